@@ -1,0 +1,287 @@
+"""The types that cross packages: what one fine-tune is, and what was measured of it.
+
+``TrialSpec`` is everything that determines one fine-tune; ``TrialResult`` is everything measured of it.
+Both are frozen and strict (unknown keys, NaN and infinity are refused). What was not measured is
+``None``, never 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Where a thing lies does not change what it is: these fields stay out of ``TrialSpec.key``.
+LOCATION_FIELDS = frozenset({"path"})
+
+MethodName = Literal["none", "full", "lora", "p_tuning"]
+ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
+SuiteMeasure = Literal["bits_per_byte", "score"]
+DType = Literal["float32", "bfloat16"]
+
+
+class Frozen(BaseModel):
+    """A strict, immutable value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FileRef(Frozen):
+    """A data file, named by content. ``rows`` counts its records."""
+
+    path: str
+    sha256: str
+    rows: int
+
+
+class ModelSpec(Frozen):
+    """A base model. ``digest`` covers weights, configuration and tokenizer; ``parameters`` is N."""
+
+    name: str
+    path: str
+    revision: str | None = None
+    digest: str
+    parameters: int
+    family: str | None = None
+    trust_remote_code: bool = False
+
+
+class MethodSpec(Frozen):
+    """How the model is tuned. ``none`` is the untouched base: everyone's zero."""
+
+    name: MethodName
+    variant: str | None = None
+    rank: int | None = None
+    virtual_tokens: int | None = None
+    learning_rate: float | None = None
+
+
+class PromptTemplate(Frozen):
+    """Templates over a row's fields, ``{field}`` each; rendered as chat turns."""
+
+    system: str | None = None
+    instruction: str | None = None
+    input: str = "{text}"
+
+
+class TaskSpec(Frozen):
+    """One supervised task.
+
+    ``prompt`` and ``answer`` are ``None`` where the rows carry their own layout (chat messages,
+    prompt/completion, alpaca). ``negative`` is the answer that claims nothing (such as
+    ``out_of_scope``). ``pattern`` is a regular expression that a well-formed answer matches; a task
+    scored by ``macro_f1`` takes the labels seen in training as its format instead.
+    """
+
+    name: str
+    train: FileRef | None = None
+    validation: FileRef
+    test: FileRef | None = None
+    prompt: PromptTemplate | None = None
+    answer: str | None = None
+    score: ScoreName = "exact_match"
+    negative: str | None = None
+    pattern: str | None = None
+
+
+class SuiteSpec(Frozen):
+    """A general suite, never trained on: plain text (``text``) or a held-out task (``task``)."""
+
+    name: str
+    text: FileRef | None = None
+    task: TaskSpec | None = None
+    measure: SuiteMeasure = "bits_per_byte"
+
+
+class MixSpec(Frozen):
+    """Which tasks share a volume, and in what proportion.
+
+    ``weights``: share of the volume per task. ``extra_epochs``: further passes over a task's
+    examples. ``replay``: general text rows added, as a fraction of the volume.
+    """
+
+    name: str
+    weights: dict[str, float]
+    extra_epochs: dict[str, int] = Field(default_factory=dict)
+    replay: float = 0.0
+
+
+class TrainSpec(Frozen):
+    """The schedule every method shares. Lengths in tokens, warm-up as a fraction of all steps."""
+
+    epochs: int = 3
+    batch_size: int = 16
+    accumulation: int = 1
+    max_length: int = 256
+    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    dtype: DType = "float32"
+    gradient_checkpointing: bool = False
+    packing: bool = False
+
+
+class EvaluationSpec(Frozen):
+    """``rows``: at most so many validation rows per task and suite (the first of a seeded order)."""
+
+    rows: int | None = 500
+    batch_size: int = 64
+    max_new_tokens: int = 32
+
+
+class TrialSpec(Frozen):
+    """Everything that determines one fine-tune; two equal specs are one trial.
+
+    ``volume`` is the number of distinct training examples in all; ``examples`` splits it by task.
+    Subsets are nested: the first 500 of a task's seeded order are part of its first 1,000.
+    ``tasks`` holds every task evaluated, also those the mix does not train.
+    """
+
+    model: ModelSpec
+    method: MethodSpec
+    mix: MixSpec | None = None
+    volume: int = 0
+    examples: dict[str, int] = Field(default_factory=dict)
+    tasks: tuple[TaskSpec, ...]
+    general: tuple[SuiteSpec, ...] = ()
+    replay: FileRef | None = None
+    train: TrainSpec = TrainSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    seed: int = 0
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hex digits of the content's SHA-256; file locations do not count."""
+        content = _without_locations(self.model_dump(mode="json"))
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _without_locations(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_locations(v) for k, v in value.items() if k not in LOCATION_FIELDS}
+    if isinstance(value, list):
+        return [_without_locations(v) for v in value]
+    return value
+
+
+class Status(StrEnum):
+    """How a trial ended; every one of these is terminal."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    INFEASIBLE = "infeasible"  # did not fit the device
+    DIVERGED = "diverged"  # NaN or infinite loss
+    FAILED = "failed"
+
+
+class TaskScore(Frozen):
+    """What one trial scored on one task.
+
+    ``loss_nats``: mean nats per answer token. ``bits_per_byte``: answer bits over answer UTF-8 bytes.
+    ``score``: the task's own metric, in [0, 1]. ``precision``: of the answers that claim something (valid
+    and not negative), the share that is right; ``recall``: of the rows whose truth claims something, the
+    share that is right (token-level for ``token_f1``). ``valid_format``: share of answers in the label set
+    or matching the pattern. ``over_reach``: of the rows whose truth is the negative class, the share
+    answered with a claim. ``replicates``: the score on bootstrap resamples of the rows; the resamples
+    depend on task and n alone, so two trials' replicates are paired. ``score_se`` is their standard
+    deviation; ``bits_per_byte_se`` comes from the rows likewise.
+    """
+
+    task: str
+    split: Literal["validation", "test"] = "validation"
+    n: int
+    loss_nats: float | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_se: float | None = None
+    score_name: ScoreName
+    score: float | None = None
+    score_se: float | None = None
+    exact_match: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    valid_format: float | None = None
+    over_reach: float | None = None
+    replicates: tuple[float, ...] = ()
+
+
+class SuiteScore(Frozen):
+    """A general suite before (untouched base) and after tuning, with the rows' standard errors."""
+
+    suite: str
+    measure: SuiteMeasure
+    n: int
+    before: float | None = None
+    after: float | None = None
+    after_se: float | None = None
+
+    @property
+    def forgetting(self) -> float | None:
+        """What was lost: relative rise of bits per byte, or absolute drop of a score; < 0 is a gain."""
+        if self.before is None or self.after is None:
+            return None
+        if self.measure == "score":
+            return self.before - self.after
+        return self.after / self.before - 1.0
+
+
+class Cost(Frozen):
+    """What the trial took.
+
+    ``train_tokens``: data tokens through training, padding and virtual tokens left out. ``flops``: counted
+    training operations (2 per parameter and token forward, 2 backward through activations, 2 more for each
+    trained weight). ``device_seconds``: measured seconds on the device, training and evaluation.
+    ``adapter_bytes``: what must be stored beside the base model. ``phases``: seconds by phase.
+    """
+
+    device: str
+    train_tokens: int | None = None
+    flops: float | None = None
+    device_seconds: float | None = None
+    train_seconds: float | None = None
+    peak_bytes: int | None = None
+    trained_parameters: int | None = None
+    adapter_bytes: int | None = None
+    seconds_per_1k_tokens: float | None = None
+    phases: dict[str, float] = Field(default_factory=dict)
+
+
+class TrialResult(Frozen):
+    """One ended trial: the spec, how it ended and why, and everything measured."""
+
+    spec: TrialSpec
+    status: Status
+    reason: str | None = None
+    tasks: tuple[TaskScore, ...] = ()
+    general: tuple[SuiteScore, ...] = ()
+    cost: Cost
+    final_train_loss: float | None = None
+    environment: dict[str, str] = Field(default_factory=dict)
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class TrialRecord(Frozen):
+    """A result with its place in the sweep: ``number`` as in the study, ``stage`` of the design."""
+
+    number: int
+    stage: str
+    result: TrialResult
+
+
+class Objective(Frozen):
+    """What is wanted: task weights, and upper bounds on measured quantities.
+
+    Constraint names: ``forgetting.<suite>``, ``peak_bytes``, ``device_seconds``, ``flops``,
+    ``adapter_bytes``, ``seconds_per_1k_tokens``, ``over_reach.<task>``, ``parameters``; and lower bounds
+    ``min.<task>``.
+    """
+
+    weights: dict[str, float]
+    constraints: dict[str, float] = Field(default_factory=dict)
