@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -155,7 +154,7 @@ class TrialSpec(Frozen):
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: int = 0
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Sixteen hex digits of the content's SHA-256; file locations do not count."""
         content = _without_locations(self.model_dump(mode="json"))
