@@ -1,8 +1,8 @@
 """The types of an answer: candidates, what was rejected and why, and the recommendation itself.
 
-Every number is rounded to six significant digits, every order is fixed by content, and what was taken
-with a stopwatch stands apart in :class:`Measured`: the rest of a :class:`Recommendation` is the same
-for two runs of one sweep.
+Every number is rounded to six significant digits, every order is fixed by content, and what was
+taken with a stopwatch stands apart in :class:`Measured`: the rest of a :class:`Recommendation` is
+the same for two runs of one sweep.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ class Measured(Frozen):
 class Candidate(Frozen):
     """One configuration with its seeds grouped.
 
-    ``keys`` and ``seeds``: its complete trials, by seed. ``quality``: the weighted mean of the tasks'
-    scores as predicted for another run of this configuration, ``measured_quality`` the plain mean of its
-    runs. ``forgetting``: per general suite. ``on_frontier``: no other candidate is at least as good in
-    quality, forgetting and counted cost and better in one; ``None`` where one of them was not measured.
+    ``keys`` and ``seeds``: its complete trials, by seed. ``quality``: the weighted mean of the
+    tasks' scores as predicted for another run of this configuration, ``measured_quality`` the plain
+    mean of its runs. ``forgetting``: per general suite. ``on_frontier``: no other candidate is at
+    least as good in quality, forgetting and counted cost and better in one; ``None`` where one of
+    them was not measured.
     """
 
     label: str
@@ -86,8 +87,9 @@ class RunnerUp(Frozen):
 class Rejection(Frozen):
     """What one constraint cost: how many candidates broke it, and the best of those.
 
-    ``unmeasured`` of the ``count`` were rejected because the quantity is not known of them; ``limit`` is
-    ``None`` where the reason is a missing score. ``best_value`` is ``None`` for what the clock measured.
+    ``unmeasured`` of the ``count`` were rejected because the quantity is not known of them;
+    ``limit`` is ``None`` where the reason is a missing score. ``best_value`` is ``None`` for what
+    the clock measured.
     """
 
     constraint: str
@@ -102,8 +104,9 @@ class Rejection(Frozen):
 class Crossover(Frozen):
     """Where the method ``second`` overtakes ``first``, for one model and mix, in examples.
 
-    ``probability``: share of bootstrap replicates that cross within the measured range. ``examples``:
-    median and 80 % interval over the replicates that do; ``None`` where fewer than ten do.
+    ``probability``: share of bootstrap replicates that cross within the measured range.
+    ``examples``: median and 80 % interval over the replicates that do; ``None`` where fewer than
+    ten do.
     """
 
     model: str
@@ -132,8 +135,9 @@ class ExamplesNeeded(Frozen):
 class Reach(Frozen):
     """The answer to "the smallest and cheapest that reaches quality Q".
 
-    ``probability``: that the choice does. Where nothing reaches it with P ≥ 0.8, ``reached`` is false,
-    the choice is the closest, and ``needed`` holds the laws' estimates, the smallest model first.
+    ``probability``: that the choice does. Where nothing reaches it with P ≥ 0.8, ``reached`` is
+    false, the choice is the closest, and ``needed`` holds the laws' estimates, the smallest model
+    first.
     """
 
     quality: float
@@ -145,12 +149,12 @@ class Reach(Frozen):
 class Recommendation(Frozen):
     """Which fine-tune to take, why, and how sure that is.
 
-    ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost on
-    average by taking the choice rather than the best. ``separable``: the choice's 80 % paired gap to
-    every runner-up excludes 0. ``further_trials``: the runs that would separate it from those it cannot
-    be told from. ``noise_floor``: standard deviation of quality between seeds, ``None`` where no
-    configuration has several. ``candidates``: how many were judged; ``frontier``: labels of those on the
-    Pareto front.
+    ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost
+    on average by taking the choice rather than the best. ``separable``: the choice's 80 % paired
+    gap to every runner-up excludes 0. ``further_trials``: the runs that would separate it from
+    those it cannot be told from. ``noise_floor``: standard deviation of quality between seeds,
+    ``None`` where no configuration has several. ``candidates``: how many were judged; ``frontier``:
+    labels of those on the Pareto front.
     """
 
     sweep: str
