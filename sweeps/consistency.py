@@ -1,0 +1,138 @@
+"""What one part of a sweep file demands of another."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tracker.validation import Problem, options, unknown
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
+
+MAX_CELLS = 10_000
+COST_CONSTRAINTS = (
+    "peak_bytes",
+    "device_seconds",
+    "flops",
+    "adapter_bytes",
+    "seconds_per_1k_tokens",
+    "parameters",
+)
+
+
+def cross_field_problems(spec: SweepSpec) -> list[Problem]:
+    """Every contradiction between parts of *spec*."""
+    checks = (_models, _volumes, _names, _mixes, _objective, _constraints, _tuning, _size)
+    return [problem for check in checks for problem in check(spec)]
+
+
+def cells(spec: SweepSpec) -> dict[str, int]:
+    """The factors of the design; a searched range counts once."""
+    lora, p_tuning = spec.methods.lora, spec.methods.p_tuning
+    settings = int(spec.methods.full is not None)
+    settings += len(lora.rank) * len(lora.variant) if lora else 0
+    settings += len(p_tuning.virtual_tokens) * len(p_tuning.variant) if p_tuning else 0
+    return {
+        "models": len(spec.models),
+        "method settings": settings,
+        "volumes": len(spec.volumes),
+        "mixes": len(spec.mixes),
+    }
+
+
+def _models(spec: SweepSpec) -> Iterator[Problem]:
+    names = Counter(entry.label for entry in spec.models)
+    for index, entry in enumerate(spec.models):
+        if names[entry.label] > 1:
+            yield Problem(
+                ("models", index),
+                f"found the name {entry.label!r} {names[entry.label]} times; allowed: once; "
+                "tell them apart with `name`",
+            )
+
+
+def _volumes(spec: SweepSpec) -> Iterator[Problem]:
+    if list(spec.volumes) != sorted(set(spec.volumes)):
+        found = ", ".join(map(str, spec.volumes))
+        yield Problem(("volumes",), f"found {found}; allowed: ascending, each once")
+
+
+def _names(spec: SweepSpec) -> Iterator[Problem]:
+    """Suites and tasks share the columns of one table."""
+    for name in spec.general.keys() & spec.tasks.keys():
+        wording = f"found {name!r}, also a task; allowed: a name of its own"
+        yield Problem(("general", name), wording)
+
+
+def _mixes(spec: SweepSpec) -> Iterator[Problem]:
+    for name, mix in spec.mixes.items():
+        here = ("mixes", name)
+        for task in mix.weights:
+            if task not in spec.tasks:
+                yield Problem((*here, task), unknown(task, [*spec.tasks, "extra_epochs", "replay"]))
+            elif not spec.tasks[task].train:
+                wording = f"found task {task!r} without a train file; give tasks.{task}.train"
+                yield Problem((*here, task), wording)
+        for task in mix.extra_epochs.keys() - mix.weights.keys():
+            yield Problem((*here, "extra_epochs", task), unknown(task, mix.weights))
+        if mix.replay and spec.replay is None:
+            wording = f"found {mix.replay:g} without a replay file; give `replay: {{text: FILE}}`"
+            yield Problem((*here, "replay"), wording)
+
+
+def _objective(spec: SweepSpec) -> Iterator[Problem]:
+    weights = spec.objective.weights
+    trained = {task for mix in spec.mixes.values() for task in mix.weights}
+    for task in weights:
+        if task not in spec.tasks:
+            yield Problem(("objective", "weights", task), unknown(task, spec.tasks))
+        elif task not in trained:
+            wording = f"found {task!r}, which no mix trains; allowed: {options(sorted(trained))}"
+            yield Problem(("objective", "weights", task), wording)
+    if not any(weights.values()):
+        yield Problem(("objective", "weights"), "found no weight above 0; allowed: at least one")
+
+
+def _constraints(spec: SweepSpec) -> Iterator[Problem]:
+    allowed = [
+        *(f"forgetting.{suite}" for suite in spec.general),
+        *COST_CONSTRAINTS,
+        *(f"over_reach.{task}" for task, entry in spec.tasks.items() if entry.negative),
+        *(f"min.{task}" for task in spec.tasks),
+    ]
+    for name, bound in spec.objective.constraints.items():
+        here = ("objective", "constraints", name)
+        kind, _, task = name.partition(".")
+        if kind == "over_reach" and task in spec.tasks and name not in allowed:
+            wording = f"found {name!r}, which no task produces; give tasks.{task}.negative"
+            yield Problem(here, wording)
+        elif name not in allowed:
+            yield Problem(here, unknown(name, allowed))
+        elif kind in ("over_reach", "min") and not 0 <= bound <= 1:
+            yield Problem(here, f"found {bound:g}; allowed: 0 to 1")
+        elif kind in COST_CONSTRAINTS and bound <= 0:
+            yield Problem(here, f"found {bound:g}; allowed: above 0")
+
+
+def _tuning(spec: SweepSpec) -> Iterator[Problem]:
+    tuning, here = spec.search.tuning, ("search", "tuning")
+    if tuning.volume is not None and tuning.volume not in spec.volumes:
+        listed = options(map(str, spec.volumes))
+        yield Problem((*here, "volume"), f"found {tuning.volume}; allowed: {listed}")
+    if tuning.mix is not None and tuning.mix not in spec.mixes:
+        yield Problem((*here, "mix"), unknown(tuning.mix, spec.mixes))
+
+
+def _size(spec: SweepSpec) -> Iterator[Problem]:
+    factors = cells(spec)
+    total = math.prod(factors.values())
+    if total > MAX_CELLS and not spec.search.confirm_large:
+        product = " × ".join(f"{count} {factor}" for factor, count in factors.items())
+        wording = (
+            f"found {total:,} cells ({product}), up to {total * spec.seeds:,} trials; allowed: "
+            f"{MAX_CELLS:,}; narrow the design or set search.confirm_large: true"
+        )
+        yield Problem((), wording)

@@ -1,0 +1,366 @@
+"""The sweep file: what a user writes, validated.
+
+``load_sweep`` reads it; ``python -m sweeps.spec`` prints its JSON Schema (``sweeps/schema.json``).
+Paths stay as written here; ``sweeps.resolve`` finds the files, counts and digests them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetPydanticSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import core_schema
+
+from sweeps.consistency import cross_field_problems
+from sweeps.methods import Methods, PositiveFloat
+from tracker.record.trial import (
+    DType,
+    EvaluationSpec,
+    Frozen,
+    MixSpec,
+    Objective,
+    PromptTemplate,
+    ScoreName,
+    SuiteMeasure,
+    TrainSpec,
+)
+from tracker.strict_yaml import read
+from tracker.validation import validate
+
+
+def _by(described: type[Frozen]) -> Any:
+    """Validate and document by *described*, a subclass, but hold the plain record it derives from.
+
+    The records of ``tracker.record.trial`` take any value; a user's file is held to limits.
+    """
+
+    def schema(record: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        def to_plain_data(value: Any) -> Any:
+            return value.model_dump() if isinstance(value, record) else value
+
+        def to_record(checked: Frozen) -> Any:
+            return record(**{name: getattr(checked, name) for name in record.model_fields})
+
+        checked = core_schema.no_info_before_validator_function(
+            to_plain_data, handler.generate_schema(described)
+        )
+        return core_schema.no_info_after_validator_function(to_record, checked)
+
+    return GetPydanticSchema(schema)
+
+
+class ModelEntry(Frozen):
+    """A base model to tune."""
+
+    path: str = Field(
+        min_length=1, description="A folder in the Hugging Face format, or a hub id (org/name)."
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
+    name: str | None = Field(None, description="What results call it; default: the folder's name.")
+    family: str | None = Field(None, description="Models of one family share a scaling law.")
+    trust_remote_code: bool = Field(
+        False, description="Allow the Python code that the model folder brings along to run."
+    )
+
+    @property
+    def label(self) -> str:
+        """``name``, or the last part of ``path``."""
+        return self.name or Path(self.path).name
+
+
+class Prompt(PromptTemplate):
+    """Templates over a row's fields, ``{field}`` each, rendered as chat turns."""
+
+    system: str | None = Field(None, description="The system turn.")
+    instruction: str | None = Field(None, description="Stands before the input in the user turn.")
+    input: str = Field("{text}", min_length=1, description="The row's own part of the user turn.")
+
+
+class TaskFields(Frozen):
+    """What a trained task and a held-out one have in common."""
+
+    validation: str | None = Field(
+        None, description="Rows that choices are made on; default: validation.* beside train."
+    )
+    test: str | None = Field(
+        None, description="Rows for the final report alone; default: test.* beside train."
+    )
+    prompt: Annotated[PromptTemplate, _by(Prompt)] | None = Field(
+        None,
+        description="Prompt over the row's fields. Omitted: the rows carry their own layout "
+        "(messages; prompt and completion; instruction, input and output).",
+    )
+    answer: str | None = Field(None, description='Template of the answer, such as "{label}".')
+    score: ScoreName = Field("exact_match", description="The task's own metric.")
+    negative: str | None = Field(
+        None, description="The answer that claims nothing; any other for such a row is over-reach."
+    )
+    pattern: str | None = Field(
+        None, description="Regular expression that a well-formed answer matches as a whole."
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(
+                f"found {pattern!r}; allowed: a regular expression ({error})"
+            ) from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _template_is_whole(self) -> Self:
+        if (self.prompt is None) != (self.answer is None):
+            raise ValueError("found one of prompt and answer; allowed: both or neither")
+        return self
+
+
+class TaskEntry(TaskFields):
+    """A supervised task. Files: JSON Lines, CSV or Parquet."""
+
+    train: str | None = Field(None, description="Rows to train on; omitted for a held-out task.")
+    validation_share: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Where there is no validation file: the share of train set aside instead, "
+        "seeded and stratified by answer.",
+    )
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Self:
+        if not (self.train or self.validation):
+            raise ValueError("found no file; allowed: train, or validation for a held-out task")
+        return self
+
+
+class SuiteEntry(TaskFields):
+    """A general suite, never trained on: plain text, or a held-out task (inline or as ``task``)."""
+
+    text: str | None = Field(None, description="A file of plain texts (field `text`).")
+    task: TaskEntry | None = Field(None, description="A held-out task.")
+    measure: SuiteMeasure = Field(
+        "bits_per_byte", description="bits_per_byte of text or answers, or the task's score."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [key for key in ("text", "task", "validation") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"found {' and '.join(given) or 'no rows'}; allowed: one of text, task, validation"
+            )
+        if self.text and self.measure == "score":
+            raise ValueError("found measure: score for plain text; allowed: bits_per_byte")
+        return self
+
+    @property
+    def held_out(self) -> TaskFields | None:
+        """The task, wherever it is written; ``None`` for plain text."""
+        return None if self.text else self.task or self
+
+
+class TextFile(Frozen):
+    """A file of plain texts."""
+
+    text: str = Field(min_length=1, description="A file of plain texts (field `text`).")
+
+
+class MixEntry(Frozen):
+    """Tasks that share a volume: ``<task>: weight`` each, beside the keys below."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, PositiveFloat] = Field(init=False)
+
+    extra_epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict, description="Further passes over a task's examples."
+    )
+    replay: float = Field(
+        0.0, ge=0, le=1, description="General text rows added, as a fraction of the volume."
+    )
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if not self.weights:
+            raise ValueError("found no task; allowed: `<task>: weight`, at least one")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight by task, as written."""
+        return dict(self.__pydantic_extra__)
+
+    def named(self, name: str) -> MixSpec:
+        """The mix as trials carry it."""
+        return MixSpec(
+            name=name, weights=self.weights, extra_epochs=self.extra_epochs, replay=self.replay
+        )
+
+
+class Schedule(TrainSpec):
+    """The training schedule that every method shares."""
+
+    epochs: int = Field(3, ge=1, le=1000, description="Passes over the examples.")
+    batch_size: int = Field(16, ge=1, description="Examples per forward pass.")
+    accumulation: int = Field(1, ge=1, description="Forward passes per optimiser step.")
+    max_length: int = Field(256, ge=8, description="Tokens per example; prompts are cut to fit.")
+    scheduler: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="How the learning rate falls; it always falls all the way."
+    )
+    warmup: float = Field(0.05, ge=0, description="Warm-up, as a fraction of all steps.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    dtype: DType = Field("float32", description="Compute type; bfloat16 is autocast.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory.")
+    packing: bool = Field(False, description="Several examples per sequence (not for P-tuning).")
+
+    @field_validator("warmup")
+    @classmethod
+    def _shorter_than_training(cls, warmup: float) -> float:
+        if warmup >= 1:
+            raise ValueError(
+                f"found {warmup:g}, a warm-up longer than training; "
+                "allowed: a fraction of all steps, from 0 to below 1"
+            )
+        return warmup
+
+
+class Evaluation(EvaluationSpec):
+    """How trials are measured."""
+
+    rows: int | None = Field(
+        500, ge=1, description="At most so many rows per task and suite; null: all."
+    )
+    batch_size: int = Field(64, ge=1, description="Rows per forward pass.")
+    max_new_tokens: int = Field(32, ge=1, description="Tokens generated per answer at most.")
+
+
+class Goal(Objective):
+    """What is wanted of the recommended model."""
+
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="How much each task's score counts."
+    )
+    constraints: dict[str, float] = Field(
+        default_factory=dict,
+        description="Upper bounds: forgetting.<suite>, over_reach.<task>, peak_bytes, "
+        "device_seconds, flops, adapter_bytes, seconds_per_1k_tokens, parameters; "
+        "lower bounds: min.<task>.",
+    )
+
+
+class Budget(Frozen):
+    """When the sweep ends; give one."""
+
+    trials: int | None = Field(None, ge=1, description="Trials in all.")
+    gpu_hours: float | None = Field(None, gt=0, description="Device hours in all.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.trials is None) == (self.gpu_hours is None):
+            raise ValueError("found both or neither; allowed: one of trials, gpu_hours")
+        return self
+
+
+class Tuning(Frozen):
+    """How the learning rate is tuned per model and method, before the design is run."""
+
+    trials: int = Field(4, ge=0, description="Trials per model and method.")
+    volume: int | None = Field(None, ge=1, description="Volume to tune at; one of `volumes`.")
+    mix: str | None = Field(None, description="Mix to tune on; one of `mixes`.")
+
+
+class Search(Frozen):
+    """Which trial comes next."""
+
+    strategy: Literal["grid", "random", "tpe"] = Field("tpe", description="Search strategy.")
+    tuning: Tuning = Field(Tuning(), description="Tuning of the learning rate.")
+    window: int = Field(8, ge=1, description="Trials asked for at a time.")
+    confirm_large: bool = Field(False, description="Accept a design of more than 10,000 cells.")
+
+
+class Engine(Frozen):
+    """Where trials run."""
+
+    kind: Literal["local"] = Field("local", description="local: warm processes on this machine.")
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="Worker processes; auto: one per device."
+    )
+    threads: int = Field(1, ge=1, description="CPU threads per worker.")
+
+
+def _every_task(data: dict[str, Any]) -> dict[str, MixEntry]:
+    weights = {name: 1.0 for name, task in data["tasks"].items() if task.train}
+    return {"all": MixEntry.model_validate(weights)} if weights else {}
+
+
+def _equal_weights(data: dict[str, Any]) -> Objective:
+    tasks = dict.fromkeys(task for mix in data["mixes"].values() for task in mix.weights)
+    return Objective(weights=dict.fromkeys(tasks, 1.0))
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+class SweepSpec(Frozen):
+    """One sweep: base models x methods x volumes x mixes, what is measured and what is wanted."""
+
+    name: Name = Field(description="What the sweep is called in MLflow and on disk.")
+    models: tuple[ModelEntry, ...] = Field(min_length=1, description="Base models, any number.")
+    methods: Methods = Field(description="Tuning methods and their search ranges.")
+    tasks: dict[Name, TaskEntry] = Field(min_length=1, description="Supervised tasks by name.")
+    general: dict[Name, SuiteEntry] = Field(
+        default_factory=dict, description="Suites never trained on: what tuning keeps or loses."
+    )
+    volumes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="Training examples in all; ascending, each nested in the next."
+    )
+    mixes: dict[Name, MixEntry] = Field(
+        default_factory=_every_task,
+        min_length=1,
+        description="Task mixes by name; default: one of all tasks, equally weighted.",
+    )
+    replay: TextFile | None = Field(None, description="Where mixes with `replay` take text from.")
+    train: Annotated[TrainSpec, _by(Schedule)] = Field(
+        TrainSpec(), description="The training schedule."
+    )
+    evaluation: Annotated[EvaluationSpec, _by(Evaluation)] = Field(
+        EvaluationSpec(), description="How trials are measured."
+    )
+    objective: Annotated[Objective, _by(Goal)] = Field(
+        default_factory=_equal_weights,
+        description="What is wanted; default: every trained task counts the same.",
+    )
+    seeds: int = Field(2, ge=1, le=100, description="Seeds of a repeated cell: the noise floor.")
+    budget: Budget | None = Field(None, description="When to stop; omitted: the whole design.")
+    search: Search = Field(Search(), description="Which trial comes next.")
+    engine: Engine = Field(Engine(), description="Where trials run.")
+    allow_leakage: bool = Field(
+        False, description="Accept evaluation rows that also stand in train."
+    )
+
+
+def load_sweep(path: Path) -> SweepSpec:
+    """The sweep file at *path*. Raises ``InputError`` with every problem, each with its line."""
+    return validate(read(path), SweepSpec, cross_field_problems)
+
+
+def json_schema() -> str:
+    """The JSON Schema of a sweep file, for editors."""
+    return json.dumps(SweepSpec.model_json_schema(), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    print(json_schema(), end="")
