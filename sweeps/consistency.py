@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
 
 MAX_CELLS = 10_000
+MIX_KEYS = ("extra_epochs", "replay", "volumes")
 COST_CONSTRAINTS = (
     "peak_bytes",
     "device_seconds",
@@ -72,12 +73,16 @@ def _mixes(spec: SweepSpec) -> Iterator[Problem]:
         here = ("mixes", name)
         for task in mix.weights:
             if task not in spec.tasks:
-                yield Problem((*here, task), unknown(task, [*spec.tasks, "extra_epochs", "replay"]))
+                yield Problem((*here, task), unknown(task, [*spec.tasks, *MIX_KEYS]))
             elif not spec.tasks[task].train:
                 wording = f"found task {task!r} without a train file; give tasks.{task}.train"
                 yield Problem((*here, task), wording)
         for task in mix.extra_epochs.keys() - mix.weights.keys():
             yield Problem((*here, "extra_epochs", task), unknown(task, mix.weights))
+        for volume in mix.volumes or ():
+            if volume not in spec.volumes:
+                wording = f"found {volume}; allowed: {options(map(str, spec.volumes))}"
+                yield Problem((*here, "volumes"), wording)
         if mix.replay and spec.replay is None:
             wording = f"found {mix.replay:g} without a replay file; give `replay: {{text: FILE}}`"
             yield Problem((*here, "replay"), wording)

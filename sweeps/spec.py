@@ -190,6 +190,9 @@ class MixEntry(Frozen):
     replay: float = Field(
         0.0, ge=0, le=1, description="General text rows added, as a fraction of the volume."
     )
+    volumes: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, description="The volumes this mix is run at, of the sweep's; default: all of them."
+    )
 
     @model_validator(mode="after")
     def _any(self) -> Self:
@@ -299,6 +302,12 @@ class Engine(Frozen):
         "auto", description="Worker processes; auto: one per device."
     )
     threads: int = Field(1, ge=1, description="CPU threads per worker.")
+    checkpoint_seconds: float = Field(
+        60.0, ge=0, description="Least time between two checkpoints of a trial: what a kill costs."
+    )
+    hang_seconds: float = Field(
+        900.0, gt=0, description="A trial that shows no progress for so long is ended and run again."
+    )
 
 
 def _every_task(data: dict[str, Any]) -> dict[str, MixEntry]:
