@@ -18,7 +18,7 @@ Source = Literal["measured", "measured and law"]
 
 
 class Estimate(Frozen):
-    """A value with its 80 % interval; ``low`` and ``high`` are ``None`` where its error is unknown."""
+    """A value with its 80 % interval; ``low``, ``high`` are ``None`` where its error is unknown."""
 
     value: float
     low: float | None = None
@@ -27,7 +27,7 @@ class Estimate(Frozen):
 
 
 class Counted(Frozen):
-    """Counted cost, the same on every machine; means over seeds. The base model costs 0 to train."""
+    """Counted cost, the same on every machine; means over seeds. The base costs 0 to train."""
 
     parameters: int
     trained_parameters: int | None = None
@@ -50,7 +50,7 @@ class Candidate(Frozen):
     """One configuration with its seeds grouped.
 
     ``keys`` and ``seeds``: its complete trials, by seed. ``quality``: the weighted mean of the
-    tasks' scores as predicted for another run of this configuration, ``measured_quality`` the plain
+    tasks' scores of this configuration over fresh rows and seeds, ``measured_quality`` the plain
     mean of its runs. ``forgetting``: per general suite. ``on_frontier``: no other candidate is at
     least as good in quality, forgetting and counted cost and better in one; ``None`` where one of
     them was not measured.
@@ -76,7 +76,7 @@ class Candidate(Frozen):
 
 
 class RunnerUp(Frozen):
-    """Another candidate; ``gap`` is the choice's quality minus its own, on the same resampled rows."""
+    """Another candidate; ``gap``: the choice's quality minus its own, on the same resamples."""
 
     candidate: Candidate
     gap: Estimate

@@ -1,9 +1,10 @@
 """A scaling law per curve: L(D) = E + A / (1 + (D/D0)^beta), with honest uncertainty.
 
-D is the number of fine-tuning examples, L a loss or an error (both > 0, smaller is better). D0 is the
-pre-learned data size in units of examples: flat for D << D0, a power law A D0^beta D^-beta + E for
-D >> D0. It equals the rectified law B / (D_l + D^beta) + E of Lin et al. (ICML 2024, arXiv 2402.02314)
-with D0 = D_l^(1/beta). The untouched base model, where measured, is the point D = 0 and pins E + A.
+D is the number of fine-tuning examples, L a loss or an error (both > 0, smaller is better). D0 is
+the pre-learned data size in units of examples: flat for D << D0, a power law A D0^beta D^-beta + E
+for D >> D0. It equals the rectified law B / (D_l + D^beta) + E of Lin et al. (ICML 2024, arXiv
+2402.02314) with D0 = D_l^(1/beta). The untouched base model, where measured, is the point D = 0 and
+pins E + A.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ FORM = "E + A / (1 + (D/D0)^beta)"
 PARAMETERS = ("E", "A", "D0", "beta")
 #: Predictions beyond this multiple of the largest measured D are refused unless asked for.
 FAR = 16.0
-#: A point further than this many robust standard deviations from the law fitted without it is flagged.
+#: A point further than this many robust standard deviations from the law fitted without it is
+#: flagged.
 GLITCH = 5.0
 #: Noise of a log value where neither repeated runs nor spare points tell; said in ``noise_source``.
 ASSUMED_NOISE = 0.02
@@ -36,7 +38,7 @@ NoiseSource = Literal["repeated runs", "residuals", "assumed"]
 
 
 class Prediction(NamedTuple):
-    """Arrays over the sizes asked for; ``extrapolates`` where a size is outside the measured ones."""
+    """Arrays over the sizes asked for; ``extrapolates``: the size is outside the measured ones."""
 
     value: Array
     low: Array
@@ -60,7 +62,7 @@ class LeftOut(Frozen):
 
 
 class Glitch(Frozen):
-    """A used run that the law fitted without its size misses by ``deviations`` robust deviations."""
+    """A used run, missed by ``deviations`` robust deviations by the law fitted without its size."""
 
     key: str
     examples: float
@@ -70,20 +72,26 @@ class Glitch(Frozen):
 
 
 class WithoutSize(Frozen):
-    """What the law fitted without one size says at that size; ``log_sd``: deviation of its log error."""
+    """What the law fitted without one size says at that size.
+
+    ``log_sd``: how far ln(run / value) should scatter if the law of all points holds; ``missed``:
+    the median of ln(run / value) over the runs of that size.
+    """
 
     examples: float
     value: float
     log_sd: float
+    missed: float
 
 
 class FittedLaw(Frozen):
     """A fitted curve.
 
-    ``domain``: smallest (> 0) and largest measured D; ``base``: whether D = 0 was measured. ``noise``:
-    standard deviation of a run's log value about the law. ``held_out_error``: |relative error| at the
-    largest D of the law fitted without it (``None`` with too few sizes left). ``used``: keys of the runs
-    fitted, the ``glitches`` among them. ``replicates``: bootstrap rows of (E, A, D0, beta).
+    ``domain``: smallest (> 0) and largest measured D; ``base``: whether D = 0 was measured.
+    ``noise``: standard deviation of a run's log value about the law. ``held_out_error``: |relative
+    error| at the largest D of the law fitted without it (``None`` with too few sizes left).
+    ``used``: keys of the runs fitted, the ``glitches`` among them. ``replicates``: bootstrap rows
+    of (E, A, D0, beta).
     """
 
     form: str = FORM
@@ -117,7 +125,7 @@ class FittedLaw(Frozen):
         return Prediction(law(main, sizes)[0], low, high, (sizes > self.domain[1]) | below)
 
     def curves(self, examples: ArrayLike, *, allow_far: bool = False) -> Array:
-        """The bootstrap's curves at *examples* (m,): shape (replicates, m), without a run's noise."""
+        """The bootstrap's curves at *examples* (m,): (replicates, m), without a run's noise."""
         sizes = np.atleast_1d(np.asarray(examples, dtype=float))
         limit = FAR * self.domain[1]
         if not allow_far and sizes.max(initial=0) > limit:
@@ -140,13 +148,14 @@ def fit_curve(
     """Fit the law to runs at *examples* (n,) that measured *values* (n,), each run one point.
 
     *noise_sd* is the known standard deviation between runs, in units of the values. Intervals come
-    from a parametric bootstrap: values are drawn anew about the fit, with log noise the larger of the
-    robust residual scale (median of the residuals that the parameters did not absorb) and *noise_sd*.
-    Resampling the runs themselves degenerates here: with one or two runs per size most resamples lose a
-    size. Residual scales of few degrees of freedom are themselves drawn, so they widen the interval.
+    from a parametric bootstrap: values are drawn anew about the fit, with log noise the larger of
+    the robust residual scale (median of the residuals that the parameters did not absorb) and
+    *noise_sd*. Resampling the runs themselves degenerates here: with one or two runs per size most
+    resamples lose a size. Residual scales of few degrees of freedom are themselves drawn, so they
+    widen the interval.
 
-    Raises NotEnoughDataError below three sizes (the base D = 0 may be one of them), and InputError for
-    values that have no logarithm.
+    Raises NotEnoughDataError below three sizes (the base D = 0 may be one of them), and InputError
+    for values that have no logarithm.
     """
     sizes, y = np.asarray(examples, dtype=float), np.asarray(values, dtype=float)
     names = tuple(keys) if keys is not None else tuple(str(i) for i in range(len(y)))
@@ -162,7 +171,7 @@ def fit_curve(
     fits = _solve_rows(sizes, np.tile(y, (len(masks), 1)), masks, noise, exact=True)
 
     replicates = _bootstrap(sizes, law(fits[:1], sizes), masks[:1], noise, spare, _REPLICATES, rng)
-    without = _without_each_size(sizes, fits, masks, distinct, noise, rng)
+    without = _without_each_size(sizes, y, fits, masks, distinct, noise, rng)
     bounds = np.quantile(replicates, [0.1, 0.9], axis=0)
     return FittedLaw(
         parameters={
@@ -190,9 +199,10 @@ def _check(sizes: Array, y: Array) -> None:
         raise InputError(f"examples must be at least 0, found {sizes.min():g}")
     positive, base = len(np.unique(sizes[sizes > 0])), bool((sizes == 0).any())
     if positive + base < 3:
+        found = f"{positive} volumes above 0" + " and the base model" * base
         raise NotEnoughDataError(
-            f"{positive} volume{'s' * (positive != 1)}{' and the base model' * base} measured; a law "
-            f"needs 3, or 2 and the base model: run {3 - positive - base} more volumes of this curve"
+            f"{found} measured; a law needs 3, or 2 and the base model: "
+            f"run {3 - positive - base} more volume(s) of this curve"
         )
 
 
@@ -265,6 +275,7 @@ def _bootstrap(
 
 def _without_each_size(
     sizes: Array,
+    y: Array,
     fits: Array,
     masks: Array,
     distinct: Array,
@@ -284,9 +295,9 @@ def _without_each_size(
         scatter = np.log(law(refits[i * count : (i + 1) * count], at)[:, 0])
         low, high = np.quantile(scatter, [0.16, 0.84])
         log_sd = float(np.hypot((high - low) / 2, noise))
-        found.append(
-            WithoutSize(examples=size, value=law(fits[1 + i : 2 + i], at)[0, 0], log_sd=log_sd)
-        )
+        value = float(law(fits[1 + i : 2 + i], at)[0, 0])
+        missed = float(np.median(np.log(y[sizes == size] / value)))
+        found.append(WithoutSize(examples=size, value=value, log_sd=log_sd, missed=missed))
     return tuple(found)
 
 

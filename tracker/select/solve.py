@@ -5,8 +5,8 @@ projection; Golub and Pereyra 1973). The main fit, the fits without one size and
 replicates are rows of one array and take the same steps: every cell of a deterministic grid is a
 start, then a pattern search with shrinking steps around the best.
 
-What is minimised is the sum of Huber (delta = 0.001) on log residuals (Hoffmann et al. 2022), that is
-nearly the absolute log residual over its scale, plus a weak log-normal prior on D0 and beta. The
+What is minimised is the sum of Huber (delta = 0.001) on log residuals (Hoffmann et al. 2022), that
+is nearly the absolute log residual over its scale, plus a weak log-normal prior on D0 and beta. The
 prior decides only what three or four points leave open; a bootstrap replicate draws its own prior
 centre, so that what is open shows as width (randomise, then optimise; Bardsley et al. 2014).
 """
@@ -31,8 +31,9 @@ _NEIGHBOURS = np.array([(0, 0), *((i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)
 
 
 class Problem(NamedTuple):
-    """*rows* fits over *n* points: ``sizes`` (n,), and per row ``values`` and ``mask`` (rows, n), the
-    prior's centre (rows, 2) for (ln D0, ln beta) and ``log_sd``, the noise of a log value."""
+    """*rows* fits over *n* points: ``sizes`` (n,), and per row ``values`` and ``mask`` (rows, n),
+    the prior's centre (rows, 2) for (ln D0, ln beta) and ``log_sd``, the noise of a log value.
+    """
 
     sizes: Array
     values: Array
@@ -42,7 +43,7 @@ class Problem(NamedTuple):
 
 
 def law(parameters: Array, sizes: Array) -> Array:
-    """Law values (rows, m) of parameter rows (E, A, D0, beta) at *sizes* (m,); D = 0 gives E + A."""
+    """Law values (rows, m) of parameter rows (E, A, D0, beta) at *sizes* (m,); E + A at 0."""
     e, a, d0, beta = (parameters[..., i, None] for i in range(4))
     return e + a * _shape(np.log(d0), np.log(beta), sizes)
 
@@ -83,7 +84,7 @@ def _grid(sizes: Array) -> tuple[Array, Array]:
     """Starts (G, 2) for (ln D0, ln beta) and their spacing (2,)."""
     positive = sizes[sizes > 0]
     log_d0 = np.linspace(np.log(positive.min() / 50), np.log(positive.max() * 10), _GRID[0])
-    log_beta = np.linspace(*np.log(_BETA_RANGE), _GRID[1])
+    log_beta = np.linspace(np.log(_BETA_RANGE[0]), np.log(_BETA_RANGE[1]), _GRID[1])
     mesh = np.stack(np.meshgrid(log_d0, log_beta, indexing="ij"), axis=-1).reshape(-1, 2)
     return mesh, np.array([log_d0[1] - log_d0[0], log_beta[1] - log_beta[0]])
 
@@ -99,9 +100,8 @@ def _screen(problem: Problem, grid: Array) -> NDArray[np.intp]:
     squares = problem.mask.sum(1, keepdims=True) - 2 * (e * t1 + a * t2)
     squares += e**2 * s11 + 2 * e * a * s12 + a**2 * s22
     surprise = (((grid - problem.centre[:, None, :]) / PRIOR_SD) ** 2).sum(-1)
-    return np.argsort(squares + problem.log_sd**2 * surprise, axis=1, kind="stable")[
-        :, :_FEW_STARTS
-    ]
+    misfit = squares + problem.log_sd**2 * surprise
+    return np.argpartition(misfit, _FEW_STARTS, axis=1)[:, :_FEW_STARTS]
 
 
 def _best(problem: Problem, starts: Array, iterations: int) -> Array:
@@ -117,25 +117,24 @@ def _project(problem: Problem, starts: Array, iterations: int) -> tuple[Array, A
     Iteratively reweighted least squares on the working response p (1 + ln(y/p)), whose fixed point
     is the stationary point of the Huber sum on ln(y/p).
     """
-    x = _shape(starts[..., :1], starts[..., 1:], problem.sizes)
-    y, mask = problem.values[:, None, :], problem.mask[:, None, :]
+    # Points lie along the first axis: sums over them are then sums of long vectors.
+    x = _shape(starts[..., 0], starts[..., 1], problem.sizes[:, None, None])
+    y, mask = problem.values.T[..., None], problem.mask.T[..., None]
     weight, response = mask / y**2, np.broadcast_to(y, x.shape)
     for _ in range(iterations):
-        wx = weight * x
-        wy = weight * response
-        e, a = _two_by_two(
-            weight.sum(-1), wx.sum(-1), (wx * x).sum(-1), wy.sum(-1), (wx * response).sum(-1)
-        )
-        predicted = np.maximum(e[..., None] + a[..., None] * x, 1e-12)
+        wx, wy = weight * x, weight * response
+        e, a = _two_by_two(weight.sum(0), wx.sum(0), (wx * x).sum(0), wy.sum(0), (wy * x).sum(0))
+        predicted = np.maximum(e + a * x, 1e-12)
         residual = np.log(y / predicted)
         size = np.abs(residual)
         weight = mask * np.minimum(1, HUBER_DELTA / np.maximum(size, 1e-12)) / predicted**2
         response = predicted * (1 + residual)
     huber = np.where(size <= HUBER_DELTA, size**2 / 2, HUBER_DELTA * (size - HUBER_DELTA / 2))
-    # |r| / b is the Laplace likelihood of scale b = sd / sqrt(2); times delta × b it is the Huber sum.
+    # |r| / b is the Laplace likelihood of scale b = sd / sqrt(2); times delta b it is the Huber
+    # sum.
     prior = HUBER_DELTA * problem.log_sd / np.sqrt(2) / 2
     surprise = (((starts - problem.centre[:, None, :]) / PRIOR_SD) ** 2).sum(-1)
-    return np.stack([e, a], axis=-1), (mask * huber).sum(-1) + prior * surprise
+    return np.stack([e, a], axis=-1), (mask * huber).sum(0) + prior * surprise
 
 
 def _two_by_two(s11: Array, s12: Array, s22: Array, t1: Array, t2: Array) -> tuple[Array, Array]:

@@ -1,0 +1,163 @@
+"""The results table's curves: one law per model, method with its hyper-parameters, mix and task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.record.trial import Frozen, MethodSpec
+from tracker.select.laws import FittedLaw, LeftOut, fit_curve
+
+Metric = Literal["bits_per_byte", "score"]
+#: The stage whose trials look for hyper-parameters: points of a curve only where they share its
+#: own.
+TUNE_STAGE = "tune"
+_METHOD = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
+_CURVE = ["model", *_METHOD, "mix"]
+
+
+class CurveKey(Frozen):
+    """What one curve holds fixed while the volume D grows; hashable."""
+
+    model: str
+    method: MethodSpec
+    mix: str
+    task: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.model} {method_label(self.method)}, {self.mix}, {self.task}"
+
+
+class CurveFits(NamedTuple):
+    """``laws`` by curve, and for the curves that could not be fitted the reason."""
+
+    laws: dict[CurveKey, FittedLaw]
+    refused: dict[CurveKey, str]
+
+
+def method_label(method: MethodSpec) -> str:
+    """The method in a few words, such as ``lora rslora r=8 lr=0.003``."""
+    parts: list[str] = [method.name]
+    if method.variant:
+        parts.append(method.variant)
+    if method.rank is not None:
+        parts.append(f"r={method.rank}")
+    if method.virtual_tokens is not None:
+        parts.append(f"tokens={method.virtual_tokens}")
+    if method.learning_rate is not None:
+        parts.append(f"lr={method.learning_rate:.3g}")
+    return " ".join(parts)
+
+
+def pooled_sd(groups: Iterable[ArrayLike]) -> float | None:
+    """Standard deviation within groups, pooled over those with two values or more; None if none
+    has.
+
+    The noise floor between seeds: sqrt(sum of squares within groups / degrees of freedom).
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        values = np.asarray(group, dtype=float)
+        if len(values) > 1:
+            squares += float(((values - values.mean()) ** 2).sum())
+            freedom += len(values) - 1
+    return float(np.sqrt(squares / freedom)) if freedom else None
+
+
+def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None = None) -> CurveFits:
+    """Fit every curve of a results table (:mod:`tracker.record.table`), D = volume in examples.
+
+    *metric* ``bits_per_byte`` fits that loss; ``score`` fits the error 1 - score, at least half a
+    row of the n evaluated, so that a perfect score has a logarithm. Each complete run is one point,
+    seeds are not averaged; the untouched base of the model is the point D = 0. Trials of the tuning
+    stage count only where their hyper-parameters are the curve's own. *tasks* restricts the fit.
+    """
+    if metric not in ("bits_per_byte", "score"):
+        raise InputError(f"metric {metric!r}: a law is fitted to 'bits_per_byte' or 'score'")
+    wanted = set(table["task"].dropna()) if tasks is None else set(tasks)
+    complete = table[(table["status"] == "complete") & table["task"].isin(wanted)]
+    base = complete[complete["method"] == "none"]
+    tuned = complete[complete["method"] != "none"]
+    ended_early = table[(table["status"] != "complete") & (table["method"] != "none")]
+    fits = CurveFits({}, {})
+    for task, rows in sorted(tuned.groupby("task"), key=lambda item: str(item[0])):
+        noise = _seed_noise(rows, metric)
+        for key, points in _curves(rows, str(task)):
+            zero = base[(base["model"] == key.model) & (base["task"] == task)]
+            lost = _same_curve(ended_early, points.iloc[0])
+            _fit(fits, key, pd.concat([zero, points]), lost, metric, noise)
+    return fits
+
+
+def _curves(rows: pd.DataFrame, task: str) -> Iterator[tuple[CurveKey, pd.DataFrame]]:
+    for _, group in rows.groupby(_CURVE, dropna=False, sort=True):
+        if (group["stage"] != TUNE_STAGE).any():
+            first = group.iloc[0]
+            fields = {column: _absent(first[column]) for column in _METHOD}
+            method = MethodSpec(name=fields.pop("method"), **fields)
+            yield CurveKey(model=first["model"], method=method, mix=first["mix"], task=task), group
+
+
+def _same_curve(rows: pd.DataFrame, like: pd.Series[Any]) -> pd.DataFrame:
+    same = np.ones(len(rows), dtype=bool)
+    for column in _CURVE:
+        value = _absent(like[column])
+        equal = rows[column].isna() if value is None else rows[column] == value
+        same &= equal.to_numpy(dtype=bool)
+    return rows[same]
+
+
+def _fit(
+    fits: CurveFits,
+    key: CurveKey,
+    points: pd.DataFrame,
+    lost: pd.DataFrame,
+    metric: Metric,
+    noise: float | None,
+) -> None:
+    measured = points[points[metric].notna()].sort_values(["volume", "seed", "key"])
+    left_out = [
+        LeftOut(key=row.key, reason=f"{row.status} at {row.volume} examples")
+        for row in lost.sort_values("key").itertuples()
+    ]
+    unmeasured = points[points[metric].isna()].sort_values("key")
+    left_out += [LeftOut(key=row.key, reason=f"no {metric}") for row in unmeasured.itertuples()]
+    try:
+        law = fit_curve(
+            measured["volume"].to_numpy(dtype=float),
+            _values(measured, metric),
+            noise_sd=noise,
+            keys=tuple(measured["key"]),
+        )
+    except (NotEnoughDataError, InputError) as error:
+        fits.refused[key] = str(error)
+    else:
+        fits.laws[key] = law.model_copy(update={"left_out": tuple(left_out)})
+
+
+def _values(rows: pd.DataFrame, metric: Metric) -> Any:
+    values = rows[metric].to_numpy(dtype=float)
+    if metric == "bits_per_byte":
+        return values
+    return np.maximum(1 - values, 0.5 / rows["n"].to_numpy(dtype=float))
+
+
+def _seed_noise(rows: pd.DataFrame, metric: Metric) -> float | None:
+    measured = rows[rows[metric].notna()]
+    groups = measured.groupby([*_CURVE, "volume"], dropna=False, sort=True)
+    return pooled_sd(_values(group, metric) for _, group in groups)
+
+
+def _absent(value: Any) -> Any:
+    """A cell of the table as the types have it: None for absent, a whole number as int."""
+    if pd.isna(value):
+        return None
+    if isinstance(value, (float, np.floating)) and float(value).is_integer() and value >= 1:
+        return int(value)
+    return value.item() if isinstance(value, np.generic) else value
