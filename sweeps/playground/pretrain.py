@@ -1,0 +1,199 @@
+"""Pretrain the playground's ladder: ``python -m sweeps.playground.pretrain``.
+
+Every model reads the same tokens in the same order, so that only size tells them apart. One thread
+per model and a fixed seed make the weights repeatable on one kind of CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.playground.documents import Document, document, general_texts
+from sweeps.playground.language import Language, make_language
+
+if TYPE_CHECKING:
+    import torch
+
+MODELS_FOLDER = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One Llama-shaped model. ``learning_rate`` is the peak of its pretraining schedule."""
+
+    name: str
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+    learning_rate: float
+
+
+LADDER = (
+    Shape("pg-30k", hidden=24, layers=2, heads=3, intermediate=80, learning_rate=1e-2),
+    Shape("pg-100k", hidden=48, layers=3, heads=3, intermediate=128, learning_rate=6e-3),
+    Shape("pg-300k", hidden=80, layers=4, heads=5, intermediate=176, learning_rate=4e-3),
+    Shape("pg-800k", hidden=128, layers=4, heads=4, intermediate=320, learning_rate=2.5e-3),
+)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``tokens`` seen in all, of a corpus of ``corpus_tokens`` read again once it is used up."""
+
+    tokens: int = 10_000_000
+    corpus_tokens: int = 5_000_000
+    batch_size: int = 16
+    length: int = 128
+    warmup: float = 0.02
+    weight_decay: float = 0.05
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of ``batch_size * length`` tokens each."""
+        return self.tokens // (self.batch_size * self.length)
+
+
+def render(text: Document) -> str:
+    """A document as pretraining sees it: plain, or as turns, between the two end markers."""
+    if isinstance(text, str):
+        return f"<|bos|>{text}<|eos|>"
+    return "<|bos|>" + "".join(f"<|{role}|>{said}" for role, said in text) + "<|eos|>"
+
+
+def corpus(language: Language, tokenizer: Any, tokens: int) -> torch.Tensor:
+    """A stream of token ids, shape (tokens,), int64; holds no text of the general files."""
+    import torch
+
+    rng = random.Random(f"playground corpus {language.seed}")
+    held_out = {text for part in general_texts(language) for text in part}
+    stream: list[int] = []
+    while len(stream) < tokens:
+        drawn = [document(language, rng) for _ in range(1000)]
+        texts = [render(text) for text in drawn if text not in held_out]
+        for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
+            stream += ids
+    return torch.tensor(stream[:tokens], dtype=torch.int64)
+
+
+def build_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
+    """A randomly initialised Llama with tied embeddings, float32."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        intermediate_size=shape.intermediate,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        initializer_range=0.5 * shape.hidden**-0.5,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config).float()
+
+
+def batches(stream: torch.Tensor, schedule: Schedule, seed: int) -> Iterator[torch.Tensor]:
+    """Windows of the stream, shape (batch_size, length), shuffled anew on every pass."""
+    import torch
+
+    windows = stream[: len(stream) // schedule.length * schedule.length].view(-1, schedule.length)
+    generator = torch.Generator().manual_seed(seed)
+    done = 0
+    while True:
+        order = torch.randperm(len(windows), generator=generator)
+        for start in range(0, len(order) - schedule.batch_size + 1, schedule.batch_size):
+            if done == schedule.steps:
+                return
+            yield windows[order[start : start + schedule.batch_size]]
+            done += 1
+
+
+def train(
+    model: Any, stream: torch.Tensor, schedule: Schedule, peak: float, seed: int
+) -> list[float]:
+    """AdamW with warm-up and cosine decay; returns the loss of every step in nats per token."""
+    import torch
+
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": schedule.weight_decay},
+        {"params": plain},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
+    warmup = max(1, round(schedule.warmup * schedule.steps))
+
+    def rate(step: int) -> float:
+        progress = (step - warmup) / max(1, schedule.steps - warmup)
+        return min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * max(0.0, progress))))
+
+    decay = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    losses: list[float] = []
+    model.train()
+    for batch in batches(stream, schedule, seed):
+        loss = model(input_ids=batch, labels=batch).loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        decay.step()
+        losses.append(loss.item())
+        if len(losses) % 500 == 0:
+            print(f"  step {len(losses)}/{schedule.steps} loss {losses[-1]:.3f}", flush=True)
+    model.eval()
+    return losses
+
+
+def pretrain(shape: Shape, folder: Path, schedule: Schedule, seed: int = 0) -> list[float]:
+    """Train one model, write it to ``folder / shape.name``; returns the losses of its steps."""
+    import torch
+
+    from sweeps.playground.tokenizer import make_tokenizer
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    language = make_language(0)
+    tokenizer = make_tokenizer(language)
+    model = build_model(shape, tokenizer, seed)
+    stream = corpus(language, tokenizer, min(schedule.tokens, schedule.corpus_tokens))
+    losses = train(model, stream, schedule, shape.learning_rate, seed)
+    model.save_pretrained(folder / shape.name)
+    tokenizer.save_pretrained(folder / shape.name)
+    return losses
+
+
+def main() -> None:
+    """Pretrain the models named (all of them by default) and print what each took."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=[s.name for s in LADDER], help="ladder members")
+    parser.add_argument("--out", type=Path, default=MODELS_FOLDER)
+    parser.add_argument("--tokens", type=int, default=Schedule.tokens)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for shape in LADDER:
+        if shape.name in options.names:
+            start = time.perf_counter()
+            losses = pretrain(shape, options.out, Schedule(tokens=options.tokens), options.seed)
+            last = sum(losses[-50:]) / len(losses[-50:])
+            print(
+                f"{shape.name}: loss {last:.3f} nats, {time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Write the playground's data files and a sweep file that runs on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeps.playground.documents import general_texts
+from sweeps.playground.language import make_language
+from sweeps.playground.pretrain import MODELS_FOLDER
+from sweeps.playground.tasks import HELD_OUT, TASKS, Row, Task, make_splits
+
+DEMO_MODELS = ("pg-30k", "pg-100k", "pg-800k")
+SPLITS = ("train", "validation", "test")
+
+
+def write_playground(folder: Path) -> Path:
+    """Write the tasks' and suites' JSONL files and ``sweep.yaml``; returns the sweep file's path.
+
+    The files depend on nothing but this package: writing twice gives the same bytes.
+    """
+    language = make_language(0)
+    data = folder / "data"
+    for task in TASKS.values():
+        splits = make_splits(task, language)
+        for split in SPLITS:
+            _write_rows(data / task.name / f"{split}.jsonl", getattr(splits, split))
+    held_out = make_splits(HELD_OUT, language, (0, 200, 0))
+    _write_rows(data / "general" / f"{HELD_OUT.name}.jsonl", held_out.validation)
+    suite, replay = general_texts(language)
+    _write_rows(data / "general" / "language.jsonl", ({"text": text} for text in suite))
+    _write_rows(data / "general" / "replay.jsonl", ({"text": text} for text in replay))
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(sweep_spec(), sort_keys=False, width=100), encoding="utf-8")
+    return path
+
+
+def sweep_spec() -> dict[str, Any]:
+    """The demo's sweep: sizes × methods × volumes on an even mix, and one task by itself."""
+    return {
+        "name": "playground",
+        "models": [{"path": str(MODELS_FOLDER / name)} for name in DEMO_MODELS],
+        "methods": {
+            "full": {"learning_rate": {"low": 3.0e-4, "high": 1.0e-2, "log": True}},
+            "lora": {
+                "rank": 8,
+                "variant": "plain",
+                "learning_rate": {"low": 1.0e-3, "high": 3.0e-2, "log": True},
+            },
+            "p_tuning": {
+                "variant": "v1",
+                "virtual_tokens": 8,
+                "learning_rate": {"low": 1.0e-3, "high": 1.0e-1, "log": True},
+            },
+        },
+        "tasks": {task.name: _task_entry(task) for task in TASKS.values()},
+        "general": {
+            "language": {"text": "data/general/language.jsonl", "measure": "bits_per_byte"},
+            HELD_OUT.name: {"task": _held_out_entry(), "measure": "bits_per_byte"},
+        },
+        "volumes": [200, 400, 800, 1600],
+        "mixes": {"even": dict.fromkeys(TASKS, 1), "topic": {"topic": 1}},
+        "replay": {"text": "data/general/replay.jsonl"},
+        "train": {"epochs": 3, "batch_size": 16, "max_length": 64},
+        "evaluation": {"rows": 150, "batch_size": 150, "max_new_tokens": 8},
+        "objective": {
+            "weights": dict.fromkeys(TASKS, 1),
+            "constraints": {"forgetting.language": 0.3},
+        },
+        "seeds": 2,
+        "budget": {"trials": 90},
+        "search": {"strategy": "grid", "tuning": {"trials": 3, "volume": 400, "mix": "even"}},
+        "engine": {"kind": "local", "workers": 2},
+    }
+
+
+def _task_entry(task: Task) -> dict[str, Any]:
+    entry: dict[str, Any] = {split: f"data/{task.name}/{split}.jsonl" for split in SPLITS}
+    entry |= {
+        "prompt": {"instruction": task.instruction, "input": "{text}"},
+        "answer": "{label}",
+        "score": task.score,
+        "negative": task.negative,
+        "pattern": task.pattern,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def _held_out_entry() -> dict[str, Any]:
+    return {
+        "validation": f"data/general/{HELD_OUT.name}.jsonl",
+        "prompt": {"instruction": HELD_OUT.instruction, "input": "{text}"},
+        "answer": "{label}",
+        "score": HELD_OUT.score,
+    }
+
+
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8", newline="\n")
