@@ -51,7 +51,7 @@ class Belief(NamedTuple):
     unpaired: tuple[str, ...]
 
     def quality(self, index: int) -> Estimate:
-        low, high = _interval(self.draws[:, index])
+        low, high = interval(self.draws[:, index])
         return Estimate(
             value=rounded(float(self.centre[index])),
             low=rounded(low),
@@ -61,7 +61,7 @@ class Belief(NamedTuple):
 
     def gap(self, index: int, other: int) -> Estimate:
         """Quality of *index* minus that of *other*, on the same draws."""
-        low, high = _interval(self.draws[:, index] - self.draws[:, other])
+        low, high = interval(self.draws[:, index] - self.draws[:, other])
         value = float(self.centre[index] - self.centre[other])
         return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
 
@@ -114,7 +114,8 @@ def _qualities(cell: Cell, weights: Mapping[str, float]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _interval(draws: Array) -> tuple[float, float]:
+def interval(draws: Array) -> tuple[float, float]:
+    """The 80 % interval of *draws* (n,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

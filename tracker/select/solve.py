@@ -62,10 +62,8 @@ def solve(problem: Problem, *, every_start: bool, levels: int) -> Array:
     """
     grid, step = _grid(problem.sizes)
     rows = len(problem.values)
-    if every_start:
-        starts = np.broadcast_to(grid, (rows, *grid.shape))
-    else:
-        starts = grid[_screen(problem, grid)]
+    everything = np.broadcast_to(grid, (rows, *grid.shape))
+    starts = everything if every_start else grid[_screen(problem, grid)]
     best = _best(problem, starts, iterations=12)
     for _ in range(levels):
         best = _best(problem, best[:, None, :] + _NEIGHBOURS * step, iterations=5)

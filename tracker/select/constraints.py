@@ -1,0 +1,99 @@
+"""Bounds on measured quantities: which candidates keep them, and what each bound costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tracker.errors import InputError
+from tracker.select.cells import Cell, counted, forgetting_of, measured, near, rounded, score_of
+from tracker.select.choice import Rejection
+from tracker.select.solve import Array
+
+COUNTED = ("parameters", "flops", "adapter_bytes")
+#: What clock and device say differs between machines and runs of one machine.
+MEASURED = ("device_seconds", "peak_bytes", "seconds_per_1k_tokens")
+
+
+class Verdict(NamedTuple):
+    """``admitted``: indices of the cells that keep every constraint; ``rejected``: by constraint."""
+
+    admitted: tuple[int, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def check_names(constraints: Mapping[str, float], cells: Sequence[Cell]) -> None:
+    """Raise InputError for every constraint that no trial of these could be held against."""
+    suites = sorted({s.suite for cell in cells for run in cell.runs for s in run.general})
+    tasks = sorted({task.name for cell in cells for task in cell.spec.tasks})
+    allowed = [f"forgetting.{suite}" for suite in suites]
+    allowed += [f"{kind}.{task}" for kind in ("min", "over_reach") for task in tasks]
+    allowed += [*COUNTED, *MEASURED]
+    problems = [
+        f"constraint {name!r}: {near(name, allowed)}" for name in constraints if name not in allowed
+    ]
+    if problems:
+        raise InputError(problems)
+
+
+def value_of(cell: Cell, name: str) -> float | None:
+    """The quantity a constraint is about, mean over seeds; None where it was not measured."""
+    kind, _, of = name.partition(".")
+    if kind == "forgetting":
+        return cell.mean(lambda run: forgetting_of(run, of))
+    if kind == "min":
+        return cell.mean(lambda run: s.score if (s := score_of(run, of)) else None)
+    if kind == "over_reach":
+        return cell.mean(lambda run: s.over_reach if (s := score_of(run, of)) else None)
+    source = counted(cell) if name in COUNTED else measured(cell)
+    value: float | None = getattr(source, name)
+    return value
+
+
+def keeps(name: str, value: float, limit: float) -> bool:
+    return value >= limit if name.startswith("min.") else value <= limit
+
+
+def judge(cells: Sequence[Cell], quality: Array, constraints: Mapping[str, float]) -> Verdict:
+    """Hold every cell against every constraint; an unmeasured quantity keeps none.
+
+    *quality* (C,) tells which of the rejected ones was the best.
+    """
+    admitted = np.ones(len(cells), dtype=bool)
+    rejected = []
+    for name, limit in sorted(constraints.items()):
+        values = [value_of(cell, name) for cell in cells]
+        broken = [i for i, v in enumerate(values) if v is None or not keeps(name, v, limit)]
+        if not broken:
+            continue
+        admitted[broken] = False
+        best = max(broken, key=lambda i: (quality[i], -i))
+        value = None if name in MEASURED else values[best]
+        rejected.append(
+            Rejection(
+                constraint=name,
+                limit=limit,
+                count=len(broken),
+                unmeasured=sum(values[i] is None for i in broken),
+                best=cells[best].label,
+                best_quality=rounded(float(quality[best])),
+                best_value=None if value is None else rounded(value),
+            )
+        )
+    return Verdict(tuple(np.flatnonzero(admitted).tolist()), tuple(rejected))
+
+
+def split_scored(
+    cells: Sequence[Cell], weights: Mapping[str, float]
+) -> tuple[list[Cell], list[Rejection]]:
+    """The cells with a score for every weighted task, and per task what the others lack."""
+    rejected = []
+    for task in weights:
+        lacking = [cell for cell in cells if not cell.scores(task)]
+        if lacking:
+            rejected.append(
+                Rejection(constraint=f"score.{task}", count=len(lacking), unmeasured=len(lacking))
+            )
+    return [c for c in cells if all(c.scores(task) for task in weights)], rejected

@@ -1,0 +1,159 @@
+"""A recommendation in plain words; wrapping and colour are the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tracker.record.trial import Objective
+from tracker.select.belief import cell_laws, interval
+from tracker.select.choice import Crossover, Estimate, Reach, Recommendation, Rejection
+from tracker.select.reach import weighted_curves
+from tracker.select.study import Study
+
+
+def interval_text(estimate: Estimate) -> str:
+    """``0.84 (80 % 0.82 to 0.86)``."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3g}"
+    return f"{estimate.value:.3g} (80 % {estimate.low:.3g} to {estimate.high:.3g})"
+
+
+def question(objective: Objective, reach: float | None) -> str:
+    """What was asked, in one line."""
+    tasks = ", ".join(f"{name} {w:g}" for name, w in objective.weights.items() if w > 0)
+    bounds = ", ".join(
+        f"{name} {'>=' if name.startswith('min.') else '<='} {limit:g}"
+        for name, limit in objective.constraints.items()
+    )
+    asked = (
+        f"highest weighted score ({tasks})"
+        if reach is None
+        else f"smallest and cheapest with a weighted score ({tasks}) of at least {reach:g}"
+    )
+    return f"{asked}, subject to {bounds}" if bounds else asked
+
+
+def reasons(
+    known: Study,
+    index: int,
+    best: int,
+    level: Sequence[int],
+    p_best: float,
+    regret: float,
+    reach: Reach | None,
+) -> tuple[str, ...]:
+    """Why candidate *index*, in plain sentences without anything a clock measured."""
+    choice, top = known.candidates[index], known.candidates[best]
+    lines = [_headline(known, index, best, level, reach)]
+    lines.append(
+        f"Predicted quality {interval_text(choice.quality)}, from what was {choice.quality.source}."
+    )
+    lines.append(
+        f"It is the best of {len(known.admitted)} admitted candidates with probability "
+        f"{p_best:.0%}; taking it loses {regret:.2g} of quality on average."
+    )
+    if index != best and (reach is None or not reach.reached):
+        gap = known.belief.gap(best, index)
+        lines.append(f"{top.label} is ahead by {interval_text(gap)}: within the noise floor.")
+    if choice.method.name == "none":
+        lines.append("The untouched base suffices: nothing needs to be trained.")
+    more = _with_more_data(known, index)
+    return (*lines, *([more] if more else []))
+
+
+def _headline(
+    known: Study, index: int, best: int, level: Sequence[int], reach: Reach | None
+) -> str:
+    choice, top = known.candidates[index], known.candidates[best]
+    if reach is not None and reach.reached:
+        return (
+            f"{choice.label} is the smallest, then cheapest, that reaches {reach.quality:g} "
+            f"(probability {reach.probability:.0%})."
+        )
+    if reach is not None:
+        return (
+            f"Nothing measured reaches {reach.quality:g} with probability 80 %; the closest is "
+            f"{choice.label} (probability {reach.probability:.0%})."
+        )
+    if index == best:
+        others = len(level) - 1
+        told = f"; {others} other(s) cannot be told from it" if others else ""
+        return f"{choice.label} has the highest predicted quality{told}."
+    return f"{choice.label} and {top.label} cannot be separated; the first is the cheaper by counted cost."
+
+
+def _with_more_data(known: Study, index: int) -> str | None:
+    """What the law says of twice the largest volume, if the choice has laws and that volume."""
+    laws = cell_laws(known.cells[index], known.weights, known.fits)
+    volume = known.candidates[index].volume
+    if not laws or any(law.domain[1] != volume for law in laws.values()):
+        return None
+    draws = weighted_curves(laws, known.weights, np.array([2.0 * volume]))[:, 0]
+    low, high = interval(draws)
+    return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
+
+
+def lines(recommendation: Recommendation) -> list[str]:
+    """The whole answer, one unwrapped line per statement; the clock's values come last."""
+    r, choice = recommendation, recommendation.choice
+    out = [f"Question: {r.question}", f"Choice: {choice.label}", *r.why]
+    for suite, lost in choice.forgetting.items():
+        out.append(f"Forgetting on {suite}: {interval_text(lost)}")
+    out.append(f"Counted cost: {_cost(recommendation)}")
+    for runner in r.runners_up:
+        verdict = "separable" if runner.separable else "cannot be separated from the choice"
+        out.append(
+            f"Runner-up: {runner.candidate.label}, quality {runner.candidate.quality.value:.3g}, "
+            f"gap {interval_text(runner.gap)}, {verdict}"
+        )
+    if r.further_trials:
+        out.append(f"To separate them: {'; '.join(r.further_trials)}")
+    out += [_rejection(rejection) for rejection in r.rejected]
+    out += [_crossover(crossover) for crossover in r.crossovers]
+    if r.reach is not None:
+        out += [
+            f"Would need: {n.label}: {n.examples.value:,.0f} examples (80 % {n.examples.low:,.0f} to "
+            f"{n.examples.high:,.0f}; {n.probability:.0%} of the law's replicates reach it)"
+            for n in r.reach.needed
+        ]
+    out += [f"Caveat: {caveat}" for caveat in r.caveats]
+    seconds = choice.measured.device_seconds
+    if seconds is not None:
+        out.append(f"Measured: {seconds:,.1f} s on {choice.measured.device} (not used to choose)")
+    return out
+
+
+def _cost(recommendation: Recommendation) -> str:
+    cost = recommendation.choice.counted
+    parts = [f"{cost.parameters:,} parameters"]
+    if cost.flops is not None:
+        parts.append(f"{cost.flops:.3g} training operations")
+    if cost.train_tokens is not None:
+        parts.append(f"{cost.train_tokens:,.0f} training tokens")
+    return ", ".join(parts)
+
+
+def _rejection(r: Rejection) -> str:
+    if r.limit is None:
+        return f"Rejected: {r.count} without {r.constraint}"
+    sign = ">=" if r.constraint.startswith("min.") else "<="
+    value = "" if r.best_value is None else f" at {r.best_value:.3g}"
+    unknown = f", {r.unmeasured} of them not measured" if r.unmeasured else ""
+    quality = "" if r.best_quality is None else f", quality {r.best_quality:.3g}"
+    return (
+        f"Rejected by {r.constraint} {sign} {r.limit:g}: {r.count}{unknown}; "
+        f"the best was {r.best}{quality}{value}"
+    )
+
+
+def _crossover(c: Crossover) -> str:
+    text = (
+        f"{c.second} overtakes {c.first} on {c.model} between {c.measured_from:,.0f} and "
+        f"{c.measured_to:,.0f} examples with probability {c.probability:.0%}"
+    )
+    if c.examples is None:
+        return text
+    at = c.examples
+    return f"{text}, at {at.value:,.0f} (80 % {at.low:,.0f} to {at.high:,.0f})"

@@ -1,0 +1,80 @@
+"""The smallest and cheapest that reaches a quality, and how much data the laws say it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tracker.select.belief import Belief, cell_laws, interval
+from tracker.select.cells import Cell, rounded
+from tracker.select.choice import Estimate, ExamplesNeeded
+from tracker.select.crossover import FEWEST
+from tracker.select.curves import CurveFits, method_label
+from tracker.select.laws import FAR, FittedLaw
+from tracker.select.solve import Array
+
+#: A candidate reaches a quality if it does with this probability.
+SURE = 0.8
+_GRID = 257
+_MOST = 3
+
+
+def reaching(belief: Belief, among: Sequence[int], quality: float) -> list[int]:
+    """Those of *among* that reach *quality* with P >= 0.8, in the order given."""
+    return [i for i in among if belief.p_reaches(i, quality) >= SURE]
+
+
+def weighted_curves(
+    laws: Mapping[str, FittedLaw], weights: Mapping[str, float], sizes: Array
+) -> Array:
+    """Bootstrap curves of the weighted quality (replicates, m), from the tasks' laws of the error.
+
+    The tasks' bootstraps are independent, so their replicates are combined as they come.
+    """
+    parts = [weights[task] * (1 - law.curves(sizes)) for task, law in laws.items()]
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def measured_sizes(laws: Mapping[str, FittedLaw]) -> tuple[float, float]:
+    """The sizes that every one of the laws was measured at: smallest above 0, and largest."""
+    return max(w.domain[0] for w in laws.values()), min(w.domain[1] for w in laws.values())
+
+
+def examples_needed(
+    cells: Sequence[Cell], weights: Mapping[str, float], fits: CurveFits, quality: float
+) -> tuple[ExamplesNeeded, ...]:
+    """The curves that may reach *quality* within 16 times their data, the smallest models first."""
+    found: dict[str, ExamplesNeeded] = {}
+    for cell in cells:
+        mix = cell.spec.mix.name if cell.spec.mix else ""
+        label = f"{cell.spec.model.name} {method_label(cell.spec.method)}, {mix}"
+        laws = cell_laws(cell, weights, fits)
+        if laws and label not in found:
+            needed = _needed(label, laws, weights, quality)
+            if needed:
+                found[label] = needed
+    # Likely ones only; cells come with the smallest model first.
+    likely = [n for n in found.values() if n.probability >= 0.5]
+    return tuple((likely or sorted(found.values(), key=lambda n: -n.probability))[:_MOST])
+
+
+def _needed(
+    label: str, laws: Mapping[str, FittedLaw], weights: Mapping[str, float], quality: float
+) -> ExamplesNeeded | None:
+    start, end = measured_sizes(laws)
+    sizes = np.geomspace(start, FAR * end, _GRID)
+    reaches = weighted_curves(laws, weights, sizes) >= quality
+    some = reaches.any(axis=1)
+    if some.sum() < FEWEST:
+        return None
+    first = sizes[reaches[some].argmax(axis=1)]
+    low, high = interval(first)
+    return ExamplesNeeded(
+        label=label,
+        probability=rounded(float(some.mean())),
+        examples=Estimate(
+            value=float(round(np.median(first))), low=float(round(low)), high=float(round(high))
+        ),
+        largest_measured=int(end),
+    )

@@ -1,0 +1,263 @@
+"""From results to one recommendation: a pure function, the same bytes on every machine.
+
+The rule. Among the candidates that keep every constraint:
+
+1. The best is the one with the highest predicted quality (:mod:`tracker.select.belief`). 2. A
+candidate cannot be told from the best if the 80 % interval of their paired gap includes 0. 3. Of
+those that cannot, and whose expected loss against the best is within the noise floor (the standard
+deviation between seeds), the cheapest is chosen: smallest model, then fewest counted training
+operations, then fewest training tokens. Without a noise floor only an equal counts.
+
+With ``reach=Q`` the cheapest that reaches quality Q with P >= 0.8 is chosen instead; where none
+does, the rule above names the closest. Cost is counted cost: the clock is reported, and obeyed only
+where the user's own constraint asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.record.trial import Objective, TrialRecord
+from tracker.select.belief import cell_laws
+from tracker.select.caveats import caveats
+from tracker.select.cells import Z, rounded
+from tracker.select.choice import (
+    Candidate,
+    Crossover,
+    Estimate,
+    ExamplesNeeded,
+    Reach,
+    Recommendation,
+    RunnerUp,
+)
+from tracker.select.constraints import MEASURED
+from tracker.select.crossover import CrossoverFit, overtakes
+from tracker.select.describe import question, reasons
+from tracker.select.reach import examples_needed, measured_sizes, reaching, weighted_curves
+from tracker.select.study import Study, study
+
+_RUNNERS_UP = 3
+_MOST_SEEDS = 8
+_GRID = 257
+
+
+class Pick(NamedTuple):
+    """Indices into the study: the choice, the best, and those not to be told from the best."""
+
+    choice: int
+    best: int
+    level: tuple[int, ...]
+    reached: bool
+
+
+def candidates(records: Sequence[TrialRecord], objective: Objective) -> tuple[Candidate, ...]:
+    """Every configuration with a score for each weighted task, smallest model first."""
+    return study(records, objective).candidates
+
+
+def recommend(
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    *,
+    reach: float | None = None,
+    sweep: str = "",
+) -> Recommendation:
+    """Which configuration of *records* to take for *objective*; see the module for the rule.
+
+    *reach*: ask for the smallest and cheapest of at least this quality (in the scores' unit, [0,
+    1]). Raises InputError for unknown tasks and constraints, NotEnoughDataError where no trial is
+    complete or no candidate keeps the constraints.
+    """
+    if reach is not None and not 0 < reach <= 1:
+        raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
+    known = study(records, objective)
+    if not known.admitted:
+        raise NotEnoughDataError(_nothing_admitted(known))
+    pick = _choose(known, reach)
+    index, belief = pick.choice, known.belief
+    p_best = belief.p_best(known.admitted)
+    runners_up = _runners_up(known, index, p_best)
+    regret = belief.expected_regret(index, known.admitted)
+    answer = _reach(known, pick, reach)
+    return Recommendation(
+        sweep=sweep,
+        question=question(objective, reach),
+        objective=objective,
+        trial=known.cells[index].spec,
+        choice=known.candidates[index],
+        why=reasons(known, index, pick.best, pick.level, p_best[index], regret, answer),
+        p_best=p_best[index],
+        expected_regret=regret,
+        separable=all(runner.separable for runner in runners_up),
+        further_trials=_further_trials(known, index, runners_up),
+        runners_up=runners_up,
+        rejected=known.rejected,
+        caveats=caveats(known, index),
+        noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
+        candidates=len(known.candidates),
+        frontier=tuple(c.label for c in known.candidates if c.on_frontier),
+        crossovers=_crossovers(known, index),
+        reach=answer,
+    )
+
+
+def _choose(known: Study, reach: float | None) -> Pick:
+    belief, admitted = known.belief, known.admitted
+    by_cost = sorted(admitted, key=known.cost_order)
+    best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals
+    level = tuple(i for i in by_cost if i == best or _low(belief.gap(best, i)) <= 0)
+    if reach is not None:
+        enough = reaching(belief, by_cost, reach)
+        if enough:
+            return Pick(enough[0], best, level, True)
+    loss = (belief.noise_floor or 0.0) + 1e-9
+    index = next(i for i in level if belief.centre[best] - belief.centre[i] <= loss)
+    return Pick(index, best, level, False)
+
+
+def _low(gap: Estimate) -> float:
+    return gap.value if gap.low is None else gap.low
+
+
+def _runners_up(known: Study, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
+    others = [i for i in sorted(known.admitted, key=known.cost_order) if i != index]
+    others.sort(key=lambda i: -known.belief.centre[i])  # stable: the cheaper first among equals
+    found = []
+    for i in others[:_RUNNERS_UP]:
+        gap = known.belief.gap(index, i)
+        apart = gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
+        found.append(
+            RunnerUp(candidate=known.candidates[i], gap=gap, separable=apart, p_best=p_best[i])
+        )
+    return tuple(found)
+
+
+def _further_trials(known: Study, index: int, runners_up: Sequence[RunnerUp]) -> tuple[str, ...]:
+    """The runs that would tell the choice from the runners-up it is level with."""
+    labels = [c.label for c in known.candidates]
+    asked: list[str] = []
+    for runner in runners_up:
+        if not runner.separable:
+            asked += _to_separate(known, index, labels.index(runner.candidate.label))
+    return tuple(dict.fromkeys(asked))
+
+
+def _to_separate(known: Study, one: int, other: int) -> list[str]:
+    """Seeds that shrink the 80 % interval below the gap, if eight of each do; else rows, if they
+    do.
+    """
+    belief, pair = known.belief, (one, other)
+    names = [known.candidates[i].label for i in pair]
+    have = [len(known.cells[i].runs) for i in pair]
+    trained = [not known.cells[i].untouched for i in pair]
+    if belief.noise_floor is None:
+        return [f"1 more seed of {name}" for name, yes in zip(names, trained, strict=True) if yes]
+    gap = abs(float(belief.centre[one] - belief.centre[other]))
+    rows = float((belief.rows[:, one] - belief.rows[:, other]).std())
+    for seeds in range(2, _MOST_SEEDS + 1):
+        counts = [max(seeds, n) for n in have]
+        noise = [belief.noise_floor**2 / n * yes for n, yes in zip(counts, trained, strict=True)]
+        if Z * np.sqrt(rows**2 + sum(noise)) < gap:
+            return [
+                f"{count - n} more seed{'s' * (count - n > 1)} of {name}"
+                for count, n, name, yes in zip(counts, have, names, trained, strict=True)
+                if yes and count > n
+            ]
+    return [
+        f"none: {names[0]} and {names[1]} differ by {gap:.2g}, less than {_MOST_SEEDS} seeds of each "
+        "on these validation rows can tell; more validation rows might"
+    ]
+
+
+def _crossovers(known: Study, index: int) -> tuple[Crossover, ...]:
+    """Per pair of methods on the choice's model and mix, the better at little data first.
+
+    A method with several curves (variants, ranks, learning rates) is taken at the best of them.
+    """
+    choice = known.candidates[index]
+    curves: dict[str, int] = {}
+    for i, c in enumerate(known.candidates):
+        if (c.model, c.mix) == (choice.model, choice.mix) and cell_laws(
+            known.cells[i], known.weights, known.fits
+        ):
+            held = curves.get(c.method.name)
+            if held is None or known.belief.centre[i] > known.belief.centre[held]:
+                curves[c.method.name] = i
+    names = sorted(curves)
+    pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
+    found = [_crossover(known, curves[a], curves[b]) for a, b in pairs]
+    return tuple(c for c in found if c is not None)
+
+
+def _crossover(known: Study, one: int, other: int) -> Crossover | None:
+    laws = [cell_laws(known.cells[i], known.weights, known.fits) for i in (one, other)]
+    ranges = [measured_sizes(each) for each in laws]
+    start, end = max(r[0] for r in ranges), min(r[1] for r in ranges)
+    if start >= end:
+        return None
+    sizes = np.geomspace(start, end, _GRID)
+    errors = [1 - weighted_curves(each, known.weights, sizes) for each in laws]
+    forward = overtakes(errors[0], errors[1], sizes)
+    backward = overtakes(errors[1], errors[0], sizes)
+    ahead = float((errors[0][:, 0] <= errors[1][:, 0]).mean())
+    if ahead >= 0.5:
+        return _as_crossover(known, one, other, forward)
+    return _as_crossover(known, other, one, backward)
+
+
+def _as_crossover(known: Study, first: int, second: int, fit: CrossoverFit) -> Crossover:
+    a, b = known.candidates[first], known.candidates[second]
+    examples = None
+    if fit.median is not None and fit.low is not None and fit.high is not None:
+        examples = Estimate(
+            value=float(round(fit.median)),
+            low=float(round(fit.low)),
+            high=float(round(fit.high)),
+            source="law",
+        )
+    return Crossover(
+        model=a.model,
+        mix=a.mix,
+        first=a.method.name,
+        second=b.method.name,
+        probability=rounded(fit.probability),
+        examples=examples,
+        measured_from=fit.start,
+        measured_to=fit.end,
+    )
+
+
+def _reach(known: Study, pick: Pick, quality: float | None) -> Reach | None:
+    if quality is None:
+        return None
+    needed: tuple[ExamplesNeeded, ...] = ()
+    if not pick.reached:
+        needed = examples_needed(known.cells, known.weights, known.fits, quality)
+    return Reach(
+        quality=quality,
+        reached=pick.reached,
+        probability=known.belief.p_reaches(pick.choice, quality),
+        needed=needed,
+    )
+
+
+def _nothing_admitted(known: Study) -> str:
+    parts = []
+    for r in known.rejected:
+        if r.limit is None:
+            continue
+        sign = ">=" if r.constraint.startswith("min.") else "<="
+        value = "" if r.best_value is None else f"; its best candidate has {r.best_value:.4g}"
+        unmeasured = f" ({r.unmeasured} not measured)" if r.unmeasured else ""
+        parts.append(f"{r.constraint} {sign} {r.limit:g} rejects {r.count}{unmeasured}{value}")
+    clock = (
+        " (measured on the clock)" if any(r.constraint in MEASURED for r in known.rejected) else ""
+    )
+    return (
+        f"no candidate of {len(known.candidates)} keeps every constraint{clock}: "
+        f"{'; '.join(parts)}: relax one, or measure more configurations"
+    )

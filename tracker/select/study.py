@@ -1,0 +1,138 @@
+"""Everything a choice rests on, computed once: cells, laws, beliefs, candidates, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tracker.errors import NotEnoughDataError
+from tracker.record.table import results_table
+from tracker.record.trial import Objective, TrialRecord
+from tracker.select.belief import Belief, believe
+from tracker.select.cells import (
+    Cell,
+    counted,
+    forgetting,
+    group,
+    measured,
+    rounded,
+    score_of,
+    task_weights,
+)
+from tracker.select.choice import Candidate, Estimate, Rejection
+from tracker.select.constraints import check_names, judge, split_scored
+from tracker.select.curves import CurveFits, fit_table
+from tracker.select.frontier import pareto_front
+
+
+class Study(NamedTuple):
+    """``cells``, ``candidates`` and ``belief`` share their order, smallest model first.
+
+    ``admitted``: indices of those that keep every constraint. ``records``: every trial, also those
+    that did not complete. ``all_cells`` are the complete ones before a missing score took any out.
+    """
+
+    records: tuple[TrialRecord, ...]
+    objective: Objective
+    weights: dict[str, float]
+    all_cells: tuple[Cell, ...]
+    cells: tuple[Cell, ...]
+    fits: CurveFits
+    belief: Belief
+    candidates: tuple[Candidate, ...]
+    admitted: tuple[int, ...]
+    rejected: tuple[Rejection, ...]
+
+    def cost_order(self, index: int) -> tuple[float, float, float, int]:
+        """Counted cost: smallest model, then fewest training operations, then tokens."""
+        cost = self.candidates[index].counted
+        flops = np.inf if cost.flops is None else cost.flops
+        tokens = np.inf if cost.train_tokens is None else cost.train_tokens
+        return (cost.parameters, flops, tokens, index)
+
+
+def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
+    """Judge every configuration of *records*; raises InputError and NotEnoughDataError."""
+    everything = group(records)
+    weights = task_weights(objective, everything)
+    check_names(objective.constraints, everything)
+    cells, lacking = split_scored(everything, weights)
+    if not cells:
+        raise NotEnoughDataError(
+            f"none of {len(everything)} configurations has a score for every weighted task "
+            f"({', '.join(weights)}): evaluate those tasks, or give them no weight"
+        )
+    # The same rows in the same order however the records came.
+    ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
+    fits = fit_table(results_table(ordered), "score", weights)
+    belief = believe(cells, weights, fits)
+    admitted, broken = judge(cells, belief.centre, objective.constraints)
+    return Study(
+        records=tuple(ordered),
+        objective=objective,
+        weights=weights,
+        all_cells=tuple(everything),
+        cells=tuple(cells),
+        fits=fits,
+        belief=belief,
+        candidates=_candidates(cells, belief),
+        admitted=admitted,
+        rejected=(*lacking, *broken),
+    )
+
+
+def _candidates(cells: Sequence[Cell], belief: Belief) -> tuple[Candidate, ...]:
+    lost = forgetting(cells)
+    found = [_candidate(cell, belief, i, lost[i]) for i, cell in enumerate(cells)]
+    front = pareto_front(_losses(found))
+    return tuple(
+        c.model_copy(update={"on_frontier": bool(member) if compared else None})
+        for c, member, compared in zip(found, front.member, front.compared, strict=True)
+    )
+
+
+def _candidate(cell: Cell, belief: Belief, index: int, lost: dict[str, Estimate]) -> Candidate:
+    spec = cell.spec
+    tasks = [task.name for task in spec.tasks]
+
+    def means(quantity: str) -> dict[str, float]:
+        values = {
+            t: cell.mean(lambda run, t=t: getattr(score_of(run, t), quantity, None))  # type: ignore[misc]
+            for t in tasks
+        }
+        return {t: rounded(value) for t, value in values.items() if value is not None}
+
+    return Candidate(
+        label=cell.label,
+        keys=tuple(run.spec.key for run in cell.runs),
+        seeds=tuple(run.spec.seed for run in cell.runs),
+        model=spec.model.name,
+        method=spec.method,
+        mix=spec.mix.name if spec.mix else "",
+        volume=spec.volume,
+        examples=spec.examples,
+        scores=means("score"),
+        quality=belief.quality(index),
+        measured_quality=rounded(float(belief.measured[index])),
+        forgetting=lost,
+        valid_format=means("valid_format"),
+        over_reach=means("over_reach"),
+        counted=counted(cell),
+        measured=measured(cell),
+    )
+
+
+def _losses(candidates: Sequence[Candidate]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """-quality, the worst forgetting over suites, training operations; NaN where not measured.
+
+    Where no candidate measured any forgetting the dimension is left out for all.
+    """
+    suites = sorted({suite for c in candidates for suite in c.forgetting})
+    rows = []
+    for c in candidates:
+        worst = [c.forgetting[s].value if s in c.forgetting else np.nan for s in suites]
+        flops = np.nan if c.counted.flops is None else c.counted.flops
+        rows.append([-c.quality.value, *([float(np.max(worst))] if suites else []), flops])
+    return np.array(rows, dtype=float)
