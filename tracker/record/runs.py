@@ -1,0 +1,159 @@
+"""Finding and reading runs: where in MLflow a sweep and its trials are, and what their runs say.
+
+Tags that tell runs apart: ``sft.kind`` is ``sweep``, ``trial`` or ``model``; a trial's run is named
+by ``mlflow.parentRunId`` and ``sft.key``. MLflow itself is not imported here: a client is passed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tracker.errors import StoreError
+from tracker.record import naming
+from tracker.validation import unknown
+
+Client = Any  # mlflow.MlflowClient
+Run = Any  # mlflow.entities.Run
+Metric = Any  # mlflow.entities.Metric
+
+PARENT = "mlflow.parentRunId"
+FACT = "sft.fact."
+_PAGE = 1000
+_ACTIVE_ONLY, _DELETED_ONLY = 1, 2  # mlflow.entities.ViewType
+
+
+class SweepInfo(NamedTuple):
+    """A sweep at a glance. Times in epoch seconds; ``counts``: trials by status or ``running``."""
+
+    name: str
+    state: str
+    planned: int | None
+    started_at: float
+    ended_at: float | None
+    counts: dict[str, int]
+    facts: dict[str, str]
+
+
+class LiveTrial(NamedTuple):
+    """A trial under way. ``step`` and ``loss`` as last delivered; ``started_at`` epoch seconds."""
+
+    key: str
+    number: int
+    stage: str
+    model: str
+    method: str
+    mix: str
+    volume: int
+    started_at: float
+    step: int | None
+    loss: float | None
+
+
+class Runs:
+    """The runs of one MLflow experiment."""
+
+    def __init__(self, client: Client, experiment_id: str) -> None:
+        self.client = client
+        self.experiment_id = experiment_id
+
+    def search(self, condition: str, *, deleted: bool = False) -> Iterator[Run]:
+        """Every run that matches MLflow's filter *condition*, the oldest first."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id],
+                condition,
+                _DELETED_ONLY if deleted else _ACTIVE_ONLY,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def sweeps(self) -> dict[str, Run]:
+        """Parent runs by the sweep's name, in the order in which they were begun."""
+        sweeps: dict[str, Run] = {}
+        for run in self.search("tags.`sft.kind` = 'sweep'"):
+            sweeps.setdefault(run.data.tags["sft.sweep"], run)
+        return sweeps
+
+    def sweep(self, name: str) -> Run:
+        """The sweep's parent run; StoreError with the known names where there is none."""
+        known = self.sweeps()
+        if name not in known:
+            raise StoreError(f"no such sweep in this store: {unknown(name, known)}")
+        return known[name]
+
+    def trial(self, parent_id: str, key: str) -> Run | None:
+        """The trial's run. A request sent twice over a bad line may have made two: one stays."""
+        runs = sorted(
+            self.trials(parent_id, f"tags.`sft.key` = '{key}'"), key=is_ended, reverse=True
+        )
+        for run in runs[1:]:
+            self.client.delete_run(run.info.run_id)
+        return runs[0] if runs else None
+
+    def trials(self, parent_id: str, condition: str, *, deleted: bool = False) -> Iterator[Run]:
+        """The sweep's trials that match *condition*."""
+        of_sweep = f"tags.`{PARENT}` = '{parent_id}' and tags.`sft.kind` = 'trial'"
+        return self.search(f"{of_sweep} and {condition}", deleted=deleted)
+
+    def running(self, parent_id: str) -> list[Run]:
+        """The sweep's trials under way."""
+        return list(self.trials(parent_id, "attributes.status = 'RUNNING'"))
+
+    def step_metrics(self, run_id: str) -> list[Metric]:
+        """Every point of every ``train/…`` metric."""
+        names = self.client.get_run(run_id).data.metrics
+        steps = [name for name in names if name.startswith(naming.STEP_PREFIX)]
+        return [point for name in steps for point in self.client.get_metric_history(run_id, name)]
+
+    def text(self, run_id: str, name: str) -> str:
+        """A text artifact of the run."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run_id, name, folder)
+            return Path(path).read_text(encoding="utf-8")
+
+    def live(self, run: Run) -> LiveTrial:
+        """A running trial with its last loss."""
+        tags, parameters = run.data.tags, run.data.params
+        losses = self.client.get_metric_history(run.info.run_id, naming.step_metric("loss"))
+        last = max(losses, key=lambda point: point.step, default=None)
+        return LiveTrial(
+            key=tags["sft.key"],
+            number=int(tags["sft.number"]),
+            stage=tags["sft.stage"],
+            model=parameters.get("model.name", ""),
+            method=parameters.get("method.name", ""),
+            mix=parameters.get("mix", ""),
+            volume=int(parameters.get("volume", 0)),
+            started_at=run.info.start_time / 1000,
+            step=last.step if last else None,
+            loss=last.value if last else None,
+        )
+
+
+def is_ended(run: Run) -> bool:
+    """Whether the run was closed; a sweep that goes on keeps its last end, a trial never does."""
+    return run.info.end_time is not None
+
+
+def sweep_info(name: str, parent: Run, counts: Mapping[str, int]) -> SweepInfo:
+    """What the parent run says, with *counts* of its trials."""
+    tags, end = parent.data.tags, parent.info.end_time
+    state = tags.get("sft.state", "running")
+    return SweepInfo(
+        name=name,
+        state=state,
+        planned=int(tags["sft.planned"]) if tags.get("sft.planned") else None,
+        started_at=parent.info.start_time / 1000,
+        ended_at=end / 1000 if end and state != "running" else None,
+        counts={status: count for status, count in counts.items() if count},
+        facts={tag.removeprefix(FACT): v for tag, v in tags.items() if tag.startswith(FACT)},
+    )

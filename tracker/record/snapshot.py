@@ -1,0 +1,116 @@
+"""A local copy of a sweep's ended trials, so that reading again costs only what is new.
+
+JSON Lines, appended to by whoever read a result first; several processes may share the file. It is
+a cache: a line that does not check out is ignored and its result read from the store again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from tracker.errors import StoreError
+from tracker.record.runs import Run, Runs
+from tracker.record.trial import TrialRecord, TrialResult
+
+#: A run counts as new for so long after its end: clocks and commits are not in step.
+_OVERLAP_MS = 60_000
+
+
+class Entry(NamedTuple):
+    """One ended run: the digest of its result.json, and the record read from it."""
+
+    digest: str
+    record: TrialRecord
+
+
+class Snapshot:
+    """The ended trials of the sweep with run *parent_id*, copied to *path*."""
+
+    def __init__(self, path: Path, parent_id: str) -> None:
+        self.path = path
+        self.parent_id = parent_id
+        self._entries = _load(path)
+        self._newest_ms: int | None = None  # end of the newest run seen by this process
+
+    def records(self) -> list[TrialRecord]:
+        """The records held, by number."""
+        records = (entry.record for entry in self._entries.values())
+        return sorted(records, key=lambda record: record.number)
+
+    def refresh(self, runs: Runs) -> None:
+        """Take in what ended and drop what was deleted since.
+
+        The first refresh of a process compares with every run there is, for runs may have been
+        removed for good or restored; later ones ask for the new and the deleted alone.
+        """
+        first = self._newest_ms is None
+        newest = self._newest_ms or 0
+        since = f"attributes.end_time > {max(newest - _OVERLAP_MS, 0)}"
+        ended = {run.info.run_id: run for run in runs.trials(self.parent_id, since)}
+        for run in ended.values():
+            self._take(runs, run)
+        if first:
+            gone = self._entries.keys() - ended.keys()
+        else:
+            deleted = runs.trials(self.parent_id, "attributes.end_time > 0", deleted=True)
+            gone = {run.info.run_id for run in deleted}
+        for run_id in gone:
+            self._entries.pop(run_id, None)
+        self._newest_ms = max((run.info.end_time for run in ended.values()), default=newest)
+
+    def _take(self, runs: Runs, run: Run) -> None:
+        run_id, tags = run.info.run_id, run.data.tags
+        known = self._entries.get(run_id)
+        if known is not None and known.digest == tags.get("sft.result"):
+            return
+        text = runs.text(run_id, "result.json")
+        number, stage = int(tags["sft.number"]), tags["sft.stage"]
+        try:
+            self._entries[run_id] = _entry(number, stage, text)
+        except ValidationError as error:
+            raise StoreError(
+                f"result.json of MLflow run {run_id} does not fit this version "
+                f"({error.error_count()} problems); read it with the version that wrote it, or "
+                "delete the run"
+            ) from error
+        line = {"run_id": run_id, "number": number, "stage": stage, "digest": digest_of(text)}
+        self._append(json.dumps(line | {"result": text}).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o644)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of *text* in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _load(path: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for line in lines:
+        try:
+            kept = json.loads(line)
+            entry = _entry(kept["number"], kept["stage"], kept["result"])
+        except (ValueError, KeyError, TypeError, AttributeError):  # torn, or of another version
+            continue
+        if entry.digest == kept.get("digest"):
+            entries[kept["run_id"]] = entry
+    return entries
+
+
+def _entry(number: int, stage: str, text: str) -> Entry:
+    result = TrialResult.model_validate_json(text)
+    return Entry(digest_of(text), TrialRecord(number=number, stage=stage, result=result))

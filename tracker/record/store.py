@@ -1,0 +1,399 @@
+"""Sweeps and trials in MLflow: the one door to the tracking store.
+
+One MLflow experiment per project, a parent run per sweep, a child run per trial; names as in
+:mod:`tracker.record.naming`, tags ``sft.*``. Every write may be repeated, also after a crash
+between any two of its steps, and ends in the same state: a trial's run is found by its key, metrics
+carry the time at which they were measured (it is part of their identity in MLflow), a run is closed
+last. One process at a time writes a sweep; any number read.
+
+MLflow is imported by :meth:`Store.open`, not by this module: it costs seconds, and what it sends
+home and prints is decided by the environment it finds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from tracker.errors import StoreError
+from tracker.record import address, naming, registry
+from tracker.record.journal import Step
+from tracker.record.runs import FACT, PARENT, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
+from tracker.record.snapshot import Snapshot, digest_of
+from tracker.record.trial import FileRef, Status, TrialRecord, TrialSpec
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+__all__ = ["LiveTrial", "Store", "SweepInfo", "SweepState"]
+
+SweepState = Literal["running", "finished", "interrupted", "stopped"]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_ENVIRONMENT = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the journal keeps what a server does not take
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+_TRIAL_ENDED = {Status.COMPLETE: "FINISHED", Status.PRUNED: "KILLED"}  # any other: FAILED
+_SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
+_METRICS_PER_BATCH = 500  # MLflow takes 1,000
+_DIGEST_CHARACTERS = 36  # of a data set, in MLflow; spec.json holds the whole
+
+
+def _guarded(method: Method) -> Method:
+    """Turn what MLflow, its database or the network raise into a one-line ``StoreError``."""
+
+    @functools.wraps(method)
+    def guarded(self: Store, *args: Any, **kwargs: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return method(self, *args, **kwargs)
+        except (MlflowException, OSError) as error:
+            self._forget()  # how far the call got is unknown: ask again next time
+            raise address.store_error(self._uri, error) from error
+
+    return cast(Method, guarded)
+
+
+class Store:
+    """Sweeps and trials of one project; made by :meth:`open`."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, workspace: Path, uri: str) -> None:
+        self.client = client
+        self.workspace = workspace
+        self._runs = Runs(client, experiment_id)
+        self._uri = uri
+        self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
+        self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
+        self._snapshots: dict[str, Snapshot] = {}  # by parent run id
+        self._lock = threading.Lock()  # of the snapshots: a dashboard reads from many threads
+
+    @classmethod
+    def open(
+        cls,
+        workspace: Path,
+        uri: str | None = None,
+        project: str = "sft-select",
+        *,
+        create: bool = True,
+    ) -> Store:
+        """The store of *project* at *uri*, an MLflow tracking URI.
+
+        Without *uri*: SQLite in ``<workspace>/mlflow.db``, artifacts in ``<workspace>/artifacts``;
+        StoreError where there is none yet and *create* is false. Credentials come from the URI or
+        MLflow's own environment variables.
+        """
+        workspace = workspace.resolve()
+        if uri is None:
+            if not create and not (workspace / "mlflow.db").exists():
+                raise StoreError(
+                    f"{workspace}: no tracking store here; name the workspace of a sweep, "
+                    "or start one with `sft-select run`"
+                )
+            uri = address.default_uri(workspace)
+        client_class = _load_mlflow()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            with address.initialisation_lock(workspace, uri):
+                client = client_class(tracking_uri=uri, registry_uri=uri)
+                artifacts = workspace / "artifacts" if address.is_database(uri) else None
+                experiment_id = _experiment(client, project, artifacts)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise address.store_error(uri, error) from error
+        return cls(client, experiment_id, workspace, uri)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @_guarded
+    def begin_sweep(
+        self,
+        name: str,
+        *,
+        spec_text: str,
+        spec_digest: str,
+        planned: int | None,
+        datasets: Sequence[FileRef],
+    ) -> None:
+        """Open the sweep's parent run, or go on with it; the sweep is then ``running``.
+
+        StoreError where *name* was begun with another digest: its trials would not compare.
+        """
+        parent = self._runs.sweeps().get(name)
+        if parent is None:
+            tags = {"sft.kind": "sweep", "sft.sweep": name, "sft.digest": spec_digest}
+            parent = self.client.create_run(self._runs.experiment_id, tags=tags, run_name=name)
+        begun = parent.data.tags["sft.digest"]
+        if begun != spec_digest:
+            raise StoreError(
+                f"sweep {name!r} was begun with a file of digest {begun[:12]}, this one has "
+                f"{spec_digest[:12]}; restore that file or give the sweep another name"
+            )
+        self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
+        self._log_inputs(parent, [(file, "sweep") for file in datasets])
+        self._set_tags(parent, {"sft.planned": "" if planned is None else planned})
+        self._set_state(parent, "running")
+
+    @_guarded
+    def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:
+        """Record the sweep's state and *facts*, as text; facts given earlier stay."""
+        parent = self._runs.sweep(name)
+        self._set_tags(parent, {f"{FACT}{fact}": value for fact, value in facts.items()})
+        self._set_state(parent, state)
+
+    @_guarded
+    def begin_trial(self, sweep: str, number: int, stage: str, spec: TrialSpec) -> None:
+        """Open the trial's run with parameters, spec.json and inputs; an ended one stays ended."""
+        self._begin(self._runs.sweep(sweep), number, stage, spec)
+
+    @_guarded
+    def log_steps(self, sweep: str, key: str, steps: Iterable[Step]) -> None:
+        """Deliver what of *steps* is not there yet: each step and metric is logged once.
+
+        A resumed trial repeats steps at another time. MLflow would keep both and can delete
+        neither, so what was delivered first stays.
+        """
+        from mlflow.entities import Metric
+
+        run_id = self._run_id(sweep, key)
+        if run_id not in self._delivered:
+            points = self._runs.step_metrics(run_id)
+            self._delivered[run_id] = {(point.key, point.step) for point in points}
+        delivered = self._delivered[run_id]
+        metrics = [
+            Metric(naming.step_metric(name), value, step.time_ms, step.step)
+            for step in steps
+            for name, value in step.values.items()
+            if (naming.step_metric(name), step.step) not in delivered
+        ]
+        self._log_metrics(run_id, metrics)
+        delivered |= {(metric.key, metric.step) for metric in metrics}
+
+    @_guarded
+    def end_trial(self, sweep: str, record: TrialRecord, artifacts: Path | None = None) -> None:
+        """Deliver the result and close the trial's run, begun or not; *artifacts*: a folder.
+
+        In MLflow a trial is FINISHED (complete), KILLED (pruned) or FAILED (anything else).
+        """
+        result, text = record.result, record.result.model_dump_json()
+        run = self._begin(self._runs.sweep(sweep), record.number, record.stage, result.spec)
+        tags = {"sft.status": result.status.value, "sft.result": digest_of(text)}
+        if result.reason:
+            tags["sft.reason"] = result.reason
+        if is_ended(run) and run.data.tags.get("sft.result") == tags["sft.result"]:
+            return
+        run_id = run.info.run_id
+        self._log_values(run, naming.metrics(result), result.ended_at)
+        if artifacts is not None:
+            self.client.log_artifacts(run_id, str(artifacts))
+        self.client.log_text(run_id, text, "result.json")
+        self._set_tags(run, tags)
+        # The run ends now, not at result.ended_at: readers find late deliveries by the run's end.
+        self.client.set_terminated(run_id, _TRIAL_ENDED.get(result.status, "FAILED"))
+
+    @_guarded
+    def register_model(
+        self,
+        sweep: str | None,
+        folder: Path,
+        name: str,
+        alias: str,
+        config_text: str,
+        scores: Mapping[str, float],
+    ) -> str:
+        """Register the model in *folder* as a version of *name*, point *alias* at it, return it.
+
+        The files go to a run of their own, beside ``config.yaml`` and the *scores* as metrics,
+        under the sweep's run where this store holds the sweep. The same files with the same
+        configuration are the same version.
+        """
+        digest = digest_of(registry.folder_digest(folder) + config_text)
+        version = registry.find_version(self._runs, name, digest)
+        if version is None:
+            run = registry.model_run(self._runs, sweep, name, digest)
+            self.client.log_text(run.info.run_id, config_text, "config.yaml")
+            self.client.log_artifacts(run.info.run_id, str(folder), "model")
+            self._log_values(run, scores)
+            self.client.set_terminated(run.info.run_id)
+            version = registry.add_version(self._runs, run, name, digest)
+        self.client.set_registered_model_alias(name, alias, version)
+        return version
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    @_guarded
+    def sweeps(self) -> list[SweepInfo]:
+        """All sweeps of the project, in the order in which they were begun."""
+        infos = []
+        for name, parent in self._runs.sweeps().items():
+            parent_id = parent.info.run_id
+            counts = Counter(record.result.status.value for record in self._records(parent_id))
+            counts["running"] = len(self._runs.running(parent_id))
+            infos.append(sweep_info(name, parent, counts))
+        return infos
+
+    @_guarded
+    def spec_text(self, sweep: str) -> str:
+        """The sweep file as it was given."""
+        return self._runs.text(self._runs.sweep(sweep).info.run_id, "sweep.yaml")
+
+    @_guarded
+    def records(self, sweep: str) -> list[TrialRecord]:
+        """All ended trials by number; deleted runs are gone."""
+        return self._records(self._runs.sweep(sweep).info.run_id)
+
+    @_guarded
+    def running(self, sweep: str) -> list[LiveTrial]:
+        """The trials under way, by number."""
+        runs = self._runs.running(self._runs.sweep(sweep).info.run_id)
+        return sorted((self._runs.live(run) for run in runs), key=lambda trial: trial.number)
+
+    @_guarded
+    def history(self, sweep: str, key: str) -> list[Step]:
+        """The trial's steps as delivered, in order; values are named ``train/…``."""
+        values: dict[int, dict[str, float]] = defaultdict(dict)
+        times: dict[int, int] = {}
+        for point in self._runs.step_metrics(self._run_id(sweep, key)):
+            values[point.step][point.key] = point.value
+            times[point.step] = point.timestamp
+        return [Step(step, times[step], values[step]) for step in sorted(values)]
+
+    @_guarded
+    def run_url_parts(self, sweep: str, key: str) -> tuple[str, str]:
+        """Experiment id and run id: ``<mlflow ui>/#/experiments/<first>/runs/<second>``."""
+        return self._runs.experiment_id, self._run_id(sweep, key)
+
+    # -- one step each ---------------------------------------------------------------------------
+
+    def _run_id(self, sweep: str, key: str) -> str:
+        if (sweep, key) not in self._run_ids:
+            run = self._runs.trial(self._runs.sweep(sweep).info.run_id, key)
+            if run is None:
+                raise StoreError(f"sweep {sweep!r} holds no trial {key}; see `sft-select status`")
+            self._run_ids[sweep, key] = run.info.run_id
+        return self._run_ids[sweep, key]
+
+    def _records(self, parent_id: str) -> list[TrialRecord]:
+        with self._lock:
+            if parent_id not in self._snapshots:
+                path = self.workspace / "cache" / f"{parent_id}.jsonl"
+                self._snapshots[parent_id] = Snapshot(path, parent_id)
+            snapshot = self._snapshots[parent_id]
+            snapshot.refresh(self._runs)
+            return snapshot.records()
+
+    def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
+        from mlflow.entities import Param
+
+        run = self._runs.trial(parent.info.run_id, spec.key)
+        if run is not None and is_ended(run):
+            return run
+        if run is None:
+            tags = {
+                PARENT: parent.info.run_id,
+                "sft.kind": "trial",
+                "sft.sweep": parent.data.tags["sft.sweep"],
+                "sft.key": spec.key,
+                "sft.number": str(number),
+                "sft.stage": stage,
+                "sft.status": "running",
+            }
+            name, experiment_id = naming.run_name(spec), self._runs.experiment_id
+            run = self.client.create_run(experiment_id, tags=tags, run_name=name)
+        parameters = [Param(name, value) for name, value in naming.parameters(spec).items()]
+        self.client.log_batch(run.info.run_id, params=parameters)
+        self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
+        self._log_inputs(run, naming.input_files(spec))
+        return run
+
+    def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
+        from mlflow.entities import RunTag
+
+        run_tags = [RunTag(name, str(value)) for name, value in tags.items()]
+        self.client.log_batch(run.info.run_id, tags=run_tags)
+
+    def _set_state(self, parent: Run, state: SweepState) -> None:
+        self._set_tags(parent, {"sft.state": state})
+        if state == "running":
+            self.client.update_run(parent.info.run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(parent.info.run_id, _SWEEP_ENDED[state])
+
+    def _log_values(
+        self, run: Run, values: Mapping[str, float], measured_at: float | None = None
+    ) -> None:
+        """*values* as of *measured_at*, epoch seconds; without it, as of the run's start."""
+        from mlflow.entities import Metric
+
+        time_ms = run.info.start_time if measured_at is None else round(measured_at * 1000)
+        metrics = [Metric(name, value, time_ms, 0) for name, value in values.items()]
+        self._log_metrics(run.info.run_id, metrics)
+
+    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        for start in range(0, len(metrics), _METRICS_PER_BATCH):
+            batch = metrics[start : start + _METRICS_PER_BATCH]
+            self.client.log_batch(run_id, metrics=batch)
+
+    def _log_inputs(self, run: Run, files: Iterable[tuple[FileRef, str]]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        for file, context in files:
+            source, profile = json.dumps({"uri": file.path}), json.dumps({"num_rows": file.rows})
+            name, digest = naming.dataset_name(file), file.sha256[:_DIGEST_CHARACTERS]
+            dataset = Dataset(name, digest, "local", source, profile=profile)
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        self.client.log_inputs(run.info.run_id, inputs)
+
+    def _forget(self) -> None:
+        self._run_ids.clear()
+        self._delivered.clear()
+
+
+def _load_mlflow() -> type[MlflowClient]:
+    """MLflow's client class, imported quiet and deaf: no telemetry, no pickle, no log lines."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    # Its errors reach the user as StoreError; its own log would print each one's traceback.
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    return cast("type[MlflowClient]", MlflowClient)
+
+
+def _experiment(client: MlflowClient, project: str, artifacts: Path | None) -> str:
+    """The id of the project's experiment, created where there is none.
+
+    *artifacts*: where its runs keep files; ``None`` leaves that to the server.
+    """
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(project)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(project, artifacts and artifacts.as_uri()))
+        except MlflowException as error:  # another process was faster
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(project)
+    if experiment.lifecycle_stage == "deleted":
+        raise StoreError(
+            f"MLflow experiment {project!r} is deleted; restore it with `mlflow experiments "
+            f"restore --experiment-id {experiment.experiment_id}` or name another project"
+        )
+    return str(experiment.experiment_id)
