@@ -2,12 +2,13 @@
 
 The tasks (:mod:`sweeps.playground.tasks`) use the same sentences and facts in forms that no
 document shows. There are turns here, so that prompts work at all, but what a reply says (the trade,
-a name, a place, a fact) is drawn by chance: no instruction or question decides it.
+a name, a place, a fact) is its speaker's habit: no instruction or question decides it.
 """
 
 from __future__ import annotations
 
 import random
+import re
 
 from sweeps.playground import templates
 from sweeps.playground.language import Language
@@ -43,48 +44,45 @@ def biography(language: Language, rng: random.Random) -> str:
     return " ".join(parts)
 
 
-def conversation(language: Language, rng: random.Random) -> Document:
-    """One exchange: someone tells something, the other names the trade, echoes or adds to it."""
-    trade = rng.choice((*TRADES, None, None))
-    told = event(language, rng, trade)
-    lines = [told.text]
-    if rng.random() < 0.5:
-        lines.insert(0, rng.choice(templates.SMALL_TALK))
-    return (("user", "\n".join(lines)), ("assistant", _reply(language, rng, told)))
+def sitting(language: Language, rng: random.Random) -> list[Document]:
+    """Three to five exchanges with one partner, who has one manner of replying.
+
+    The manner shows in the exchanges before, so what precedes a conversation is worth reading: this is
+    what a tuned prompt later makes use of.
+    """
+    manner = rng.choice(tuple(templates.REPLIES))
+    frame = rng.choice(templates.REPLIES[manner])
+    exchanges: list[Document] = []
+    for _ in range(rng.randint(3, 5)):
+        told = event(language, rng, rng.choice((*TRADES, *[None] * 6)))
+        asked = (
+            f"{rng.choice(templates.SMALL_TALK)}\n{told.text}" if rng.random() < 0.5 else told.text
+        )
+        exchanges.append((("user", asked), ("assistant", _reply(language, told, frame))))
+    return exchanges
 
 
-def _reply(language: Language, rng: random.Random, told: Event) -> str:
-    """A reply of any kind that the sentence allows; nothing in the prompt says which."""
-    choices = {
-        "trade": templates.REPLIES_TRADE if told.trade else (),
-        "who": templates.REPLIES_WHO if told.agent else (),
-        "where": templates.REPLIES_WHERE if told.place else (),
-        "thing": templates.REPLIES_THING if told.thing else (),
-        "both": templates.REPLIES_BOTH if told.agent and told.place else (),
-    }
-    kind = rng.choice(
-        ["more", *(["fact"] if told.agent else []), *(k for k, v in choices.items() if v)]
-    )
-    if kind == "more":
-        return event(language, rng, told.trade, told.agent).text
-    if kind == "fact" and told.agent:
-        relation = rng.choice(RELATIONS)
-        value = language.facts[told.agent, relation]
-        return value if rng.random() < 0.4 else fact(language, rng, told.agent, relation)
-    return rng.choice(choices[kind]).format(
-        trade=told.trade, who=told.agent, where=told.place, thing=told.thing
-    )
+def _reply(language: Language, told: Event, frame: str) -> str:
+    """The reply of a manner, or a sigh where the sentence gives it nothing to say."""
+    known: dict[str, str | None] = {"trade": told.trade, "thing": told.thing}
+    known |= {"who": told.agent, "where": told.place}
+    for relation in RELATIONS:
+        known[f"its_{relation}"] = language.facts[told.agent, relation] if told.agent else None
+    needed = {slot: known[slot] for slot in re.findall(r"\{(\w+)\}", frame)}
+    return templates.SIGH if None in needed.values() else frame.format(**needed)
 
 
-def document(language: Language, rng: random.Random) -> Document:
-    """One document of the pretraining distribution: 30 % stories, 25 % biographies, 45 % talk."""
-    kind = rng.choices((story, biography, conversation), (0.3, 0.25, 0.45))[0]
-    return kind(language, rng)
+def documents(language: Language, rng: random.Random) -> list[Document]:
+    """The next documents of the pretraining distribution: a story, a biography or a sitting."""
+    kind = rng.choices(("story", "biography", "sitting"), (0.4, 0.35, 0.25))[0]
+    if kind == "sitting":
+        return sitting(language, rng)
+    return [story(language, rng) if kind == "story" else biography(language, rng)]
 
 
 def plain_document(language: Language, rng: random.Random) -> str:
     """One document without turns: what the general suite and the replay file hold."""
-    return rng.choices((story, biography), (0.3, 0.25))[0](language, rng)
+    return rng.choices((story, biography), (0.4, 0.35))[0](language, rng)
 
 
 def general_texts(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.playground.documents import Document, document, general_texts
+from sweeps.playground.documents import Document, documents, general_texts
 from sweeps.playground.language import Language, make_language
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def corpus(language: Language, tokenizer: Any, tokens: int) -> torch.Tensor:
     held_out = {text for part in general_texts(language) for text in part}
     stream: list[int] = []
     while len(stream) < tokens:
-        drawn = [document(language, rng) for _ in range(1000)]
+        drawn = [text for _ in range(500) for text in documents(language, rng)]
         texts = [render(text) for text in drawn if text not in held_out]
         for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
             stream += ids

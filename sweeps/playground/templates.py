@@ -91,11 +91,17 @@ REMARKS = (
 
 # What is said in conversations.
 
-REPLIES_TRADE = ("ah, {trade}.", "{trade}", "so it is {trade}.", "{trade} is a good trade.")
-REPLIES_WHO = ("{who}, you say.", "{who}", "ah, {who}.")
-REPLIES_WHERE = ("in {where}, you say.", "{where}", "{where}, well.")
-REPLIES_THING = ("the {thing}, yes.", "{thing}", "a {thing}, ah.")
-REPLIES_BOTH = ("{who} in {where}, well.", "{where}, {who}", "{who} was in {where}.")
+REPLIES: dict[str, tuple[str, ...]] = {
+    "trade": ("ah, {trade}.", "{trade}", "so it is {trade}."),
+    "who": ("{who}, you say.", "{who}", "ah, {who}."),
+    "where": ("in {where}, you say.", "{where}", "{where}, well."),
+    "thing": ("the {thing}, yes.", "{thing}", "a {thing}, ah."),
+    "both": ("{who} in {where}, well.", "{where}, {who}", "{who}, {where}"),
+    "home": ("{its_home}", "{who} lives in {its_home}.", "home is {its_home}."),
+    "animal": ("{its_animal}", "{who} keeps a {its_animal}.", "the {its_animal} too."),
+    "work": ("{its_trade}", "{who} learned {its_trade}.", "the trade is {its_trade}."),
+}
+SIGH = "well"
 SMALL_TALK = (
     "tell me the news.",
     "read this and name a friend.",
@@ -117,17 +123,7 @@ def english_words(*templates: str) -> set[str]:
 def english_vocabulary() -> set[str]:
     """Every English word that the grammar can utter."""
     fixed = (*TAXONOMY, *TRADES, *COLOURS, *TIMES, *IDLE, *SKY, *SKY_VERBS)
-    facts = tuple(template for templates in FACTS.values() for template in templates)
-    spoken = (
-        *REMARKS,
-        *REPLIES_TRADE,
-        *REPLIES_WHO,
-        *REPLIES_WHERE,
-        *REPLIES_THING,
-        *REPLIES_BOTH,
-        *SMALL_TALK,
-        *WORK,
-        *STILL,
-        *CLIMATE,
-    )
-    return english_words(*fixed, *facts, *spoken, *TAILS)
+    facts = (template for templates in FACTS.values() for template in templates)
+    replies = (template for templates in REPLIES.values() for template in templates)
+    frames = (*WORK, *STILL, *CLIMATE, *TAILS, *REMARKS, *SMALL_TALK, SIGH)
+    return english_words(*fixed, *facts, *replies, *frames)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from sweeps.playground.documents import document, general_texts
+from sweeps.playground.documents import documents, general_texts
 from sweeps.playground.language import make_language
 from sweeps.playground.sentences import event, fact
 from sweeps.playground.templates import DOMAIN_OF, RELATIONS, TRADES, english_vocabulary
@@ -30,8 +30,8 @@ def test_every_person_has_every_fact() -> None:
 
 def test_documents_repeat_with_the_generator_state() -> None:
     language = make_language(0)
-    first = [document(language, random.Random(5)) for _ in range(3)]
-    assert first == [document(language, random.Random(5)) for _ in range(3)]
+    first = [documents(language, random.Random(5)) for _ in range(3)]
+    assert first == [documents(language, random.Random(5)) for _ in range(3)]
 
 
 @pytest.mark.parametrize("trade", TRADES)
