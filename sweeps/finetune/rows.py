@@ -18,7 +18,7 @@ import pyarrow
 from pyarrow import parquet
 
 from tracker.errors import InputError
-from tracker.validation import options
+from tracker.validation import did_you_mean, options
 
 MAX_LINE_BYTES = 1_000_000
 MAX_PROBLEMS_SHOWN = 20
@@ -49,7 +49,7 @@ def read_rows(path: Path) -> list[Row]:
     try:
         rows = list(reader(path, flaws))
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a readable data file") from None
+        raise InputError(f"{path}: {error.strerror}{_near_file(path)}") from None
     flaws += _duplicate_ids(rows)
     raise_flaws(path, flaws)
     if not rows:
@@ -68,6 +68,11 @@ def raise_flaws(path: Path | str, flaws: Iterable[Flaw]) -> None:
         problems = [*problems[:MAX_PROBLEMS_SHOWN], f"{path}: and {hidden} more problems"]
     if problems:
         raise InputError(problems)
+
+
+def _near_file(path: Path) -> str:
+    names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    return did_you_mean(path.name, names) or "; name a readable data file"
 
 
 def _also(lines: list[int]) -> str:

@@ -1,0 +1,160 @@
+"""A sweep's progress at a terminal: live where there is one, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tracker.record.trial import Status, TrialRecord
+
+if TYPE_CHECKING:
+    from sweeps.search.driver import Asked, Driver
+
+_PLAIN_EVERY_SECONDS = 30.0
+
+
+class LiveProgress:
+    """Redraws counts, ETA, the best so far, what runs, and failures, in place."""
+
+    def __init__(self, console: Console) -> None:
+        self.started = time.monotonic()
+        self.already: int | None = None
+        self.live = Live(console=console, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> LiveProgress:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def __call__(self, driver: Driver) -> None:
+        """Draw the driver's present state."""
+        if self.already is None:
+            self.already = len(driver.records)
+        self.live.update(self._drawn(driver))
+
+    def _drawn(self, driver: Driver) -> Group:
+        done, planned = len(driver.records), driver.planned
+        head = Text.assemble(
+            (driver.sweep.spec.name, "bold"),
+            f"  {done} of {planned} trials",
+            f"  {_eta(done - (self.already or 0), planned - done, self.started)}",
+        )
+        parts: list[object] = [head, ProgressBar(total=planned, completed=done, width=60)]
+        best = best_line(driver)
+        if best:
+            parts.append(Text(best, style="green"))
+        parts.append(_running_table(driver))
+        problems = failure_lines(driver)
+        parts += [Text(line, style="yellow") for line in problems[-3:]]
+        if driver.delivery.problem:
+            parts.append(Text(f"store: {driver.delivery.problem}", style="yellow"))
+        return Group(*parts)  # type: ignore[arg-type]
+
+
+class PlainProgress:
+    """A line per ended trial, and one in between when nothing ends for a while."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.shown: set[int] = set()
+        self.started = time.monotonic()
+        self.spoke = time.monotonic()
+        self.already: int | None = None
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, driver: Driver) -> None:
+        """Say what ended since the last call."""
+        if self.already is None:
+            self.already = len(driver.records)
+            if self.already:
+                self._say(f"resuming: {self.already} of {driver.planned} trials have ended")
+            self.shown |= set(driver.records)
+        for number in sorted(set(driver.records) - self.shown):
+            self.shown.add(number)
+            done = len(self.shown)
+            eta = _eta(done - self.already, driver.planned - done, self.started)
+            self._say(f"[{done}/{driver.planned}] {trial_line(driver, driver.records[number])}  {eta}")
+        if time.monotonic() - self.spoke > _PLAIN_EVERY_SECONDS:
+            self._say(f"{len(driver.running)} running, {len(driver.records)} of {driver.planned} ended")
+
+    def _say(self, line: str) -> None:
+        self.spoke = time.monotonic()
+        print(line, file=self.stream, flush=True)
+
+
+def progress(stream: TextIO) -> LiveProgress | PlainProgress:
+    """The display that fits *stream*."""
+    console = Console(file=stream)
+    return LiveProgress(console) if console.is_terminal else PlainProgress(stream)
+
+
+def trial_line(driver: Driver, record: TrialRecord) -> str:
+    """One ended trial in one line."""
+    asked = driver.asked[record.number]
+    status = record.result.status
+    score = driver.quality(record)
+    verdict = f"score {score:.3f}" if score is not None else f"{status.value}: {record.result.reason}"
+    seconds = record.result.cost.device_seconds
+    return f"{_named(asked)}: {verdict}" + (f" in {seconds:.1f} s" if seconds is not None else "")
+
+
+def best_line(driver: Driver) -> str | None:
+    """The best complete trial so far; nothing before there is one."""
+    scored = [(driver.quality(r), -r.number) for r in driver.records.values()]
+    known = [(q, n) for q, n in scored if q is not None]
+    if not known:
+        return None
+    quality, negative = max(known)
+    return f"best so far {quality:.3f}  {_named(driver.asked[-negative])}"
+
+
+def failure_lines(driver: Driver) -> list[str]:
+    """How many trials did not complete, by status, and the last reason of each."""
+    ended = [driver.records[n].result for n in sorted(driver.records)]
+    failed = [r for r in ended if r.status is not Status.COMPLETE]
+    reasons = {r.status: r.reason for r in failed}
+    return [
+        f"{count} {status.value}: {escape(reasons[status] or '')}"
+        for status, count in Counter(r.status for r in failed).items()
+    ]
+
+
+def _running_table(driver: Driver) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for key, asked in list(driver.running.items()):
+        step, values = driver.steps.get(key, (0, {}))
+        loss = values.get("train/loss")
+        table.add_row("·", _named(asked), f"step {step}" if step else "starting",
+                      f"loss {loss:.3f}" if loss is not None else "")
+    return table
+
+
+def _named(asked: Asked) -> str:
+    v = asked.values
+    if v["method"] == "none":
+        return f"{v['model']} untouched"
+    rate = v.get("learning_rate")
+    return f"{v['model']} {v['method']} {v['mix']} {v['volume']} lr {rate:.1e} seed {asked.spec.seed}"
+
+
+def _eta(done: int, left: int, started: float) -> str:
+    if done < 1 or left < 1:
+        return ""
+    seconds = (time.monotonic() - started) / done * left
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"

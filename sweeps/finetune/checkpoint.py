@@ -1,0 +1,78 @@
+"""Checkpoints that are either whole or not there.
+
+Written to a temporary folder, every file fsynced, named in a manifest with its SHA-256, then renamed. A
+folder whose manifest does not match is quarantined on load and the one before it is used: a flipped bit or
+a missing optimizer state would otherwise give other weights without a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+_KEEP = 2  # the newest, and the one to fall back to
+
+
+def save_checkpoint(root: Path, step: int, write: Callable[[Path], None]) -> Path:
+    """Have *write* fill a folder, seal it and move it to ``root/step-<step>``; older ones go."""
+    staging, final = root / f".writing-{step}", root / f"step-{step:08d}"
+    shutil.rmtree(staging, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)
+    staging.mkdir(parents=True)
+    write(staging)
+    digests = {path.name: _sealed_digest(path) for path in sorted(staging.iterdir())}
+    manifest = staging / MANIFEST
+    manifest.write_text(json.dumps(digests, indent=1))
+    _sealed_digest(manifest)
+    staging.rename(final)
+    _sync_folder(root)
+    for old in _checkpoints(root)[:-_KEEP]:
+        shutil.rmtree(old)
+    return final
+
+
+def latest_checkpoint(root: Path) -> Path | None:
+    """The newest checkpoint that matches its manifest; broken ones are renamed ``broken-…``."""
+    for path in reversed(_checkpoints(root)):
+        if _matches_manifest(path):
+            return path
+        quarantine = path.with_name(f"broken-{path.name}")
+        shutil.rmtree(quarantine, ignore_errors=True)
+        path.rename(quarantine)
+    return None
+
+
+def _checkpoints(root: Path) -> list[Path]:
+    return sorted(root.glob("step-*")) if root.exists() else []
+
+
+def _matches_manifest(path: Path) -> bool:
+    try:
+        digests = json.loads((path / MANIFEST).read_text())
+        return bool(digests) and all(_digest(path / n) == d for n, d in digests.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sealed_digest(path: Path) -> str:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return _digest(path)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

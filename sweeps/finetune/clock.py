@@ -1,0 +1,49 @@
+"""Where a trial's wall time goes, by phase; phases nest, and time counts for the innermost alone."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Phases that are the work itself; what a worker spends elsewhere, idling included, is overhead.
+WORK = frozenset({"forward_backward", "optimizer", "score", "generate"})
+
+
+class Clock:
+    """Seconds per phase, exclusive of nested phases. ``start``/``stop`` serve callbacks."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._stack: list[tuple[str, float]] = []
+
+    def start(self, phase: str) -> None:
+        """Enter *phase*; the phase around it pauses."""
+        now = time.perf_counter()
+        if self._stack:
+            outer, since = self._stack[-1]
+            self.seconds[outer] += now - since
+        self._stack.append((phase, now))
+
+    def stop(self) -> None:
+        """Leave the innermost phase; the one around it goes on."""
+        now = time.perf_counter()
+        phase, since = self._stack.pop()
+        self.seconds[phase] += now - since
+        if self._stack:
+            self._stack[-1] = (self._stack[-1][0], now)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the block as *name*, also when it raises."""
+        self.start(name)
+        try:
+            yield
+        finally:
+            self.stop()
+
+    @property
+    def work_seconds(self) -> float:
+        """Seconds in forward, backward, optimizer and generation."""
+        return sum(s for phase, s in self.seconds.items() if phase in WORK)

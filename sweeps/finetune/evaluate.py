@@ -1,0 +1,170 @@
+"""A model's answers and losses on a task, and its bits per byte on plain text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from sweeps.finetune.batch import answer_nats, collate
+from sweeps.finetune.clock import Clock
+from sweeps.finetune.prompt import Encoded
+from sweeps.finetune.scores import Answers, resamples, score_task
+from tracker.record.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
+
+_SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
+
+
+class Rows(NamedTuple):
+    """Encoded rows with their true answers, in the fixed order in which a task is evaluated."""
+
+    encoded: tuple[Encoded, ...]
+    truth: tuple[str, ...]
+
+
+class TaskEvaluation(NamedTuple):
+    """``records``: one per row, for whoever wants to read what the model said."""
+
+    score: TaskScore
+    records: list[dict[str, Any]]
+
+
+class Evaluator:
+    """One tuned model, its tokenizer and the settings every evaluation of a trial shares."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: EvaluationSpec,
+        *,
+        prepended: int,
+        device: torch.device,
+        autocast: bool,
+        clock: Clock,
+        beat: Callable[[], None],
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.prepended = prepended
+        self.device = device
+        self.autocast = autocast
+        self.clock = clock
+        self.beat = beat
+        self.generated_tokens = 0
+
+    def task(
+        self, task: TaskSpec, rows: Rows, labels: frozenset[str] | None, split: str
+    ) -> TaskEvaluation:
+        """Teacher-forced loss and greedy answers on *rows*."""
+        nats = self.nats(rows.encoded)
+        given = self.answers(rows.encoded)
+        tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
+        sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
+        score = score_task(task, Answers(given, rows.truth, nats, tokens, sizes), labels, split)
+        records = [
+            {
+                "row": i,
+                "answer": given[i].strip(),
+                "truth": rows.truth[i],
+                "nats": round(nats[i], 5),
+            }
+            for i in range(len(given))
+        ]
+        return TaskEvaluation(score, records)
+
+    def text(self, suite: str, rows: Rows, before: float | None) -> SuiteScore:
+        """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token."""
+        bits = self.nats(rows.encoded) / math.log(2)
+        sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
+        weights = resamples(suite, len(sizes))
+        after = float(bits.sum() / sizes.sum())
+        return SuiteScore(
+            suite=suite,
+            measure="bits_per_byte",
+            n=len(sizes),
+            before=before,
+            after=after,
+            after_se=float(((weights @ bits) / (weights @ sizes)).std()),
+        )
+
+    @torch.no_grad()
+    def nats(self, encoded: Sequence[Encoded]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Summed nats of each row's answer, in the rows' order."""
+        totals = np.zeros(len(encoded))
+        pad = _pad_id(self.tokenizer)
+        with self.clock.phase("score"):
+            for chosen in self._by_length(encoded):
+                batch = collate([encoded[i] for i in chosen], pad)
+                with self._autocast():
+                    nats = answer_nats(self.model, self._to_device(batch), prepended=self.prepended)
+                totals[chosen] = nats.sum(dim=1).double().cpu().numpy()
+                self.beat()
+        return totals
+
+    @torch.no_grad()
+    def answers(self, encoded: Sequence[Encoded]) -> list[str]:
+        """Greedy answers, stopped at the end-of-sequence token or a little past the longest truth."""
+        limit = max(len(row.answer_ids) for row in encoded) + _SPARE_TOKENS
+        limit = min(limit, self.settings.max_new_tokens)
+        given = [""] * len(encoded)
+        with self.clock.phase("generate"):
+            for chosen in self._by_length(encoded):
+                for i, text in zip(
+                    chosen, self._generate([encoded[i] for i in chosen], limit), strict=True
+                ):
+                    given[i] = text
+                self.beat()
+        return given
+
+    def _generate(self, rows: Sequence[Encoded], limit: int) -> list[str]:
+        """Prompts are padded on the left, so that each answer begins where its prompt ends."""
+        pad, width = _pad_id(self.tokenizer), max(len(row.prompt_ids) for row in rows)
+        ids = torch.full((len(rows), width), pad, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, width - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
+            mask[i, width - len(row.prompt_ids) :] = 1
+        batch = self._to_device({"input_ids": ids, "attention_mask": mask})
+        with self._autocast():
+            out = self.model.generate(  # type: ignore[operator]
+                **batch, max_new_tokens=limit, do_sample=False, pad_token_id=pad
+            )
+        new = out[:, width:]
+        self.generated_tokens += int((new != pad).sum())
+        return self.tokenizer.batch_decode(new, skip_special_tokens=True)
+
+    def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
+        """Indices in batches of like prompt length, so that little is padded."""
+        order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].prompt_ids), i))
+        for start in range(0, len(order), self.settings.batch_size):
+            yield order[start : start + self.settings.batch_size]
+
+    def _to_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+
+def suite_score(score: TaskScore, measure: SuiteMeasure, before: float | None) -> SuiteScore:
+    """A held-out task's score as a general suite, in the suite's measure."""
+    loss = measure == "bits_per_byte"
+    return SuiteScore(
+        suite=score.task,
+        measure=measure,
+        n=score.n,
+        before=before,
+        after=score.bits_per_byte if loss else score.score,
+        after_se=score.bits_per_byte_se if loss else score.score_se,
+    )
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    return int(tokenizer.pad_token_id or 0)

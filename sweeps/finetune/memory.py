@@ -1,0 +1,62 @@
+"""Peak memory: measured per trial, and predicted for ``plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from tracker.record.trial import MethodSpec
+
+_BYTES = 4  # float32 master weights, gradients and optimizer moments
+_ADAM_MOMENTS = 2
+
+
+def reset_peak(device: torch.device) -> None:
+    """Start a new peak. On the CPU the kernel's high-water mark is reset, where it allows that."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """Bytes at the peak since :func:`reset_peak`: device memory, or the process's resident set.
+
+    ``None`` where the system does not tell. The CPU figure contains the interpreter and its libraries.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def predicted_bytes(
+    parameters: int,
+    trained: int,
+    method: MethodSpec,
+    *,
+    tokens_in_batch: int,
+    hidden_size: int,
+    layers: int,
+) -> int:
+    """Device bytes of one training step: weights, gradients, Adam moments and activations.
+
+    Activations are taken as 34 values per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
+    2205.05198, without the quadratic attention term, which fused attention does not store), at 2 bytes.
+    """
+    if method.name == "none":
+        return parameters * _BYTES
+    if method.virtual_tokens:
+        tokens_in_batch = int(tokens_in_batch * 1.5)
+    states = parameters * _BYTES + trained * _BYTES * (1 + _ADAM_MOMENTS)
+    return states + 34 * tokens_in_batch * hidden_size * layers * 2

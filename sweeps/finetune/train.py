@@ -1,0 +1,255 @@
+"""transformers' Trainer over an explicit stream of rows, with exact resume.
+
+The stream (:mod:`sweeps.finetune.mix`) already holds every pass in order, so the Trainer makes one
+sequential pass over it: every method sees the same tokens in the same order, and a resumed run continues
+at the row where it stopped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from peft import PeftModel
+from peft.optimizers import create_loraplus_optimizer
+from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from sweeps.finetune import checkpoint
+from sweeps.finetune.batch import answer_nats, collate, pack
+from sweeps.finetune.clock import Clock
+from sweeps.finetune.model import LORA_PLUS_RATIO, load_trained, prepended_tokens, save_trained
+from sweeps.finetune.prompt import Encoded
+from tracker.record.trial import TrialSpec
+
+_LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
+
+
+class Reporter(Protocol):
+    """Who hears of a trial's progress; every call is a sign of life."""
+
+    def resume(self, step: int) -> None:
+        """Training goes on from *step*; what was reported after it will be reported again."""
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """A point of the learning curve."""
+
+    def checkpoint(self, step: int) -> None:
+        """A whole checkpoint of *step* is on disk."""
+
+    def beat(self) -> None:
+        """Something was done that is no training step, such as a batch of answers."""
+
+
+class DivergedError(Exception):
+    """The loss became NaN or infinite."""
+
+
+class Trained(NamedTuple):
+    """``final_loss``: nats per answer token, mean over the last logged window."""
+
+    steps: int
+    final_loss: float
+    resumed_at: int
+
+
+class Checkpoints(NamedTuple):
+    """Where a trial's checkpoints go, and the least seconds between two."""
+
+    folder: Path
+    every_seconds: float
+
+
+def train(
+    model: nn.Module,
+    stream: Sequence[Encoded],
+    spec: TrialSpec,
+    *,
+    pad_id: int,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    reporter: Reporter,
+    clock: Clock,
+) -> Trained:
+    """Tune *model* in place on *stream*; continues from the newest whole checkpoint.
+
+    Raises DivergedError when the loss is no longer finite.
+    """
+    if spec.train.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+    trainer = SftTrainer(
+        model=model,
+        args=_arguments(spec, len(stream), device, checkpoints.folder),
+        train_dataset=_Rows(stream),
+        data_collator=_collator(spec, pad_id),
+        spec=spec,
+        clock=clock,
+    )
+    watch = _Watch(trainer, checkpoints, reporter)
+    trainer.add_callback(watch)
+    trainer.remove_callback(PrinterCallback)
+    resume = checkpoint.latest_checkpoint(checkpoints.folder)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    watch.flush()
+    return Trained(trainer.state.global_step, watch.last_loss, watch.resumed_at)
+
+
+def step_count(rows: int, spec: TrialSpec) -> int:
+    """Optimizer steps of one pass over *rows*."""
+    return math.ceil(math.ceil(rows / spec.train.batch_size) / spec.train.accumulation)
+
+
+def _arguments(spec: TrialSpec, rows: int, device: torch.device, folder: Path) -> TrainingArguments:
+    schedule = spec.train
+    steps = step_count(rows, spec)
+    cuda = device.type == "cuda"
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=1,
+        per_device_train_batch_size=schedule.batch_size,
+        gradient_accumulation_steps=schedule.accumulation,
+        learning_rate=spec.method.learning_rate or 0.0,
+        lr_scheduler_type=schedule.scheduler,
+        warmup_steps=math.ceil(schedule.warmup * steps),
+        weight_decay=schedule.weight_decay,
+        max_grad_norm=schedule.max_grad_norm,
+        bf16=schedule.dtype == "bfloat16",
+        optim="adamw_torch_fused" if cuda else "adamw_torch",
+        use_cpu=not cuda,
+        seed=spec.seed,
+        remove_unused_columns=False,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=cuda,
+        logging_nan_inf_filter=False,
+    )
+
+
+def _collator(spec: TrialSpec, pad_id: int) -> Callable[[list[Encoded]], dict[str, Tensor]]:
+    if spec.train.packing and spec.method.name != "p_tuning":
+        return pack
+    return lambda rows: collate(rows, pad_id)
+
+
+class _Rows(torch.utils.data.Dataset[Encoded]):
+    def __init__(self, rows: Sequence[Encoded]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Encoded:
+        return self._rows[index]
+
+
+class SftTrainer(Trainer):
+    """The Trainer, with our loss (answer tokens only), the stream's order and our checkpoints."""
+
+    def __init__(self, *, spec: TrialSpec, clock: Clock, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.clock = clock
+        self.model_accepts_loss_kwargs = True  # count answer tokens over the accumulated batch
+        self.losses: list[Tensor] = []
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(train_dataset or self.train_dataset)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """AdamW; LoRA+ gives B its own, higher learning rate (peft's helper)."""
+        if self.spec.method.variant == "lora_plus" and self.optimizer is None:
+            assert isinstance(self.model, PeftModel)
+            self.optimizer = create_loraplus_optimizer(
+                model=self.model,
+                optimizer_cls=torch.optim.AdamW,
+                lr=self.args.learning_rate,
+                loraplus_lr_ratio=LORA_PLUS_RATIO,
+                loraplus_weight_decay=self.args.weight_decay,
+            )
+        return super().create_optimizer(*args, **kwargs)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Nats per answer token of the whole (accumulated) batch."""
+        nats = answer_nats(model, inputs, prepended=prepended_tokens(self.spec.method)).sum()
+        tokens = kwargs.get("num_items_in_batch")
+        return nats / (tokens if tokens is not None else (inputs["labels"] != -100).sum())
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """One micro-batch forward and backward; its loss is kept on the device until logged."""
+        with self.clock.phase("forward_backward"):
+            loss = super().training_step(*args, **kwargs)
+        self.losses.append(loss.detach())
+        return loss
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted here: the trial counts its operations once, from tokens."""
+        return 0
+
+    def write_checkpoint(self, folder: Path) -> None:
+        """Everything a bitwise-equal continuation needs, in the layout the Trainer reads back."""
+        save_trained(self.model, folder)
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_rng_state(str(folder))
+        self.state.save_to_json(str(folder / "trainer_state.json"))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_trained(model or self.model, Path(resume_from_checkpoint))
+
+
+class _Watch(TrainerCallback):
+    """Reports the learning curve, stops on NaN, saves checkpoints, times the optimizer."""
+
+    def __init__(self, trainer: SftTrainer, checkpoints: Checkpoints, reporter: Reporter) -> None:
+        self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
+        self.saved_at = time.monotonic()
+        self.resumed_at = 0
+        self.last_loss = math.nan
+        self.every = 1
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.every = max(1, state.max_steps // _LOGGED_STEPS)
+        self.resumed_at = state.global_step
+        self.reporter.resume(state.global_step)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.clock.start("optimizer")
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.trainer.clock.stop()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step % self.every:
+            return  # a checkpoint inside a logged window would make the curve depend on timing
+        self.flush()
+        due = time.monotonic() - self.saved_at >= self.checkpoints.every_seconds
+        if due and state.global_step < state.max_steps:
+            with self.trainer.clock.phase("checkpoint"):
+                checkpoint.save_checkpoint(
+                    self.checkpoints.folder, state.global_step, self.trainer.write_checkpoint
+                )
+            self.reporter.checkpoint(state.global_step)
+            self.saved_at = time.monotonic()
+
+    def flush(self) -> None:
+        """Report the mean loss since the last report; raises DivergedError if it is not finite."""
+        losses, self.trainer.losses = self.trainer.losses, []
+        if not losses:
+            return
+        mean = torch.stack(losses).sum().item() * self.trainer.args.gradient_accumulation_steps
+        self.last_loss = mean / len(losses)
+        if not math.isfinite(self.last_loss):
+            raise DivergedError(
+                f"training loss {self.last_loss} at step {self.trainer.state.global_step}"
+            )
+        rate = self.trainer._get_learning_rate()
+        values = {"train/loss": self.last_loss, "train/learning_rate": float(rate)}
+        self.reporter.step(self.trainer.state.global_step, values)

@@ -1,0 +1,291 @@
+"""One trial, top to bottom: load, train, evaluate, price."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from sweeps.finetune import memory
+from sweeps.finetune.clock import Clock
+from sweeps.finetune.encoded import evaluation_rows, label_set, suite_text, training_stream
+from sweeps.finetune.evaluate import Evaluator, TaskEvaluation, suite_score
+from sweeps.finetune.model import (
+    build_model,
+    load_base,
+    load_tokenizer,
+    prepended_tokens,
+    save_trained,
+    trained_parameters,
+)
+from sweeps.finetune.train import Checkpoints, DivergedError, Reporter, train
+from sweeps.finetune.trial_home import TrialHome
+from tracker.errors import InputError
+from tracker.record.trial import Cost, MethodSpec, Status, SuiteScore, TrialResult, TrialSpec
+
+Split = Literal["validation", "test"]
+
+_RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "sft-select")
+
+
+def run_trial(
+    spec: TrialSpec,
+    home: TrialHome,
+    reporter: Reporter,
+    *,
+    splits: Sequence[Split] = ("validation",),
+) -> TrialResult:
+    """Run *spec* to its end. What goes wrong inside is the result's status, not an exception.
+
+    *splits*: ``test`` is for the one training of a chosen configuration. Raises InputError when the data
+    on disk is no longer what the spec says.
+    """
+    clock, device, started = Clock(), _device(), time.time()
+    memory.reset_peak(device)
+    torch.manual_seed(spec.seed)
+    outcome = _Outcome()
+    status, reason = Status.COMPLETE, None
+    try:
+        with clock.phase("other"):
+            _run(spec, home, reporter, splits, clock, device, outcome)
+    except DivergedError as error:
+        status, reason = Status.DIVERGED, str(error)
+    except (MemoryError, RuntimeError) as error:
+        status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
+        reason = _one_line(error)
+    except InputError:
+        raise
+    except Exception as error:  # any other fault ends this trial, never the sweep
+        status, reason = Status.FAILED, _one_line(error)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    complete = status is Status.COMPLETE
+    return TrialResult(
+        spec=spec,
+        status=status,
+        reason=reason,
+        tasks=tuple(e.score for e in outcome.tasks) if complete else (),
+        general=tuple(outcome.general) if complete else (),
+        cost=_cost(spec, outcome, clock, device),
+        final_train_loss=outcome.final_loss if complete else None,
+        environment=_environment(device),
+        started_at=started,
+        ended_at=time.time(),
+    )
+
+
+class _Outcome:
+    """What has been measured so far; a trial that fails half-way keeps what its cost needs."""
+
+    def __init__(self) -> None:
+        self.tasks: list[TaskEvaluation] = []
+        self.general: list[SuiteScore] = []
+        self.train_tokens: int | None = None
+        self.virtual_tokens = 0
+        self.trained: int | None = None
+        self.adapter_bytes: int | None = None
+        self.generated_tokens = 0
+        self.final_loss: float | None = None
+
+
+def _run(
+    spec: TrialSpec,
+    home: TrialHome,
+    reporter: Reporter,
+    splits: Sequence[Split],
+    clock: Clock,
+    device: torch.device,
+    outcome: _Outcome,
+) -> None:
+    with clock.phase("data"):
+        tokenizer = load_tokenizer(spec.model)
+        stream = training_stream(spec)
+    with clock.phase("model"):
+        load_base(spec.model)
+        before = _before(spec, home.baselines, device, clock, reporter)
+        model = build_model(spec.model, spec.method, device)
+        trained = trained_parameters(model)
+    outcome.trained = sum(p.numel() for p in trained.values())
+    outcome.adapter_bytes = sum(p.numel() * p.element_size() for p in trained.values())
+    outcome.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in stream)
+    outcome.virtual_tokens = len(stream) * (spec.method.virtual_tokens or 0)
+
+    if spec.method.name != "none":
+        with clock.phase("trainer"):
+            result = train(
+                model,
+                stream,
+                spec,
+                pad_id=int(tokenizer.pad_token_id or 0),
+                device=device,
+                checkpoints=Checkpoints(home.checkpoints, home.checkpoint_seconds),
+                reporter=reporter,
+                clock=clock,
+            )
+        outcome.final_loss = result.final_loss
+        if home.model is not None:
+            with clock.phase("save"):
+                _save_model(model, tokenizer, home.model)
+
+    evaluator = _evaluator(model, spec, device, clock, reporter)
+    for split, task in itertools.product(splits, spec.tasks):
+        file = task.test if split == "test" else task.validation
+        if file is None:
+            continue
+        with clock.phase("data"):
+            rows, labels = evaluation_rows(task, file, spec), label_set(task)
+        outcome.tasks.append(evaluator.task(task, rows, labels, split))
+    outcome.general = _suites(evaluator, spec, before)
+    outcome.generated_tokens = evaluator.generated_tokens
+    with clock.phase("save"):
+        _save_records(outcome.tasks, home.artifacts)
+
+
+def _evaluator(
+    model: nn.Module, spec: TrialSpec, device: torch.device, clock: Clock, reporter: Reporter
+) -> Evaluator:
+    return Evaluator(
+        model,
+        load_tokenizer(spec.model),
+        spec.evaluation,
+        prepended=prepended_tokens(spec.method),
+        device=device,
+        autocast=spec.train.dtype == "bfloat16",
+        clock=clock,
+        beat=reporter.beat,
+    )
+
+
+def _suites(evaluator: Evaluator, spec: TrialSpec, before: dict[str, float]) -> list[SuiteScore]:
+    """The general suites, beside what the untouched base scored on them (*before*)."""
+    scores = []
+    for suite in spec.general:
+        if suite.text is not None:
+            rows = suite_text(suite.text, spec)
+            scores.append(evaluator.text(suite.name, rows, before.get(suite.name)))
+        elif suite.task is not None:
+            task = suite.task.model_copy(update={"name": suite.name})
+            rows = evaluation_rows(task, task.validation, spec)
+            score = evaluator.task(task, rows, label_set(task), "validation").score
+            scores.append(suite_score(score, suite.measure, before.get(suite.name)))
+    return scores
+
+
+def _before(
+    spec: TrialSpec, folder: Path, device: torch.device, clock: Clock, reporter: Reporter
+) -> dict[str, float]:
+    """What the untouched base scores on the general suites; measured once, then kept on disk."""
+    untouched = spec.model_copy(
+        update={
+            "method": MethodSpec(name="none"),
+            "mix": None,
+            "volume": 0,
+            "examples": {},
+            "replay": None,
+            "seed": 0,
+        }
+    )
+    file = folder / f"{untouched.key}.json"
+    if not file.exists():
+        model = build_model(untouched.model, untouched.method, device)
+        scores = _suites(_evaluator(model, untouched, device, clock, reporter), untouched, {})
+        _write_atomically(file, json.dumps({s.suite: s.after for s in scores}))
+    return dict(json.loads(file.read_text()))
+
+
+def _save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
+    """The model as transformers or peft load it, with its tokenizer and our exact weights beside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    tokenizer.save_pretrained(folder)
+    save_trained(model, folder)
+
+
+def _save_records(tasks: list[TaskEvaluation], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for evaluation in tasks:
+        lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in evaluation.records)
+        score = evaluation.score
+        _write_atomically(folder / f"{score.task}.{score.split}.jsonl", lines)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _cost(spec: TrialSpec, outcome: _Outcome, clock: Clock, device: torch.device) -> Cost:
+    phases = {name: round(seconds, 4) for name, seconds in sorted(clock.seconds.items())}
+    generating, tokens = clock.seconds.get("generate", 0.0), outcome.generated_tokens
+    training = ("trainer", "forward_backward", "optimizer", "checkpoint")
+    return Cost(
+        device=_device_name(device),
+        train_tokens=outcome.train_tokens,
+        flops=_flops(spec, outcome),
+        device_seconds=sum(clock.seconds.values()),
+        train_seconds=sum(clock.seconds.get(phase, 0.0) for phase in training),
+        peak_bytes=memory.peak_bytes(device),
+        trained_parameters=outcome.trained,
+        adapter_bytes=outcome.adapter_bytes,
+        seconds_per_1k_tokens=1000 * generating / tokens if tokens else None,
+        phases=phases,
+    )
+
+
+def _flops(spec: TrialSpec, outcome: _Outcome) -> float | None:
+    """2 per parameter and token forward, 2 back through activations, 2 per trained weight and token."""
+    if outcome.train_tokens is None or outcome.trained is None:
+        return None
+    tokens = outcome.train_tokens + outcome.virtual_tokens
+    return float(tokens * (4 * spec.model.parameters + 2 * outcome.trained))
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
+@lru_cache(maxsize=1)
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]  # fixed words, no shell
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    facts = {name: version(name) for name in _RECORDED_PACKAGES}
+    facts |= {"python": platform.python_version(), "device": _device_name(device)}
+    facts["threads"] = str(torch.get_num_threads())
+    commit = _commit()
+    return facts | ({"commit": commit} if commit else {})

@@ -1,0 +1,215 @@
+"""ask → dispatch → record → tell: one driver, many workers.
+
+Truth is in three places that can rebuild each other: the study says which trials exist, each trial's
+journal says what happened, the store shows it. The driver starts by reconciling them, so running the same
+command again continues a sweep; nothing that ended runs again.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sweeps.finetune.trial_home import TrialHome
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.delivery import Delivery
+from sweeps.search.engine import Died, Ended, Engine, Job, Progress, Refused
+from sweeps.search.folder import SweepFolder
+from sweeps.search.ledger import Ledger
+from sweeps.search.objective import excesses, outcome, weighted_score
+from sweeps.search.space import Values, trial_spec
+from sweeps.search.strategy import STRATEGIES, Outcome, Strategy
+from tracker.errors import InputError
+from tracker.record.journal import Journal
+from tracker.record.trial import Cost, Status, TrialRecord, TrialResult, TrialSpec
+
+_ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
+_POLL_SECONDS = 1.0
+
+
+class Asked(NamedTuple):
+    """A trial that the study holds."""
+
+    number: int
+    stage: str
+    values: Values
+    spec: TrialSpec
+
+
+class Driver:
+    """Runs one sweep to the end of its design or budget. Holds the sweep's lock by contract."""
+
+    def __init__(
+        self,
+        sweep: ResolvedSweep,
+        folder: SweepFolder,
+        ledger: Ledger,
+        engine: Engine,
+        delivery: Delivery,
+        *,
+        watch: Callable[[Driver], None] = lambda _: None,
+    ) -> None:
+        self.sweep, self.folder, self.ledger = sweep, folder, ledger
+        self.engine, self.delivery, self.watch = engine, delivery, watch
+        self.strategy: Strategy = STRATEGIES[sweep.spec.search.strategy](sweep.spec)
+        self.asked: list[Asked] = []
+        self.records: dict[int, TrialRecord] = {}
+        self.running: dict[str, Asked] = {}
+        self.steps: dict[str, tuple[int, dict[str, float]]] = {}
+        self.attempts: dict[str, int] = {}
+        self._outcomes: list[Outcome] = []  # of told trials, by number
+        self._waiting: list[Asked] = []
+        self._done_asking = False
+
+    @property
+    def planned(self) -> int:
+        """How many trials the sweep will have at most."""
+        return len(self.asked) if self._done_asking else self.strategy.planned
+
+    def quality(self, record: TrialRecord) -> float | None:
+        """The record's weighted score; ``None`` where it has none."""
+        return weighted_score(record.result, self.sweep.spec.objective)
+
+    def run(self) -> None:
+        """Ask, dispatch and tell until the design is done. Raises InputError when the data changed."""
+        self._reconcile()
+        while True:
+            while self._ask():
+                pass
+            self._dispatch()
+            self.watch(self)
+            if not self.running and not self._waiting:
+                break
+            for event in self.engine.events(_POLL_SECONDS):
+                self._handle(event)
+        self._tell_up_to(len(self.asked))
+        self.watch(self)
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _ask(self) -> bool:
+        """Ask the next trial if what it needs has ended; False when there is nothing to ask now."""
+        number = len(self.asked)
+        if self._done_asking:
+            return False
+        needs = min(self.strategy.needs(number), number)
+        if any(n not in self.records for n in range(needs)):
+            return False
+        self._tell_up_to(needs)
+        proposal = (
+            None if self._is_spent() else self.strategy.propose(number, self._outcomes[:needs])
+        )
+        if proposal is None:
+            self._done_asking = True
+            return False
+        values = self.ledger.ask(number, proposal)
+        spec = self._distinct(trial_spec(self.sweep, values))
+        asked = Asked(number, proposal.stage, values, spec)
+        self.asked.append(asked)
+        self._take_up(asked)
+        return True
+
+    def _distinct(self, spec: TrialSpec) -> TrialSpec:
+        """A point that was asked before is another seed of it: two equal specs would be one trial."""
+        taken = {asked.spec.key for asked in self.asked}
+        while spec.key in taken:
+            spec = spec.model_copy(update={"seed": spec.seed + 1})
+        return spec
+
+    def _take_up(self, asked: Asked) -> None:
+        """Queue a trial, unless its journal says that it has ended."""
+        result = Journal(self.folder.journal(asked.spec.key)).result()
+        if result is None:
+            self._waiting.append(asked)
+            self.delivery.begin(asked.number, asked.stage, asked.spec)
+        else:
+            self.records[asked.number] = TrialRecord(
+                number=asked.number, stage=asked.stage, result=result
+            )
+
+    def _is_spent(self) -> bool:
+        """Whether told trials used up a budget of device time; those under way count as their mean."""
+        budget = self.sweep.spec.budget
+        if budget is None or budget.gpu_hours is None or not self._outcomes:
+            return False
+        told = len(self._outcomes)
+        seconds = sum(self.records[n].result.cost.device_seconds or 0.0 for n in range(told))
+        expected = seconds * len(self.asked) / told
+        return expected >= budget.gpu_hours * 3600
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        while self._waiting and len(self.running) < self.engine.slots:
+            asked = self._waiting.pop(0)
+            self.running[asked.spec.key] = asked
+            self.engine.submit(self._job(asked.spec))
+
+    def _job(self, spec: TrialSpec) -> Job:
+        home = TrialHome(
+            checkpoints=self.folder.checkpoints(spec.key),
+            artifacts=self.folder.artifacts(spec.key),
+            baselines=self.folder.baselines,
+            checkpoint_seconds=self.sweep.spec.engine.checkpoint_seconds,
+        )
+        return Job(spec.key, spec, home, str(self.folder.journal(spec.key)))
+
+    def _handle(self, event: Progress | Ended | Died | Refused) -> None:
+        if isinstance(event, Progress):
+            self.steps[event.key] = (event.step, event.values)
+            self.delivery.progress(event.key)
+        elif isinstance(event, Refused):
+            raise InputError(event.problem)
+        elif isinstance(event, Ended):
+            asked = self.running.pop(event.key)
+            result = Journal(self.folder.journal(event.key)).result()
+            assert result is not None, "a worker announces a result that is in the journal"
+            self._record(asked, result)
+        else:
+            self._died(self.running.pop(event.key), event.why)
+
+    def _died(self, asked: Asked, why: str) -> None:
+        """The same trial again, from its last checkpoint; a trial that kills its workers has failed."""
+        key = asked.spec.key
+        self.attempts[key] = self.attempts.get(key, 0) + 1
+        if self.attempts[key] < _ATTEMPTS:
+            self._waiting.insert(0, asked)
+            return
+        result = TrialResult(
+            spec=asked.spec,
+            status=Status.FAILED,
+            reason=f"{why}, {_ATTEMPTS} times",
+            cost=Cost(device="unknown"),
+            ended_at=time.time(),
+        )
+        with Journal(self.folder.journal(key)) as journal:
+            journal.append({"event": "result", "result": result.model_dump(mode="json")})
+        self._record(asked, result)
+
+    def _record(self, asked: Asked, result: TrialResult) -> None:
+        self.steps.pop(asked.spec.key, None)
+        record = TrialRecord(number=asked.number, stage=asked.stage, result=result)
+        self.records[asked.number] = record
+        shutil.rmtree(self.folder.checkpoints(asked.spec.key), ignore_errors=True)
+        self.delivery.end(record)
+
+    # -- telling ---------------------------------------------------------------------------------
+
+    def _tell_up_to(self, count: int) -> None:
+        """Tell trials in the order of their numbers: the study grows the same way in every run."""
+        for number in range(len(self._outcomes), count):
+            told = outcome(
+                self.records[number], self.asked[number].values, self.sweep.spec.objective
+            )
+            excess = excesses(self.records[number].result, self.sweep.spec.objective)
+            self.ledger.tell(number, told.quality, excess)
+            self._outcomes.append(told)
+
+    def _reconcile(self) -> None:
+        """Deliver again what the store may lack; the study's own trials are re-asked in order."""
+        while len(self.asked) < len(self.ledger.trials()) and self._ask():
+            pass
+        for record in self.records.values():
+            self.delivery.end(record)

@@ -1,0 +1,77 @@
+"""Where a sweep keeps its files, and who may write them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tracker.errors import OwnedError
+
+
+class SweepFolder:
+    """``<workspace>/<sweep>/`` and the names in it."""
+
+    def __init__(self, workspace: Path, sweep: str) -> None:
+        self.workspace = workspace
+        self.root = workspace / sweep
+        self.sweep_file = self.root / "sweep.yaml"
+        self.plan_file = self.root / "plan.json"
+        self.study_file = self.root / "study.db"
+        self.baselines = workspace / "baselines"
+
+    def journal(self, key: str) -> Path:
+        """The trial's event log."""
+        return self.root / "journal" / f"{key}.jsonl"
+
+    def checkpoints(self, key: str) -> Path:
+        """The trial's checkpoints; gone once it has ended."""
+        return self.root / "checkpoints" / key
+
+    def artifacts(self, key: str) -> Path:
+        """The trial's per-row records."""
+        return self.root / "artifacts" / key
+
+    def model(self, key: str) -> Path:
+        """The trial's tuned model, where it was kept."""
+        return self.root / "models" / key
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Hold the sweep for this process; the lock goes with the process, however it ends.
+
+        Raises OwnedError, naming the owner, when another driver holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        owner = self.root / "driver.json"
+        lock = FileLock(self.root / "driver.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OwnedError(
+                f"{self.root.name}: another driver runs this sweep: {_described(owner)}; wait for it, "
+                "or stop it and run the same command again"
+            ) from None
+        try:
+            facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            owner.write_text(json.dumps(facts))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+            (self.root / "driver.lock").unlink(missing_ok=True)
+
+
+def _described(owner: Path) -> str:
+    try:
+        facts = json.loads(owner.read_text())
+    except (OSError, ValueError):
+        return "just starting"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["since"]))
+    return f"process {facts['pid']} on {facts['host']} since {since}"

@@ -1,0 +1,163 @@
+"""The Optuna study as the sweep's ledger: which trials exist, and how they ended.
+
+One writer. Asking is idempotent: a trial half asked when the driver died is taken up again, and since the
+sampler is seeded by the trial's number it chooses the same values.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+
+from sweeps.search.space import Values, hyperparameters, method_names, model_names
+from sweeps.search.strategy import Proposal
+from sweeps.spec import SweepSpec
+from tracker.errors import StoreError
+
+_SEED = 20_240_229
+_ASKED = "seed"
+
+
+class ProposalSampler(BaseSampler):
+    """Optuna's sampler seat, filled by our strategy: what is proposed is fixed, the rest is *inner*'s."""
+
+    def __init__(self, inner: BaseSampler, fixed: Mapping[str, Any], *, free: bool) -> None:
+        self.inner, self.fixed, self.free = inner, fixed, free
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """*inner*'s space, unless every value is fixed."""
+        return self.inner.infer_relative_search_space(study, trial) if self.free else {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """*inner*'s joint choice of what is not fixed."""
+        if not self.free:
+            return {}
+        chosen = self.inner.sample_relative(study, trial, search_space)
+        return {name: value for name, value in chosen.items() if name not in self.fixed}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The fixed value, else *inner*'s."""
+        if param_name in self.fixed:
+            return self.fixed[param_name]
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Ledger:
+    """The study of one sweep at a storage URI (SQLite or Postgres)."""
+
+    def __init__(self, uri: str, spec: SweepSpec) -> None:
+        optuna.logging.set_verbosity(logging.WARNING)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        self.spec = spec
+        try:
+            self.study = optuna.create_study(
+                storage=uri, study_name=spec.name, direction="maximize", load_if_exists=True
+            )
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise StoreError(
+                f"study {spec.name}: cannot open its storage ({reason}); check --study-uri"
+            ) from error
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    def ask(self, number: int, proposal: Proposal) -> Values:
+        """Enter trial *number* with the proposal's values, Optuna choosing what it leaves open."""
+        self.study.sampler = self._sampler(number, proposal)
+        existing = self.trials()
+        if number < len(existing):
+            frozen = existing[number]
+            if _ASKED in frozen.user_attrs:
+                return _suggest(FixedTrial(frozen.params), self.spec, proposal)
+            trial = Trial(self.study, frozen._trial_id)
+        else:
+            trial = self.study.ask()
+        values = _suggest(trial, self.spec, proposal)
+        trial.set_user_attr("stage", proposal.stage)
+        trial.set_user_attr(
+            _ASKED, values["seed"]
+        )  # last: its presence says that asking was finished
+        return values
+
+    def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
+        """Enter how trial *number* ended; ``None`` for one that gave no score. Telling twice is fine."""
+        frozen = self.trials()[number]
+        if frozen.state.is_finished():
+            return
+        trial = Trial(self.study, frozen._trial_id)
+        for name, excess in constraints.items():
+            trial.set_constraint(name, excess)
+        if quality is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, quality)
+
+    def _sampler(self, number: int, proposal: Proposal) -> ProposalSampler:
+        """A sampler seeded by the number: what it chooses depends on what was told, not on when."""
+        fixed = _study_names(proposal.values)
+        seed = _SEED + number
+        if self.spec.search.strategy != "tpe":
+            return ProposalSampler(RandomSampler(seed), fixed, free=True)
+        inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return ProposalSampler(inner, fixed, free="model" not in proposal.values)
+
+
+def _suggest(trial: Trial | FixedTrial, spec: SweepSpec, proposal: Proposal) -> Values:
+    """Define by run. A base model has no method, mix or volume, so those stay out of its trial."""
+    values: Values = {"seed": proposal.values["seed"]}
+    values["model"] = trial.suggest_categorical("model", model_names(spec))
+    if proposal.values.get("method") == "none":
+        return values | {"method": "none"}
+    method = trial.suggest_categorical("method", method_names(spec))
+    mix = trial.suggest_categorical("mix", list(spec.mixes))
+    volumes = spec.mixes[mix].volumes or spec.volumes
+    name = "volume" if volumes == spec.volumes else f"volume/{mix}"
+    values |= {"method": method, "mix": mix, "volume": trial.suggest_categorical(name, volumes)}
+    for setting, distribution in hyperparameters(spec, method).items():
+        qualified = _qualified(values["model"], method, setting)
+        if isinstance(distribution, CategoricalDistribution):
+            values[setting] = trial.suggest_categorical(qualified, distribution.choices)
+        else:
+            values[setting] = trial.suggest_float(
+                qualified,
+                distribution.low,
+                distribution.high,
+                log=distribution.log,  # type: ignore[attr-defined]
+            )
+    return values
+
+
+def _study_names(values: Values) -> dict[str, Any]:
+    """Fixed values under the names they have in the study."""
+    names = {name: value for name, value in values.items() if name in ("model", "method", "mix")}
+    if "mix" in values:
+        names |= {"volume": values["volume"], f"volume/{values['mix']}": values["volume"]}
+    settings = values.keys() - {"model", "method", "mix", "volume", "seed"}
+    for name in settings:
+        names[_qualified(values["model"], values["method"], name)] = values[name]
+    return names
+
+
+def _qualified(model: str, method: str, setting: str) -> str:
+    """Hyper-parameters are tuned per model and method, so their names carry both."""
+    return f"{model}/{method}/{setting}"

@@ -1,0 +1,173 @@
+"""Everything a sweep needs, put together: lock, study, engine, store, driver."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sweeps.resolve import ResolvedSweep, resolve
+from sweeps.search.delivery import Delivery
+from sweeps.search.driver import Driver
+from sweeps.search.engine import Engine
+from sweeps.search.folder import SweepFolder
+from sweeps.search.ledger import Ledger
+from sweeps.search.local import LocalEngine
+from sweeps.search.strategy import STRATEGIES
+from sweeps.spec import Engine as EngineSpec
+from sweeps.spec import load_sweep
+from tracker.errors import InputError
+from tracker.record.store import Store
+from tracker.record.trial import FileRef, TrialRecord
+
+_DELIVERY_PATIENCE_SECONDS = 120.0
+#: Parts of a sweep file that may change between two starts: they do not change what a trial is.
+_MAY_CHANGE = frozenset({"budget", "engine"})
+
+
+class SweepRun(NamedTuple):
+    """What a finished call leaves: all ended trials, and deliveries left for the next start."""
+
+    records: list[TrialRecord]
+    undelivered: int
+
+
+def run_sweep(
+    path: Path,
+    workspace: Path,
+    *,
+    store_uri: str | None = None,
+    study_uri: str | None = None,
+    watch: Callable[[Driver], None] = lambda _: None,
+) -> SweepRun:
+    """Run the sweep file at *path*, or go on with it where it stopped.
+
+    Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
+    KeyboardInterrupt as it comes: whatever ended before stays.
+    """
+    sweep = resolve(load_sweep(path), path.parent)
+    folder = SweepFolder(workspace, sweep.spec.name)
+    with folder.owned():
+        _refuse_changes(sweep, folder)
+        folder.sweep_file.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        store = Store.open(workspace, store_uri)
+        _begin(store, sweep, folder)
+        ledger = Ledger(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
+        with _delivering(store, sweep, folder) as (delivery, left), _engine(sweep) as engine:
+            driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch)
+            driver.run()
+    return SweepRun([driver.records[n] for n in sorted(driver.records)], left())
+
+
+@contextmanager
+def _delivering(
+    store: Store, sweep: ResolvedSweep, folder: SweepFolder
+) -> Iterator[tuple[Delivery, Callable[[], int]]]:
+    """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
+    name = sweep.spec.name
+    delivery = Delivery(store, name, folder)
+    left = 0
+    state = "interrupted"
+    try:
+        yield delivery, lambda: left
+        state = "finished"
+    finally:
+        delivery.state(lambda: store.set_sweep_state(name, state))  # type: ignore[arg-type]
+        left = delivery.close(_DELIVERY_PATIENCE_SECONDS)
+
+
+@contextmanager
+def _engine(sweep: ResolvedSweep) -> Iterator[Engine]:
+    settings = sweep.spec.engine
+    engine = LocalEngine(
+        devices=worker_devices(settings),
+        threads=settings.threads,
+        hang_seconds=settings.hang_seconds,
+    )
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def worker_devices(settings: EngineSpec) -> list[str | None]:
+    """One entry per worker: the GPU it sees, or ``None`` on a machine without.
+
+    ``auto`` is one worker per GPU, else one per ``threads`` CPU cores; more workers than GPUs share them.
+    """
+    gpus = _gpu_count()
+    if settings.workers == "auto":
+        count = gpus or max(1, (os.cpu_count() or 1) // settings.threads)
+    else:
+        count = settings.workers
+    return [str(i % gpus) if gpus else None for i in range(count)]
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> None:
+    store.begin_sweep(
+        sweep.spec.name,
+        spec_text=folder.sweep_file.read_text(encoding="utf-8"),
+        spec_digest=_digest(_fixed_part(sweep)),
+        planned=STRATEGIES[sweep.spec.search.strategy](sweep.spec).planned,
+        datasets=data_files(sweep),
+    )
+
+
+def data_files(sweep: ResolvedSweep) -> list[FileRef]:
+    """Every data file of the sweep, once."""
+    files: list[FileRef | None] = [sweep.replay]
+    held_out = [suite.task for suite in sweep.general.values() if suite.task]
+    for task in [*sweep.tasks.values(), *held_out]:
+        files += [task.train, task.validation, task.test]
+    files += [suite.text for suite in sweep.general.values()]
+    return list({file.sha256: file for file in files if file is not None}.values())
+
+
+def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
+    """What makes trials comparable: the file less budget and engine, and all digests."""
+    spec = sweep.spec.model_dump(mode="json", exclude=set(_MAY_CHANGE))
+    digests = {
+        Path(file.path).name + ":" + file.sha256[:8]: file.sha256 for file in data_files(sweep)
+    }
+    models = {name: model.digest for name, model in sweep.models.items()}
+    return {"file": spec, "data": digests, "models": models}
+
+
+def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> None:
+    """Raise InputError, showing the difference, when the sweep was begun with another file or data."""
+    now = json.loads(json.dumps(_fixed_part(sweep)))
+    if not folder.plan_file.exists():
+        folder.plan_file.write_text(json.dumps(now, indent=1))
+        return
+    begun = json.loads(folder.plan_file.read_text())
+    changes = list(_differences(begun, now))
+    if changes:
+        raise InputError(
+            [
+                f"{sweep.spec.name}: begun with another sweep file or data; restore them, or give the "
+                "changed sweep another `name` (budget and engine may change)",
+                *changes,
+            ]
+        )
+
+
+def _differences(begun: Any, now: Any, path: str = "") -> Iterator[str]:
+    if isinstance(begun, Mapping) and isinstance(now, Mapping):
+        for key in dict.fromkeys([*begun, *now]):
+            yield from _differences(begun.get(key), now.get(key), f"{path}.{key}" if path else key)
+    elif begun != now:
+        yield f"  {path}: was {json.dumps(begun)}, is {json.dumps(now)}"
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

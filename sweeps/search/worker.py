@@ -1,0 +1,99 @@
+"""A warm worker process: libraries, base weights and tokenised data are loaded once for many trials."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from sweeps.search.engine import Ended, Job, Progress, Refused
+from tracker.errors import InputError
+from tracker.record.journal import Journal
+
+_BEAT_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Beat:
+    """A sign of life from a worker."""
+
+
+class Ready:
+    """The worker has its libraries and takes jobs."""
+
+
+def work(pipe: Connection, threads: int, device: str | None) -> None:
+    """Run jobs from *pipe* until it closes. A job's result is in its journal before it is announced."""
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
+    os.environ["HF_HUB_OFFLINE"] = os.environ.get("HF_HUB_OFFLINE", "1")
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    import torch
+    import transformers
+
+    from sweeps.finetune.trial import run_trial
+
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    pipe.send(Ready())
+    while True:
+        try:
+            job: Job = pipe.recv()
+        except EOFError:
+            return
+        with Journal(Path(job.journal)) as journal:
+            journal.append({"event": "start", "time": time.time(), "pid": os.getpid()})
+            reporter = JournalReporter(job.key, journal, pipe)
+            try:
+                result = run_trial(job.spec, job.home, reporter)
+            except InputError as error:
+                pipe.send(Refused(job.key, str(error)))
+                continue
+            journal.append({"event": "result", "result": result.model_dump(mode="json")})
+        pipe.send(Ended(job.key))
+
+
+class JournalReporter:
+    """Writes a trial's progress to its journal, and tells the driver that it moves."""
+
+    def __init__(self, key: str, journal: Journal, pipe: Connection) -> None:
+        self.key, self.journal, self.pipe = key, journal, pipe
+        self.beaten_at = 0.0
+
+    def resume(self, step: int) -> None:
+        """Training goes on from *step*."""
+        self.journal.append({"event": "resume", "step": step})
+
+    def step(self, step: int, values: dict[str, float]) -> None:
+        """A point of the learning curve."""
+        event: dict[str, Any] = {"event": "step", "step": step, "values": values}
+        self.journal.append(event | {"time_ms": time.time_ns() // 1_000_000})
+        self.pipe.send(Progress(self.key, step, values))
+
+    def checkpoint(self, step: int) -> None:
+        """A whole checkpoint is on disk."""
+        self.journal.append({"event": "checkpoint", "step": step})
+
+    def beat(self) -> None:
+        """A sign of life, at most one a second."""
+        now = time.monotonic()
+        if now - self.beaten_at >= _BEAT_SECONDS:
+            self.beaten_at = now
+            self.pipe.send(Beat())
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its driver is gone, even if it is killed."""
+    parent = os.getppid()
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return  # not Linux: the closed pipe ends the worker at its next message
+    if os.getppid() != parent:
+        os._exit(1)
