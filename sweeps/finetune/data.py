@@ -11,6 +11,7 @@ import hashlib
 import random
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,8 @@ def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:
     match = _PART.fullmatch(path)
     if match:
         both = read_located(task, match["file"])
-        chosen = parts([item.example for item in both], float(match["share"]))[match["part"]]
+        split = parts([e for e, _ in both], float(match["share"]), task.score == "macro_f1")
+        chosen = split[match["part"]]
         return [both[index] for index in chosen]
     rows = read_rows(Path(path))
     lay_out = _layout(task, path, rows[0].fields)
@@ -121,12 +123,20 @@ def nested_order(examples: Sequence[Example], seed: int) -> list[int]:
     return [index for _, index in sorted(placed)]
 
 
-def parts(examples: Sequence[Example], share: float) -> dict[str, list[int]]:
+def parts(
+    examples: Sequence[Example], share: float, keep_single: bool = False
+) -> dict[str, list[int]]:
     """Indices of ``validation`` (a stratified, seeded *share*) and ``train`` (the rest).
 
-    Rows whose prompt, normalised, went to validation are in neither part a second time.
+    A row whose prompt, normalised, went to validation is left out of train. *keep_single*: an
+    answer that occurs once stays in train, so that validation asks for no label never shown.
     """
-    order = nested_order(examples, _PART_SEED)
+    counts = Counter(example.answer for example in examples)
+    order = [
+        index
+        for index in nested_order(examples, _PART_SEED)
+        if not keep_single or counts[examples[index].answer] > 1
+    ]
     validation = sorted(order[: max(1, round(share * len(order)))])
     held_out = {normalised(examples[index]) for index in validation}
     train = [i for i, e in enumerate(examples) if normalised(e) not in held_out]
@@ -177,14 +187,14 @@ def _layout(task: TaskSpec, path: str, first: dict[str, Any]) -> Layout:
 
 
 def _template_layout(prompt: PromptTemplate, answer: str, task: str) -> Layout:
-    compile_ = {
+    fills = {
         name: _compiled(template, f"task {task}: {name}")
         for name, template in [*prompt.model_dump().items(), ("answer", answer)]
         if template is not None
     }
 
     def lay_out(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-        filled = {name: fill(fields) for name, fill in compile_.items()}
+        filled = {name: fill(fields) for name, fill in fills.items()}
         return _turns(filled.get("system"), filled.get("instruction"), filled["input"]), filled[
             "answer"
         ]

@@ -1,0 +1,208 @@
+"""Base model folders: found, checked and named by content, without loading a weight."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import struct
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sweeps.spec import ModelEntry
+from tracker.errors import InputError
+from tracker.record.trial import ModelSpec
+
+ONLINE_VARIABLE = "SFT_SELECT_ONLINE"
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_CONTENT = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template.*",
+)
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
+    """The base model that *entry* names; a relative path starts from *base*.
+
+    Raises ``InputError`` with everything wrong with the folder.
+    """
+    folder = _folder(entry, base)
+    problems = [*_code_problems(folder, entry), *_tokenizer_problems(folder)]
+    try:
+        parameters = _parameters(folder)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return ModelSpec(
+        name=entry.label,
+        path=str(folder),
+        revision=entry.revision,
+        digest=_digest(folder, code=entry.trust_remote_code),
+        parameters=parameters,
+        family=entry.family,
+        trust_remote_code=entry.trust_remote_code,
+    )
+
+
+def vocabulary_size(folder: Path) -> int | None:
+    """Tokens of ``tokenizer.json``, added ones included; ``None`` for a tokenizer without one."""
+    if not (folder / "tokenizer.json").is_file():
+        return None
+    tokenizer = _json(folder / "tokenizer.json")
+    vocabulary = tokenizer.get("model", {}).get("vocab", {})
+    ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+    added = (token["id"] for token in tokenizer.get("added_tokens", ()))
+    return max((*ids, *added), default=-1) + 1
+
+
+def _folder(entry: ModelEntry, base: Path) -> Path:
+    folder = (base / Path(entry.path).expanduser()).resolve()
+    if folder.is_dir():
+        return folder
+    if not _HUB_ID.fullmatch(entry.path):
+        raise InputError(f"found no folder {folder}; allowed: a model folder, or a hub id org/name")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    online = os.environ.get(ONLINE_VARIABLE) == "1"
+    revision = f" at revision {entry.revision}" if entry.revision else ""
+    try:
+        found = snapshot_download(
+            entry.path,
+            revision=entry.revision,
+            local_files_only=not online,
+            allow_patterns=[*_CONTENT, *_TOKENIZER, "*.py"],
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        how = (
+            str(error).splitlines()[0]
+            if online
+            else (f"set {ONLINE_VARIABLE}=1 to fetch it, or run `hf download {entry.path}` first")
+        )
+        raise InputError(
+            f"found neither a folder {folder} nor {entry.path!r}{revision} in the local hub cache; "
+            f"{how}"
+        ) from None
+    return Path(found)
+
+
+def _code_problems(folder: Path, entry: ModelEntry) -> list[str]:
+    files = [folder / name for name in ("config.json", "tokenizer_config.json")]
+    asking = [f.name for f in files if f.is_file() and "auto_map" in _json(f)]
+    if asking and not entry.trust_remote_code:
+        return [
+            f"found Python code of its own (auto_map in {' and '.join(asking)}); "
+            "read it, then set trust_remote_code: true"
+        ]
+    return []
+
+
+def _tokenizer_problems(folder: Path) -> list[str]:
+    if not any(path for name in _TOKENIZER[:3] for path in folder.glob(name)):
+        return [f"found no tokenizer in {folder}; allowed: tokenizer.json beside the weights"]
+    if not (folder / "config.json").is_file():
+        return []  # said elsewhere
+    config = _json(folder / "config.json")
+    rows = config.get("vocab_size", config.get("text_config", {}).get("vocab_size"))
+    tokens = vocabulary_size(folder)
+    if rows is not None and tokens is not None and tokens > rows:
+        return [
+            f"found a tokenizer of {tokens:,} tokens; allowed: {rows:,}, the rows of the model's "
+            "embeddings (vocab_size); resize them or take the model's own tokenizer"
+        ]
+    return []
+
+
+def _parameters(folder: Path) -> int:
+    """Weights counted from the safetensors headers; tied ones once."""
+    if not (folder / "config.json").is_file():
+        raise InputError(f"found no config.json in {folder}; allowed: a Hugging Face model folder")
+    shapes: dict[str, list[int]] = {}
+    for path in _weight_files(folder):
+        shapes |= _header(path)
+    if _json(folder / "config.json").get("tie_word_embeddings"):
+        shapes.pop("lm_head.weight", None)
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        paths = [folder / name for name in sorted(set(_json(index)["weight_map"].values()))]
+        missing = [path.name for path in paths if not path.is_file()]
+        if missing:
+            raise InputError(f"found no {', '.join(missing)} in {folder}, which its index names")
+        return paths
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        found = f"only {', '.join(pickles)} (pickle, which can run code)" if pickles else "none"
+        raise InputError(
+            f"found {found} as weights in {folder}; allowed: *.safetensors; "
+            "load it where you trust it and call save_pretrained"
+        )
+    return paths
+
+
+def _header(path: Path) -> dict[str, list[int]]:
+    """Shape by tensor. The format: https://github.com/huggingface/safetensors#format."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > size - 8:
+                raise ValueError
+            header = json.loads(file.read(length))
+            tensors = {name: t for name, t in header.items() if name != "__metadata__"}
+            end = max(tensor["data_offsets"][1] for tensor in tensors.values())
+            shapes = {name: tensor["shape"] for name, tensor in tensors.items()}
+        except (struct.error, ValueError, KeyError, TypeError):
+            raise InputError(
+                f"found no safetensors header in {path}; fetch the file again"
+            ) from None
+    if size != 8 + length + end:
+        raise InputError(
+            f"found {size:,} bytes in {path}; allowed: {8 + length + end:,}, as its "
+            "header says; fetch the file again"
+        )
+    return shapes
+
+
+def _digest(folder: Path, *, code: bool) -> str:
+    """SHA-256 over names and contents of weights, configuration, tokenizer and allowed code."""
+    patterns = [*_CONTENT, *_TOKENIZER, *(["*.py"] if code else [])]
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
+    total = hashlib.sha256()
+    for path in files:
+        stat = path.stat()
+        total.update(f"{path.name} {_file_digest(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return total.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"found a broken {path}: {error}; fetch the file again") from None
+    if not isinstance(value, dict):
+        raise InputError(f"found a broken {path}: not a JSON object; fetch the file again")
+    return value

@@ -1,0 +1,266 @@
+"""A sweep file made concrete: every model and data file found, read, checked and named by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sweeps.base_models import model_spec
+from sweeps.consistency import cross_field_problems
+from sweeps.data_checks import (
+    Lengths,
+    Splits,
+    label_problems,
+    leaks,
+    negative_problem,
+    row_warnings,
+    shared_texts,
+)
+from sweeps.finetune.data import LocatedExample, digest, part_path, read_located, read_texts
+from sweeps.spec import SweepSpec, TaskEntry, TaskFields
+from tracker.errors import InputError
+from tracker.record.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
+from tracker.strict_yaml import Document, YamlPath, read
+from tracker.validation import dotted, validate
+
+Value = TypeVar("Value")
+
+#: A share of rows cut short that the user should hear of.
+WORTH_A_WARNING = 0.02
+
+_UNREAD = FileRef(path="", sha256="", rows=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSweep:
+    """The sweep with everything it names. ``warnings``: what is odd but allowed, one line each."""
+
+    spec: SweepSpec
+    models: dict[str, ModelSpec]
+    tasks: dict[str, TaskSpec]
+    general: dict[str, SuiteSpec]
+    replay: FileRef | None
+    warnings: tuple[str, ...] = ()
+
+
+def read_sweep(path: Path) -> ResolvedSweep:
+    """The sweep file at *path*, validated and resolved; every problem names its line.
+
+    Raises ``InputError``.
+    """
+    document = read(path)
+    spec = validate(document, SweepSpec, cross_field_problems)
+    return _resolve(spec, path.parent, document)
+
+
+def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
+    """*spec* with its files; relative paths start from *base*.
+
+    Raises ``InputError`` with every problem. Problems of the sweep file come without lines:
+    :func:`read_sweep` has them.
+    """
+    return _resolve(spec, base, None)
+
+
+class _Report:
+    """Everything noticed on the way; problems of the sweep file carry its line where it is known."""
+
+    def __init__(self, document: Document | None) -> None:
+        self._document = document
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+
+    def at(self, path: YamlPath, wording: str) -> None:
+        """Note a problem of the sweep file's value at *path*."""
+        document = self._document
+        place = f"{document.source}:{document.line(path)}: " if document else ""
+        self.problems.append(f"{place}{dotted(path)}: {wording}")
+
+    def attempt(self, find: Callable[[], Value], path: YamlPath | None = None) -> Value | None:
+        """What *find* returns, or ``None`` and its problems, placed at *path* if that is given."""
+        try:
+            return find()
+        except InputError as error:
+            for problem in error.problems:
+                if path is None:
+                    self.problems.append(problem)
+                else:
+                    self.at(path, problem)
+            return None
+
+
+def _resolve(spec: SweepSpec, base: Path, document: Document | None) -> ResolvedSweep:
+    report = _Report(document)
+    models = {}
+    for index, entry in enumerate(spec.models):
+        model = report.attempt(lambda e=entry: model_spec(e, base), ("models", index))  # type: ignore[misc]
+        if model is not None:
+            models[model.name] = model
+    tasks = {}
+    for name, task_entry in spec.tasks.items():
+        task = _task(name, task_entry, spec, base, report, models.values())
+        if task is not None:
+            tasks[name] = task
+    general = {}
+    for name in spec.general:
+        suite = _suite(name, spec, base, report, models.values())
+        if suite is not None:
+            general[name] = suite
+    replay = _replay(spec, base, report, general)
+    _check_volumes(spec, tasks, report)
+    if report.problems:
+        raise InputError(dict.fromkeys(report.problems))
+    warnings = tuple(dict.fromkeys(report.warnings))
+    return ResolvedSweep(spec, models, tasks, general, replay, warnings)
+
+
+def _task(
+    name: str,
+    entry: TaskFields,
+    spec: SweepSpec,
+    base: Path,
+    report: _Report,
+    models: Iterable[ModelSpec],
+) -> TaskSpec | None:
+    """The task with its files read and checked; ``None`` if they cannot be read."""
+    where: YamlPath = ("tasks" if name in spec.tasks else "general", name)
+    task = TaskSpec(
+        name=name,
+        validation=_UNREAD,
+        prompt=entry.prompt,
+        answer=entry.answer,
+        score=entry.score,
+        negative=entry.negative,
+        pattern=entry.pattern,
+    )
+    splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {}
+    for split, path in _paths(entry, base).items():
+        examples = report.attempt(lambda p=path: read_located(task, p))  # type: ignore[misc]
+        if examples is not None:
+            splits[split] = (path, examples)
+    report.problems += label_problems(task, splits)
+    for leak in leaks(splits):
+        _note_leak(leak, spec, report)
+    if "validation" not in splits:
+        return None
+    negative = negative_problem(task, splits)
+    if negative:
+        report.at((*where, "negative"), negative)
+    report.warnings += row_warnings(task, splits)
+    _check_lengths(task, splits, spec, report, models)
+    files = {split: _file_ref(path, examples) for split, (path, examples) in splits.items()}
+    return task.model_copy(update=files)
+
+
+def _paths(entry: TaskFields, base: Path) -> dict[str, str]:
+    """File by split, as given, else beside ``train.*``, else (validation alone) a part of train."""
+    train = entry.train if isinstance(entry, TaskEntry) else None
+    given = {"train": train, "validation": entry.validation, "test": entry.test}
+    paths = {split: _absolute(path, base) for split, path in given.items() if path}
+    if train and paths["train"].stem == "train":
+        for split in ("validation", "test"):
+            sibling = paths["train"].with_stem(split)
+            if split not in paths and sibling.is_file():
+                paths[split] = sibling
+    found = {split: str(path) for split, path in paths.items()}
+    if "validation" not in found and isinstance(entry, TaskEntry):
+        for part in ("train", "validation"):
+            found[part] = part_path(str(paths["train"]), part, entry.validation_share)
+    return found
+
+
+def _suite(
+    name: str, spec: SweepSpec, base: Path, report: _Report, models: Iterable[ModelSpec]
+) -> SuiteSpec | None:
+    entry = spec.general[name]
+    if entry.text is not None:
+        file = _text_file(entry.text, base, report)
+        return SuiteSpec(name=name, text=file, measure=entry.measure) if file else None
+    task = _task(name, entry.task or entry, spec, base, report, models)
+    return SuiteSpec(name=name, task=task, measure=entry.measure) if task else None
+
+
+def _replay(
+    spec: SweepSpec, base: Path, report: _Report, general: Mapping[str, SuiteSpec]
+) -> FileRef | None:
+    """The replay file, which must not hold what a general suite holds."""
+    file = _text_file(spec.replay.text, base, report) if spec.replay else None
+    if file is None:
+        return None
+    texts = read_texts(file)
+    for suite in general.values():
+        if suite.text is not None:
+            problem = shared_texts(file.path, texts, suite.text.path, read_texts(suite.text))
+            if problem:
+                _note_leak(problem, spec, report)
+    return file
+
+
+def _note_leak(leak: str, spec: SweepSpec, report: _Report) -> None:
+    if spec.allow_leakage:
+        report.warnings.append(leak)
+    else:
+        report.problems.append(f"{leak}; allowed: none; take them out or set allow_leakage: true")
+
+
+def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: _Report) -> None:
+    for name, mix in spec.mixes.items():
+        total = sum(mix.weights.values())
+        volume = max(mix.volumes or spec.volumes)
+        for task, weight in mix.weights.items():
+            file = tasks[task].train if task in tasks else None
+            wanted = volume * weight / total
+            if file is not None and wanted > file.rows:
+                allowed = int(file.rows * total / weight)
+                report.at(
+                    ("mixes", name, "volumes") if mix.volumes else ("volumes",),
+                    f"found volume {volume}, in mix {name!r} {wanted:g} examples of {task!r}; "
+                    f"allowed: at most {allowed}, for the {file.rows} rows of its train file",
+                )
+
+
+def _check_lengths(
+    task: TaskSpec, splits: Splits, spec: SweepSpec, report: _Report, models: Iterable[ModelSpec]
+) -> None:
+    """Prompts that ``train.max_length`` cuts, answers that generation cannot reach."""
+    examples = splits["train" if "train" in splits else "validation"][1]
+    files = {Path(model.path) / "tokenizer.json": model.name for model in models}
+    seen = set()
+    for file, model in files.items():
+        if not file.is_file() or (file_digest := digest(str(file))) in seen:
+            continue
+        seen.add(file_digest)
+        lengths = Lengths(file, examples)
+        limits = {
+            ("train", "max_length"): lengths.cut_share(spec.train.max_length),
+            ("evaluation", "max_new_tokens"): lengths.unreachable_share(
+                spec.evaluation.max_new_tokens
+            ),
+        }
+        for (part, key), share in limits.items():
+            found = f"found {getattr(getattr(spec, part), key)}"
+            what = "rows" if key == "max_length" else "answers"
+            if share == 1:
+                report.at((part, key), f"{found}; all {what} of {task.name!r} are longer; raise it")
+            elif share >= WORTH_A_WARNING:
+                report.warnings.append(
+                    f"{part}.{key}: {found}; {share:.0%} of the {what} of {task.name!r} are "
+                    f"longer (tokenizer of {model})"
+                )
+
+
+def _text_file(path: str, base: Path, report: _Report) -> FileRef | None:
+    absolute = str(_absolute(path, base))
+    unread = FileRef(path=absolute, sha256="", rows=0)
+    texts = report.attempt(lambda: read_texts(unread))
+    return None if texts is None else _file_ref(absolute, texts)
+
+
+def _file_ref(path: str, rows: Sequence[object]) -> FileRef:
+    return FileRef(path=path, sha256=digest(path), rows=len(rows))
+
+
+def _absolute(path: str, base: Path) -> Path:
+    return (base / Path(path).expanduser()).resolve()
