@@ -53,7 +53,9 @@ def value_of(cell: Cell, name: str) -> float | None:
 
 
 def keeps(name: str, value: float, limit: float) -> bool:
-    return value >= limit if name.startswith("min.") else value <= limit
+    """Whether *value* keeps the bound; 0.1 that a division left at 0.1 + 1e-16 does."""
+    slack = 1e-9 * abs(limit)
+    return value >= limit - slack if name.startswith("min.") else value <= limit + slack
 
 
 def judge(cells: Sequence[Cell], quality: Array, constraints: Mapping[str, float]) -> Verdict:

@@ -80,6 +80,7 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
     """
     if metric not in ("bits_per_byte", "score"):
         raise InputError(f"metric {metric!r}: a law is fitted to 'bits_per_byte' or 'score'")
+    table = table[[*_CURVE, "volume", "seed", "key", "stage", "status", "task", "n", metric]]
     wanted = set(table["task"].dropna()) if tasks is None else set(tasks)
     complete = table[(table["status"] == "complete") & table["task"].isin(wanted)]
     base = complete[complete["method"] == "none"]
@@ -122,12 +123,13 @@ def _fit(
     noise: float | None,
 ) -> None:
     measured = points[points[metric].notna()].sort_values(["volume", "seed", "key"])
+    lost = lost.sort_values("key")
     left_out = [
-        LeftOut(key=row.key, reason=f"{row.status} at {row.volume} examples")
-        for row in lost.sort_values("key").itertuples()
+        LeftOut(key=name, reason=f"{status} at {volume} examples")
+        for name, status, volume in zip(lost["key"], lost["status"], lost["volume"], strict=True)
     ]
-    unmeasured = points[points[metric].isna()].sort_values("key")
-    left_out += [LeftOut(key=row.key, reason=f"no {metric}") for row in unmeasured.itertuples()]
+    unmeasured = sorted(points.loc[points[metric].isna(), "key"])
+    left_out += [LeftOut(key=name, reason=f"no {metric}") for name in unmeasured]
     try:
         law = fit_curve(
             measured["volume"].to_numpy(dtype=float),

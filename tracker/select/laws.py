@@ -31,7 +31,7 @@ GLITCH = 5.0
 ASSUMED_NOISE = 0.02
 
 _REPLICATES = 200
-_REPLICATES_WITHOUT_ONE = 24
+_REPLICATES_WITHOUT_ONE = 20
 _LEVEL = 0.8
 
 NoiseSource = Literal["repeated runs", "residuals", "assumed"]
@@ -137,6 +137,14 @@ class FittedLaw(Frozen):
         return law(np.array(self.replicates), sizes)
 
 
+class _Noise(NamedTuple):
+    """Log noise of a run, its source, and its degrees of freedom where they are few."""
+
+    log_sd: float
+    source: NoiseSource
+    spare: int | None
+
+
 def fit_curve(
     examples: ArrayLike,
     values: ArrayLike,
@@ -166,11 +174,11 @@ def fit_curve(
 
     floor = None if noise_sd is None else float(np.median(noise_sd / y))
     masks, distinct = _masks(sizes)
-    first = _solve_rows(sizes, np.tile(y, (1, 1)), masks[:1], floor or ASSUMED_NOISE, exact=True)
-    noise, source, spare = _noise(sizes, np.log(y / law(first, sizes)[0]), floor)
-    fits = _solve_rows(sizes, np.tile(y, (len(masks), 1)), masks, noise, exact=True)
+    first = _solve(sizes, y, masks[:1], floor or ASSUMED_NOISE)
+    noise = _noise(sizes, np.log(y / law(first, sizes)[0]), floor)
+    fits = _solve(sizes, y, masks, noise.log_sd)
 
-    replicates = _bootstrap(sizes, law(fits[:1], sizes), masks[:1], noise, spare, _REPLICATES, rng)
+    replicates = _bootstrap(sizes, fits[0], masks[:1], noise, _REPLICATES, rng)
     without = _without_each_size(sizes, y, fits, masks, distinct, noise, rng)
     bounds = np.quantile(replicates, [0.1, 0.9], axis=0)
     return FittedLaw(
@@ -180,8 +188,8 @@ def fit_curve(
         },
         domain=(float(sizes[sizes > 0].min()), float(sizes.max())),
         base=bool(sizes.min() == 0),
-        noise=noise,
-        noise_source=source,
+        noise=noise.log_sd,
+        noise_source=noise.source,
         held_out_error=_held_out_error(sizes, y, without),
         used=names,
         glitches=_glitches(sizes, y, names, without),
@@ -215,25 +223,15 @@ def _masks(sizes: Array) -> tuple[Array, Array]:
     return np.array(masks), distinct
 
 
-def _solve_rows(
-    sizes: Array,
-    values: Array,
-    masks: Array,
-    noise: float,
-    *,
-    exact: bool,
-    centre: Array | None = None,
-) -> Array:
-    if centre is None:
-        centre = np.broadcast_to(prior_centre(sizes), (len(values), 2))
-    problem = Problem(sizes, values, masks, centre, noise)
-    return solve(problem, every_start=exact, levels=16 if exact else 6)
+def _solve(sizes: Array, y: Array, masks: Array, log_sd: float) -> Array:
+    """Fits (rows, 4) of the same values under each of *masks* (rows, n), from every start."""
+    values = np.tile(y, (len(masks), 1))
+    centre = np.tile(prior_centre(sizes), (len(masks), 1))
+    return solve(Problem(sizes, values, masks, centre, log_sd), levels=16)
 
 
-def _noise(
-    sizes: Array, residuals: Array, floor: float | None
-) -> tuple[float, NoiseSource, int | None]:
-    """Log noise of a run, where it comes from, and its degrees of freedom where they are few.
+def _noise(sizes: Array, residuals: Array, floor: float | None) -> _Noise:
+    """The larger of the residual scale and the floor; an assumption where there is neither.
 
     A fit that is nearly least absolute deviations passes through as many points as it has free
     parameters; the scale is taken from the others.
@@ -243,34 +241,25 @@ def _noise(
     if spare > 0:
         scale = 1.4826 * float(np.median(np.sort(np.abs(residuals))[absorbed:]))
         if floor is None or scale > floor:
-            return max(scale, 1e-6), "residuals", spare
+            return _Noise(max(scale, 1e-6), "residuals", spare)
     if floor is not None:
-        return floor, "repeated runs", None
-    return ASSUMED_NOISE, "assumed", None
+        return _Noise(floor, "repeated runs", None)
+    return _Noise(ASSUMED_NOISE, "assumed", None)
 
 
 def _bootstrap(
-    sizes: Array,
-    fitted: Array,
-    masks: Array,
-    noise: float,
-    spare: int | None,
-    count: int,
-    rng: np.random.Generator,
+    sizes: Array, main: Array, masks: Array, noise: _Noise, count: int, rng: np.random.Generator
 ) -> Array:
-    """Refits (rows × count, 4) of values drawn about *fitted* (rows, n); rows stay together."""
-    rows = len(fitted) * count
-    scale = np.full((rows, 1), noise)
-    if spare is not None:
-        # A scale of few degrees of freedom is uncertain. Two more than counted: with one, the draws
-        # would have no variance at all.
-        scale *= np.sqrt((spare + 2) / rng.chisquare(spare + 2, (rows, 1)))
-    values = np.repeat(fitted, count, axis=0)
-    values = values * np.exp(scale * rng.standard_normal(values.shape))
+    """Refits (masks × count, 4) of values drawn about the fit *main* (4,); a mask's stay together."""
+    rows = len(masks) * count
+    scale = np.full((rows, 1), noise.log_sd)
+    if noise.spare is not None:
+        # Two more than counted, so that the draws have a variance even with one.
+        scale *= np.sqrt((noise.spare + 2) / rng.chisquare(noise.spare + 2, (rows, 1)))
+    values = law(main[None], sizes) * np.exp(scale * rng.standard_normal((rows, len(sizes))))
     centre = prior_centre(sizes) + PRIOR_SD * rng.standard_normal((rows, 2))
-    return _solve_rows(
-        sizes, values, np.repeat(masks, count, axis=0), noise, exact=False, centre=centre
-    )
+    problem = Problem(sizes, values, np.repeat(masks, count, axis=0), centre, noise.log_sd)
+    return solve(problem, near=main, levels=6)
 
 
 def _without_each_size(
@@ -279,22 +268,24 @@ def _without_each_size(
     fits: Array,
     masks: Array,
     distinct: Array,
-    noise: float,
+    noise: _Noise,
     rng: np.random.Generator,
 ) -> tuple[WithoutSize, ...]:
-    """The fits without one size at that size, and how far such fits usually miss a run there."""
+    """The fits without one size at that size, and how far such fits usually miss a run there.
+
+    *fits* (1 + k, 4): of all points, then without each of the *distinct* sizes (k,).
+    """
     if not len(distinct):
         return ()
     count = _REPLICATES_WITHOUT_ONE
     # If the law of all points held, this is how far the fits without a size would scatter.
-    truth = np.repeat(law(fits[:1], sizes), len(distinct), axis=0)
-    refits = _bootstrap(sizes, truth, masks[1:], noise, None, count, rng)
+    refits = _bootstrap(sizes, fits[0], masks[1:], noise, count, rng)
     found = []
     for i, size in enumerate(distinct):
         at = np.array([size])
         scatter = np.log(law(refits[i * count : (i + 1) * count], at)[:, 0])
         low, high = np.quantile(scatter, [0.16, 0.84])
-        log_sd = float(np.hypot((high - low) / 2, noise))
+        log_sd = float(np.hypot((high - low) / 2, noise.log_sd))
         value = float(law(fits[1 + i : 2 + i], at)[0, 0])
         missed = float(np.median(np.log(y[sizes == size] / value)))
         found.append(WithoutSize(examples=size, value=value, log_sd=log_sd, missed=missed))

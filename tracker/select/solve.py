@@ -54,16 +54,19 @@ def prior_centre(sizes: Array) -> Array:
     return np.array([(positive.min() + positive.max()) / 2, PRIOR_LOG_BETA])
 
 
-def solve(problem: Problem, *, every_start: bool, levels: int) -> Array:
+def solve(problem: Problem, *, near: Array | None = None, levels: int) -> Array:
     """Best (E, A, D0, beta) per row, shape (rows, 4).
 
-    *every_start* tries the robust objective on the whole grid; otherwise on the few cells that a
-    least-squares screening likes best, which suffices for replicates without outliers.
+    The robust objective is tried on the whole grid. Replicates of a fit *near* (4,), which have no
+    outliers, start from it and from the few cells that a least-squares screening likes best.
     """
     grid, step = _grid(problem.sizes)
     rows = len(problem.values)
-    everything = np.broadcast_to(grid, (rows, *grid.shape))
-    starts = everything if every_start else grid[_screen(problem, grid)]
+    if near is None:
+        starts = np.broadcast_to(grid, (rows, *grid.shape))
+    else:
+        hint = np.broadcast_to(np.log(near[2:]), (rows, 1, 2))
+        starts = np.concatenate([hint, grid[_screen(problem, grid)]], axis=1)
     best = _best(problem, starts, iterations=12)
     for _ in range(levels):
         best = _best(problem, best[:, None, :] + _NEIGHBOURS * step, iterations=5)

@@ -1,0 +1,250 @@
+"""The choice on synthetic sweeps whose right answer is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.record.trial import Objective, Status, TrialRecord
+from tracker.select.choice import Recommendation
+from tracker.select.describe import lines
+from tracker.select.recommend import candidates, recommend
+
+Make = Callable[..., TrialRecord]
+BOTH = Objective(weights={"intent": 2, "slots": 1})
+INTENT = Objective(weights={"intent": 1})
+
+
+def _seeds(record: Make, scores: tuple[float, ...], **fields: object) -> list[TrialRecord]:
+    return [record(scores={"intent": s}, seed=i, **fields) for i, s in enumerate(scores)]
+
+
+def test_the_best_is_chosen_and_the_evidence_given(sweep: list[TrialRecord]) -> None:
+    found = recommend(sweep, BOTH, sweep="demo")
+    assert found.choice.label == "large full lr=0.001, even, 2,000 examples"
+    assert found.trial.key in found.choice.keys
+    assert found.trial.seed == 0
+    assert found.p_best > 0.9
+    assert found.expected_regret < 0.002
+    assert found.noise_floor == pytest.approx(0.004, rel=0.4)
+    truth = 1 - 0.1 - 0.5 / (1 + 2000 / 400) - 0.01
+    quality = found.choice.quality
+    assert quality.low is not None
+    assert quality.high is not None
+    assert quality.low <= truth <= quality.high
+    assert len(found.runners_up) == 3
+    assert found.separable
+    assert not found.further_trials
+    assert found.choice.on_frontier
+    assert any("1 diverged" in caveat for caveat in found.caveats)
+    assert any("largest volume" in caveat for caveat in found.caveats)
+    assert Recommendation.model_validate_json(found.model_dump_json()) == found
+
+
+def test_crossover_of_the_choices_methods(sweep: list[TrialRecord]) -> None:
+    """0.5 / (1 + D/400) = 0.05 + 0.5 / (1 + D/200) at about 1,340 examples."""
+    found = {(c.first, c.second): c for c in recommend(sweep, BOTH).crossovers}
+    cross = found["lora", "full"]
+    assert cross.probability > 0.8
+    assert cross.examples is not None
+    assert cross.examples.low is not None
+    assert cross.examples.high is not None
+    assert cross.examples.low <= 1340 <= cross.examples.high
+    assert len(found) == 3
+
+
+def test_a_constraint_rejects_and_says_what_it_cost(sweep: list[TrialRecord]) -> None:
+    bound = BOTH.model_copy(update={"constraints": {"forgetting.english": 0.1}})
+    found = recommend(sweep, bound)
+    assert found.choice.method.name == "lora"
+    (rejection,) = found.rejected
+    assert rejection.constraint == "forgetting.english"
+    assert rejection.count == 2  # full tuning at 2,000 examples, both sizes; 0.1 itself is kept
+    assert rejection.best == "large full lr=0.001, even, 2,000 examples"
+    assert rejection.best_value == pytest.approx(0.2)
+
+
+def test_level_candidates_give_the_cheaper(record: Make) -> None:
+    rows = _seeds(record, (0.800, 0.810, 0.805), model="small")
+    rows += _seeds(record, (0.803, 0.813, 0.805), model="large")
+    found = recommend(rows, INTENT)
+    assert found.choice.model == "small"
+    assert not found.separable
+    assert found.runners_up[0].candidate.model == "large"
+    assert "cannot be separated" in found.why[0]
+    assert found.further_trials
+
+
+def test_beyond_the_noise_floor_the_better_is_kept(record: Make) -> None:
+    """Not separable, as the seeds differ a lot, yet the loss exceeds the floor."""
+    rows = _seeds(record, (0.70, 0.72), model="small") + _seeds(record, (0.73, 0.75), model="large")
+    assert recommend(rows, INTENT).choice.model == "large"
+
+
+def test_without_repeats_nothing_cheaper_is_preferred(record: Make) -> None:
+    rows = [record(scores={"intent": 0.8}), record(scores={"intent": 0.8025}, model="large")]
+    found = recommend(rows, INTENT)
+    assert found.choice.model == "large"
+    assert found.noise_floor is None
+    assert "several seeds" in found.caveats[0]
+    equal = [record(scores={"intent": 0.8}), record(scores={"intent": 0.8}, model="large")]
+    assert recommend(equal, INTENT).choice.model == "small"
+
+
+def test_reach_takes_the_smallest_that_suffices(sweep: list[TrialRecord]) -> None:
+    found = recommend(sweep, BOTH, reach=0.6)
+    assert found.choice.label == "small full lr=0.001, even, 2,000 examples"
+    assert found.reach is not None
+    assert found.reach.reached
+    assert found.reach.probability >= 0.8
+
+
+def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -> None:
+    found = recommend(sweep, BOTH, reach=0.85)
+    assert found.reach is not None
+    assert not found.reach.reached
+    assert found.choice.label == "large full lr=0.001, even, 2,000 examples"
+    needed = {n.label: n for n in found.reach.needed}["large full lr=0.001, even"]
+    # 0.89 - 0.5 / (1 + D/400) = 0.85 at 4,600 examples
+    assert needed.examples.low is not None
+    assert needed.examples.high is not None
+    assert needed.examples.low <= 4600 <= needed.examples.high
+    assert "closest" in found.why[0]
+    with pytest.raises(InputError, match="at most 1"):
+        recommend(sweep, BOTH, reach=85)
+
+
+def test_order_of_the_records_does_not_matter(sweep: list[TrialRecord]) -> None:
+    shuffled = list(sweep)
+    random.Random(4).shuffle(shuffled)
+    assert recommend(shuffled, BOTH).model_dump_json() == recommend(sweep, BOTH).model_dump_json()
+
+
+def test_the_clock_changes_nothing_but_what_it_measured(record: Make) -> None:
+    def rows(seconds: float | None) -> list[TrialRecord]:
+        small = _seeds(record, (0.800, 0.810), seconds=seconds)
+        return small + _seeds(record, (0.801, 0.812), model="large", seconds=1.0)
+
+    def without_clock(found: Recommendation) -> object:
+        dumped = found.model_dump(mode="json")
+        for candidate in (dumped["choice"], *(r["candidate"] for r in dumped["runners_up"])):
+            candidate.pop("measured")
+        return dumped
+
+    slow, fast, unknown = (recommend(rows(s), INTENT) for s in (1e6, 1e-3, None))
+    assert without_clock(slow) == without_clock(fast) == without_clock(unknown)
+    assert slow.choice.measured.device_seconds == 1e6
+    assert unknown.choice.measured.device_seconds is None
+
+
+def test_what_was_not_measured_keeps_no_constraint(record: Make) -> None:
+    rows = [
+        record(scores={"intent": 0.9}, forgetting=None),
+        record(scores={"intent": 0.7}, method="lora"),
+    ]
+    bound = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.1})
+    found = recommend(rows, bound)
+    assert found.choice.method.name == "lora"
+    assert found.rejected[0].unmeasured == 1
+    assert found.rejected[0].best_value is None
+    free = recommend(rows, INTENT)
+    assert free.choice.method.name == "full"
+    assert free.choice.on_frontier is None
+    assert any("what it forgot is unknown" in caveat for caveat in free.caveats)
+
+
+def test_a_missing_score_rejects(record: Make) -> None:
+    rows = [
+        record(scores={"intent": 0.9, "slots": None}),
+        record(scores={"intent": 0.6, "slots": 0.6}, method="lora"),
+    ]
+    found = recommend(rows, BOTH)
+    assert found.choice.method.name == "lora"
+    assert [(r.constraint, r.count) for r in found.rejected] == [("score.slots", 1)]
+
+
+def test_what_diverged_is_never_recommended(record: Make) -> None:
+    bad = record(rate=0.5, status=Status.DIVERGED)
+    with pytest.raises(NotEnoughDataError, match="no trial is complete"):
+        recommend([bad], INTENT)
+    found = recommend([bad, record(scores={"intent": 0.1})], INTENT)
+    assert bad.result.spec.key not in found.choice.keys
+    assert found.candidates == 1
+
+
+def test_the_untouched_base_may_suffice(record: Make) -> None:
+    rows = [record(method="none", scores={"intent": 0.9}), record(scores={"intent": 0.5})]
+    found = recommend(rows, INTENT)
+    assert found.choice.method.name == "none"
+    assert found.choice.counted.flops == 0
+    assert any("base suffices" in why for why in found.why)
+
+
+def test_impossible_constraints_name_the_closest(record: Make) -> None:
+    bound = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.001})
+    with pytest.raises(NotEnoughDataError, match=r"forgetting.english <= 0.001 rejects 1.*0\.02"):
+        recommend([record()], bound)
+
+
+def test_unknown_names_are_all_reported_with_the_nearest(record: Make) -> None:
+    with pytest.raises(InputError) as error:
+        recommend([record()], Objective(weights={"intend": 1, "slot": 1}))
+    assert len(error.value.problems) == 2
+    assert "did you mean 'intent'" in error.value.problems[0]
+    wrong = Objective(weights={"intent": 1}, constraints={"forgetting.englisch": 0.1, "flop": 1})
+    with pytest.raises(InputError) as error:
+        recommend([record()], wrong)
+    assert "did you mean 'forgetting.english'" in error.value.problems[0]
+    assert "did you mean 'flops'" in error.value.problems[1]
+
+
+@pytest.mark.parametrize("weights", [{}, {"intent": 0}, {"intent": -1}])
+def test_weights_must_weigh(record: Make, weights: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        recommend([record()], Objective(weights=weights))
+
+
+def test_caveats_on_format_over_reach_and_learning_rate(record: Make) -> None:
+    rows = [
+        record(method="none", scores={"intent": 0.1}, over_reach=0.1),
+        record(rate=1e-3, scores={"intent": 0.5}),
+        record(rate=1e-2, scores={"intent": 0.9}, valid_format=0.9, over_reach=0.3),
+    ]
+    text = " ".join(recommend(rows, INTENT).caveats)
+    assert "90.0% of its answers are well-formed" in text
+    assert "30.0% of the rows" in text
+    assert "0.01 is the highest tried" in text
+    closed = [*rows, record(rate=1e-1, status=Status.DIVERGED)]
+    assert "highest tried" not in " ".join(recommend(closed, INTENT).caveats)
+
+
+def test_a_lucky_run_is_drawn_towards_its_law(record: Make) -> None:
+    def score(volume: int) -> float:
+        return 0.9 - 0.5 / (1 + volume / 400)
+
+    rows = [record(volume=v, scores={"intent": score(v)}) for v in (125, 250, 500, 1000, 4000)]
+    rows += _seeds(record, (score(8000) - 0.02, score(8000) + 0.02), volume=8000)
+    lucky = record(volume=2000, scores={"intent": score(2000) + 0.05})
+    found = {c.volume: c for c in candidates([*rows, lucky], INTENT)}[2000]
+    assert found.quality.source == "measured and law"
+    assert score(2000) < found.quality.value < found.measured_quality
+
+
+def test_candidates_and_frontier(sweep: list[TrialRecord]) -> None:
+    found = candidates(sweep, BOTH)
+    assert len(found) == 32
+    assert len({c.label for c in found}) == 32
+    front = [c for c in found if c.on_frontier]
+    assert {c.label for c in front} == set(recommend(sweep, BOTH).frontier)
+    assert 2 <= len(front) < 32
+
+
+def test_lines_hold_the_whole_answer(sweep: list[TrialRecord]) -> None:
+    text = lines(recommend(sweep, BOTH, reach=0.95))
+    assert text[0].startswith("Question: smallest and cheapest")
+    for start in ("Choice:", "Forgetting on english:", "Counted cost:", "Runner-up:", "Caveat:"):
+        assert any(line.startswith(start) for line in text)
+    assert text[-1] == "Measured: 10.0 s on cpu (not used to choose)"
