@@ -68,6 +68,15 @@ def vocabulary_size(folder: Path) -> int | None:
     return max((*ids, *added), default=-1) + 1
 
 
+def max_positions(folder: Path) -> int | None:
+    """The longest sequence the model was made for, in tokens; ``None`` where it does not say."""
+    if not (folder / "config.json").is_file():
+        return None
+    config = _json(folder / "config.json")
+    limit = config.get("max_position_embeddings", config.get("n_positions"))
+    return limit if isinstance(limit, int) else None
+
+
 def _folder(entry: ModelEntry, base: Path) -> Path:
     folder = (base / Path(entry.path).expanduser()).resolve()
     if folder.is_dir():

@@ -120,6 +120,12 @@ class Lengths:
             len(e.ids) for e in tokenizer.encode_batch(answers, add_special_tokens=False)
         ]
 
+    @property
+    def longest(self) -> tuple[int, int]:
+        """Tokens of the longest row (less the chat frame) and of the longest answer."""
+        rows = (p + a + 1 for p, a in zip(self._prompts, self._answers, strict=True))
+        return max(rows), max(self._answers)
+
     def cut_share(self, max_length: int) -> float:
         """Share of rows that *max_length* cuts (at least: the chat frame is not counted)."""
         both = zip(self._prompts, self._answers, strict=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sweeps.base_models import model_spec
+from sweeps.base_models import max_positions, model_spec
 from sweeps.consistency import cross_field_problems
 from sweeps.data_checks import (
     Lengths,
@@ -98,6 +98,7 @@ def _resolve(spec: SweepSpec, base: Path, document: Document | None) -> Resolved
         model = report.attempt(lambda e=entry: model_spec(e, base), ("models", index))  # type: ignore[misc]
         if model is not None:
             models[model.name] = model
+            _check_positions(model, spec, report)
     tasks = {}
     for name, task_entry in spec.tasks.items():
         task = _task(name, task_entry, spec, base, report, models.values())
@@ -136,7 +137,7 @@ def _task(
         pattern=entry.pattern,
     )
     splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {}
-    for split, path in _paths(entry, base).items():
+    for split, path in split_paths(entry, base).items():
         examples = report.attempt(lambda p=path: read_located(task, p))  # type: ignore[misc]
         if examples is not None:
             splits[split] = (path, examples)
@@ -154,7 +155,7 @@ def _task(
     return task.model_copy(update=files)
 
 
-def _paths(entry: TaskFields, base: Path) -> dict[str, str]:
+def split_paths(entry: TaskFields, base: Path) -> dict[str, str]:
     """File by split, as given, else beside ``train.*``, else (validation alone) a part of train."""
     train = entry.train if isinstance(entry, TaskEntry) else None
     given = {"train": train, "validation": entry.validation, "test": entry.test}
@@ -203,6 +204,14 @@ def _note_leak(leak: str, spec: SweepSpec, report: _Report) -> None:
         report.warnings.append(leak)
     else:
         report.problems.append(f"{leak}; allowed: none; take them out or set allow_leakage: true")
+
+
+def _check_positions(model: ModelSpec, spec: SweepSpec, report: _Report) -> None:
+    limit, wanted = max_positions(Path(model.path)), spec.train.max_length
+    if limit is not None and wanted > limit:
+        report.warnings.append(
+            f"train.max_length: found {wanted}; {model.name} was made for {limit} tokens at most"
+        )
 
 
 def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: _Report) -> None:

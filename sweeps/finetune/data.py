@@ -8,6 +8,8 @@ chat turns), ``instruction``, ``input`` and ``output``.
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import random
 import re
 import string
@@ -234,6 +236,8 @@ def _text(value: Any) -> str:
     """A field's value as text: ``key: value; key: value`` for mappings, ``a, b`` for lists."""
     if isinstance(value, str):
         return value
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise _RowError(f"found {json.dumps(value)} within a field; allowed: a value")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
@@ -266,7 +270,8 @@ def _completion_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
 
 
 def _alpaca_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-    system, text = fields.get("system"), fields.get("input")
+    optional = (fields.get(name) for name in ("system", "input"))
+    system, text = (None if value is None else _text(value) for value in optional)
     instruction = _text(_field(fields, "instruction"))
     return _turns(system, instruction, text), _text(_field(fields, "output"))
 
@@ -299,3 +304,8 @@ def _check(messages: tuple[Turn, ...], answer: str) -> None:
     for text in (answer, *(turn.content for turn in messages)):
         if not text.isascii() and re.search("[\ud800-\udfff]", text):
             raise _RowError("found half of a surrogate pair; allowed: valid Unicode")
+
+
+def has_layout(fields: dict[str, Any]) -> bool:
+    """Whether rows with these *fields* carry a layout of their own and need no template."""
+    return any(set(needed) <= fields.keys() for needed in _LAYOUTS)
