@@ -16,7 +16,11 @@ from rich.text import Text
 from tracker.record.trial import Status, TrialRecord
 
 if TYPE_CHECKING:
+    from tracker.export.config import Config
+
+    from sweeps.finetune.final import FinalModel
     from sweeps.search.driver import Asked, Driver
+    from tracker.record.store import LiveTrial, SweepInfo
 
 _PLAIN_EVERY_SECONDS = 30.0
 
@@ -88,9 +92,13 @@ class PlainProgress:
             self.shown.add(number)
             done = len(self.shown)
             eta = _eta(done - self.already, driver.planned - done, self.started)
-            self._say(f"[{done}/{driver.planned}] {trial_line(driver, driver.records[number])}  {eta}")
+            self._say(
+                f"[{done}/{driver.planned}] {trial_line(driver, driver.records[number])}  {eta}"
+            )
         if time.monotonic() - self.spoke > _PLAIN_EVERY_SECONDS:
-            self._say(f"{len(driver.running)} running, {len(driver.records)} of {driver.planned} ended")
+            self._say(
+                f"{len(driver.running)} running, {len(driver.records)} of {driver.planned} ended"
+            )
 
     def _say(self, line: str) -> None:
         self.spoke = time.monotonic()
@@ -108,7 +116,9 @@ def trial_line(driver: Driver, record: TrialRecord) -> str:
     asked = driver.asked[record.number]
     status = record.result.status
     score = driver.quality(record)
-    verdict = f"score {score:.3f}" if score is not None else f"{status.value}: {record.result.reason}"
+    verdict = (
+        f"score {score:.3f}" if score is not None else f"{status.value}: {record.result.reason}"
+    )
     seconds = record.result.cost.device_seconds
     return f"{_named(asked)}: {verdict}" + (f" in {seconds:.1f} s" if seconds is not None else "")
 
@@ -139,8 +149,12 @@ def _running_table(driver: Driver) -> Table:
     for key, asked in list(driver.running.items()):
         step, values = driver.steps.get(key, (0, {}))
         loss = values.get("train/loss")
-        table.add_row("·", _named(asked), f"step {step}" if step else "starting",
-                      f"loss {loss:.3f}" if loss is not None else "")
+        table.add_row(
+            "·",
+            _named(asked),
+            f"step {step}" if step else "starting",
+            f"loss {loss:.3f}" if loss is not None else "",
+        )
     return table
 
 
@@ -149,7 +163,9 @@ def _named(asked: Asked) -> str:
     if v["method"] == "none":
         return f"{v['model']} untouched"
     rate = v.get("learning_rate")
-    return f"{v['model']} {v['method']} {v['mix']} {v['volume']} lr {rate:.1e} seed {asked.spec.seed}"
+    return (
+        f"{v['model']} {v['method']} {v['mix']} {v['volume']} lr {rate:.1e} seed {asked.spec.seed}"
+    )
 
 
 def _eta(done: int, left: int, started: float) -> str:
@@ -158,3 +174,39 @@ def _eta(done: int, left: int, started: float) -> str:
     seconds = (time.monotonic() - started) / done * left
     minutes, seconds = divmod(round(seconds), 60)
     return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"
+
+
+def summary(records: list[TrialRecord]) -> str:
+    """A finished call in one line."""
+    counts = Counter(record.result.status.value for record in records)
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    seconds = sum(record.result.cost.device_seconds or 0.0 for record in records)
+    return f"{len(records)} trials ended: {told}; {seconds:,.0f} device seconds"
+
+
+def status_lines(info: SweepInfo, running: list[LiveTrial]) -> list[str]:
+    """One sweep's state and what runs in it."""
+    ended = sum(n for status, n in info.counts.items() if status != "running")
+    of = f" of {info.planned}" if info.planned else ""
+    counts = ", ".join(f"{n} {status}" for status, n in info.counts.items())
+    lines = [f"{info.name}: {info.state}, {ended}{of} trials ended ({counts})"]
+    for trial in running:
+        loss = f", loss {trial.loss:.3f}" if trial.loss is not None else ""
+        step = f"step {trial.step}" if trial.step is not None else "starting"
+        lines.append(f"  {trial.model} {trial.method} {trial.mix} {trial.volume}: {step}{loss}")
+    return lines
+
+
+def final_lines(final: FinalModel, config: Config) -> list[str]:
+    """What a final training scored, beside what the sweep had measured of it."""
+    expected = {score.task: score.score for score in config.scores}
+    lines = []
+    for score in final.scores("validation"):
+        before = expected.get(score.task)
+        told = f" (the sweep measured {before:.4f})" if before is not None else ""
+        lines.append(f"validation {score.task}: {score.score_name} {score.score:.4f}{told}")
+    for score in final.scores("test"):
+        error = f" ± {score.score_se:.4f}" if score.score_se is not None else ""
+        lines.append(f"test       {score.task}: {score.score_name} {score.score:.4f}{error}")
+    lines.append(f"registered as {final.name} version {final.version}; files in {final.folder}")
+    return lines

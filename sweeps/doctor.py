@@ -11,12 +11,22 @@ from typing import NamedTuple
 
 import psutil
 
-from sweeps.resolve import resolve
-from sweeps.spec import load_sweep
+from sweeps.resolve import read_sweep
 from tracker.errors import SftSelectError
 from tracker.record.store import Store
 
-_PACKAGES = "torch transformers peft accelerate datasets optuna mlflow pandas plotly dash".split()
+_PACKAGES = [
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "optuna",
+    "mlflow",
+    "pandas",
+    "plotly",
+    "dash",
+]
 _LOW_DISK_BYTES = 5 * 1024**3
 
 
@@ -43,7 +53,9 @@ def _versions() -> list[Finding]:
         try:
             found.append(Finding("versions", f"{name} {version(name)}"))
         except PackageNotFoundError:
-            found.append(Finding("versions", f"{name} is not installed; reinstall sft-select", False))
+            found.append(
+                Finding("versions", f"{name} is not installed; reinstall sft-select", False)
+            )
     return found
 
 
@@ -58,7 +70,9 @@ def _devices() -> list[Finding]:
         facts = torch.cuda.get_device_properties(index)
         bf16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
         memory = facts.total_memory / 1024**3
-        found.append(Finding("device", f"GPU {index}: {facts.name}, {memory:.0f} GiB, {bf16}", True))
+        found.append(
+            Finding("device", f"GPU {index}: {facts.name}, {memory:.0f} GiB, {bf16}", True)
+        )
     return found
 
 
@@ -79,7 +93,7 @@ def _disk(workspace: Path) -> Finding:
 
 
 def _sweep_words(path: Path) -> str:
-    sweep = resolve(load_sweep(path), path.parent)
+    sweep = read_sweep(path)
     rows = {name: task.train.rows for name, task in sweep.tasks.items() if task.train}
     sizes = ", ".join(f"{m.name} ({m.parameters:,} parameters)" for m in sweep.models.values())
     return f"{path} is sound: {sizes}; rows to train on: {rows}"

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import torch
 
-from tracker.record.trial import MethodSpec
-
 _BYTES = 4  # float32 master weights, gradients and optimizer moments
 _ADAM_MOMENTS = 2
 
@@ -41,22 +39,13 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def predicted_bytes(
-    parameters: int,
-    trained: int,
-    method: MethodSpec,
-    *,
-    tokens_in_batch: int,
-    hidden_size: int,
-    layers: int,
+    parameters: int, trained: int, *, tokens_in_batch: int, hidden_size: int, layers: int
 ) -> int:
     """Device bytes of one training step: weights, gradients, Adam moments and activations.
 
-    Activations are taken as 34 values per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
-    2205.05198, without the quadratic attention term, which fused attention does not store), at 2 bytes.
+    Activations are taken as 34 bytes per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
+    2205.05198, eq. 1 without the quadratic attention term, which fused attention does not store), twice
+    that in float32.
     """
-    if method.name == "none":
-        return parameters * _BYTES
-    if method.virtual_tokens:
-        tokens_in_batch = int(tokens_in_batch * 1.5)
     states = parameters * _BYTES + trained * _BYTES * (1 + _ADAM_MOMENTS)
-    return states + 34 * tokens_in_batch * hidden_size * layers * 2
+    return states + 2 * 34 * tokens_in_batch * hidden_size * layers

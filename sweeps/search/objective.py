@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from sweeps.search.space import Values
 from sweeps.search.strategy import Outcome
 from tracker.record.trial import Objective, TrialRecord, TrialResult
+from tracker.select.cells import run_quality
 
 
 def outcome(record: TrialRecord, values: Values, objective: Objective) -> Outcome:
@@ -20,13 +20,13 @@ def outcome(record: TrialRecord, values: Values, objective: Objective) -> Outcom
         status=result.status,
         quality=weighted_score(result, objective),
         quality_se=_quality_se(result, objective),
-        loss=_weighted(result, objective, "bits_per_byte"),
+        loss=_weighted_loss(result, objective),
     )
 
 
 def weighted_score(result: TrialResult, objective: Objective) -> float | None:
     """Mean score over tasks by weight; ``None`` where a weighted task has no score."""
-    return _weighted(result, objective, "score")
+    return run_quality(result, _shares(objective))
 
 
 def excesses(result: TrialResult, objective: Objective) -> dict[str, float]:
@@ -39,32 +39,23 @@ def excesses(result: TrialResult, objective: Objective) -> dict[str, float]:
     }
 
 
-def _weighted(result: TrialResult, objective: Objective, measure: str) -> float | None:
-    """Mean of *measure* over tasks by weight (the same mean that the recommendation uses)."""
-    found = {score.task: getattr(score, measure) for score in result.tasks}
-    return _mean(found, objective)
+def _shares(objective: Objective) -> dict[str, float]:
+    total = sum(objective.weights.values())
+    return {task: weight / total for task, weight in objective.weights.items() if weight}
+
+
+def _weighted_loss(result: TrialResult, objective: Objective) -> float | None:
+    """Bits per byte, weighted as scores are."""
+    found = {score.task: score.bits_per_byte for score in result.tasks}
+    parts = [(found.get(task), share) for task, share in _shares(objective).items()]
+    known = [(value, share) for value, share in parts if value is not None]
+    return sum(value * share for value, share in known) if len(known) == len(parts) else None
 
 
 def _quality_se(result: TrialResult, objective: Objective) -> float | None:
     """Standard error of the weighted score; tasks are evaluated on different rows, so errors add up."""
     total = sum(objective.weights.values())
     errors = {score.task: score.score_se for score in result.tasks}
-    parts = [
-        (errors.get(task), weight / total) for task, weight in objective.weights.items() if weight
-    ]
-    if not parts or any(error is None for error, _ in parts):
-        return None
-    return math.sqrt(sum((error or 0.0) ** 2 * share**2 for error, share in parts))
-
-
-def _mean(values: Mapping[str, float | None], objective: Objective) -> float | None:
-    total, weighted = 0.0, 0.0
-    for task, weight in objective.weights.items():
-        if not weight:
-            continue
-        value = values.get(task)
-        if value is None:
-            return None
-        total += weight
-        weighted += weight * value
-    return weighted / total
+    parts = [(errors.get(task), share) for task, share in _shares(objective).items()]
+    known = [error * share for error, share in parts if error is not None]
+    return math.hypot(*known) if len(known) == len(parts) else None

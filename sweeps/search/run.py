@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.resolve import ResolvedSweep, resolve
+from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.delivery import Delivery
 from sweeps.search.driver import Driver
 from sweeps.search.engine import Engine
@@ -19,7 +19,6 @@ from sweeps.search.ledger import Ledger
 from sweeps.search.local import LocalEngine
 from sweeps.search.strategy import STRATEGIES
 from sweeps.spec import Engine as EngineSpec
-from sweeps.spec import load_sweep
 from tracker.errors import InputError
 from tracker.record.store import Store
 from tracker.record.trial import FileRef, TrialRecord
@@ -49,7 +48,7 @@ def run_sweep(
     Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
     KeyboardInterrupt as it comes: whatever ended before stays.
     """
-    sweep = resolve(load_sweep(path), path.parent)
+    sweep = read_sweep(path)
     folder = SweepFolder(workspace, sweep.spec.name)
     with folder.owned():
         _refuse_changes(sweep, folder)

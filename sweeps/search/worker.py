@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import time
+import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
     from sweeps.finetune.trial import run_trial
 
     torch.set_num_threads(threads)
+    _quieten()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     pipe.send(Ready())
@@ -86,6 +88,12 @@ class JournalReporter:
         if now - self.beaten_at >= _BEAT_SECONDS:
             self.beaten_at = now
             self.pipe.send(Beat())
+
+
+def _quieten() -> None:
+    """Leave out what libraries say of each other on every trial and no user can act on."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
+    warnings.filterwarnings("ignore", message="Position ids are not supported")
 
 
 def _die_with_parent() -> None:

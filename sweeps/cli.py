@@ -1,0 +1,389 @@
+"""The verbs: parse, call one function, print. Heavy imports stay inside the verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from tracker.errors import InputError, SftSelectError
+
+if TYPE_CHECKING:
+    from tracker.record.store import Store
+    from tracker.record.trial import Objective
+
+app = typer.Typer(
+    name="sft-select",
+    help="Choose base model size, tuning method, data volume and task mix by measurement.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Workspace = Annotated[
+    Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
+]
+StoreUri = Annotated[
+    str | None,
+    typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", show_default=False)]
+SweepName = Annotated[str, typer.Argument(help="Name of a sweep, or its file.", show_default=False)]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weight", help="TASK=WEIGHT, in place of the sweep's.")
+]
+Bounds = Annotated[
+    list[str] | None, typer.Option("--constraint", help="NAME=BOUND, beside the sweep's.")
+]
+Reach = Annotated[
+    float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
+]
+
+_DEFAULT_WORKSPACE = Path("runs")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("demo"),
+    serve: Annotated[bool, typer.Option(help="Open the dashboard's server at the end.")] = True,
+    port: Annotated[int, typer.Option(help="The dashboard's port.")] = 8050,
+) -> None:
+    """Run the embedded playground: a real sweep in minutes on two CPU cores."""
+    from sweeps.demo import prepare_demo
+
+    sweep_file, workspace = prepare_demo(folder), folder / "runs"
+    run(sweep_file, workspace=workspace)
+    typer.echo("")
+    recommend(str(sweep_file), output=Path("recommended.yaml"), workspace=workspace)
+    if serve:
+        dashboard(workspace=workspace, sweep="playground", port=port)
+
+
+@app.command()
+def init(
+    data: Annotated[list[Path], typer.Argument(help="Training files: JSONL, CSV or Parquet.")],
+    model: Annotated[list[str], typer.Option(help="Base model folder or hub id; repeatable.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
+        "sweep.yaml"
+    ),
+) -> None:
+    """Write a commented sweep file for your data, its fields guessed from the rows."""
+    from sweeps.init import draft_sweep
+
+    if output.exists():
+        raise InputError(f"{output}: exists; name another file with -o, or move it away")
+    output.write_text(draft_sweep(data, model), encoding="utf-8")
+    typer.echo(f"wrote {output}; read it, then: sft-select plan {shlex.quote(str(output))}")
+
+
+@app.command()
+def doctor(
+    sweep: Annotated[Path | None, typer.Argument(help="A sweep file to check too.")] = None,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Look at devices, versions, store, disk and, where given, a sweep's models and data."""
+    from sweeps.doctor import examine
+
+    findings = examine(workspace, store, sweep)
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
+    else:
+        marks = {True: "ok", False: "PROBLEM", None: ""}
+        for finding in findings:
+            typer.echo(f"{finding.topic:9} {marks[finding.fine]:8} {finding.text}")
+    if any(finding.fine is False for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def plan(
+    sweep: SweepFile,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Show every cell with what it is expected to take; runs nothing."""
+    from sweeps.plan_text import plan_lines
+    from sweeps.resolve import read_sweep
+    from sweeps.search.plan import make_plan
+    from sweeps.search.run import worker_devices
+
+    resolved = read_sweep(sweep)
+    records = _records_if_any(workspace, store, resolved.spec.name)
+    made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)))
+    for warning in resolved.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    if as_json:
+        cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
+        typer.echo(json.dumps(made._asdict() | {"cells": cells}, indent=1))
+    else:
+        for line in plan_lines(made):
+            typer.echo(line)
+
+
+@app.command()
+def run(
+    sweep: SweepFile,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    study_uri: Annotated[
+        str | None, typer.Option(help="Optuna storage; default: SQLite in the workspace.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep, or go on with it where it stopped."""
+    from sweeps.console import progress, summary
+    from sweeps.search.run import run_sweep
+
+    signal.signal(signal.SIGTERM, _terminated)
+    again = f"sft-select run {shlex.quote(str(sweep))} --workspace {shlex.quote(str(workspace))}"
+    try:
+        with progress(sys.stderr) as watch:
+            done = run_sweep(sweep, workspace, store_uri=store, study_uri=study_uri, watch=watch)
+    except (KeyboardInterrupt, _Terminated) as stop:
+        typer.echo(f"stopped; what has ended is kept. To go on: {again}", err=True)
+        raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
+    if done.undelivered:
+        typer.echo(
+            f"{done.undelivered} deliveries are left for the store; to deliver them: {again}",
+            err=True,
+        )
+    if as_json:
+        typer.echo(json.dumps([_trial_json(record) for record in done.records], indent=1))
+    else:
+        typer.echo(summary(done.records))
+
+
+@app.command()
+def status(
+    sweep: Annotated[str | None, typer.Argument(help="Name of a sweep; default: all.")] = None,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Say how far sweeps are and what runs now."""
+    from sweeps.console import status_lines
+
+    opened = _open(workspace, store)
+    name = _sweep_name(sweep) if sweep else None
+    infos = [info for info in opened.sweeps() if name in (None, info.name)]
+    if name and not infos:
+        opened.records(name)  # says which sweeps there are
+    if as_json:
+        typer.echo(json.dumps([info._asdict() for info in infos], indent=1))
+        return
+    for info in infos:
+        for line in status_lines(info, opened.running(info.name)):
+            typer.echo(line)
+
+
+@app.command()
+def recommend(
+    sweep: SweepName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the configuration here.")
+    ] = None,
+    weight: Weights = None,
+    constraint: Bounds = None,
+    reach: Reach = None,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Recommend a configuration: why, how sure, and what the runner-up was."""
+    from tracker.export.config import config_of, write_config
+
+    from tracker.select.describe import lines
+    from tracker.select.recommend import recommend as choose
+
+    opened, name = _open(workspace, store), _sweep_name(sweep)
+    records = opened.records(name)
+    objective = _objective(opened, name, weight, constraint)
+    answer = choose(records, objective, reach=reach, sweep=name)
+    if output is not None:
+        write_config(config_of(answer, records), output)
+    if as_json:
+        typer.echo(answer.model_dump_json(indent=1))
+        return
+    _print_lines(lines(answer))
+    if output is not None:
+        typer.echo(f"\nwrote {output}; to train it: sft-select train {shlex.quote(str(output))}")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A configuration that `recommend` wrote.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the model; default: beside.")
+    ] = None,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Train a recommended configuration, evaluate it on test, register the model."""
+    from tracker.export.config import read_config
+
+    from sweeps.console import final_lines
+    from sweeps.finetune.final import train_config
+    from tracker.record.store import Store
+
+    loaded = read_config(config)
+    folder = output or config.with_suffix("").with_name(f"{config.stem}-model")
+    opened = Store.open(workspace, store)
+    final = train_config(
+        loaded,
+        config.read_text(encoding="utf-8"),
+        folder,
+        opened,
+        show=lambda step, values: typer.echo(
+            f"step {step}: loss {values['train/loss']:.4f}", err=True
+        ),
+    )
+    if as_json:
+        facts = {"model": final.name, "version": final.version, "folder": str(final.folder)}
+        typer.echo(json.dumps(facts | {"result": final.result.model_dump(mode="json")}, indent=1))
+    else:
+        _print_lines(final_lines(final, loaded))
+
+
+@app.command()
+def export(
+    config: Annotated[Path, typer.Argument(help="A configuration that `recommend` wrote.")],
+    to: Annotated[str, typer.Option(help="trl, llamafactory or axolotl.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; default: beside.")
+    ] = None,
+) -> None:
+    """Write the configuration and its data for another trainer."""
+    from tracker.export.config import read_config
+
+    from sweeps.finetune.export_rows import rows_of
+    from tracker.export import export_config
+
+    loaded = read_config(config)
+    folder = output or config.with_name(f"{config.stem}-{to}")
+    for line in export_config(loaded, to, lambda: rows_of(loaded.trial), folder):
+        typer.echo(line)
+
+
+@app.command()
+def dashboard(
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    sweep: Annotated[str | None, typer.Option(help="The sweep to open with.")] = None,
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8050,
+) -> None:
+    """Serve the dashboard on this machine."""
+    command = [
+        sys.executable,
+        "-m",
+        "dashboards",
+        "--workspace",
+        str(workspace),
+        "--port",
+        str(port),
+    ]
+    command += ["--store", store] if store else []
+    command += ["--sweep", sweep] if sweep else []
+    os.execv(command[0], command)  # noqa: S606 - our own module, no shell
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def _open(workspace: Path, uri: str | None) -> Store:
+    from tracker.record.store import Store
+
+    return Store.open(workspace, uri, create=False)
+
+
+def _records_if_any(workspace: Path, uri: str | None, name: str) -> list[Any]:
+    """Finished trials of the sweep, where it has been started."""
+    if uri is None and not (workspace / "mlflow.db").exists():
+        return []
+    store = _open(workspace, uri)
+    return store.records(name) if name in {info.name for info in store.sweeps()} else []
+
+
+def _sweep_name(text: str) -> str:
+    """The name itself, or the name in the sweep file of that path."""
+    path = Path(text)
+    if path.suffix not in (".yaml", ".yml"):
+        return text
+    from tracker.strict_yaml import read
+
+    data = read(path).data
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise InputError(f"{path}: found no `name`; give a sweep file or a sweep's name")
+    return str(data["name"])
+
+
+def _objective(
+    store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
+) -> Objective:
+    """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
+    from sweeps.spec import parse_sweep
+    from tracker.record.trial import Objective
+
+    own = parse_sweep(store.spec_text(name), f"sweep {name}").objective
+    return Objective(
+        weights=_pairs("--weight", weights) or own.weights,
+        constraints={**own.constraints, **_pairs("--constraint", bounds)},
+    )
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, float]:
+    pairs: dict[str, float] = {}
+    for text in given or []:
+        name, _, number = text.partition("=")
+        try:
+            pairs[name] = float(number)
+        except ValueError:
+            raise InputError(f"{option} {text}: allowed is NAME=NUMBER, such as intent=2") from None
+    return pairs
+
+
+def _trial_json(record: Any) -> dict[str, Any]:
+    result = record.result
+    scores = {score.task: score.score for score in result.tasks}
+    spec = {"key": result.spec.key, "number": record.number, "stage": record.stage}
+    return spec | {"status": result.status.value, "reason": result.reason, "scores": scores}
+
+
+def _print_lines(lines: list[str]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    for line in lines:
+        console.print(line)
+
+
+def main() -> None:
+    """The command line; errors are one line each, interruptions exit 130 and 143."""
+    try:
+        app()
+    except SftSelectError as error:
+        for line in str(error).splitlines():
+            typer.echo(line, err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
