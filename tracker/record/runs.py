@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from tracker.errors import StoreError
 from tracker.record import naming
@@ -114,10 +116,13 @@ class Runs:
         steps = [name for name in names if name.startswith(naming.STEP_PREFIX)]
         return [point for name in steps for point in self.client.get_metric_history(run_id, name)]
 
-    def text(self, run_id: str, name: str) -> str:
+    def text(self, run: Run, name: str) -> str:
         """A text artifact of the run."""
+        place = urlsplit(run.info.artifact_uri)
+        if place.scheme == "file":  # MLflow would ask the database four times where this lies
+            return (Path(url2pathname(place.path)) / name).read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run_id, name, folder)
+            path = self.client.download_artifacts(run.info.run_id, name, folder)
             return Path(path).read_text(encoding="utf-8")
 
     def live(self, run: Run) -> LiveTrial:

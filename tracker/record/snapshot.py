@@ -69,7 +69,7 @@ class Snapshot:
         known = self._entries.get(run_id)
         if known is not None and known.digest == tags.get("sft.result"):
             return
-        text = runs.text(run_id, "result.json")
+        text = runs.text(run, "result.json")
         number, stage = int(tags["sft.number"]), tags["sft.stage"]
         try:
             self._entries[run_id] = _entry(number, stage, text)

@@ -77,6 +77,7 @@ class Store:
         self._runs = Runs(client, experiment_id)
         self._uri = uri
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
+        self._begun: set[str] = set()  # run ids
         self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
         self._snapshots: dict[str, Snapshot] = {}  # by parent run id
         self._lock = threading.Lock()  # of the snapshots: a dashboard reads from many threads
@@ -145,15 +146,13 @@ class Store:
             )
         self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
         self._log_inputs(parent, [(file, "sweep") for file in datasets])
-        self._set_tags(parent, {"sft.planned": "" if planned is None else planned})
-        self._set_state(parent, "running")
+        self._set_state(parent, "running", {"sft.planned": "" if planned is None else planned})
 
     @_guarded
     def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:
         """Record the sweep's state and *facts*, as text; facts given earlier stay."""
         parent = self._runs.sweep(name)
-        self._set_tags(parent, {f"{FACT}{fact}": value for fact, value in facts.items()})
-        self._set_state(parent, state)
+        self._set_state(parent, state, {f"{FACT}{fact}": value for fact, value in facts.items()})
 
     @_guarded
     def begin_trial(self, sweep: str, number: int, stage: str, spec: TrialSpec) -> None:
@@ -249,7 +248,7 @@ class Store:
     @_guarded
     def spec_text(self, sweep: str) -> str:
         """The sweep file as it was given."""
-        return self._runs.text(self._runs.sweep(sweep).info.run_id, "sweep.yaml")
+        return self._runs.text(self._runs.sweep(sweep), "sweep.yaml")
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
@@ -300,7 +299,7 @@ class Store:
         from mlflow.entities import Param
 
         run = self._runs.trial(parent.info.run_id, spec.key)
-        if run is not None and is_ended(run):
+        if run is not None and (is_ended(run) or run.info.run_id in self._begun):
             return run
         if run is None:
             tags = {
@@ -318,6 +317,7 @@ class Store:
         self.client.log_batch(run.info.run_id, params=parameters)
         self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
         self._log_inputs(run, naming.input_files(spec))
+        self._begun.add(run.info.run_id)
         return run
 
     def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
@@ -326,8 +326,8 @@ class Store:
         run_tags = [RunTag(name, str(value)) for name, value in tags.items()]
         self.client.log_batch(run.info.run_id, tags=run_tags)
 
-    def _set_state(self, parent: Run, state: SweepState) -> None:
-        self._set_tags(parent, {"sft.state": state})
+    def _set_state(self, parent: Run, state: SweepState, tags: Mapping[str, object]) -> None:
+        self._set_tags(parent, {**tags, "sft.state": state})
         if state == "running":
             self.client.update_run(parent.info.run_id, status="RUNNING")
         else:
@@ -361,6 +361,7 @@ class Store:
 
     def _forget(self) -> None:
         self._run_ids.clear()
+        self._begun.clear()
         self._delivered.clear()
 
 

@@ -70,9 +70,9 @@ def test_a_sweep_and_its_trials_are_read_back_as_written(
         assert info.facts == {"best": "pg-30k", "seconds": "12.5"}
         assert info.ended_at is not None
         assert info.ended_at >= info.started_at
-    _, run_id = store.run_url_parts("support", first.result.spec.key)
-    assert store._runs.text(run_id, "adapter/weights") == "w"
-    assert TrialSpec.model_validate_json(store._runs.text(run_id, "spec.json")) == first.result.spec
+    run = store.client.get_run(store.run_url_parts("support", first.result.spec.key)[1])
+    assert store._runs.text(run, "adapter/weights") == "w"
+    assert TrialSpec.model_validate_json(store._runs.text(run, "spec.json")) == first.result.spec
 
 
 def test_mlflow_alone_tells_what_a_trial_was(store: Store, make_record: Records) -> None:
@@ -316,9 +316,9 @@ def count_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     reads: list[str] = []
     text = store._runs.text
 
-    def counted(run_id: str, name: str) -> str:
-        reads.append(run_id)
-        return text(run_id, name)
+    def counted(run: Any, name: str) -> str:
+        reads.append(run.info.run_id)
+        return text(run, name)
 
     monkeypatch.setattr(store._runs, "text", counted)
     return reads
@@ -421,7 +421,7 @@ def test_a_registered_model_comes_back_by_its_alias(store: Store, tmp_path: Path
     run = store.client.get_run(version.run_id)
     assert run.data.metrics == {"test/f1": 0.5}
     assert run.info.status == "FINISHED"
-    assert store._runs.text(version.run_id, "config.yaml") == "c: 1\n"
+    assert store._runs.text(run, "config.yaml") == "c: 1\n"
     assert run.data.tags["mlflow.parentRunId"] == store._runs.sweep("support").info.run_id
     assert store.records("support") == []  # a model's run is no trial
 
