@@ -15,18 +15,10 @@ from sweeps.resolve import read_sweep
 from tracker.errors import SftSelectError
 from tracker.record.store import Store
 
-_PACKAGES = [
-    "torch",
-    "transformers",
-    "peft",
-    "accelerate",
-    "datasets",
-    "optuna",
-    "mlflow",
-    "pandas",
-    "plotly",
-    "dash",
-]
+_PACKAGES = (
+    *("torch", "transformers", "peft", "accelerate", "datasets"),
+    *("optuna", "mlflow", "pandas", "plotly", "dash"),
+)
 _LOW_DISK_BYTES = 5 * 1024**3
 
 

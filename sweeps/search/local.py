@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -69,10 +70,8 @@ class LocalEngine:
             if slot.job is None:
                 slot.job = job
                 slot.heard_at = time.monotonic()
-                try:
+                with contextlib.suppress(OSError):  # a dead worker's pipe is the next event
                     slot.pipe.send(job)
-                except OSError:
-                    pass  # the worker is gone: its closed pipe is the next event
                 return
         raise RuntimeError("no free slot")
 

@@ -54,7 +54,6 @@ def _weighted_loss(result: TrialResult, objective: Objective) -> float | None:
 
 def _quality_se(result: TrialResult, objective: Objective) -> float | None:
     """Standard error of the weighted score; tasks are evaluated on different rows, so errors add up."""
-    total = sum(objective.weights.values())
     errors = {score.task: score.score_se for score in result.tasks}
     parts = [(errors.get(task), share) for task, share in _shares(objective).items()]
     known = [error * share for error, share in parts if error is not None]

@@ -1,0 +1,154 @@
+"""Real trials on a tiny real model: every method, every way to end, exact resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sweeps.finetune import trial as trial_module
+from sweeps.finetune.trial import run_trial
+from sweeps.finetune.trial_home import TrialHome
+from tests.sweeps.finetune.conftest import METHODS, Notes
+from tracker.errors import InputError
+from tracker.record.trial import Status, TrainSpec, TrialSpec
+
+MakeSpec = Callable[..., TrialSpec]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_is_priced(method: str, make_spec: MakeSpec, home: TrialHome) -> None:
+    notes = Notes()
+    result = run_trial(make_spec(method), home, notes)
+    assert result.status is Status.COMPLETE, result.reason
+    losses = [values["train/loss"] for values in notes.steps.values()]
+    assert losses[-1] < losses[0], "ten steps on forty rows lower the loss of every method"
+    assert len(losses) == 10, "each of the ten optimizer steps is reported once"
+    assert result.cost.trained_parameters
+    assert result.cost.flops
+    assert result.cost.train_tokens
+    (score,) = result.tasks
+    assert score.n == 24
+    assert score.loss_nats is not None
+    assert score.score_se is not None
+    assert len(score.replicates) == 200
+
+
+def test_methods_see_the_same_tokens(make_spec: MakeSpec, home: TrialHome) -> None:
+    tokens = {run_trial(make_spec(m), home, Notes()).cost.train_tokens for m in ("full", "p_tuning_v1")}
+    assert len(tokens) == 1
+
+
+def test_base_is_everyones_zero(make_spec: MakeSpec, home: TrialHome) -> None:
+    base = run_trial(make_spec("none"), home, Notes())
+    tuned = run_trial(make_spec("full"), home, Notes())
+    assert base.general[0].forgetting == 0
+    assert tuned.general[0].before == base.general[0].after
+    assert tuned.general[0].forgetting != 0
+    assert base.cost.trained_parameters == 0
+    assert base.cost.train_tokens == 0
+    assert base.final_train_loss is None
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "pissa", "p_tuning_v1", "p_tuning_v2"])
+def test_interrupted_equals_uninterrupted(method: str, make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(method)
+
+    def home(name: str) -> TrialHome:
+        root = tmp_path / name
+        return TrialHome(root / "c", root / "a", tmp_path / "b", root / "model", 0.0)
+
+    whole = run_trial(spec, home("whole"), Notes())
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(spec, home("cut"), Notes(stop_at=6))
+    again = Notes()
+    resumed = run_trial(spec, home("cut"), again)
+    assert again.resumed == [5], "the checkpoint of step 5 is the last before the cut"
+    assert min(again.steps) == 6
+    assert resumed.tasks == whole.tasks
+    assert resumed.general == whole.general
+    assert resumed.final_train_loss == whole.final_train_loss
+    a, b = (load_file(tmp_path / n / "model" / "trained.safetensors") for n in ("whole", "cut"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_same_spec_gives_the_same_scores(make_spec: MakeSpec, home: TrialHome) -> None:
+    first, second = (run_trial(make_spec("lora"), home, Notes()) for _ in range(2))
+    assert first.tasks == second.tasks
+    assert first.final_train_loss == second.final_train_loss
+
+
+def test_divergence_is_an_outcome(make_spec: MakeSpec, home: TrialHome) -> None:
+    wild = METHODS["full"].model_copy(update={"learning_rate": 1e30})
+    spec = make_spec("full", train=TrainSpec(epochs=2, batch_size=8, max_length=96, max_grad_norm=1e30))
+    result = run_trial(spec.model_copy(update={"method": wild}), home, Notes())
+    assert result.status is Status.DIVERGED
+    assert result.tasks == ()
+    assert result.reason
+    assert "loss" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), Status.INFEASIBLE),
+        (MemoryError("no room"), Status.INFEASIBLE),
+        (ValueError("odd\nshape"), Status.FAILED),
+    ],
+)
+def test_faults_end_the_trial_alone(
+    error: Exception,
+    status: Status,
+    make_spec: MakeSpec,
+    home: TrialHome,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trial_module, "train", fail)
+    result = run_trial(make_spec("full"), home, Notes())
+    assert result.status is status
+    assert result.reason
+    assert "\n" not in result.reason
+
+
+def test_changed_data_is_refused(make_spec: MakeSpec, home: TrialHome, tmp_path: Path) -> None:
+    spec = make_spec("full")
+    task = spec.tasks[0]
+    assert task.train is not None
+    copy = tmp_path / "train.jsonl"
+    copy.write_text(Path(task.train.path).read_text() + '{"text": "one more", "label": "weather"}\n')
+    changed = task.model_copy(update={"train": task.train.model_copy(update={"path": str(copy)})})
+    with pytest.raises(InputError, match=r"train\.jsonl: changed during the sweep"):
+        run_trial(spec.model_copy(update={"tasks": (changed,)}), home, Notes())
+
+
+def test_records_tell_what_the_model_said(make_spec: MakeSpec, home: TrialHome) -> None:
+    run_trial(make_spec("full"), home, Notes())
+    lines = (home.artifacts / "intent.validation.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    assert len(lines) == 24
+    assert first.keys() == {"row", "answer", "truth", "nats"}
+
+
+def test_test_split_is_touched_on_request_only(make_spec: MakeSpec, home: TrialHome) -> None:
+    spec = make_spec("lora")
+    usual = run_trial(spec, home, Notes())
+    final = run_trial(spec, home, Notes(), splits=("validation", "test"))
+    assert [score.split for score in usual.tasks] == ["validation"]
+    assert [score.split for score in final.tasks] == ["validation", "test"]
+    assert final.tasks[0] == usual.tasks[0]
+
+
+def test_phases_account_for_the_time(make_spec: MakeSpec, home: TrialHome) -> None:
+    result = run_trial(make_spec("full"), home, Notes())
+    assert result.started_at is not None
+    assert result.ended_at is not None
+    wall = result.ended_at - result.started_at
+    assert sum(result.cost.phases.values()) == pytest.approx(wall, abs=0.1 + 0.1 * wall)
+    assert {"forward_backward", "optimizer", "score", "generate"} <= result.cost.phases.keys()
