@@ -201,7 +201,7 @@ def _head(name: str, entries: list[ModelEntry], folder: Path) -> str:
     listed = "\n".join(lines)
     return f"""\
 # Base models, methods, data volumes and task mixes to compare. `sft-select plan` shows what would
-# be run, `sft-select run` starts it. Paths start from this file's folder.
+# be run, `sft-select run` starts it. Paths are relative to this folder.
 name: {_quoted(name)}
 
 # Folders in the Hugging Face format, or hub ids (with `revision`). Several sizes of one family

@@ -17,6 +17,7 @@ from tracker.strict_yaml import Document, YamlPath
 
 MAX_OPTIONS_SHOWN = 20
 MAX_VALUE_SHOWN = 60
+ENTRY_DEPTH = 2  # tasks.<name>, mixes.<name>
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -76,8 +77,9 @@ def validate(
                 break
             document = mended
     if checked is not None:
-        names = {repr(path[-1]) for path in left_out}
-        further = (p for p in cross_checks(checked) if not any(n in p.wording for n in names))
+        # an entry that was left out (a task, a mix) is not unknown to whoever names it
+        entries = tuple(f"found {path[-1]!r}" for path in left_out if len(path) == ENTRY_DEPTH)
+        further = (p for p in cross_checks(checked) if not p.wording.startswith(entries))
         reports |= _reports(document, further)
     if reports:
         raise InputError(text for _, text in sorted(reports))
@@ -144,6 +146,7 @@ def _problems(error: ValidationError, data: Any, schema: dict[str, Any]) -> list
     """One problem per path: the branches of a union share a path and become alternatives."""
     wordings: dict[YamlPath, str] = {}
     alternatives: dict[YamlPath, list[str]] = {}
+    meant: set[YamlPath] = set()  # by misspelt keys; such a key is not missing as well
     for item in error.errors():
         path, value = _locate(item["loc"], data)
         kind, context = item["type"], item.get("ctx", {})
@@ -155,12 +158,17 @@ def _problems(error: ValidationError, data: Any, schema: dict[str, Any]) -> list
             known = list(_allowed_keys(schema, path[:-1]))
             hint = did_you_mean(str(path[-1]), known)
             wordings[path] = f"unknown key; allowed: {options(known)}{hint}"
+            meant.add((*path[:-1], nearest(str(path[-1]), known) or ""))
         elif kind == "value_error":
             wordings[path] = str(context["error"])
         else:
-            alternatives.setdefault(path, []).append(_allowed(kind, context, value, item["msg"]))
+            allowed = _allowed(kind, context, value, item["msg"])
+            keys = f" with {options(_allowed_keys(schema, path))}" if kind == "model_type" else ""
+            alternatives.setdefault(path, []).append(allowed + keys)
             wordings[path] = f"{found(value)}; allowed: {' or '.join(alternatives[path])}"
-    return [Problem(path, wording) for path, wording in wordings.items()]
+    # pydantic counts a list's valid items alone: too few of them follows from the others' problems
+    follow_ons = {path[:n] for path in wordings for n in range(len(path))} | meant
+    return [Problem(path, wordings[path]) for path in wordings if path not in follow_ons]
 
 
 def _allowed(kind: str, context: dict[str, Any], value: Any, message: str) -> str:

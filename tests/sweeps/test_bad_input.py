@@ -1,0 +1,358 @@
+"""What a user gets wrong, and the one line they should read for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from sweeps.finetune.data import read_examples, read_texts
+from sweeps.finetune.rows import MAX_LINE_BYTES, read_rows
+from sweeps.spec import load_sweep
+from tracker.errors import InputError
+from tracker.record.trial import FileRef, PromptTemplate, TaskSpec
+
+LINES = {
+    "name": "name: s",
+    "models": "models: [{path: m}]",
+    "methods": "methods: {full: {learning_rate: {low: 1e-4, high: 1e-2, log: true}}}",
+    "tasks": "tasks: {intent: {train: a.jsonl}, held: {validation: b.jsonl}}",
+    "volumes": "volumes: [10, 20]",
+    "mixes": "mixes: {even: {intent: 1}}",
+    "objective": "objective: {weights: {intent: 1}}",
+}
+BAD_SWEEPS = {
+    "misspelt key": (
+        "volmes",
+        "volmes: [1]",
+        "unknown key; allowed: name, .*; did you mean 'volumes'",
+    ),
+    "misspelt nested key": (
+        "methods",
+        "methods: {lora: {rnk: 8, learning_rate: 1e-3}}",
+        r"methods\.lora\.rnk: unknown key; allowed: learning_rate, rank, variant; did you mean 'rank'",
+    ),
+    "duplicate key": ("tasks", "tasks: {a: {train: x}, a: {train: y}}", "duplicate key 'a'"),
+    "wrong type": ("seeds", "seeds: two", "seeds: found 'two'; allowed: a whole number"),
+    "boolean as number": ("seeds", "seeds: true", "seeds: found true; allowed: a whole number"),
+    "missing key": (
+        "methods",
+        "methods: {full: {}}",
+        r"methods\.full\.learning_rate: found nothing; this key is required",
+    ),
+    "low above high": (
+        "methods",
+        "methods: {full: {learning_rate: {low: 1, high: 0.1}}}",
+        r"methods\.full\.learning_rate: found low 1, high 0\.1; allowed: low < high",
+    ),
+    "log of zero": (
+        "methods",
+        "methods: {full: {learning_rate: {low: 0, high: 1, log: true}}}",
+        "found low 0 with log: true; allowed: low > 0",
+    ),
+    "NaN bound": (
+        "methods",
+        "methods: {full: {learning_rate: {low: .nan, high: 1}}}",
+        "found nan; allowed: a finite number",
+    ),
+    "no choices": (
+        "methods",
+        "methods: {lora: {rank: [], learning_rate: 1}}",
+        "found no choices; allowed: one value or a list",
+    ),
+    "unknown variant": (
+        "methods",
+        "methods: {lora: {variant: rslra, learning_rate: 1}}",
+        "found 'rslra'; allowed: plain, rslora, dora, .*; did you mean 'rslora'",
+    ),
+    "no method": ("methods", "methods: {}", "found no method; allowed: full, lora, p_tuning"),
+    "volumes out of order": ("volumes", "volumes: [20, 10]", "found 20, 10; allowed: ascending"),
+    "volume of zero": (
+        "volumes",
+        "volumes: [0, 10]",
+        r"volumes\[0\]: found 0; allowed: at least 1",
+    ),
+    "unknown task in a mix": (
+        "mixes",
+        "mixes: {even: {intnt: 1}}",
+        r"mixes\.even\.intnt: found 'intnt'; allowed: intent, held, .*; did you mean 'intent'",
+    ),
+    "mix of an untrained task": (
+        "mixes",
+        "mixes: {even: {intent: 1, held: 1}}",
+        r"mixes\.even\.held: found task 'held' without a train file",
+    ),
+    "replay without a file": (
+        "mixes",
+        "mixes: {even: {intent: 1, replay: 0.1}}",
+        r"mixes\.even\.replay: found 0\.1 without a replay file",
+    ),
+    "unknown objective task": (
+        "objective",
+        "objective: {weights: {intents: 1}}",
+        "found 'intents'; allowed: intent, held; did you mean 'intent'",
+    ),
+    "objective nothing trains": (
+        "objective",
+        "objective: {weights: {held: 1}}",
+        "found 'held', which no mix trains; allowed: intent",
+    ),
+    "unknown constraint": (
+        "objective",
+        "objective: {weights: {intent: 1}, constraints: {peek_bytes: 1}}",
+        r"found 'peek_bytes'; allowed: peak_bytes, .*; did you mean 'peak_bytes'",
+    ),
+    "metric nothing produces": (
+        "objective",
+        "objective: {weights: {intent: 1}, constraints: {over_reach.intent: 0.1}}",
+        r"which no task produces; give tasks\.intent\.negative",
+    ),
+    "warm-up longer than training": (
+        "train",
+        "train: {warmup: 100}",
+        r"train\.warmup: found 100, a warm-up longer than training; allowed: .* below 1",
+    ),
+    "tuning volume not listed": (
+        "search",
+        "search: {tuning: {volume: 15}}",
+        r"search\.tuning\.volume: found 15; allowed: 10, 20",
+    ),
+    "unknown tuning mix": (
+        "search",
+        "search: {tuning: {mix: evn}}",
+        "found 'evn'; allowed: even; did you mean 'even'",
+    ),
+    "two budgets": (
+        "budget",
+        "budget: {trials: 1, gpu_hours: 1}",
+        "allowed: one of trials, gpu_hours",
+    ),
+    "no workers": ("engine", "engine: {workers: 0}", r"found 0; allowed: at least 1 or auto"),
+    "same name twice": (
+        "models",
+        "models: [{path: a/m}, {path: b/m}]",
+        r"models\[0\]: found the name 'm' 2 times",
+    ),
+    "broken pattern": (
+        "tasks",
+        "tasks: {intent: {train: a.jsonl, pattern: '['}}",
+        r"tasks\.intent\.pattern: found '\['; allowed: a regular expression",
+    ),
+    "prompt without answer": (
+        "tasks",
+        "tasks: {intent: {train: a.jsonl, prompt: {input: '{text}'}}}",
+        r"tasks\.intent: found one of prompt and answer",
+    ),
+    "alias": ("tasks", "tasks: &all {intent: {train: a.jsonl}}", "anchor &all"),
+}
+
+
+def sweep_problems(tmp_path: Path, lines: dict[str, str]) -> list[str]:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join(lines.values()) + "\n")
+    with pytest.raises(InputError) as caught:
+        load_sweep(path)
+    return [problem.removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("case", BAD_SWEEPS)
+def test_bad_sweep_file(tmp_path: Path, case: str) -> None:
+    key, bad, wording = BAD_SWEEPS[case]
+    lines = LINES | {key: bad}
+    problems = sweep_problems(tmp_path, lines)
+    line = list(lines).index(key) + 1
+    assert any(re.search(rf"^sweep\.yaml:{line}: .*{wording}", p) for p in problems), problems
+    assert list(tmp_path.iterdir()) == [tmp_path / "sweep.yaml"]
+
+
+def test_the_base_of_these_cases_is_good(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join(LINES.values()))
+    load_sweep(path)
+
+
+def test_all_problems_are_reported_at_once_in_the_order_of_lines(tmp_path: Path) -> None:
+    """Also cross-field ones beside misspelt keys and wrong types; no problem that only follows."""
+    problems = sweep_problems(
+        tmp_path,
+        LINES
+        | {
+            "models": "models: [{pth: m}]",
+            "volumes": "volumes: [10, many]",
+            "mixes": "mixes: {even: {intent: 1}, odd: {intnt: 1}}",
+            "objective": "objective: {weights: {intent: -1, other: 1}}",
+            "train": "train: {warmup: 3, epochs: x}",
+        },
+    )
+    places = [problem.split(": ")[:2] for problem in problems]
+    assert places == [
+        ["sweep.yaml:2", "models[0].pth"],
+        ["sweep.yaml:5", "volumes[1]"],
+        ["sweep.yaml:6", "mixes.odd.intnt"],
+        ["sweep.yaml:7", "objective.weights.intent"],
+        ["sweep.yaml:7", "objective.weights.other"],
+        ["sweep.yaml:8", "train.epochs"],
+        ["sweep.yaml:8", "train.warmup"],
+    ]
+
+
+def test_a_broken_task_is_not_unknown_to_its_mixes_as_well(tmp_path: Path) -> None:
+    problems = sweep_problems(tmp_path, LINES | {"tasks": "tasks: {intent: {}, other: {train: x}}"})
+    assert [problem.split(":")[1] for problem in problems] == ["4"]
+    assert "tasks.intent: found no file; allowed: train, or validation" in problems[0]
+
+
+def test_enormous_designs_need_confirmation(tmp_path: Path) -> None:
+    huge = LINES | {
+        "methods": f"methods: {{lora: {{rank: {list(range(1, 102))}, learning_rate: 1}}}}",
+        "volumes": f"volumes: {list(range(1, 101))}",
+    }
+    (problem,) = sweep_problems(tmp_path, huge)
+    assert "found 10,100 cells (1 models × 101 method settings × 100 volumes × 1 mixes)" in problem
+    assert "search.confirm_large: true" in problem
+    path = tmp_path / "sweep.yaml"
+    path.write_text("\n".join([*huge.values(), "search: {confirm_large: true}"]))
+    load_sweep(path)
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    (problem,) = sweep_problems(tmp_path, {"": "- a list"})
+    assert problem.startswith(
+        "sweep.yaml:1: found a list of 1; allowed: a mapping with name, models, "
+    )
+
+
+TASK = TaskSpec(
+    name="intent",
+    validation=FileRef(path="", sha256="", rows=0),
+    prompt=PromptTemplate(input="{text}"),
+    answer="{label}",
+)
+GOOD = b'{"text": "a", "label": "x"}\n'
+BAD_DATA = {
+    "empty file": (b"", 1, "found no rows; allowed: at least one"),
+    "broken JSON": (GOOD + b'{"text": \n', 2, "found broken JSON"),
+    "not an object": (GOOD + b"[1]\n", 2, "found a JSON list; allowed: one object per line"),
+    "NaN": (GOOD * 2 + b'{"text": NaN, "label": "x"}\n', 3, "found NaN, which is not JSON"),
+    "infinite number": (b'{"text": 1e999, "label": "x"}\n', 1, "found Infinity"),
+    "wrong encoding": (
+        GOOD + '{"text": "ü", "label": "x"}\n'.encode("latin-1"),
+        2,
+        "byte 0xfc, not UTF-8",
+    ),
+    "UTF-16": (GOOD.decode().encode("utf-16"), 1, "byte 0xff, not UTF-8; save the file as UTF-8"),
+    "missing field": (
+        GOOD + b'{"txt": "a", "label": "x"}\n',
+        2,
+        "no field 'text': found 'text'; allowed: txt, label; did you mean 'txt'",
+    ),
+    "null field": (GOOD + b'{"text": null, "label": "x"}\n', 2, "found null in field 'text'"),
+    "empty answer": (GOOD + b'{"text": "a", "label": " "}\n', 2, "found an empty answer"),
+    "empty prompt": (GOOD + b'{"text": "", "label": "x"}\n', 2, "found an empty prompt"),
+    "duplicate id": (
+        b'{"id": 1, "text": "a", "label": "x"}\n{"id": 1, "text": "b", "label": "x"}\n',
+        2,
+        "found id 1 again, first in line 1",
+    ),
+    "enormous line": (
+        GOOD + b'{"text": "' + b"a" * MAX_LINE_BYTES + b'", "label": "x"}\n' + GOOD,
+        2,
+        "found a line above 1,000,000 bytes",
+    ),
+    "half a surrogate": (rb'{"text": "\ud800", "label": "x"}', 1, "half of a surrogate pair"),
+    "deep nesting": (b'{"text": ' + b"[" * 200_000, 1, "recursion"),
+}
+
+
+def data_problems(path: Path) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        read_examples(TASK, FileRef(path=str(path), sha256="", rows=0))
+    return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_json_lines(tmp_path: Path, case: str) -> None:
+    content, line, wording = BAD_DATA[case]
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(content)
+    problems = data_problems(path)
+    assert problems[0].startswith(f"data.jsonl:{line}: ")
+    assert wording in problems[0]
+    assert len(problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "wording"),
+    [
+        (b"text,label\na,x\nb\n", 3, "found 1 values; allowed: 2"),
+        (b"text,text\na,b\n", 1, "found columns text, text; allowed: each name once"),
+        (b'text,label\n"a\nb",x\n"c" d,x\n', 4, "found broken CSV"),
+        (b"txt,label\na,x\n", 2, "did you mean 'txt'"),
+        (b"text,label\n\xfc,x\n", 2, "byte 0xfc, not UTF-8"),
+        (b"text,label\n", 1, "found no rows"),
+    ],
+)
+def test_bad_csv(tmp_path: Path, content: bytes, line: int, wording: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(content)
+    (problem,) = data_problems(path)
+    assert problem.startswith(f"data.csv:{line}: ")
+    assert wording in problem
+
+
+def test_bad_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    path.write_bytes(b"not parquet at all")
+    assert data_problems(path)[0].startswith("data.parquet:1: found no Parquet: ")
+    table = pyarrow.table({"text": ["a", "b"], "label": [1.0, float("nan")]})
+    parquet.write_table(table, path)
+    assert data_problems(path)[0].startswith("data.parquet:2: found nan in 'label'")
+
+
+def test_the_same_flaw_of_many_rows_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(GOOD + b'{"text": "a"}\n' * 10)
+    (problem,) = data_problems(path)
+    assert problem.startswith("data.jsonl:2: no field 'label'")
+    assert problem.endswith("(also in line 3, 4, 5 and 6 more)")
+
+
+def test_different_flaws_are_all_reported(tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(GOOD + b"[]\nnope\n" + GOOD + b'{"id": NaN}\n')
+    assert [problem.split(":")[1] for problem in data_problems(path)] == ["2", "3", "5"]
+
+
+def test_unknown_kind_of_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\*\.xlsx; allowed: \.jsonl"):
+        read_rows(tmp_path / "data.xlsx")
+
+
+def test_missing_file_names_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_bytes(GOOD)
+    with pytest.raises(
+        InputError, match=r"trian\.jsonl: No such file.*did you mean 'train\.jsonl'"
+    ):
+        read_rows(tmp_path / "trian.jsonl")
+
+
+def test_text_files_need_a_text_field(tmp_path: Path) -> None:
+    path = tmp_path / "general.jsonl"
+    path.write_text('{"txt": "a"}\n{"text": ""}\n')
+    with pytest.raises(InputError) as caught:
+        read_texts(FileRef(path=str(path), sha256="", rows=0))
+    assert "general.jsonl:1: no field 'text'" in caught.value.problems[0]
+    assert "did you mean 'txt'" in caught.value.problems[0]
+    assert "general.jsonl:2: found an empty text" in caught.value.problems[1]
+
+
+@pytest.mark.parametrize("template", ["{text", "{text!r}", "{text:>9}", "{}"])
+def test_templates_hold_plain_placeholders(tmp_path: Path, template: str) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(GOOD)
+    task = TASK.model_copy(update={"prompt": PromptTemplate(input=template)})
+    with pytest.raises(InputError, match=r"task intent: input: found"):
+        read_examples(task, FileRef(path=str(path), sha256="", rows=0))
