@@ -75,8 +75,9 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
 
     *metric* ``bits_per_byte`` fits that loss; ``score`` fits the error 1 - score, at least half a
     row of the n evaluated, so that a perfect score has a logarithm. Each complete run is one point,
-    seeds are not averaged; the untouched base of the model is the point D = 0. Trials of the tuning
-    stage count only where their hyper-parameters are the curve's own. *tasks* restricts the fit.
+    seeds are not averaged; the untouched base of the model is the point D = 0 where a fit needs it.
+    Trials of the tuning stage count only where their hyper-parameters are the curve's own. *tasks*
+    restricts the fit.
     """
     if metric not in ("bits_per_byte", "score"):
         raise InputError(f"metric {metric!r}: a law is fitted to 'bits_per_byte' or 'score'")
@@ -140,7 +141,7 @@ def _fit(
     except (NotEnoughDataError, InputError) as error:
         fits.refused[key] = str(error)
     else:
-        fits.laws[key] = law.model_copy(update={"left_out": tuple(left_out)})
+        fits.laws[key] = law.model_copy(update={"left_out": (*law.left_out, *left_out)})
 
 
 def _values(rows: pd.DataFrame, metric: Metric) -> Any:

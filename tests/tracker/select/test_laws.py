@@ -9,7 +9,7 @@ from tracker.errors import InputError, NotEnoughDataError
 from tracker.select.laws import PARAMETERS, FittedLaw, fit_curve
 from tracker.select.solve import law
 
-SIZES = np.array([0, 250, 500, 1000, 2000, 4000.0])
+SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
 TRUTH = np.array([[0.2, 0.6, 500.0, 0.8]])
 
 
@@ -22,8 +22,7 @@ def test_exact_rows_give_the_law_back() -> None:
     found = [_value(fit, name) for name in PARAMETERS]
     assert found == pytest.approx(TRUTH[0].tolist(), rel=2e-3)
     assert fit.held_out_error == pytest.approx(0, abs=2e-3)
-    assert fit.domain == (250, 4000)
-    assert fit.base
+    assert fit.domain == (125, 4000)
 
 
 def test_interval_covers_a_new_run_as_often_as_it_says() -> None:
@@ -56,7 +55,7 @@ def test_interval_narrows_with_noise() -> None:
 
 
 def test_one_glitch_neither_moves_the_law_nor_hides() -> None:
-    sizes = np.array([0, 125, 250, 500, 1000, 2000, 4000, 8000.0])
+    sizes = np.array([63, 125, 250, 500, 1000, 2000, 4000, 8000.0])
     rng = np.random.default_rng(1)
     values = law(TRUTH, sizes)[0] * np.exp(0.01 * rng.standard_normal(len(sizes)))
     values[4] *= 1.8
@@ -87,10 +86,15 @@ def test_refuses_beyond_sixteen_times_the_data() -> None:
     assert far.low[1] <= far.value[1] <= far.high[1]
 
 
-def test_extrapolates_below_only_without_the_base() -> None:
-    values = law(TRUTH, SIZES)[0]
-    assert not fit_curve(SIZES, values).predict(10).extrapolates[0]
-    assert fit_curve(SIZES[1:], values[1:]).predict(10).extrapolates[0]
+def test_the_base_joins_only_where_it_must() -> None:
+    values = law(TRUTH, np.array([0, 250, 500, 1000.0]))[0]
+    few = fit_curve([0, 250, 500], values[:3])
+    assert few.base
+    assert not few.predict(10).extrapolates[0]
+    enough = fit_curve([0, 250, 500, 1000], values, keys=["base", "a", "b", "c"])
+    assert not enough.base
+    assert enough.predict(10).extrapolates[0]
+    assert [out.key for out in enough.left_out] == ["base"]
 
 
 def test_too_few_sizes_say_what_to_run() -> None:
