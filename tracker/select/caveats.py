@@ -18,6 +18,7 @@ from tracker.select.study import Study
 #: Below this share of well-formed answers a caveat is due.
 WELL_FORMED = 0.95
 _MOST_GLITCHES = 3
+_FEW_REPEATS = 3
 
 
 def caveats(known: Study, index: int) -> tuple[str, ...]:
@@ -41,6 +42,9 @@ def _noise(known: Study, choice: Candidate) -> Iterator[str]:
             "No configuration ran with several seeds: the noise between seeds is unknown, every "
             "interval is too narrow, and nothing cheaper was preferred among near equals."
         )
+    repeats = sum(len(c.runs) - 1 for c in known.cells)
+    if 0 < repeats < _FEW_REPEATS:
+        yield f"The noise between seeds rests on {repeats} repeated run(s): it is a rough figure."
     if len(choice.seeds) == 1 and choice.method.name != "none":
         yield "The choice was measured with one seed."
     if choice.quality.source == "measured" and len(known.candidates) > 1:

@@ -47,9 +47,8 @@ def reasons(
     """Why candidate *index*, in plain sentences without anything a clock measured."""
     choice, top = known.candidates[index], known.candidates[best]
     lines = [_headline(known, index, best, level, reach)]
-    lines.append(
-        f"Predicted quality {interval_text(choice.quality)}, from what was {choice.quality.source}."
-    )
+    origin = "its own runs" + " and its curve's law" * (choice.quality.source != "measured")
+    lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
     lines.append(
         f"It is the best of {len(known.admitted)} admitted candidates with probability "
         f"{p_best:.0%}; taking it loses {regret:.2g} of quality on average."

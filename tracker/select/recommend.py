@@ -168,8 +168,8 @@ def _to_separate(known: Study, one: int, other: int) -> list[str]:
                 if yes and count > n
             ]
     return [
-        f"none: {names[0]} and {names[1]} differ by {gap:.2g}, less than {_MOST_SEEDS} seeds of each "
-        "on these validation rows can tell; more validation rows might"
+        f"seeds alone will not do: {names[0]} and {names[1]} differ by {gap:.2g}, "
+        f"less than {_MOST_SEEDS} seeds of each can tell on these validation rows; more rows might"
     ]
 
 

@@ -67,9 +67,9 @@ def solve(problem: Problem, *, near: Array | None = None, levels: int) -> Array:
     else:
         hint = np.broadcast_to(np.log(near[2:]), (rows, 1, 2))
         starts = np.concatenate([hint, grid[_screen(problem, grid)]], axis=1)
-    best = _best(problem, starts, iterations=12)
+    best = _best(problem, starts, iterations=12 if near is None else 6)
     for _ in range(levels):
-        best = _best(problem, best[:, None, :] + _NEIGHBOURS * step, iterations=5)
+        best = _best(problem, best[:, None, :] + _NEIGHBOURS * step, iterations=4)
         step = step * _SHRINK
     linear, _ = _project(problem, best[:, None, :], iterations=20)
     return np.concatenate([linear[:, 0, :], np.exp(best)], axis=1)

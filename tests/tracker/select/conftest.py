@@ -122,7 +122,7 @@ def record() -> Callable[..., TrialRecord]:
     return make_record
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sweep() -> list[TrialRecord]:
     """2 models × 3 methods × 5 volumes on two tasks, seeds at the largest, the bases, a divergence."""
     rng, found = np.random.default_rng(3), []

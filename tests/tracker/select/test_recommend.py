@@ -22,8 +22,13 @@ def _seeds(record: Make, scores: tuple[float, ...], **fields: object) -> list[Tr
     return [record(scores={"intent": s}, seed=i, **fields) for i, s in enumerate(scores)]
 
 
-def test_the_best_is_chosen_and_the_evidence_given(sweep: list[TrialRecord]) -> None:
-    found = recommend(sweep, BOTH, sweep="demo")
+@pytest.fixture(scope="module")
+def answer(sweep: list[TrialRecord]) -> Recommendation:
+    return recommend(sweep, BOTH, sweep="demo")
+
+
+def test_the_best_is_chosen_and_the_evidence_given(answer: Recommendation) -> None:
+    found = answer
     assert found.choice.label == "large full lr=0.001, even, 2,000 examples"
     assert found.trial.key in found.choice.keys
     assert found.trial.seed == 0
@@ -44,9 +49,9 @@ def test_the_best_is_chosen_and_the_evidence_given(sweep: list[TrialRecord]) -> 
     assert Recommendation.model_validate_json(found.model_dump_json()) == found
 
 
-def test_crossover_of_the_choices_methods(sweep: list[TrialRecord]) -> None:
+def test_crossover_of_the_choices_methods(answer: Recommendation) -> None:
     """0.5 / (1 + D/400) = 0.05 + 0.5 / (1 + D/200) at about 1,340 examples."""
-    found = {(c.first, c.second): c for c in recommend(sweep, BOTH).crossovers}
+    found = {(c.first, c.second): c for c in answer.crossovers}
     cross = found["lora", "full"]
     assert cross.probability > 0.8
     assert cross.examples is not None
@@ -117,10 +122,13 @@ def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -
         recommend(sweep, BOTH, reach=85)
 
 
-def test_order_of_the_records_does_not_matter(sweep: list[TrialRecord]) -> None:
+def test_order_of_the_records_does_not_matter(
+    sweep: list[TrialRecord], answer: Recommendation
+) -> None:
     shuffled = list(sweep)
     random.Random(4).shuffle(shuffled)
-    assert recommend(shuffled, BOTH).model_dump_json() == recommend(sweep, BOTH).model_dump_json()
+    again = recommend(shuffled, BOTH, sweep="demo")
+    assert again.model_dump_json() == answer.model_dump_json()
 
 
 def test_the_clock_changes_nothing_but_what_it_measured(record: Make) -> None:
@@ -233,12 +241,12 @@ def test_a_lucky_run_is_drawn_towards_its_law(record: Make) -> None:
     assert score(2000) < found.quality.value < found.measured_quality
 
 
-def test_candidates_and_frontier(sweep: list[TrialRecord]) -> None:
+def test_candidates_and_frontier(sweep: list[TrialRecord], answer: Recommendation) -> None:
     found = candidates(sweep, BOTH)
     assert len(found) == 32
     assert len({c.label for c in found}) == 32
     front = [c for c in found if c.on_frontier]
-    assert {c.label for c in front} == set(recommend(sweep, BOTH).frontier)
+    assert {c.label for c in front} == set(answer.frontier)
     assert 2 <= len(front) < 32
 
 
