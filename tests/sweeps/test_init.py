@@ -1,0 +1,146 @@
+"""A drafted sweep file loads, resolves, and guesses what a person would."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.init import draft_sweep
+from sweeps.resolve import ResolvedSweep, read_sweep
+from tracker.errors import InputError
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def drafted(folder: Path, data: list[Path], model: Path) -> tuple[str, ResolvedSweep]:
+    folder.mkdir(exist_ok=True)
+    text = draft_sweep(data, [str(model)], folder)
+    (folder / "sweep.yaml").write_text(text, encoding="utf-8")
+    return text, read_sweep(folder / "sweep.yaml")
+
+
+def test_a_classification_folder(tmp_path: Path, tiny_data: Path, tiny_model: Path) -> None:
+    data = tmp_path / "my intents"
+    shutil.copytree(tiny_data, data)
+    text, sweep = drafted(tmp_path, [data], tiny_model)
+    task = sweep.tasks["my_intents"]
+    assert task.prompt is not None
+    assert task.prompt.input == "{text}"
+    assert task.answer == "{label}"
+    assert task.score == "macro_f1"
+    assert task.negative == "out_of_scope"
+    assert task.validation.rows == 120
+    assert sweep.spec.volumes == (70, 140, 280, 560)
+    assert sweep.spec.train.max_length <= 128
+    assert "leakage" not in text
+    assert "# Learning" not in text
+    assert text.count("#") > 8
+    assert sweep.warnings == ()
+
+
+def test_free_answers_from_csv_without_validation(tmp_path: Path, tiny_model: Path) -> None:
+    path = tmp_path / "notes.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "question", "answer"])
+        for i in range(100):
+            writer.writerow([i, f"what is thing {i}", f"it is the thing called number {i}"])
+    _, sweep = drafted(tmp_path, [path], tiny_model)
+    task = sweep.tasks["notes"]
+    assert task.score == "token_f1"
+    assert task.negative is None
+    assert task.train is not None
+    assert (task.train.rows, task.validation.rows) == (90, 10)
+    assert sweep.spec.volumes == (10, 20, 40, 80)
+
+
+def test_mappings_are_scored_by_token(tmp_path: Path, tiny_model: Path) -> None:
+    slots = [{}, {"time": "noon"}, {"people": "two"}]
+    rows = [{"text": f"row {i}", "slots": slots[i % 3]} for i in range(60)]
+    _, sweep = drafted(tmp_path, [write(tmp_path / "book" / "train.jsonl", rows)], tiny_model)
+    assert sweep.tasks["book"].score == "token_f1"
+    assert sweep.tasks["book"].negative == "none"
+
+
+def test_unfamiliar_names_are_told_apart_by_their_values(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [{"k": "ab"[i % 2], "uuid": str(i), "words": f"some words {i}"} for i in range(60)]
+    _, sweep = drafted(tmp_path, [write(tmp_path / "odd.jsonl", rows)], tiny_model)
+    prompt = sweep.tasks["odd"].prompt
+    assert prompt is not None
+    assert (prompt.input, sweep.tasks["odd"].answer) == ("{words}", "{k}")
+
+
+def test_rows_with_a_layout_need_no_template(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [{"prompt": f"say {i}", "completion": str(i)} for i in range(40)]
+    text, sweep = drafted(tmp_path, [write(tmp_path / "chat.jsonl", rows)], tiny_model)
+    assert sweep.tasks["chat"].prompt is None
+    assert sweep.tasks["chat"].score == "exact_match"
+    assert "carry their own layout" in text
+
+
+def test_several_tasks_get_a_joint_mix_and_one_each(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("one", "two"):
+        rows = [{"text": f"{name} {i}", "label": "xyz"[i % 3]} for i in range(60)]
+        write(tmp_path / name / "train.jsonl", rows)
+    _, sweep = drafted(tmp_path, [tmp_path / "one", tmp_path / "two"], tiny_model)
+    weights = {name: mix.weights for name, mix in sweep.spec.mixes.items()}
+    assert weights == {
+        "all": {"one": 1, "two": 1},
+        "only_one": {"one": 1},
+        "only_two": {"two": 1},
+    }
+
+
+def test_leakage_is_said_rather_than_hidden(
+    tmp_path: Path, tiny_data: Path, tiny_model: Path
+) -> None:
+    data = tmp_path / "leaky"
+    shutil.copytree(tiny_data, data)
+    with (data / "test.jsonl").open("a") as file:
+        file.write((data / "train.jsonl").read_text().splitlines()[0] + "\n")
+    text, sweep = drafted(tmp_path, [data], tiny_model)
+    assert sweep.spec.allow_leakage
+    assert "# leaky: found 1 prompts of train in test" in text
+
+
+def test_few_rows_still_load(tmp_path: Path, tiny_model: Path) -> None:
+    rows = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(12)]
+    _, sweep = drafted(tmp_path, [write(tmp_path / "few.jsonl", rows)], tiny_model)
+    assert sweep.spec.volumes == (11,)
+
+
+def test_two_models_of_one_name(tmp_path: Path, tiny_data: Path, tiny_model: Path) -> None:
+    copy = tmp_path / "copy" / tiny_model.name
+    shutil.copytree(tiny_model, copy)
+    text = draft_sweep([tiny_data], [str(tiny_model), str(copy)], tmp_path)
+    (tmp_path / "sweep.yaml").write_text(text)
+    names = list(read_sweep(tmp_path / "sweep.yaml").models)
+    assert names == [f"{tiny_model.name}-1", f"{tiny_model.name}-2"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "wording"),
+    [([{"text": "a"}], r"found fields text; allowed: one to read from"), ([], "found no rows")],
+)
+def test_data_without_two_fields(tmp_path: Path, rows: list[dict[str, Any]], wording: str) -> None:
+    path = write(tmp_path / "data.jsonl", rows)
+    with pytest.raises(InputError, match=rf"data\.jsonl:1: {wording}"):
+        draft_sweep([path], ["model"])
+
+
+def test_nothing_to_draft_from(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found no model"):
+        draft_sweep([tmp_path], [])
+    with pytest.raises(InputError, match="a folder without a train file; allowed: train"):
+        draft_sweep([tmp_path], ["model"])
+    with pytest.raises(InputError, match="found no data"):
+        draft_sweep([], ["model"])
