@@ -168,8 +168,8 @@ def _to_separate(known: Study, one: int, other: int) -> list[str]:
                 if yes and count > n
             ]
     return [
-        f"seeds alone will not do: {names[0]} and {names[1]} differ by {gap:.2g}, "
-        f"less than {_MOST_SEEDS} seeds of each can tell on these validation rows; more rows might"
+        f"more validation rows, not seeds, against {names[1]}: "
+        f"{_MOST_SEEDS} seeds of each would not show a gap of {gap:.2g}"
     ]
 
 
