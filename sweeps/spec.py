@@ -306,7 +306,9 @@ class Engine(Frozen):
         60.0, ge=0, description="Least time between two checkpoints of a trial: what a kill costs."
     )
     hang_seconds: float = Field(
-        900.0, gt=0, description="A trial that shows no progress for so long is ended and run again."
+        900.0,
+        gt=0,
+        description="A trial that shows no progress for so long is ended and run again.",
     )
 
 
