@@ -14,8 +14,10 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+from sqlalchemy import event
 
 from sweeps.search.space import Values, hyperparameters, method_names, model_names
 from sweeps.search.strategy import Proposal
@@ -68,14 +70,22 @@ class Ledger:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.spec = spec
         try:
+            self._storage = _open_storage(uri)
             self.study = optuna.create_study(
-                storage=uri, study_name=spec.name, direction="maximize", load_if_exists=True
+                storage=self._storage,
+                study_name=spec.name,
+                direction="maximize",
+                load_if_exists=True,
             )
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise StoreError(
                 f"study {spec.name}: cannot open its storage ({reason}); check --study-uri"
             ) from error
+
+    def close(self) -> None:
+        """Let go of the storage's connections, and with them of SQLite's side files."""
+        self._storage.engine.dispose()
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number."""
@@ -120,6 +130,24 @@ class Ledger:
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         return ProposalSampler(inner, fixed, free="model" not in proposal.values)
+
+
+def _open_storage(uri: str) -> RDBStorage:
+    """The storage; SQLite in write-ahead mode.
+
+    A commit then waits for no disk. It still survives the death of the process, and after a power cut the
+    study is whole up to some earlier commit, from which the journals rebuild it.
+    """
+    storage = RDBStorage(uri)
+    if storage.engine.dialect.name == "sqlite":
+
+        @event.listens_for(storage.engine, "connect")
+        def write_ahead(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        storage.engine.dispose()  # connections made before now know nothing of it
+    return storage
 
 
 def _suggest(trial: Trial | FixedTrial, spec: SweepSpec, proposal: Proposal) -> Values:

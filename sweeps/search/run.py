@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,11 @@ def run_sweep(
         store = Store.open(workspace, store_uri)
         _begin(store, sweep, folder)
         ledger = Ledger(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
-        with _delivering(store, sweep, folder) as (delivery, left), _engine(sweep) as engine:
+        with (
+            closing(ledger),
+            _delivering(store, sweep, folder) as (delivery, left),
+            _engine(sweep) as engine,
+        ):
             driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch)
             driver.run()
     return SweepRun([driver.records[n] for n in sorted(driver.records)], left())
