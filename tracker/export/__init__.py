@@ -1,0 +1,39 @@
+"""A configuration in the words of another trainer."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.errors import InputError
+
+if TYPE_CHECKING:
+    from tracker.export.config import Config
+    from tracker.export.recipe import Row
+
+TRAINERS = ("trl", "llamafactory", "axolotl")
+
+
+def export_config(
+    config: Config, to: str, rows: Callable[[], Sequence[Row]], folder: Path
+) -> list[str]:
+    """Write *config* and its rows for trainer *to* into *folder*; returns what to tell the user.
+
+    *rows*: called only once the method is known to be one the trainer has. InputError names the
+    trainers there are, or what this one lacks.
+    """
+    from tracker.export import axolotl, llamafactory, recipe, trl
+    from tracker.validation import unknown
+
+    modules = dict(zip(TRAINERS, (trl, llamafactory, axolotl), strict=True))
+    if to not in modules:
+        raise InputError(f"--to: {unknown(to, TRAINERS)}")
+    recipe.check_method(config, to, modules[to].VARIANTS)
+    exported = modules[to].export(config, rows(), folder)
+    return [
+        *(f"wrote {path}" for path in exported.files),
+        *(f"note: {note}" for note in exported.notes),
+        f"to train it: cd {shlex.quote(str(folder))} && {exported.command}",
+    ]

@@ -1,0 +1,185 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracker.errors import InputError, StoreError
+from tracker.export.config import Config, config_of, read_config, write_config
+from tracker.record.trial import (
+    EvaluationSpec,
+    FileRef,
+    MethodSpec,
+    MixSpec,
+    ModelSpec,
+    PromptTemplate,
+    TaskSpec,
+    TrialRecord,
+    TrialSpec,
+)
+from tracker.select.choice import Recommendation
+from tracker.strict_yaml import load
+
+NUMBERS = "12e4 1e5 0o17 0x1f no ~ null 1_000 2024-01-01 .5 1:30 = <<".split(" ")
+MARKS = ["# no comment", "a: b", "- a", "{x}", "\u2028", "\x85", "\ufeff", " a ", "\U0001f600"]
+TEXTS = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    st.sampled_from([*NUMBERS, *MARKS]),
+)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    files = st.builds(FileRef, path=TEXTS, sha256=TEXTS, rows=st.integers())
+    tasks = st.builds(
+        TaskSpec,
+        name=TEXTS,
+        train=st.none() | files,
+        validation=files,
+        prompt=st.none() | st.builds(PromptTemplate, system=st.none() | TEXTS, input=TEXTS),
+        answer=st.none() | TEXTS,
+        pattern=st.none() | TEXTS,
+    )
+    trial = TrialSpec(
+        model=ModelSpec(name=draw(TEXTS), path=draw(TEXTS), digest=draw(TEXTS), parameters=1),
+        method=MethodSpec(name="lora", learning_rate=draw(st.none() | FLOATS)),
+        mix=draw(
+            st.none()
+            | st.builds(MixSpec, name=TEXTS, weights=st.dictionaries(TEXTS, FLOATS, max_size=3))
+        ),
+        examples=draw(st.dictionaries(TEXTS, st.integers(), max_size=3)),
+        tasks=tuple(draw(st.lists(tasks, max_size=2))),
+        evaluation=EvaluationSpec(rows=draw(st.none() | st.integers())),
+    )
+    versions = draw(st.dictionaries(TEXTS, TEXTS, max_size=3))
+    return Config(sweep=draw(TEXTS), trial=trial, versions=versions)
+
+
+@settings(deadline=None, max_examples=60)
+@given(config=configs())
+def test_any_configuration_is_read_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, config: Config
+) -> None:
+    path = tmp_path_factory.mktemp("config") / "config.yaml"
+    write_config(config, path)
+    read = read_config(path)
+    assert read == config
+    assert read.trial.key == config.trial.key
+
+
+def test_a_recommendation_is_read_back_exactly(
+    answer: Recommendation, records: list[TrialRecord], tmp_path: Path
+) -> None:
+    config = config_of(answer, records)
+    path = tmp_path / "recommended.yaml"
+    write_config(config, path)
+    assert read_config(path) == config
+    assert answer.runners_up, "a recommendation without runners-up would prove less"
+    assert [path.name for path in tmp_path.iterdir()] == ["recommended.yaml"]
+
+
+def test_the_evidence_is_the_trials_own(answer: Recommendation, records: list[TrialRecord]) -> None:
+    config = config_of(answer, records)
+    (result,) = (r.result for r in records if r.result.spec.key == answer.trial.key)
+    assert [(s.task, s.score, s.score_se, s.loss_nats, s.n) for s in config.scores] == [
+        (s.task, s.score, s.score_se, s.loss_nats, s.n) for s in result.tasks
+    ]
+    assert config.versions == result.environment
+
+
+def test_without_its_last_block_a_file_does_not_depend_on_the_clock(
+    answer: Recommendation, records: list[TrialRecord], tmp_path: Path
+) -> None:
+    slower = answer.model_dump(mode="json")
+    candidates = [slower["choice"], *(one["candidate"] for one in slower["runners_up"])]
+    for candidate in candidates:
+        candidate["measured"]["device_seconds"] = 99.5
+    files = (tmp_path / "a.yaml", tmp_path / "b.yaml")
+    texts = []
+    for path, found in zip(files, (answer, Recommendation.model_validate(slower)), strict=True):
+        write_config(config_of(found, records), path)
+        texts.append(path.read_text().replace(path.name, "NAME"))
+    heads, tails = zip(*(text.split("\nmeasured:\n") for text in texts), strict=True)
+    assert heads[0] == heads[1]
+    assert tails[0] != tails[1]
+    assert "99.5" in tails[1]
+
+
+def test_the_file_says_how_to_train_it(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    write_config(make_config(), tmp_path / "best.yaml")
+    head = (tmp_path / "best.yaml").read_text().split("\n\n")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert "sft-select train best.yaml" in head
+
+
+def test_a_name_with_line_breaks_stays_in_its_comment(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = make_config().model_copy(update={"sweep": "a\nformat: 9\n\u2028trial: b"})
+    write_config(config, tmp_path / "c.yaml")
+    assert read_config(tmp_path / "c.yaml") == config
+
+
+def test_every_problem_has_its_line(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    write_config(make_config(), path)
+    text = path.read_text()
+    text = text.replace("name: lora", "name: lorra").replace("volume: 8", "volume: many")
+    path.write_text(text)
+    with pytest.raises(InputError) as raised:
+        read_config(path)
+    lines = text.splitlines()
+    numbers = [
+        1 + next(i for i, line in enumerate(lines) if bad in line) for bad in ("lorra", "many")
+    ]
+    assert [int(problem.split(":")[1]) for problem in raised.value.problems] == sorted(numbers)
+
+
+def test_a_later_format_is_refused(make_config: Callable[..., Config], tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    write_config(make_config(), path)
+    path.write_text(path.read_text().replace("format: 1", "format: 2"))
+    with pytest.raises(InputError, match=r"c\.yaml:\d+: format: found 2; allowed: 1"):
+        read_config(path)
+
+
+def test_a_measured_block_taken_out_is_told(
+    answer: Recommendation, records: list[TrialRecord], tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    write_config(config_of(answer, records), path)
+    path.write_text(path.read_text().split("\nmeasured:\n")[0])
+    with pytest.raises(InputError, match=r"recommendation\.choice\.measured: found nothing"):
+        read_config(path)
+
+
+def test_the_recommendation_must_be_of_the_trial(
+    answer: Recommendation, make_spec: Callable[..., TrialSpec]
+) -> None:
+    with pytest.raises(ValueError, match="of another trial"):
+        Config(sweep="support", trial=make_spec(seed=9), recommendation=answer)
+
+
+def test_a_recommended_trial_without_a_result_is_told(answer: Recommendation) -> None:
+    with pytest.raises(StoreError, match=f"no result of the recommended trial {answer.trial.key}"):
+        config_of(answer, [])
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_config(make_config(), tmp_path / "file" / "c.yaml")
+
+
+def test_writing_again_replaces_the_file_whole(
+    make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("x" * 100_000)
+    write_config(make_config(), path)
+    assert load(path.read_text(), "c").data["sweep"] == "support"
+    assert path.stat().st_mode & 0o777 == 0o644

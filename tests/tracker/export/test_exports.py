@@ -1,0 +1,237 @@
+"""What all three exports share, and each one's keys."""
+
+import ast
+import inspect
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sweeps.finetune
+from tracker.errors import InputError
+from tracker.export import TRAINERS, axolotl, export_config, llamafactory, recipe, trl
+from tracker.export.config import Config
+from tracker.export.recipe import Row
+from tracker.record.trial import MethodSpec, MixSpec, TrainSpec
+from tracker.strict_yaml import load
+
+Configs = Callable[..., Config]
+MODULES = {"trl": trl, "llamafactory": llamafactory, "axolotl": axolotl}
+
+#: transformers' own training arguments, which TRL and LLaMA-Factory both extend.
+TRAINING = {
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "max_grad_norm",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "bf16",
+    "seed",
+    "report_to",
+    "output_dir",
+}
+KEYS = {
+    "trl": TRAINING
+    | {"model_name_or_path", "dtype", "datasets", "use_peft", "lora_r", "lora_alpha"}
+    | {"lora_dropout", "lora_target_modules", "use_rslora", "use_dora", "gradient_checkpointing"}
+    | {"train_sampling_strategy", "max_length", "packing", "completion_only_loss"},
+    "llamafactory": TRAINING
+    | {"model_name_or_path", "stage", "do_train", "finetuning_type", "lora_rank", "lora_alpha"}
+    | {"lora_dropout", "lora_target", "use_rslora", "use_dora", "pissa_init", "pissa_iter"}
+    | {"loraplus_lr_ratio", "dataset", "dataset_dir", "cutoff_len", "mask_history", "packing"}
+    | {"disable_shuffling"},
+    "axolotl": {"base_model", "adapter", "lora_r", "lora_alpha", "lora_dropout"}
+    | {"lora_target_linear", "peft_use_rslora", "peft_use_dora", "peft_init_lora_weights"}
+    | {"loraplus_lr_ratio", "datasets", "val_set_size", "shuffle_merged_datasets"}
+    | {"curriculum_sampling", "sequence_len", "sample_packing", "train_on_inputs"}
+    | {"learning_rate", "lr_scheduler", "warmup_steps", "optimizer", "weight_decay"}
+    | {"max_grad_norm", "num_epochs", "max_steps", "micro_batch_size", "seed", "output_dir"}
+    | {"gradient_accumulation_steps", "gradient_checkpointing", "bf16"},
+}
+
+
+def settings(folder: Path, to: str) -> dict[str, Any]:
+    data = load((folder / f"{to}.yaml").read_text(), to).data
+    assert isinstance(data, dict)
+    return data
+
+
+def data_rows(folder: Path, name: str = "train.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+@pytest.mark.parametrize("variant", [None, "plain", "rslora", "dora", "pissa", "lora_plus"])
+def test_keys_are_ones_the_trainer_knows(
+    make_config: Configs, rows: list[Row], tmp_path: Path, to: str, variant: str | None
+) -> None:
+    config = make_config(
+        method=MethodSpec(name="lora", rank=8, variant=variant, learning_rate=1e-5)
+    )
+    if (variant or "plain") not in MODULES[to].VARIANTS:
+        with pytest.raises(InputError, match=f"LoRA variant {variant}.*`sft-select train CONFIG`"):
+            export_config(config, to, lambda: rows, tmp_path)
+        return
+    lines = export_config(config, to, lambda: rows, tmp_path)
+    found = settings(tmp_path, to)
+    assert set(found) <= KEYS[to]
+    assert found["learning_rate"] == 1e-5
+    assert found["lora_alpha"] == 32
+    assert lines[-1].startswith(f"to train it: cd {tmp_path} && ")
+    plain = settings_of(make_config(method=MethodSpec(name="lora", rank=8, learning_rate=1e-5)), to)
+    assert (found == plain(rows, tmp_path)) == (variant in (None, "plain"))
+
+
+def settings_of(config: Config, to: str) -> Callable[[list[Row], Path], dict[str, Any]]:
+    def written(rows: list[Row], folder: Path) -> dict[str, Any]:
+        export_config(config, to, lambda: rows, folder)
+        return settings(folder, to)
+
+    return written
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+@pytest.mark.parametrize("name", ["p_tuning", "none"])
+def test_methods_no_trainer_has_are_refused_before_any_row_is_read(
+    make_config: Configs, tmp_path: Path, to: str, name: str
+) -> None:
+    config = make_config(method=MethodSpec(name=name, virtual_tokens=8))
+    with pytest.raises(InputError, match=f"method {name}: .*`sft-select train CONFIG`"):
+        export_config(config, to, lambda: pytest.fail("rows were read"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_trainer_is_told_with_the_nearest(make_config: Configs, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--to: found 'axolot'.*did you mean 'axolotl'\?"):
+        export_config(make_config(), "axolot", list, tmp_path)
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+def test_full_tuning_has_no_adapter(
+    make_config: Configs, rows: list[Row], tmp_path: Path, to: str
+) -> None:
+    config = make_config(method=MethodSpec(name="full", learning_rate=1e-5))
+    found = settings_of(config, to)(rows, tmp_path)
+    assert not {key for key in found if "lora" in key or "peft" in key or key == "adapter"}
+    assert found.get("finetuning_type", "full") == "full"
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_steps_are_the_trials(
+    make_config: Configs, rows: list[Row], tmp_path: Path, to: str, accumulation: int
+) -> None:
+    train = TrainSpec(epochs=2, batch_size=3, accumulation=accumulation, warmup=0.25)
+    steps = math.ceil(math.ceil(16 / 3) / accumulation)
+    for given in (rows, [*rows, *rows]):  # one pass, or both
+        found = settings_of(make_config(train=train), to)(given, tmp_path)
+        assert found["max_steps"] == steps
+        assert found["warmup_steps"] == math.ceil(0.25 * steps)
+        assert len(data_rows(tmp_path)) == len(given)
+
+
+def test_rows_of_every_pass_keep_their_order(
+    make_config: Configs, rows: list[Row], tmp_path: Path
+) -> None:
+    both = [*rows, *reversed(rows)]
+    for given, ordered in ((rows, False), (both, True)):
+        found = {to: settings_of(make_config(), to)(given, tmp_path / to) for to in TRAINERS}
+        assert found["trl"]["train_sampling_strategy"] == ("sequential" if ordered else "random")
+        assert found["llamafactory"]["disable_shuffling"] is ordered
+        assert found["axolotl"]["curriculum_sampling"] is ordered
+        assert found["axolotl"]["num_epochs"] == (1 if ordered else 2)
+    assert [row["messages"] for row in data_rows(tmp_path / "axolotl")] == [
+        row.messages for row in both
+    ]
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+def test_rows_of_other_data_are_refused(
+    make_config: Configs, rows: list[Row], tmp_path: Path, to: str
+) -> None:
+    with pytest.raises(InputError, match=r"found 7 training rows; allowed: 8 \(one pass\) or 16"):
+        export_config(make_config(), to, lambda: rows[:7], tmp_path)
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+def test_extra_epochs_over_one_pass_are_told(
+    make_config: Configs, rows: list[Row], tmp_path: Path, to: str
+) -> None:
+    mix = MixSpec(name="boost", weights={"intent": 1.0, "banking": 1.0}, extra_epochs={"intent": 1})
+    config = make_config(mix=mix)
+    once_more = [*rows, *(row for row in rows if row.task == "intent")]
+    notes = export_config(config, to, lambda: once_more, tmp_path)
+    assert any("extra epochs of intent" in line and "4 times" in line for line in notes)
+    every = [*rows, *once_more]
+    assert not any(
+        "extra epochs" in line for line in export_config(config, to, lambda: every, tmp_path)
+    )
+
+
+def test_trl_rows_split_before_the_answer(
+    make_config: Configs, rows: list[Row], tmp_path: Path
+) -> None:
+    export_config(make_config(), "trl", lambda: rows, tmp_path)
+    first = data_rows(tmp_path)[0]
+    assert [turn["role"] for turn in first["prompt"]] == ["system", "user"]
+    assert first["completion"] == [{"role": "assistant", "content": "label 0"}]
+
+
+def test_llamafactory_finds_its_data(make_config: Configs, rows: list[Row], tmp_path: Path) -> None:
+    found = settings_of(make_config(), "llamafactory")(rows, tmp_path)
+    info = json.loads((tmp_path / "dataset_info.json").read_text())
+    entry = info[found["dataset"]]
+    assert (tmp_path / found["dataset_dir"] / entry["file_name"]).exists()
+    turn = data_rows(tmp_path)[0][entry["columns"]["messages"]][-1]
+    assert turn[entry["tags"]["role_tag"]] == entry["tags"]["assistant_tag"]
+
+
+def test_replayed_text_is_carried_over_or_left_out_loudly(
+    make_config: Configs, rows: list[Row], tmp_path: Path
+) -> None:
+    replay = [Row(None, f"plain text {i}", "replay") for i in range(2)]
+    for to in ("trl", "llamafactory"):
+        lines = export_config(make_config(), to, lambda: [*rows, *replay], tmp_path / to)
+        assert any("2 rows of replayed plain text are left out" in line for line in lines)
+        head = (tmp_path / to / f"{to}.yaml").read_text().split("\n\n")[0]
+        assert "are left out" in head
+        assert len(data_rows(tmp_path / to)) == 8
+    export_config(make_config(), "axolotl", lambda: [*rows, *replay], tmp_path)
+    found = settings(tmp_path, "axolotl")
+    assert [entry["type"] for entry in found["datasets"]] == ["chat_template", "completion"]
+    assert data_rows(tmp_path, "replay.jsonl") == [{"text": row.text} for row in replay]
+    assert found["max_steps"] == math.ceil(10 * 2 / 4)
+
+
+def test_a_base_model_on_disk_is_found_from_any_folder(
+    make_config: Configs, rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config = make_config()
+    spec = config.trial
+    local = spec.model_copy(update={"model": spec.model.model_copy(update={"path": "models/tiny"})})
+    found = settings_of(Config(sweep="s", trial=local), "trl")(rows, tmp_path / "out")
+    assert found["model_name_or_path"] == str(tmp_path / "models" / "tiny")
+    found = settings_of(config, "trl")(rows, tmp_path / "out")
+    assert found["model_name_or_path"] == "org/tiny"
+
+
+def test_lora_constants_are_those_of_training() -> None:
+    """Read, not imported: training's module costs seconds of torch."""
+    source = Path(inspect.getfile(sweeps.finetune)).with_name("model.py")
+    constants = {
+        target.id: ast.literal_eval(node.value)
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    assert constants["LORA_ALPHA"] == recipe.LORA_ALPHA
+    assert constants["LORA_PLUS_RATIO"] == recipe.LORA_PLUS_RATIO

@@ -1,0 +1,95 @@
+"""For Axolotl; keys as in its ``utils/schemas``.
+
+It cannot share our environment, so this is checked against its source, not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tracker.export import recipe
+from tracker.export.config import Config
+from tracker.export.recipe import Exported, Row, Schedule
+from tracker.record.trial import TrialSpec
+
+COMMAND = "axolotl train axolotl.yaml"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rslora": {"peft_use_rslora": True},
+    "dora": {"peft_use_dora": True},
+    "pissa": {"peft_init_lora_weights": "pissa"},
+    "lora_plus": {"loraplus_lr_ratio": recipe.LORA_PLUS_RATIO},
+}
+_CHATS = {
+    "path": "train.jsonl",
+    "ds_type": "json",
+    "type": "chat_template",
+    "field_messages": "messages",
+    "roles_to_train": ["assistant"],
+}
+_TEXTS = {"path": "replay.jsonl", "ds_type": "json", "type": "completion"}
+
+
+def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
+    """Write ``axolotl.yaml``, ``train.jsonl`` (chats) and, for replay, ``replay.jsonl`` (texts).
+
+    Loss is on the assistant's turns; the chat template is the tokenizer's own. InputError for a
+    method that Axolotl lacks.
+    """
+    recipe.check_method(config, "Axolotl", VARIANTS)
+    chats = [row.messages for row in rows if row.messages is not None]
+    texts = [row.text for row in rows if row.text is not None]
+    plan = recipe.schedule(config.trial, rows, len(rows))
+    notes = recipe.mix_notes(config.trial, plan.epochs)
+    if any(turn["role"] == "assistant" for turns in chats for turn in turns[:-1]):
+        notes.append("earlier turns of the assistant are trained too; the trial masks them")
+    files = [recipe.write_rows(folder / "train.jsonl", [{"messages": turns} for turns in chats])]
+    if texts:
+        files.append(recipe.write_rows(folder / "replay.jsonl", [{"text": t} for t in texts]))
+    settings = _settings(config.trial, plan, replay=bool(texts))
+    file = recipe.write_recipe(folder / "axolotl.yaml", config, COMMAND, settings, notes)
+    return Exported([file, *files], COMMAND, notes)
+
+
+def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any]:
+    train, method = spec.train, spec.method
+    settings: dict[str, Any] = {"base_model": recipe.model_location(spec)}
+    if spec.model.revision:
+        settings["revision_of_model"] = spec.model.revision
+    if spec.model.trust_remote_code:
+        settings["trust_remote_code"] = True
+    if method.name == "lora":
+        settings |= {
+            "adapter": "lora",
+            "lora_r": method.rank,
+            "lora_alpha": recipe.LORA_ALPHA,
+            "lora_dropout": 0.0,
+            "lora_target_linear": True,
+            **VARIANTS[recipe.variant(spec)],
+        }
+    in_order = plan.epochs == 1 and not replay  # every pass, in the trial's own order
+    return settings | {
+        "datasets": [_CHATS, _TEXTS] if replay else [_CHATS],
+        "val_set_size": 0.0,
+        "shuffle_merged_datasets": not in_order,
+        "curriculum_sampling": in_order,
+        "sequence_len": train.max_length,
+        "sample_packing": train.packing,
+        "train_on_inputs": False,
+        "learning_rate": method.learning_rate,
+        "lr_scheduler": train.scheduler,
+        "warmup_steps": plan.warmup_steps,
+        "optimizer": "adamw_torch",
+        "weight_decay": train.weight_decay,
+        "max_grad_norm": train.max_grad_norm,
+        "num_epochs": plan.epochs,
+        "max_steps": plan.steps,
+        "micro_batch_size": train.batch_size,
+        "gradient_accumulation_steps": train.accumulation,
+        "gradient_checkpointing": train.gradient_checkpointing,
+        "bf16": train.dtype == "bfloat16",
+        "seed": spec.seed,
+        "output_dir": "model",
+    }

@@ -1,0 +1,79 @@
+"""For TRL's own command, ``trl sft``; keys as of TRL 1.16 and transformers 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tracker.export import recipe
+from tracker.export.config import Config
+from tracker.export.recipe import Exported, Row, Schedule
+from tracker.record.trial import TrialSpec
+
+COMMAND = "trl sft --config trl.yaml"
+VARIANTS = {"plain": None, "rslora": "use_rslora", "dora": "use_dora"}
+
+
+def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
+    """Write ``trl.yaml`` and ``train.jsonl`` (prompt and completion, as chat turns) to *folder*.
+
+    Loss is on the completion alone. InputError for a method or LoRA variant that TRL lacks.
+    """
+    recipe.check_method(config, "TRL", VARIANTS)
+    chats = [row.messages for row in rows if row.messages is not None]
+    plan = recipe.schedule(config.trial, rows, len(chats))
+    notes = recipe.mix_notes(config.trial, plan.epochs)
+    if texts := len(rows) - len(chats):
+        notes.append(
+            f"{texts} rows of replayed plain text are left out: TRL takes no plain text beside "
+            "prompt/completion rows, so expect more forgetting than the sweep measured"
+        )
+    data = recipe.write_rows(
+        folder / "train.jsonl",
+        [{"prompt": turns[:-1], "completion": turns[-1:]} for turns in chats],
+    )
+    settings = _settings(config.trial, plan)
+    file = recipe.write_recipe(folder / "trl.yaml", config, COMMAND, settings, notes)
+    return Exported([file, data], COMMAND, notes)
+
+
+def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
+    train, method = spec.train, spec.method
+    settings: dict[str, Any] = {"model_name_or_path": recipe.model_location(spec)}
+    if spec.model.revision:
+        settings["model_revision"] = spec.model.revision
+    if spec.model.trust_remote_code:
+        settings["trust_remote_code"] = True
+    settings["dtype"] = "float32"  # the weights'; bf16 below is autocast
+    settings["datasets"] = [{"path": "json", "data_files": "train.jsonl", "split": "train"}]
+    if method.name == "lora":
+        settings |= {
+            "use_peft": True,
+            "lora_r": method.rank,
+            "lora_alpha": recipe.LORA_ALPHA,
+            "lora_dropout": 0.0,
+            "lora_target_modules": "all-linear",
+        }
+        if option := VARIANTS[recipe.variant(spec)]:
+            settings[option] = True
+    return settings | {
+        "learning_rate": method.learning_rate,
+        "lr_scheduler_type": train.scheduler,
+        "warmup_steps": plan.warmup_steps,
+        "weight_decay": train.weight_decay,
+        "max_grad_norm": train.max_grad_norm,
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": train.batch_size,
+        "gradient_accumulation_steps": train.accumulation,
+        "gradient_checkpointing": train.gradient_checkpointing,
+        # Rows that hold every pass are in the trial's own order.
+        "train_sampling_strategy": "sequential" if plan.epochs == 1 else "random",
+        "max_length": train.max_length,
+        "packing": train.packing,
+        "completion_only_loss": True,
+        "bf16": train.dtype == "bfloat16",
+        "seed": spec.seed,
+        "report_to": "none",
+        "output_dir": "model",
+    }
