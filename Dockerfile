@@ -1,0 +1,25 @@
+# One image, three roles: a sweep (the default), the dashboard, an MLflow server.
+#   docker run --gpus all -v "$PWD:/work" sft-select run sweep.yaml
+#   docker run -v "$PWD:/work" --network host sft-select dashboard
+#   docker run -v "$PWD:/work" --network host --entrypoint mlflow sft-select server \
+#     --backend-store-uri sqlite:////work/runs/mlflow.db --artifacts-destination /work/runs/artifacts
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /source
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY tracker tracker
+COPY sweeps sweeps
+COPY dashboards dashboards
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/python -m pip install --no-cache-dir -c constraints.txt '.[gpu,postgres]'
+
+FROM python:3.11-slim-bookworm
+RUN useradd --create-home --uid 1000 sft
+COPY --from=build /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    HF_HUB_OFFLINE=1 \
+    MLFLOW_DISABLE_TELEMETRY=true
+USER sft
+WORKDIR /work
+ENTRYPOINT ["sft-select"]
+CMD ["--help"]

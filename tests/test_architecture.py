@@ -1,0 +1,113 @@
+"""The house's rules, enforced."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("tracker", "sweeps", "dashboards")
+MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def test_imports_run_one_way() -> None:
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_help_is_light() -> None:
+    """Best of three, so that a busy machine does not decide."""
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "sweeps.cli", "--help"], capture_output=True, text=True, cwd=ROOT
+        )
+        times.append(time.perf_counter() - begun)
+        assert done.returncode == 0
+    assert min(times) < 1.0, "0.5 s is the aim; twice that is a heavy import at module level"
+
+
+def test_command_line_imports_nothing_heavy() -> None:
+    code = "import sys, sweeps.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    loaded = set(done.stdout.split())
+    heavy = {"torch", "transformers", "peft", "optuna", "mlflow", "pandas", "scipy", "dash", "pydantic"}
+    assert not loaded & heavy
+
+
+def test_no_file_is_two_rooms() -> None:
+    long = {str(path.relative_to(ROOT)): count for path in MODULES if (count := _lines(path)) > 400}
+    assert not long
+
+
+def test_no_function_is_a_chapter() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= 60
+    ]
+    assert not long
+
+
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if path.name != "__init__.py" and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not silent
+
+
+def test_nothing_unsafe_is_called() -> None:
+    forbidden = re.compile(r"\b(pickle\.|eval\(|exec\(|shell=True|yaml\.load\(|dangerously_allow_html)")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if forbidden.search(line.replace("model.eval()", ""))
+    ]
+    assert not found
+
+
+def test_readme_tree_is_the_tree() -> None:
+    """Every module the README's tree names exists, and every module is in the tree."""
+    text = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- tree -->\n```\n(.*?)```", text, flags=re.DOTALL)
+    assert block, "README.md holds a tree between <!-- tree --> and the end of its code block"
+    named = set(_tree_paths(block[1]))
+    actual = {str(p.relative_to(ROOT)) for p in MODULES if p.name != "__init__.py"}
+    assert named == actual
+
+
+def _tree_paths(block: str) -> list[str]:
+    folders: list[str] = []
+    paths = []
+    for line in block.splitlines():
+        if not line.strip():
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        names = line.strip().split("  ")[0].split()
+        folders = folders[:depth]
+        if names[0].endswith("/"):
+            folders.append(names[0])
+            continue
+        paths += ["".join([*folders, name]) for name in names if name.endswith(".py")]
+    return paths
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt"])
+def test_what_a_reader_expects_is_there(name: str) -> None:
+    assert (ROOT / name).stat().st_size > 0
