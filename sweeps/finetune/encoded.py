@@ -19,23 +19,41 @@ _EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same ro
 
 def training_stream(spec: TrialSpec) -> list[Encoded]:
     """Every row the trial trains on, in order, all passes included."""
-    if spec.mix is None:
-        return []
-    tasks = {task.name: task for task in spec.tasks if task.name in spec.examples}
-    nested = {
-        name: list(_nested(_train_file(task), task, spec.seed)) for name, task in tasks.items()
-    }
+    length = spec.train.max_length
     rows = {
-        name: _encoded(task, _train_file(task), spec.model, spec.train.max_length).encoded
-        for name, task in tasks.items()
+        name: _encoded(task, train_file(task), spec.model, length).encoded
+        for name, task in trained_tasks(spec).items()
     }
-    texts = _texts(spec.replay, spec.model, spec.train.max_length).encoded if spec.replay else ()
-    replay = list(np.random.default_rng(spec.seed).permutation(len(texts)))
+    texts = _texts(spec.replay, spec.model, length).encoded if spec.replay else ()
+    return [
+        texts[at.index] if at.task is None else rows[at.task][at.index]
+        for at in training_order(spec)
+    ]
 
-    def row(at: StreamRow) -> Encoded:
-        return texts[at.index] if at.task is None else rows[at.task][at.index]
 
-    return [row(at) for at in stream(spec, nested, replay)]
+def training_order(spec: TrialSpec) -> list[StreamRow]:
+    """Which row of which source comes when, all passes included; nothing for the untouched base."""
+    nested = {
+        name: list(_nested(train_file(task), task, spec.seed))
+        for name, task in trained_tasks(spec).items()
+    }
+    texts = len(read_texts(spec.replay)) if spec.replay else 0
+    replay = [int(i) for i in np.random.default_rng(spec.seed).permutation(texts)]
+    return stream(spec, nested, replay)
+
+
+def trained_tasks(spec: TrialSpec) -> dict[str, TaskSpec]:
+    """The tasks that the trial's mix trains, by name."""
+    return {task.name: task for task in spec.tasks if task.name in spec.examples}
+
+
+def train_file(task: TaskSpec) -> FileRef:
+    """The task's training file; InputError for a task that has none."""
+    if task.train is None:
+        raise InputError(
+            f"task {task.name}: has no training file; name one or leave it out of the mix"
+        )
+    return task.train
 
 
 def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
@@ -96,11 +114,3 @@ def _check_unchanged(file: FileRef) -> None:
             f"{file.path}: changed during the sweep: its SHA-256 is {found[:12]}…, the sweep was planned "
             f"with {file.sha256[:12]}…; put the file back or start a new sweep"
         )
-
-
-def _train_file(task: TaskSpec) -> FileRef:
-    if task.train is None:
-        raise InputError(
-            f"task {task.name}: has no training file; name one or leave it out of the mix"
-        )
-    return task.train

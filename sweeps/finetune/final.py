@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tracker.export.config import Config
 
 from sweeps.finetune.trial import run_trial
 from sweeps.finetune.trial_home import TrialHome
 from tracker.errors import SftSelectError
+from tracker.export.config import Config
 from tracker.record.store import Store
 from tracker.record.trial import Status, TaskScore, TrialResult
 
