@@ -21,8 +21,8 @@ from tracker.record.trial import (
 from tracker.select.choice import Recommendation
 from tracker.strict_yaml import load
 
-NUMBERS = "12e4 1e5 0o17 0x1f no ~ null 1_000 2024-01-01 .5 1:30 = <<".split(" ")
-MARKS = ["# no comment", "a: b", "- a", "{x}", "\u2028", "\x85", "\ufeff", " a ", "\U0001f600"]
+NUMBERS = ["12e4", "1e5", "0o17", "0x1f", "1_000", ".5", "1:30", "2024-01-01", "no", "~", "null"]
+MARKS = ["=", "<<", "# no", "a: b", "- a", "{x}", "\u2028", "\x85", "\ufeff", " a ", "\U0001f600"]
 TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
     st.sampled_from([*NUMBERS, *MARKS]),
