@@ -1,0 +1,68 @@
+"""``python -m dashboards --workspace DIR``: serve the dashboard on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dashboards.security import MAX_BODY_BYTES, check_host
+from tracker.errors import InputError, SftSelectError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until interrupted. Returns the exit code: 2 for what the user can mend, 130 on Ctrl-C."""
+    options = _parser().parse_args(argv)
+    try:
+        check_host(options.host)
+        _serve(options)
+    except SftSelectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sft-select dashboard", description=__doc__)
+    parser.add_argument(
+        "--workspace", type=Path, required=True, help="folder that holds the sweeps"
+    )
+    parser.add_argument("--store", help="MLflow tracking URI (default: the workspace's own)")
+    parser.add_argument("--sweep", help="the sweep shown first (default: the latest)")
+    parser.add_argument("--port", type=int, default=8050, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> None:
+    # Heavy imports wait until the options are known to be good.
+    import waitress
+
+    from dashboards.app import create_app
+    from tracker.record.store import Store
+
+    store = Store.open(options.workspace, options.store, create=False)
+    app = create_app(store, default_sweep=options.sweep)
+    try:
+        server = waitress.create_server(
+            app.server,
+            host=options.host,
+            port=options.port,
+            threads=8,
+            max_request_body_size=MAX_BODY_BYTES,
+            ident="",
+        )
+    except OSError as error:
+        raise InputError(
+            f"--port {options.port}: {error.strerror}; choose another, or 0 for any free one"
+        ) from error
+    name = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"Dashboard: http://{name}:{server.effective_port}/  (Ctrl-C ends it)", flush=True)
+    server.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

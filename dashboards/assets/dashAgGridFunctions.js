@@ -1,0 +1,9 @@
+/* How the trials grid writes numbers; absent is a dash, never 0. */
+const dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
+
+dagfuncs.percent = (value) =>
+  value == null ? "–" : `${(100 * value).toFixed(1)} %`.replace("-", "−");
+dagfuncs.count = (value) => (value == null ? "–" : value.toLocaleString("en"));
+dagfuncs.plain = (value) => (value == null || value === "" ? "–" : String(value));
+dagfuncs.rate = (value) => (value == null ? "–" : Number(value).toPrecision(2));
+dagfuncs.seconds = (value) => (value == null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)} s`);

@@ -1,0 +1,39 @@
+/* Light or dark: the reader's choice if there is one, the system's otherwise. */
+(() => {
+  const KEY = "sft-select.theme";
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const chosen = () => {
+    try { return window.localStorage.getItem(KEY); } catch { return null; }
+  };
+  const current = () => {
+    const choice = chosen();
+    return choice === "light" || choice === "dark" ? choice : system.matches ? "dark" : "light";
+  };
+  const apply = () => {
+    document.documentElement.dataset.theme = current();
+    return current();
+  };
+
+  apply();
+  system.addEventListener("change", () => {
+    window.dash_clientside.set_props("theme", { data: apply() });
+  });
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    sft: {
+      /* Runs once on load (no clicks yet) and again on every press of the button. */
+      theme(clicks) {
+        if (clicks) {
+          try {
+            window.localStorage.setItem(KEY, current() === "dark" ? "light" : "dark");
+          } catch { /* private window: the choice lasts as long as the page */ }
+        }
+        return apply();
+      },
+      title(text) {
+        document.title = text;
+        return window.dash_clientside.no_update;
+      },
+    },
+  });
+})();

@@ -1,0 +1,149 @@
+"""The pieces every page is made of. Data reaches the browser as text, never as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+from dash import dcc, html
+
+from dashboards.figures.theme import METHOD_LABELS
+
+#: No buttons above a chart: the picture is the message, and the table behind it is the export.
+GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
+
+
+class Choice(NamedTuple):
+    """One option of a picker: a link, so that the address bar always holds the state."""
+
+    label: str
+    href: str
+    chosen: bool
+
+
+def page_head(title: str, lead: Any, *, badge: Any = None) -> html.Div:
+    """The page's one ``h1``, with an optional badge beside it and a sentence below."""
+    row = html.Div([html.H1(title), badge], className="title-row")
+    return html.Div([row, html.P(lead, className="lead")], className="page-head")
+
+
+def card(title: str, *children: Any, lead: Any = None, identity: str | None = None) -> html.Section:
+    """A titled region."""
+    head = html.Header([html.H2(title), html.P(lead) if lead else None])
+    extra = {"id": identity} if identity else {}
+    return html.Section([head, *children], className="card", **{"aria-label": title}, **extra)
+
+
+def pill(text: str, tone: str = "") -> html.Span:
+    """A short state in words. *tone*: ``good``, ``warn``, ``bad``, ``live`` or none."""
+    return html.Span(text, className=f"pill {tone}".strip())
+
+
+def tiles(items: Iterable[tuple[str, str, str]], *, style: str = "tiles") -> html.Dl:
+    """Label, value and detail side by side."""
+    return html.Dl(
+        [
+            html.Div(
+                [
+                    html.Dt(label),
+                    html.Dd(value, className="value"),
+                    html.Dd(detail, className="detail") if detail else None,
+                ],
+                className="tile" if style == "tiles" else "fact",
+            )
+            for label, value, detail in items
+        ],
+        className=style,
+    )
+
+
+def picker(label: str, choices: Sequence[Choice]) -> html.Nav | None:
+    """One question with its options; nothing where there is nothing to choose."""
+    if len(choices) < 2:
+        return None
+    return html.Nav(
+        [html.Span(label), html.Div([link(c) for c in choices], className="chips")],
+        className="picker",
+        **{"aria-label": label},
+    )
+
+
+def link(choice: Choice) -> html.A:
+    """A link within the dashboard; ``assets/navigate.js`` follows it without loading the page anew."""
+    current = {"aria-current": "true"} if choice.chosen else {}
+    return html.A(choice.label, href=choice.href, className="go", **current)
+
+
+def notice(title: str, detail: str, tone: str = "") -> html.Div:
+    """Something the reader must know before trusting the page."""
+    return html.Div(
+        [html.Strong(title), html.Span(detail)], className=f"notice {tone}".strip(), role="status"
+    )
+
+
+def empty(title: str, detail: Any, *, small: bool = False, command: str | None = None) -> html.Div:
+    """What stands where there is nothing yet, and what to do about it."""
+    code = html.Code(command) if command else None
+    heading = html.H2(title) if small else html.H1(title)
+    return html.Div([heading, html.P(detail), code], className="empty small" if small else "empty")
+
+
+def graph(
+    figure: go.Figure, label: str, *, height: int, identity: str | None = None
+) -> html.Figure:
+    """A chart that screen readers name by *label*; *height* in pixels."""
+    extra = {"id": identity} if identity else {}
+    return html.Figure(
+        dcc.Graph(figure=figure, config=GRAPH_CONFIG, style={"height": f"{height}px"}, **extra),
+        role="img",
+        **{"aria-label": label},
+    )
+
+
+def data_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[int] = (0,)
+) -> html.Div:
+    """A plain table; the columns in *text* are words, the others numbers."""
+
+    def kind(column: int) -> str:
+        return "" if column in text else "number"
+
+    return html.Div(
+        html.Table(
+            [
+                html.Thead(
+                    html.Tr(
+                        [html.Th(h, className=kind(i), scope="col") for i, h in enumerate(head)]
+                    )
+                ),
+                html.Tbody(
+                    [
+                        html.Tr([html.Td(cell, className=kind(i)) for i, cell in enumerate(row)])
+                        for row in rows
+                    ]
+                ),
+            ]
+        ),
+        className="scroll",
+        tabIndex=0,
+    )
+
+
+def behind(summary: str, table: Any) -> html.Details:
+    """The table behind a chart."""
+    return html.Details([html.Summary(summary), table], className="data")
+
+
+def legend(
+    methods: Sequence[str], extra: Sequence[tuple[str, str]] = (), *, base: str = "none"
+) -> html.Ul:
+    """Method colours and symbols, then further marks as (class, words); *base*: the base's mark."""
+    marks = [(base if m == "none" else m, METHOD_LABELS.get(m, m)) for m in methods]
+    return html.Ul(
+        [
+            html.Li([html.Span(className=f"mark {mark}", **{"aria-hidden": "true"}), words])
+            for mark, words in [*marks, *extra]
+        ],
+        className="legend",
+    )

@@ -1,0 +1,117 @@
+"""The choice against its runners-up: paired gaps in quality with their 80 % intervals."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from dashboards.figures.theme import METHOD_SYMBOLS, Palette, template
+from dashboards.figures.wording import percent, signed_percent
+from tracker.select.choice import Recommendation
+
+#: More rows than these make the reader scroll past the answer.
+MAX_ROWS = 8
+
+
+class Gap(NamedTuple):
+    """Quality of the choice minus the runner-up's. Bounds are ``None`` where the error is unknown."""
+
+    label: str
+    method: str
+    value: float
+    low: float | None
+    high: float | None
+    separable: bool
+    p_best: float
+
+
+def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
+    """The runners-up, the closest first."""
+    found = (
+        Gap(
+            r.candidate.label,
+            r.candidate.method.name,
+            r.gap.value,
+            r.gap.low,
+            r.gap.high,
+            r.separable,
+            r.p_best,
+        )
+        for r in recommendation.runners_up
+    )
+    return tuple(sorted(found, key=lambda gap: gap.value))[:MAX_ROWS]
+
+
+def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> go.Figure:
+    """One row per runner-up; those whose interval touches 0 are hollow."""
+    figure = go.Figure()
+    figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
+    for row, gap in enumerate(data):
+        colour = colours.methods.get(gap.method, colours.muted)
+        if gap.low is not None and gap.high is not None:
+            figure.add_scatter(
+                x=[gap.low, gap.high],
+                y=[row, row],
+                mode="lines",
+                line={"color": colour, "width": 3},
+                hoverinfo="skip",
+            )
+        verdict = "told apart" if gap.separable else "cannot be told apart"
+        figure.add_scatter(
+            x=[gap.value],
+            y=[row],
+            mode="markers",
+            marker={
+                "color": colour if gap.separable else colours.surface,
+                "symbol": METHOD_SYMBOLS.get(gap.method, "circle"),
+                "size": 11,
+                "line": {"color": colour, "width": 2},
+            },
+            customdata=[
+                [
+                    signed_percent(gap.value),
+                    signed_percent(gap.low),
+                    signed_percent(gap.high),
+                    verdict,
+                    percent(gap.p_best, 0),
+                ]
+            ],
+            hovertemplate="the choice is ahead by %{customdata[0]}<br>"
+            "80 % interval %{customdata[1]} to %{customdata[2]}: %{customdata[3]}<br>"
+            "chance of being the best: %{customdata[4]}<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": "Quality of the choice minus the runner-up's",
+            "tickformat": ".0%",
+            "range": _range(data),
+        },
+        yaxis={"visible": False, "range": [len(data) - 0.5, -0.5]},
+        margin={"l": 8, "r": 12, "t": 4, "b": 8},
+    )
+    _name_rows(figure, data, colours)
+    return figure
+
+
+def _name_rows(figure: go.Figure, data: tuple[Gap, ...], colours: Palette) -> None:
+    """Names above their rows rather than beside them: they are long, and phones are narrow."""
+    for row, gap in enumerate(data):
+        figure.add_annotation(
+            xref="paper",
+            x=0,
+            y=row - 0.36,
+            text=gap.label.replace("&", "&amp;").replace("<", "&lt;"),
+            showarrow=False,
+            xanchor="left",
+            bgcolor=colours.surface,
+            borderpad=1,
+            font={"size": 12, "color": colours.muted},
+        )
+
+
+def _range(data: tuple[Gap, ...]) -> list[float]:
+    ends = [0.0, *(x for gap in data for x in (gap.value, gap.low, gap.high) if x is not None)]
+    pad = 0.06 * (max(ends) - min(ends) or 0.01)
+    return [min(ends) - pad, max(ends) + pad]

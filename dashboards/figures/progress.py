@@ -1,0 +1,132 @@
+"""How far the sweep is, and what its trials reached for what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.figures.theme import METHOD_LABELS, METHOD_SYMBOLS, Palette, template
+from dashboards.figures.wording import compact, percent
+
+
+class Trial(NamedTuple):
+    """One scored trial. ``spent``: FLOP counted up to and including it; ``quality`` in [0, 1]."""
+
+    number: int
+    label: str
+    method: str
+    spent: float
+    quality: float
+
+
+class BestSoFar(NamedTuple):
+    """Scored trials in the order they were planned, and the best quality up to each.
+
+    ``uncounted``: trials left out because their cost or one of the weighted scores is unknown.
+    """
+
+    trials: tuple[Trial, ...]
+    best: tuple[float, ...]
+    uncounted: int
+
+    @property
+    def leader(self) -> Trial | None:
+        """The trial that holds the best quality; the earlier of equals."""
+        return max(self.trials, key=lambda t: (t.quality, -t.number), default=None)
+
+
+def label(row: Mapping[str, object]) -> str:
+    """A trial in words: ``en-1m · LoRA dora r8 · 2,000 examples · even``."""
+    name = str(row["method"])
+    if name == "none":
+        return f"{row['model']} · {METHOD_LABELS[name]}"
+    parts = [METHOD_LABELS.get(name, name), _text(row.get("variant"))]
+    if rank := _whole(row.get("rank")):
+        parts.append(f"r{rank}")
+    if tokens := _whole(row.get("virtual_tokens")):
+        parts.append(f"{tokens} tokens")
+    method = " ".join(part for part in parts if part)
+    return f"{row['model']} · {method} · {_whole(row['volume']):,} examples · {row['mix']}"
+
+
+def trial_quality(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series[float]:
+    """The weighted mean score per trial key; NaN where one of the weighted tasks has no score."""
+    scored = table[table["task"].isin(list(weights))]
+    scores = scored.pivot_table(index="key", columns="task", values="score", aggfunc="first")
+    scores = scores.reindex(columns=list(weights)).astype(float)
+    share = pd.Series(dict(weights), dtype=float)
+    total: pd.Series[float] = (scores * share).sum(axis=1, skipna=False) / share.sum()
+    return total
+
+
+def best_so_far(table: pd.DataFrame, weights: Mapping[str, float]) -> BestSoFar:
+    """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
+    ended = table[table["status"] == "complete"].drop_duplicates("key").set_index("key")
+    quality = trial_quality(table, weights)
+    trials: list[Trial] = []
+    spent = 0.0
+    for key, row in ended.sort_values("number").iterrows():
+        flops = 0.0 if row["method"] == "none" else row["flops"]
+        value = quality.get(key)
+        if pd.isna(flops) or value is None or pd.isna(value):
+            continue
+        spent += float(flops)
+        method = str(row["method"])
+        words = label({str(column): cell for column, cell in row.items()})
+        trials.append(Trial(int(row["number"]), words, method, spent, float(value)))
+    best = pd.Series([t.quality for t in trials], dtype=float).cummax()
+    return BestSoFar(tuple(trials), tuple(best), len(ended) - len(trials))
+
+
+def draw_best_so_far(data: BestSoFar, colours: Palette) -> go.Figure:
+    """Dots per trial, a step line for the best."""
+    figure = go.Figure()
+    spent = [t.spent for t in data.trials]
+    figure.add_scatter(
+        x=spent,
+        y=data.best,
+        mode="lines",
+        line={"shape": "hv", "color": colours.text, "width": 2},
+        hoverinfo="skip",
+    )
+    for method in dict.fromkeys(t.method for t in data.trials):
+        own = [t for t in data.trials if t.method == method]
+        figure.add_scatter(
+            x=[t.spent for t in own],
+            y=[t.quality for t in own],
+            mode="markers",
+            marker={
+                "color": colours.methods.get(method, colours.muted),
+                "symbol": "x-thin" if method == "none" else METHOD_SYMBOLS.get(method, "circle"),
+                "size": 8,
+                "opacity": 0.85,
+                "line": {"width": 1.5 if method == "none" else 0.5, "color": colours.surface}
+                | ({"color": colours.muted} if method == "none" else {}),
+            },
+            customdata=[
+                [t.number, t.label, percent(t.quality), compact(t.spent, "FLOP")] for t in own
+            ],
+            hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"
+            "trial %{customdata[0]}, %{customdata[3]} spent so far<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": "Training spent so far (FLOP)",
+            "rangemode": "tozero",
+            "exponentformat": "SI",
+        },
+        yaxis={"title": "Quality (weighted score)", "tickformat": ".0%"},
+    )
+    return figure
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) and not pd.isna(value) else 0

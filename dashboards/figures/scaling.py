@@ -1,0 +1,427 @@
+"""Score against examples: what was measured, the fitted law, and where the law runs ahead of it.
+
+A law is fitted to a quantity of which less is better; a score is drawn as one minus the law of its
+error. Intervals are 80 % throughout: of a measured point from its rows' standard error, of a law from
+:meth:`tracker.select.laws.FittedLaw.predict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboards.figures.theme import (
+    METHOD_LABELS,
+    METHOD_SYMBOLS,
+    Palette,
+    shade,
+    template,
+    transparent,
+)
+from dashboards.figures.wording import count, percent
+from tracker.record.trial import MethodSpec
+from tracker.select.curves import CurveFits, CurveKey, Metric, method_label
+from tracker.select.laws import FAR, FittedLaw
+
+#: Half the width of an 80 % interval in standard errors.
+Z80 = 1.2816
+#: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
+AHEAD = min(4.0, FAR)
+_STEPS = 48
+
+
+class Point(NamedTuple):
+    """One measured run. ``low`` and ``high`` are ``None`` where the rows gave no standard error.
+
+    ``examples`` counts the whole volume, all tasks of the mix together, as the laws do. ``used``: a
+    law goes through it.
+    """
+
+    number: int
+    examples: int
+    value: float
+    low: float | None
+    high: float | None
+    seed: int
+    learning_rate: float | None
+    used: bool
+
+
+class Line(NamedTuple):
+    """A law along ``examples``; the first ``measured`` of them lie within the measured range."""
+
+    examples: tuple[float, ...]
+    value: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    measured: int
+
+
+class Curve(NamedTuple):
+    """One model and one setting of a method.
+
+    ``line`` is ``None`` where no law could be fitted: ``why_not`` says why. ``main``: the setting that
+    stands for its method, the one measured at most volumes; the others are drawn thin.
+    """
+
+    model: str
+    parameters: int
+    method: str
+    setting: str
+    points: tuple[Point, ...]
+    line: Line | None
+    held_out_error: float | None
+    noise: float | None
+    why_not: str | None
+    main: bool
+
+
+class Base(NamedTuple):
+    """The untouched model's value, everyone's zero."""
+
+    model: str
+    value: float
+
+
+class Scaling(NamedTuple):
+    """All curves of one task, mix and metric, models by size; the ranges all charts share.
+
+    ``strays``: runs that belong to no curve, such as those that looked for a learning rate.
+    """
+
+    task: str
+    metric: Metric
+    title: str
+    curves: tuple[Curve, ...]
+    strays: tuple[tuple[str, str, Point], ...]
+    bases: tuple[Base, ...]
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    @property
+    def models(self) -> dict[str, int]:
+        """Models with a curve and their parameters, the smallest first."""
+        return {curve.model: curve.parameters for curve in self.curves}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods with a curve, in the order every page uses."""
+        present = {curve.method for curve in self.curves}
+        return tuple(m for m in METHOD_LABELS if m in present)
+
+
+def scaling(
+    table: pd.DataFrame,
+    fits: CurveFits,
+    *,
+    task: str,
+    mix: str,
+    metric: Metric,
+    models: Collection[str] = (),
+) -> Scaling:
+    """The curves of *task* under *mix*; *fits* are those of *metric*. No *models* means all."""
+    rows = table[(table["task"] == task) & table[metric].notna() & (table["status"] == "complete")]
+    if models:
+        rows = rows[rows["model"].isin(list(models))]
+    rows = rows.sort_values(["parameters", "model", "volume", "number"], kind="stable")
+    tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
+    keys = [_curve_key(row) for _, row in tuned.iterrows()]
+    grouped: dict[CurveKey, list[int]] = {}
+    loose: list[int] = []
+    for position, key in enumerate(keys):
+        known = key in fits.laws or key in fits.refused
+        grouped.setdefault(key, []).append(position) if known else loose.append(position)
+    curves = [_curve(tuned.iloc[at], key, fits, metric) for key, at in grouped.items()]
+    strays = tuple(
+        (str(row["model"]), str(row["method"]), _point(row, metric, used=False))
+        for _, row in tuned.iloc[loose].iterrows()
+    )
+    bases = tuple(
+        Base(str(row["model"]), float(row[metric]))
+        for _, row in rows[rows["method"] == "none"].drop_duplicates("model").iterrows()
+    )
+    ordered = _with_mains(curves)
+    title = _metric_title(metric, rows)
+    return Scaling(task, metric, title, ordered, strays, bases, *_ranges(ordered, bases, metric))
+
+
+def _with_mains(curves: Sequence[Curve]) -> tuple[Curve, ...]:
+    """Ordered by size and method; per model and method one curve is the main one."""
+    order = list(METHOD_LABELS)
+    best: dict[tuple[str, str], Curve] = {}
+    for curve in curves:
+        place = curve.model, curve.method
+        if place not in best or _coverage(curve) > _coverage(best[place]):
+            best[place] = curve
+    marked = [c._replace(main=best[c.model, c.method] is c) for c in curves]
+    return tuple(sorted(marked, key=lambda c: (c.parameters, c.model, order.index(c.method))))
+
+
+def _coverage(curve: Curve) -> tuple[int, int, bool]:
+    return len({p.examples for p in curve.points}), len(curve.points), curve.line is not None
+
+
+def _curve_key(row: pd.Series[Any]) -> CurveKey:
+    """The curve of a table row, as :func:`tracker.select.curves.fit_table` names it."""
+
+    def whole(value: Any) -> int | None:
+        return None if pd.isna(value) else int(value)
+
+    method = MethodSpec(
+        name=row["method"],
+        variant=row["variant"] if isinstance(row["variant"], str) else None,
+        rank=whole(row["rank"]),
+        virtual_tokens=whole(row["virtual_tokens"]),
+        learning_rate=None if pd.isna(row["learning_rate"]) else float(row["learning_rate"]),
+    )
+    return CurveKey(model=row["model"], method=method, mix=row["mix"], task=row["task"])
+
+
+def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
+    if metric == "bits_per_byte":
+        return "Bits per byte of the answer (lower is better)"
+    names = {"macro_f1": "Macro-F1", "token_f1": "Token-F1", "exact_match": "Exact match"}
+    name = str(rows["score_name"].iloc[0]) if len(rows) else "score"
+    return f"{names.get(name, 'Score')} on validation"
+
+
+def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -> Curve:
+    law = fits.laws.get(key)
+    used = set(law.used) if law else set()
+    return Curve(
+        model=key.model,
+        parameters=int(rows["parameters"].iloc[0]),
+        method=key.method.name,
+        setting=method_label(key.method),
+        points=tuple(_point(row, metric, used=row["key"] in used) for _, row in rows.iterrows()),
+        line=_line(law, metric) if law else None,
+        held_out_error=law.held_out_error if law else None,
+        noise=law.noise if law else None,
+        why_not=fits.refused.get(key),
+        main=False,
+    )
+
+
+def _point(row: pd.Series[Any], metric: Metric, *, used: bool) -> Point:
+    value = float(row[metric])
+    error = row["score_se" if metric == "score" else "bits_per_byte_se"]
+    half = None if pd.isna(error) else Z80 * float(error)
+    rate = row["learning_rate"]
+    return Point(
+        number=int(row["number"]),
+        examples=int(row["volume"]),
+        value=value,
+        low=None if half is None else max(0.0, value - half),
+        high=None if half is None else value + half,
+        seed=int(row["seed"]),
+        learning_rate=None if pd.isna(rate) else float(rate),
+        used=used,
+    )
+
+
+def _line(law: FittedLaw, metric: Metric) -> Line:
+    start, end = law.domain
+    inside = np.geomspace(start, end, _STEPS)
+    beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
+    grid = np.concatenate([inside, beyond])
+    prediction = law.predict(grid, 0.8)
+    value, low, high = prediction.value, prediction.low, prediction.high
+    if metric == "score":
+        value, low, high = 1 - value, np.clip(1 - high, 0, 1), np.clip(1 - low, 0, 1)
+    return Line(
+        tuple(grid.tolist()),
+        tuple(value.tolist()),
+        tuple(low.tolist()),
+        tuple(high.tolist()),
+        len(inside),
+    )
+
+
+def _ranges(
+    curves: Sequence[Curve], bases: Sequence[Base], metric: Metric
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    xs = [float(p.examples) for c in curves for p in c.points if p.examples > 0]
+    ys = [p.value for c in curves for p in c.points] + [b.value for b in bases]
+    ys += [y for c in curves for p in c.points for y in (p.low, p.high) if y is not None]
+    for curve in curves:
+        if curve.line:
+            xs += [curve.line.examples[0], curve.line.examples[-1]]
+            # The band may shoot off beyond the data; within it, it must be seen whole.
+            inside = slice(0, curve.line.measured)
+            ys += [*curve.line.value, *curve.line.low[inside], *curve.line.high[inside]]
+    if not xs or not ys:
+        return (1.0, 10.0), (0.0, 1.0)
+    pad = 0.06 * (max(ys) - min(ys) or 0.1)
+    bottom, top = min(ys) - pad, max(ys) + pad
+    if metric == "score":
+        bottom, top = max(bottom, -0.03), min(top, 1.03)
+    return (min(xs) / 1.15, max(xs) * 1.1), (bottom, top)
+
+
+def draw_scaling(
+    data: Scaling, colours: Palette, *, models: Sequence[str], log_x: bool = True
+) -> go.Figure:
+    """The curves of *models* in one chart. Several models share it by shade, the largest darkest."""
+    figure = go.Figure()
+    together = len(models) > 1
+    rank = {model: i for i, model in enumerate(data.models)}
+
+    def colour(model: str, method: str) -> str:
+        strength = 0.42 + 0.58 * (rank.get(model, 0) + 1) / max(1, len(rank)) if together else 1.0
+        return shade(colours.methods[method], colours.surface, strength)
+
+    for base in data.bases:
+        if base.model in models:
+            _draw_base(figure, base, data, colours)
+    for model, method, point in data.strays:
+        if model in models:
+            _draw_points(
+                figure,
+                data,
+                f"{METHOD_LABELS[method]} · {model}",
+                method,
+                [point],
+                colour(model, method),
+            )
+    for curve in sorted(data.curves, key=lambda c: c.main):
+        if curve.model in models:
+            tint = colour(curve.model, curve.method)
+            _draw_line(
+                figure, curve, tint, band=0.0 if not curve.main else 0.07 if together else 0.14
+            )
+            name = f"{curve.setting} · {curve.model}"
+            _draw_points(figure, data, name, curve.method, curve.points, tint)
+    _lay_out(figure, data, colours, log_x=log_x)
+    return figure
+
+
+def _draw_base(figure: go.Figure, base: Base, data: Scaling, colours: Palette) -> None:
+    figure.add_scatter(
+        x=data.x_range,
+        y=[base.value] * 2,
+        mode="lines",
+        line={"color": colours.methods["none"], "width": 1.6, "dash": "dot"},
+        hovertemplate=f"Untouched {_plain(base.model)}: {_value(base.value, data.metric)}<extra></extra>",
+    )
+
+
+def _draw_line(figure: go.Figure, curve: Curve, colour: str, *, band: float) -> None:
+    line = curve.line
+    if line is None:
+        return
+    if band:
+        figure.add_scatter(
+            x=[*line.examples, *reversed(line.examples)],
+            y=[*line.high, *reversed(line.low)],
+            mode="lines",
+            fill="toself",
+            fillcolor=transparent(colour, band),
+            line={"width": 0},
+            hoverinfo="skip",
+        )
+    measured, beyond = slice(0, line.measured), slice(line.measured - 1, None)
+    for part, dash in ((measured, "solid"), (beyond, "dash")):
+        figure.add_scatter(
+            x=line.examples[part],
+            y=line.value[part],
+            mode="lines",
+            line={"color": colour, "width": 2.2 if curve.main else 1.0, "dash": dash},
+            opacity=1.0 if curve.main else 0.6,
+            hoverinfo="skip",
+        )
+
+
+def _draw_points(
+    figure: go.Figure,
+    data: Scaling,
+    name: str,
+    method: str,
+    points: Sequence[Point],
+    colour: str,
+) -> None:
+    """Runs under a law are solid with error bars, the others small and hollow."""
+    for used in (False, True):
+        own = [p for p in points if p.used is used]
+        if not own:
+            continue
+        figure.add_scatter(
+            x=[p.examples for p in own],
+            y=[p.value for p in own],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [p.high - p.value if p.high is not None else 0 for p in own],
+                "arrayminus": [p.value - p.low if p.low is not None else 0 for p in own],
+                "thickness": 1.2,
+                "width": 0,
+                "color": colour,
+                "visible": used,
+            },
+            mode="markers",
+            opacity=1.0 if used else 0.55,
+            marker={
+                "color": colour if used else "rgba(0,0,0,0)",
+                "symbol": METHOD_SYMBOLS[method],
+                "size": 8 if used else 6,
+                "line": {"color": colour, "width": 1.2},
+            },
+            customdata=[[_hover(p, data.metric)] for p in own],
+            hovertemplate=f"<b>{_plain(name)}</b><br>%{{customdata[0]}}<extra></extra>",
+        )
+
+
+def _hover(point: Point, metric: Metric) -> str:
+    half = None if point.high is None else point.high - point.value
+    margin = f" ± {_value(half, metric)}" if half is not None else ""
+    rate = f", learning rate {point.learning_rate:.2g}" if point.learning_rate else ""
+    parts = [
+        f"{count(point.examples)} examples: {_value(point.value, metric)}{margin}",
+        f"trial {point.number}, seed {point.seed}{rate}",
+    ]
+    if not point.used:
+        parts.append("not under a law")
+    return "<br>".join(parts)
+
+
+def _plain(text: str) -> str:
+    """Names come from users; plotly reads a little markup in its texts, so none may reach it."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("%{", "% {")
+
+
+def _value(value: float | None, metric: Metric) -> str:
+    if metric == "score" or value is None:
+        return percent(value)
+    return f"{value:.3f}"
+
+
+def _lay_out(figure: go.Figure, data: Scaling, colours: Palette, *, log_x: bool) -> None:
+    low, high = data.x_range
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": "Training examples, all tasks",
+            "type": "log" if log_x else "linear",
+            "range": [np.log10(low), np.log10(high)] if log_x else [0, high],
+            "tickformat": ",~r" if not log_x else None,
+            **(_ticks(data) if log_x else {}),
+        },
+        yaxis={
+            "title": data.title,
+            "range": list(data.y_range),
+            "tickformat": ".0%" if data.metric == "score" else ".2f",
+        },
+    )
+
+
+def _ticks(data: Scaling) -> dict[str, list[float] | list[str]]:
+    """Ticks at the volumes measured and at doublings beyond, thinned to what a phone can show."""
+    volumes = sorted({float(p.examples) for c in data.curves for p in c.points if p.examples > 0})
+    while volumes and volumes[-1] * 2 <= data.x_range[1]:
+        volumes.append(volumes[-1] * 2)
+    every = max(1, -(-len(volumes) // 7))
+    kept = volumes[::every]
+    return {"tickvals": kept, "ticktext": [count(volume) for volume in kept]}

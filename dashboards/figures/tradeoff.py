@@ -1,0 +1,121 @@
+"""Quality against what was forgotten, and the Pareto front between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboards.figures.theme import METHOD_LABELS, METHOD_SYMBOLS, Palette, template
+from dashboards.figures.wording import percent
+from tracker.select.choice import Candidate
+from tracker.select.frontier import pareto_front
+
+
+class Spot(NamedTuple):
+    """One configuration. ``front``: nothing else keeps more *and* scores more."""
+
+    label: str
+    method: str
+    quality: float
+    forgetting: float
+    front: bool
+    chosen: bool
+
+
+class Tradeoff(NamedTuple):
+    """Configurations with both quantities measured, and the limit set on forgetting."""
+
+    suite: str
+    spots: tuple[Spot, ...]
+    limit: float | None
+
+
+def tradeoff(
+    candidates: Sequence[Candidate], suite: str, *, chosen: str, limit: float | None = None
+) -> Tradeoff:
+    """*candidates* whose forgetting of *suite* was measured; *chosen* is the recommended label.
+
+    The front is taken over the two quantities drawn, so that the picture explains itself; the
+    recommendation's own front counts cost too.
+    """
+    known = [c for c in candidates if suite in c.forgetting]
+    losses = [(-c.quality.value, c.forgetting[suite].value) for c in known]
+    front = pareto_front(np.array(losses).reshape(-1, 2)).member
+    spots = [
+        Spot(c.label, c.method.name, -negative, lost, bool(on), c.label == chosen)
+        for c, (negative, lost), on in zip(known, losses, front, strict=True)
+    ]
+    return Tradeoff(suite, tuple(sorted(spots, key=lambda s: (s.forgetting, s.quality))), limit)
+
+
+def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
+    """Up and to the left is better; the choice wears a ring."""
+    figure = go.Figure()
+    front = [s for s in data.spots if s.front]
+    figure.add_scatter(
+        x=[s.forgetting for s in front],
+        y=[s.quality for s in front],
+        mode="lines",
+        line={"shape": "hv", "color": colours.muted, "width": 1.4},
+        hoverinfo="skip",
+    )
+    for method in METHOD_LABELS:
+        for on_front in (False, True):
+            own = [s for s in data.spots if s.method == method and s.front is on_front]
+            _draw_spots(figure, own, method, colours, strong=on_front)
+    for spot in (s for s in data.spots if s.chosen):
+        figure.add_scatter(
+            x=[spot.forgetting],
+            y=[spot.quality],
+            mode="markers+text",
+            text=["recommended"],
+            textposition="bottom center",
+            textfont={"color": colours.text, "size": 12},
+            marker={"size": 20, "symbol": "circle-open", "line": {"width": 2.2}}
+            | {"color": colours.text},
+            hoverinfo="skip",
+            cliponaxis=False,
+        )
+    if data.limit is not None:
+        figure.add_vline(
+            x=data.limit,
+            line={"color": colours.muted, "width": 1.4, "dash": "dot"},
+            annotation={"text": "your limit", "font": {"size": 12, "color": colours.muted}},
+        )
+    figure.update_layout(
+        template=template(colours),
+        xaxis={"title": f"General ability lost on {_plain(data.suite)}", "tickformat": ".0%"},
+        yaxis={"title": "Quality (weighted score)", "tickformat": ".0%"},
+    )
+    return figure
+
+
+def _draw_spots(
+    figure: go.Figure, spots: list[Spot], method: str, colours: Palette, *, strong: bool
+) -> None:
+    if not spots:
+        return
+    colour = colours.methods[method]
+    base = method == "none"
+    figure.add_scatter(
+        x=[s.forgetting for s in spots],
+        y=[s.quality for s in spots],
+        mode="markers",
+        opacity=1.0 if strong else 0.5,
+        marker={
+            "color": colour,
+            "symbol": "x-thin" if base else METHOD_SYMBOLS[method],
+            "size": 10 if strong else 8,
+            "line": {"width": 2 if base else 0.5, "color": colour if base else colours.surface},
+        },
+        customdata=[[_plain(s.label), percent(s.quality), percent(s.forgetting)] for s in spots],
+        hovertemplate="<b>%{customdata[0]}</b><br>quality %{customdata[1]}<br>"
+        "general ability lost %{customdata[2]}<extra></extra>",
+    )
+
+
+def _plain(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")

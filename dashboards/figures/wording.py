@@ -1,0 +1,70 @@
+"""Numbers as people read them. Absent is a dash, never 0."""
+
+from __future__ import annotations
+
+import math
+
+ABSENT = "–"
+_SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as per cent: 0.6612 → ``66.1 %``."""
+    if _missing(value):
+        return ABSENT
+    number = round(100 * _known(value), digits) + 0.0  # + 0.0 turns −0.0 into 0.0
+    return f"{number:.{digits}f} %".replace("-", "−")
+
+
+def signed_percent(value: float | None, digits: int = 1) -> str:
+    """A change as per cent with its sign: 0.02 → ``+2.0 %``."""
+    if _missing(value):
+        return ABSENT
+    number = round(100 * _known(value), digits) + 0.0
+    return f"{number:+.{digits}f} %".replace("-", "−")
+
+
+def compact(value: float | None, unit: str = "") -> str:
+    """A count with an SI prefix: 317_000 → ``317k``; with a unit, ``317 kB``."""
+    if _missing(value):
+        return ABSENT
+    number, prefix = _known(value), ""
+    for factor, name in _SI:
+        if abs(number) >= factor:
+            number, prefix = number / factor, name
+            break
+    text = f"{number:.3g}" if abs(number) < 1000 else f"{number:.0f}"
+    return f"{text} {prefix}{unit}" if unit else f"{text}{prefix}"
+
+
+def count(value: float | None) -> str:
+    """A whole number with thin groups: 12000 → ``12,000``."""
+    return ABSENT if _missing(value) else f"{round(_known(value)):,}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as the two largest units: 3725 → ``1 h 2 min``."""
+    if _missing(seconds):
+        return ABSENT
+    whole = max(0, round(_known(seconds)))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or not math.isfinite(value)
+
+
+def _known(value: float | None) -> float:
+    assert value is not None
+    return value

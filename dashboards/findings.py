@@ -1,0 +1,134 @@
+"""What one set of trials says: table, laws, recommendation, YAML; each worked out once, when asked.
+
+Nothing here is the dashboard's own opinion: every answer is tracker's, so that a page and the command
+line cannot disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from tracker import strict_yaml
+from tracker.errors import InputError
+from tracker.export.config import config_of, write_config
+from tracker.record.table import results_table
+from tracker.record.trial import Objective, TrialRecord
+from tracker.select.choice import Candidate, Recommendation
+from tracker.select.curves import CurveFits, Metric, fit_table
+from tracker.select.recommend import candidates, recommend
+
+#: The exported file's name; it stands in the file's own first lines.
+FILE_NAME = "recommended.yaml"
+
+
+class Findings:
+    """The answers for *sweep*; thread-safe, and frozen once made: new trials mean a new object."""
+
+    def __init__(self, sweep: str, records: Sequence[TrialRecord], spec_text: str) -> None:
+        self.sweep = sweep
+        self.records = tuple(records)
+        self.spec_text = spec_text
+        ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
+        self.version = hashlib.sha256((ended + spec_text).encode()).hexdigest()[:12]
+        self._lock = threading.RLock()
+        self._known: dict[Hashable, Any] = {}
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per trial × task (:mod:`tracker.record.table`)."""
+        return results_table(self.records)
+
+    @cached_property
+    def objective(self) -> Objective:
+        """What the sweep file says is wanted; every trained task alike where it says nothing.
+
+        Raises InputError where it does not say it plainly.
+        """
+        data = strict_yaml.load(self.spec_text, "sweep.yaml").data
+        given = data if isinstance(data, dict) else {}
+        if "objective" not in given:
+            if trained := _trained_tasks(given):
+                return Objective(weights=dict.fromkeys(trained, 1.0))
+            raise InputError(
+                "sweep.yaml: no objective; give the weight of each task under objective"
+            )
+        try:
+            return Objective.model_validate(given["objective"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"sweep.yaml: objective.{place}: {first['msg']}") from error
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The objective's task weights; empty where there is no readable objective."""
+        try:
+            return dict(self.objective.weights)
+        except InputError:
+            return {}
+
+    def fits(self, task: str, metric: Metric) -> CurveFits:
+        """The laws of every curve of *task*."""
+        found: CurveFits = self._once((task, metric), lambda: fit_table(self.table, metric, [task]))
+        return found
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """The answer to the sweep file's own question.
+
+        Raises NotEnoughDataError where too little is known, InputError where the objective is amiss.
+        """
+        found: Recommendation = self._once(
+            "recommendation",
+            lambda: recommend(self.records, self.objective, sweep=self.sweep),
+        )
+        return found
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All configurations the recommendation was chosen from; raises as it does."""
+        found: tuple[Candidate, ...] = self._once(
+            "candidates", lambda: candidates(self.records, self.objective)
+        )
+        return found
+
+    def config_text(self) -> str:
+        """The recommended configuration as YAML, the bytes of ``sft-select recommend -o FILE_NAME``.
+
+        Raises as :attr:`recommendation` does.
+        """
+        found: str = self._once("config", self._write_config)
+        return found
+
+    def _write_config(self) -> str:
+        config = config_of(self.recommendation, self.records)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / FILE_NAME
+            write_config(config, path)
+            return path.read_bytes().decode()
+
+    def _once(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = build()
+            return self._known[key]
+
+
+def _trained_tasks(given: dict[str, Any]) -> list[str]:
+    """The tasks that the mixes name; without mixes, those with training data."""
+    tasks, mixes = given.get("tasks"), given.get("mixes")
+    if not isinstance(tasks, dict):
+        return []
+    if isinstance(mixes, dict):
+        named = [task for mix in mixes.values() if isinstance(mix, dict) for task in mix]
+        return [task for task in dict.fromkeys(named) if task in tasks]
+    return [name for name, task in tasks.items() if isinstance(task, dict) and task.get("train")]

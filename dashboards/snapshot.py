@@ -1,0 +1,126 @@
+"""What the dashboard knows of the store: read once, shared by every browser and callback.
+
+A callback never touches the store. It asks the snapshot, which reads at most once per ``interval``
+seconds however many pages are open, less often where reading is slow, and keeps the newest few sweeps.
+While one request reads, the others take what is known. When the store cannot be read, the last good
+state stays and ``problem`` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from dashboards.findings import Findings
+from tracker.errors import StoreError
+from tracker.record.store import LiveTrial, Store, SweepInfo
+
+#: Sweeps kept in memory; opening another drops the one unused for longest.
+MAX_SWEEPS = 4
+#: Reading the store may take at most this share of the time: a sweep may need the same cores.
+MAX_SHARE = 0.1
+#: A running sweep's clock is shown anew this often, in seconds, even if nothing else happened.
+CLOCK_STEP = 15
+
+
+class SweepView(NamedTuple):
+    """One sweep as of ``read_at`` (seconds since the epoch)."""
+
+    info: SweepInfo
+    findings: Findings
+    running: tuple[LiveTrial, ...]
+    read_at: float
+
+    @property
+    def version(self) -> str:
+        """Changes when, and only when, something the sweep page shows has changed."""
+        clock = int(self.read_at // CLOCK_STEP) if self.info.state == "running" else 0
+        shown = (self.info, self.running, self.findings.version, clock)
+        return hashlib.sha256(repr(shown).encode()).hexdigest()[:12]
+
+
+class Snapshot:
+    """The shared state, thread-safe. *interval*: seconds between two reads."""
+
+    def __init__(
+        self, store: Store, *, interval: float = 2.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._interval, self._clock = store, interval, clock
+        self._lock = threading.Lock()
+        self._infos: tuple[SweepInfo, ...] | None = None
+        self._views: OrderedDict[str, SweepView] = OrderedDict()
+        self._due: dict[str | None, float] = {}
+        self.problem: str | None = None
+
+    def sweeps(self) -> tuple[SweepInfo, ...]:
+        """All sweeps, the latest first, as last read."""
+        return self._infos or ()
+
+    def view(self, name: str | None) -> SweepView | None:
+        """The sweep called *name*, or the latest; ``None`` where there is no such sweep."""
+        due = self._clock() >= self._due.get(name, 0.0)
+        # Only who has nothing to show waits for another request's reading.
+        if due and self._lock.acquire(blocking=self._known(name) is None):
+            try:
+                self._read(name)
+            finally:
+                self._lock.release()
+        return self._known(name)
+
+    def version(self, name: str | None) -> str:
+        """What the sweep page compares to know whether to draw again."""
+        view = self.view(name)
+        names = ",".join(f"{i.name}:{i.state}" for i in self.sweeps())
+        return "|".join([view.version if view else "", names, self.problem or ""])
+
+    def results_version(self, name: str | None) -> str:
+        """As :meth:`version`, for the pages that show ended trials alone."""
+        view = self.view(name)
+        return "|".join([view.findings.version if view else "", self.problem or ""])
+
+    def _known(self, name: str | None) -> SweepView | None:
+        info = self._info(name)
+        return self._views.get(info.name) if info else None
+
+    def _info(self, name: str | None) -> SweepInfo | None:
+        return next((i for i in self.sweeps() if name in (None, i.name)), None)
+
+    def _read(self, name: str | None) -> None:
+        """Bring the list of sweeps and the sweep *name* up to date."""
+        began = self._clock()
+        if began < self._due.get(name, 0.0):
+            return  # another request has just done it
+        try:
+            found = self._store.sweeps()
+            self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
+            info = self._info(name)
+            if info is not None:
+                self._keep(self._sweep(info, self._views.get(info.name)))
+            self.problem = None
+        except StoreError as error:
+            self.problem = str(error)
+        took = self._clock() - began
+        if len(self._due) > 10 * MAX_SWEEPS:  # names that were asked for but never existed
+            self._due.clear()
+        self._due[name] = began + max(self._interval, took / MAX_SHARE)
+
+    def _sweep(self, info: SweepInfo, known: SweepView | None) -> SweepView:
+        """The state of *info*; records are read again only where their counts have changed."""
+        running = tuple(self._store.running(info.name)) if info.state == "running" else ()
+        if known is not None and known.info.counts == info.counts:
+            return SweepView(info, known.findings, running, self._clock())
+        records, text = self._store.records(info.name), self._store.spec_text(info.name)
+        findings = Findings(info.name, records, text)
+        if known is not None and known.findings.version == findings.version:
+            findings = known.findings  # its laws and its answer still hold
+        return SweepView(info, findings, running, self._clock())
+
+    def _keep(self, view: SweepView) -> None:
+        self._views[view.info.name] = view
+        self._views.move_to_end(view.info.name)
+        while len(self._views) > MAX_SWEEPS:
+            self._views.popitem(last=False)

@@ -1,0 +1,31 @@
+import math
+
+import pytest
+
+from dashboards.figures.wording import compact, count, duration, percent, plural, signed_percent
+
+
+@pytest.mark.parametrize("write", [percent, signed_percent, compact, count, duration])
+@pytest.mark.parametrize("absent", [None, math.nan, math.inf])
+def test_absent_is_a_dash_and_never_zero(write, absent):
+    assert write(absent) == "–"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (percent(0.6612), "66.1 %"),
+        (percent(-0.0004, 1), "0.0 %"),
+        (percent(-0.02), "−2.0 %"),
+        (signed_percent(0.02), "+2.0 %"),
+        (compact(317_000), "317k"),
+        (compact(1.35e12, "FLOP"), "1.35 TFLOP"),
+        (count(12000.0), "12,000"),
+        (duration(3725), "1 h 2 min"),
+        (duration(59.6), "1 min 0 s"),
+        (plural(1, "trial"), "1 trial"),
+        (plural(2000, "trial"), "2,000 trials"),
+    ],
+)
+def test_numbers_read_as_people_write_them(written, expected):
+    assert written == expected

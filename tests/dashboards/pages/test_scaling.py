@@ -1,0 +1,40 @@
+import pytest
+
+from dashboards.pages.scaling import content, shown
+from dashboards.state import Query
+from tracker.record.table import results_table
+
+
+def test_wishes_that_exist_are_kept_and_others_fall_back(findings):
+    state = shown(
+        findings.table, Query(task="slots", metric="bits_per_byte", models=("en-1m", "x"))
+    )
+    assert (state.task, state.metric, state.mix) == ("slots", "bits_per_byte", "even")
+    assert state.models == ("en-1m",)
+    fallback = shown(findings.table, Query(task="nosuch", metric="nosuch", mix="nosuch"))
+    assert (fallback.task, fallback.metric, fallback.mix) == ("intent", "score", "even")
+    assert fallback.models == ("en-0.1m", "en-0.3m", "en-1m")
+
+
+def test_nothing_tuned_nothing_shown(records):
+    assert shown(results_table([]), Query()) is None
+    assert shown(results_table(records[:3]), Query()) is None  # the untouched bases alone
+
+
+@pytest.mark.parametrize(
+    "state", [Query(), Query(view="together", axis="linear"), Query(mix="intent")]
+)
+def test_the_page_names_charts_laws_and_points(view_of, records, words, state):
+    text = words(content(view_of(records), state, "dark"))
+    assert "Held-out error" in text
+    assert "Show the measured points" in text
+    assert "Untouched base" in text
+
+
+def test_what_could_not_be_fitted_says_why(view_of, records, words):
+    assert "needs 3" in words(content(view_of(records), Query(mix="intent"), None))
+
+
+def test_no_trials_and_one_trial(view_of, records, words):
+    assert "No trials yet" in words(content(view_of([]), Query(), None))
+    assert "Full tuning" in words(content(view_of(records[6:7]), Query(), None))

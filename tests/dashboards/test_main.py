@@ -1,0 +1,27 @@
+import socket
+
+from dashboards.__main__ import main
+
+
+def test_another_address_is_refused_in_one_line(tmp_path, capsys):
+    assert main(["--workspace", str(tmp_path), "--host", "0.0.0.0"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --host 0.0.0.0: ")
+    assert error.count("\n") == 1
+
+
+def test_a_workspace_without_a_store_is_refused_and_nothing_is_created(tmp_path, capsys):
+    assert main(["--workspace", str(tmp_path / "none"), "--port", "0"]) == 2
+    assert "no tracking store" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_port_in_use_is_refused_in_one_line(workspace, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["--workspace", str(workspace), "--port", str(port)]) == 2
+    error = capsys.readouterr().err
+    assert f"--port {port}" in error
+    assert error.count("\n") == 1

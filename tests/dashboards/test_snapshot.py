@@ -1,0 +1,141 @@
+"""The snapshot over a store that can be told to fail and counts how often it is read."""
+
+import threading
+
+import pytest
+
+from dashboards.snapshot import MAX_SWEEPS, Snapshot
+from tracker.errors import StoreError
+from tracker.record.store import SweepInfo
+
+
+class FakeStore:
+    """Only what the snapshot asks for; a fake transport, so that failure and pace can be chosen."""
+
+    def __init__(self, records):
+        self.held = list(records)
+        self.names = ["support"]
+        self.down = False
+        self.reads = {"sweeps": 0, "records": 0}
+
+    def sweeps(self):
+        self.reads["sweeps"] += 1
+        if self.down:
+            raise StoreError("the store is down")
+        counts = {"complete": len(self.held)}
+        return [
+            SweepInfo(name, "finished", 60, 100.0 + i, 900.0, counts, {})
+            for i, name in enumerate(self.names)
+        ]
+
+    def records(self, name):
+        self.reads["records"] += 1
+        return list(self.held)
+
+    def running(self, name):
+        return []
+
+    def spec_text(self, name):
+        return "objective: {weights: {intent: 1}}\n"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def fake(records):
+    return FakeStore(records[:10])
+
+
+@pytest.fixture
+def snapshot(fake, clock):
+    return Snapshot(fake, interval=2.0, clock=clock)
+
+
+def test_many_askers_make_one_read(snapshot, fake):
+    for _ in range(5):
+        snapshot.view(None)
+        snapshot.version(None)
+    assert fake.reads == {"sweeps": 1, "records": 1}
+
+
+def test_nothing_new_means_the_same_version_and_no_records_read(snapshot, fake, clock):
+    before = snapshot.version(None)
+    findings = snapshot.view(None).findings
+    clock.now += 60
+    assert snapshot.version(None) == before
+    assert snapshot.view(None).findings is findings
+    assert fake.reads == {"sweeps": 2, "records": 1}
+
+
+def test_a_new_trial_changes_both_versions(snapshot, fake, clock, records):
+    before = snapshot.version(None), snapshot.results_version(None)
+    fake.held.append(records[10])
+    clock.now += 3
+    after = snapshot.version(None), snapshot.results_version(None)
+    assert all(a != b for a, b in zip(after, before, strict=True))
+    assert len(snapshot.view(None).findings.records) == 11
+
+
+def test_a_store_that_is_down_is_said_and_the_last_state_stays(snapshot, fake, clock):
+    snapshot.view(None)
+    fake.down = True
+    clock.now += 3
+    assert len(snapshot.view(None).findings.records) == 10
+    assert snapshot.problem == "the store is down"
+    fake.down = False
+    clock.now += 3
+    snapshot.view(None)
+    assert snapshot.problem is None
+
+
+def test_a_store_down_from_the_start_gives_no_view(snapshot, fake):
+    fake.down = True
+    assert snapshot.view(None) is None
+    assert snapshot.sweeps() == ()
+    assert "down" in snapshot.version(None)
+
+
+def test_the_latest_sweep_is_the_default_and_an_unknown_one_is_none(snapshot, fake):
+    fake.names.append("newer")
+    assert snapshot.view(None).info.name == "newer"
+    assert snapshot.view("support").info.name == "support"
+    assert snapshot.view("missing") is None
+
+
+def test_memory_is_bounded(snapshot, fake):
+    fake.names = [f"s{i}" for i in range(3 * MAX_SWEEPS)]
+    for name in fake.names:
+        assert snapshot.view(name) is not None
+    assert len(snapshot._views) == MAX_SWEEPS
+
+
+def test_askers_do_not_wait_for_another_s_reading(snapshot, fake, clock):
+    snapshot.view(None)
+    clock.now += 3
+    inside, go_on = threading.Event(), threading.Event()
+    read = fake.sweeps
+
+    def slow():
+        inside.set()
+        go_on.wait(5)
+        return read()
+
+    fake.sweeps = slow
+    reader = threading.Thread(target=snapshot.view, args=(None,))
+    reader.start()
+    assert inside.wait(5)
+    assert snapshot.view(None) is not None  # at once: the reader still holds the lock
+    assert fake.reads["sweeps"] == 1
+    go_on.set()
+    reader.join(5)
+    assert fake.reads["sweeps"] == 2
