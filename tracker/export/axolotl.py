@@ -42,7 +42,7 @@ def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     chats = [row.messages for row in rows if row.messages is not None]
     texts = [row.text for row in rows if row.text is not None]
     plan = recipe.schedule(config.trial, rows, len(rows))
-    notes = recipe.mix_notes(config.trial, plan.epochs)
+    notes: list[str] = []
     if any(turn["role"] == "assistant" for turns in chats for turn in turns[:-1]):
         notes.append("earlier turns of the assistant are trained too; the trial masks them")
     files = [recipe.write_rows(folder / "train.jsonl", [{"messages": turns} for turns in chats])]
@@ -69,12 +69,12 @@ def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any
             "lora_target_linear": True,
             **VARIANTS[recipe.variant(spec)],
         }
-    in_order = plan.epochs == 1 and not replay  # every pass, in the trial's own order
     return settings | {
         "datasets": [_CHATS, _TEXTS] if replay else [_CHATS],
         "val_set_size": 0.0,
-        "shuffle_merged_datasets": not in_order,
-        "curriculum_sampling": in_order,
+        # The rows hold every pass, in the trial's order; texts have a file of their own: mixed.
+        "shuffle_merged_datasets": replay,
+        "curriculum_sampling": not replay,
         "sequence_len": train.max_length,
         "sample_packing": train.packing,
         "train_on_inputs": False,
@@ -84,7 +84,7 @@ def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any
         "optimizer": "adamw_torch",
         "weight_decay": train.weight_decay,
         "max_grad_norm": train.max_grad_norm,
-        "num_epochs": plan.epochs,
+        "num_epochs": 1,
         "max_steps": plan.steps,
         "micro_batch_size": train.batch_size,
         "gradient_accumulation_steps": train.accumulation,

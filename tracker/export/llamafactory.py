@@ -49,7 +49,7 @@ def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     recipe.check_method(config, "LLaMA-Factory", VARIANTS)
     chats = [{"messages": row.messages} for row in rows if row.messages is not None]
     plan = recipe.schedule(config.trial, rows, len(chats))
-    notes = recipe.mix_notes(config.trial, plan.epochs)
+    notes: list[str] = []
     if texts := len(rows) - len(chats):
         notes.append(
             f"{texts} rows of replayed plain text are left out: LLaMA-Factory takes no plain text "
@@ -84,7 +84,7 @@ def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
         "cutoff_len": train.max_length,
         "mask_history": True,
         "packing": train.packing,
-        "disable_shuffling": plan.epochs == 1,  # every pass, in the trial's own order
+        "disable_shuffling": True,  # the rows hold every pass, in the trial's order
         "learning_rate": method.learning_rate,
         "lr_scheduler_type": train.scheduler,
         "warmup_steps": plan.warmup_steps,

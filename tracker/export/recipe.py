@@ -40,9 +40,8 @@ class Exported(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """``epochs`` over the exported rows, of which all plain text may have been left out."""
+    """Optimizer steps of one pass over the exported rows."""
 
-    epochs: int
     steps: int
     warmup_steps: int
 
@@ -68,38 +67,22 @@ def variant(spec: TrialSpec) -> str:
 
 
 def schedule(spec: TrialSpec, rows: Sequence[Row], kept: int) -> Schedule:
-    """How long to train on the *kept* of the *rows*.
+    """How long to train on the *kept* of the *rows*, the stream of every pass in training order.
 
-    *rows* are one pass, a task's extra epochs as repeated rows, or every pass in training order;
-    which, shows in their number. InputError where it is neither: the data is not the trial's.
+    InputError where their number is not the trial's: the data files are others.
     """
     extra = spec.mix.extra_epochs if spec.mix else {}
     epochs = spec.train.epochs
-    one_pass = sum(n * (1 + extra.get(task, 0)) for task, n in spec.examples.items())
-    all_passes = sum(n * (epochs + extra.get(task, 0)) for task, n in spec.examples.items())
+    expected = sum(n * (epochs + extra.get(task, 0)) for task, n in spec.examples.items())
     found = sum(row.messages is not None for row in rows)
-    if found not in (one_pass, all_passes):
+    if found != expected:
         raise InputError(
-            f"found {found} training rows; allowed: {one_pass} (one pass) or {all_passes} (all); "
+            f"found {found} training rows; allowed: {expected}, every pass of this trial; "
             "export from the data files that the configuration names"
         )
-    epochs = 1 if found == all_passes else epochs
-    batches = math.ceil(kept * epochs / spec.train.batch_size)
+    batches = math.ceil(kept / spec.train.batch_size)
     steps = math.ceil(batches / spec.train.accumulation)
-    return Schedule(epochs, steps, math.ceil(spec.train.warmup * steps))
-
-
-def mix_notes(spec: TrialSpec, epochs: int) -> list[str]:
-    """What repeating whole passes does to extra epochs."""
-    extra = spec.mix.extra_epochs if spec.mix else {}
-    if epochs == 1:
-        return []
-    return [
-        f"extra epochs of {task}: {epochs} passes over its {1 + times}-fold rows train it "
-        f"{epochs * (1 + times)} times, the trial {epochs + times} times"
-        for task, times in extra.items()
-        if times
-    ]
+    return Schedule(steps, math.ceil(spec.train.warmup * steps))
 
 
 def model_location(spec: TrialSpec) -> str:

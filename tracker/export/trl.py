@@ -23,7 +23,7 @@ def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     recipe.check_method(config, "TRL", VARIANTS)
     chats = [row.messages for row in rows if row.messages is not None]
     plan = recipe.schedule(config.trial, rows, len(chats))
-    notes = recipe.mix_notes(config.trial, plan.epochs)
+    notes: list[str] = []
     if texts := len(rows) - len(chats):
         notes.append(
             f"{texts} rows of replayed plain text are left out: TRL takes no plain text beside "
@@ -67,8 +67,7 @@ def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
         "per_device_train_batch_size": train.batch_size,
         "gradient_accumulation_steps": train.accumulation,
         "gradient_checkpointing": train.gradient_checkpointing,
-        # Rows that hold every pass are in the trial's own order.
-        "train_sampling_strategy": "sequential" if plan.epochs == 1 else "random",
+        "train_sampling_strategy": "sequential",  # the rows hold every pass, in the trial's order
         "max_length": train.max_length,
         "packing": train.packing,
         "completion_only_loss": True,

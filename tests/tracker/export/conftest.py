@@ -68,8 +68,8 @@ def make_config(make_spec: Callable[..., TrialSpec]) -> Callable[..., Config]:
 
 @pytest.fixture
 def rows() -> list[Row]:
-    """One pass over the eight examples of ``make_spec()``."""
-    return [
+    """Both passes over the eight examples of ``make_spec()``."""
+    return 2 * [
         Row(
             [
                 {"role": "system", "content": "You route requests."},

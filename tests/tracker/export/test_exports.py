@@ -129,49 +129,41 @@ def test_steps_are_the_trials(
 ) -> None:
     train = TrainSpec(epochs=2, batch_size=3, accumulation=accumulation, warmup=0.25)
     steps = math.ceil(math.ceil(16 / 3) / accumulation)
-    for given in (rows, [*rows, *rows]):  # one pass, or both
-        found = settings_of(make_config(train=train), to)(given, tmp_path)
-        assert found["max_steps"] == steps
-        assert found["warmup_steps"] == math.ceil(0.25 * steps)
-        assert len(data_rows(tmp_path)) == len(given)
+    found = settings_of(make_config(train=train), to)(rows, tmp_path)
+    assert found["max_steps"] == steps
+    assert found["warmup_steps"] == math.ceil(0.25 * steps)
+    assert len(data_rows(tmp_path)) == 16
 
 
-def test_rows_of_every_pass_keep_their_order(
-    make_config: Configs, rows: list[Row], tmp_path: Path
-) -> None:
-    both = [*rows, *reversed(rows)]
-    for given, ordered in ((rows, False), (both, True)):
-        found = {to: settings_of(make_config(), to)(given, tmp_path / to) for to in TRAINERS}
-        assert found["trl"]["train_sampling_strategy"] == ("sequential" if ordered else "random")
-        assert found["llamafactory"]["disable_shuffling"] is ordered
-        assert found["axolotl"]["curriculum_sampling"] is ordered
-        assert found["axolotl"]["num_epochs"] == (1 if ordered else 2)
-    assert [row["messages"] for row in data_rows(tmp_path / "axolotl")] == [
-        row.messages for row in both
-    ]
+def test_rows_keep_their_order(make_config: Configs, rows: list[Row], tmp_path: Path) -> None:
+    given = [*rows[::2], *rows[1::2]]
+    found = {to: settings_of(make_config(), to)(given, tmp_path / to) for to in TRAINERS}
+    assert found["trl"]["train_sampling_strategy"] == "sequential"
+    assert found["llamafactory"]["disable_shuffling"] is True
+    assert found["axolotl"]["curriculum_sampling"] is True
+    assert found["axolotl"]["shuffle_merged_datasets"] is False
+    for to in ("llamafactory", "axolotl"):
+        assert [row["messages"] for row in data_rows(tmp_path / to)] == [
+            row.messages for row in given
+        ]
 
 
 @pytest.mark.parametrize("to", TRAINERS)
 def test_rows_of_other_data_are_refused(
     make_config: Configs, rows: list[Row], tmp_path: Path, to: str
 ) -> None:
-    with pytest.raises(InputError, match=r"found 7 training rows; allowed: 8 \(one pass\) or 16"):
-        export_config(make_config(), to, lambda: rows[:7], tmp_path)
+    with pytest.raises(InputError, match="found 15 training rows; allowed: 16, every pass"):
+        export_config(make_config(), to, lambda: rows[:15], tmp_path)
 
 
 @pytest.mark.parametrize("to", TRAINERS)
-def test_extra_epochs_over_one_pass_are_told(
+def test_extra_epochs_are_passes_of_their_own(
     make_config: Configs, rows: list[Row], tmp_path: Path, to: str
 ) -> None:
     mix = MixSpec(name="boost", weights={"intent": 1.0, "banking": 1.0}, extra_epochs={"intent": 1})
-    config = make_config(mix=mix)
-    once_more = [*rows, *(row for row in rows if row.task == "intent")]
-    notes = export_config(config, to, lambda: once_more, tmp_path)
-    assert any("extra epochs of intent" in line and "4 times" in line for line in notes)
-    every = [*rows, *once_more]
-    assert not any(
-        "extra epochs" in line for line in export_config(config, to, lambda: every, tmp_path)
-    )
+    stream = [*rows, *(row for row in rows[:8] if row.task == "intent")]
+    found = settings_of(make_config(mix=mix), to)(stream, tmp_path)
+    assert found["max_steps"] == math.ceil(20 / 4)
 
 
 def test_trl_rows_split_before_the_answer(
@@ -201,12 +193,12 @@ def test_replayed_text_is_carried_over_or_left_out_loudly(
         assert any("2 rows of replayed plain text are left out" in line for line in lines)
         head = (tmp_path / to / f"{to}.yaml").read_text().split("\n\n")[0]
         assert "are left out" in head
-        assert len(data_rows(tmp_path / to)) == 8
+        assert len(data_rows(tmp_path / to)) == 16
     export_config(make_config(), "axolotl", lambda: [*rows, *replay], tmp_path)
     found = settings(tmp_path, "axolotl")
     assert [entry["type"] for entry in found["datasets"]] == ["chat_template", "completion"]
     assert data_rows(tmp_path, "replay.jsonl") == [{"text": row.text} for row in replay]
-    assert found["max_steps"] == math.ceil(10 * 2 / 4)
+    assert found["max_steps"] == math.ceil(18 / 4)
 
 
 def test_a_base_model_on_disk_is_found_from_any_folder(

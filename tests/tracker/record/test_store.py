@@ -499,6 +499,7 @@ def test_a_deleted_experiment_is_told(store: Store) -> None:
 # -- processes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_fresh_store_at_once_share_it_in_silence(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from tracker.record.store import Store\n"
