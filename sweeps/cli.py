@@ -202,7 +202,6 @@ def recommend(
 ) -> None:
     """Recommend a configuration: why, how sure, and what the runner-up was."""
     from tracker.export.config import config_of, write_config
-
     from tracker.select.describe import lines
     from tracker.select.recommend import recommend as choose
 
@@ -231,10 +230,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a recommended configuration, evaluate it on test, register the model."""
-    from tracker.export.config import read_config
-
     from sweeps.console import final_lines
     from sweeps.finetune.final import train_config
+    from tracker.export.config import read_config
     from tracker.record.store import Store
 
     loaded = read_config(config)
@@ -265,10 +263,9 @@ def export(
     ] = None,
 ) -> None:
     """Write the configuration and its data for another trainer."""
-    from tracker.export.config import read_config
-
     from sweeps.finetune.export_rows import rows_of
     from tracker.export import export_config
+    from tracker.export.config import read_config
 
     loaded = read_config(config)
     folder = output or config.with_name(f"{config.stem}-{to}")

@@ -16,10 +16,9 @@ from rich.text import Text
 from tracker.record.trial import Status, TrialRecord
 
 if TYPE_CHECKING:
-    from tracker.export.config import Config
-
     from sweeps.finetune.final import FinalModel
     from sweeps.search.driver import Asked, Driver
+    from tracker.export.config import Config
     from tracker.record.store import LiveTrial, SweepInfo
 
 _PLAIN_EVERY_SECONDS = 30.0

@@ -134,9 +134,9 @@ def _run(
                 clock=clock,
             )
         outcome.final_loss = result.final_loss
-        if home.model is not None:
-            with clock.phase("save"):
-                _save_model(model, tokenizer, home.model)
+    if home.model is not None:
+        with clock.phase("save"):
+            _save_model(model, tokenizer, home.model)
 
     evaluator = _evaluator(model, spec, device, clock, reporter)
     for split, task in itertools.product(splits, spec.tasks):

@@ -1,0 +1,49 @@
+"""Drivers and workers of a real, tiny sweep are killed; the sweep comes out the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import kills
+from tests.sweeps.search.conftest import sweep_text
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def sweep(tiny_model: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("kills") / "sweep.yaml"
+    engine = {"kind": "local", "workers": 2, "checkpoint_seconds": 0.2}
+    search = {"strategy": "grid", "tuning": {"trials": 1}, "window": 4}
+    changes = {"engine": engine, "search": search, "budget": {"trials": 12}, "volumes": [40, 160, 480]}
+    changes["mixes"] = {"plain": {"intent": 1}}
+    path.write_text(sweep_text(tiny_model, tiny_data, **changes))
+    return path
+
+
+@pytest.fixture(scope="module")
+def reference(sweep: Path) -> tuple[float, str]:
+    folder = sweep.parent
+    seconds = kills.finish(sweep, folder / "whole")
+    assert kills.check(sweep, folder / "whole") == 12
+    return seconds, kills.recommended(sweep, folder / "whole")
+
+
+def test_killed_driver(sweep: Path, reference: tuple[float, str]) -> None:
+    seconds, text = reference
+    workspace = sweep.parent / "driver"
+    for share in (0.35, 0.75):
+        kills.kill_driver(sweep, workspace, share * seconds)
+    kills.finish(sweep, workspace)
+    assert kills.check(sweep, workspace) == 12
+    assert kills.recommended(sweep, workspace) == text
+
+
+def test_killed_workers(sweep: Path, reference: tuple[float, str]) -> None:
+    seconds, text = reference
+    workspace = sweep.parent / "worker"
+    assert kills.kill_worker(sweep, workspace, [0.5 * seconds, 0.8 * seconds], seed=0) >= 1
+    assert kills.check(sweep, workspace) == 12
+    assert kills.recommended(sweep, workspace) == text
