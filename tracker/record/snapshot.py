@@ -38,6 +38,11 @@ class Snapshot:
         self._entries = _load(path)
         self._newest_ms: int | None = None  # end of the newest run seen by this process
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether this process has held it against the store yet."""
+        return self._newest_ms is not None
+
     def records(self) -> list[TrialRecord]:
         """The records held, by number."""
         records = (entry.record for entry in self._entries.values())
@@ -49,7 +54,7 @@ class Snapshot:
         The first refresh of a process compares with every run there is, for runs may have been
         removed for good or restored; later ones ask for the new and the deleted alone.
         """
-        first = self._newest_ms is None
+        first = not self.is_compared
         newest = self._newest_ms or 0
         since = f"attributes.end_time > {max(newest - _OVERLAP_MS, 0)}"
         ended = {run.info.run_id: run for run in runs.trials(self.parent_id, since)}
@@ -67,7 +72,9 @@ class Snapshot:
     def _take(self, runs: Runs, run: Run) -> None:
         run_id, tags = run.info.run_id, run.data.tags
         known = self._entries.get(run_id)
-        if known is not None and known.digest == tags.get("sft.result"):
+        if "sft.result" not in tags:  # closed by hand, in MLflow's own pages
+            return
+        if known is not None and known.digest == tags["sft.result"]:
             return
         text = runs.text(run, "result.json")
         number, stage = int(tags["sft.number"]), tags["sft.stage"]

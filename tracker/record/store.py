@@ -236,12 +236,13 @@ class Store:
 
     @_guarded
     def sweeps(self) -> list[SweepInfo]:
-        """All sweeps of the project, in the order in which they were begun."""
+        """All sweeps, in the order of their beginning; those not running are counted but once."""
         infos = []
         for name, parent in self._runs.sweeps().items():
-            parent_id = parent.info.run_id
-            counts = Counter(record.result.status.value for record in self._records(parent_id))
-            counts["running"] = len(self._runs.running(parent_id))
+            parent_id, live = parent.info.run_id, parent.data.tags.get("sft.state") == "running"
+            records = self._records(parent_id, refresh=live)
+            counts = Counter(record.result.status.value for record in records)
+            counts["running"] = len(self._runs.running(parent_id)) if live else 0
             infos.append(sweep_info(name, parent, counts))
         return infos
 
@@ -253,7 +254,7 @@ class Store:
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
         """All ended trials by number; deleted runs are gone."""
-        return self._records(self._runs.sweep(sweep).info.run_id)
+        return self._records(self._runs.sweep(sweep).info.run_id, refresh=True)
 
     @_guarded
     def running(self, sweep: str) -> list[LiveTrial]:
@@ -286,13 +287,14 @@ class Store:
             self._run_ids[sweep, key] = run.info.run_id
         return self._run_ids[sweep, key]
 
-    def _records(self, parent_id: str) -> list[TrialRecord]:
+    def _records(self, parent_id: str, *, refresh: bool) -> list[TrialRecord]:
         with self._lock:
-            if parent_id not in self._snapshots:
+            snapshot = self._snapshots.get(parent_id)
+            if snapshot is None:
                 path = self.workspace / "cache" / f"{parent_id}.jsonl"
-                self._snapshots[parent_id] = Snapshot(path, parent_id)
-            snapshot = self._snapshots[parent_id]
-            snapshot.refresh(self._runs)
+                snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id)
+            if refresh or not snapshot.is_compared:
+                snapshot.refresh(self._runs)
             return snapshot.records()
 
     def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
@@ -378,10 +380,7 @@ def _load_mlflow() -> type[MlflowClient]:
 
 
 def _experiment(client: MlflowClient, project: str, artifacts: Path | None) -> str:
-    """The id of the project's experiment, created where there is none.
-
-    *artifacts*: where its runs keep files; ``None`` leaves that to the server.
-    """
+    """The id of the project's experiment; a new one keeps files in *artifacts*, or as it likes."""
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(project)

@@ -378,6 +378,33 @@ def test_a_trial_delivered_late_is_not_missed(store: Store, make_record: Records
     assert reader.records("support") == [first, late]
 
 
+def test_a_run_closed_by_hand_is_no_result_until_it_has_one(
+    store: Store, make_record: Records
+) -> None:
+    begin(store)
+    record = make_record(0)
+    store.begin_trial("support", 0, "design", record.result.spec)
+    run_id = store.run_url_parts("support", record.result.spec.key)[1]
+    store.client.set_terminated(run_id, "KILLED")
+    assert store.records("support") == []
+    store.end_trial("support", record)
+    assert store.records("support") == [record]
+    assert store.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_sweep_at_rest_is_counted_again_when_it_is_read(
+    store: Store, make_record: Records
+) -> None:
+    begin(store)
+    records = [make_record(n, seed=n) for n in range(2)]
+    store.end_trial("support", records[0])
+    store.set_sweep_state("support", "interrupted")
+    assert store.sweeps()[0].counts == {"complete": 1}
+    store.end_trial("support", records[1])
+    assert store.records("support") == records
+    assert store.sweeps()[0].counts == {"complete": 2}
+
+
 def test_more_trials_than_a_page(
     store: Store, make_record: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
