@@ -6,7 +6,7 @@ from tracker.record.address import is_database, store_error, without_credentials
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("sqlite:////work space/mlflow.db", "sqlite:////work space/mlflow.db"),
+        ("sqlite:////my space/mlflow.db", "sqlite:////my space/mlflow.db"),
         ("http://host:5000/", "http://host:5000/"),
         ("http://user:pa:ss@host:5000/", "http://host:5000/"),
         ("https://token@host/path", "https://host/path"),
