@@ -38,7 +38,17 @@ def test_command_line_imports_nothing_heavy() -> None:
     code = "import sys, sweeps.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     loaded = set(done.stdout.split())
-    heavy = {"torch", "transformers", "peft", "optuna", "mlflow", "pandas", "scipy", "dash", "pydantic"}
+    heavy = {
+        "torch",
+        "transformers",
+        "peft",
+        "optuna",
+        "mlflow",
+        "pandas",
+        "scipy",
+        "dash",
+        "pydantic",
+    }
     assert not loaded & heavy
 
 
@@ -68,7 +78,9 @@ def test_every_module_says_what_it_is() -> None:
 
 
 def test_nothing_unsafe_is_called() -> None:
-    forbidden = re.compile(r"\b(pickle\.|eval\(|exec\(|shell=True|yaml\.load\(|dangerously_allow_html)")
+    forbidden = re.compile(
+        r"\b(pickle\.|eval\(|exec\(|shell=True|yaml\.load\(|dangerously_allow_html)"
+    )
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in MODULES

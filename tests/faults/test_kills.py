@@ -17,7 +17,12 @@ def sweep(tiny_model: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("kills") / "sweep.yaml"
     engine = {"kind": "local", "workers": 2, "checkpoint_seconds": 0.2}
     search = {"strategy": "grid", "tuning": {"trials": 1}, "window": 4}
-    changes = {"engine": engine, "search": search, "budget": {"trials": 12}, "volumes": [40, 160, 480]}
+    changes = {
+        "engine": engine,
+        "search": search,
+        "budget": {"trials": 12},
+        "volumes": [40, 160, 480],
+    }
     changes["mixes"] = {"plain": {"intent": 1}}
     path.write_text(sweep_text(tiny_model, tiny_data, **changes))
     return path

@@ -40,7 +40,9 @@ def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> No
         (v["model"], v["method"]): {
             t.values["learning_rate"]
             for t in driver.asked
-            if t.stage == "cover" and t.values["method"] == v["method"] and t.values["model"] == v["model"]
+            if t.stage == "cover"
+            and t.values["method"] == v["method"]
+            and t.values["model"] == v["model"]
         }
         for v in (t.values for t in driver.asked if t.stage == "cover")
     }
