@@ -18,6 +18,7 @@ from tracker.errors import InputError, SftSelectError
 if TYPE_CHECKING:
     from tracker.record.store import Store
     from tracker.record.trial import Objective
+    from tracker.select.choice import Recommendation
 
 app = typer.Typer(
     name="sft-select",
@@ -211,6 +212,7 @@ def recommend(
     answer = choose(records, objective, reach=reach, sweep=name)
     if output is not None:
         write_config(config_of(answer, records), output)
+        _keep_model(opened, workspace, name, answer)
     if as_json:
         typer.echo(answer.model_dump_json(indent=1))
         return
@@ -336,12 +338,22 @@ def _objective(
     """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
     from sweeps.spec import parse_sweep
     from tracker.record.trial import Objective
+    from tracker.select.choice import Recommendation
 
     own = parse_sweep(store.spec_text(name), f"sweep {name}").objective
     return Objective(
         weights=_pairs("--weight", weights) or own.weights,
         constraints={**own.constraints, **_pairs("--constraint", bounds)},
     )
+
+
+def _keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> None:
+    """Put the recommended trial's tuned model into the store, where the sweep kept it."""
+    from sweeps.search.folder import SweepFolder
+
+    model = SweepFolder(workspace, name).model(answer.trial.key)
+    if model.exists():
+        store.keep_model(name, answer.trial.key, model)
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, float]:

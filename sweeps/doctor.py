@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 def examine(workspace: Path, store_uri: str | None, sweep: Path | None) -> list[Finding]:
     """Look at devices, memory, disk, versions, the store and, where given, a sweep file's models and data."""
     findings = [*_versions(), *_devices(), _memory(), _disk(workspace)]
-    findings.append(_tried("store", lambda: f"opened {Store.open(workspace, store_uri).uri}"))
+    findings.append(_tried("store", lambda: _opened(workspace, store_uri)))
     if sweep is not None:
         findings.append(_tried("sweep", lambda: _sweep_words(sweep)))
     return findings
@@ -82,6 +82,11 @@ def _disk(workspace: Path) -> Finding:
     free = shutil.disk_usage(place).free
     text = f"{free / 1024**3:.1f} GiB free for {workspace}"
     return Finding("disk", text, free >= _LOW_DISK_BYTES)
+
+
+def _opened(workspace: Path, uri: str | None) -> str:
+    sweeps = [info.name for info in Store.open(workspace, uri).sweeps()]
+    return f"opened; it holds {len(sweeps)} sweeps" + (f": {', '.join(sweeps)}" if sweeps else "")
 
 
 def _sweep_words(path: Path) -> str:

@@ -358,6 +358,11 @@ class SweepSpec(Frozen):
     budget: Budget | None = Field(None, description="When to stop; omitted: the whole design.")
     search: Search = Field(Search(), description="Which trial comes next.")
     engine: Engine = Field(Engine(), description="Where trials run.")
+    keep: Literal["leaders", "all", "none"] = Field(
+        "leaders",
+        description="Tuned models to keep on disk: the ten best (the recommended one goes to the "
+        "tracking store), all (each goes there), or none. Those above 1 GiB are never kept.",
+    )
     allow_leakage: bool = Field(
         False, description="Accept evaluation rows that also stand in train."
     )

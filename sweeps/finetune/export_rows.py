@@ -18,9 +18,9 @@ def rows_of(spec: TrialSpec) -> list[Row]:
     rows = []
     for at in training_order(spec):
         if at.task is None:
-            rows.append(Row(None, texts[at.index], "replay"))
+            rows.append(Row(None, texts[at.row], "replay"))
             continue
-        example = examples[at.task][at.index]
+        example = examples[at.task][at.row]
         answer = {"role": "assistant", "content": example.answer}
         rows.append(Row([*render(example), answer], None, at.task))
     return rows

@@ -74,8 +74,7 @@ def train_config(
             baselines=Path(scratch) / "baselines",
             model=folder,
         )
-        splits = ("validation", "test")
-        result = run_trial(config.trial, home, _Console(show), splits=splits)
+        result = run_trial(config.trial, home, _Console(show), splits=("validation", "test"))
     if result.status is not Status.COMPLETE:
         raise SftSelectError(f"training ended {result.status.value}: {result.reason}")
     scores = {

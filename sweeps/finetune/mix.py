@@ -15,10 +15,10 @@ from tracker.record.trial import MixSpec, TrialSpec
 
 
 class StreamRow(NamedTuple):
-    """``task`` is ``None`` for replayed general text; ``index`` counts within its source."""
+    """``task`` is ``None`` for replayed general text; ``row`` counts within its source."""
 
     task: str | None
-    index: int
+    row: int
 
 
 def split_volume(mix: MixSpec, volume: int) -> dict[str, int]:

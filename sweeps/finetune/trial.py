@@ -92,7 +92,7 @@ class _Outcome:
         self.tasks: list[TaskEvaluation] = []
         self.general: list[SuiteScore] = []
         self.train_tokens: int | None = None
-        self.virtual_tokens = 0
+        self.prepended_tokens = 0
         self.trained: int | None = None
         self.adapter_bytes: int | None = None
         self.generated_tokens = 0
@@ -119,7 +119,7 @@ def _run(
     outcome.trained = sum(p.numel() for p in trained.values())
     outcome.adapter_bytes = sum(p.numel() * p.element_size() for p in trained.values())
     outcome.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in stream)
-    outcome.virtual_tokens = len(stream) * (spec.method.virtual_tokens or 0)
+    outcome.prepended_tokens = len(stream) * prepended_tokens(spec.method)
 
     if spec.method.name != "none":
         with clock.phase("trainer"):
@@ -134,7 +134,7 @@ def _run(
                 clock=clock,
             )
         outcome.final_loss = result.final_loss
-    if home.model is not None:
+    if home.model is not None and outcome.adapter_bytes <= home.model_limit_bytes:
         with clock.phase("save"):
             _save_model(model, tokenizer, home.model)
 
@@ -249,7 +249,7 @@ def _flops(spec: TrialSpec, outcome: _Outcome) -> float | None:
     """2 per parameter and token forward, 2 back through activations, 2 per trained weight and token."""
     if outcome.train_tokens is None or outcome.trained is None:
         return None
-    tokens = outcome.train_tokens + outcome.virtual_tokens
+    tokens = outcome.train_tokens + outcome.prepended_tokens
     return float(tokens * (4 * spec.model.parameters + 2 * outcome.trained))
 
 

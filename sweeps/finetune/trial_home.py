@@ -9,7 +9,8 @@ from typing import NamedTuple
 class TrialHome(NamedTuple):
     """``baselines`` is shared by trials; ``model`` is given only if the tuned model is to be kept.
 
-    ``checkpoint_seconds``: the least time between two checkpoints.
+    ``checkpoint_seconds``: the least time between two checkpoints. ``model_limit_bytes``: a model that
+    trained more is not written.
     """
 
     checkpoints: Path
@@ -17,3 +18,4 @@ class TrialHome(NamedTuple):
     baselines: Path
     model: Path | None = None
     checkpoint_seconds: float = 60.0
+    model_limit_bytes: float = float("inf")

@@ -29,10 +29,16 @@ class _Parcel(NamedTuple):
 
 
 class Delivery:
-    """One sweep's deliveries; ``problem`` is the store's last refusal while one stands."""
+    """One sweep's deliveries; ``problem`` is the store's last refusal while one stands.
 
-    def __init__(self, store: Store, sweep: str, folder: SweepFolder) -> None:
+    ``keep_models``: send each trial's tuned model along.
+    """
+
+    def __init__(
+        self, store: Store, sweep: str, folder: SweepFolder, *, keep_models: bool = False
+    ) -> None:
         self.store, self.sweep, self.folder = store, sweep, folder
+        self.keep_models = keep_models
         self.problem: str | None = None
         self._parcels: queue.SimpleQueue[_Parcel | None] = queue.SimpleQueue()
         self._sent_steps_at: dict[str, float] = {}
@@ -99,3 +105,6 @@ class Delivery:
         self._steps(key)
         artifacts = self.folder.artifacts(key)
         self.store.end_trial(self.sweep, record, artifacts if artifacts.exists() else None)
+        model = self.folder.model(key)
+        if self.keep_models and model.exists():
+            self.store.keep_model(self.sweep, key, model)

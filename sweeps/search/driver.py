@@ -27,6 +27,8 @@ from tracker.record.trial import Cost, Status, TrialRecord, TrialResult, TrialSp
 
 _ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
 _POLL_SECONDS = 1.0
+_KEPT_LEADERS = 10
+_KEPT_MODEL_BYTES = 1024**3
 
 
 class Asked(NamedTuple):
@@ -152,7 +154,9 @@ class Driver:
             checkpoints=self.folder.checkpoints(spec.key),
             artifacts=self.folder.artifacts(spec.key),
             baselines=self.folder.baselines,
+            model=self.folder.model(spec.key) if self.sweep.spec.keep != "none" else None,
             checkpoint_seconds=self.sweep.spec.engine.checkpoint_seconds,
+            model_limit_bytes=_KEPT_MODEL_BYTES,
         )
         return Job(spec.key, spec, home, str(self.folder.journal(spec.key)))
 
@@ -193,7 +197,16 @@ class Driver:
         record = TrialRecord(number=asked.number, stage=asked.stage, result=result)
         self.records[asked.number] = record
         shutil.rmtree(self.folder.checkpoints(asked.spec.key), ignore_errors=True)
+        self._drop_models()
         self.delivery.end(record)
+
+    def _drop_models(self) -> None:
+        """Keep the tuned models of the leaders alone, unless all are wanted."""
+        if self.sweep.spec.keep != "leaders":
+            return
+        ranked = sorted(self.records.values(), key=lambda r: self.quality(r) or 0.0, reverse=True)
+        for record in ranked[_KEPT_LEADERS:]:
+            shutil.rmtree(self.folder.model(record.result.spec.key), ignore_errors=True)
 
     # -- telling ---------------------------------------------------------------------------------
 

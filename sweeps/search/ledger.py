@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import Study
@@ -163,15 +163,12 @@ def _suggest(trial: Trial | FixedTrial, spec: SweepSpec, proposal: Proposal) -> 
     values |= {"method": method, "mix": mix, "volume": trial.suggest_categorical(name, volumes)}
     for setting, distribution in hyperparameters(spec, method).items():
         qualified = _qualified(values["model"], method, setting)
-        if isinstance(distribution, CategoricalDistribution):
-            values[setting] = trial.suggest_categorical(qualified, distribution.choices)
+        if isinstance(distribution, FloatDistribution):
+            low, high, log = distribution.low, distribution.high, distribution.log
+            values[setting] = trial.suggest_float(qualified, low, high, log=log)
         else:
-            values[setting] = trial.suggest_float(
-                qualified,
-                distribution.low,
-                distribution.high,
-                log=distribution.log,  # type: ignore[attr-defined]
-            )
+            assert isinstance(distribution, CategoricalDistribution)
+            values[setting] = trial.suggest_categorical(qualified, distribution.choices)
     return values
 
 

@@ -91,7 +91,7 @@ class LocalEngine:
             slot.stop()
 
     def _heard(self, slot: _Slot) -> Iterator[Event]:
-        pipe: Connection = slot.pipe  # type: ignore[assignment]
+        pipe: Connection = slot.pipe
         try:
             while pipe.poll():
                 message = pipe.recv()

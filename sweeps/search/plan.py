@@ -101,9 +101,10 @@ def learned_speed(records: Sequence[TrialRecord]) -> Speed:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         basis = "a rule of thumb; the first trials of the sweep will tell better"
         return Speed(1.0, _RULE_STEP_SECONDS, _RULE_FLOPS_PER_SECOND[device], basis)
-    steps, flops, seconds = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    steps, flops, measured = np.array(rows, dtype=float).T
     design = np.column_stack([np.ones_like(steps), steps, flops / 1e9])
-    (fixed, step, per_giga), _ = nnls(design / seconds[:, None], np.ones_like(seconds))
+    # Divided by what was measured: relative errors count, or the longest trials would decide alone.
+    (fixed, step, per_giga), _ = nnls(design / measured[:, None], np.ones_like(measured))
     rate = 1e9 / per_giga if per_giga else float("inf")
     return Speed(fixed, step, rate, f"{len(rows)} finished trials of this sweep")
 

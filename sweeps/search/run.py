@@ -72,7 +72,7 @@ def _delivering(
 ) -> Iterator[tuple[Delivery, Callable[[], int]]]:
     """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
     name = sweep.spec.name
-    delivery = Delivery(store, name, folder)
+    delivery = Delivery(store, name, folder, keep_models=sweep.spec.keep == "all")
     left = 0
     state = "interrupted"
     try:

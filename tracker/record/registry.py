@@ -8,9 +8,11 @@ tokenizer) are artifacts under ``model/`` of a run of their own and the version'
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from tracker.record.runs import PARENT, Run, Runs
+from tracker.record.snapshot import digest_of
 
 
 def folder_digest(folder: Path) -> str:
@@ -21,6 +23,29 @@ def folder_digest(folder: Path) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
+
+
+def register(
+    runs: Runs,
+    sweep: str | None,
+    folder: Path,
+    name: str,
+    alias: str,
+    config_text: str,
+    log_scores: Callable[[Run], None],
+) -> str:
+    """Make the model in *folder* a version of *name* unless it is one, point *alias* at it, return it."""
+    digest = digest_of(folder_digest(folder) + config_text)
+    version = find_version(runs, name, digest)
+    if version is None:
+        run = model_run(runs, sweep, name, digest)
+        runs.client.log_text(run.info.run_id, config_text, "config.yaml")
+        runs.client.log_artifacts(run.info.run_id, str(folder), "model")
+        log_scores(run)
+        runs.client.set_terminated(run.info.run_id)
+        version = add_version(runs, run, name, digest)
+    runs.client.set_registered_model_alias(name, alias, version)
+    return version
 
 
 def find_version(runs: Runs, name: str, digest: str) -> str | None:

@@ -220,17 +220,14 @@ class Store:
         under the sweep's run where this store holds the sweep. The same files with the same
         configuration are the same version.
         """
-        digest = digest_of(registry.folder_digest(folder) + config_text)
-        version = registry.find_version(self._runs, name, digest)
-        if version is None:
-            run = registry.model_run(self._runs, sweep, name, digest)
-            self.client.log_text(run.info.run_id, config_text, "config.yaml")
-            self.client.log_artifacts(run.info.run_id, str(folder), "model")
-            self._log_values(run, scores)
-            self.client.set_terminated(run.info.run_id)
-            version = registry.add_version(self._runs, run, name, digest)
-        self.client.set_registered_model_alias(name, alias, version)
-        return version
+        return registry.register(
+            self._runs, sweep, folder, name, alias, config_text, lambda run: self._log_values(run, scores)
+        )
+
+    @_guarded
+    def keep_model(self, sweep: str, key: str, folder: Path) -> None:
+        """Log the trial's tuned model, the files in *folder*, as its run's ``model/`` artifact."""
+        self.client.log_artifacts(self._run_id(sweep, key), str(folder), "model")
 
     # -- reading ---------------------------------------------------------------------------------
 
