@@ -49,7 +49,7 @@ class Desk:
         ]
         infos = self.snapshot.sweeps()
         view = self.snapshot.view(self._name(query))
-        name = view.info.name if view else (query.sweep or "no sweep")
+        name = view.info.name if view else (query.sweep or "none")
         items = [
             html.Li(
                 html.A(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from dashboards.figures.theme import METHOD_SYMBOLS, Palette, template
-from dashboards.figures.wording import percent, signed_percent
+from dashboards.figures.wording import percent, signed_percent, unmarked
 from tracker.select.choice import Recommendation
 
 #: More rows than these make the reader scroll past the answer.
@@ -102,7 +102,7 @@ def _name_rows(figure: go.Figure, data: tuple[Gap, ...], colours: Palette) -> No
             xref="paper",
             x=0,
             y=row - 0.36,
-            text=gap.label.replace("&", "&amp;").replace("<", "&lt;"),
+            text=unmarked(gap.label),
             showarrow=False,
             xanchor="left",
             bgcolor=colours.surface,

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboards.figures.theme import METHOD_LABELS, METHOD_SYMBOLS, Palette, template
-from dashboards.figures.wording import compact, percent
+from dashboards.figures.wording import compact, percent, unmarked
 
 
 class Trial(NamedTuple):
@@ -107,7 +107,8 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> go.Figure:
                 | ({"color": colours.muted} if method == "none" else {}),
             },
             customdata=[
-                [t.number, t.label, percent(t.quality), compact(t.spent, "FLOP")] for t in own
+                [t.number, unmarked(t.label), percent(t.quality), compact(t.spent, "FLOP")]
+                for t in own
             ],
             hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"
             "trial %{customdata[0]}, %{customdata[3]} spent so far<extra></extra>",

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboards.figures.theme import METHOD_LABELS, METHOD_SYMBOLS, Palette, template
-from dashboards.figures.wording import percent
+from dashboards.figures.wording import percent, unmarked
 from tracker.select.choice import Candidate
 from tracker.select.frontier import pareto_front
 
@@ -64,7 +64,9 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
     )
     for method in METHOD_LABELS:
         for on_front in (False, True):
-            own = [s for s in data.spots if s.method == method and s.front is on_front]
+            own = [
+                s for s in data.spots if s.method == method and (s.front or s.chosen) is on_front
+            ]
             _draw_spots(figure, own, method, colours, strong=on_front)
     for spot in (s for s in data.spots if s.chosen):
         figure.add_scatter(
@@ -87,7 +89,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
         )
     figure.update_layout(
         template=template(colours),
-        xaxis={"title": f"General ability lost on {_plain(data.suite)}", "tickformat": ".0%"},
+        xaxis={"title": f"General ability lost on {unmarked(data.suite)}", "tickformat": ".0%"},
         yaxis={"title": "Quality (weighted score)", "tickformat": ".0%"},
     )
     return figure
@@ -111,11 +113,7 @@ def _draw_spots(
             "size": 10 if strong else 8,
             "line": {"width": 2 if base else 0.5, "color": colour if base else colours.surface},
         },
-        customdata=[[_plain(s.label), percent(s.quality), percent(s.forgetting)] for s in spots],
+        customdata=[[unmarked(s.label), percent(s.quality), percent(s.forgetting)] for s in spots],
         hovertemplate="<b>%{customdata[0]}</b><br>quality %{customdata[1]}<br>"
         "general ability lost %{customdata[2]}<extra></extra>",
     )
-
-
-def _plain(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -61,6 +61,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def unmarked(text: str) -> str:
+    """A user's *text* as plotly shows it verbatim: it reads a little markup and ``%{field}``."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("%{", "% {")
+
+
 def _missing(value: float | None) -> bool:
     return value is None or not math.isfinite(value)
 

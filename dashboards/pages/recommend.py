@@ -80,10 +80,11 @@ def content(view: SweepView, theme: str | None) -> list[Any]:
                 empty("The sweep file does not say what is wanted", str(error), small=True),
             ),
         ]
+    left = html.Div([_why(answer), _tradeoffs(view, answer, theme)], className="stack column")
+    right = html.Div([_caveats(answer), _runners(answer, theme)], className="stack column")
     return [
         _hero(view, answer),
-        html.Div([_why(answer), _caveats(answer)], className="columns"),
-        html.Div([_runners(answer, theme), _tradeoffs(view, answer, theme)], className="columns"),
+        html.Div([left, right], className="columns"),
         _rejections(answer),
         _file(view),
     ]

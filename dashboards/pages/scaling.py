@@ -19,7 +19,8 @@ from dashboards.components import (
     page_head,
     picker,
 )
-from dashboards.figures.scaling import AHEAD, Curve, Scaling, draw_scaling, scaling
+from dashboards.figures.scaling import AHEAD, Curve, Scaling, scaling
+from dashboards.figures.scaling_chart import draw_scaling
 from dashboards.figures.theme import METHOD_LABELS, palette
 from dashboards.figures.wording import ABSENT, compact, count, percent
 from dashboards.snapshot import SweepView

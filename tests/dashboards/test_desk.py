@@ -65,7 +65,7 @@ def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
         bare.recommend_page("", None),
     ):
         assert "sft-select run" in words(page)
-    assert "no sweep" in bare.header(None, "/", "")[3]
+    assert bare.header(None, "/", "")[3] == "Sweep · none · sft-select"
 
 
 def test_an_unknown_sweep_is_named(desk, words):

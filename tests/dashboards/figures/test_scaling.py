@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from dashboards.figures.scaling import AHEAD, draw_scaling, scaling
+from dashboards.figures.scaling import AHEAD, scaling
+from dashboards.figures.scaling_chart import draw_scaling
 from dashboards.figures.theme import DARK, LIGHT
 from tracker.record.table import results_table
 from tracker.select.curves import CurveFits, fit_table
