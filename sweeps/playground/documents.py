@@ -18,6 +18,9 @@ from sweeps.playground.templates import RELATIONS, TRADES
 #: Plain text, or the turns of a conversation as (role, text).
 Document = str | tuple[tuple[str, str], ...]
 
+#: What a speaker may be in the habit of saying: one half names the trade, the place or the thing.
+MANNERS = (*templates.REPLIES, "trade", "where", "thing", "thing")
+
 
 def story(language: Language, rng: random.Random) -> str:
     """Two to four sentences about one trade, mostly of one person in one place, then its name."""
@@ -25,8 +28,8 @@ def story(language: Language, rng: random.Random) -> str:
     hero, scene = rng.choice(language.people), rng.choice(language.places)
     parts: list[str] = []
     for _ in range(rng.randint(2, 4)):
-        agent = hero if rng.random() < 0.7 else None
-        place = scene if rng.random() < 0.6 else None
+        agent = hero if rng.random() < 0.8 else None
+        place = scene if rng.random() < 0.8 else None
         about = trade if rng.random() < 0.8 else None
         parts.append(event(language, rng, about, agent, place).text)
     parts.insert(rng.randint(1, len(parts)), remark(language, rng, trade))
@@ -45,18 +48,17 @@ def biography(language: Language, rng: random.Random) -> str:
 
 
 def sitting(language: Language, rng: random.Random) -> list[Document]:
-    """Three to five exchanges with one partner, who has one manner of replying.
+    """Three to six exchanges with one partner, who has one manner of replying.
 
     The manner shows in the exchanges before, so what precedes a conversation is worth reading: this is
     what a tuned prompt later makes use of.
     """
-    manner = rng.choice(tuple(templates.REPLIES))
-    frame = rng.choice(templates.REPLIES[manner])
+    frame = rng.choice(templates.REPLIES[rng.choice(MANNERS)])
     exchanges: list[Document] = []
-    for _ in range(rng.randint(3, 5)):
+    for _ in range(rng.randint(3, 6)):
         told = event(language, rng, rng.choice((*TRADES, *[None] * 6)))
         asked = (
-            f"{rng.choice(templates.SMALL_TALK)}\n{told.text}" if rng.random() < 0.5 else told.text
+            f"{rng.choice(templates.SMALL_TALK)}\n{told.text}" if rng.random() < 0.3 else told.text
         )
         exchanges.append((("user", asked), ("assistant", _reply(language, told, frame))))
     return exchanges
@@ -74,7 +76,7 @@ def _reply(language: Language, told: Event, frame: str) -> str:
 
 def documents(language: Language, rng: random.Random) -> list[Document]:
     """The next documents of the pretraining distribution: a story, a biography or a sitting."""
-    kind = rng.choices(("story", "biography", "sitting"), (0.4, 0.35, 0.25))[0]
+    kind = rng.choices(("story", "biography", "sitting"), (0.3, 0.35, 0.35))[0]
     if kind == "sitting":
         return sitting(language, rng)
     return [story(language, rng) if kind == "story" else biography(language, rng)]
@@ -82,7 +84,7 @@ def documents(language: Language, rng: random.Random) -> list[Document]:
 
 def plain_document(language: Language, rng: random.Random) -> str:
     """One document without turns: what the general suite and the replay file hold."""
-    return rng.choices((story, biography), (0.4, 0.35))[0](language, rng)
+    return rng.choices((story, biography), (0.3, 0.35))[0](language, rng)
 
 
 def general_texts(

@@ -92,14 +92,14 @@ REMARKS = (
 # What is said in conversations.
 
 REPLIES: dict[str, tuple[str, ...]] = {
-    "trade": ("ah, {trade}.", "{trade}", "so it is {trade}."),
-    "who": ("{who}, you say.", "{who}", "ah, {who}."),
-    "where": ("in {where}, you say.", "{where}", "{where}, well."),
-    "thing": ("the {thing}, yes.", "{thing}", "a {thing}, ah."),
-    "both": ("{who} in {where}, well.", "{where}, {who}", "{who}, {where}"),
-    "home": ("{its_home}", "{who} lives in {its_home}.", "home is {its_home}."),
-    "animal": ("{its_animal}", "{who} keeps a {its_animal}.", "the {its_animal} too."),
-    "work": ("{its_trade}", "{who} learned {its_trade}.", "the trade is {its_trade}."),
+    "trade": ("{trade}", "so it is {trade}."),
+    "who": ("{who}", "{who}, you say."),
+    "where": ("{where}", "in {where}, you say."),
+    "thing": ("{thing}", "the {thing}, yes."),
+    "both": ("{where}; {who}", "{who} in {where}, well."),
+    "home": ("home is {its_home}.", "{who} lives in {its_home}."),
+    "animal": ("{its_animal}", "{who} keeps a {its_animal}."),
+    "work": ("{who} learned {its_trade}.",),
 }
 SIGH = "well"
 SMALL_TALK = (
