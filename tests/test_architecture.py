@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
-ROOT = Path(__file__).parent.parent
-ROOMS = ("tracker", "sweeps", "dashboards")
+from tests import readme_tree
+from tests.readme_tree import ROOMS, ROOT
+
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
@@ -91,29 +92,8 @@ def test_nothing_unsafe_is_called() -> None:
 
 
 def test_readme_tree_is_the_tree() -> None:
-    """Every module the README's tree names exists, and every module is in the tree."""
-    text = (ROOT / "README.md").read_text()
-    block = re.search(r"<!-- tree -->\n```\n(.*?)```", text, flags=re.DOTALL)
-    assert block, "README.md holds a tree between <!-- tree --> and the end of its code block"
-    named = set(_tree_paths(block[1]))
-    actual = {str(p.relative_to(ROOT)) for p in MODULES if p.name != "__init__.py"}
-    assert named == actual
-
-
-def _tree_paths(block: str) -> list[str]:
-    folders: list[str] = []
-    paths = []
-    for line in block.splitlines():
-        if not line.strip():
-            continue
-        depth = (len(line) - len(line.lstrip())) // 2
-        names = line.strip().split("  ")[0].split()
-        folders = folders[:depth]
-        if names[0].endswith("/"):
-            folders.append(names[0])
-            continue
-        paths += ["".join([*folders, name]) for name in names if name.endswith(".py")]
-    return paths
+    readme = (ROOT / "README.md").read_text()
+    assert readme_tree.current(readme) == readme_tree.tree(), "run: python -m tests.readme_tree"
 
 
 def _lines(path: Path) -> int:

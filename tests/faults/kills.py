@@ -2,7 +2,7 @@
 
 The invariants: I1 every trial has one terminal state; I2 none ran to its end twice, the budget is exact; I3
 the store holds every step once and as the journal has it; I4 the same command finishes with exit 0; I5 the
-recommended file equals an uninterrupted run's, measured times apart; I6 nothing is left running or lying about.
+recommended file equals an uninterrupted run's, measured times apart; I6 nothing is left running or behind.
 
 ``python -m tests.faults.kills SWEEP.yaml FOLDER --kills 5`` does it for any sweep file.
 """

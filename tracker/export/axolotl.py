@@ -12,7 +12,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Exported, Row, Schedule
-from tracker.record.trial import TrialSpec
+from tracker.record.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "axolotl train axolotl.yaml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -20,7 +20,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rslora": {"peft_use_rslora": True},
     "dora": {"peft_use_dora": True},
     "pissa": {"peft_init_lora_weights": "pissa"},
-    "lora_plus": {"loraplus_lr_ratio": recipe.LORA_PLUS_RATIO},
+    "lora_plus": {"loraplus_lr_ratio": LORA_PLUS_RATIO},
 }
 _CHATS = {
     "path": "train.jsonl",
@@ -64,7 +64,7 @@ def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any
         settings |= {
             "adapter": "lora",
             "lora_r": method.rank,
-            "lora_alpha": recipe.LORA_ALPHA,
+            "lora_alpha": LORA_ALPHA,
             "lora_dropout": 0.0,
             "lora_target_linear": True,
             **VARIANTS[recipe.variant(spec)],

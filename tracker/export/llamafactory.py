@@ -14,7 +14,7 @@ from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Exported, Row, Schedule
 from tracker.export.writing import write_text
-from tracker.record.trial import TrialSpec
+from tracker.record.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "llamafactory-cli train llamafactory.yaml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rslora": {"use_rslora": True},
     "dora": {"use_dora": True},
     "pissa": {"pissa_init": True, "pissa_iter": -1},  # -1: exact, as the trial's
-    "lora_plus": {"loraplus_lr_ratio": recipe.LORA_PLUS_RATIO},
+    "lora_plus": {"loraplus_lr_ratio": LORA_PLUS_RATIO},
 }
 _DATASET = {
     "train": {
@@ -73,7 +73,7 @@ def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
     if method.name == "lora":
         settings |= {
             "lora_rank": method.rank,
-            "lora_alpha": recipe.LORA_ALPHA,
+            "lora_alpha": LORA_ALPHA,
             "lora_dropout": 0.0,
             "lora_target": "all",
             **VARIANTS[recipe.variant(spec)],

@@ -18,10 +18,6 @@ from tracker.export.writing import comment, json_lines, write_text, yaml_text
 from tracker.record.trial import TrialSpec
 from tracker.validation import options
 
-#: Of every LoRA trial (sweeps.finetune.model): constant over ranks, and the ratio of LoRA+.
-LORA_ALPHA = 32
-LORA_PLUS_RATIO = 16
-
 
 class Row(NamedTuple):
     """A training row: chat turns, the last one the assistant's, or plain ``text`` (replay)."""

@@ -9,7 +9,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Exported, Row, Schedule
-from tracker.record.trial import TrialSpec
+from tracker.record.trial import LORA_ALPHA, TrialSpec
 
 COMMAND = "trl sft --config trl.yaml"
 VARIANTS = {"plain": None, "rslora": "use_rslora", "dora": "use_dora"}
@@ -51,7 +51,7 @@ def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
         settings |= {
             "use_peft": True,
             "lora_r": method.rank,
-            "lora_alpha": recipe.LORA_ALPHA,
+            "lora_alpha": LORA_ALPHA,
             "lora_dropout": 0.0,
             "lora_target_modules": "all-linear",
         }

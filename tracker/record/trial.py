@@ -50,6 +50,12 @@ class ModelSpec(Frozen):
     trust_remote_code: bool = False
 
 
+#: Of every LoRA trial: constant over ranks, which keeps the best learning rate nearly constant too
+#: (LoRA Without Regret, 2025), and LoRA+'s ratio of B's learning rate to A's (arXiv 2402.12354).
+LORA_ALPHA = 32
+LORA_PLUS_RATIO = 16
+
+
 class MethodSpec(Frozen):
     """How the model is tuned. ``none`` is the untouched base: everyone's zero."""
 

@@ -1,7 +1,5 @@
 """What all three exports share, and each one's keys."""
 
-import ast
-import inspect
 import json
 import math
 from collections.abc import Callable
@@ -10,9 +8,8 @@ from typing import Any
 
 import pytest
 
-import sweeps.finetune
 from tracker.errors import InputError
-from tracker.export import TRAINERS, axolotl, export_config, llamafactory, recipe, trl
+from tracker.export import TRAINERS, axolotl, export_config, llamafactory, trl
 from tracker.export.config import Config
 from tracker.export.recipe import Row
 from tracker.record.trial import MethodSpec, MixSpec, TrainSpec
@@ -213,17 +210,3 @@ def test_a_base_model_on_disk_is_found_from_any_folder(
     assert found["model_name_or_path"] == str(tmp_path / "models" / "tiny")
     found = settings_of(config, "trl")(rows, tmp_path / "out")
     assert found["model_name_or_path"] == "org/tiny"
-
-
-def test_lora_constants_are_those_of_training() -> None:
-    """Read, not imported: training's module costs seconds of torch."""
-    source = Path(inspect.getfile(sweeps.finetune)).with_name("model.py")
-    constants = {
-        target.id: ast.literal_eval(node.value)
-        for node in ast.parse(source.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    assert constants["LORA_ALPHA"] == recipe.LORA_ALPHA
-    assert constants["LORA_PLUS_RATIO"] == recipe.LORA_PLUS_RATIO

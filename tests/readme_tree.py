@@ -1,0 +1,44 @@
+"""The tree in the README, from the modules' own first lines: ``python -m tests.readme_tree`` rewrites it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("tracker", "sweeps", "dashboards")
+_BLOCK = re.compile(r"(<!-- tree -->\n```\n).*?(```)", flags=re.DOTALL)
+_WIDTH = 24
+
+
+def tree() -> str:
+    """A line per module with what it is for, rooms indented."""
+    return "".join(line + "\n" for room in ROOMS for line in _lines(ROOT / room, 0))
+
+
+def current(readme: str) -> str:
+    """The tree that *readme* holds."""
+    match = re.search(r"<!-- tree -->\n```\n(.*?)```", readme, flags=re.DOTALL)
+    return match[1] if match else ""
+
+
+def _lines(folder: Path, depth: int) -> list[str]:
+    lines = [f"{'  ' * depth}{folder.name}/"]
+    for path in sorted(folder.glob("*.py")):
+        if path.name != "__init__.py":
+            name = "  " * (depth + 1) + path.name
+            lines.append(f"{name:{_WIDTH}} {_first_line(path)}")
+    for inner in sorted(path for path in folder.iterdir() if (path / "__init__.py").exists()):
+        lines += _lines(inner, depth + 1)
+    return lines
+
+
+def _first_line(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.splitlines()[0].replace("``", "").rstrip(".") if text else ""
+
+
+if __name__ == "__main__":
+    file = ROOT / "README.md"
+    file.write_text(_BLOCK.sub(lambda m: m[1] + tree() + m[2], file.read_text()))
