@@ -26,7 +26,7 @@ COST_CONSTRAINTS = (
 
 def cross_field_problems(spec: SweepSpec) -> list[Problem]:
     """Every contradiction between parts of *spec*."""
-    checks = (_models, _volumes, _names, _mixes, _objective, _constraints, _tuning, _size)
+    checks = (_models, _volumes, _names, _mixes, _objective, _constraints, _tuning, _memory, _size)
     return [problem for check in checks for problem in check(spec)]
 
 
@@ -129,6 +129,14 @@ def _tuning(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem((*here, "volume"), f"found {tuning.volume}; allowed: {listed}")
     if tuning.mix is not None and tuning.mix not in spec.mixes:
         yield Problem((*here, "mix"), unknown(tuning.mix, spec.mixes))
+
+
+def _memory(spec: SweepSpec) -> Iterator[Problem]:
+    """peft's prefix tuning keeps its tokens in the cache, which recomputing activations discards."""
+    p_tuning = spec.methods.p_tuning
+    if spec.train.gradient_checkpointing and p_tuning and "v2" in p_tuning.variant:
+        wording = "found true with p_tuning variant v2, which cannot run so; allowed: v1, or false"
+        yield Problem(("train", "gradient_checkpointing"), wording)
 
 
 def _size(spec: SweepSpec) -> Iterator[Problem]:
