@@ -19,7 +19,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HF_HUB_OFFLINE=1 \
     MLFLOW_DISABLE_TELEMETRY=true
-USER sft
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["sft-select"]
 CMD ["--help"]

@@ -338,7 +338,6 @@ def _objective(
     """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
     from sweeps.spec import parse_sweep
     from tracker.record.trial import Objective
-    from tracker.select.choice import Recommendation
 
     own = parse_sweep(store.spec_text(name), f"sweep {name}").objective
     return Objective(

@@ -47,6 +47,14 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
+    def delivered(self) -> set[str]:
+        """Keys of the trials whose results the store holds; none while it cannot be asked."""
+        try:
+            return {record.result.spec.key for record in self.store.records(self.sweep)}
+        except StoreError as error:
+            self.problem = str(error)
+            return set()
+
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
         """The trial is under way."""
         self._send("begin", lambda: self.store.begin_trial(self.sweep, number, stage, spec))

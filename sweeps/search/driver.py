@@ -224,5 +224,7 @@ class Driver:
         """Deliver again what the store may lack; the study's own trials are re-asked in order."""
         while len(self.asked) < len(self.ledger.trials()) and self._ask():
             pass
+        delivered = self.delivery.delivered()
         for record in self.records.values():
-            self.delivery.end(record)
+            if record.result.spec.key not in delivered:
+                self.delivery.end(record)

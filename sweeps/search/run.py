@@ -23,7 +23,8 @@ from tracker.errors import InputError
 from tracker.record.store import Store
 from tracker.record.trial import FileRef, TrialRecord
 
-_DELIVERY_PATIENCE_SECONDS = 120.0
+#: How long to wait for the store at the end; what it does not take by then, the next start delivers.
+_PATIENCE_SECONDS = {"finished": 120.0, "interrupted": 10.0}
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
 _MAY_CHANGE = frozenset({"budget", "engine"})
 
@@ -80,7 +81,7 @@ def _delivering(
         state = "finished"
     finally:
         delivery.state(lambda: store.set_sweep_state(name, state))  # type: ignore[arg-type]
-        left = delivery.close(_DELIVERY_PATIENCE_SECONDS)
+        left = delivery.close(_PATIENCE_SECONDS[state])
 
 
 @contextmanager

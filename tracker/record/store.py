@@ -221,7 +221,13 @@ class Store:
         configuration are the same version.
         """
         return registry.register(
-            self._runs, sweep, folder, name, alias, config_text, lambda run: self._log_values(run, scores)
+            self._runs,
+            sweep,
+            folder,
+            name,
+            alias,
+            config_text,
+            lambda run: self._log_values(run, scores),
         )
 
     @_guarded

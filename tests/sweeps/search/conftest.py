@@ -119,6 +119,9 @@ class NoDelivery:
 
     problem = None
 
+    def delivered(self) -> set[str]:
+        return set()
+
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
         pass
 
