@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from tracker.record.runs import PARENT, Run, Runs
 from tracker.record.snapshot import digest_of
@@ -25,26 +26,27 @@ def folder_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def register(
-    runs: Runs,
-    sweep: str | None,
-    folder: Path,
-    name: str,
-    alias: str,
-    config_text: str,
-    log_scores: Callable[[Run], None],
-) -> str:
-    """Make the model in *folder* a version of *name* unless it is one, point *alias* at it, return it."""
-    digest = digest_of(folder_digest(folder) + config_text)
-    version = find_version(runs, name, digest)
+class Model(NamedTuple):
+    """A model to register: its files, what it is called, and the configuration it was trained by."""
+
+    folder: Path
+    name: str
+    alias: str
+    config_text: str
+
+
+def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[Run], None]) -> str:
+    """Make *model* a version of its name unless it is one, point its alias there, return it."""
+    digest = digest_of(folder_digest(model.folder) + model.config_text)
+    version = find_version(runs, model.name, digest)
     if version is None:
-        run = model_run(runs, sweep, name, digest)
-        runs.client.log_text(run.info.run_id, config_text, "config.yaml")
-        runs.client.log_artifacts(run.info.run_id, str(folder), "model")
+        run = model_run(runs, sweep, model.name, digest)
+        runs.client.log_text(run.info.run_id, model.config_text, "config.yaml")
+        runs.client.log_artifacts(run.info.run_id, str(model.folder), "model")
         log_scores(run)
         runs.client.set_terminated(run.info.run_id)
-        version = add_version(runs, run, name, digest)
-    runs.client.set_registered_model_alias(name, alias, version)
+        version = add_version(runs, run, model.name, digest)
+    runs.client.set_registered_model_alias(model.name, model.alias, version)
     return version
 
 

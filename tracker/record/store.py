@@ -220,14 +220,9 @@ class Store:
         under the sweep's run where this store holds the sweep. The same files with the same
         configuration are the same version.
         """
+        model = registry.Model(folder, name, alias, config_text)
         return registry.register(
-            self._runs,
-            sweep,
-            folder,
-            name,
-            alias,
-            config_text,
-            lambda run: self._log_values(run, scores),
+            self._runs, sweep, model, lambda run: self._log_values(run, scores)
         )
 
     @_guarded
