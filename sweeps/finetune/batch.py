@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweeps.finetune.model import accepts_logits_to_keep
 from sweeps.finetune.prompt import Encoded
 
 IGNORED = -100
@@ -26,16 +25,15 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
 
     Labels are the answer's tokens; prompt and padding carry ``IGNORED``.
     """
-    width = max(len(row.prompt_ids) + len(row.answer_ids) for row in rows)
-    input_ids = torch.full((len(rows), width), pad_id, dtype=torch.long)
-    labels = torch.full((len(rows), width), IGNORED, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for i, row in enumerate(rows):
-        start, end = len(row.prompt_ids), len(row.prompt_ids) + len(row.answer_ids)
-        input_ids[i, :end] = torch.tensor([*row.prompt_ids, *row.answer_ids])
-        labels[i, start:end] = input_ids[i, start:end]
-        mask[i, :end] = 1
-    return {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
+    width = max(map(len, rows))
+    padding = [width - len(row) for row in rows]
+    ids = [
+        [*r.prompt_ids, *r.answer_ids, *[pad_id] * p] for r, p in zip(rows, padding, strict=True)
+    ]
+    labels = [[*_labels(r), *[IGNORED] * p] for r, p in zip(rows, padding, strict=True)]
+    mask = [[1] * len(row) + [0] * p for row, p in zip(rows, padding, strict=True)]
+    columns = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return {name: torch.tensor(values) for name, values in columns.items()}
 
 
 def pack(rows: Sequence[Encoded]) -> dict[str, Tensor]:
@@ -45,27 +43,44 @@ def pack(rows: Sequence[Encoded]) -> dict[str, Tensor]:
     from attending to each other. Not for prompt methods: their virtual tokens are prepended per sequence.
     """
     ids = [[*row.prompt_ids, *row.answer_ids] for row in rows]
-    labels = [[IGNORED] * len(row.prompt_ids) + list(row.answer_ids) for row in rows]
-    positions = [range(len(row)) for row in ids]
-    columns = {"input_ids": ids, "labels": labels, "position_ids": positions}
+    positions = [range(len(row)) for row in rows]
+    columns = {"input_ids": ids, "labels": map(_labels, rows), "position_ids": positions}
     return {name: torch.tensor([list(chain(*column))]) for name, column in columns.items()}
 
 
 def answer_nats(model: nn.Module, batch: dict[str, Tensor], *, prepended: int) -> Tensor:
-    """Negative log likelihood in nats, (rows, positions); 0 where no answer token is predicted.
+    """Negative log likelihood in nats, shaped like the labels; 0 where no answer token is.
 
     *prepended*: positions the method puts before the prompt (``model.prepended_tokens``).
     """
-    labels = batch["labels"]
-    columns = (labels != IGNORED).any(dim=0).nonzero().flatten()
-    first, last = int(columns[0]), int(columns[-1])
-    predicting = torch.arange(first - 1, last, device=labels.device) + prepended
-    inputs: dict[str, Any] = {k: v for k, v in batch.items() if k != "labels"}
-    if accepts_logits_to_keep(model):
-        logits = model(**inputs, logits_to_keep=predicting).logits
-    else:
-        logits = model(**inputs).logits[:, predicting]
-    targets = labels[:, first : last + 1]
-    return functional.cross_entropy(
-        logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
-    )
+    answers = batch["labels"] != IGNORED
+    # The logits at a position predict the token after it.
+    predicting = functional.pad(answers[:, 1:], (prepended, 1)).flatten().nonzero().flatten()
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    logits = _logits(model, inputs, predicting)
+    nats = functional.cross_entropy(logits.float(), batch["labels"][answers], reduction="none")
+    return torch.zeros(answers.shape, device=nats.device).masked_scatter(answers, nats)
+
+
+def _logits(model: nn.Module, inputs: dict[str, Any], positions: Tensor) -> Tensor:
+    """(positions, vocabulary): the logits at *positions* of the flattened (rows, sequence).
+
+    The output layer is shown these positions alone. A model whose output layer is not where
+    transformers looks for it computes all logits, of which the same are taken.
+    """
+
+    def select(_layer: nn.Module, hidden: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (hidden[0].flatten(0, 1)[positions], *hidden[1:])
+
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    hook = head.register_forward_pre_hook(select) if head is not None else None
+    try:
+        logits: Tensor = model(**inputs, use_cache=False).logits
+    finally:
+        if hook is not None:
+            hook.remove()
+    return logits if logits.dim() == 2 else logits.flatten(0, 1)[positions]
+
+
+def _labels(row: Encoded) -> list[int]:
+    return [IGNORED] * len(row.prompt_ids) + list(row.answer_ids)

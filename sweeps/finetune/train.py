@@ -23,11 +23,17 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from sweeps.finetune import checkpoint
 from sweeps.finetune.batch import answer_nats, collate, pack
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.model import LORA_PLUS_RATIO, load_trained, prepended_tokens, save_trained
+from sweeps.finetune.model import (
+    load_trained,
+    prepended_tokens,
+    save_trained,
+    trained_parameters,
+)
 from sweeps.finetune.prompt import Encoded
-from tracker.record.trial import TrialSpec
+from tracker.record.trial import LORA_PLUS_RATIO, TrialSpec
 
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
+_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
 class Reporter(Protocol):
@@ -94,6 +100,7 @@ def train(
     trainer.add_callback(watch)
     trainer.remove_callback(PrinterCallback)
     resume = checkpoint.latest_checkpoint(checkpoints.folder)
+    model.train()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     watch.flush()
     return Trained(trainer.state.global_step, watch.last_loss, watch.resumed_at)
@@ -108,19 +115,20 @@ def _arguments(spec: TrialSpec, rows: int, device: torch.device, folder: Path) -
     schedule = spec.train
     steps = step_count(rows, spec)
     cuda = device.type == "cuda"
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
         per_device_train_batch_size=schedule.batch_size,
         gradient_accumulation_steps=schedule.accumulation,
         learning_rate=spec.method.learning_rate or 0.0,
-        lr_scheduler_type=schedule.scheduler,
+        lr_scheduler_type=_SCHEDULERS[schedule.scheduler],
         warmup_steps=math.ceil(schedule.warmup * steps),
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
         bf16=schedule.dtype == "bfloat16",
-        optim="adamw_torch_fused" if cuda else "adamw_torch",
+        optim="adamw_torch_fused",
         use_cpu=not cuda,
+        use_cache=True,  # what the model's configuration keeps; the loss asks for none itself
         seed=spec.seed,
         remove_unused_columns=False,
         save_strategy="no",
@@ -130,6 +138,8 @@ def _arguments(spec: TrialSpec, rows: int, device: torch.device, folder: Path) -
         dataloader_pin_memory=cuda,
         logging_nan_inf_filter=False,
     )
+    arguments._n_gpu = 1  # a trial has one device, also where the Trainer sees more to spread over
+    return arguments
 
 
 def _collator(spec: TrialSpec, pad_id: int) -> Callable[[list[Encoded]], dict[str, Tensor]]:
@@ -152,11 +162,14 @@ class _Rows(torch.utils.data.Dataset[Encoded]):
 class SftTrainer(Trainer):
     """The Trainer, with our loss (answer tokens only), the stream's order and our checkpoints."""
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(self, *, spec: TrialSpec, clock: Clock, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
         self.clock = clock
         self.model_accepts_loss_kwargs = True  # count answer tokens over the accumulated batch
+        self.trained = list(trained_parameters(self.model).values())
         self.losses: list[Tensor] = []
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
@@ -170,25 +183,42 @@ class SftTrainer(Trainer):
                 model=self.model,
                 optimizer_cls=torch.optim.AdamW,
                 lr=self.args.learning_rate,
+                fused=True,
                 loraplus_lr_ratio=LORA_PLUS_RATIO,
                 loraplus_weight_decay=self.args.weight_decay,
             )
-        return super().create_optimizer(*args, **kwargs)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        return optimizer
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any
+        self, model: nn.Module, inputs: dict[str, Tensor], *, num_items_in_batch: Tensor
     ) -> Tensor:
-        """Nats per answer token of the whole (accumulated) batch."""
-        nats = answer_nats(model, inputs, prepended=prepended_tokens(self.spec.method)).sum()
-        tokens = kwargs.get("num_items_in_batch")
-        return nats / (tokens if tokens is not None else (inputs["labels"] != -100).sum())
+        """Nats per answer token; *num_items_in_batch* counts those of the whole accumulated batch."""
+        prepended = prepended_tokens(self.spec.method)
+        return answer_nats(model, inputs, prepended=prepended).sum() / num_items_in_batch
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch forward and backward; its loss is kept on the device until logged."""
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One micro-batch forward and backward; its loss is kept on the device until logged.
+
+        The Trainer's own would set every module to training mode each time, which costs a tiny model
+        a tenth of its step.
+        """
         with self.clock.phase("forward_backward"):
-            loss = super().training_step(*args, **kwargs)
+            inputs = self._prepare_inputs(inputs)
+            with self.compute_loss_context_manager():
+                loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
+            self.accelerator.backward(loss)
         self.losses.append(loss.detach())
-        return loss
+        return self.losses[-1]
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        with self.clock.phase("optimizer"):
+            return nn.utils.clip_grad_norm_(self.trained, self.args.max_grad_norm)
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        return grad_norm  # nobody logs it; the Trainer would measure it where nothing is clipped
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted here: the trial counts its operations once, from tokens."""
@@ -211,13 +241,13 @@ class _Watch(TrainerCallback):
     def __init__(self, trainer: SftTrainer, checkpoints: Checkpoints, reporter: Reporter) -> None:
         self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
         self.saved_at = time.monotonic()
-        self.resumed_at = 0
+        self.resumed_at = self.reported_at = 0
         self.last_loss = math.nan
         self.every = 1
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.every = max(1, state.max_steps // _LOGGED_STEPS)
-        self.resumed_at = state.global_step
+        self.resumed_at = self.reported_at = state.global_step
         self.reporter.resume(state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -241,15 +271,13 @@ class _Watch(TrainerCallback):
 
     def flush(self) -> None:
         """Report the mean loss since the last report; raises DivergedError if it is not finite."""
-        losses, self.trainer.losses = self.trainer.losses, []
+        step, losses = self.trainer.state.global_step, self.trainer.losses
         if not losses:
             return
-        mean = torch.stack(losses).sum().item() * self.trainer.args.gradient_accumulation_steps
-        self.last_loss = mean / len(losses)
+        self.last_loss = torch.stack(losses).sum().item() / (step - self.reported_at)
+        self.reported_at, self.trainer.losses = step, []
         if not math.isfinite(self.last_loss):
-            raise DivergedError(
-                f"training loss {self.last_loss} at step {self.trainer.state.global_step}"
-            )
+            raise DivergedError(f"training loss {self.last_loss} at step {step}")
         rate = self.trainer._get_learning_rate()
         values = {"train/loss": self.last_loss, "train/learning_rate": float(rate)}
-        self.reporter.step(self.trainer.state.global_step, values)
+        self.reporter.step(step, values)
