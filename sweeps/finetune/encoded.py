@@ -1,12 +1,16 @@
-"""Data files → encoded rows, kept in memory by a worker, so that a file is read and tokenised once."""
+"""Data files → encoded rows, kept in memory by a worker: a file is read once, a row tokenised once.
+
+Only rows that some trial asks for are tokenised: volumes are often a small part of their files.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
-from sweeps.finetune.data import digest, nested_order, read_examples, read_texts
+from sweeps.finetune.data import Example, digest, nested_order, read_examples, read_texts
 from sweeps.finetune.evaluate import Rows
 from sweeps.finetune.mix import StreamRow, stream
 from sweeps.finetune.model import load_tokenizer
@@ -19,16 +23,19 @@ _EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same ro
 
 def training_stream(spec: TrialSpec) -> list[Encoded]:
     """Every row the trial trains on, in order, all passes included."""
+    order = training_order(spec)
     length = spec.train.max_length
-    rows = {
-        name: _encoded(task, train_file(task), spec.model, length).encoded
+    sources: dict[str | None, _Source] = {
+        name: _task_rows(task, train_file(task), spec.model, length)
         for name, task in trained_tasks(spec).items()
     }
-    texts = _texts(spec.replay, spec.model, length).encoded if spec.replay else ()
-    return [
-        texts[at.index] if at.task is None else rows[at.task][at.index]
-        for at in training_order(spec)
-    ]
+    if spec.replay is not None:
+        sources[None] = _text_rows(spec.replay, spec.model, length)
+    rows = {
+        name: iter(source.rows([at.row for at in order if at.task == name]))
+        for name, source in sources.items()
+    }
+    return [next(rows[at.task]) for at in order]
 
 
 def training_order(spec: TrialSpec) -> list[StreamRow]:
@@ -37,7 +44,7 @@ def training_order(spec: TrialSpec) -> list[StreamRow]:
         name: list(_nested(train_file(task), task, spec.seed))
         for name, task in trained_tasks(spec).items()
     }
-    texts = len(read_texts(spec.replay)) if spec.replay else 0
+    texts = len(_texts(spec.replay)) if spec.replay else 0
     replay = [int(i) for i in np.random.default_rng(spec.seed).permutation(texts)]
     return stream(spec, nested, replay)
 
@@ -58,22 +65,25 @@ def train_file(task: TaskSpec) -> FileRef:
 
 def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
     """The rows of *file* that every trial is evaluated on: a stratified, seeded choice."""
-    rows = _encoded(task, file, spec.model, spec.train.max_length)
+    examples = _examples(task, file)
+    chosen: Sequence[int] = range(len(examples))
     limit = spec.evaluation.rows
-    if limit is None or limit >= len(rows.truth):
-        return rows
-    chosen = _nested(file, task, _EVALUATION_ORDER_SEED)[:limit]
-    return Rows(tuple(rows.encoded[i] for i in chosen), tuple(rows.truth[i] for i in chosen))
+    if limit is not None and limit < len(examples):
+        chosen = _nested(file, task, _EVALUATION_ORDER_SEED)[:limit]
+    source = _task_rows(task, file, spec.model, spec.train.max_length)
+    return Rows(tuple(source.rows(chosen)), tuple(examples[i].answer for i in chosen))
 
 
 def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
     """The text rows a suite is measured on: the first ``evaluation.rows`` of a seeded order."""
-    rows = _texts(file, spec.model, spec.train.max_length)
+    texts = _texts(file)
+    chosen: Sequence[int] = range(len(texts))
     limit = spec.evaluation.rows
-    if limit is None or limit >= len(rows.truth):
-        return rows
-    chosen = np.random.default_rng(_EVALUATION_ORDER_SEED).permutation(len(rows.truth))[:limit]
-    return Rows(tuple(rows.encoded[i] for i in chosen), tuple(rows.truth[i] for i in chosen))
+    if limit is not None and limit < len(texts):
+        order = np.random.default_rng(_EVALUATION_ORDER_SEED).permutation(len(texts))
+        chosen = [int(i) for i in order[:limit]]
+    source = _text_rows(file, spec.model, spec.train.max_length)
+    return Rows(tuple(source.rows(chosen)), tuple(texts[i] for i in chosen))
 
 
 @lru_cache(maxsize=64)
@@ -81,28 +91,53 @@ def label_set(task: TaskSpec) -> frozenset[str] | None:
     """The labels seen in training (else in validation), for tasks whose answers are labels."""
     if task.score != "macro_f1":
         return None
-    answers = {example.answer for example in read_examples(task, task.train or task.validation)}
+    answers = {example.answer for example in _examples(task, task.train or task.validation)}
     return frozenset(answers | ({task.negative} if task.negative else set()))
 
 
+class _Source:
+    """One file's rows for one model, each encoded when it is first asked for."""
+
+    def __init__(self, encode: Callable[[list[int]], list[Encoded]]) -> None:
+        self._encode = encode
+        self._known: dict[int, Encoded] = {}
+
+    def rows(self, indices: Sequence[int]) -> list[Encoded]:
+        """The rows at *indices*, in that order."""
+        new = [i for i in dict.fromkeys(indices) if i not in self._known]
+        self._known.update(zip(new, self._encode(new) if new else [], strict=True))
+        return [self._known[i] for i in indices]
+
+
 @lru_cache(maxsize=64)
-def _encoded(task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int) -> Rows:
-    _check_unchanged(file)
-    examples = read_examples(task, file)
-    encoded = encode_examples(load_tokenizer(model), examples, max_length)
-    return Rows(tuple(encoded), tuple(example.answer for example in examples))
+def _task_rows(task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int) -> _Source:
+    examples, tokenizer = _examples(task, file), load_tokenizer(model)
+    return _Source(
+        lambda wanted: encode_examples(tokenizer, [examples[i] for i in wanted], max_length)
+    )
 
 
 @lru_cache(maxsize=16)
-def _texts(file: FileRef, model: ModelSpec, max_length: int) -> Rows:
+def _text_rows(file: FileRef, model: ModelSpec, max_length: int) -> _Source:
+    texts, tokenizer = _texts(file), load_tokenizer(model)
+    return _Source(lambda wanted: encode_texts(tokenizer, [texts[i] for i in wanted], max_length))
+
+
+@lru_cache(maxsize=64)
+def _examples(task: TaskSpec, file: FileRef) -> tuple[Example, ...]:
     _check_unchanged(file)
-    texts = read_texts(file)
-    return Rows(tuple(encode_texts(load_tokenizer(model), texts, max_length)), tuple(texts))
+    return tuple(read_examples(task, file))
+
+
+@lru_cache(maxsize=16)
+def _texts(file: FileRef) -> tuple[str, ...]:
+    _check_unchanged(file)
+    return tuple(read_texts(file))
 
 
 @lru_cache(maxsize=256)
 def _nested(file: FileRef, task: TaskSpec, seed: int) -> tuple[int, ...]:
-    return tuple(nested_order(read_examples(task, file), seed))
+    return tuple(nested_order(_examples(task, file), seed))
 
 
 @lru_cache(maxsize=256)
