@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from torch.nn import functional
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.model import base_model
 from sweeps.finetune.prompt import Encoded
-from sweeps.finetune.scores import Answers, resamples, score_task
+from sweeps.finetune.scores import Answers, resamples, score_task, standard_error
 from tracker.record.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
 _SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
@@ -58,6 +60,11 @@ class Evaluator:
         self.clock = clock
         self.beat = beat
         self.generated_tokens = 0
+        # Not the checkpoint's own settings: a repetition penalty is not greedy, and answers end with the
+        # tokenizer's end token, which a base model's settings may not know.
+        base_model(model).generation_config = GenerationConfig(
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=_pad_id(tokenizer)
+        )
 
     def task(
         self, task: TaskSpec, rows: Rows, labels: frozenset[str] | None, split: str
@@ -84,14 +91,13 @@ class Evaluator:
         bits = self.nats(rows.encoded) / math.log(2)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
         weights = resamples(suite, len(sizes))
-        after = float(bits.sum() / sizes.sum())
         return SuiteScore(
             suite=suite,
             measure="bits_per_byte",
             n=len(sizes),
             before=before,
-            after=after,
-            after_se=float(((weights @ bits) / (weights @ sizes)).std()),
+            after=float(bits.sum() / sizes.sum()),
+            after_se=standard_error((weights @ bits) / (weights @ sizes), len(sizes)),
         )
 
     @torch.no_grad()
@@ -126,19 +132,38 @@ class Evaluator:
     def _generate(self, rows: Sequence[Encoded], limit: int) -> list[str]:
         """Prompts are padded on the left, so that each answer begins where its prompt ends."""
         pad, width = _pad_id(self.tokenizer), max(len(row.prompt_ids) for row in rows)
-        ids = torch.full((len(rows), width), pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, width - len(row.prompt_ids) :] = torch.tensor(row.prompt_ids)
-            mask[i, width - len(row.prompt_ids) :] = 1
-        batch = self._to_device({"input_ids": ids, "attention_mask": mask})
+        padding = torch.tensor([width - len(row.prompt_ids) for row in rows])
+        ids = torch.tensor([[pad] * (width - len(r.prompt_ids)) + [*r.prompt_ids] for r in rows])
+        ids, padding = ids.to(self.device), padding.to(self.device)
         with self._autocast():
-            out = self.model.generate(  # type: ignore[operator]
-                **batch, max_new_tokens=limit, do_sample=False, pad_token_id=pad
-            )
-        new = out[:, width:]
+            if self.prepended:
+                new = self._generate_after_virtual_tokens(ids, padding, limit)
+            else:
+                mask = (torch.arange(width, device=self.device) >= padding[:, None]).long()
+                out = self.model.generate(ids, attention_mask=mask, max_new_tokens=limit)  # type: ignore[operator]
+                new = out[:, width:]
         self.generated_tokens += int((new != pad).sum())
-        return self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        texts: list[str] = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return texts
+
+    def _generate_after_virtual_tokens(self, ids: Tensor, padding: Tensor, limit: int) -> Tensor:
+        """New tokens only. The virtual tokens stand right before each prompt, as in training.
+
+        peft would put them before the padding, farther from the prompt the shorter it is: the same row
+        would be answered differently in another batch.
+        """
+        model: Any = self.model
+        count = self.prepended
+        before = padding[:, None] + torch.arange(count, device=self.device)
+        embedded = model.word_embeddings(functional.pad(ids, (count, 0)))
+        virtual = model.get_prompt(batch_size=len(ids)).to(embedded.dtype)
+        embedded = embedded.scatter(1, before[:, :, None].expand_as(virtual), virtual)
+        positions = torch.arange(embedded.shape[1], device=self.device)
+        mask = (positions >= padding[:, None]).long()
+        new: Tensor = base_model(model).generate(  # type: ignore[operator]
+            inputs_embeds=embedded, attention_mask=mask, max_new_tokens=limit
+        )
+        return new
 
     def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
         """Indices in batches of like prompt length, so that little is padded."""

@@ -7,13 +7,20 @@ that the learning rate of a trial means the same in every sweep.
 from __future__ import annotations
 
 import copy
-import inspect
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PrefixTuningConfig, PromptEncoderConfig, get_peft_model
+from peft import (
+    LoraConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptEncoderConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
@@ -24,12 +31,8 @@ from transformers import (
 )
 
 from tracker.errors import InputError
-from tracker.record.trial import MethodSpec, ModelSpec
+from tracker.record.trial import LORA_ALPHA, MethodSpec, ModelSpec
 
-#: Constant over ranks, which keeps the best learning rate nearly constant too (LoRA Without Regret, 2025).
-LORA_ALPHA = 32
-#: Ratio of B's to A's learning rate (Hayou et al. 2024, LoRA+, arXiv 2402.12354).
-LORA_PLUS_RATIO = 16
 TRAINED_WEIGHTS = "trained.safetensors"
 
 
@@ -64,8 +67,9 @@ def build_model(model: ModelSpec, method: MethodSpec, device: torch.device) -> n
     """A fresh copy of the base on *device*, prepared for *method*; what trains has ``requires_grad``."""
     base = copy.deepcopy(load_base(model))
     if method.name in ("none", "full"):
-        return base.requires_grad_(method.name == "full").to(device)
-    tuned = get_peft_model(base, adapter_config(method, base.config.hidden_size))
+        whole: nn.Module = base.requires_grad_(method.name == "full").to(device)
+        return whole
+    tuned: nn.Module = get_peft_model(base, adapter_config(method, base.config.hidden_size))
     return tuned.to(device)
 
 
@@ -89,6 +93,14 @@ def adapter_config(method: MethodSpec, hidden_size: int) -> Any:
     )
 
 
+def base_model(model: nn.Module) -> nn.Module:
+    """The transformers model inside peft's wrapping, or *model* itself."""
+    if not isinstance(model, PeftModel):
+        return model
+    inner: nn.Module = model.get_base_model()
+    return inner
+
+
 def prepended_tokens(method: MethodSpec) -> int:
     """How many positions the method puts before the prompt in the logits (v2 lives in the cache)."""
     if method.name == "p_tuning" and method.variant != "v2":
@@ -99,6 +111,36 @@ def prepended_tokens(method: MethodSpec) -> int:
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that train, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def stored_bytes(model: nn.Module, method: MethodSpec) -> int:
+    """What must be stored beside the base model, as :func:`save_model` writes it.
+
+    Of a prompt encoder that is its output alone; of PiSSA what it started from, too.
+    """
+    weights = trained_parameters(model)
+    if isinstance(model, PeftModel):
+        weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    size = sum(w.numel() * w.element_size() for w in weights.values())
+    return 2 * size if method.variant == "pissa" else size
+
+
+def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Path) -> None:
+    """The model as transformers or peft load it, its tokenizer, and an adapter's exact weights.
+
+    PiSSA changes the base's weights, which is lost on whoever puts the adapter on the base they have.
+    It is written as the LoRA of twice the rank that does the same to the untouched base.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    load_tokenizer(base).save_pretrained(folder)
+    if method.variant == "pissa":
+        with tempfile.TemporaryDirectory(prefix="pissa-") as start:
+            build_model(base, method, torch.device("cpu")).save_pretrained(start)  # type: ignore[operator]
+            model.save_pretrained(folder, path_initial_model_for_weight_conversion=start)  # type: ignore[operator]
+    else:
+        model.save_pretrained(folder)  # type: ignore[operator]
+    if isinstance(model, PeftModel):
+        save_trained(model, folder)
 
 
 def save_trained(model: nn.Module, folder: Path) -> None:
@@ -118,12 +160,6 @@ def load_trained(model: nn.Module, folder: Path) -> None:
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(weights[name])
-
-
-def accepts_logits_to_keep(model: nn.Module) -> bool:
-    """Whether the model can skip the logits of positions that carry no loss."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
 def _required(method: MethodSpec, field: str) -> int:

@@ -48,10 +48,10 @@ def score_task(
         n=len(truth),
         loss_nats=float(answers.nats.sum() / answers.tokens.sum()),
         bits_per_byte=float(bpb[0].sum() / bpb[1].sum()),
-        bits_per_byte_se=float(replicated_bpb.std()),
+        bits_per_byte_se=standard_error(replicated_bpb, len(truth)),
         score_name=task.score,
         score=score,
-        score_se=float(replicates.std()) if len(truth) > 1 else None,
+        score_se=standard_error(replicates, len(truth)),
         exact_match=float(np.mean([g == t for g, t in zip(given, truth, strict=True)])),
         precision=precision,
         recall=recall,
@@ -66,6 +66,11 @@ def resamples(name: str, rows: int) -> Floats:
     digest = hashlib.sha256(f"{name}:{rows}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     return generator.multinomial(rows, np.full(rows, 1.0 / rows), size=REPLICATES).astype(float)
+
+
+def standard_error(replicates: Floats, rows: int) -> float | None:
+    """The replicates' standard deviation; one row alone says nothing of its error."""
+    return float(replicates.std()) if rows > 1 else None
 
 
 def token_f1(given: str, truth: str) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -26,7 +27,8 @@ from sweeps.finetune.model import (
     load_base,
     load_tokenizer,
     prepended_tokens,
-    save_trained,
+    save_model,
+    stored_bytes,
     trained_parameters,
 )
 from sweeps.finetune.train import Checkpoints, DivergedError, Reporter, train
@@ -53,7 +55,6 @@ def run_trial(
     """
     clock, device, started = Clock(), _device(), time.time()
     memory.reset_peak(device)
-    torch.manual_seed(spec.seed)
     outcome = _Outcome()
     status, reason = Status.COMPLETE, None
     try:
@@ -68,8 +69,7 @@ def run_trial(
         raise
     except Exception as error:  # any other fault ends this trial, never the sweep
         status, reason = Status.FAILED, _one_line(error)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    _release(device)
     complete = status is Status.COMPLETE
     return TrialResult(
         spec=spec,
@@ -114,10 +114,12 @@ def _run(
     with clock.phase("model"):
         load_base(spec.model)
         before = _before(spec, home.baselines, device, clock, reporter)
+        torch.manual_seed(
+            spec.seed
+        )  # for the adapter's first weights, whatever was measured before
         model = build_model(spec.model, spec.method, device)
-        trained = trained_parameters(model)
-    outcome.trained = sum(p.numel() for p in trained.values())
-    outcome.adapter_bytes = sum(p.numel() * p.element_size() for p in trained.values())
+    outcome.trained = sum(p.numel() for p in trained_parameters(model).values())
+    outcome.adapter_bytes = stored_bytes(model, spec.method)
     outcome.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in stream)
     outcome.prepended_tokens = len(stream) * prepended_tokens(spec.method)
 
@@ -134,9 +136,10 @@ def _run(
                 clock=clock,
             )
         outcome.final_loss = result.final_loss
+        _release(device)
     if home.model is not None and outcome.adapter_bytes <= home.model_limit_bytes:
         with clock.phase("save"):
-            _save_model(model, tokenizer, home.model)
+            save_model(model, spec.model, spec.method, home.model)
 
     evaluator = _evaluator(model, spec, device, clock, reporter)
     for split, task in itertools.product(splits, spec.tasks):
@@ -204,14 +207,6 @@ def _before(
     return dict(json.loads(file.read_text()))
 
 
-def _save_model(model: nn.Module, tokenizer: Any, folder: Path) -> None:
-    """The model as transformers or peft load it, with its tokenizer and our exact weights beside."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
-    tokenizer.save_pretrained(folder)
-    save_trained(model, folder)
-
-
 def _save_records(tasks: list[TaskEvaluation], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for evaluation in tasks:
@@ -251,6 +246,16 @@ def _flops(spec: TrialSpec, outcome: _Outcome) -> float | None:
         return None
     tokens = outcome.train_tokens + outcome.prepended_tokens
     return float(tokens * (4 * spec.model.parameters + 2 * outcome.trained))
+
+
+def _release(device: torch.device) -> None:
+    """Give back device memory that reference cycles hold: the Trainer's optimizer, or a lost model.
+
+    Otherwise it would count towards the peak of what comes next.
+    """
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _device() -> torch.device:

@@ -72,7 +72,8 @@ def test_interrupted_equals_uninterrupted(method: str, make_spec: MakeSpec, tmp_
     assert resumed.tasks == whole.tasks
     assert resumed.general == whole.general
     assert resumed.final_train_loss == whole.final_train_loss
-    a, b = (load_file(tmp_path / n / "model" / "trained.safetensors") for n in ("whole", "cut"))
+    weights = "model" if method == "full" else "trained"
+    a, b = (load_file(tmp_path / n / "model" / f"{weights}.safetensors") for n in ("whole", "cut"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
