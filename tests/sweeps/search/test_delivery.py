@@ -1,0 +1,89 @@
+"""Deliveries wait for a store that is down, in order; nothing is lost, training never waits."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.search import delivery as delivery_module
+from sweeps.search.delivery import Delivery
+from sweeps.search.folder import SweepFolder
+from tests.sweeps.search.conftest import answered
+from tracker.errors import StoreError
+from tracker.record.store import Store
+from tracker.record.trial import FileRef, MethodSpec, ModelSpec, TaskSpec, TrialRecord, TrialSpec
+
+
+class Flaky:
+    """A real store behind a line that is dead for the first *failures* calls."""
+
+    def __init__(self, store: Store, failures: int) -> None:
+        self.store, self.left = store, failures
+
+    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
+        method = getattr(self.store, name)
+
+        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+            if self.left > 0:
+                self.left -= 1
+                raise StoreError("the line is dead")
+            return method(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    opened = Store.open(tmp_path / "runs")
+    opened.begin_sweep("tiny", spec_text="", spec_digest="0", planned=2, datasets=[])
+    return opened
+
+
+def records(count: int) -> list[TrialRecord]:
+    file = FileRef(path="rows.jsonl", sha256="0", rows=1)
+    task = TaskSpec(name="intent", validation=file)
+    model = ModelSpec(name="m", path="m", digest="0", parameters=1)
+    specs = [
+        TrialSpec(model=model, method=MethodSpec(name="none"), tasks=(task,), seed=seed)
+        for seed in range(count)
+    ]
+    return [TrialRecord(number=i, stage="cover", result=answered(s)) for i, s in enumerate(specs)]
+
+
+def test_store_that_comes_back_gets_everything(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_FIRST_PAUSE_SECONDS", 0.01)
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Delivery(Flaky(store, failures=4), "tiny", folder)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    ended = records(2)
+    for record in ended:
+        deliver.begin(record.number, record.stage, record.result.spec)
+        deliver.end(record)
+    assert time.monotonic() - begun < 0.5, "the caller does not wait"
+    assert deliver.close(patience_seconds=60) == 0
+    assert deliver.problem is None
+    assert store.records("tiny") == ended
+
+
+def test_what_a_dead_store_did_not_take_is_counted(store: Store, tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Delivery(Flaky(store, failures=99), "tiny", folder)  # type: ignore[arg-type]
+    for record in records(3):
+        deliver.end(record)
+    assert deliver.close(patience_seconds=0.2) == 3
+    assert deliver.problem == "the line is dead"
+
+
+def test_a_store_that_cannot_be_asked_is_taken_to_hold_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Delivery(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
+    assert deliver.delivered() == set()
+    deliver.end(records(1)[0])
+    deliver.close(patience_seconds=60)
+    assert deliver.delivered() == {records(1)[0].result.spec.key}
