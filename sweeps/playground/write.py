@@ -63,7 +63,11 @@ def sweep_spec() -> dict[str, Any]:
             HELD_OUT.name: {"task": _held_out_entry(), "measure": "bits_per_byte"},
         },
         "volumes": [200, 400, 800, 1600],
-        "mixes": {"even": dict.fromkeys(TASKS, 1), "topic": {"topic": 1}},
+        # even at 1,600 and topic at 400 hold the same 400 rows of topic: what the others add shows.
+        "mixes": {
+            "even": {**dict.fromkeys(TASKS, 1), "replay": 0.03},
+            "topic": {"topic": 1, "replay": 0.03, "volumes": [400]},
+        },
         "replay": {"text": "data/general/replay.jsonl"},
         "train": {"epochs": 3, "batch_size": 16, "max_length": 64},
         "evaluation": {"rows": 150, "batch_size": 150, "max_new_tokens": 8},
