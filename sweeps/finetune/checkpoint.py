@@ -20,15 +20,15 @@ _KEEP = 2  # the newest, and the one to fall back to
 
 def save_checkpoint(root: Path, step: int, write: Callable[[Path], None]) -> Path:
     """Have *write* fill a folder, seal it and move it to ``root/step-<step>``; older ones go."""
-    staging, final = root / f".writing-{step}", root / f"step-{step:08d}"
+    staging, final = root / ".writing-next", root / f"step-{step:08d}"
     shutil.rmtree(staging, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)
     staging.mkdir(parents=True)
     write(staging)
     digests = {path.name: _sealed_digest(path) for path in sorted(staging.iterdir())}
     manifest = staging / MANIFEST
     manifest.write_text(json.dumps(digests, indent=1))
     _sealed_digest(manifest)
+    shutil.rmtree(final, ignore_errors=True)
     staging.rename(final)
     _sync_folder(root)
     for old in _checkpoints(root)[:-_KEEP]:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from sweeps.finetune.data import file_ref
+from sweeps.finetune.model import build_model, trained_parameters
+from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.trial_home import TrialHome
 from tracker.record.trial import (
     EvaluationSpec,
@@ -30,12 +33,8 @@ METHODS = {
     "dora": MethodSpec(name="lora", variant="dora", rank=4, learning_rate=1e-2),
     "pissa": MethodSpec(name="lora", variant="pissa", rank=4, learning_rate=1e-2),
     "lora_plus": MethodSpec(name="lora", variant="lora_plus", rank=4, learning_rate=3e-3),
-    "p_tuning_v1": MethodSpec(
-        name="p_tuning", variant="v1", virtual_tokens=4, learning_rate=1e-2
-    ),
-    "p_tuning_v2": MethodSpec(
-        name="p_tuning", variant="v2", virtual_tokens=4, learning_rate=1e-2
-    ),
+    "p_tuning_v1": MethodSpec(name="p_tuning", variant="v1", virtual_tokens=4, learning_rate=1e-2),
+    "p_tuning_v2": MethodSpec(name="p_tuning", variant="v2", virtual_tokens=4, learning_rate=1e-2),
 }
 
 
@@ -112,3 +111,30 @@ def home(tmp_path: Path) -> TrialHome:
         artifacts=tmp_path / "artifacts",
         baselines=tmp_path / "baselines",
     )
+
+
+@pytest.fixture(scope="session")
+def tuned(make_spec: Callable[..., TrialSpec]) -> Callable[[str], torch.nn.Module]:
+    """``tuned(method)``: a model whose trained weights have all moved, as if it had been trained."""
+
+    def build(method: str) -> torch.nn.Module:
+        spec = make_spec(method)
+        torch.manual_seed(0)
+        model = build_model(spec.model, spec.method, torch.device("cpu")).eval()
+        with torch.no_grad():
+            for weight in trained_parameters(model).values():
+                weight.add_(0.1 * torch.randn_like(weight))
+        return model
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def some_rows() -> list[Encoded]:
+    """Six rows of random tokens with prompts of 3 to 20 and answers of 1 to 6 tokens."""
+    tokens = np.random.default_rng(0)
+    lengths = [(3, 2), (20, 1), (7, 6), (12, 3), (5, 5), (9, 4)]
+    return [
+        Encoded(*(tuple(int(t) for t in tokens.integers(6, 300, size=n)) for n in pair))
+        for pair in lengths
+    ]

@@ -21,7 +21,9 @@ MakeSpec = Callable[..., TrialSpec]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_and_is_priced(method: str, make_spec: MakeSpec, home: TrialHome) -> None:
+def test_every_method_trains_and_is_priced(
+    method: str, make_spec: MakeSpec, home: TrialHome
+) -> None:
     notes = Notes()
     result = run_trial(make_spec(method), home, notes)
     assert result.status is Status.COMPLETE, result.reason
@@ -39,7 +41,9 @@ def test_every_method_trains_and_is_priced(method: str, make_spec: MakeSpec, hom
 
 
 def test_methods_see_the_same_tokens(make_spec: MakeSpec, home: TrialHome) -> None:
-    tokens = {run_trial(make_spec(m), home, Notes()).cost.train_tokens for m in ("full", "p_tuning_v1")}
+    tokens = {
+        run_trial(make_spec(m), home, Notes()).cost.train_tokens for m in ("full", "p_tuning_v1")
+    }
     assert len(tokens) == 1
 
 
@@ -85,7 +89,9 @@ def test_same_spec_gives_the_same_scores(make_spec: MakeSpec, home: TrialHome) -
 
 def test_divergence_is_an_outcome(make_spec: MakeSpec, home: TrialHome) -> None:
     wild = METHODS["full"].model_copy(update={"learning_rate": 1e30})
-    spec = make_spec("full", train=TrainSpec(epochs=2, batch_size=8, max_length=96, max_grad_norm=1e30))
+    spec = make_spec(
+        "full", train=TrainSpec(epochs=2, batch_size=8, max_length=96, max_grad_norm=1e30)
+    )
     result = run_trial(spec.model_copy(update={"method": wild}), home, Notes())
     assert result.status is Status.DIVERGED
     assert result.tasks == ()
@@ -123,7 +129,9 @@ def test_changed_data_is_refused(make_spec: MakeSpec, home: TrialHome, tmp_path:
     task = spec.tasks[0]
     assert task.train is not None
     copy = tmp_path / "train.jsonl"
-    copy.write_text(Path(task.train.path).read_text() + '{"text": "one more", "label": "weather"}\n')
+    copy.write_text(
+        Path(task.train.path).read_text() + '{"text": "one more", "label": "weather"}\n'
+    )
     changed = task.model_copy(update={"train": task.train.model_copy(update={"path": str(copy)})})
     with pytest.raises(InputError, match=r"train\.jsonl: changed during the sweep"):
         run_trial(spec.model_copy(update={"tasks": (changed,)}), home, Notes())
