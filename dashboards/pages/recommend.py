@@ -125,7 +125,7 @@ def _hero(view: SweepView, answer: Recommendation) -> html.Section:
     choice = answer.choice
     words, tone = certainty(answer)
     before, model, after = headline(choice)
-    among = f"among {plural(answer.candidates, 'candidate')}"
+    among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
     facts = [
         ("Predicted quality", percent(choice.quality.value), _interval(choice.quality, percent)),
         *(
@@ -269,8 +269,9 @@ def _tradeoffs(view: SweepView, answer: Recommendation, theme: str | None) -> ht
     if not suites:
         detail = "The sweep has no general suite; add one under general to measure what is lost."
         return card(title, empty("Forgetting was not measured", detail, small=True))
-    suite = suites[0]
-    limit = answer.objective.constraints.get(f"forgetting.{suite}")
+    limits = {s: answer.objective.constraints.get(f"forgetting.{s}") for s in suites}
+    suite = next((s for s in suites if limits[s] is not None), suites[0])
+    limit = limits[suite]
     data = tradeoff(view.findings.candidates, suite, chosen=answer.choice.label, limit=limit)
     methods = [m for m in METHOD_LABELS if m in {s.method for s in data.spots}]
     words = f"Quality against general ability lost on {suite} for {plural(len(data.spots), 'configuration')}"

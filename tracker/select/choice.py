@@ -153,8 +153,8 @@ class Recommendation(Frozen):
     on average by taking the choice rather than the best. ``separable``: the choice's 80 % paired
     gap to every runner-up excludes 0. ``further_trials``: the runs that would separate it from
     those it cannot be told from. ``noise_floor``: standard deviation of quality between seeds,
-    ``None`` where no configuration has several. ``candidates``: how many were judged; ``frontier``:
-    labels of those on the Pareto front.
+    ``None`` where no configuration has several. ``candidates``: how many were judged, ``admitted``: how
+    many of them keep every constraint; ``frontier``: labels of those on the Pareto front.
     """
 
     sweep: str
@@ -172,6 +172,7 @@ class Recommendation(Frozen):
     caveats: tuple[str, ...]
     noise_floor: float | None
     candidates: int
+    admitted: int
     frontier: tuple[str, ...]
     crossovers: tuple[Crossover, ...]
     reach: Reach | None = None

@@ -99,6 +99,7 @@ def recommend(
         caveats=caveats(known, index),
         noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
         candidates=len(known.candidates),
+        admitted=len(known.admitted),
         frontier=tuple(c.label for c in known.candidates if c.on_frontier),
         crossovers=_crossovers(known, index),
         reach=answer,
