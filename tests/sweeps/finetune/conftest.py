@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ class Notes:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
+def like_a_worker() -> None:
+    """One thread, and libraries that each trial's garbage collection need not walk through."""
     torch.set_num_threads(1)
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,20 @@ LIMIT = 8  # new tokens: the longest of `some_rows`' answers, and two to spare
 
 
 @pytest.fixture
+def tuned(tuned: Tuned) -> Tuned:
+    """As ever, but with weights so large that answers hang on every position of the prompt."""
+
+    def build(method: str) -> nn.Module:
+        model = tuned(method)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(8 if weight.ndim == 2 else 1)
+        return model
+
+    return build
+
+
+@pytest.fixture
 def evaluator(make_spec: MakeSpec, tuned: Tuned) -> MakeEvaluator:
     """``evaluator(method, model, batch_size=6, end=None)``; *end*: another end token."""
 
