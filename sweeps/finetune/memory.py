@@ -39,13 +39,22 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def predicted_bytes(
-    parameters: int, trained: int, *, tokens_in_batch: int, hidden_size: int, layers: int
+    parameters: int,
+    trained: int,
+    *,
+    tokens_in_batch: int,
+    hidden_size: int,
+    layers: int,
+    recomputed: bool = False,
 ) -> int:
     """Device bytes of one training step: weights, gradients, Adam moments and activations.
 
     Activations are taken as 34 bytes per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
     2205.05198, eq. 1 without the quadratic attention term, which fused attention does not store), twice
-    that in float32.
+    that in float32. *recomputed* (gradient checkpointing): those of one layer, and every layer's input.
     """
     states = parameters * _BYTES + trained * _BYTES * (1 + _ADAM_MOMENTS)
-    return states + 2 * 34 * tokens_in_batch * hidden_size * layers
+    units = tokens_in_batch * hidden_size
+    if recomputed:
+        return states + units * (2 * 34 + _BYTES * layers)
+    return states + units * 2 * 34 * layers

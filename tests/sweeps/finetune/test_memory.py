@@ -47,10 +47,15 @@ def test_the_peak_is_the_trials_own() -> None:
     assert reset < high - 60 * MEBIBYTE, "until it is reset"
 
 
-@given(sizes=SIZES, grown=st.sampled_from(NAMES), more=st.integers(1, 1000))
-def test_more_of_anything_needs_more(sizes: dict[str, int], grown: str, more: int) -> None:
+@given(
+    sizes=SIZES, grown=st.sampled_from(NAMES), more=st.integers(1, 1000), recomputed=st.booleans()
+)
+def test_more_of_anything_needs_more(
+    sizes: dict[str, int], grown: str, more: int, recomputed: bool
+) -> None:
     larger = sizes | {grown: sizes[grown] + more}
-    assert predicted_bytes(**larger) > predicted_bytes(**sizes)
+    small, large = (predicted_bytes(**s, recomputed=recomputed) for s in (sizes, larger))
+    assert large > small
 
 
 def test_full_tuning_of_a_billion_takes_sixteen_bytes_a_weight() -> None:
@@ -62,3 +67,10 @@ def test_full_tuning_of_a_billion_takes_sixteen_bytes_a_weight() -> None:
 def test_activations_grow_with_tokens_layers_and_width() -> None:
     step = predicted_bytes(0, 0, tokens_in_batch=16 * 128, hidden_size=64, layers=3)
     assert step == 16 * 128 * 64 * 3 * 34 * 2
+
+
+def test_recomputing_keeps_one_layer_and_the_layers_inputs() -> None:
+    step = predicted_bytes(
+        0, 0, tokens_in_batch=16 * 128, hidden_size=64, layers=3, recomputed=True
+    )
+    assert step == 16 * 128 * 64 * (34 * 2 + 3 * 4)
