@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from sweeps.finetune.encoded import training_stream
 from sweeps.finetune.memory import predicted_bytes
 from sweeps.finetune.mix import replay_rows
-from sweeps.finetune.model import adapter_config
+from sweeps.finetune.model import adapter_config, prepended_tokens
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import Cell, cells, lattice, trial_spec
@@ -130,7 +130,7 @@ def _planned(sweep: ResolvedSweep, cell: Cell, speed: Speed, available: int) -> 
     stream = training_stream(spec)
     tokens = sum(len(row) for row in stream)
     trained = trained_parameters(spec.model, spec.method)
-    virtual = len(stream) * (spec.method.virtual_tokens or 0)
+    virtual = len(stream) * prepended_tokens(spec.method)
     flops = float((tokens + virtual) * (4 * spec.model.parameters + 2 * trained))
     steps = step_count(len(stream), spec)
     longest = max(len(row) for row in stream) + (spec.method.virtual_tokens or 0)
@@ -140,6 +140,7 @@ def _planned(sweep: ResolvedSweep, cell: Cell, speed: Speed, available: int) -> 
         tokens_in_batch=longest * spec.train.batch_size,
         hidden_size=_config(spec.model).hidden_size,
         layers=_config(spec.model).num_hidden_layers,
+        recomputed=spec.train.gradient_checkpointing,
     )
     problem = None
     if peak > available:
