@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from sweeps import lookup
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
-    from tracker.record.store import Store
-    from tracker.record.trial import Objective
-    from tracker.select.choice import Recommendation
+    pass
 
 app = typer.Typer(
     name="sft-select",
@@ -114,16 +113,18 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show every cell with what it is expected to take; runs nothing."""
+    from sweeps.finetune.quiet import quieten
     from sweeps.plan_text import plan_lines
     from sweeps.resolve import read_sweep
     from sweeps.search.plan import make_plan
     from sweeps.search.run import worker_devices
 
+    quieten()
     resolved = read_sweep(sweep)
-    records = _records_if_any(workspace, store, resolved.spec.name)
+    records = lookup.records_if_any(workspace, store, resolved.spec.name)
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)))
     for warning in resolved.warnings:
-        typer.echo(f"note: {warning}", err=True)
+        _note(warning)
     if as_json:
         cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
         typer.echo(json.dumps(made._asdict() | {"cells": cells}, indent=1))
@@ -150,7 +151,9 @@ def run(
     again = f"sft-select run {shlex.quote(str(sweep))} --workspace {shlex.quote(str(workspace))}"
     try:
         with progress(sys.stderr) as watch:
-            done = run_sweep(sweep, workspace, store_uri=store, study_uri=study_uri, watch=watch)
+            done = run_sweep(
+                sweep, workspace, store_uri=store, study_uri=study_uri, watch=watch, note=_note
+            )
     except (KeyboardInterrupt, _Terminated) as stop:
         typer.echo(f"stopped; what has ended is kept. To go on: {again}", err=True)
         raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
@@ -175,8 +178,8 @@ def status(
     """Say how far sweeps are and what runs now."""
     from sweeps.console import status_lines
 
-    opened = _open(workspace, store)
-    name = _sweep_name(sweep) if sweep else None
+    opened = lookup.open_store(workspace, store)
+    name = lookup.sweep_name(sweep) if sweep else None
     infos = [info for info in opened.sweeps() if name in (None, info.name)]
     if name and not infos:
         opened.records(name)  # says which sweeps there are
@@ -206,13 +209,13 @@ def recommend(
     from tracker.select.describe import lines
     from tracker.select.recommend import recommend as choose
 
-    opened, name = _open(workspace, store), _sweep_name(sweep)
+    opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
     records = opened.records(name)
-    objective = _objective(opened, name, weight, constraint)
+    objective = lookup.objective_of(opened, name, weight, constraint)
     answer = choose(records, objective, reach=reach, sweep=name)
     if output is not None:
         write_config(config_of(answer, records), output)
-        _keep_model(opened, workspace, name, answer)
+        lookup.keep_model(opened, workspace, name, answer)
     if as_json:
         typer.echo(answer.model_dump_json(indent=1))
         return
@@ -234,9 +237,11 @@ def train(
     """Train a recommended configuration, evaluate it on test, register the model."""
     from sweeps.console import final_lines
     from sweeps.finetune.final import train_config
+    from sweeps.finetune.quiet import quieten
     from tracker.export.config import read_config
     from tracker.record.store import Store
 
+    quieten()
     loaded = read_config(config)
     folder = output or config.with_suffix("").with_name(f"{config.stem}-model")
     opened = Store.open(workspace, store)
@@ -297,73 +302,16 @@ def dashboard(
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 
+def _note(warning: str) -> None:
+    typer.echo(f"note: {warning}", err=True)
+
+
 class _Terminated(BaseException):
     """SIGTERM arrived."""
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
     raise _Terminated
-
-
-def _open(workspace: Path, uri: str | None) -> Store:
-    from tracker.record.store import Store
-
-    return Store.open(workspace, uri, create=False)
-
-
-def _records_if_any(workspace: Path, uri: str | None, name: str) -> list[Any]:
-    """Finished trials of the sweep, where it has been started."""
-    if uri is None and not (workspace / "mlflow.db").exists():
-        return []
-    store = _open(workspace, uri)
-    return store.records(name) if name in {info.name for info in store.sweeps()} else []
-
-
-def _sweep_name(text: str) -> str:
-    """The name itself, or the name in the sweep file of that path."""
-    path = Path(text)
-    if path.suffix not in (".yaml", ".yml"):
-        return text
-    from tracker.strict_yaml import read
-
-    data = read(path).data
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-        raise InputError(f"{path}: found no `name`; give a sweep file or a sweep's name")
-    return str(data["name"])
-
-
-def _objective(
-    store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
-) -> Objective:
-    """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
-    from sweeps.spec import parse_sweep
-    from tracker.record.trial import Objective
-
-    own = parse_sweep(store.spec_text(name), f"sweep {name}").objective
-    return Objective(
-        weights=_pairs("--weight", weights) or own.weights,
-        constraints={**own.constraints, **_pairs("--constraint", bounds)},
-    )
-
-
-def _keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> None:
-    """Put the recommended trial's tuned model into the store, where the sweep kept it."""
-    from sweeps.search.folder import SweepFolder
-
-    model = SweepFolder(workspace, name).model(answer.trial.key)
-    if model.exists():
-        store.keep_model(name, answer.trial.key, model)
-
-
-def _pairs(option: str, given: list[str] | None) -> dict[str, float]:
-    pairs: dict[str, float] = {}
-    for text in given or []:
-        name, _, number = text.partition("=")
-        try:
-            pairs[name] = float(number)
-        except ValueError:
-            raise InputError(f"{option} {text}: allowed is NAME=NUMBER, such as intent=2") from None
-    return pairs
 
 
 def _trial_json(record: Any) -> dict[str, Any]:

@@ -14,8 +14,7 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [
         f"{c.cell.model:{width}} {c.cell.method:8} {c.cell.mix:10} {c.cell.volume:>8,} examples "
         f"{c.steps:>6,} steps {c.train_tokens:>11,} tokens {_duration(c.seconds):>10} "
-        f"{_size(c.peak_bytes):>9}"
-        + (f"  DOES NOT FIT: {c.problem}" if c.problem else "")
+        f"{_size(c.peak_bytes):>9}" + (f"  DOES NOT FIT: {c.problem}" if c.problem else "")
         for c in plan.cells
     ]
     wall = plan.seconds / plan.workers

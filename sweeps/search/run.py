@@ -43,13 +43,17 @@ def run_sweep(
     store_uri: str | None = None,
     study_uri: str | None = None,
     watch: Callable[[Driver], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> SweepRun:
     """Run the sweep file at *path*, or go on with it where it stopped.
 
+    *watch* sees the driver at every turn, *note* what is odd but allowed in the sweep file and its data.
     Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
     KeyboardInterrupt as it comes: whatever ended before stays.
     """
     sweep = read_sweep(path)
+    for warning in sweep.warnings:
+        note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
     with folder.owned():
         _refuse_changes(sweep, folder)

@@ -7,7 +7,6 @@ import gc
 import os
 import signal
 import time
-import warnings
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,17 +35,15 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     import torch
-    import transformers
 
+    from sweeps.finetune.quiet import quieten
     from sweeps.finetune.trial import run_trial
 
     torch.set_num_threads(threads)
-    _quieten()
+    quieten()
     # The Trainer collects garbage at every start; over the libraries' own objects that takes 0.25 s.
     gc.collect()
     gc.freeze()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     pipe.send(Ready())
     while True:
         try:
@@ -92,12 +89,6 @@ class JournalReporter:
         if now - self.beaten_at >= _BEAT_SECONDS:
             self.beaten_at = now
             self.pipe.send(Beat())
-
-
-def _quieten() -> None:
-    """Leave out what libraries say of each other on every trial and no user can act on."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
-    warnings.filterwarnings("ignore", message="Position ids are not supported")
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,75 @@
+"""What verbs look up before they act: the store, a sweep's name, its results, what is wanted of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.errors import InputError
+
+if TYPE_CHECKING:
+    from tracker.record.store import Store
+    from tracker.record.trial import Objective, TrialRecord
+    from tracker.select.choice import Recommendation
+
+
+def open_store(workspace: Path, uri: str | None) -> Store:
+    """The store, which must exist already: asking creates nothing."""
+    from tracker.record.store import Store
+
+    return Store.open(workspace, uri, create=False)
+
+
+def records_if_any(workspace: Path, uri: str | None, name: str) -> list[TrialRecord]:
+    """Finished trials of the sweep, where it has been started."""
+    if uri is None and not (workspace / "mlflow.db").exists():
+        return []
+    store = open_store(workspace, uri)
+    return store.records(name) if name in {info.name for info in store.sweeps()} else []
+
+
+def sweep_name(text: str) -> str:
+    """The name itself, or the name in the sweep file of that path."""
+    path = Path(text)
+    if path.suffix not in (".yaml", ".yml"):
+        return text
+    from tracker.strict_yaml import read
+
+    data = read(path).data
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        raise InputError(f"{path}: found no `name`; give a sweep file or a sweep's name")
+    return str(data["name"])
+
+
+def objective_of(
+    store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
+) -> Objective:
+    """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
+    from sweeps.spec import parse_sweep
+    from tracker.record.trial import Objective
+
+    own = parse_sweep(store.spec_text(name), f"sweep {name}").objective
+    return Objective(
+        weights=_pairs("--weight", weights) or own.weights,
+        constraints={**own.constraints, **_pairs("--constraint", bounds)},
+    )
+
+
+def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> None:
+    """Put the recommended trial's tuned model into the store, where the sweep kept it."""
+    from sweeps.search.folder import SweepFolder
+
+    model = SweepFolder(workspace, name).model(answer.trial.key)
+    if model.exists():
+        store.keep_model(name, answer.trial.key, model)
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, float]:
+    pairs: dict[str, float] = {}
+    for text in given or []:
+        name, _, number = text.partition("=")
+        try:
+            pairs[name] = float(number)
+        except ValueError:
+            raise InputError(f"{option} {text}: allowed is NAME=NUMBER, such as intent=2") from None
+    return pairs
