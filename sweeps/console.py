@@ -50,6 +50,7 @@ class LiveProgress:
         head = Text.assemble(
             (driver.sweep.spec.name, "bold"),
             f"  {done} of {planned} trials",
+            f"  {_budget(driver)}",
             f"  {_eta(done - (self.already or 0), planned - done, self.started)}",
         )
         parts: list[object] = [head, ProgressBar(total=planned, completed=done, width=60)]
@@ -165,6 +166,13 @@ def _named(asked: Asked) -> str:
     return (
         f"{v['model']} {v['method']} {v['mix']} {v['volume']} lr {rate:.1e} seed {asked.spec.seed}"
     )
+
+
+def _budget(driver: Driver) -> str:
+    budget, spent = driver.sweep.spec.budget, driver.spent_seconds
+    if budget is None or budget.gpu_hours is None:
+        return f"{spent / 60:.1f} device minutes spent"
+    return f"{spent / 3600:.2f} of {budget.gpu_hours:g} device hours spent"
 
 
 def _eta(done: int, left: int, started: float) -> str:

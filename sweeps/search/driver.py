@@ -70,6 +70,11 @@ class Driver:
         """How many trials the sweep will have at most."""
         return len(self.asked) if self._done_asking else self.strategy.planned
 
+    @property
+    def spent_seconds(self) -> float:
+        """Device seconds of all trials that have ended."""
+        return sum(r.result.cost.device_seconds or 0.0 for r in self.records.values())
+
     def quality(self, record: TrialRecord) -> float | None:
         """The record's weighted score; ``None`` where it has none."""
         return weighted_score(record.result, self.sweep.spec.objective)
