@@ -309,7 +309,12 @@ def _without_each_size(
 def _glitches(
     sizes: Array, y: Array, names: tuple[str, ...], without: tuple[WithoutSize, ...]
 ) -> tuple[Glitch, ...]:
-    expected = {fit.examples: fit for fit in without}
+    """Runs far from where the law fitted without their size expects them.
+
+    Only between other sizes: what lies beyond an end is extrapolation, and an error there is the law's.
+    """
+    inner = (fit for fit in without if sizes.min() < fit.examples < sizes.max())
+    expected = {fit.examples: fit for fit in inner}
     found = []
     for size, value, key in zip(sizes.tolist(), y.tolist(), names, strict=True):
         fit = expected.get(size)

@@ -76,6 +76,15 @@ def test_no_glitch_is_seen_where_there_is_none() -> None:
     assert flags <= 1  # of 120 points
 
 
+def test_a_law_that_errs_beyond_its_end_blames_no_run() -> None:
+    """Error that falls late and steeply: without the last size nothing foretells it."""
+    sizes = np.array([250, 500, 1000, 2000.0])
+    fit = fit_curve(sizes, np.array([0.99, 0.98, 0.95, 0.45]), noise_sd=0.01)
+    assert fit.held_out_error is not None
+    assert fit.held_out_error > 0.5
+    assert fit.glitches == ()
+
+
 def test_refuses_beyond_sixteen_times_the_data() -> None:
     fit = fit_curve(SIZES, law(TRUTH, SIZES)[0])
     assert fit.predict(64_000).extrapolates.tolist() == [True]
