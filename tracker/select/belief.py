@@ -7,9 +7,10 @@ A cell's quality is that of its configuration over fresh rows and seeds. Three t
 - *seeds*: runs that differ in the seed alone differ; their pooled standard deviation is the noise
   floor. A cell of k runs carries floor / sqrt(k); the untouched base none.
 - *selection*: the largest of many noisy values is larger than what it measures (the winner's
-  curse). Where the cell's curve has a law, the cell is drawn towards what the law fitted without
-  the cell's own volume says there, each weighted by its precision, so that a lucky run does not win
-  by luck.
+  curse). Where the cell's curve has a law and volumes on both sides, the cell is drawn towards what
+  the law fitted without the cell's own volume says there, each weighted by its precision, so that a
+  lucky run does not win by luck. At either end of a curve the law without it would extrapolate, and
+  curves that rise late make it miss by far: the runs alone count there.
 
 All draws come from generators seeded by content, so they depend on neither the machine nor the
 order.
@@ -150,7 +151,7 @@ def _law_without(
     cell: Cell, weights: Mapping[str, float], fits: CurveFits
 ) -> tuple[float, float] | None:
     """Quality at the cell's volume by the laws fitted without that volume, and its error's
-    deviation.
+    deviation; ``None`` at the ends of a curve.
 
     The deviation is the larger of what the bootstrap says and of how far the laws fitted without
     one volume really missed on this curve (median over its volumes): a law of the wrong form counts
@@ -159,7 +160,7 @@ def _law_without(
     quality, variance = 0.0, 0.0
     for task, law in cell_laws(cell, weights, fits).items():
         here = next((w for w in law.without if w.examples == cell.spec.volume), None)
-        if here is None:
+        if here is None or not law.domain[0] < here.examples < law.domain[1]:
             return None
         missed = [abs(w.missed) for w in law.without if w.examples > 0]
         log_sd = max(here.log_sd, 1.4826 * float(np.median(missed)))

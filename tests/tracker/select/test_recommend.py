@@ -256,3 +256,14 @@ def test_lines_hold_the_whole_answer(sweep: list[TrialRecord]) -> None:
     for start in ("Choice:", "Forgetting on english:", "Counted cost:", "Runner-up:", "Caveat:"):
         assert any(line.startswith(start) for line in text)
     assert text[-1] == "Measured: 10.0 s on cpu (not used to choose)"
+
+
+def test_a_curve_that_rises_late_does_not_overrule_its_last_run(record: Make) -> None:
+    """The law without the last volume expects far more there; what was measured stands."""
+    late = {250: 0.0, 500: 0.01, 1000: 0.22, 2000: 0.48}
+    rows = [record(volume=v, scores={"intent": s}) for v, s in late.items()]
+    rows.append(record(volume=1000, scores={"intent": 0.24}, seed=1))
+    choice = recommend(rows, INTENT).choice
+    assert choice.volume == 2000
+    assert choice.quality.value == choice.measured_quality == 0.48
+    assert choice.quality.source == "measured"
