@@ -104,7 +104,9 @@ def _right(model: object, tokenizer: object, task: object, spec: TrialSpec) -> i
             {"input_ids": [[*r.prompt_ids, *r.answer_ids] for r in batch]}, return_tensors="pt"
         )
         model(**whole)  # type: ignore[operator]
-        prompts = tokenizer.pad({"input_ids": [r.prompt_ids for r in batch]}, return_tensors="pt")  # type: ignore[attr-defined]
+        prompts = tokenizer.pad(
+            {"input_ids": [list(r.prompt_ids) for r in batch]}, return_tensors="pt"
+        )  # type: ignore[attr-defined]
         out = model.generate(**prompts, max_new_tokens=limit, do_sample=False)  # type: ignore[attr-defined]
         new = out[:, prompts["input_ids"].shape[1] :]
         texts = tokenizer.batch_decode(new, skip_special_tokens=True)  # type: ignore[attr-defined]
