@@ -1,8 +1,8 @@
 # One image, three roles: a sweep (the default), the dashboard, an MLflow server.
-#   docker run --gpus all -v "$PWD:/work" sft-select run sweep.yaml
-#   docker run -v "$PWD:/work" --network host sft-select dashboard
-#   docker run -v "$PWD:/work" --network host --entrypoint mlflow sft-select server \
-#     --backend-store-uri sqlite:////work/runs/mlflow.db --artifacts-destination /work/runs/artifacts
+#   docker run --gpus all -v "$PWD:/data" sft-select run sweep.yaml
+#   docker run -v "$PWD:/data" --network host sft-select dashboard
+#   docker run -v "$PWD:/data" --network host --entrypoint mlflow sft-select server \
+#     --backend-store-uri sqlite:////data/runs/mlflow.db --artifacts-destination /data/runs/artifacts
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
@@ -20,6 +20,6 @@ ENV PATH=/opt/venv/bin:$PATH \
     HF_HUB_OFFLINE=1 \
     MLFLOW_DISABLE_TELEMETRY=true
 USER 1000
-WORKDIR /work
+WORKDIR /data
 ENTRYPOINT ["sft-select"]
 CMD ["--help"]
