@@ -78,7 +78,7 @@ def _headline(
         )
     if index == best:
         others = len(level) - 1
-        told = f"; {others} other(s) cannot be told from it" if others else ""
+        told = f"; {others} other{'s' * (others > 1)} cannot be told from it" if others else ""
         return f"{choice.label} has the highest predicted quality{told}."
     return f"{choice.label} and {top.label} cannot be separated; the first is the cheaper by counted cost."
 
