@@ -44,7 +44,8 @@ def _noise(known: Study, choice: Candidate) -> Iterator[str]:
         )
     repeats = sum(len(c.runs) - 1 for c in known.cells)
     if 0 < repeats < _FEW_REPEATS:
-        yield f"The noise between seeds rests on {repeats} repeated run{'s' * (repeats > 1)}: it is a rough figure."
+        runs = f"{repeats} repeated run{'s' * (repeats > 1)}"
+        yield f"The noise between seeds rests on {runs}: it is a rough figure."
     if len(choice.seeds) == 1 and choice.method.name != "none":
         yield "The choice was measured with one seed."
     if choice.quality.source == "measured" and len(known.candidates) > 1:
