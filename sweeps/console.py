@@ -53,7 +53,9 @@ class LiveProgress:
             f"  {_budget(driver)}",
             f"  {_eta(done - (self.already or 0), planned - done, self.started)}",
         )
-        parts: list[object] = [head, ProgressBar(total=planned, completed=done, width=60)]
+        bar = Table.grid()  # a bar of its own ends no line
+        bar.add_row(ProgressBar(total=planned, completed=done, width=60))
+        parts: list[object] = [head, bar]
         best = best_line(driver)
         if best:
             parts.append(Text(best, style="green"))

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
@@ -25,6 +26,9 @@ import psutil
 from tracker.record.journal import Journal
 from tracker.record.store import Store
 from tracker.strict_yaml import read
+
+#: Whether the time to kill has come.
+Moment = Callable[[], bool]
 
 LEFT_BEHIND = ("*.lock", "driver.json", ".writing-*", "step-*", ".*.tmp")
 
@@ -44,10 +48,24 @@ def finish(sweep: Path, workspace: Path) -> float:
     return time.monotonic() - begun
 
 
-def kill_driver(sweep: Path, workspace: Path, after_seconds: float) -> bool:
-    """Start the driver and SIGKILL it after a while; False if it had ended by then."""
+def at_second(seconds: float) -> Moment:
+    """So long after the moment's making."""
+    due = time.monotonic() + seconds
+    return lambda: time.monotonic() >= due
+
+
+def at_result(sweep: Path, workspace: Path, count: int) -> Moment:
+    """When *count* trials have ended, however fast the machine is."""
+    journals = workspace / str(read(sweep).data["name"]) / "journal"
+    return lambda: (
+        sum('"event":"result"' in path.read_text() for path in journals.glob("*.jsonl")) >= count
+    )
+
+
+def kill_driver(sweep: Path, workspace: Path, moment: Moment) -> bool:
+    """Start the driver and SIGKILL it at *moment*; False if it had ended by then."""
     driver = start(sweep, workspace)
-    children = _wait(driver, after_seconds)
+    children = _wait(driver, moment)
     ended = driver.poll() is not None
     driver.kill()
     driver.communicate()
@@ -56,12 +74,12 @@ def kill_driver(sweep: Path, workspace: Path, after_seconds: float) -> bool:
     return not ended
 
 
-def kill_worker(sweep: Path, workspace: Path, after_seconds: list[float], seed: int) -> int:
+def kill_worker(sweep: Path, workspace: Path, moments: Sequence[Moment], seed: int) -> int:
     """Run to the end (exit 0), killing a random worker at each of the moments; returns kills done."""
     driver = start(sweep, workspace)
-    done, begun = 0, time.monotonic()
-    for moment in after_seconds:
-        _wait(driver, moment - (time.monotonic() - begun))
+    done = 0
+    for moment in moments:
+        _wait(driver, moment)
         workers = [p for p in _children(driver) if _is_worker(p)]
         if driver.poll() is None and workers:
             random.Random(seed + done).choice(workers).send_signal(signal.SIGKILL)
@@ -125,25 +143,25 @@ def main() -> None:
     kills = [0.0] * options.kills
     for i in range(options.kills):
         kills[i] = draw.uniform(5, 5 + seconds / options.kills)
-        hit = kill_driver(sweep, folder / "driver", kills[i])
+        hit = kill_driver(sweep, folder / "driver", at_second(kills[i]))
         print(f"driver killed after {kills[i]:.1f} s: {hit}", flush=True)
     rest = finish(sweep, folder / "driver")
     same = recommended(sweep, folder / "driver") == reference
     print(f"driver: {check(sweep, folder / 'driver')} trials, last run {rest:.0f} s, same: {same}")
     assert same, "I5"
 
-    moments = sorted(draw.uniform(5, seconds) for _ in range(options.kills))
+    times = sorted(draw.uniform(5, seconds) for _ in range(options.kills))
+    moments = [at_second(moment) for moment in times]
     hits = kill_worker(sweep, folder / "worker", moments, options.seed)
     same = recommended(sweep, folder / "worker") == reference
     print(f"worker: {check(sweep, folder / 'worker')} trials, {hits} kills, same: {same}")
     assert same, "I5"
 
 
-def _wait(driver: subprocess.Popen[str], seconds: float) -> list[psutil.Process]:
-    """Sleep unless the driver ends before; returns the children it had last."""
-    end = time.monotonic() + seconds
+def _wait(driver: subprocess.Popen[str], moment: Moment) -> list[psutil.Process]:
+    """Sleep until *moment* unless the driver ends before; returns the children it had last."""
     children: list[psutil.Process] = []
-    while time.monotonic() < end and driver.poll() is None:
+    while not moment() and driver.poll() is None:
         children = _children(driver) or children
         time.sleep(0.05)
     return children

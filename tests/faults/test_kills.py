@@ -29,26 +29,25 @@ def sweep(tiny_model: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
-def reference(sweep: Path) -> tuple[float, str]:
+def reference(sweep: Path) -> str:
     folder = sweep.parent
-    seconds = kills.finish(sweep, folder / "whole")
+    kills.finish(sweep, folder / "whole")
     assert kills.check(sweep, folder / "whole") == 12
-    return seconds, kills.recommended(sweep, folder / "whole")
+    return kills.recommended(sweep, folder / "whole")
 
 
-def test_killed_driver(sweep: Path, reference: tuple[float, str]) -> None:
-    seconds, text = reference
+def test_killed_driver(sweep: Path, reference: str) -> None:
     workspace = sweep.parent / "driver"
-    for share in (0.35, 0.75):
-        kills.kill_driver(sweep, workspace, share * seconds)
+    for ended in (2, 7):
+        assert kills.kill_driver(sweep, workspace, kills.at_result(sweep, workspace, ended))
     kills.finish(sweep, workspace)
     assert kills.check(sweep, workspace) == 12
-    assert kills.recommended(sweep, workspace) == text
+    assert kills.recommended(sweep, workspace) == reference
 
 
-def test_killed_workers(sweep: Path, reference: tuple[float, str]) -> None:
-    seconds, text = reference
+def test_killed_workers(sweep: Path, reference: str) -> None:
     workspace = sweep.parent / "worker"
-    assert kills.kill_worker(sweep, workspace, [0.5 * seconds, 0.8 * seconds], seed=0) >= 1
+    moments = [kills.at_result(sweep, workspace, ended) for ended in (3, 6)]
+    assert kills.kill_worker(sweep, workspace, moments, seed=0) == 2
     assert kills.check(sweep, workspace) == 12
-    assert kills.recommended(sweep, workspace) == text
+    assert kills.recommended(sweep, workspace) == reference
