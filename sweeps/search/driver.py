@@ -132,6 +132,8 @@ class Driver:
             self._waiting.append(asked)
             self.delivery.begin(asked.number, asked.stage, asked.spec)
         else:
+            # The last driver may have been killed between the result and tidying up after it.
+            shutil.rmtree(self.folder.checkpoints(asked.spec.key), ignore_errors=True)
             self.records[asked.number] = TrialRecord(
                 number=asked.number, stage=asked.stage, result=result
             )
