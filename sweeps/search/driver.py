@@ -62,6 +62,7 @@ class Driver:
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
         self._outcomes: list[Outcome] = []  # of told trials, by number
+        self._keys: set[str] = set()  # of asked trials: a key is a hash of a whole spec
         self._waiting: list[Asked] = []
         self._done_asking = False
 
@@ -120,9 +121,9 @@ class Driver:
 
     def _distinct(self, spec: TrialSpec) -> TrialSpec:
         """A point that was asked before is another seed of it: two equal specs would be one trial."""
-        taken = {asked.spec.key for asked in self.asked}
-        while spec.key in taken:
+        while spec.key in self._keys:
             spec = spec.model_copy(update={"seed": spec.seed + 1})
+        self._keys.add(spec.key)
         return spec
 
     def _take_up(self, asked: Asked) -> None:
