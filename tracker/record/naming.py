@@ -41,9 +41,10 @@ _TRAIN_PARAMETERS = (
 
 def run_name(spec: TrialSpec) -> str:
     """Such as ``pg-30k lora 400 even s0``, or ``pg-30k none`` for an untouched base."""
-    if spec.mix is None:
-        return f"{spec.model.name} {spec.method.name}"
-    return f"{spec.model.name} {spec.method.name} {spec.volume} {spec.mix.name} s{spec.seed}"
+    if spec.method.name == "none":
+        return f"{spec.model.name} none"
+    mix = f" {spec.mix.name}" if spec.mix else ""
+    return f"{spec.model.name} {spec.method.name} {spec.volume}{mix} s{spec.seed}"
 
 
 def parameters(spec: TrialSpec) -> dict[str, str]:
@@ -64,7 +65,10 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
         "volume": spec.volume,
         "seed": spec.seed,
     }
-    values |= {f"train.{name}": getattr(spec.train, name) for name in _TRAIN_PARAMETERS}
+    if spec.origin is None:
+        values |= {f"train.{name}": getattr(spec.train, name) for name in _TRAIN_PARAMETERS}
+    else:
+        values["origin"] = spec.origin
     values |= {f"examples.{name_part(task)}": n for task, n in spec.examples.items()}
     present = {name: str(value) for name, value in values.items() if value is not None}
     return dict(list(present.items())[:MAX_PARAMETERS])

@@ -4,10 +4,11 @@ Columns, by origin (absent values are ``None``/``NaN``, never 0):
 
 - trial: ``key number stage status reason seed``
 - configuration: ``model parameters family method variant rank virtual_tokens learning_rate mix volume``
-  and ``examples`` (of this row's task; 0 where the mix does not train it). The untouched base has
-  ``method == "none"``, ``volume == 0`` and ``mix == ""``.
-- task score: ``task n loss_nats bits_per_byte bits_per_byte_se score_name score score_se exact_match
-  precision recall valid_format over_reach replicates`` (``replicates``: tuple of floats)
+  and ``examples`` (of this row's task; 0 where the mix does not train it, absent where an outside table
+  does not say how the volume splits). The untouched base has ``method == "none"``, ``volume == 0`` and
+  ``mix == ""``.
+- task score: ``task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se
+  exact_match precision recall valid_format over_reach replicates`` (``replicates``: tuple of floats)
 - general suites, repeated on each of the trial's rows: ``general.<suite>.before``, ``.after``,
   ``.after_se``, and ``forgetting.<suite>``
 - cost, repeated likewise: ``device train_tokens flops device_seconds train_seconds peak_bytes
@@ -26,8 +27,8 @@ import pandas as pd
 from tracker.record.trial import TrialRecord, TrialResult
 
 _SCORE_COLUMNS = (
-    "task n loss_nats bits_per_byte bits_per_byte_se score_name score score_se exact_match precision "
-    "recall valid_format over_reach replicates"
+    "task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se "
+    "exact_match precision recall valid_format over_reach replicates"
 ).split()
 _COST_COLUMNS = (
     "device train_tokens flops device_seconds train_seconds peak_bytes trained_parameters "
@@ -54,10 +55,12 @@ def _rows(record: TrialRecord) -> list[dict[str, Any]]:
     if not result.tasks:
         return [trial | {"task": None, "replicates": ()}]
     examples = result.spec.examples
+    split_unknown = result.spec.origin and result.spec.volume and not examples
+    elsewhere = None if split_unknown else 0
     return [
         trial
         | {name: getattr(score, name) for name in _SCORE_COLUMNS}
-        | {"examples": examples.get(score.task, 0)}
+        | {"examples": examples.get(score.task, elsewhere)}
         for score in result.tasks
     ]
 

@@ -11,14 +11,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from tracker.errors import InputError
 
 #: Where a thing lies does not change what it is: these fields stay out of ``TrialSpec.key``.
 LOCATION_FIELDS = frozenset({"path"})
 
-MethodName = Literal["none", "full", "lora", "p_tuning"]
+#: Of a method or a metric: ours, or whatever an outside table calls it.
+Name = Annotated[str, StringConstraints(pattern=r"^[\w@][\w@.+\-]*$")]
+#: The scores we compute ourselves; an outside table may hold others.
 ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
 SuiteMeasure = Literal["bits_per_byte", "score"]
 DType = Literal["float32", "bfloat16"]
@@ -39,15 +43,26 @@ class FileRef(Frozen):
 
 
 class ModelSpec(Frozen):
-    """A base model. ``digest`` covers weights, configuration and tokenizer; ``parameters`` is N."""
+    """A base model. ``digest`` covers weights, configuration and tokenizer; ``parameters`` is N.
+
+    Of an outside trial's model we hold no files: ``path`` is its name, ``digest`` is ``None``, and so
+    is ``parameters`` where its table does not say.
+    """
 
     name: str
     path: str
     revision: str | None = None
-    digest: str
-    parameters: int
+    digest: str | None = None
+    parameters: int | None = None
     family: str | None = None
     trust_remote_code: bool = False
+
+    @property
+    def size(self) -> int:
+        """``parameters`` where they must be known; InputError where they are not."""
+        if self.parameters is None:
+            raise InputError(f"{self.name}: its number of parameters is not known")
+        return self.parameters
 
 
 #: Of every LoRA trial: constant over ranks, which keeps the best learning rate nearly constant too
@@ -57,9 +72,12 @@ LORA_PLUS_RATIO = 16
 
 
 class MethodSpec(Frozen):
-    """How the model is tuned. ``none`` is the untouched base: everyone's zero."""
+    """How the model is tuned. ``none`` is the untouched base: everyone's zero.
 
-    name: MethodName
+    Our own methods are ``full``, ``lora`` and ``p_tuning``; an outside table may hold any other.
+    """
+
+    name: Name
     variant: str | None = None
     rank: int | None = None
     virtual_tokens: int | None = None
@@ -146,6 +164,11 @@ class TrialSpec(Frozen):
     ``volume`` is the number of distinct training examples in all; ``examples`` splits it by task.
     Subsets are nested: the first 500 of a task's seeded order are part of its first 1,000.
     ``tasks`` holds every task evaluated, also those the mix does not train.
+
+    ``origin``: the table an outside trial was taken from, by name and digest; ``None`` for our own. An
+    outside trial cannot be trained here: its files are not known, so ``tasks`` and ``general`` are empty
+    (its result says what was evaluated), and of ``train`` and ``evaluation`` nothing is known but
+    ``epochs``, where the table has them. ``examples`` is empty where the split by task is not known.
     """
 
     model: ModelSpec
@@ -159,11 +182,14 @@ class TrialSpec(Frozen):
     train: TrainSpec = TrainSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: int = 0
+    origin: str | None = None
 
     @property
     def key(self) -> str:
         """Sixteen hex digits of the content's SHA-256; file locations do not count."""
         content = _without_locations(self.model_dump(mode="json"))
+        if self.origin is None:  # keys of before there were outside trials stay as they were
+            del content["origin"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -190,22 +216,24 @@ class TaskScore(Frozen):
     """What one trial scored on one task.
 
     ``loss_nats``: mean nats per answer token. ``bits_per_byte``: answer bits over answer UTF-8 bytes.
-    ``score``: the task's own metric, in [0, 1]. ``precision``: of the answers that claim something (valid
-    and not negative), the share that is right; ``recall``: of the rows whose truth claims something, the
-    share that is right (token-level for ``token_f1``). ``valid_format``: share of answers in the label set
-    or matching the pattern. ``over_reach``: of the rows whose truth is the negative class, the share
-    answered with a claim. ``replicates``: the score on bootstrap resamples of the rows; the resamples
-    depend on task and n alone, so two trials' replicates are paired. ``score_se`` is their standard
-    deviation; ``bits_per_byte_se`` comes from the rows likewise.
+    ``score``: the task's own metric, in [0, 1]; ``score_name`` is ``None`` where only losses are known.
+    ``n``: rows evaluated, ``None`` where an outside table does not say. ``precision``: of the answers that
+    claim something (valid and not negative), the share that is right; ``recall``: of the rows whose truth
+    claims something, the share that is right (token-level for ``token_f1``). ``valid_format``: share of
+    answers in the label set or matching the pattern. ``over_reach``: of the rows whose truth is the
+    negative class, the share answered with a claim. ``replicates``: the score on bootstrap resamples of
+    the rows; the resamples depend on task and n alone, so two trials' replicates are paired. ``score_se``
+    is their standard deviation; the losses' standard errors come from the rows likewise.
     """
 
     task: str
     split: Literal["validation", "test"] = "validation"
-    n: int
+    n: int | None = None
     loss_nats: float | None = None
+    loss_nats_se: float | None = None
     bits_per_byte: float | None = None
     bits_per_byte_se: float | None = None
-    score_name: ScoreName
+    score_name: Name | None = None
     score: float | None = None
     score_se: float | None = None
     exact_match: float | None = None
@@ -221,7 +249,7 @@ class SuiteScore(Frozen):
 
     suite: str
     measure: SuiteMeasure
-    n: int
+    n: int | None = None
     before: float | None = None
     after: float | None = None
     after_se: float | None = None

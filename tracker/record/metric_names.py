@@ -1,0 +1,72 @@
+"""What an outside metric measures: which direction is better, what values it can have, what we call it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+Direction = Literal["maximize", "minimize"]
+#: ``score``, ``bits_per_byte`` and ``loss_nats`` as in ``TaskScore``; ``forgetting`` of a suite.
+Kind = Literal["score", "bits_per_byte", "loss_nats", "forgetting"]
+
+_SPLITS = re.compile(r"^(test|eval|validation|valid|val|dev|heldout|held_out)[_/ \-.]+")
+_SCORES = frozenset(
+    "accuracy acc exact_match em f1 macro_f1 micro_f1 weighted_f1 token_f1 precision recall score "
+    "success_rate pass@1 win_rate rouge1 rouge2 rougel".split()
+)
+_NATS = frozenset("loss nll cross_entropy ce_loss negative_log_likelihood log_perplexity".split())
+_BITS = frozenset("bits_per_byte bpb".split())
+_PERPLEXITY = frozenset("perplexity ppl".split())
+_FORGETTING = "forgetting"
+
+
+class Metric(NamedTuple):
+    """``allowed`` says which values ``accepts`` takes; ``convert`` gives the value in our unit, and
+    ``slope`` what it does to a small error of that value.
+    """
+
+    kind: Kind
+    direction: Direction
+    allowed: str
+    accepts: Callable[[float], bool]
+    convert: Callable[[float], float] = float
+    slope: Callable[[float], float] = lambda _: 1.0
+
+
+_KINDS = {
+    "score": Metric(
+        "score", "maximize", "between 0 and 1 (divide percent by 100)", lambda v: 0 <= v <= 1
+    ),
+    "nats": Metric("loss_nats", "minimize", "above 0, in nats per token", lambda v: v > 0),
+    "bits": Metric("bits_per_byte", "minimize", "above 0", lambda v: v > 0),
+    "perplexity": Metric(
+        "loss_nats", "minimize", "above 1", lambda v: v > 1, math.log, lambda v: 1 / v
+    ),
+    "forgetting": Metric(
+        "forgetting", "minimize", "above -1, a relative rise of loss", lambda v: v > -1
+    ),
+}
+#: For messages: what a table may call its metrics.
+KNOWN = (
+    "accuracy, exact_match, f1, macro_f1, token_f1 and other scores in [0, 1], loss, nll, "
+    "bits_per_byte, perplexity, forgetting"
+)
+
+
+def metric_of(name: str, direction: Direction | None) -> Metric | None:
+    """What *name* measures; a name that is not known is a score if it is maximised, else ``None``."""
+    plain = _SPLITS.sub("", name.strip().casefold())
+    plain = re.sub(r"[ \-/]+", "_", plain)
+    if plain == _FORGETTING:
+        return _KINDS["forgetting"]
+    for kind, names in (
+        ("score", _SCORES),
+        ("nats", _NATS),
+        ("bits", _BITS),
+        ("perplexity", _PERPLEXITY),
+    ):
+        if plain in names:
+            return _KINDS[kind]
+    return _KINDS["score"] if direction == "maximize" else None
