@@ -28,17 +28,6 @@ class Range(Frozen):
         return self
 
 
-def _learning_rate_kind(value: Any) -> str:
-    return "range" if isinstance(value, dict | Range) else "number"
-
-
-PositiveFloat = Annotated[float, Field(gt=0)]
-LearningRate = Annotated[
-    Annotated[PositiveFloat, Tag("number")] | Annotated[Range, Tag("range")],
-    Discriminator(_learning_rate_kind),
-]
-
-
 def _choices(kind: Any) -> BeforeValidator:
     """One value stands for a list of one."""
 
@@ -56,6 +45,22 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _learning_rate_kind(value: Any) -> str:
+    if isinstance(value, dict | Range):
+        return "range"
+    return "choices" if isinstance(value, list | tuple) else "number"
+
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+Rates = Annotated[tuple[PositiveFloat, ...], AfterValidator(_distinct)]
+LearningRate = Annotated[
+    Annotated[PositiveFloat, Tag("number")]
+    | Annotated[Rates, Tag("choices")]
+    | Annotated[Range, Tag("range")],
+    Discriminator(_learning_rate_kind),
+]
+_RATE = "A number, a list to choose from, or a range to search."
+
 Ranks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_distinct), _choices(int)]
 LoraVariants = Annotated[tuple[LoraVariant, ...], AfterValidator(_distinct), _choices(LoraVariant)]
 PTuningVariants = Annotated[
@@ -66,13 +71,13 @@ PTuningVariants = Annotated[
 class FullMethod(Frozen):
     """Every weight is trained."""
 
-    learning_rate: LearningRate = Field(description="A number, or a range to search.")
+    learning_rate: LearningRate = Field(description=_RATE)
 
 
 class LoraMethod(Frozen):
     """Low-rank adapters on all linear layers."""
 
-    learning_rate: LearningRate = Field(description="A number, or a range to search.")
+    learning_rate: LearningRate = Field(description=_RATE)
     rank: Ranks = Field((16,), description="Adapter rank: one, or a list to choose from.")
     variant: LoraVariants = Field(("plain",), description="Kind of adapter: one, or a list.")
 
@@ -80,7 +85,7 @@ class LoraMethod(Frozen):
 class PTuningMethod(Frozen):
     """Trained virtual tokens; the model itself stays untouched."""
 
-    learning_rate: LearningRate = Field(description="A number, or a range to search.")
+    learning_rate: LearningRate = Field(description=_RATE)
     variant: PTuningVariants = Field(
         ("v1",),
         description="v1: at the input, from an encoder; v2: keys and values of every layer.",

@@ -7,28 +7,25 @@ command again continues a sweep; nothing that ended runs again.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sweeps.finetune.trial_home import TrialHome
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.delivery import Delivery
-from sweeps.search.engine import Died, Ended, Engine, Job, Progress, Refused
-from sweeps.search.folder import SweepFolder
+from sweeps.search.engine import Died, Ended, Engine, Progress, Refused
 from sweeps.search.ledger import Ledger
 from sweeps.search.objective import excesses, outcome, weighted_score
+from sweeps.search.ports import Audience, Results
 from sweeps.search.space import Values, trial_spec
-from sweeps.search.strategy import STRATEGIES, Outcome, Strategy
+from sweeps.search.strategies import strategy_of
+from sweeps.search.strategy import Outcome, Strategy
 from tracker.errors import InputError
-from tracker.record.journal import Journal
 from tracker.record.trial import Cost, Status, TrialRecord, TrialResult, TrialSpec
 
 _ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
 _POLL_SECONDS = 1.0
 _KEPT_LEADERS = 10
-_KEPT_MODEL_BYTES = 1024**3
+_MISFITS = 10  # after so many proposals in a row that do not fit the budget, it is taken as spent
 
 
 class Asked(NamedTuple):
@@ -38,24 +35,30 @@ class Asked(NamedTuple):
     stage: str
     values: Values
     spec: TrialSpec
+    key: str
 
 
 class Driver:
-    """Runs one sweep to the end of its design or budget. Holds the sweep's lock by contract."""
+    """Runs one sweep to the end of its design or budget. Holds the sweep's lock by contract.
+
+    *price*: device seconds that a trial is known to take before it runs, ``None`` where that is not
+    known. With prices a budget of device time is never exceeded; without, the mean trial stands in.
+    """
 
     def __init__(
         self,
         sweep: ResolvedSweep,
-        folder: SweepFolder,
+        results: Results,
         ledger: Ledger,
         engine: Engine,
-        delivery: Delivery,
+        delivery: Audience,
         *,
         watch: Callable[[Driver], None] = lambda _: None,
+        price: Callable[[TrialSpec], float | None] = lambda _: None,
     ) -> None:
-        self.sweep, self.folder, self.ledger = sweep, folder, ledger
-        self.engine, self.delivery, self.watch = engine, delivery, watch
-        self.strategy: Strategy = STRATEGIES[sweep.spec.search.strategy](sweep.spec)
+        self.sweep, self.results, self.ledger = sweep, results, ledger
+        self.engine, self.delivery, self.watch, self.price = engine, delivery, watch, price
+        self.strategy: Strategy = strategy_of(sweep)
         self.asked: list[Asked] = []
         self.records: dict[int, TrialRecord] = {}
         self.running: dict[str, Asked] = {}
@@ -64,6 +67,8 @@ class Driver:
         self._outcomes: list[Outcome] = []  # of told trials, by number
         self._keys: set[str] = set()  # of asked trials: a key is a hash of a whole spec
         self._waiting: list[Asked] = []
+        self._committed = 0.0  # price of all trials taken up
+        self._misfits = 0
         self._done_asking = False
 
     @property
@@ -114,27 +119,50 @@ class Driver:
             return False
         values = self.ledger.ask(number, proposal)
         spec = self._distinct(trial_spec(self.sweep, values))
-        asked = Asked(number, proposal.stage, values, spec)
+        asked = Asked(number, proposal.stage, values, *spec)
         self.asked.append(asked)
-        self._take_up(asked)
+        if self._fits(asked):
+            self._take_up(asked)
         return True
 
-    def _distinct(self, spec: TrialSpec) -> TrialSpec:
+    def _distinct(self, spec: TrialSpec) -> tuple[TrialSpec, str]:
         """A point that was asked before is another seed of it: two equal specs would be one trial."""
-        while spec.key in self._keys:
+        while (key := spec.key) in self._keys:
             spec = spec.model_copy(update={"seed": spec.seed + 1})
-        self._keys.add(spec.key)
-        return spec
+        self._keys.add(key)
+        return spec, key
+
+    def _fits(self, asked: Asked) -> bool:
+        """Whether what is left of the budget pays for the trial; one that it does not has ended at once."""
+        budget, price = self.sweep.spec.budget, self.price(asked.spec)
+        if budget is None or budget.gpu_hours is None or price is None:
+            return True
+        if self._committed + price <= budget.gpu_hours * 3600 * (1 + 1e-12):
+            self._committed += price
+            self._misfits = 0
+            return True
+        self._misfits += 1
+        self.records[asked.number] = TrialRecord(
+            number=asked.number,
+            stage=asked.stage,
+            result=TrialResult(
+                spec=asked.spec,
+                status=Status.PRUNED,
+                reason=f"its {price:.3g} device seconds exceed what is left of the budget",
+                cost=Cost(device="none"),
+            ),
+        )
+        return False
 
     def _take_up(self, asked: Asked) -> None:
         """Queue a trial, unless its journal says that it has ended."""
-        result = Journal(self.folder.journal(asked.spec.key)).result()
+        result = self.results.result(asked.key)
         if result is None:
             self._waiting.append(asked)
             self.delivery.begin(asked.number, asked.stage, asked.spec)
         else:
             # The last driver may have been killed between the result and tidying up after it.
-            shutil.rmtree(self.folder.checkpoints(asked.spec.key), ignore_errors=True)
+            self.results.tidy(asked.key)
             self.records[asked.number] = TrialRecord(
                 number=asked.number, stage=asked.stage, result=result
             )
@@ -142,6 +170,8 @@ class Driver:
     def _is_spent(self) -> bool:
         """Whether told trials used up a budget of device time; those under way count as their mean."""
         budget = self.sweep.spec.budget
+        if self._committed or self._misfits:  # prices are known, and say it exactly
+            return self._misfits >= _MISFITS
         if budget is None or budget.gpu_hours is None or not self._outcomes:
             return False
         told = len(self._outcomes)
@@ -154,19 +184,8 @@ class Driver:
     def _dispatch(self) -> None:
         while self._waiting and len(self.running) < self.engine.slots:
             asked = self._waiting.pop(0)
-            self.running[asked.spec.key] = asked
-            self.engine.submit(self._job(asked.spec))
-
-    def _job(self, spec: TrialSpec) -> Job:
-        home = TrialHome(
-            checkpoints=self.folder.checkpoints(spec.key),
-            artifacts=self.folder.artifacts(spec.key),
-            baselines=self.folder.baselines,
-            model=self.folder.model(spec.key) if self.sweep.spec.keep != "none" else None,
-            checkpoint_seconds=self.sweep.spec.engine.checkpoint_seconds,
-            model_limit_bytes=_KEPT_MODEL_BYTES,
-        )
-        return Job(spec.key, spec, home, str(self.folder.journal(spec.key)))
+            self.running[asked.key] = asked
+            self.engine.submit(self.results.job(asked.key, asked.spec, self.sweep.spec))
 
     def _handle(self, event: Progress | Ended | Died | Refused) -> None:
         if isinstance(event, Progress):
@@ -176,15 +195,15 @@ class Driver:
             raise InputError(event.problem)
         elif isinstance(event, Ended):
             asked = self.running.pop(event.key)
-            result = Journal(self.folder.journal(event.key)).result()
-            assert result is not None, "a worker announces a result that is in the journal"
+            result = self.results.result(event.key)
+            assert result is not None, "a worker announces a result that is kept"
             self._record(asked, result)
         else:
             self._died(self.running.pop(event.key), event.why)
 
     def _died(self, asked: Asked, why: str) -> None:
         """The same trial again, from its last checkpoint; a trial that kills its workers has failed."""
-        key = asked.spec.key
+        key = asked.key
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if self.attempts[key] < _ATTEMPTS:
             self._waiting.insert(0, asked)
@@ -196,15 +215,14 @@ class Driver:
             cost=Cost(device="unknown"),
             ended_at=time.time(),
         )
-        with Journal(self.folder.journal(key)) as journal:
-            journal.append({"event": "result", "result": result.model_dump(mode="json")})
+        self.results.keep(key, result)
         self._record(asked, result)
 
     def _record(self, asked: Asked, result: TrialResult) -> None:
-        self.steps.pop(asked.spec.key, None)
+        self.steps.pop(asked.key, None)
         record = TrialRecord(number=asked.number, stage=asked.stage, result=result)
         self.records[asked.number] = record
-        shutil.rmtree(self.folder.checkpoints(asked.spec.key), ignore_errors=True)
+        self.results.tidy(asked.key)
         self._drop_models()
         self.delivery.end(record)
 
@@ -214,7 +232,7 @@ class Driver:
             return
         ranked = sorted(self.records.values(), key=lambda r: self.quality(r) or 0.0, reverse=True)
         for record in ranked[_KEPT_LEADERS:]:
-            shutil.rmtree(self.folder.model(record.result.spec.key), ignore_errors=True)
+            self.results.drop_model(self.asked[record.number].key)
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -234,5 +252,5 @@ class Driver:
             pass
         delivered = self.delivery.delivered()
         for record in self.records.values():
-            if record.result.spec.key not in delivered:
+            if self.asked[record.number].key not in delivered:
                 self.delivery.end(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +13,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sweeps.finetune.trial_home import TrialHome
+from sweeps.search.engine import Job
+from sweeps.spec import SweepSpec
 from tracker.errors import OwnedError
+from tracker.record.journal import Journal
+from tracker.record.trial import TrialResult, TrialSpec
+
+_KEPT_MODEL_BYTES = 1024**3
 
 
 class SweepFolder:
@@ -41,6 +49,35 @@ class SweepFolder:
     def model(self, key: str) -> Path:
         """The trial's tuned model, where it was kept."""
         return self.root / "models" / key
+
+    def result(self, key: str) -> TrialResult | None:
+        """How the trial ended, as its journal says; ``None`` while it has not."""
+        return Journal(self.journal(key)).result()
+
+    def keep(self, key: str, result: TrialResult) -> None:
+        """Write a result that no worker could write into the trial's journal."""
+        with Journal(self.journal(key)) as journal:
+            journal.append({"event": "result", "result": result.model_dump(mode="json")})
+
+    def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
+        """The trial with its places, as an engine takes it."""
+        home = TrialHome(
+            checkpoints=self.checkpoints(key),
+            artifacts=self.artifacts(key),
+            baselines=self.baselines,
+            model=self.model(key) if sweep.keep != "none" else None,
+            checkpoint_seconds=sweep.engine.checkpoint_seconds,
+            model_limit_bytes=_KEPT_MODEL_BYTES,
+        )
+        return Job(key, spec, home, str(self.journal(key)))
+
+    def tidy(self, key: str) -> None:
+        """Drop the trial's checkpoints."""
+        shutil.rmtree(self.checkpoints(key), ignore_errors=True)
+
+    def drop_model(self, key: str) -> None:
+        """Drop the trial's tuned model, if there is one."""
+        shutil.rmtree(self.model(key), ignore_errors=True)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 from sqlalchemy import event
@@ -63,14 +63,17 @@ class ProposalSampler(BaseSampler):
 
 
 class Ledger:
-    """The study of one sweep at a storage URI (SQLite or Postgres)."""
+    """The study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
 
-    def __init__(self, uri: str, spec: SweepSpec) -> None:
+    Samplers are seeded by *seed* and the trial's number.
+    """
+
+    def __init__(self, uri: str | None, spec: SweepSpec, seed: int = _SEED) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self.spec = spec
+        self.spec, self.seed = spec, seed
         try:
-            self._storage = _open_storage(uri)
+            self._storage = InMemoryStorage() if uri is None else _open_storage(uri)
             self.study = optuna.create_study(
                 storage=self._storage,
                 study_name=spec.name,
@@ -85,7 +88,8 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the storage's connections, and with them of SQLite's side files."""
-        self._storage.engine.dispose()
+        if isinstance(self._storage, RDBStorage):
+            self._storage.engine.dispose()
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number."""
@@ -125,7 +129,7 @@ class Ledger:
     def _sampler(self, number: int, proposal: Proposal) -> ProposalSampler:
         """A sampler seeded by the number: what it chooses depends on what was told, not on when."""
         fixed = _study_names(proposal.values)
-        seed = _SEED + number
+        seed = self.seed + number
         if self.spec.search.strategy != "tpe":
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)

@@ -21,6 +21,7 @@ def outcome(record: TrialRecord, values: Values, objective: Objective) -> Outcom
         quality=weighted_score(result, objective),
         quality_se=_quality_se(result, objective),
         loss=_weighted_loss(result, objective),
+        seconds=result.cost.device_seconds,
     )
 
 

@@ -26,7 +26,7 @@ from sweeps.finetune.model import adapter_config, prepended_tokens
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import Cell, cells, lattice, trial_spec
-from sweeps.search.strategy import STRATEGIES
+from sweeps.search.strategies import strategy_of
 from tracker.record.trial import MethodSpec, ModelSpec, TrialRecord, TrialSpec
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
@@ -76,7 +76,7 @@ def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int
     speed = learned_speed(records)
     available = _device_bytes()
     planned = [_planned(sweep, cell, speed, available) for cell in cells(sweep.spec)]
-    trials = STRATEGIES[sweep.spec.search.strategy](sweep.spec).planned
+    trials = strategy_of(sweep).planned
     mean = statistics.fmean(p.seconds for p in planned)
     trained = max(model.parameters for model in sweep.models.values())
     return Plan(

@@ -17,7 +17,7 @@ from sweeps.search.engine import Engine
 from sweeps.search.folder import SweepFolder
 from sweeps.search.ledger import Ledger
 from sweeps.search.local import LocalEngine
-from sweeps.search.strategy import STRATEGIES
+from sweeps.search.strategies import strategy_of
 from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
 from tracker.record.store import Store
@@ -126,7 +126,7 @@ def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> None:
         sweep.spec.name,
         spec_text=folder.sweep_file.read_text(encoding="utf-8"),
         spec_digest=_digest(_fixed_part(sweep)),
-        planned=STRATEGIES[sweep.spec.search.strategy](sweep.spec).planned,
+        planned=strategy_of(sweep).planned,
         datasets=data_files(sweep),
     )
 

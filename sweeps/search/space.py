@@ -49,7 +49,7 @@ def model_names(spec: SweepSpec) -> list[str]:
 
 def method_names(spec: SweepSpec) -> list[str]:
     """Names of the methods that the sweep compares."""
-    return [name for name in ("full", "lora", "p_tuning") if getattr(spec.methods, name)]
+    return [name for name, settings in spec.methods if settings is not None]
 
 
 def pairs(spec: SweepSpec) -> list[Pair]:
@@ -91,7 +91,7 @@ def hyperparameters(spec: SweepSpec, method: str) -> dict[str, BaseDistribution]
     found: dict[str, BaseDistribution] = {
         "learning_rate": FloatDistribution(rate.low, rate.high, log=rate.log)
         if isinstance(rate, Range)
-        else CategoricalDistribution((rate,))
+        else CategoricalDistribution(rate if isinstance(rate, tuple) else (rate,))
     }
     for name in _CHOICES:
         if hasattr(settings, name):
@@ -105,19 +105,21 @@ def is_tunable(spec: SweepSpec, method: str) -> bool:
 
 
 def lattice(spec: SweepSpec, method: str, count: int) -> list[Values]:
-    """*count* spread-out settings: the learning rate's range in equal parts, choices in turn."""
+    """*count* spread-out settings: learning rates from low to high, other choices in turn.
+
+    Fewer where there are only so many to choose from.
+    """
     space = hyperparameters(spec, method)
+    rates = space.pop("learning_rate")
+    if isinstance(rates, CategoricalDistribution):
+        count = min(count, math.prod(len(d.choices) for d in (rates, *_categorical(space))))
     points: list[Values] = []
     for i in range(count):
-        point: Values = {}
+        point: Values = {"learning_rate": _at(rates, (i + 0.5) / count)}
         turn = i
-        for name, distribution in space.items():
-            if isinstance(distribution, FloatDistribution):
-                point[name] = _between(distribution, (i + 0.5) / count)
-            else:
-                assert isinstance(distribution, CategoricalDistribution)
-                turn, pick = divmod(turn, len(distribution.choices))
-                point[name] = distribution.choices[pick]
+        for name, distribution in zip(space, _categorical(space), strict=True):
+            turn, pick = divmod(turn, len(distribution.choices))
+            point[name] = distribution.choices[pick]
         points.append(point)
     return points
 
@@ -145,6 +147,20 @@ def trial_spec(sweep: ResolvedSweep, values: Mapping[str, Any]) -> TrialSpec:
         seed=values["seed"],
         **common,
     )
+
+
+def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistribution]:
+    return [d for d in space.values() if isinstance(d, CategoricalDistribution)]
+
+
+def _at(rates: BaseDistribution, share: float) -> Any:
+    """The learning rate at *share* of the range, or of the choices in ascending order."""
+    if isinstance(rates, FloatDistribution):
+        return _between(rates, share)
+    assert isinstance(rates, CategoricalDistribution)
+    if len(rates.choices) == 1:
+        return rates.choices[0]
+    return sorted(rates.choices)[int(share * len(rates.choices))]  # type: ignore[type-var]
 
 
 def _between(distribution: FloatDistribution, share: float) -> float:

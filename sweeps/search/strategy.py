@@ -11,10 +11,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import (
     Cell,
     Pair,
@@ -41,7 +43,10 @@ class Proposal(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """An ended trial as strategies see it. ``quality``: the weighted score; ``loss``: bits per byte."""
+    """An ended trial as strategies see it.
+
+    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: what it took of its device.
+    """
 
     number: int
     stage: str
@@ -50,6 +55,7 @@ class Outcome(NamedTuple):
     quality: float | None
     quality_se: float | None
     loss: float | None
+    seconds: float | None = None
 
     @property
     def cell(self) -> Cell:
@@ -61,10 +67,10 @@ class Outcome(NamedTuple):
 class Strategy(ABC):
     """Base models first, repeats last, the body in between."""
 
-    def __init__(self, spec: SweepSpec) -> None:
-        self.spec = spec
-        self.bases = model_names(spec)
-        self.limit = spec.budget.trials if spec.budget else None
+    def __init__(self, sweep: ResolvedSweep) -> None:
+        self.sweep, self.spec = sweep, sweep.spec
+        self.bases = model_names(self.spec)
+        self.limit = self.spec.budget.trials if self.spec.budget else None
 
     @property
     @abstractmethod
@@ -78,6 +84,14 @@ class Strategy(ABC):
     @abstractmethod
     def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
         """The trial with *number*, or ``None`` when the design is done."""
+
+    def choice(self, told: Sequence[Outcome]) -> Values | None:
+        """The configuration (all values but volume and seed) that the results so far speak for.
+
+        Here the best of what was measured, each configuration at its largest volume and equal ones by
+        that; ``None`` before any trial is complete.
+        """
+        return best_measured(told)
 
     def _windowed(self, number: int) -> int:
         return max(0, number + 1 - self.spec.search.window)
@@ -222,9 +236,6 @@ class Tpe(Random):
         return Proposal("sample", {"seed": 0})
 
 
-STRATEGIES: dict[str, type[Strategy]] = {"grid": Grid, "random": Random, "tpe": Tpe}
-
-
 def tuned_settings(spec: SweepSpec, told: Sequence[Outcome]) -> dict[Pair, Values]:
     """Each pair's best settings: lowest loss among those within a standard error of its best score.
 
@@ -242,6 +253,24 @@ def tuned_settings(spec: SweepSpec, told: Sequence[Outcome]) -> dict[Pair, Value
             chosen = min(_within_error(own), key=lambda o: (o.loss, o.number))
             best[pair] = {name: chosen.values[name] for name in names}
     return best
+
+
+def configuration(values: Values) -> Values:
+    """A point of the space without volume and seed."""
+    return {name: value for name, value in values.items() if name not in ("volume", "seed")}
+
+
+def best_measured(told: Sequence[Outcome]) -> Values | None:
+    """The configuration with the best mean over seeds at its own largest volume, which breaks ties."""
+    found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
+    for o in _scored(told):
+        assert o.quality is not None
+        volumes = found.setdefault(tuple(configuration(o.values).items()), {})
+        volumes.setdefault(o.values["volume"], []).append(o.quality)
+    standing = {
+        config: (fmean(volumes[max(volumes)]), max(volumes)) for config, volumes in found.items()
+    }
+    return dict(max(standing, key=lambda config: standing[config])) if standing else None
 
 
 def _within_error(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -30,7 +30,7 @@ def test_grid_covers_every_cell_once_and_repeats_leaders(
     assert len(design) == 24
     for cell in design:
         assert seeds[(*cell, 1)] == 1, "one further seed"
-    assert len(driver.asked) == Grid(sweep.spec).planned
+    assert len(driver.asked) == Grid(sweep).planned
 
 
 def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> None:

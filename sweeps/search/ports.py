@@ -1,0 +1,50 @@
+"""What the driver stands between: where ends of trials are kept, and who hears of them.
+
+On disk and to the tracking store in a sweep (:class:`~sweeps.search.folder.SweepFolder`,
+:class:`~sweeps.search.delivery.Delivery`); in memory and to nobody in a replay.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sweeps.search.engine import Job
+from sweeps.spec import SweepSpec
+from tracker.record.trial import TrialRecord, TrialResult, TrialSpec
+
+
+class Results(Protocol):
+    """How trials ended, by key; what they leave behind besides is tidied up by it."""
+
+    def result(self, key: str) -> TrialResult | None:
+        """How the trial ended; ``None`` while it has not."""
+
+    def keep(self, key: str, result: TrialResult) -> None:
+        """Enter a result that no worker could write."""
+
+    def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
+        """The trial with its places, as an engine takes it."""
+
+    def tidy(self, key: str) -> None:
+        """Drop what only a trial under way needs."""
+
+    def drop_model(self, key: str) -> None:
+        """Drop the trial's tuned model, if there is one."""
+
+
+class Audience(Protocol):
+    """Hears of trials; ``problem`` is what keeps it from hearing, while something does."""
+
+    problem: str | None
+
+    def delivered(self) -> set[str]:
+        """Keys of the trials whose ends it has heard of."""
+
+    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
+        """The trial is under way."""
+
+    def progress(self, key: str) -> None:
+        """The trial has taken steps."""
+
+    def end(self, record: TrialRecord) -> None:
+        """The trial has ended."""

@@ -1,0 +1,17 @@
+"""Every strategy by the name it has in a sweep file."""
+
+from __future__ import annotations
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.strategy import Grid, Random, Strategy, Tpe
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "grid": Grid,
+    "random": Random,
+    "tpe": Tpe,
+}
+
+
+def strategy_of(sweep: ResolvedSweep) -> Strategy:
+    """The strategy that *sweep* asks for."""
+    return STRATEGIES[sweep.spec.search.strategy](sweep)
