@@ -245,7 +245,7 @@ def _flops(spec: TrialSpec, outcome: _Outcome) -> float | None:
     if outcome.train_tokens is None or outcome.trained is None:
         return None
     tokens = outcome.train_tokens + outcome.prepended_tokens
-    return float(tokens * (4 * spec.model.parameters + 2 * outcome.trained))
+    return float(tokens * (4 * spec.model.size + 2 * outcome.trained))
 
 
 def _release(device: torch.device) -> None:

@@ -78,7 +78,7 @@ def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int
     planned = [_planned(sweep, cell, speed, available) for cell in cells(sweep.spec)]
     trials = strategy_of(sweep).planned
     mean = statistics.fmean(p.seconds for p in planned)
-    trained = max(model.parameters for model in sweep.models.values())
+    trained = max(model.size for model in sweep.models.values())
     return Plan(
         cells=planned,
         trials=trials,
@@ -113,7 +113,7 @@ def learned_speed(records: Sequence[TrialRecord]) -> Speed:
 def trained_parameters(model: ModelSpec, method: MethodSpec) -> int:
     """Weights that *method* trains, counted on a model without memory."""
     if method.name == "full":
-        return model.parameters
+        return model.size
     config = _config(model)
     # PiSSA starts from a decomposition of weights, which a model without memory does not have.
     variant = "plain" if method.variant == "pissa" else method.variant
@@ -131,11 +131,11 @@ def _planned(sweep: ResolvedSweep, cell: Cell, speed: Speed, available: int) -> 
     tokens = sum(len(row) for row in stream)
     trained = trained_parameters(spec.model, spec.method)
     virtual = len(stream) * prepended_tokens(spec.method)
-    flops = float((tokens + virtual) * (4 * spec.model.parameters + 2 * trained))
+    flops = float((tokens + virtual) * (4 * spec.model.size + 2 * trained))
     steps = step_count(len(stream), spec)
     longest = max(len(row) for row in stream) + (spec.method.virtual_tokens or 0)
     peak = predicted_bytes(
-        spec.model.parameters,
+        spec.model.size,
         trained,
         tokens_in_batch=longest * spec.train.batch_size,
         hidden_size=_config(spec.model).hidden_size,
