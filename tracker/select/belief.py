@@ -1,55 +1,65 @@
-"""What is believed of every candidate's quality, as joint draws.
+"""What is believed of every candidate's quality, as joint draws: a hierarchical normal model.
 
-A cell's quality is that of its configuration over fresh rows and seeds. Three things blur it:
+A cell's quality f is that of its configuration over fresh rows and seeds. A cell of k runs measured
+``y = f + e + s``:
 
-- *rows*: the validation rows are a sample. ``TaskScore.replicates`` resample them, the same way for
+- *rows* e: the validation rows are a sample. ``TaskScore.replicates`` resample them, the same way for
   every trial of a task and n, so what the rows do to all candidates alike cancels in a gap.
-- *seeds*: runs that differ in the seed alone differ; their pooled standard deviation is the noise
-  floor. A cell of k runs carries floor / sqrt(k); the untouched base none.
-- *selection*: the largest of many noisy values is larger than what it measures (the winner's
-  curse). Where the cell's curve has a law and volumes on both sides, the cell is drawn towards what
-  the law fitted without the cell's own volume says there, each weighted by its precision, so that a
-  lucky run does not win by luck. At either end of a curve the law without it would extrapolate, and
-  curves that rise late make it miss by far: the runs alone count there.
+- *seeds* s: runs that differ in the seed alone differ; their pooled standard deviation is the noise
+  floor. A cell of k runs carries floor / sqrt(k); the untouched base none. A floor from few repeats is
+  itself uncertain, so the draws' scale is a Student t's.
+- *selection*: the largest of many noisy values is larger than what it measures (the winner's curse).
+  The cells' prior is the sweep's response surface (:mod:`tracker.select.surface`): what similar
+  configurations measured. Each cell is drawn towards it by as much as the table itself says that the
+  surface can be trusted and the measurement can not. Below six trained cells there is no surface, and
+  the runs alone count.
 
-All draws come from generators seeded by content, so they depend on neither the machine nor the
-order.
+Draws of the posterior come by Matheron's rule: draw f, e and s from the prior, then move f by what the
+measured y differs from the drawn one (Wilson et al., 2021, eq. 5). Without a surface that is y - e - s.
+All draws come from generators seeded by content, so they depend on neither the machine nor the order.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tracker.select.blur import DRAWS, Blur, blur, generator
 from tracker.select.cells import Cell, rounded, run_quality
 from tracker.select.choice import LEVEL, Estimate, Source
-from tracker.select.curves import CurveFits, CurveKey, pooled_sd
+from tracker.select.curves import CurveFits, CurveKey
 from tracker.select.laws import FittedLaw
 from tracker.select.solve import Array
+from tracker.select.surface import ENOUGH, Surface, factors, learn
+from tracker.select.suspects import Suspect, Trusted, find_suspects
 
-DRAWS = 4096
 #: Draws closer than this are a tie: machines differ in the last bits.
 TIE = 1e-9
+#: At most so many cells, the best measured, share a surface.
+_LARGEST = 1000
 
 
 class Belief(NamedTuple):
     """Joint draws of the candidates' qualities.
 
-    ``centre``, ``measured`` (C,): predicted quality and the plain mean of the runs. ``draws``,
-    ``rows`` (DRAWS, C): the draws, and their part from the rows alone. ``unpaired``: labels of
-    cells whose row noise is not from replicates.
+    ``centre``, ``measured`` (C,): expected quality and the plain mean of the runs. ``draws``, ``rows``
+    (DRAWS, C): the quality, and what these very rows add to it. ``seed_sd`` (C,): standard deviation of
+    one further run about a cell's quality on the same rows, 0 where it is unknown. ``unpaired``: labels
+    of cells whose row noise is not from replicates. ``suspects``: runs that count little as their
+    result fits nothing else.
     """
 
     centre: Array
     measured: Array
     draws: Array
     rows: Array
+    seed_sd: Array
     sources: tuple[Source, ...]
     noise_floor: float | None
     unpaired: tuple[str, ...]
+    suspects: tuple[Suspect, ...] = ()
 
     def quality(self, index: int) -> Estimate:
         low, high = interval(self.draws[:, index])
@@ -81,15 +91,98 @@ class Belief(NamedTuple):
         return rounded(float((self.draws[:, index] >= quality - TIE).mean()))
 
 
-def believe(cells: Sequence[Cell], weights: Mapping[str, float], fits: CurveFits) -> Belief:
+def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
     """The joint belief about *cells*, each of which has every weighted task's score."""
-    qualities = [_qualities(cell, weights) for cell in cells]
-    measured = np.array([np.mean(values) for values in qualities])
-    floor, freedom = pooled_sd(qualities), sum(len(values) - 1 for values in qualities)
-    centre, sd, sources = _with_laws(cells, weights, fits, measured, floor)
-    rows, unpaired = _row_noise(cells, weights)
-    draws = rounded_array(centre) + rows + _seed_noise(cells, sd, freedom)
-    return Belief(rounded_array(centre), measured, draws, rows, sources, floor, unpaired)
+    values = [_qualities(cell, weights) for cell in cells]
+    measured = np.array([np.mean(v) for v in values])
+    known = blur(cells, values, weights)
+    told = _neighbours(cells, measured)
+    surface, known = _learn(cells, told, known, measured)
+    trusted = find_suspects(cells, values, known, told, surface)
+    if surface is not None and trusted.suspects and known.floor is not None:
+        spared = known._replace(variance=trusted.variance)
+        surface, _ = _learn(cells, told, spared, trusted.quality)
+    centre, draws, rows = _posterior(cells, known, told, surface, trusted)
+    sources: list[Source] = ["measured"] * len(cells)
+    for i in told:
+        sources[i] = "measured and neighbours"
+    return Belief(
+        centre=rounded_array(centre),
+        measured=measured,
+        draws=draws,
+        rows=rows,
+        seed_sd=known.run_sd,
+        sources=tuple(sources),
+        noise_floor=known.floor,
+        unpaired=known.unpaired,
+        suspects=trusted.suspects,
+    )
+
+
+def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
+    """Indices of the cells that share a surface; empty below six."""
+    trained = [i for i, cell in enumerate(cells) if not cell.untouched]
+    if len(trained) < ENOUGH:
+        return []
+    return sorted(sorted(trained, key=lambda i: (-measured[i], i))[:_LARGEST])
+
+
+def _learn(
+    cells: Sequence[Cell], told: Sequence[int], known: Blur, quality: Array
+) -> tuple[Surface | None, Blur]:
+    """The surface of the cells *told*, and the noise it leaves to each run.
+
+    Without repeats nobody can tell what is a configuration's own from what is its seed's: half of what
+    the neighbours do not explain is taken for either.
+    """
+    if not told:
+        return None, known
+    at = np.array(told)
+    covariance = known.rows_covariance[np.ix_(at, at)] + np.diag(known.variance[at])
+    surface = learn(factors([cells[i] for i in told]), quality[at], covariance)
+    if known.floor is not None:
+        return surface, known
+    half = surface.own / 2
+    variance, run_sd = known.variance.copy(), known.run_sd.copy()
+    variance[at], run_sd[at] = half, half**0.5
+    shared = surface.covariance - half * np.eye(len(at))
+    return Surface(shared, half), known._replace(variance=variance, run_sd=run_sd)
+
+
+def _posterior(
+    cells: Sequence[Cell],
+    known: Blur,
+    told: Sequence[int],
+    surface: Surface | None,
+    trusted: Trusted,
+) -> tuple[Array, Array, Array]:
+    """Centre (C,), draws of the quality and of what the rows add to it (DRAWS, C)."""
+    measured, noise = trusted.quality, trusted.variance
+    centre, rows = measured.copy(), known.common + known.rows
+    seeds = known.seed_draws * np.sqrt(noise)
+    draws = measured - rows - seeds
+    if surface is None:
+        return centre, draws, rows
+    at = np.array(told)
+    prior = surface.covariance
+    covariance = known.rows_covariance[np.ix_(at, at)]
+    weight = np.linalg.inv(prior + covariance + np.diag(noise[at]))
+    level = float(np.median(measured[at]))
+    centre[at] = level + prior @ weight @ (measured[at] - level)
+    drawn = _prior_draws([cells[i].key for i in told], prior)
+    differs = (measured[at] - level - drawn - known.rows[:, at] - seeds[:, at]) @ weight
+    draws[:, at] = level + drawn + differs @ prior - known.common[:, at]
+    rows[:, at] += differs @ covariance
+    return centre, draws, rows
+
+
+def _prior_draws(keys: Sequence[str], covariance: Array) -> Array:
+    """Normal draws (DRAWS, n) of *covariance* (n, n)."""
+    # A millionth of the variance that cells do not share keeps the root real on every machine.
+    jitter = 1e-9 * float(np.trace(covariance)) / len(covariance)
+    root = np.linalg.cholesky(covariance + jitter * np.eye(len(covariance)))
+    normals = np.stack([generator(key, "surface").standard_normal(DRAWS) for key in keys], axis=1)
+    return np.asarray(normals @ root.T)
 
 
 def rounded_array(values: Array) -> Array:
@@ -119,100 +212,3 @@ def interval(draws: Array) -> tuple[float, float]:
     """The 80 % interval of *draws* (n,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _with_laws(
-    cells: Sequence[Cell],
-    weights: Mapping[str, float],
-    fits: CurveFits,
-    measured: Array,
-    floor: float | None,
-) -> tuple[Array, Array, tuple[Source, ...]]:
-    """Centre and seed-like standard deviation of each cell, and where the centre comes from.
-
-    The rows' error is common to the cell and to its law (the same rows), so it has no part in the
-    weights. Without a noise floor the cell's own precision is unknown: it is taken as it is.
-    """
-    centre, sd, sources = measured.copy(), np.zeros(len(cells)), ["measured"] * len(cells)
-    for i, cell in enumerate(cells):
-        if floor is None or cell.untouched:
-            continue
-        sd[i] = floor / np.sqrt(len(cell.runs))
-        told = _law_without(cell, weights, fits)
-        if told and sd[i] > 0:
-            own, other = sd[i] ** -2, told[1] ** -2
-            centre[i] = (own * measured[i] + other * told[0]) / (own + other)
-            sd[i] = (own + other) ** -0.5
-            sources[i] = "measured and law"
-    return centre, sd, tuple(sources)  # type: ignore[arg-type]
-
-
-def _law_without(
-    cell: Cell, weights: Mapping[str, float], fits: CurveFits
-) -> tuple[float, float] | None:
-    """Quality at the cell's volume by the laws fitted without that volume, and its error's
-    deviation; ``None`` at the ends of a curve.
-
-    The deviation is the larger of what the bootstrap says and of how far the laws fitted without
-    one volume really missed on this curve (median over its volumes): a law of the wrong form counts
-    little.
-    """
-    quality, variance = 0.0, 0.0
-    for task, law in cell_laws(cell, weights, fits).items():
-        here = next((w for w in law.without if w.examples == cell.spec.volume), None)
-        if here is None or not law.domain[0] < here.examples < law.domain[1]:
-            return None
-        missed = [abs(w.missed) for w in law.without if w.examples > 0]
-        log_sd = max(here.log_sd, 1.4826 * float(np.median(missed)))
-        quality += weights[task] * (1 - here.value)
-        variance += (weights[task] * here.value * log_sd) ** 2
-    return (quality, float(np.sqrt(variance))) if variance else None
-
-
-def _row_noise(
-    cells: Sequence[Cell], weights: Mapping[str, float]
-) -> tuple[Array, tuple[str, ...]]:
-    """Centred row noise (DRAWS, C): one resample per draw and (task, n), for all its trials."""
-    noise = np.zeros((DRAWS, len(cells)))
-    unpaired: list[str] = []
-    for i, cell in enumerate(cells):
-        for task, weight in weights.items():
-            scores = cell.scores(task)
-            same = {(s.n, len(s.replicates)) for s in scores}
-            if len(same) == 1 and scores[0].replicates:
-                (n, count), *_ = same
-                replicates = np.mean([s.replicates for s in scores], axis=0)
-                pick = _generator(task, n, count).integers(count, size=DRAWS)
-                noise[:, i] += weight * (replicates - replicates.mean())[pick]
-            else:
-                unpaired.append(cell.label)
-                normals = _generator(cell.key, task).standard_normal(DRAWS)
-                noise[:, i] += (
-                    weight * max(_row_sd(s.score, s.score_se, s.n) for s in scores) * normals
-                )
-    return noise, tuple(dict.fromkeys(unpaired))
-
-
-def _row_sd(score: float | None, se: float | None, n: int) -> float:
-    """The standard error; where absent the largest that the mean of n values in [0, 1] can have."""
-    if se is not None:
-        return se
-    mean = 0.5 if score is None else score
-    return float(np.sqrt(mean * (1 - mean) / n))
-
-
-def _seed_noise(cells: Sequence[Cell], sd: Array, freedom: int) -> Array:
-    """Noise between seeds (DRAWS, C); a floor from few repeats is itself uncertain, for all alike."""
-    scale = np.ones(DRAWS)
-    if freedom:
-        # Two more than counted, so that the draws have a variance even with one.
-        scale = np.sqrt((freedom + 2) / _generator("floor").chisquare(freedom + 2, DRAWS))
-    noise = [
-        _generator(cell.key, "seed").standard_normal(DRAWS) * scale * spread
-        for cell, spread in zip(cells, sd.tolist(), strict=True)
-    ]
-    return np.stack(noise, axis=1)
-
-
-def _generator(*content: str | int) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32("|".join(map(str, content)).encode()))

@@ -14,7 +14,7 @@ from tracker.record.trial import Frozen, MethodSpec, Objective, TrialSpec
 #: Level of every interval in this file.
 LEVEL = 0.8
 
-Source = Literal["measured", "measured and law", "law"]
+Source = Literal["measured", "measured and neighbours", "law"]
 
 
 class Estimate(Frozen):

@@ -47,7 +47,9 @@ def reasons(
     """Why candidate *index*, in plain sentences without anything a clock measured."""
     choice, top = known.candidates[index], known.candidates[best]
     lines = [_headline(known, index, best, level, reach)]
-    origin = "its own runs" + " and its curve's law" * (choice.quality.source != "measured")
+    origin = "its own runs" + " and what similar ones measured" * (
+        choice.quality.source != "measured"
+    )
     lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
     lines.append(
         f"It is the best of {len(known.admitted)} admitted candidates with probability "

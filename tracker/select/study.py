@@ -67,7 +67,7 @@ def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
     # The same rows in the same order however the records came.
     ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
     fits = fit_table(results_table(ordered), "score", weights)
-    belief = believe(cells, weights, fits)
+    belief = believe(cells, weights)
     admitted, broken = judge(cells, belief.centre, objective.constraints)
     return Study(
         records=tuple(ordered),

@@ -229,7 +229,7 @@ def test_caveats_on_format_over_reach_and_learning_rate(record: Make) -> None:
     assert "highest tried" not in " ".join(recommend(closed, INTENT).caveats)
 
 
-def test_a_lucky_run_is_drawn_towards_its_law(record: Make) -> None:
+def test_a_lucky_run_is_drawn_towards_its_neighbours(record: Make) -> None:
     def score(volume: int) -> float:
         return 0.9 - 0.5 / (1 + volume / 400)
 
@@ -237,7 +237,7 @@ def test_a_lucky_run_is_drawn_towards_its_law(record: Make) -> None:
     rows += _seeds(record, (score(8000) - 0.02, score(8000) + 0.02), volume=8000)
     lucky = record(volume=2000, scores={"intent": score(2000) + 0.05})
     found = {c.volume: c for c in candidates([*rows, lucky], INTENT)}[2000]
-    assert found.quality.source == "measured and law"
+    assert found.quality.source == "measured and neighbours"
     assert score(2000) < found.quality.value < found.measured_quality
 
 

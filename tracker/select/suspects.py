@@ -1,0 +1,146 @@
+"""Runs whose result fits nothing else: glitches, and diverged runs that were recorded as finished.
+
+A run is held against what everything else says of it: the other seeds of its configuration, and the
+response surface fitted without the configuration (neighbouring volumes, sizes, mixes, rates). What is
+further off than five robust deviations is flagged, the worst first, and the others are judged again
+without it. A flagged run is not dropped: its variance is raised by the square of its miss, so that it
+can neither win nor ruin its neighbours, and the reader is asked to run it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tracker.select.blur import Blur
+from tracker.select.cells import Cell, rounded
+from tracker.select.laws import GLITCH
+from tracker.select.solve import Array
+from tracker.select.surface import Surface, leave_one_out
+
+_MOST_ROUNDS = 24
+
+
+class Suspect(NamedTuple):
+    """A run with *quality* where everything else says *expected*, ``deviations`` robust ones off."""
+
+    key: str
+    label: str
+    quality: float
+    expected: float
+    deviations: float
+
+
+class Trusted(NamedTuple):
+    """``quality`` (C,): of the cells, with suspects weighted down; ``variance`` (C,): its own."""
+
+    suspects: tuple[Suspect, ...]
+    quality: Array
+    variance: Array
+
+
+class _Runs(NamedTuple):
+    """Every run of the cells, flat: its cell, value, variance without and with what was added."""
+
+    cell: Array
+    value: Array
+    base: Array
+    added: Array
+
+    def cells_values(self, count: int) -> tuple[Array, Array]:
+        """Precision-weighted mean and variance of each of *count* cells."""
+        precision = 1 / (self.base + self.added)
+        total = np.bincount(self.cell.astype(int), precision, count)
+        mean = np.bincount(self.cell.astype(int), precision * self.value, count) / total
+        return mean, 1 / total
+
+
+def find_suspects(
+    cells: Sequence[Cell],
+    values: Sequence[Sequence[float]],
+    known: Blur,
+    told: Sequence[int],
+    surface: Surface | None,
+) -> Trusted:
+    """Judge every run of *cells*, whose runs' qualities are *values*; *told*: the cells that share
+    *surface*.
+    """
+    counts = np.array([len(v) for v in values])
+    plain = np.array([np.mean(v) for v in values])
+    runs = _flat(values, known.variance * counts)
+    if not known.variance.any():
+        return Trusted((), plain, known.variance)
+    found: dict[int, Suspect] = {}
+    groups = [(c.spec.model.name, c.spec.method.name) for c in cells]
+    for _ in range(_MOST_ROUNDS):
+        expected, sd = _expected(runs, known, told, surface, len(cells))
+        off = np.abs(runs.value - expected) / sd
+        judged = off[off > 0]
+        off /= max(1.0, 1.4826 * float(np.median(judged)) if len(judged) else 1.0)
+        fresh = _worst_by_group(off, runs, groups, set(found))
+        if not fresh:
+            break
+        for r in fresh:
+            i = int(runs.cell[r])
+            runs.added[r] = 4 * (runs.value[r] - expected[r]) ** 2
+            position = r - int(counts[:i].sum())
+            found[r] = Suspect(
+                key=cells[i].runs[position].spec.key,
+                label=cells[i].label,
+                quality=rounded(float(runs.value[r])),
+                expected=rounded(float(expected[r])),
+                deviations=rounded(float(off[r])),
+            )
+    quality, variance = runs.cells_values(len(cells))
+    still = known.variance == 0  # without noise there is nothing to weigh
+    order = sorted(found.values(), key=lambda s: (-s.deviations, s.key))
+    return Trusted(tuple(order), np.where(still, plain, quality), np.where(still, 0.0, variance))
+
+
+def _flat(values: Sequence[Sequence[float]], base: Array) -> _Runs:
+    cell = np.repeat(np.arange(len(values)), [len(v) for v in values])
+    value = np.concatenate([np.asarray(v, dtype=float) for v in values])
+    # A cell without noise of its own, such as the untouched base, is not judged.
+    return _Runs(cell.astype(float), value, np.maximum(base[cell], 1e-18), np.zeros(len(cell)))
+
+
+def _expected(
+    runs: _Runs, known: Blur, told: Sequence[int], surface: Surface | None, count: int
+) -> tuple[Array, Array]:
+    """What everything else says of each run (n,), and the deviation of the run about that (n,)."""
+    quality, variance = runs.cells_values(count)
+    surely, outside = np.zeros(count), np.zeros(count)
+    if surface is not None:
+        at = np.array(told)
+        rows = known.rows_covariance[np.ix_(at, at)]
+        without = leave_one_out(surface.covariance + rows + np.diag(variance[at]), quality[at])
+        surely[at] = 1 / np.maximum(without.sd**2 - variance[at], 1e-18)
+        outside[at] = without.expected
+    cell = runs.cell.astype(int)
+    precision = 1 / (runs.base + runs.added)
+    others = 1 / variance[cell] - precision
+    # Two other runs that agree can speak for themselves; one alone cannot say which is off.
+    enough = (np.bincount(cell, minlength=count)[cell] > 2) | (surely[cell] > 0)
+    total = others + surely[cell]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = (quality[cell] / variance[cell] - runs.value * precision) + outside[cell] * surely[
+            cell
+        ]
+        expected = np.where(enough & (total > 1e-9), mean / total, runs.value)
+        sd = np.sqrt(1 / total + runs.base)
+    known_noise = enough & (known.variance[cell] > 0) & np.isfinite(sd)
+    return np.where(known_noise, expected, runs.value), np.where(known_noise, sd, 1.0)
+
+
+def _worst_by_group(
+    off: Array, runs: _Runs, groups: Sequence[tuple[str, str]], known: set[int]
+) -> list[int]:
+    """The furthest off beyond the threshold, one per model and method: it spoils the others' view."""
+    worst: dict[tuple[str, str], int] = {}
+    for r in np.flatnonzero(off > GLITCH).tolist():
+        group = groups[int(runs.cell[r])]
+        if r not in known and (group not in worst or off[r] > off[worst[group]]):
+            worst[group] = r
+    return sorted(worst.values())
