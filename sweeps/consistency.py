@@ -129,6 +129,10 @@ def _tuning(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem((*here, "volume"), f"found {tuning.volume}; allowed: {listed}")
     if tuning.mix is not None and tuning.mix not in spec.mixes:
         yield Problem((*here, "mix"), unknown(tuning.mix, spec.mixes))
+    start = spec.search.halving.start
+    if start is not None and start not in spec.volumes:
+        wording = f"found {start}; allowed: {options(map(str, spec.volumes))}"
+        yield Problem(("search", "halving", "start"), wording)
 
 
 def _memory(spec: SweepSpec) -> Iterator[Problem]:

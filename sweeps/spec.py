@@ -23,6 +23,7 @@ from pydantic_core import core_schema
 
 from sweeps.consistency import cross_field_problems
 from sweeps.methods import Methods, PositiveFloat
+from sweeps.search_settings import Budget, Search
 from tracker.record.trial import (
     DType,
     EvaluationSpec,
@@ -262,36 +263,6 @@ class Goal(Objective):
         "device_seconds, flops, adapter_bytes, seconds_per_1k_tokens, parameters; "
         "lower bounds: min.<task>.",
     )
-
-
-class Budget(Frozen):
-    """When the sweep ends; give one."""
-
-    trials: int | None = Field(None, ge=1, description="Trials in all.")
-    gpu_hours: float | None = Field(None, gt=0, description="Device hours in all.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.trials is None) == (self.gpu_hours is None):
-            raise ValueError("found both or neither; allowed: one of trials, gpu_hours")
-        return self
-
-
-class Tuning(Frozen):
-    """How the learning rate is tuned per model and method, before the design is run."""
-
-    trials: int = Field(4, ge=0, description="Trials per model and method.")
-    volume: int | None = Field(None, ge=1, description="Volume to tune at; one of `volumes`.")
-    mix: str | None = Field(None, description="Mix to tune on; one of `mixes`.")
-
-
-class Search(Frozen):
-    """Which trial comes next."""
-
-    strategy: Literal["grid", "random", "tpe"] = Field("tpe", description="Search strategy.")
-    tuning: Tuning = Field(Tuning(), description="Tuning of the learning rate.")
-    window: int = Field(8, ge=1, description="Trials asked for at a time.")
-    confirm_large: bool = Field(False, description="Accept a design of more than 10,000 cells.")
 
 
 class Engine(Frozen):

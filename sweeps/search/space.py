@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -122,6 +122,30 @@ def lattice(spec: SweepSpec, method: str, count: int) -> list[Values]:
             point[name] = distribution.choices[pick]
         points.append(point)
     return points
+
+
+def settings(spec: SweepSpec, method: str) -> list[Values]:
+    """Every setting of the method; where a learning rate is searched in a range, as many as are tuned."""
+    space = hyperparameters(spec, method)
+    every = math.prod(len(d.choices) for d in _categorical(space))
+    if len(_categorical(space)) < len(space):
+        every = max(1, spec.search.tuning.trials)
+    return lattice(spec, method, every)
+
+
+def configurations(spec: SweepSpec) -> list[Values]:
+    """What is to be chosen among: every model, method and mix with every setting."""
+    return [
+        {**pair._asdict(), "mix": mix, **setting}
+        for mix in spec.mixes
+        for pair in pairs(spec)
+        for setting in settings(spec, pair.method)
+    ]
+
+
+def volume_near(volumes: Sequence[int], wanted: float) -> int:
+    """The one of *volumes* nearest to *wanted* in ratio; the smaller of two that are."""
+    return min(volumes, key=lambda v: (abs(math.log(v / wanted)), v))
 
 
 def trial_spec(sweep: ResolvedSweep, values: Mapping[str, Any]) -> TrialSpec:

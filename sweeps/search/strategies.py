@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.ats import Ats
+from sweeps.search.halving import Halving
 from sweeps.search.strategy import Grid, Random, Strategy, Tpe
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "grid": Grid,
     "random": Random,
     "tpe": Tpe,
+    "halving": Halving,
+    "ats": Ats,
 }
 
 

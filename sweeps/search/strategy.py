@@ -222,7 +222,7 @@ class Random(Strategy):
         return Proposal("sample", {**every[order[at % len(every)]]._asdict(), "seed": 0})
 
     def _leader_again(self, at: int, told: Sequence[Outcome]) -> Proposal | None:
-        ranked = sorted(_scored(told), key=_rank)
+        ranked = sorted(scored(told), key=rank)
         more = self.spec.seeds - 1
         if at // more >= len(ranked):
             return None
@@ -248,7 +248,7 @@ def tuned_settings(spec: SweepSpec, told: Sequence[Outcome]) -> dict[Pair, Value
         if not is_tunable(spec, pair.method) or spec.search.tuning.trials == 0:
             best[pair] = names
             continue
-        own = [o for o in _scored(told) if o.stage == "tune" and o.cell.pair == pair]
+        own = [o for o in scored(told) if o.stage == "tune" and o.cell.pair == pair]
         if own:
             chosen = min(_within_error(own), key=lambda o: (o.loss, o.number))
             best[pair] = {name: chosen.values[name] for name in names}
@@ -263,7 +263,7 @@ def configuration(values: Values) -> Values:
 def best_measured(told: Sequence[Outcome]) -> Values | None:
     """The configuration with the best mean over seeds at its own largest volume, which breaks ties."""
     found: dict[tuple[Any, ...], dict[int, list[float]]] = {}
-    for o in _scored(told):
+    for o in scored(told):
         assert o.quality is not None
         volumes = found.setdefault(tuple(configuration(o.values).items()), {})
         volumes.setdefault(o.values["volume"], []).append(o.quality)
@@ -274,13 +274,14 @@ def best_measured(told: Sequence[Outcome]) -> Values | None:
 
 
 def _within_error(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    top = min(outcomes, key=_rank)
+    top = min(outcomes, key=rank)
     assert top.quality is not None
     floor = top.quality - (top.quality_se or 0.0)
     return [o for o in outcomes if o.quality is not None and o.quality >= floor]
 
 
-def _scored(told: Sequence[Outcome]) -> list[Outcome]:
+def scored(told: Sequence[Outcome]) -> list[Outcome]:
+    """The complete trials among *told* that have a quality, untouched bases left out."""
     return [
         o
         for o in told
@@ -288,10 +289,10 @@ def _scored(told: Sequence[Outcome]) -> list[Outcome]:
     ]
 
 
-def _rank(outcome: Outcome) -> tuple[float, float, int]:
+def rank(outcome: Outcome) -> tuple[float, float, int]:
     """Best quality first; ties by loss, then by number."""
     return (-(outcome.quality or 0.0), outcome.loss or 0.0, outcome.number)
 
 
 def _leaders(told: Sequence[Outcome]) -> list[Cell]:
-    return list(dict.fromkeys(o.cell for o in sorted(_scored(told), key=_rank)))
+    return list(dict.fromkeys(o.cell for o in sorted(scored(told), key=rank)))
