@@ -92,7 +92,7 @@ def _opened(workspace: Path, uri: str | None) -> str:
 def _sweep_words(path: Path) -> str:
     sweep = read_sweep(path)
     rows = {name: task.train.rows for name, task in sweep.tasks.items() if task.train}
-    sizes = ", ".join(f"{m.name} ({m.parameters:,} parameters)" for m in sweep.models.values())
+    sizes = ", ".join(f"{m.name} ({m.size:,} parameters)" for m in sweep.models.values())
     return f"{path} is sound: {sizes}; rows to train on: {rows}"
 
 

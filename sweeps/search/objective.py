@@ -8,6 +8,7 @@ from sweeps.search.space import Values
 from sweeps.search.strategy import Outcome
 from tracker.record.trial import Objective, TrialRecord, TrialResult
 from tracker.select.cells import run_quality
+from tracker.select.measure import measures_of, se_of
 
 
 def outcome(record: TrialRecord, values: Values, objective: Objective) -> Outcome:
@@ -26,8 +27,12 @@ def outcome(record: TrialRecord, values: Values, objective: Objective) -> Outcom
 
 
 def weighted_score(result: TrialResult, objective: Objective) -> float | None:
-    """Mean score over tasks by weight; ``None`` where a weighted task has no score."""
-    return run_quality(result, _shares(objective))
+    """Mean quality over tasks by weight; ``None`` where a weighted task was not measured.
+
+    A task without a score is decided on its loss, as in :mod:`tracker.select.measure`: one sweep
+    measures all its trials alike, so what this one holds says it.
+    """
+    return run_quality(result, _shares(objective), measures_of([result]))
 
 
 def excesses(result: TrialResult, objective: Objective) -> dict[str, float]:
@@ -46,8 +51,11 @@ def _shares(objective: Objective) -> dict[str, float]:
 
 
 def _weighted_loss(result: TrialResult, objective: Objective) -> float | None:
-    """Bits per byte, weighted as scores are."""
-    found = {score.task: score.bits_per_byte for score in result.tasks}
+    """Bits per byte, weighted as scores are; nats per token where a table has nothing else."""
+    found = {
+        score.task: score.loss_nats if score.bits_per_byte is None else score.bits_per_byte
+        for score in result.tasks
+    }
     parts = [(found.get(task), share) for task, share in _shares(objective).items()]
     known = [(value, share) for value, share in parts if value is not None]
     return sum(value * share for value, share in known) if len(known) == len(parts) else None
@@ -55,7 +63,8 @@ def _weighted_loss(result: TrialResult, objective: Objective) -> float | None:
 
 def _quality_se(result: TrialResult, objective: Objective) -> float | None:
     """Standard error of the weighted score; tasks are evaluated on different rows, so errors add up."""
-    errors = {score.task: score.score_se for score in result.tasks}
+    measures = measures_of([result])
+    errors = {s.task: se_of(s, measures.get(s.task, "score")) for s in result.tasks}
     parts = [(errors.get(task), share) for task, share in _shares(objective).items()]
     known = [error * share for error, share in parts if error is not None]
     return math.hypot(*known) if len(known) == len(parts) else None

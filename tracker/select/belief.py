@@ -45,7 +45,8 @@ class Belief(NamedTuple):
     """Joint draws of the candidates' qualities.
 
     ``centre``, ``measured`` (C,): expected quality and the plain mean of the runs. ``draws``, ``rows``
-    (DRAWS, C): the quality, and what these very rows add to it. ``seed_sd`` (C,): standard deviation of
+    (DRAWS, C): the quality, and what these very rows add to it; ``other_rows``: what as many other
+    rows would. ``seed_sd`` (C,): standard deviation of
     one further run about a cell's quality on the same rows, 0 where it is unknown. ``unpaired``: labels
     of cells whose row noise is not from replicates. ``suspects``: runs that count little as their
     result fits nothing else.
@@ -55,6 +56,7 @@ class Belief(NamedTuple):
     measured: Array
     draws: Array
     rows: Array
+    other_rows: Array
     seed_sd: Array
     sources: tuple[Source, ...]
     noise_floor: float | None
@@ -111,6 +113,7 @@ def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
         measured=measured,
         draws=draws,
         rows=rows,
+        other_rows=known.common + known.rows,
         seed_sd=known.run_sd,
         sources=tuple(sources),
         noise_floor=known.floor,
@@ -204,7 +207,7 @@ def cell_laws(cell: Cell, weights: Mapping[str, float], fits: CurveFits) -> dict
 
 
 def _qualities(cell: Cell, weights: Mapping[str, float]) -> list[float]:
-    values = (run_quality(run, dict(weights)) for run in cell.runs)
+    values = (run_quality(run, weights, cell.measures) for run in cell.runs)
     return [value for value in values if value is not None]
 
 

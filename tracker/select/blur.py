@@ -11,6 +11,7 @@ import numpy as np
 from tracker.record.trial import TaskScore
 from tracker.select.cells import Cell
 from tracker.select.curves import pooled_sd
+from tracker.select.measure import Measure, se_of
 from tracker.select.solve import Array
 
 DRAWS = 4096
@@ -137,7 +138,7 @@ def _row_draws(
                 replicates = np.mean([s.replicates for s in scores], axis=0)
                 pick = generator(task, str(n), count).integers(count, size=DRAWS)
                 noise[:, i] += weight * (replicates - replicates.mean())[pick]
-            elif sd := _row_sd(scores):
+            elif sd := _row_sd(scores, cell.measures.get(task, "score")):
                 unpaired.append(cell.label)
                 common = generator(task, str(scores[0].n)).standard_normal(DRAWS)
                 own = generator(cell.key, task).standard_normal(DRAWS)
@@ -172,15 +173,16 @@ def _apart(cells: Sequence[Cell], quality: Array, noise: Array) -> tuple[Array, 
     return common, rest, (1 - shrink) * covariance + shrink * np.diag(sd**2)
 
 
-def _row_sd(scores: Sequence[TaskScore]) -> float | None:
+def _row_sd(scores: Sequence[TaskScore], measure: Measure) -> float | None:
     """The largest standard error of *scores*; where absent the largest that the mean of n values in
-    [0, 1] can have, and ``None`` where n is not known either.
+    [0, 1] can have, and ``None`` where n is not known either, or it is a loss.
     """
     found = []
     for score in scores:
-        if score.score_se is not None:
-            found.append(score.score_se)
-        elif score.n and score.score is not None and 0 <= score.score <= 1:
+        se = se_of(score, measure)
+        if se is not None:
+            found.append(se)
+        elif measure == "score" and score.n and score.score is not None and 0 <= score.score <= 1:
             found.append(float(np.sqrt(score.score * (1 - score.score) / score.n)))
     return max(found, default=None)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +14,22 @@ from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Objective, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
 from tracker.select.choice import Counted, Estimate, Measured
 from tracker.select.curves import method_label, pooled_sd
+from tracker.select.measure import Measure, measures_of, quality_of, value_of
 
 #: Normal quantile of an 80 % interval.
 Z = 1.2816
 
 
 class Cell(NamedTuple):
-    """One configuration: its complete runs by seed. ``key`` is that of the spec with seed 0."""
+    """One configuration: its complete runs by seed. ``key`` is that of the spec with seed 0.
+
+    ``measures``: what each task is decided on, the same for all cells of a sweep.
+    """
 
     key: str
     label: str
     runs: tuple[TrialResult, ...]
+    measures: Mapping[str, Measure] = MappingProxyType({})
 
     @property
     def spec(self) -> TrialSpec:
@@ -39,8 +45,16 @@ class Cell(NamedTuple):
         return float(np.mean(found)) if found else None
 
     def scores(self, task: str) -> list[TaskScore]:
-        """The runs' validation scores on *task*, where there is one."""
-        return [s for run in self.runs if (s := score_of(run, task)) and s.score is not None]
+        """The runs' validation scores on *task* that hold what it is decided on."""
+        measure = self.measures.get(task, "score")
+        found = (s for run in self.runs if (s := score_of(run, task)))
+        return [s for s in found if value_of(s, measure) is not None]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task its trials were to be evaluated on, or were."""
+        named = [task.name for task in self.spec.tasks]
+        return list(dict.fromkeys([*named, *(s.task for run in self.runs for s in run.tasks)]))
 
 
 def score_of(run: TrialResult, task: str) -> TaskScore | None:
@@ -75,13 +89,20 @@ def group(records: Iterable[TrialRecord]) -> list[Cell]:
         runs[spec.model_copy(update={"seed": 0}).key].append((spec.seed, key, result))
     labels = {key: _label(found[0][2].spec) for key, found in runs.items()}
     shared = Counter(labels.values())
+    measures = measures_of(complete.values())
     cells = []
     for key, found in runs.items():
         # Two configurations that differ in what a label leaves out, such as the schedule.
         label = labels[key] if shared[labels[key]] == 1 else f"{labels[key]} [{key[:6]}]"
         results = tuple(result for _, _, result in sorted(found, key=lambda r: r[:2]))
-        cells.append(Cell(key, label, results))
-    return sorted(cells, key=lambda c: (c.spec.model.parameters, c.label, c.key))
+        cells.append(Cell(key, label, results, measures))
+    return sorted(cells, key=lambda c: (_size(c), c.label, c.key))
+
+
+def _size(cell: Cell) -> float:
+    """For an order by size: a model whose parameters are not known comes last."""
+    parameters = cell.spec.model.parameters
+    return np.inf if parameters is None else parameters
 
 
 def _label(spec: TrialSpec) -> str:
@@ -93,7 +114,7 @@ def _label(spec: TrialSpec) -> str:
 
 def task_weights(objective: Objective, cells: Sequence[Cell]) -> dict[str, float]:
     """The objective's weights, normalised to sum 1 and without zeros; raises InputError."""
-    known = sorted({task.name for cell in cells for task in cell.spec.tasks})
+    known = sorted({task for cell in cells for task in cell.tasks})
     problems = [
         f"weight for task {name!r}: {near(name, known)}"
         for name in objective.weights
@@ -119,14 +140,20 @@ def near(name: str, allowed: Sequence[str]) -> str:
     return f"not known{hint} allowed: {', '.join(allowed) or 'none'}"
 
 
-def run_quality(run: TrialResult, weights: dict[str, float]) -> float | None:
-    """The weighted mean of the tasks' scores; None if one of them was not measured."""
+def run_quality(
+    run: TrialResult, weights: Mapping[str, float], measures: Mapping[str, Measure]
+) -> float | None:
+    """The weighted mean of the tasks' qualities; None if one of them was not measured.
+
+    *measures*: what each task is decided on; a task it does not name is decided on its score.
+    """
     total = 0.0
     for task, weight in weights.items():
         score = score_of(run, task)
-        if score is None or score.score is None:
+        quality = score and quality_of(score, measures.get(task, "score"))
+        if quality is None:
             return None
-        total += weight * score.score
+        total += weight * quality
     return total
 
 

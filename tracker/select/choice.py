@@ -29,7 +29,7 @@ class Estimate(Frozen):
 class Counted(Frozen):
     """Counted cost, the same on every machine; means over seeds. The base costs 0 to train."""
 
-    parameters: int
+    parameters: int | None
     trained_parameters: int | None = None
     train_tokens: float | None = None
     flops: float | None = None
@@ -135,7 +135,7 @@ class ExamplesNeeded(Frozen):
 class Reach(Frozen):
     """The answer to "the smallest and cheapest that reaches quality Q".
 
-    ``probability``: that the choice does. Where nothing reaches it with P ≥ 0.8, ``reached`` is
+    ``probability``: that the choice does. Where nothing reaches it with P ≥ 0.9, ``reached`` is
     false, the choice is the closest, and ``needed`` holds the laws' estimates, the smallest model
     first.
     """
@@ -146,14 +146,36 @@ class Reach(Frozen):
     needed: tuple[ExamplesNeeded, ...] = ()
 
 
+class FurtherTrials(Frozen):
+    """Runs that would help to settle the choice, and what they are worth.
+
+    ``trials``: labels of the configurations to run, ``seeds`` further seeds of each; evaluated on
+    ``rows`` validation rows of each task, or as now (``None``). ``flops``, ``train_tokens``: counted
+    cost of all of it; ``measured``: what the clock said of such runs. ``removes``: the expected regret
+    it would remove (the expected value of the sample information), ``changes``: the probability that
+    another configuration is chosen then; ``None`` where the noise between seeds is not known.
+    """
+
+    label: str
+    trials: tuple[str, ...]
+    seeds: int
+    rows: int | None = None
+    flops: float | None = None
+    train_tokens: float | None = None
+    removes: float | None = None
+    changes: float | None = None
+    measured: Measured
+
+
 class Recommendation(Frozen):
     """Which fine-tune to take, why, and how sure that is.
 
     ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost
     on average by taking the choice rather than the best. ``separable``: the choice's 80 % paired
-    gap to every runner-up excludes 0. ``further_trials``: the runs that would separate it from
-    those it cannot be told from. ``noise_floor``: standard deviation of quality between seeds,
-    ``None`` where no configuration has several. ``candidates``: how many were judged, ``admitted``: how
+    gap to every runner-up excludes 0. ``further_trials``: the runs that would help to tell it from
+    those it cannot be told from, the most regret removed per training operation first.
+    ``noise_floor``: standard deviation of quality between seeds, ``None`` where no configuration has
+    several. ``candidates``: how many were judged, ``admitted``: how
     many of them keep every constraint; ``frontier``: labels of those on the Pareto front.
     """
 
@@ -166,7 +188,7 @@ class Recommendation(Frozen):
     p_best: float
     expected_regret: float
     separable: bool
-    further_trials: tuple[str, ...]
+    further_trials: tuple[FurtherTrials, ...]
     runners_up: tuple[RunnerUp, ...]
     rejected: tuple[Rejection, ...]
     caveats: tuple[str, ...]

@@ -10,6 +10,7 @@ import numpy as np
 from tracker.errors import InputError
 from tracker.select.cells import Cell, counted, forgetting_of, measured, near, rounded, score_of
 from tracker.select.choice import Rejection
+from tracker.select.measure import quality_of
 from tracker.select.solve import Array
 
 COUNTED = ("parameters", "flops", "adapter_bytes")
@@ -27,7 +28,7 @@ class Verdict(NamedTuple):
 def check_names(constraints: Mapping[str, float], cells: Sequence[Cell]) -> None:
     """Raise InputError for every constraint that no trial of these could be held against."""
     suites = sorted({s.suite for cell in cells for run in cell.runs for s in run.general})
-    tasks = sorted({task.name for cell in cells for task in cell.spec.tasks})
+    tasks = sorted({task for cell in cells for task in cell.tasks})
     allowed = [f"forgetting.{suite}" for suite in suites]
     allowed += [f"{kind}.{task}" for kind in ("min", "over_reach") for task in tasks]
     allowed += [*COUNTED, *MEASURED]
@@ -44,7 +45,8 @@ def value_of(cell: Cell, name: str) -> float | None:
     if kind == "forgetting":
         return cell.mean(lambda run: forgetting_of(run, of))
     if kind == "min":
-        return cell.mean(lambda run: s.score if (s := score_of(run, of)) else None)
+        measure = cell.measures.get(of, "score")
+        return cell.mean(lambda run: quality_of(s, measure) if (s := score_of(run, of)) else None)
     if kind == "over_reach":
         return cell.mean(lambda run: s.over_reach if (s := score_of(run, of)) else None)
     source = counted(cell) if name in COUNTED else measured(cell)

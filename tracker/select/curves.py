@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Frozen, MethodSpec
 from tracker.select.laws import FittedLaw, LeftOut, fit_curve
+from tracker.select.measure import MEASURES, Measure, errors
 
-Metric = Literal["bits_per_byte", "score"]
+Metric = Measure
 #: The stage whose trials look for hyper-parameters: points of a curve only where they share its
 #: own.
 TUNE_STAGE = "tune"
@@ -73,14 +74,14 @@ def pooled_sd(groups: Iterable[ArrayLike]) -> float | None:
 def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None = None) -> CurveFits:
     """Fit every curve of a results table (:mod:`tracker.record.table`), D = volume in examples.
 
-    *metric* ``bits_per_byte`` fits that loss; ``score`` fits the error 1 - score, at least half a
-    row of the n evaluated, so that a perfect score has a logarithm. Each complete run is one point,
+    *metric* ``bits_per_byte`` and ``loss_nats`` fit that loss; ``score`` fits the error 1 - score
+    (:mod:`tracker.select.measure`). Each complete run is one point,
     seeds are not averaged; the untouched base of the model is the point D = 0 where a fit needs it.
     Trials of the tuning stage count only where their hyper-parameters are the curve's own. *tasks*
     restricts the fit.
     """
-    if metric not in ("bits_per_byte", "score"):
-        raise InputError(f"metric {metric!r}: a law is fitted to 'bits_per_byte' or 'score'")
+    if metric not in MEASURES:
+        raise InputError(f"metric {metric!r}: a law is fitted to one of {', '.join(MEASURES)}")
     table = table[[*_CURVE, "volume", "seed", "key", "stage", "status", "task", "n", metric]]
     wanted = set(table["task"].dropna()) if tasks is None else set(tasks)
     complete = table[(table["status"] == "complete") & table["task"].isin(wanted)]
@@ -95,6 +96,16 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
             lost = _same_curve(ended_early, points.iloc[0])
             _fit(fits, key, pd.concat([zero, points]), lost, metric, noise)
     return fits
+
+
+def fit_measures(table: pd.DataFrame, measures: Mapping[str, Measure]) -> CurveFits:
+    """:func:`fit_table` for the tasks of *measures*, each on what it is decided on."""
+    both = CurveFits({}, {})
+    for measure in dict.fromkeys(measures.values()):
+        fits = fit_table(table, measure, [task for task, m in measures.items() if m == measure])
+        both.laws.update(fits.laws)
+        both.refused.update(fits.refused)
+    return both
 
 
 def _curves(rows: pd.DataFrame, task: str) -> Iterator[tuple[CurveKey, pd.DataFrame]]:
@@ -145,10 +156,7 @@ def _fit(
 
 
 def _values(rows: pd.DataFrame, metric: Metric) -> Any:
-    values = rows[metric].to_numpy(dtype=float)
-    if metric == "bits_per_byte":
-        return values
-    return np.maximum(1 - values, 0.5 / rows["n"].to_numpy(dtype=float))
+    return errors(rows[metric].to_numpy(dtype=float), rows["n"].to_numpy(dtype=float), metric)
 
 
 def _seed_noise(rows: pd.DataFrame, metric: Metric) -> float | None:

@@ -8,7 +8,14 @@ import numpy as np
 
 from tracker.record.trial import Objective
 from tracker.select.belief import cell_laws, interval
-from tracker.select.choice import Crossover, Estimate, Reach, Recommendation, Rejection
+from tracker.select.choice import (
+    Crossover,
+    Estimate,
+    FurtherTrials,
+    Reach,
+    Recommendation,
+    Rejection,
+)
 from tracker.select.reach import weighted_curves
 from tracker.select.study import Study
 
@@ -75,7 +82,7 @@ def _headline(
         )
     if reach is not None:
         return (
-            f"Nothing measured reaches {reach.quality:g} with probability 80 %; the closest is "
+            f"Nothing measured reaches {reach.quality:g} with probability 90 %; the closest is "
             f"{choice.label} (probability {reach.probability:.0%})."
         )
     if index == best:
@@ -91,7 +98,7 @@ def _with_more_data(known: Study, index: int) -> str | None:
     volume = known.candidates[index].volume
     if not laws or any(law.domain[1] != volume for law in laws.values()):
         return None
-    draws = weighted_curves(laws, known.weights, np.array([2.0 * volume]))[:, 0]
+    draws = weighted_curves(laws, known.weights, known.measures, np.array([2.0 * volume]))[:, 0]
     low, high = interval(draws)
     return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
 
@@ -109,8 +116,7 @@ def lines(recommendation: Recommendation) -> list[str]:
             f"Runner-up: {runner.candidate.label}, quality {runner.candidate.quality.value:.3g}, "
             f"gap {interval_text(runner.gap)}, {verdict}"
         )
-    if r.further_trials:
-        out.append(f"To separate them: {'; '.join(r.further_trials)}")
+    out += [f"To settle it: {further_text(further)}" for further in r.further_trials]
     out += [_rejection(rejection) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
     if r.reach is not None:
@@ -126,9 +132,22 @@ def lines(recommendation: Recommendation) -> list[str]:
     return out
 
 
+def further_text(further: FurtherTrials) -> str:
+    """One plan in a sentence, without anything a clock measured."""
+    parts = [] if further.flops is None else [f"{further.flops:.3g} training operations"]
+    if further.removes is not None:
+        parts.append(f"removes {further.removes:.2g} of the expected regret")
+    if further.changes is not None:
+        parts.append(f"changes the choice with probability {further.changes:.0%}")
+    if further.removes is None:
+        parts.append("shows how much seeds differ, which is not known yet")
+    return f"{further.label} ({', '.join(parts)})"
+
+
 def _cost(recommendation: Recommendation) -> str:
     cost = recommendation.choice.counted
-    parts = [f"{cost.parameters:,} parameters"]
+    size = cost.parameters
+    parts = ["an unknown number of parameters" if size is None else f"{size:,} parameters"]
     if cost.flops is not None:
         parts.append(f"{cost.flops:.3g} training operations")
     if cost.train_tokens is not None:

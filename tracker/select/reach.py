@@ -12,27 +12,34 @@ from tracker.select.choice import Estimate, ExamplesNeeded
 from tracker.select.crossover import FEWEST
 from tracker.select.curves import CurveFits, method_label
 from tracker.select.laws import FAR, FittedLaw
+from tracker.select.measure import Measure, quality_from_error
 from tracker.select.solve import Array
 
 #: A candidate reaches a quality if it does with this probability.
-SURE = 0.8
+SURE = 0.9
 _GRID = 257
 _MOST = 3
 
 
 def reaching(belief: Belief, among: Sequence[int], quality: float) -> list[int]:
-    """Those of *among* that reach *quality* with P >= 0.8, in the order given."""
+    """Those of *among* that reach *quality* with P >= 0.9, in the order given."""
     return [i for i in among if belief.p_reaches(i, quality) >= SURE]
 
 
 def weighted_curves(
-    laws: Mapping[str, FittedLaw], weights: Mapping[str, float], sizes: Array
+    laws: Mapping[str, FittedLaw],
+    weights: Mapping[str, float],
+    measures: Mapping[str, Measure],
+    sizes: Array,
 ) -> Array:
     """Bootstrap curves of the weighted quality (replicates, m), from the tasks' laws of the error.
 
     The tasks' bootstraps are independent, so their replicates are combined as they come.
     """
-    parts = [weights[task] * (1 - law.curves(sizes)) for task, law in laws.items()]
+    parts = [
+        weights[task] * quality_from_error(law.curves(sizes), measures[task])
+        for task, law in laws.items()
+    ]
     return np.asarray(np.sum(parts, axis=0))
 
 
@@ -51,7 +58,7 @@ def examples_needed(
         label = f"{cell.spec.model.name} {method_label(cell.spec.method)}, {mix}"
         laws = cell_laws(cell, weights, fits)
         if laws and label not in found:
-            needed = _needed(label, laws, weights, quality)
+            needed = _needed(label, laws, weights, cell.measures, quality)
             if needed:
                 found[label] = needed
     # Likely ones only; cells come with the smallest model first.
@@ -60,11 +67,15 @@ def examples_needed(
 
 
 def _needed(
-    label: str, laws: Mapping[str, FittedLaw], weights: Mapping[str, float], quality: float
+    label: str,
+    laws: Mapping[str, FittedLaw],
+    weights: Mapping[str, float],
+    measures: Mapping[str, Measure],
+    quality: float,
 ) -> ExamplesNeeded | None:
     start, end = measured_sizes(laws)
     sizes = np.geomspace(start, FAR * end, _GRID)
-    reaches = weighted_curves(laws, weights, sizes) >= quality
+    reaches = weighted_curves(laws, weights, measures, sizes) >= quality
     some = reaches.any(axis=1)
     if some.sum() < FEWEST:
         return None

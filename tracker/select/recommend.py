@@ -8,7 +8,7 @@ those that cannot, and whose expected loss against the best is within the noise 
 deviation between seeds), the cheapest is chosen: smallest model, then fewest counted training
 operations, then fewest training tokens. Without a noise floor only an equal counts.
 
-With ``reach=Q`` the cheapest that reaches quality Q with P >= 0.8 is chosen instead; where none
+With ``reach=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
 does, the rule above names the closest. Cost is counted cost: the clock is reported, and obeyed only
 where the user's own constraint asks for it.
 """
@@ -24,7 +24,7 @@ from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.belief import cell_laws
 from tracker.select.caveats import caveats
-from tracker.select.cells import Z, rounded
+from tracker.select.cells import rounded
 from tracker.select.choice import (
     Candidate,
     Crossover,
@@ -38,10 +38,10 @@ from tracker.select.constraints import MEASURED
 from tracker.select.crossover import CrossoverFit, overtakes
 from tracker.select.describe import question, reasons
 from tracker.select.reach import examples_needed, measured_sizes, reaching, weighted_curves
+from tracker.select.separate import further_trials
 from tracker.select.study import Study, study
 
 _RUNNERS_UP = 3
-_MOST_SEEDS = 8
 _GRID = 257
 
 
@@ -68,13 +68,15 @@ def recommend(
 ) -> Recommendation:
     """Which configuration of *records* to take for *objective*; see the module for the rule.
 
-    *reach*: ask for the smallest and cheapest of at least this quality (in the scores' unit, [0,
-    1]). Raises InputError for unknown tasks and constraints, NotEnoughDataError where no trial is
-    complete or no candidate keeps the constraints.
+    *reach*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
+    a loss where that is what the tasks are decided on (:mod:`tracker.select.measure`). Raises
+    InputError for unknown tasks and constraints, NotEnoughDataError where no trial is complete or no
+    candidate keeps the constraints.
     """
-    if reach is not None and not 0 < reach <= 1:
-        raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
     known = study(records, objective)
+    scored = all(measure == "score" for measure in known.measures.values())
+    if reach is not None and scored and not 0 < reach <= 1:
+        raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
     if not known.admitted:
         raise NotEnoughDataError(_nothing_admitted(known))
     pick = _choose(known, reach)
@@ -93,7 +95,9 @@ def recommend(
         p_best=p_best[index],
         expected_regret=regret,
         separable=all(runner.separable for runner in runners_up),
-        further_trials=_further_trials(known, index, runners_up),
+        further_trials=further_trials(
+            known, index, _rivals(known, runners_up, p_best), _loss(known)
+        ),
         runners_up=runners_up,
         rejected=known.rejected,
         caveats=caveats(known, index),
@@ -115,9 +119,13 @@ def _choose(known: Study, reach: float | None) -> Pick:
         enough = reaching(belief, by_cost, reach)
         if enough:
             return Pick(enough[0], best, level, True)
-    loss = (belief.noise_floor or 0.0) + 1e-9
-    index = next(i for i in level if belief.centre[best] - belief.centre[i] <= loss)
+    index = next(i for i in level if belief.centre[best] - belief.centre[i] <= _loss(known))
     return Pick(index, best, level, False)
+
+
+def _loss(known: Study) -> float:
+    """What is given up for a cheaper one among those that cannot be told apart."""
+    return (known.belief.noise_floor or 0.0) + 1e-9
 
 
 def _low(gap: Estimate) -> float:
@@ -137,41 +145,11 @@ def _runners_up(known: Study, index: int, p_best: dict[int, float]) -> tuple[Run
     return tuple(found)
 
 
-def _further_trials(known: Study, index: int, runners_up: Sequence[RunnerUp]) -> tuple[str, ...]:
-    """The runs that would tell the choice from the runners-up it is level with."""
-    labels = [c.label for c in known.candidates]
-    asked: list[str] = []
-    for runner in runners_up:
-        if not runner.separable:
-            asked += _to_separate(known, index, labels.index(runner.candidate.label))
-    return tuple(dict.fromkeys(asked))
-
-
-def _to_separate(known: Study, one: int, other: int) -> list[str]:
-    """Seeds that shrink the 80 % interval below the gap, if eight of each do; else rows, if they
-    do.
-    """
-    belief, pair = known.belief, (one, other)
-    names = [known.candidates[i].label for i in pair]
-    have = [len(known.cells[i].runs) for i in pair]
-    trained = [not known.cells[i].untouched for i in pair]
-    if belief.noise_floor is None:
-        return [f"1 more seed of {name}" for name, yes in zip(names, trained, strict=True) if yes]
-    gap = abs(float(belief.centre[one] - belief.centre[other]))
-    rows = float((belief.rows[:, one] - belief.rows[:, other]).std())
-    for seeds in range(2, _MOST_SEEDS + 1):
-        counts = [max(seeds, n) for n in have]
-        noise = [belief.noise_floor**2 / n * yes for n, yes in zip(counts, trained, strict=True)]
-        if Z * np.sqrt(rows**2 + sum(noise)) < gap:
-            return [
-                f"{count - n} more seed{'s' * (count - n > 1)} of {name}"
-                for count, n, name, yes in zip(counts, have, names, trained, strict=True)
-                if yes and count > n
-            ]
-    return [
-        f"more validation rows, not seeds, against {names[1]}: "
-        f"{_MOST_SEEDS} seeds of each would not show a gap of {gap:.2g}"
-    ]
+def _rivals(known: Study, runners_up: Sequence[RunnerUp], p_best: dict[int, float]) -> list[int]:
+    """Runners-up that the choice cannot be told from, the likeliest best first."""
+    index = {c.label: i for i, c in enumerate(known.candidates)}
+    level = [index[r.candidate.label] for r in runners_up if not r.separable]
+    return sorted(level, key=lambda i: -p_best[i])
 
 
 def _crossovers(known: Study, index: int) -> tuple[Crossover, ...]:
@@ -201,7 +179,7 @@ def _crossover(known: Study, one: int, other: int) -> Crossover | None:
     if start >= end:
         return None
     sizes = np.geomspace(start, end, _GRID)
-    errors = [1 - weighted_curves(each, known.weights, sizes) for each in laws]
+    errors = [-weighted_curves(each, known.weights, known.measures, sizes) for each in laws]
     forward = overtakes(errors[0], errors[1], sizes)
     backward = overtakes(errors[1], errors[0], sizes)
     ahead = float((errors[0][:, 0] <= errors[1][:, 0]).mean())

@@ -23,8 +23,9 @@ from tracker.select.cells import (
 )
 from tracker.select.choice import Candidate, Estimate, Rejection
 from tracker.select.constraints import check_names, judge, split_scored
-from tracker.select.curves import CurveFits, fit_table
+from tracker.select.curves import CurveFits, fit_measures
 from tracker.select.frontier import pareto_front
+from tracker.select.measure import Measure
 
 
 class Study(NamedTuple):
@@ -32,11 +33,13 @@ class Study(NamedTuple):
 
     ``admitted``: indices of those that keep every constraint. ``records``: every trial, also those
     that did not complete. ``all_cells`` are the complete ones before a missing score took any out.
+    ``measures``: what each weighted task is decided on.
     """
 
     records: tuple[TrialRecord, ...]
     objective: Objective
     weights: dict[str, float]
+    measures: dict[str, Measure]
     all_cells: tuple[Cell, ...]
     cells: tuple[Cell, ...]
     fits: CurveFits
@@ -45,12 +48,16 @@ class Study(NamedTuple):
     admitted: tuple[int, ...]
     rejected: tuple[Rejection, ...]
 
-    def cost_order(self, index: int) -> tuple[float, float, float, int]:
-        """Counted cost: smallest model, then fewest training operations, then tokens."""
-        cost = self.candidates[index].counted
-        flops = np.inf if cost.flops is None else cost.flops
-        tokens = np.inf if cost.train_tokens is None else cost.train_tokens
-        return (cost.parameters, flops, tokens, index)
+    def cost_order(self, index: int) -> tuple[float, ...]:
+        """Counted cost: smallest model, then fewest training operations, tokens, examples.
+
+        What is not known comes last.
+        """
+        candidate = self.candidates[index]
+        cost = candidate.counted
+        counts = (cost.parameters, cost.flops, cost.train_tokens)
+        known = (np.inf if count is None else count for count in counts)
+        return (*known, candidate.volume, index)
 
 
 def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
@@ -66,13 +73,15 @@ def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
         )
     # The same rows in the same order however the records came.
     ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
-    fits = fit_table(results_table(ordered), "score", weights)
+    measures = {task: everything[0].measures.get(task, "score") for task in weights}
+    fits = fit_measures(results_table(ordered), measures)
     belief = believe(cells, weights)
     admitted, broken = judge(cells, belief.centre, objective.constraints)
     return Study(
         records=tuple(ordered),
         objective=objective,
         weights=weights,
+        measures=measures,
         all_cells=tuple(everything),
         cells=tuple(cells),
         fits=fits,
@@ -95,7 +104,7 @@ def _candidates(cells: Sequence[Cell], belief: Belief) -> tuple[Candidate, ...]:
 
 def _candidate(cell: Cell, belief: Belief, index: int, lost: dict[str, Estimate]) -> Candidate:
     spec = cell.spec
-    tasks = [task.name for task in spec.tasks]
+    tasks = cell.tasks
 
     def means(quantity: str) -> dict[str, float]:
         values = {
