@@ -36,6 +36,7 @@ from dashboards.findings import FILE_NAME
 from dashboards.snapshot import SweepView
 from tracker.errors import InputError, NotEnoughDataError, SftSelectError
 from tracker.select.choice import Candidate, Estimate, Recommendation, Rejection
+from tracker.select.describe import further_text
 
 TITLE = "Recommendation"
 PATH = "/recommend"
@@ -209,7 +210,10 @@ def _caveats(answer: Recommendation) -> html.Section:
         html.Div(
             [
                 html.H3("Runs that would settle it"),
-                html.Ul([html.Li(run) for run in answer.further_trials], className="points"),
+                html.Ul(
+                    [html.Li(further_text(run)) for run in answer.further_trials],
+                    className="points",
+                ),
             ],
             className="further",
         )

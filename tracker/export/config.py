@@ -143,11 +143,13 @@ def _as_held(document: Document) -> Any:
 
 
 def _candidates(recommendation: dict[str, Any]) -> list[dict[str, Any]]:
-    """The choice and the runners-up, as far as they are mappings."""
+    """What was measured of, as far as they are mappings: choice, runners-up, further trials."""
     runners_up = recommendation.get("runners_up")
     found = [recommendation.get("choice")]
     if isinstance(runners_up, list):
         found += [one.get("candidate") for one in runners_up if isinstance(one, dict)]
+    if isinstance(recommendation.get("further_trials"), list):
+        found += recommendation["further_trials"]
     return [candidate for candidate in found if isinstance(candidate, dict)]
 
 

@@ -45,8 +45,8 @@ class Belief(NamedTuple):
     """Joint draws of the candidates' qualities.
 
     ``centre``, ``measured`` (C,): expected quality and the plain mean of the runs. ``draws``, ``rows``
-    (DRAWS, C): the quality, and what these very rows add to it; ``other_rows``: what as many other
-    rows would. ``seed_sd`` (C,): standard deviation of
+    (DRAWS, C): the quality, and what these very rows add to every further run of it;
+    ``other_rows``: what as many other rows would. ``seed_sd`` (C,): standard deviation of
     one further run about a cell's quality on the same rows, 0 where it is unknown. ``unpaired``: labels
     of cells whose row noise is not from replicates. ``suspects``: runs that count little as their
     result fits nothing else.
@@ -161,11 +161,11 @@ def _posterior(
 ) -> tuple[Array, Array, Array]:
     """Centre (C,), draws of the quality and of what the rows add to it (DRAWS, C)."""
     measured, noise = trusted.quality, trusted.variance
-    centre, rows = measured.copy(), known.common + known.rows
+    centre, rows = measured.copy(), known.rows.copy()
     seeds = known.seed_draws * np.sqrt(noise)
-    draws = measured - rows - seeds
+    draws = measured - known.common - rows - seeds
     if surface is None:
-        return centre, draws, rows
+        return centre, draws, known.common + _lasting(cells, known, rows)
     at = np.array(told)
     prior = surface.covariance
     covariance = known.rows_covariance[np.ix_(at, at)]
@@ -176,7 +176,15 @@ def _posterior(
     differs = (measured[at] - level - drawn - known.rows[:, at] - seeds[:, at]) @ weight
     draws[:, at] = level + drawn + differs @ prior - known.common[:, at]
     rows[:, at] += differs @ covariance
-    return centre, draws, rows
+    return centre, draws, known.common + _lasting(cells, known, rows)
+
+
+def _lasting(cells: Sequence[Cell], known: Blur, rows: Array) -> Array:
+    """Draws (DRAWS, C) of the part of *rows* that further seeds meet again: normal given the whole."""
+    share = known.lasting
+    sd = np.sqrt(share * (1 - share) * np.diag(known.rows_covariance))
+    normals = [generator(cell.key, "lasting").standard_normal(DRAWS) for cell in cells]
+    return np.asarray(share * rows + sd * np.stack(normals, axis=1))
 
 
 def _prior_draws(keys: Sequence[str], covariance: Array) -> Array:

@@ -30,7 +30,8 @@ class Blur(NamedTuple):
     same by method, what one run adds to its configuration's quality on the same rows, and
     ``variance`` (C,): of the mean over a cell's runs, without what the rows explain. ``common``,
     ``rows`` (DRAWS, C): centred draws of the rows' part, what they do to all cells together and what
-    to each; ``rows_covariance`` (C, C): of the latter. ``seed_draws`` (DRAWS, C): the seeds' part in
+    to each; ``rows_covariance`` (C, C): of the latter, ``lasting`` (C,)
+    the share of it that further seeds would meet again. ``seed_draws`` (DRAWS, C): the seeds' part in
     units of its standard deviation. ``freedom``: of the floor.
     """
 
@@ -41,6 +42,7 @@ class Blur(NamedTuple):
     common: Array
     rows: Array
     rows_covariance: Array
+    lasting: Array
     seed_draws: Array
     unpaired: tuple[str, ...]
 
@@ -57,10 +59,11 @@ def blur(
         [0.0 if c.untouched else by_method.get(c.spec.method.name, 0.0) for c in cells]
     )
     # Seeds are compared on the same rows, so part of what differs between them is the rows' doing.
-    beyond = 1.0
-    if floor:
-        beyond = max(1 - _rows_between_seeds(cells, weights) / floor**2, 0.1)
+    between = _rows_between_seeds(cells, weights)
+    beyond = max(1 - between / floor**2, 0.1) if floor and between else 1.0
     counts = np.array([len(v) for v in values])
+    own = np.diag(covariance)
+    lasting = ROWS_ALIKE if between is None else 1 - between / counts / np.maximum(own, 1e-18)
     return Blur(
         floor=floor,
         freedom=freedom,
@@ -69,6 +72,7 @@ def blur(
         common=common,
         rows=rows,
         rows_covariance=covariance,
+        lasting=np.clip(np.broadcast_to(lasting, own.shape), 0.0, 1.0),
         seed_draws=_seed_draws(cells, freedom),
         unpaired=unpaired,
     )
@@ -187,8 +191,10 @@ def _row_sd(scores: Sequence[TaskScore], measure: Measure) -> float | None:
     return max(found, default=None)
 
 
-def _rows_between_seeds(cells: Sequence[Cell], weights: Mapping[str, float]) -> float:
-    """Variance between runs of one cell that their rows explain: of replicates about the cell's."""
+def _rows_between_seeds(cells: Sequence[Cell], weights: Mapping[str, float]) -> float | None:
+    """Variance between runs of one cell that their rows explain: of replicates about the cell's;
+    ``None`` where no repeats with replicates tell.
+    """
     squares, freedom = 0.0, 0
     for cell in cells:
         if cell.untouched or len(cell.runs) < 2:
@@ -205,7 +211,7 @@ def _rows_between_seeds(cells: Sequence[Cell], weights: Mapping[str, float]) -> 
             total += weight**2 * float(apart.var(axis=1).sum())
         if enough:
             squares, freedom = squares + total, freedom + len(cell.runs) - 1
-    return squares / freedom if freedom else 0.0
+    return squares / freedom if freedom else None
 
 
 def _seed_draws(cells: Sequence[Cell], freedom: int) -> Array:

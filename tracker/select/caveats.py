@@ -18,6 +18,7 @@ from tracker.select.study import Study
 #: Below this share of well-formed answers a caveat is due.
 WELL_FORMED = 0.95
 _MOST_GLITCHES = 3
+_MOST_SUSPECTS = 5
 _FEW_REPEATS = 3
 
 
@@ -30,6 +31,7 @@ def caveats(known: Study, index: int) -> tuple[str, ...]:
         *_format(known, choice),
         *_limits(known, choice),
         *_law(known, index),
+        *_suspects(known, choice),
         *_glitches(known),
         *_coverage(known, choice),
         *_lost_trials(known),
@@ -143,8 +145,24 @@ def _law(known: Study, index: int) -> Iterator[str]:
             yield f"No law of its curve on {task}: {reason}."
 
 
+def _suspects(known: Study, choice: Candidate) -> Iterator[str]:
+    """Those of the choice first; what they were worth stands in the belief already."""
+    suspects = sorted(known.belief.suspects, key=lambda s: s.key not in choice.keys)
+    for suspect in suspects[:_MOST_SUSPECTS]:
+        yield (
+            f"Trial {suspect.key} ({suspect.label}) measured {suspect.quality:.3g} where its other seeds and "
+            f"similar configurations say {suspect.expected:.3g}: it counts little here, run it again."
+        )
+    if len(suspects) > _MOST_SUSPECTS:
+        others = ", ".join(s.key for s in suspects[_MOST_SUSPECTS:])
+        yield f"Run these again too, they fit nothing else either: {others}."
+
+
 def _glitches(known: Study) -> Iterator[str]:
-    found = [(key, g) for key, law in known.fits.laws.items() for g in law.glitches]
+    told = {s.key for s in known.belief.suspects}
+    found = [
+        (key, g) for key, law in known.fits.laws.items() for g in law.glitches if g.key not in told
+    ]
     found.sort(key=lambda item: (-item[1].deviations, item[0].label, item[1].key))
     for key, glitch in found[:_MOST_GLITCHES]:
         yield (

@@ -152,8 +152,10 @@ class FurtherTrials(Frozen):
     ``trials``: labels of the configurations to run, ``seeds`` further seeds of each; evaluated on
     ``rows`` validation rows of each task, or as now (``None``). ``flops``, ``train_tokens``: counted
     cost of all of it; ``measured``: what the clock said of such runs. ``removes``: the expected regret
-    it would remove (the expected value of the sample information), ``changes``: the probability that
-    another configuration is chosen then; ``None`` where the noise between seeds is not known.
+    of taking the best that it would remove (the expected value of the sample information);
+    ``changes``: the probability that another configuration than today's choice is ahead then;
+    ``separates``: that the choice can be told from its likeliest rival then. All three are ``None``
+    where the noise between seeds is not known.
     """
 
     label: str
@@ -164,6 +166,7 @@ class FurtherTrials(Frozen):
     train_tokens: float | None = None
     removes: float | None = None
     changes: float | None = None
+    separates: float | None = None
     measured: Measured
 
 

@@ -137,8 +137,9 @@ def further_text(further: FurtherTrials) -> str:
     parts = [] if further.flops is None else [f"{further.flops:.3g} training operations"]
     if further.removes is not None:
         parts.append(f"removes {further.removes:.2g} of the expected regret")
-    if further.changes is not None:
-        parts.append(f"changes the choice with probability {further.changes:.0%}")
+    if further.separates is not None and further.changes is not None:
+        parts.append(f"tells the choice from its rival with probability {further.separates:.0%}")
+        parts.append(f"puts another ahead with probability {further.changes:.0%}")
     if further.removes is None:
         parts.append("shows how much seeds differ, which is not known yet")
     return f"{further.label} ({', '.join(parts)})"

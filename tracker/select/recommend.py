@@ -65,11 +65,13 @@ def recommend(
     *,
     reach: float | None = None,
     sweep: str = "",
+    notes: Sequence[str] = (),
 ) -> Recommendation:
     """Which configuration of *records* to take for *objective*; see the module for the rule.
 
     *reach*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
-    a loss where that is what the tasks are decided on (:mod:`tracker.select.measure`). Raises
+    a loss where that is what the tasks are decided on (:mod:`tracker.select.measure`). *notes*: what
+    is known of the sweep as such, told among the caveats. Raises
     InputError for unknown tasks and constraints, NotEnoughDataError where no trial is complete or no
     candidate keeps the constraints.
     """
@@ -95,12 +97,10 @@ def recommend(
         p_best=p_best[index],
         expected_regret=regret,
         separable=all(runner.separable for runner in runners_up),
-        further_trials=further_trials(
-            known, index, _rivals(known, runners_up, p_best), _loss(known)
-        ),
+        further_trials=further_trials(known, index, _rivals(known, runners_up, p_best)),
         runners_up=runners_up,
         rejected=known.rejected,
-        caveats=caveats(known, index),
+        caveats=(*caveats(known, index), *notes),
         noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
         candidates=len(known.candidates),
         admitted=len(known.admitted),

@@ -1,6 +1,7 @@
 import pytest
 
 from dashboards.pages.recommend import certainty, content, export_path, headline, setting
+from tracker.select.describe import further_text
 
 
 @pytest.fixture
@@ -11,7 +12,7 @@ def answer(findings):
 def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words, answer):
     text = words(content(view_of(records), "light"))
     assert "".join(headline(answer.choice)) in text.replace("  ", " ").replace(" ,", ",")
-    for part in (*answer.why, *answer.caveats, *answer.further_trials):
+    for part in (*answer.why, *answer.caveats, *map(further_text, answer.further_trials)):
         assert part in text
     for runner in answer.runners_up:
         assert runner.candidate.label in text

@@ -104,7 +104,7 @@ def test_reach_takes_the_smallest_that_suffices(sweep: list[TrialRecord]) -> Non
     assert found.choice.label == "small full lr=0.001, even, 2,000 examples"
     assert found.reach is not None
     assert found.reach.reached
-    assert found.reach.probability >= 0.8
+    assert found.reach.probability >= 0.9
 
 
 def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -> None:
@@ -138,7 +138,11 @@ def test_the_clock_changes_nothing_but_what_it_measured(record: Make) -> None:
 
     def without_clock(found: Recommendation) -> object:
         dumped = found.model_dump(mode="json")
-        for candidate in (dumped["choice"], *(r["candidate"] for r in dumped["runners_up"])):
+        for candidate in (
+            dumped["choice"],
+            *(r["candidate"] for r in dumped["runners_up"]),
+            *dumped["further_trials"],
+        ):
             candidate.pop("measured")
         return dumped
 
