@@ -45,6 +45,10 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(_distinct(values)))
+
+
 def _learning_rate_kind(value: Any) -> str:
     if isinstance(value, dict | Range):
         return "range"
@@ -52,7 +56,7 @@ def _learning_rate_kind(value: Any) -> str:
 
 
 PositiveFloat = Annotated[float, Field(gt=0)]
-Rates = Annotated[tuple[PositiveFloat, ...], AfterValidator(_distinct)]
+Rates = Annotated[tuple[PositiveFloat, ...], AfterValidator(_ascending)]
 LearningRate = Annotated[
     Annotated[PositiveFloat, Tag("number")]
     | Annotated[Rates, Tag("choices")]

@@ -8,7 +8,7 @@ command again continues a sweep; nothing that ended runs again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sweeps.resolve import ResolvedSweep
@@ -75,6 +75,11 @@ class Driver:
     def planned(self) -> int:
         """How many trials the sweep will have at most."""
         return len(self.asked) if self._done_asking else self.strategy.planned
+
+    @property
+    def told(self) -> Sequence[Outcome]:
+        """Outcomes of the trials told so far, by number."""
+        return self._outcomes
 
     @property
     def spent_seconds(self) -> float:

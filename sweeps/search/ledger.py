@@ -24,7 +24,8 @@ from sweeps.search.strategy import Proposal
 from sweeps.spec import SweepSpec
 from tracker.errors import StoreError
 
-_SEED = 20_240_229
+#: What samplers are seeded by, beside the trial's number.
+SEED = 20_240_229
 _ASKED = "seed"
 
 
@@ -68,7 +69,7 @@ class Ledger:
     Samplers are seeded by *seed* and the trial's number.
     """
 
-    def __init__(self, uri: str | None, spec: SweepSpec, seed: int = _SEED) -> None:
+    def __init__(self, uri: str | None, spec: SweepSpec, seed: int = SEED) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.spec, self.seed = spec, seed

@@ -178,13 +178,11 @@ def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistr
 
 
 def _at(rates: BaseDistribution, share: float) -> Any:
-    """The learning rate at *share* of the range, or of the choices in ascending order."""
+    """The learning rate at *share* of the range, or of the choices, which ascend."""
     if isinstance(rates, FloatDistribution):
         return _between(rates, share)
     assert isinstance(rates, CategoricalDistribution)
-    if len(rates.choices) == 1:
-        return rates.choices[0]
-    return sorted(rates.choices)[int(share * len(rates.choices))]  # type: ignore[type-var]
+    return rates.choices[int(share * len(rates.choices))]
 
 
 def _between(distribution: FloatDistribution, share: float) -> float:

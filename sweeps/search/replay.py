@@ -1,0 +1,203 @@
+"""A recorded table stands in for training: strategies are compared in seconds.
+
+The driver, ledger and strategies are those of a sweep; only what trains is exchanged, and where ends of
+trials are kept. Nothing touches a disk.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from sweeps.finetune.trial_home import TrialHome
+from sweeps.search.driver import Driver
+from sweeps.search.engine import Ended, Event, Job
+from sweeps.search.ledger import SEED, Ledger
+from sweeps.search.replay_space import Setting
+from sweeps.search.replay_table import RecordedTable
+from sweeps.search_settings import Halving, Search
+from sweeps.spec import SweepSpec
+from tracker.record.trial import TrialRecord, TrialResult, TrialSpec
+
+_NOWHERE = TrialHome(Path(), Path(), Path())
+_SEEDS_APART = 100_003  # samplers are seeded by number too, which stays below this
+#: Shares of a replay's budget at which its choice is asked for.
+CURVE = tuple(2 ** (-i / 2) for i in range(12, -1, -1))
+
+
+class Point(NamedTuple):
+    """What a strategy would choose once it spent ``cost``, a share of the full cost; ``regret`` in
+    percent (losses) or points (scores).
+    """
+
+    cost: float
+    trials: int
+    regret: float
+    chosen: Setting | None
+
+
+class Replayed(NamedTuple):
+    """One strategy on one seed. ``substituted``: trials answered by a neighbouring learning rate;
+    ``missing``: those that the table lacks. The last point of ``curve`` is the end.
+    """
+
+    strategy: str
+    budget: float
+    seed: int
+    substituted: int
+    missing: int
+    curve: tuple[Point, ...]
+
+    @property
+    def end(self) -> Point:
+        """What was chosen, and at what cost."""
+        return self.curve[-1]
+
+
+class Summary(NamedTuple):
+    """One strategy at one budget over all seeds. ``chosen``: what most seeds chose, and how many did."""
+
+    strategy: str
+    budget: float
+    cost: float
+    median: float
+    worst: float
+    chosen: Setting | None
+    agreed: int
+
+
+class MemoryResults:
+    """Ends of trials, kept as long as the replay."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, TrialResult] = {}
+
+    def result(self, key: str) -> TrialResult | None:
+        return self.ended.get(key)
+
+    def keep(self, key: str, result: TrialResult) -> None:
+        self.ended[key] = result
+
+    def job(self, key: str, spec: TrialSpec, _sweep: SweepSpec) -> Job:
+        return Job(key, spec, _NOWHERE, "")
+
+    def tidy(self, key: str) -> None:
+        """Nothing is left behind."""
+
+    def drop_model(self, key: str) -> None:
+        """Nothing was trained."""
+
+
+class ReplayEngine:
+    """Ends each job at once with what the table says."""
+
+    slots = 1
+
+    def __init__(self, table: RecordedTable, results: MemoryResults, seed: int) -> None:
+        self.table, self.results, self.seed = table, results, seed
+        self.substituted = 0
+        self._ended: list[str] = []
+
+    def submit(self, job: Job) -> None:
+        answer, stands_in = self.table.answer(job.spec, self.seed)
+        self.substituted += stands_in
+        self.results.keep(job.key, answer)
+        self._ended.append(job.key)
+
+    def events(self, timeout: float) -> Iterable[Event]:
+        ended, self._ended = self._ended, []
+        return [Ended(key) for key in ended]
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+    def price(self, spec: TrialSpec) -> float:
+        """What the table's trial took, known before it runs."""
+        return self.table.answer(spec, self.seed)[0].cost.device_seconds or 0.0
+
+
+class Nobody:
+    """An audience of none."""
+
+    problem: str | None = None
+
+    def delivered(self) -> set[str]:
+        return set()
+
+    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
+        pass
+
+    def progress(self, key: str) -> None:
+        pass
+
+    def end(self, record: TrialRecord) -> None:
+        pass
+
+
+def replay(
+    table: RecordedTable,
+    strategy: str,
+    *,
+    fraction: float,
+    seed: int,
+    halving: Halving = Halving(),  # noqa: B008 - frozen
+) -> Replayed:
+    """One run of *strategy* with a budget of *fraction* of the full cost.
+
+    *seed* draws the order of models and mixes and the samplers' numbers, and says which recorded seed
+    is seen first. A strategy asks for one trial at a time and knows the outcomes of all before.
+    """
+    search = Search.model_construct(strategy=strategy, window=1, halving=halving)
+    budget = fraction * table.full_seconds
+    sweep = table.sweep(search, seed, budget)
+    results = MemoryResults()
+    engine = ReplayEngine(table, results, seed)
+    ledger = Ledger(None, sweep.spec, SEED + seed * _SEEDS_APART)
+    driver = Driver(sweep, results, ledger, engine, Nobody(), price=engine.price)
+    driver.run()
+    missing = sum(r.result.reason == "not in the table" for r in driver.records.values())
+    curve = tuple(_curve(table, driver, fraction))
+    return Replayed(strategy, fraction, seed, engine.substituted, missing, curve)
+
+
+def _curve(table: RecordedTable, driver: Driver, fraction: float) -> Iterator[Point]:
+    """The choice after each share of the budget; nothing before the first trial that it pays for."""
+    spent = list(accumulate(o.seconds or 0.0 for o in driver.told))
+    last: Point | None = None
+    for share in CURVE:
+        limit = share * fraction * table.full_seconds * (1 + 1e-9)
+        count = sum(cost <= limit for cost in spent)
+        if share == CURVE[-1]:
+            count = len(spent)
+        if last is None or count > last.trials:
+            choice = driver.strategy.choice(driver.told[:count])
+            cost = spent[count - 1] / table.full_seconds if count else 0.0
+            last = Point(cost, count, table.regret(choice), table.chosen(choice))
+        yield last
+
+
+def summaries(runs: Sequence[Replayed]) -> list[Summary]:
+    """Median and worst over seeds, by strategy and budget as they come."""
+    grouped: dict[tuple[str, float], list[Replayed]] = {}
+    for run in runs:
+        grouped.setdefault((run.strategy, run.budget), []).append(run)
+    found = []
+    for (strategy, budget), own in grouped.items():
+        regrets = [run.end.regret for run in own]
+        chosen = [run.end.chosen for run in own]
+        most = max(chosen, key=chosen.count)
+        found.append(
+            Summary(
+                strategy,
+                budget,
+                statistics.fmean(run.end.cost for run in own),
+                statistics.median(regrets),
+                max(regrets),
+                most,
+                chosen.count(most),
+            )
+        )
+    return found

@@ -1,0 +1,184 @@
+"""A recorded results table answers for training, and knows what every configuration was worth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.objective import weighted_score
+from sweeps.search.replay_space import (
+    ONE_MIX,
+    Hyper,
+    Setting,
+    hyper_of,
+    joint_methods,
+    recorded_sweep,
+    setting_of,
+)
+from sweeps.search.space import Values
+from sweeps.search_settings import Search
+from tracker.errors import NotEnoughDataError
+from tracker.record.trial import Cost, Objective, Status, TrialRecord, TrialResult, TrialSpec
+from tracker.select.measure import measures_of
+
+_PER_SECOND = 1e12  # parameters × examples that stand for a second where no times are recorded
+
+
+class Truth(NamedTuple):
+    """What a configuration is worth at the largest volume: means over recorded seeds."""
+
+    quality: float
+    seconds: float
+
+
+class RecordedTable:
+    """The trials in *records*, to be asked for again. Raises NotEnoughDataError where that is senseless.
+
+    ``timed``: costs are measured seconds; otherwise parameters × examples stand for them. ``measure``:
+    what is decided on. ``truth``: by configuration, for those that completed at the largest volume.
+    """
+
+    def __init__(self, records: Sequence[TrialRecord], objective: Objective) -> None:
+        results = [record.result for record in records]
+        self.objective = objective
+        self.trained = [r for r in results if r.spec.method.name != "none" and r.spec.volume]
+        self.timed = all(r.cost.device_seconds is not None for r in self.trained)
+        self._bases = {r.spec.model.name: r for r in results if r.spec.method.name == "none"}
+        joint = joint_methods(self.trained)
+        self._runs: dict[Setting, dict[int, list[TrialResult]]] = {}
+        self._hyper: dict[tuple[Any, ...], Hyper] = {}  # by method, variant and learning rate
+        for result in sorted(self.trained, key=lambda r: r.spec.seed):
+            setting = setting_of(result, joint)
+            self._hyper[setting[1:4]] = hyper_of(result)
+            volumes = self._runs.setdefault(setting, {})
+            volumes.setdefault(result.spec.volume, []).append(result)
+        self._nearest: dict[tuple[Setting, int], Setting | None] = {}
+        self.largest = max((r.spec.volume for r in self.trained), default=0)
+        self.truth = dict(self._truths())
+        if not self.truth:
+            raise NotEnoughDataError(
+                "no fine-tune is complete at the table's largest volume, so no choice can be judged: "
+                "replay a table whose largest volume was run"
+            )
+        measures = measures_of(self.trained)
+        self.measure = next(measures[task] for task in objective.weights if task in measures)
+
+    def sweep(self, search: Search, seed: int, budget_seconds: float) -> ResolvedSweep:
+        """The table as a sweep; *seed* draws the order of models and mixes."""
+        return recorded_sweep(
+            self.trained,
+            self._runs,
+            self.objective,
+            search=search,
+            seed=seed,
+            budget_seconds=budget_seconds,
+        )
+
+    @cached_property
+    def full_seconds(self) -> float:
+        """Cost of every model, method and mix at the largest volume, each with its best setting."""
+        best: dict[tuple[str, str, str], Truth] = {}
+        for s, truth in self.truth.items():
+            key = (s.model, s.method, s.mix)
+            best[key] = max(best.get(key, truth), truth)
+        return sum(truth.seconds for truth in best.values())
+
+    def seconds(self, result: TrialResult) -> float:
+        """A recorded trial's cost."""
+        if self.timed:
+            return result.cost.device_seconds or 0.0
+        return (result.spec.model.parameters or 1) * result.spec.volume / _PER_SECOND
+
+    def answer(self, spec: TrialSpec, first: int) -> tuple[TrialResult, bool]:
+        """The recorded result of the trial *spec*, and whether another learning rate stands in.
+
+        Seeds are taken in turn, from the *first* on. A trial that the table lacks has failed, for free.
+        """
+        asked = _asked(spec)
+        if spec.method.name == "none":
+            found = None
+            runs = [run] if (run := self._bases.get(spec.model.name)) else []
+        else:
+            found = self.nearest(asked, spec.volume)
+            runs = self._runs[found][spec.volume] if found else []
+        if not runs:
+            missing = Cost(device="none", device_seconds=0.0)
+            reason = "not in the table"
+            failed = TrialResult(spec=spec, status=Status.FAILED, reason=reason, cost=missing)
+            return failed, False
+        run = runs[(spec.seed + first) % len(runs)]
+        cost = run.cost.model_copy(update={"device_seconds": self.seconds(run)})
+        answer = run.model_copy(update={"spec": spec, "cost": cost})
+        return answer, found is not None and found != asked
+
+    def nearest(self, asked: Setting, volume: int) -> Setting | None:
+        """*asked* if it was run at *volume*, else its neighbour in learning rate, if there is one."""
+        if volume in self._runs.get(asked, {}):
+            return asked
+        key = (asked, volume)
+        if key not in self._nearest:
+            shape, rate = self._hyper[asked[1:4]]
+            siblings = [
+                s
+                for s, volumes in self._runs.items()
+                if volume in volumes
+                and (s.model, s.method, s.mix) == (asked.model, asked.method, asked.mix)
+                and self._hyper[s[1:4]].shape == shape
+            ]
+            self._nearest[key] = min(
+                siblings, key=lambda s: _ratio(self._hyper[s[1:4]].rate, rate), default=None
+            )
+        return self._nearest[key]
+
+    def chosen(self, choice: Values | None) -> Setting | None:
+        """The configuration that *choice* comes to at the largest volume; ``None`` for none known."""
+        if choice is None:
+            return None
+        asked = Setting(**{name: choice[name] for name in Setting._fields})
+        found = self.nearest(asked, self.largest)
+        return found if found in self.truth else None
+
+    def regret(self, choice: Values | None) -> float:
+        """How far *choice* is from the best configuration at the largest volume, in percent.
+
+        Of losses: (chosen − best) / best. Of scores, in points: 100 × (best − chosen). No choice, or
+        one that never completed there, counts as the worst.
+        """
+        qualities = [truth.quality for truth in self.truth.values()]
+        setting = self.chosen(choice)
+        got = self.truth[setting].quality if setting else min(qualities)
+        lost = max(qualities) - got
+        return 100 * (lost if self.measure == "score" else lost / abs(max(qualities)))
+
+    def _truths(self) -> Iterator[tuple[Setting, Truth]]:
+        for setting, volumes in self._runs.items():
+            runs = volumes.get(self.largest, [])
+            qualities = [
+                quality
+                for run in runs
+                if run.status is Status.COMPLETE
+                and (quality := weighted_score(run, self.objective)) is not None
+            ]
+            if qualities:
+                yield setting, Truth(fmean(qualities), fmean(self.seconds(run) for run in runs))
+
+
+def _asked(spec: TrialSpec) -> Setting:
+    """The configuration that a trial of the table's sweep asks for."""
+    method = spec.method
+    return Setting(
+        spec.model.name,
+        method.name,
+        method.variant or "",
+        method.learning_rate,
+        spec.mix.name if spec.mix else ONE_MIX,
+    )
+
+
+def _ratio(one: float | None, other: float | None) -> float:
+    """How many times one learning rate is the other, as a logarithm without sign."""
+    return abs(math.log(one / other)) if one and other else 0.0
