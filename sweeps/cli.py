@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sweeps import lookup
+from sweeps import cli_replay, lookup
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
@@ -300,6 +300,9 @@ def dashboard(
     command += ["--store", store] if store else []
     command += ["--sweep", sweep] if sweep else []
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
+
+
+app.command()(cli_replay.replay)
 
 
 def _note(warning: str) -> None:

@@ -6,8 +6,7 @@ trials are kept. Nothing touches a disk.
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +28,12 @@ CURVE = tuple(2 ** (-i / 2) for i in range(12, -1, -1))
 
 
 class Point(NamedTuple):
-    """What a strategy would choose once it spent ``cost``, a share of the full cost; ``regret`` in
-    percent (losses) or points (scores).
+    """What a strategy would choose with ``share`` of the full cost, of which it spent ``cost``.
+
+    ``regret`` as :meth:`~sweeps.search.replay_table.RecordedTable.regret` gives it.
     """
 
+    share: float
     cost: float
     trials: int
     regret: float
@@ -55,18 +56,6 @@ class Replayed(NamedTuple):
     def end(self) -> Point:
         """What was chosen, and at what cost."""
         return self.curve[-1]
-
-
-class Summary(NamedTuple):
-    """One strategy at one budget over all seeds. ``chosen``: what most seeds chose, and how many did."""
-
-    strategy: str
-    budget: float
-    cost: float
-    median: float
-    worst: float
-    chosen: Setting | None
-    agreed: int
 
 
 class MemoryResults:
@@ -164,40 +153,16 @@ def replay(
 
 
 def _curve(table: RecordedTable, driver: Driver, fraction: float) -> Iterator[Point]:
-    """The choice after each share of the budget; nothing before the first trial that it pays for."""
+    """The choice after each share of the budget."""
     spent = list(accumulate(o.seconds or 0.0 for o in driver.told))
     last: Point | None = None
-    for share in CURVE:
-        limit = share * fraction * table.full_seconds * (1 + 1e-9)
+    for part in CURVE:
+        limit = part * fraction * table.full_seconds * (1 + 1e-9)
         count = sum(cost <= limit for cost in spent)
-        if share == CURVE[-1]:
+        if part == CURVE[-1]:
             count = len(spent)
         if last is None or count > last.trials:
             choice = driver.strategy.choice(driver.told[:count])
             cost = spent[count - 1] / table.full_seconds if count else 0.0
-            last = Point(cost, count, table.regret(choice), table.chosen(choice))
-        yield last
-
-
-def summaries(runs: Sequence[Replayed]) -> list[Summary]:
-    """Median and worst over seeds, by strategy and budget as they come."""
-    grouped: dict[tuple[str, float], list[Replayed]] = {}
-    for run in runs:
-        grouped.setdefault((run.strategy, run.budget), []).append(run)
-    found = []
-    for (strategy, budget), own in grouped.items():
-        regrets = [run.end.regret for run in own]
-        chosen = [run.end.chosen for run in own]
-        most = max(chosen, key=chosen.count)
-        found.append(
-            Summary(
-                strategy,
-                budget,
-                statistics.fmean(run.end.cost for run in own),
-                statistics.median(regrets),
-                max(regrets),
-                most,
-                chosen.count(most),
-            )
-        )
-    return found
+            last = Point(0.0, cost, count, table.regret(choice), table.chosen(choice))
+        yield last._replace(share=part * fraction)

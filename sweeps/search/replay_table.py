@@ -57,7 +57,8 @@ class RecordedTable:
             volumes = self._runs.setdefault(setting, {})
             volumes.setdefault(result.spec.volume, []).append(result)
         self._nearest: dict[tuple[Setting, int], Setting | None] = {}
-        self.largest = max((r.spec.volume for r in self.trained), default=0)
+        self.volumes = tuple(sorted({r.spec.volume for r in self.trained}))
+        self.largest = max(self.volumes, default=0)
         self.truth = dict(self._truths())
         if not self.truth:
             raise NotEnoughDataError(
@@ -86,6 +87,21 @@ class RecordedTable:
             key = (s.model, s.method, s.mix)
             best[key] = max(best.get(key, truth), truth)
         return sum(truth.seconds for truth in best.values())
+
+    @property
+    def full_cost(self) -> float:
+        """:attr:`full_seconds` in :attr:`cost_unit`."""
+        return self.full_seconds if self.timed else self.full_seconds * _PER_SECOND
+
+    @property
+    def cost_unit(self) -> str:
+        """What costs are counted in: a model of unknown size counts as one parameter."""
+        return "device seconds" if self.timed else "parameters × examples"
+
+    @property
+    def best(self) -> Setting:
+        """The configuration with the best mean quality at the largest volume."""
+        return max(self.truth, key=lambda s: self.truth[s].quality)
 
     def seconds(self, result: TrialResult) -> float:
         """A recorded trial's cost."""

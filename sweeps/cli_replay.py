@@ -1,0 +1,83 @@
+"""The verb ``replay``: strategies compared on a recorded table."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tracker.errors import InputError
+
+Table = Annotated[Path, typer.Argument(help="A results table (CSV, also gzipped).")]
+Strategies = Annotated[list[str], typer.Option("--strategy", help="Repeatable; default: all.")]
+Fractions = Annotated[
+    list[float], typer.Option("--budget-fraction", help="Budget as a share of the full cost.")
+]
+
+
+def replay(
+    table: Table,
+    strategy: Strategies = [],  # noqa: B006 - typer copies it
+    budget_fraction: Fractions = [0.25],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, differently seeded.")] = 20,
+    factor: Annotated[int, typer.Option(min=2, max=4, help="Of halving.")] = 2,
+    start: Annotated[int | None, typer.Option(help="Volume of halving's first rung.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for replay.json and its plot.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+) -> None:
+    """Let a recorded table stand in for training, and compare strategies: regret against cost.
+
+    Full cost: every model, method and mix at the largest volume. Regret: what the configuration chosen
+    at the end lacks of the best one there, in percent of a loss or in points of a score.
+    """
+    from sweeps.search.replay import replay as run
+    from sweeps.search.replay_report import lines, report
+    from sweeps.search.replay_table import RecordedTable
+    from sweeps.search.strategies import STRATEGIES
+    from sweeps.search_settings import Halving
+    from tracker.record.importing import read_table
+    from tracker.validation import unknown
+
+    strategies = strategy or list(STRATEGIES)
+    problems = [f"--strategy: {unknown(s, STRATEGIES)}" for s in strategies if s not in STRATEGIES]
+    problems += [
+        f"--budget-fraction: found {fraction:g}; allowed: above 0, 1 is the full cost"
+        for fraction in budget_fraction
+        if fraction <= 0
+    ]
+    if problems:
+        raise InputError(problems)
+    recorded = read_table(table)
+    for note in recorded.notes:
+        typer.echo(f"note: {note}", err=True)
+    known = RecordedTable(recorded.records, recorded.objective)
+    if start is not None and start not in known.volumes:
+        volumes = ", ".join(map(str, known.volumes))
+        raise InputError(f"--start: found {start}; allowed: {volumes}")
+    runs = [
+        run(known, name, fraction=fraction, seed=seed, halving=Halving(factor=factor, start=start))
+        for name in strategies
+        for fraction in budget_fraction
+        for seed in range(seeds)
+    ]
+    found = report(table.name, known, seeds, runs)
+    if output is not None:
+        _write(found, output)
+    for line in [json.dumps(found, indent=1)] if as_json else lines(found):
+        typer.echo(line)
+
+
+def _write(found: dict[str, Any], folder: Path) -> None:
+    """``replay.json``, and the plot that the dashboards' room draws of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "replay.json"
+    data.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    command = [sys.executable, "-m", "dashboards.replay_plot", str(data)]
+    subprocess.run(command, check=True)  # noqa: S603 - our own module, no shell
+    typer.echo(f"wrote {data} and {data.with_suffix('.html')}", err=True)
