@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
-from tracker import strict_yaml
-from tracker.errors import InputError
 from tracker.export.config import config_of, write_config
 from tracker.record.table import results_table
 from tracker.record.trial import Objective, TrialRecord
@@ -33,12 +30,20 @@ FILE_NAME = "recommended.yaml"
 class Findings:
     """The answers for *sweep*; thread-safe, and frozen once made: new trials mean a new object."""
 
-    def __init__(self, sweep: str, records: Sequence[TrialRecord], spec_text: str) -> None:
+    def __init__(
+        self,
+        sweep: str,
+        records: Sequence[TrialRecord],
+        objective: Objective,
+        notes: Sequence[str] = (),
+    ) -> None:
         self.sweep = sweep
         self.records = tuple(records)
-        self.spec_text = spec_text
+        self.objective = objective
+        self.notes = tuple(notes)
         ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
-        self.version = hashlib.sha256((ended + spec_text).encode()).hexdigest()[:12]
+        asked = objective.model_dump_json() + "".join(self.notes)
+        self.version = hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
         self._lock = threading.RLock()
         self._known: dict[Hashable, Any] = {}
 
@@ -47,34 +52,10 @@ class Findings:
         """One row per trial × task (:mod:`tracker.record.table`)."""
         return results_table(self.records)
 
-    @cached_property
-    def objective(self) -> Objective:
-        """What the sweep file says is wanted; every trained task alike where it says nothing.
-
-        Raises InputError where it does not say it plainly.
-        """
-        data = strict_yaml.load(self.spec_text, "sweep.yaml").data
-        given = data if isinstance(data, dict) else {}
-        if "objective" not in given:
-            if trained := _trained_tasks(given):
-                return Objective(weights=dict.fromkeys(trained, 1.0))
-            raise InputError(
-                "sweep.yaml: no objective; give the weight of each task under objective"
-            )
-        try:
-            return Objective.model_validate(given["objective"])
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"sweep.yaml: objective.{place}: {first['msg']}") from error
-
     @property
     def weights(self) -> dict[str, float]:
-        """The objective's task weights; empty where there is no readable objective."""
-        try:
-            return dict(self.objective.weights)
-        except InputError:
-            return {}
+        """The objective's task weights."""
+        return dict(self.objective.weights)
 
     def fits(self, task: str, metric: Metric) -> CurveFits:
         """The laws of every curve of *task*."""
@@ -83,13 +64,13 @@ class Findings:
 
     @property
     def recommendation(self) -> Recommendation:
-        """The answer to the sweep file's own question.
+        """The answer to the sweep's own question.
 
         Raises NotEnoughDataError where too little is known, InputError where the objective is amiss.
         """
         found: Recommendation = self._once(
             "recommendation",
-            lambda: recommend(self.records, self.objective, sweep=self.sweep),
+            lambda: recommend(self.records, self.objective, sweep=self.sweep, notes=self.notes),
         )
         return found
 
@@ -121,14 +102,3 @@ class Findings:
             if key not in self._known:
                 self._known[key] = build()
             return self._known[key]
-
-
-def _trained_tasks(given: dict[str, Any]) -> list[str]:
-    """The tasks that the mixes name; without mixes, those with training data."""
-    tasks, mixes = given.get("tasks"), given.get("mixes")
-    if not isinstance(tasks, dict):
-        return []
-    if isinstance(mixes, dict):
-        named = [task for mix in mixes.values() if isinstance(mix, dict) for task in mix]
-        return [task for task in dict.fromkeys(named) if task in tasks]
-    return [name for name, task in tasks.items() if isinstance(task, dict) and task.get("train")]

@@ -113,8 +113,9 @@ class Snapshot:
         running = tuple(self._store.running(info.name)) if info.state == "running" else ()
         if known is not None and known.info.counts == info.counts:
             return SweepView(info, known.findings, running, self._clock())
-        records, text = self._store.records(info.name), self._store.spec_text(info.name)
-        findings = Findings(info.name, records, text)
+        name = info.name
+        records, objective = self._store.records(name), self._store.objective(name)
+        findings = Findings(name, records, objective, self._store.notes(name))
         if known is not None and known.findings.version == findings.version:
             findings = known.findings  # its laws and its answer still hold
         return SweepView(info, findings, running, self._clock())

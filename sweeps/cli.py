@@ -212,7 +212,7 @@ def recommend(
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
     records = opened.records(name)
     objective = lookup.objective_of(opened, name, weight, constraint)
-    answer = choose(records, objective, reach=reach, sweep=name)
+    answer = choose(records, objective, reach=reach, sweep=name, notes=opened.notes(name))
     if output is not None:
         write_config(config_of(answer, records), output)
         lookup.keep_model(opened, workspace, name, answer)

@@ -45,13 +45,12 @@ def objective_of(
     store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
 ) -> Objective:
     """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
-    from sweeps.spec import parse_sweep
     from tracker.record.trial import Objective
 
-    own = parse_sweep(store.spec_text(name), f"sweep {name}").objective
+    own = store.objective(name)
     return Objective(
-        weights=_pairs("--weight", weights) or own.weights,
-        constraints={**own.constraints, **_pairs("--constraint", bounds)},
+        weights=_numbers("--weight", weights) or own.weights,
+        constraints={**own.constraints, **_numbers("--constraint", bounds)},
     )
 
 
@@ -64,12 +63,25 @@ def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation)
         store.keep_model(name, answer.trial.key, model)
 
 
-def _pairs(option: str, given: list[str] | None) -> dict[str, float]:
-    pairs: dict[str, float] = {}
+def pairs(option: str, given: list[str] | None, form: str) -> dict[str, str]:
+    """The ``NAME=VALUE`` texts *given* to *option*; *form* shows in the error what is allowed."""
+    found: dict[str, str] = {}
     for text in given or []:
-        name, _, number = text.partition("=")
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise InputError(f"{option} {text}: allowed is {form}")
+        if name in found:
+            raise InputError(f"{option} {text}: {name} is given twice")
+        found[name] = value
+    return found
+
+
+def _numbers(option: str, given: list[str] | None) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    form = "NAME=NUMBER, such as intent=2"
+    for name, text in pairs(option, given, form).items():
         try:
-            pairs[name] = float(number)
+            numbers[name] = float(text)
         except ValueError:
-            raise InputError(f"{option} {text}: allowed is NAME=NUMBER, such as intent=2") from None
-    return pairs
+            raise InputError(f"{option} {name}={text}: allowed is {form}") from None
+    return numbers

@@ -128,6 +128,8 @@ def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> None:
         spec_digest=_digest(_fixed_part(sweep)),
         planned=strategy_of(sweep).planned,
         datasets=data_files(sweep),
+        objective=sweep.spec.objective,
+        notes=sweep.warnings,
     )
 
 

@@ -18,6 +18,7 @@ from tracker.record.trial import (
     MethodSpec,
     MixSpec,
     ModelSpec,
+    Objective,
     Status,
     SuiteScore,
     SuiteSpec,
@@ -29,12 +30,7 @@ from tracker.record.trial import (
 )
 
 NAME = "support"
-SPEC_TEXT = """\
-name: support
-objective:
-  weights: {intent: 2, slots: 1}
-  constraints: {forgetting.english: 0.1}
-"""
+OBJECTIVE = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1})
 STARTED = 1_700_000_000.0
 MODELS = {"en-0.1m": 110_000, "en-0.3m": 320_000, "en-1m": 1_040_000}
 METHODS = {
@@ -213,7 +209,14 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace whose real store holds the made-up sweep, two of its trials under way."""
     folder = tmp_path_factory.mktemp("workspace")
     store = Store.open(folder)
-    store.begin_sweep(NAME, spec_text=SPEC_TEXT, spec_digest="d" * 64, planned=60, datasets=[])
+    store.begin_sweep(
+        NAME,
+        spec_text="name: support\n",
+        spec_digest="d" * 64,
+        planned=60,
+        datasets=[],
+        objective=OBJECTIVE,
+    )
     for record in make_records():
         store.end_trial(NAME, record)
     for number in (49, 50):
@@ -228,7 +231,7 @@ def store(workspace: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def findings(records: list[TrialRecord]) -> Findings:
-    return Findings(NAME, records, SPEC_TEXT)
+    return Findings(NAME, records, OBJECTIVE)
 
 
 @pytest.fixture
@@ -239,10 +242,11 @@ def view_of() -> Callable[..., SweepView]:
         records: list[TrialRecord],
         state: str = "running",
         running: tuple[LiveTrial, ...] = (),
-        spec_text: str = SPEC_TEXT,
+        objective: Objective = OBJECTIVE,
+        notes: tuple[str, ...] = (),
     ) -> SweepView:
         info = SweepInfo(NAME, state, 60, STARTED, None, {}, {})
-        return SweepView(info, Findings(NAME, records, spec_text), running, STARTED + 300)
+        return SweepView(info, Findings(NAME, records, objective, notes), running, STARTED + 300)
 
     return build
 

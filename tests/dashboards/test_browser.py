@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dashboards.findings import Findings
+from tracker.record.trial import Objective
 
 pytestmark = pytest.mark.slow
 
@@ -89,10 +90,8 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     took = Path(download.value.path()).read_bytes()
     assert download.value.suggested_filename == "recommended.yaml"
     assert took.decode() == spec_text
-    sweep_file = (
-        "objective: {weights: {intent: 2, slots: 1}, constraints: {forgetting.english: 0.1}}\n"
-    )
-    assert took.decode() == Findings("support", records, sweep_file).config_text()
+    asked = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1})
+    assert took.decode() == Findings("support", records, asked).config_text()
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
 

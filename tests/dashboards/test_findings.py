@@ -1,39 +1,15 @@
 import pytest
 
 from dashboards.findings import Findings
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import NotEnoughDataError
+from tracker.record.trial import Objective
 from tracker.select.recommend import recommend
 
-
-def test_the_objective_is_the_sweep_file_s(findings):
-    assert findings.objective.weights == {"intent": 2, "slots": 1}
-    assert findings.objective.constraints == {"forgetting.english": 0.1}
+ASKED = Objective(weights={"intent": 1})
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name: x\n", "no objective"),
-        ("objective: {weights: {intent: much}}\n", "objective.weights.intent"),
-        ("- a\n", "no objective"),
-    ],
-)
-def test_an_objective_that_cannot_be_read_says_why(records, text, message):
-    findings = Findings("support", records, text)
-    with pytest.raises(InputError, match=message):
-        _ = findings.objective
-    assert findings.weights == {}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "tasks: {intent: {train: a}, slots: {train: b}, held: {}}\n",
-        "tasks: {intent: {}, slots: {}, held: {}}\nmixes: {m: {intent: 1, slots: 1, replay: 0.1}}\n",
-    ],
-)
-def test_without_an_objective_every_trained_task_counts_alike(records, text):
-    assert Findings("support", records, text).weights == {"intent": 1, "slots": 1}
+def test_the_weights_are_the_objective_s(findings):
+    assert findings.weights == {"intent": 2, "slots": 1}
 
 
 def test_the_recommendation_is_tracker_s_and_made_once(findings, records):
@@ -44,10 +20,18 @@ def test_the_recommendation_is_tracker_s_and_made_once(findings, records):
 
 def test_nothing_measured_nothing_recommended():
     with pytest.raises(NotEnoughDataError):
-        _ = Findings("support", [], "objective: {weights: {intent: 1}}\n").recommendation
+        _ = Findings("support", [], ASKED).recommendation
 
 
 def test_the_version_follows_the_records(records):
-    text = "objective: {weights: {intent: 1}}\n"
-    assert Findings("s", records, text).version == Findings("s", list(records), text).version
-    assert Findings("s", records[:-1], text).version != Findings("s", records, text).version
+    assert Findings("s", records, ASKED).version == Findings("s", list(records), ASKED).version
+    assert Findings("s", records[:-1], ASKED).version != Findings("s", records, ASKED).version
+
+
+def test_the_version_follows_what_is_asked_and_noted(records):
+    found = {
+        Findings("s", records, ASKED).version,
+        Findings("s", records, Objective(weights={"intent": 2})).version,
+        Findings("s", records, ASKED, ("a note",)).version,
+    }
+    assert len(found) == 3

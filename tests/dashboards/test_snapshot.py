@@ -7,6 +7,7 @@ import pytest
 from dashboards.snapshot import MAX_SWEEPS, Snapshot
 from tracker.errors import StoreError
 from tracker.record.store import SweepInfo
+from tracker.record.trial import Objective
 
 
 class FakeStore:
@@ -35,8 +36,11 @@ class FakeStore:
     def running(self, name):
         return []
 
-    def spec_text(self, name):
-        return "objective: {weights: {intent: 1}}\n"
+    def objective(self, name):
+        return Objective(weights={"intent": 1})
+
+    def notes(self, name):
+        return ()
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""The tracking store's address, and what is told of it: MLflow is not imported here.
+"""The tracking store's address, its experiment, and what is told of them.
 
 A tracking URI is a database (``sqlite:///…``, ``postgresql://…``) or a server (``http://…``).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from filelock import FileLock
@@ -36,6 +37,26 @@ def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[obj
     if uri.startswith(_SQLITE):
         return FileLock(uri.removeprefix(_SQLITE).partition("?")[0] + ".lock")
     return FileLock(workspace / "mlflow.lock")
+
+
+def experiment(client: Any, project: str, artifacts: Path | None) -> str:
+    """The id of the project's experiment; a new one keeps files in *artifacts*, or as it likes."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(project)
+    if found is None:
+        try:
+            return str(client.create_experiment(project, artifacts and artifacts.as_uri()))
+        except MlflowException as error:  # another process was faster
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.get_experiment_by_name(project)
+    if found.lifecycle_stage == "deleted":
+        raise StoreError(
+            f"MLflow experiment {project!r} is deleted; restore it with `mlflow experiments "
+            f"restore --experiment-id {found.experiment_id}` or name another project"
+        )
+    return str(found.experiment_id)
 
 
 def without_credentials(text: str) -> str:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
-from tracker.record import address, naming, registry
+from tracker.record import address, bulk, naming, question, registry
 from tracker.record.journal import Step
-from tracker.record.runs import FACT, PARENT, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
+from tracker.record.runs import FACT, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
 from tracker.record.snapshot import Snapshot, digest_of
-from tracker.record.trial import FileRef, Status, TrialRecord, TrialSpec
+from tracker.record.trial import FileRef, Objective, TrialRecord, TrialSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +46,6 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the journal keeps what a server does not take
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
-_TRIAL_ENDED = {Status.COMPLETE: "FINISHED", Status.PRUNED: "KILLED"}  # any other: FAILED
 _SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
 _METRICS_PER_BATCH = 500  # MLflow takes 1,000
 _DIGEST_CHARACTERS = 36  # of a data set, in MLflow; spec.json holds the whole
@@ -113,7 +112,7 @@ class Store:
             with address.initialisation_lock(workspace, uri):
                 client = client_class(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if address.is_database(uri) else None
-                experiment_id = _experiment(client, project, artifacts)
+                experiment_id = address.experiment(client, project, artifacts)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             raise address.store_error(uri, error) from error
         return cls(client, experiment_id, workspace, uri)
@@ -129,10 +128,13 @@ class Store:
         spec_digest: str,
         planned: int | None,
         datasets: Sequence[FileRef],
+        objective: Objective,
+        notes: Sequence[str] = (),
     ) -> None:
         """Open the sweep's parent run, or go on with it; the sweep is then ``running``.
 
-        StoreError where *name* was begun with another digest: its trials would not compare.
+        *objective* and *notes* (what its reader must know) are kept for whoever answers questions
+        about it. StoreError where *name* was begun with another digest: its trials would not compare.
         """
         parent = self._runs.sweeps().get(name)
         if parent is None:
@@ -145,8 +147,10 @@ class Store:
                 f"{spec_digest[:12]}; restore that file or give the sweep another name"
             )
         self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
+        self.client.log_text(parent.info.run_id, question.text(objective, notes), question.FILE)
         self._log_inputs(parent, [(file, "sweep") for file in datasets])
-        self._set_state(parent, "running", {"sft.planned": "" if planned is None else planned})
+        tags = {"sft.planned": "" if planned is None else planned, **question.tags(objective)}
+        self._set_state(parent, "running", tags)
 
     @_guarded
     def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:
@@ -202,7 +206,12 @@ class Store:
         self.client.log_text(run_id, text, "result.json")
         self._set_tags(run, tags)
         # The run ends now, not at result.ended_at: readers find late deliveries by the run's end.
-        self.client.set_terminated(run_id, _TRIAL_ENDED.get(result.status, "FAILED"))
+        self.client.set_terminated(run_id, bulk.RUN_STATUS.get(result.status, "FAILED"))
+
+    @_guarded
+    def end_trials(self, sweep: str, records: Iterable[TrialRecord]) -> None:
+        """As :meth:`end_trial` of each, in a fraction of the time; for results from elsewhere."""
+        bulk.write_trials(self._runs, self._runs.sweep(sweep), records)
 
     @_guarded
     def register_model(
@@ -248,6 +257,16 @@ class Store:
     def spec_text(self, sweep: str) -> str:
         """The sweep file as it was given."""
         return self._runs.text(self._runs.sweep(sweep), "sweep.yaml")
+
+    @_guarded
+    def objective(self, sweep: str) -> Objective:
+        """What is wanted of the sweep, resolved."""
+        return question.read(self._runs, sweep).objective
+
+    @_guarded
+    def notes(self, sweep: str) -> tuple[str, ...]:
+        """What a reader of the sweep's answers must know."""
+        return question.read(self._runs, sweep).notes
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
@@ -302,15 +321,7 @@ class Store:
         if run is not None and (is_ended(run) or run.info.run_id in self._begun):
             return run
         if run is None:
-            tags = {
-                PARENT: parent.info.run_id,
-                "sft.kind": "trial",
-                "sft.sweep": parent.data.tags["sft.sweep"],
-                "sft.key": spec.key,
-                "sft.number": str(number),
-                "sft.stage": stage,
-                "sft.status": "running",
-            }
+            tags = bulk.trial_tags(parent, number, stage, spec.key) | {"sft.status": "running"}
             name, experiment_id = naming.run_name(spec), self._runs.experiment_id
             run = self.client.create_run(experiment_id, tags=tags, run_name=name)
         parameters = [Param(name, value) for name, value in naming.parameters(spec).items()]
@@ -344,8 +355,7 @@ class Store:
         self._log_metrics(run.info.run_id, metrics)
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        for start in range(0, len(metrics), _METRICS_PER_BATCH):
-            batch = metrics[start : start + _METRICS_PER_BATCH]
+        for batch in bulk.batches(list(metrics), _METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=batch)
 
     def _log_inputs(self, run: Run, files: Iterable[tuple[FileRef, str]]) -> None:
@@ -375,23 +385,3 @@ def _load_mlflow() -> type[MlflowClient]:
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     return cast("type[MlflowClient]", MlflowClient)
-
-
-def _experiment(client: MlflowClient, project: str, artifacts: Path | None) -> str:
-    """The id of the project's experiment; a new one keeps files in *artifacts*, or as it likes."""
-    from mlflow.exceptions import MlflowException
-
-    experiment = client.get_experiment_by_name(project)
-    if experiment is None:
-        try:
-            return str(client.create_experiment(project, artifacts and artifacts.as_uri()))
-        except MlflowException as error:  # another process was faster
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        experiment = client.get_experiment_by_name(project)
-    if experiment.lifecycle_stage == "deleted":
-        raise StoreError(
-            f"MLflow experiment {project!r} is deleted; restore it with `mlflow experiments "
-            f"restore --experiment-id {experiment.experiment_id}` or name another project"
-        )
-    return str(experiment.experiment_id)

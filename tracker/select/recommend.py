@@ -81,7 +81,7 @@ def recommend(
         raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
     if not known.admitted:
         raise NotEnoughDataError(_nothing_admitted(known))
-    pick = _choose(known, reach)
+    pick = choose(known, reach)
     index, belief = pick.choice, known.belief
     p_best = belief.p_best(known.admitted)
     runners_up = _runners_up(known, index, p_best)
@@ -110,7 +110,8 @@ def recommend(
     )
 
 
-def _choose(known: Study, reach: float | None) -> Pick:
+def choose(known: Study, reach: float | None = None) -> Pick:
+    """The rule of the module, on what is known already."""
     belief, admitted = known.belief, known.admitted
     by_cost = sorted(admitted, key=known.cost_order)
     best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals

@@ -1,6 +1,7 @@
 import pytest
 
 from dashboards.pages.recommend import certainty, content, export_path, headline, setting
+from tracker.record.trial import Objective
 from tracker.select.describe import further_text
 
 
@@ -28,8 +29,8 @@ def test_ties_are_called_ties(answer):
 
 
 def test_rejections_are_listed_with_what_they_cost(view_of, records, words):
-    spec = "objective: {weights: {intent: 1}, constraints: {forgetting.english: 0.03}}\n"
-    view = view_of(records, spec_text=spec)
+    asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.03})
+    view = view_of(records, objective=asked)
     text = words(content(view, None))
     assert "Ruled out by your constraints" in text
     rejected = view.findings.recommendation.rejected
@@ -51,12 +52,14 @@ def test_too_little_is_said_in_words(view_of, words):
 
 
 def test_an_unclear_question_is_said_in_words(view_of, records, words):
-    text = words(content(view_of(records, spec_text="name: x\n"), None))
+    text = words(content(view_of(records, objective=Objective(weights={"nosuch": 1})), None))
     assert "does not say what is wanted" in text
-    unknown = words(
-        content(view_of(records, spec_text="objective: {weights: {nosuch: 1}}\n"), None)
-    )
-    assert "nosuch" in unknown
+    assert "nosuch" in text
+
+
+def test_the_sweep_s_notes_stand_among_the_caveats(view_of, records, words):
+    text = words(content(view_of(records, notes=("loss over several tokenizers",)), None))
+    assert "loss over several tokenizers" in text
 
 
 def test_the_export_path_is_quoted(view_of, records):

@@ -13,7 +13,15 @@ from sweeps.search.folder import SweepFolder
 from tests.sweeps.search.conftest import answered
 from tracker.errors import StoreError
 from tracker.record.store import Store
-from tracker.record.trial import FileRef, MethodSpec, ModelSpec, TaskSpec, TrialRecord, TrialSpec
+from tracker.record.trial import (
+    FileRef,
+    MethodSpec,
+    ModelSpec,
+    Objective,
+    TaskSpec,
+    TrialRecord,
+    TrialSpec,
+)
 
 
 class Flaky:
@@ -37,7 +45,14 @@ class Flaky:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     opened = Store.open(tmp_path / "runs")
-    opened.begin_sweep("tiny", spec_text="", spec_digest="0", planned=2, datasets=[])
+    opened.begin_sweep(
+        "tiny",
+        spec_text="",
+        spec_digest="0",
+        planned=2,
+        datasets=[],
+        objective=Objective(weights={"intent": 1.0}),
+    )
     return opened
 
 

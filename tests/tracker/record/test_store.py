@@ -13,12 +13,20 @@ import pytest
 from tracker.errors import StoreError
 from tracker.record.journal import Step
 from tracker.record.store import LiveTrial, Store
-from tracker.record.trial import FileRef, MethodSpec, Status, TrialRecord, TrialSpec
+from tracker.record.trial import (
+    FileRef,
+    MethodSpec,
+    Objective,
+    Status,
+    TrialRecord,
+    TrialSpec,
+)
 
 Specs = Callable[..., TrialSpec]
 Records = Callable[..., TrialRecord]
 
 DATASETS = [FileRef(path="data/intent/train.jsonl", sha256="7" * 64, rows=100)]
+OBJECTIVE = Objective(weights={"intent": 2.0}, constraints={"forgetting.language": 0.1})
 STEPS = [Step(n, 1_700_000_000_000 + n, {"train/loss": 1 / n}) for n in range(1, 4)]
 _projects = itertools.count()
 
@@ -36,7 +44,13 @@ def store(workspace: Path) -> Store:
 
 def begin(store: Store, name: str = "support", planned: int | None = 8) -> None:
     store.begin_sweep(
-        name, spec_text="name: support\n", spec_digest="a" * 64, planned=planned, datasets=DATASETS
+        name,
+        spec_text="name: support\n",
+        spec_digest="a" * 64,
+        planned=planned,
+        datasets=DATASETS,
+        objective=OBJECTIVE,
+        notes=("a note",),
     )
 
 
@@ -64,6 +78,8 @@ def test_a_sweep_and_its_trials_are_read_back_as_written(
         assert reader.records("support") == [second, first]
         assert reader.running("support") == []
         assert reader.spec_text("support") == "name: support\n"
+        assert reader.objective("support") == OBJECTIVE
+        assert reader.notes("support") == ("a note",)
         (info,) = reader.sweeps()
         assert (info.name, info.state, info.planned) == ("support", "finished", 8)
         assert info.counts == {"complete": 1, "diverged": 1}
@@ -190,7 +206,12 @@ def test_a_changed_sweep_file_is_refused(store: Store) -> None:
     begin(store)
     with pytest.raises(StoreError, match="begun with a file of digest aaaaaaaaaaaa, this one has"):
         store.begin_sweep(
-            "support", spec_text="x", spec_digest="b" * 64, planned=1, datasets=DATASETS
+            "support",
+            spec_text="x",
+            spec_digest="b" * 64,
+            planned=1,
+            datasets=DATASETS,
+            objective=OBJECTIVE,
         )
     assert store.spec_text("support") == "name: support\n"
 
@@ -532,7 +553,9 @@ def test_processes_that_open_a_fresh_store_at_once_share_it_in_silence(tmp_path:
         "import sys; from pathlib import Path; from tracker.record.store import Store\n"
         "assert 'mlflow' not in sys.modules\n"
         "store = Store.open(Path('workspace'))\n"
-        "store.begin_sweep(sys.argv[1], spec_text='', spec_digest='0', planned=1, datasets=[])\n"
+        "from tracker.record.trial import Objective\n"
+        "store.begin_sweep(sys.argv[1], spec_text='', spec_digest='0', planned=1, datasets=[],"
+        " objective=Objective(weights={'a': 1}))\n"
         "assert store.spec_text(sys.argv[1]) == ''\n"
         "from mlflow.telemetry import get_telemetry_client\n"
         "assert get_telemetry_client() is None\n"
