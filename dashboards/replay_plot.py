@@ -1,4 +1,4 @@
-"""``python -m dashboards.replay_plot replay.json``: its plot beside it, an HTML file that needs no network."""
+"""``python -m dashboards.replay_plot replay.json``: its plot beside it, HTML that needs no network."""
 
 from __future__ import annotations
 

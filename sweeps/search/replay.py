@@ -16,7 +16,7 @@ from sweeps.search.driver import Driver
 from sweeps.search.engine import Ended, Event, Job
 from sweeps.search.ledger import SEED, Ledger
 from sweeps.search.replay_space import Setting
-from sweeps.search.replay_table import RecordedTable
+from sweeps.search.replay_table import NOT_RECORDED, RecordedTable
 from sweeps.search_settings import Halving, Search
 from sweeps.spec import SweepSpec
 from tracker.record.trial import TrialRecord, TrialResult, TrialSpec
@@ -42,7 +42,7 @@ class Point(NamedTuple):
 
 class Replayed(NamedTuple):
     """One strategy on one seed. ``substituted``: trials answered by a neighbouring learning rate;
-    ``missing``: those that the table lacks. The last point of ``curve`` is the end.
+    ``missing``: fine-tunes that the table lacks. The last point of ``curve`` is the end.
     """
 
     strategy: str
@@ -147,7 +147,9 @@ def replay(
     ledger = Ledger(None, sweep.spec, SEED + seed * _SEEDS_APART)
     driver = Driver(sweep, results, ledger, engine, Nobody(), price=engine.price)
     driver.run()
-    missing = sum(r.result.reason == "not in the table" for r in driver.records.values())
+    missing = sum(
+        r.result.reason == NOT_RECORDED and r.stage != "baseline" for r in driver.records.values()
+    )
     curve = tuple(_curve(table, driver, fraction))
     return Replayed(strategy, fraction, seed, engine.substituted, missing, curve)
 

@@ -25,6 +25,8 @@ from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Cost, Objective, Status, TrialRecord, TrialResult, TrialSpec
 from tracker.select.measure import measures_of
 
+#: Why a trial failed that the table lacks.
+NOT_RECORDED = "not in the table"
 _PER_SECOND = 1e12  # parameters × examples that stand for a second where no times are recorded
 
 
@@ -123,8 +125,7 @@ class RecordedTable:
             runs = self._runs[found][spec.volume] if found else []
         if not runs:
             missing = Cost(device="none", device_seconds=0.0)
-            reason = "not in the table"
-            failed = TrialResult(spec=spec, status=Status.FAILED, reason=reason, cost=missing)
+            failed = TrialResult(spec=spec, status=Status.FAILED, reason=NOT_RECORDED, cost=missing)
             return failed, False
         run = runs[(spec.seed + first) % len(runs)]
         cost = run.cost.model_copy(update={"device_seconds": self.seconds(run)})

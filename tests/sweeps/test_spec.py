@@ -10,6 +10,7 @@ import pytest
 import sweeps.spec
 from sweeps.methods import Range
 from sweeps.spec import SweepSpec, json_schema, load_sweep
+from tracker.errors import InputError
 from tracker.record.trial import Objective, PromptTemplate, TrainSpec
 
 FULL = """\
@@ -145,3 +146,23 @@ def test_schema_accepts_the_example_and_refuses_a_misspelt_key(tmp_path: Path) -
     data["methods"]["lora"]["rnk"] = 8
     with pytest.raises(jsonschema.ValidationError, match="rnk"):
         jsonschema.validate(data, schema)
+
+
+def test_learning_rates_may_be_listed(tmp_path: Path) -> None:
+    listed = SMALL.replace("learning_rate: 1e-3", "learning_rate: [3e-3, 1e-4, 1e-3]")
+    spec = load(tmp_path, listed)
+    assert spec.methods.full is not None
+    assert spec.methods.full.learning_rate == (1e-4, 1e-3, 3e-3)
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("[1e-3, 1e-3]", "each choice once"),
+        ("[]", "one value or a list"),
+        ("[1e-3, -1]", "learning_rate"),
+    ],
+)
+def test_bad_lists_of_learning_rates_are_named(tmp_path: Path, written: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        load(tmp_path, SMALL.replace("learning_rate: 1e-3", f"learning_rate: {written}"))

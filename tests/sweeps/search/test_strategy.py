@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.folder import SweepFolder
-from sweeps.search.space import Pair, cells, lattice
+from sweeps.search.space import Pair, cells, is_tunable, lattice
 from sweeps.search.strategy import Grid, Outcome, tuned_settings
 from tests.sweeps.search.conftest import FormulaEngine, drive
 from tracker.record.trial import Status
@@ -88,3 +88,27 @@ def test_lattice_spreads_over_the_range(make_sweep: MakeSweep) -> None:
     assert 1e-3 < rates[0] < 2e-3
     assert 1.5e-2 < rates[-1] < 3e-2
     assert {point["rank"] for point in lattice(sweep.spec, "lora", 4)} == {4, 8}
+
+
+def test_listed_learning_rates_are_spread_and_tried_once_each(make_sweep: MakeSweep) -> None:
+    methods = {
+        "full": {"learning_rate": [1e-4, 3e-4, 1e-3, 3e-3]},
+        "lora": {"rank": [4, 8], "learning_rate": [1e-3, 1e-2, 3e-2]},
+    }
+    sweep, _ = make_sweep(methods=methods)
+    assert [p["learning_rate"] for p in lattice(sweep.spec, "full", 2)] == [3e-4, 3e-3]
+    points = lattice(sweep.spec, "lora", 9)
+    assert len(points) == 6, "no more than there are"
+    assert len({tuple(point.values()) for point in points}) == 6
+    assert is_tunable(sweep.spec, "full")
+
+
+def test_listed_learning_rates_are_searched(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    rates = [1e-4, 3e-4, 1e-3, 3e-3]
+    search = {"strategy": "tpe", "window": 4}
+    methods = {"full": {"learning_rate": rates}}
+    sweep, _ = make_sweep(methods=methods, search=search, budget={"trials": 20})
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    tried = {t.values["learning_rate"] for t in driver.asked if t.stage != "baseline"}
+    assert tried <= set(rates)
+    assert len(tried) > 1
