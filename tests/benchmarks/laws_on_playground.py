@@ -1,0 +1,196 @@
+"""Which further laws hold on a results table, and how far they foretell: forgetting, mixes, links.
+
+Everything is measured on the largest volume, held out: the forms fitted without it, what they say
+there, and how often their 80 % intervals cover the runs there. Links are measured on the models left
+out.
+
+``python -m tests.benchmarks.laws_on_playground [TABLE.csv.gz | --journals FOLDER]``
+
+The recorded table states neither how a mix splits its volume nor how much it replays; both are those of
+the sweep that was recorded (:mod:`tests.benchmarks.record_playground`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sweeps.finetune.mix import split_volume
+from sweeps.playground.tasks import TASKS
+from tracker.errors import NotEnoughDataError
+from tracker.record.importing import read_table
+from tracker.record.journal import Journal
+from tracker.record.trial import MixSpec, Objective, Status, TrialRecord
+from tracker.select.forgetting_law import FittedForgetting
+from tracker.select.further import FurtherLaws, further_laws
+from tracker.select.further_text import lines
+from tracker.select.link import FittedLink
+from tracker.select.mix_law import FittedMix
+
+TABLE = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
+REPLAY = 0.03
+MIXES = {
+    "even": MixSpec(name="even", weights=dict.fromkeys(TASKS, 1.0), replay=REPLAY),
+    "plain": MixSpec(name="plain", weights=dict.fromkeys(TASKS, 1.0)),
+    "facts": MixSpec(
+        name="facts", weights={**dict.fromkeys(TASKS, 1.0), "facts": 3.0}, replay=REPLAY
+    ),
+}
+OBJECTIVE = Objective(weights=dict.fromkeys(TASKS, 1.0))
+
+
+def from_journals(folder: Path) -> list[TrialRecord]:
+    """The finished trials of a recording, in the order of their names."""
+    results = [Journal(path).result() for path in sorted(folder.glob("*.jsonl"))]
+    return [
+        TrialRecord(number=number, stage="scale", result=result)
+        for number, result in enumerate(results)
+        if result is not None
+    ]
+
+
+def from_table(path: Path) -> list[TrialRecord]:
+    """The trials of the recorded table, with the mixes as they were."""
+    return [_with_mix(record) for record in read_table(path).records]
+
+
+def _with_mix(record: TrialRecord) -> TrialRecord:
+    spec = record.result.spec
+    mix = MIXES.get(spec.mix.name) if spec.mix else None
+    if mix is None or spec.volume == 0:
+        return record
+    known = {"mix": mix, "examples": split_volume(mix, spec.volume)}
+    result = record.result.model_copy(update={"spec": spec.model_copy(update=known)})
+    return record.model_copy(update={"result": result})
+
+
+def without_largest(records: Iterable[TrialRecord]) -> tuple[list[TrialRecord], list[TrialRecord]]:
+    """The trials below the largest volume, and those at it."""
+    records = [r for r in records if r.result.status is Status.COMPLETE]
+    largest = max(record.result.spec.volume for record in records)
+    below = [r for r in records if r.result.spec.volume < largest]
+    return below, [r for r in records if r.result.spec.volume == largest]
+
+
+def forgetting_rows(
+    below: FurtherLaws, full: FurtherLaws, held: Sequence[TrialRecord]
+) -> list[str]:
+    """Per law: the form, its held-out errors by form, and the coverage of the form fitted below."""
+    out = [f"{'forgetting':34}{'form':12}{'constant':>9}{'log-lin.':>9}{'law':>7}{'covers':>8}"]
+    for key, law in full.forgetting.items():
+        errors = [law.held_out.get(kind) for kind in ("constant", "log-linear", "law")]
+        told = "".join(f"{'-' if e is None else format(e, '.3f'):>9}" for e in errors)
+        fitted = below.forgetting.get(key)
+        covered = None if fitted is None else _forgetting_cover(fitted, law, key.suite, held)
+        out.append(f"{key.label:34}{law.kind:12}{told}{_share(covered):>8}")
+    return out
+
+
+def _forgetting_cover(
+    fitted: FittedForgetting, law: FittedForgetting, suite: str, held: Sequence[TrialRecord]
+) -> float | None:
+    inside = []
+    for record in held:
+        spec = record.result.spec
+        score = next((s for s in record.result.general if s.suite == suite), None)
+        if spec.key not in law.used or score is None or score.after is None or score.before is None:
+            continue
+        replay = spec.mix.replay if spec.mix else 0.0
+        told = fitted.predict(spec.model.size, spec.volume, replay, allow_far=True)
+        inside.append(told.low[0] <= score.after - score.before <= told.high[0])
+    return float(np.mean(inside)) if inside else None
+
+
+def mix_rows(below: FurtherLaws, full: FurtherLaws, held: Sequence[TrialRecord]) -> list[str]:
+    """Per method and task, medians over models: held-out errors with and without transfer."""
+    groups: dict[tuple[str, str], list[tuple[FittedMix, float | None]]] = {}
+    for key, law in full.mixes.items():
+        fitted = below.mixes.get(key)
+        covered = None if fitted is None else _mix_cover(fitted, law, key.task, held)
+        groups.setdefault((key.method.name, key.task), []).append((law, covered))
+    out = [f"{'mix':24}{'laws':>5}{'with':>8}{'without':>9}{'worth':>8}  effects, covers"]
+    for (method, task), found in groups.items():
+        laws = [law for law, _ in found]
+        errors = [law.held_out_error for law in laws if law.held_out_error is not None]
+        alone = [law.held_out_alone for law in laws if law.held_out_alone is not None]
+        effects = ", ".join(law.effect for law in laws)
+        covers = [c for _, c in found if c is not None]
+        out.append(
+            f"{method + ' ' + task:24}{len(laws):5}{_percent(errors):>8}{_percent(alone):>9}"
+            f"{np.median([law.worth.value for law in laws]):8.2f}  {effects}; "
+            f"{_share(float(np.mean(covers)) if covers else None)}"
+        )
+    return out
+
+
+def _mix_cover(
+    fitted: FittedMix, law: FittedMix, task: str, held: Sequence[TrialRecord]
+) -> float | None:
+    inside = []
+    for record in held:
+        spec = record.result.spec
+        score = next((s for s in record.result.tasks if s.task == task), None)
+        if spec.key not in law.used or score is None or score.bits_per_byte is None:
+            continue
+        own = spec.examples[task]
+        told = fitted.predict(own, spec.volume - own, allow_far=True)
+        inside.append(told.low[0] <= score.bits_per_byte <= told.high[0])
+    return float(np.mean(inside)) if inside else None
+
+
+def link_rows(full: FurtherLaws) -> list[str]:
+    """Per task: shape, rank correlation, errors where a model is left out."""
+    out = [f"{'link':12}{'shape':10}{'rho':>7}{'80 %':>16}{'error':>8}{'mean':>8}{'runs':>7}"]
+    return out + [_link_row(task, link) for task, link in full.links.items()]
+
+
+def _link_row(task: str, link: FittedLink) -> str:
+    rho = link.rank_correlation
+    between = f"{rho.low:.2f} to {rho.high:.2f}"
+    told = "" if link.proxy else "  not a proxy"
+    return (
+        f"{task:12}{link.shape:10}{rho.value:7.2f}{between:>16}{link.held_out_error:8.3f}"
+        f"{link.constant_error:8.3f}{len(link.used):7}{told}"
+    )
+
+
+def _percent(errors: Sequence[float]) -> str:
+    return f"{np.median(errors):.1%}" if errors else "-"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("table", type=Path, nargs="?", default=TABLE)
+    parser.add_argument("--journals", type=Path)
+    parser.add_argument("--words", action="store_true", help="Print every law in words too.")
+    arguments = parser.parse_args()
+    found = from_journals(arguments.journals) if arguments.journals else from_table(arguments.table)
+    if not found:
+        raise NotEnoughDataError("no finished trial found: give a table, or --journals FOLDER")
+    begun = time.perf_counter()
+    full = further_laws(found, OBJECTIVE)
+    seconds = time.perf_counter() - begun
+    below, held = without_largest(found)
+    partial = further_laws(below, OBJECTIVE)
+    print(f"{len(found)} trials, all laws in {seconds:.1f} s; {len(full.refused)} refused\n")
+    tables = (
+        forgetting_rows(partial, full, held),
+        mix_rows(partial, full, held),
+        link_rows(full),
+    )
+    for rows in tables:
+        print("\n".join(rows), end="\n\n")
+    if arguments.words:
+        print("\n".join(lines(full)))
+
+
+if __name__ == "__main__":
+    main()
