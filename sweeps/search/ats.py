@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,7 +101,7 @@ class Ats(Strategy):
         Only volumes at which all were measured count: a line's error grows with what it reaches over, so
         configurations are compared over the same reach.
         """
-        curves: dict[tuple[object, ...], dict[int, float]] = {}
+        curves: dict[tuple[Any, ...], dict[int, float]] = {}
         for outcome in scored(self._through(told)):
             key = tuple(configuration(outcome.values).items())
             curves.setdefault(key, {})[outcome.values["volume"]] = _loss(outcome)
@@ -112,7 +112,8 @@ class Ats(Strategy):
         }
         if not expected:
             return best_measured(told)
-        return dict(min(expected, key=lambda key: expected[key]))  # type: ignore[arg-type]
+        lowest = min(expected, key=lambda key: expected[key])
+        return dict(lowest)
 
     def _through(self, told: Sequence[Outcome]) -> Sequence[Outcome]:
         """The outcomes of all volumes that were gone through whole, without misfits of the budget."""

@@ -16,16 +16,16 @@ from sweeps.search.strategy import Outcome, Proposal, Strategy, best_measured, r
 
 
 class Rung(NamedTuple):
-    """``count`` trials at ``volume``, numbered from ``first``."""
+    """``size`` trials at ``volume``, numbered from ``first``."""
 
     volume: int
-    count: int
+    size: int
     first: int
 
     @property
     def end(self) -> int:
         """The number after its last."""
-        return self.first + self.count
+        return self.first + self.size
 
 
 class Halving(Strategy):
@@ -82,7 +82,7 @@ class Halving(Strategy):
         if at:
             before = self.rungs[at - 1]
             entrants = _best_first(told[before.first : before.end], self._configurations)
-            entrants = entrants[: rung.count]
+            entrants = entrants[: rung.size]
         if not entrants:
             return None
         # Where fewer completed than may go on, the best of them run again with another seed.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sweeps.finetune.trial_home import TrialHome
 from sweeps.search.driver import Driver
@@ -139,7 +139,8 @@ def replay(
     *seed* draws the order of models and mixes and the samplers' numbers, and says which recorded seed
     is seen first. A strategy asks for one trial at a time and knows the outcomes of all before.
     """
-    search = Search.model_construct(strategy=strategy, window=1, halving=halving)
+    settings: dict[str, Any] = {"strategy": strategy, "window": 1, "halving": halving}
+    search = Search.model_construct(**settings)
     budget = fraction * table.full_seconds
     sweep = table.sweep(search, seed, budget)
     results = MemoryResults()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict
@@ -129,7 +129,7 @@ def _methods(settings: Iterable[Setting]) -> RecordedMethods:
     found: defaultdict[str, list[Setting]] = defaultdict(list)
     for setting in settings:
         found[setting.method].append(setting)
-    methods = {
+    methods: dict[str, Any] = {
         name: RecordedMethod(
             learning_rate=tuple(sorted({s.learning_rate for s in own}, key=lambda r: r or 0.0)),
             variant=tuple(sorted({s.variant for s in own})),

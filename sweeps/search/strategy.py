@@ -270,7 +270,10 @@ def best_measured(told: Sequence[Outcome]) -> Values | None:
     standing = {
         config: (fmean(volumes[max(volumes)]), max(volumes)) for config, volumes in found.items()
     }
-    return dict(max(standing, key=lambda config: standing[config])) if standing else None
+    if not standing:
+        return None
+    best = max(standing, key=lambda config: standing[config])
+    return dict(best)
 
 
 def _within_error(outcomes: Sequence[Outcome]) -> list[Outcome]:

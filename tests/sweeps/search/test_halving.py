@@ -26,9 +26,9 @@ def test_rungs_grow_and_shrink_by_the_factor(make_sweep: MakeSweep) -> None:
     sweep, _ = make_sweep(search=halving(start=40))
     # 2 models x (2 full + 2 lora + 1 p_tuning) settings x 2 mixes
     assert len(configurations(sweep.spec)) == 20
-    assert [(r.volume, r.count) for r in Halving(sweep).rungs] == [(40, 20), (80, 10), (160, 5)]
+    assert [(r.volume, r.size) for r in Halving(sweep).rungs] == [(40, 20), (80, 10), (160, 5)]
     sweep, _ = make_sweep(search=halving(factor=4, start=40))
-    assert [(r.volume, r.count) for r in Halving(sweep).rungs] == [(40, 20), (160, 5)]
+    assert [(r.volume, r.size) for r in Halving(sweep).rungs] == [(40, 20), (160, 5)]
 
 
 def test_default_start_ends_at_the_largest_volume(make_sweep: MakeSweep) -> None:
@@ -45,7 +45,7 @@ def test_the_best_of_a_rung_go_on(make_sweep: MakeSweep, tmp_path: Path) -> None
             driver.told[before.first : before.end], key=lambda o: o.quality or 0.0, reverse=True
         )
         going_on = [setting(o) for o in driver.told[after.first : after.end]]
-        assert going_on == [setting(o) for o in ranked[: after.count]]
+        assert going_on == [setting(o) for o in ranked[: after.size]]
     assert Counter(o.stage for o in driver.told) == {"baseline": 2, "halving": 10 + 5 + 3}
     survivor = max(driver.told[rungs[-1].first :], key=lambda o: o.quality or 0.0)
     assert driver.strategy.choice(driver.told) == dict(setting(survivor))
@@ -66,7 +66,7 @@ def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:
         point = {**values, "volume": 40, "seed": 0}
         told.append(Outcome(first.first + at, "halving", point, status, quality, 0.0, None))
     second = strategy.rungs[1]
-    proposals = [strategy.propose(second.first + i, told) for i in range(second.count)]
+    proposals = [strategy.propose(second.first + i, told) for i in range(second.size)]
     assert [p.values["seed"] for p in proposals if p] == [0, 0, 1, 1, 2]
     assert all(p and p.values["volume"] == 80 for p in proposals)
 
