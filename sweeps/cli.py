@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sweeps import cli_laws, cli_replay, lookup
+from sweeps import cli_laws, cli_replay, cli_tables, lookup
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
@@ -302,6 +302,8 @@ def dashboard(
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 
+app.command("import")(cli_tables.import_)
+app.command()(cli_tables.predict)
 app.command()(cli_laws.laws)
 app.command()(cli_replay.replay)
 

@@ -63,6 +63,21 @@ def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation)
         store.keep_model(name, answer.trial.key, model)
 
 
+def check_name(option: str, name: str) -> None:
+    """Raise InputError where *name* cannot be a sweep's."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from sweeps.spec import Name
+
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise InputError(
+            f"{option}: found {name!r}; allowed: at most 100 letters, digits and ._-, the first a "
+            "letter or digit"
+        ) from None
+
+
 def pairs(option: str, given: list[str] | None, form: str) -> dict[str, str]:
     """The ``NAME=VALUE`` texts *given* to *option*; *form* shows in the error what is allowed."""
     found: dict[str, str] = {}

@@ -160,7 +160,7 @@ def _hidden(source: Source, rows: Sequence[Measurement]) -> list[str]:
     repeats: defaultdict[tuple[object, ...], list[tuple[str, ...]]] = defaultdict(list)
     for row in rows:
         if row.value is not None and row.configuration.volume:
-            what = (row.configuration, row.seed, row.run, row.task, row.metric_name)
+            what = (row.configuration, row.seed, row.task, row.metric_name)
             repeats[what].append(row.unknown)
     groups = [cells for cells in repeats.values() if len(cells) > 1]
     return [

@@ -7,6 +7,8 @@ cannot be compared is refused or named, never mixed in silence.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import NamedTuple
 from tracker.record import comparable
 from tracker.record.measurements import Configuration, Costs, Measurement, measurements
 from tracker.record.outside import Problems, Source, read_csv
+from tracker.record.store import Store
 from tracker.record.trial import (
     Cost,
     MethodSpec,
@@ -36,7 +39,7 @@ STAGE = "import"
 
 class OutsideTable(NamedTuple):
     """An outside table as a sweep: its trials, every task weighted alike, and what the reader must
-    know. ``origin`` names the table, ``digest`` is that of its content.
+    know. ``origin`` names the table; ``digest`` is that of its content and of how it was read.
     """
 
     records: tuple[TrialRecord, ...]
@@ -66,11 +69,13 @@ def read_table(
 
     Raises InputError with every problem found, each as ``file:line: ...``.
     """
-    return outside_table(read_csv(path, columns or {}), metric)
+    return outside_table(read_csv(path, columns or {}), columns, metric)
 
 
-def outside_table(source: Source, metric: str | None = None) -> OutsideTable:
-    """The trials of *source*; raises InputError as :func:`read_table` does."""
+def outside_table(
+    source: Source, columns: Mapping[str, str] | None = None, metric: str | None = None
+) -> OutsideTable:
+    """The trials of *source*, which was read with *columns*; raises as :func:`read_table` does."""
     problems = Problems()
     found = measurements(source.rows, problems)
     comparable.check_directions(found, problems)
@@ -92,8 +97,31 @@ def outside_table(source: Source, metric: str | None = None) -> OutsideTable:
             *unsure,
         ),
         origin=source.origin,
-        digest=source.digest,
+        digest=_digest(source, columns or {}, metric),
     )
+
+
+def write_sweep(store: Store, name: str, table: OutsideTable) -> None:
+    """Write *table* into *store* as the finished sweep *name*; what is there already stays.
+
+    Raises StoreError where *name* is a sweep of another table or of our own.
+    """
+    store.begin_sweep(
+        name,
+        spec_text=f"name: {name}\norigin: {json.dumps(table.origin)}\n",
+        spec_digest=table.digest,
+        planned=len(table.records),
+        datasets=[],
+        objective=table.objective,
+        notes=table.notes,
+    )
+    store.end_trials(name, table.records)
+    store.set_sweep_state(name, "finished")
+
+
+def _digest(source: Source, columns: Mapping[str, str], metric: str | None) -> str:
+    read_as = json.dumps([source.digest, sorted(columns.items()), metric])
+    return hashlib.sha256(read_as.encode()).hexdigest()
 
 
 def _without_copies(rows: Sequence[Measurement]) -> tuple[list[Measurement], int]:

@@ -12,14 +12,16 @@ Direction = Literal["maximize", "minimize"]
 Kind = Literal["score", "bits_per_byte", "loss_nats", "forgetting"]
 
 _SPLITS = re.compile(r"^(test|eval|validation|valid|val|dev|heldout|held_out)[_/ \-.]+")
-_SCORES = frozenset(
-    "accuracy acc exact_match em f1 macro_f1 micro_f1 weighted_f1 token_f1 precision recall score "
-    "success_rate pass@1 win_rate rouge1 rouge2 rougel".split()
-)
-_NATS = frozenset("loss nll cross_entropy ce_loss negative_log_likelihood log_perplexity".split())
-_BITS = frozenset("bits_per_byte bpb".split())
-_PERPLEXITY = frozenset("perplexity ppl".split())
-_FORGETTING = "forgetting"
+_NAMES = {
+    "score": frozenset(
+        "accuracy acc exact_match em f1 macro_f1 micro_f1 weighted_f1 token_f1 precision recall "
+        "score success_rate pass@1 win_rate rouge1 rouge2 rougel".split()
+    ),
+    "nats": frozenset("loss nll cross_entropy negative_log_likelihood log_perplexity".split()),
+    "bits": frozenset({"bits_per_byte", "bpb"}),
+    "perplexity": frozenset({"perplexity", "ppl"}),
+    "forgetting": frozenset({"forgetting"}),
+}
 
 
 class Metric(NamedTuple):
@@ -59,14 +61,7 @@ def metric_of(name: str, direction: Direction | None) -> Metric | None:
     """What *name* measures; a name that is not known is a score if it is maximised, else ``None``."""
     plain = _SPLITS.sub("", name.strip().casefold())
     plain = re.sub(r"[ \-/]+", "_", plain)
-    if plain == _FORGETTING:
-        return _KINDS["forgetting"]
-    for kind, names in (
-        ("score", _SCORES),
-        ("nats", _NATS),
-        ("bits", _BITS),
-        ("perplexity", _PERPLEXITY),
-    ):
+    for kind, names in _NAMES.items():
         if plain in names:
             return _KINDS[kind]
     return _KINDS["score"] if direction == "maximize" else None

@@ -119,7 +119,9 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
                     text = f"found {len(cells)} cells; the header has {len(header)}"
                     problems.add("width", place, text)
                     continue
-                rows.append(row(place, dict(zip(header, cells, strict=True)), ours))
+                found = dict(zip(header, cells, strict=True))
+                others = tuple(found[column] for column in unknown)
+                rows.append(Row(place, named_cells(found, ours), others))
     except csv.Error as error:
         raise InputError(f"{name}:{reader.line_num}: not CSV ({error})") from error
     problems.raise_any()
@@ -128,15 +130,14 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
     return Source(name, digest, tuple(rows), unknown)
 
 
-def row(place: str, cells: Mapping[str, str], ours: Mapping[str, tuple[str, ...]]) -> Row:
-    """*cells* by their names as a row by our names."""
-    known = {
+def named_cells(cells: Mapping[str, str], ours: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """*cells*, by their names, as cells by our names, the empty ones left out."""
+    return {
         our: text
         for theirs, cell in cells.items()
         if (text := cell.strip())
         for our in ours.get(theirs, ())
     }
-    return Row(place, known, tuple(cells[theirs] for theirs in cells if theirs not in ours))
 
 
 def ours_by_theirs(

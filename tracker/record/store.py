@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
-from tracker.record import address, bulk, naming, question, registry
+from tracker.record import address, bulk, experiment, naming, outside, question, registry
 from tracker.record.journal import Step
 from tracker.record.runs import FACT, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
 from tracker.record.snapshot import Snapshot, digest_of
@@ -267,6 +267,13 @@ class Store:
     def notes(self, sweep: str) -> tuple[str, ...]:
         """What a reader of the sweep's answers must know."""
         return question.read(self._runs, sweep).notes
+
+    @_guarded
+    def experiment_rows(
+        self, name: str, columns: Mapping[str, str], metric: str | None
+    ) -> outside.Source:
+        """The finished runs of another experiment of this server; see ``read_experiment``."""
+        return experiment.read_experiment(self.client, name, columns, metric)
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:

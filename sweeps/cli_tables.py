@@ -1,0 +1,180 @@
+"""The verbs ``import`` and ``predict``: outside results come in, and what the laws say of more data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweeps import lookup
+from tracker.errors import InputError
+
+if TYPE_CHECKING:
+    from tracker.record.importing import OutsideTable
+    from tracker.record.store import Store
+    from tracker.select.predict import Forecast
+
+_DEFAULT_WORKSPACE = Path("runs")
+Workspace = Annotated[
+    Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
+]
+StoreUri = Annotated[
+    str | None,
+    typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def import_(
+    sweep: Annotated[str, typer.Option(help="What the sweep is to be called.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="Results table, CSV, also gzipped.", show_default=False)
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="OURS=THEIRS, a column's name; repeatable.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric to take where a task has several of one kind.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Take the finished runs of this MLflow experiment instead.")
+    ] = None,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Turn a results table that others measured into a sweep like any other."""
+    from tracker.record.importing import outside_table, read_table, write_sweep
+    from tracker.record.store import Store
+
+    lookup.check_name("--sweep", sweep)
+    form = "OURS=THEIRS, such as model=base_model"
+    named = lookup.pairs("--map", columns, form)
+    if (table is None) == (mlflow is None):
+        raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
+    # The table is read whole before the store is opened: one that does not fit leaves no trace.
+    if table is not None:
+        found = read_table(table, named, metric)
+        opened = Store.open(workspace, store)
+    else:
+        opened = Store.open(workspace, store, create=False)
+        found = outside_table(opened.experiment_rows(str(mlflow), named, metric), named, metric)
+    write_sweep(opened, sweep, found)
+    taken = _taken(sweep, found, opened)
+    if as_json:
+        typer.echo(json.dumps(taken, indent=1))
+        return
+    for line in _taken_lines(taken):
+        typer.echo(line)
+
+
+def predict(
+    sweep: Annotated[str, typer.Argument(help="Name of a sweep, or its file.", show_default=False)],
+    task: Annotated[str, typer.Option(help="The task to predict.", show_default=False)],
+    examples: Annotated[int, typer.Option(help="Training examples, N.", show_default=False)],
+    model_params: Annotated[
+        int | None, typer.Option(help="Predict a model of so many parameters instead.")
+    ] = None,
+    allow_far: Annotated[
+        bool, typer.Option(help="Also where N is beyond 16 times what was measured.")
+    ] = False,
+    workspace: Workspace = _DEFAULT_WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Predict every configuration at N examples; with --json far ones too, each with its factor."""
+    from tracker.select.predict import predict as foretell
+
+    opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
+    forecast = foretell(
+        opened.records(name),
+        task,
+        examples,
+        model_params=model_params,
+        allow_far=allow_far or as_json,
+        sweep=name,
+        notes=opened.notes(name),
+    )
+    if as_json:
+        typer.echo(forecast.model_dump_json(indent=1))
+    else:
+        _print_forecast(forecast)
+
+
+def _taken(sweep: str, table: OutsideTable, store: Store) -> dict[str, Any]:
+    """What was taken, as ``import --json`` prints it."""
+    from tracker.select.measure import measures_of
+
+    results = [record.result for record in table.records]
+    info = next(info for info in store.sweeps() if info.name == sweep)
+    return {
+        "sweep": sweep,
+        "origin": table.origin,
+        "trials": len(results),
+        "by_status": info.counts,
+        "models": len({result.spec.model.name for result in results}),
+        "methods": sorted({result.spec.method.name for result in results}),
+        "examples": sorted({result.spec.volume for result in results}),
+        "tasks": measures_of(results),
+        "suites": sorted({score.suite for result in results for score in result.general}),
+        "notes": list(table.notes),
+    }
+
+
+def _taken_lines(taken: dict[str, Any]) -> list[str]:
+    words = {"score": "its score", "bits_per_byte": "bits per byte", "loss_nats": "loss in nats"}
+    tasks = ", ".join(f"{task} (by {words[m]})" for task, m in taken["tasks"].items())
+    counts = ", ".join(f"{count} {status}" for status, count in taken["by_status"].items())
+    name = shlex.quote(taken["sweep"])
+    volumes = taken["examples"]
+    lines = [
+        f"imported {taken['origin']} as sweep {taken['sweep']}: {taken['trials']} trials ({counts})",
+        f"models: {taken['models']}; methods: {', '.join(taken['methods'])}; "
+        f"examples: {volumes[0]:,} to {volumes[-1]:,}",
+        f"tasks: {tasks}",
+    ]
+    if taken["suites"]:
+        lines.append(f"general suites: {', '.join(taken['suites'])}")
+    lines += [f"note: {note}" for note in taken["notes"]]
+    return [*lines, f"next: sft-select recommend {name}"]
+
+
+def _print_forecast(forecast: Forecast) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    words = {"score": "score", "bits_per_byte": "bits per byte", "loss_nats": "loss, nats"}
+    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    shown = Table(
+        title=f"{forecast.task} at {forecast.examples:,} examples ({words[forecast.measure]})",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+    )
+    headings = ("value", "50 %", "80 %", "95 %", "P(best)", "measured", "beyond")
+    shown.add_column("configuration", overflow="fold")
+    for heading in headings:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for p in forecast.predictions:
+        shown.add_row(
+            p.label,
+            f"{p.value:.4g}",
+            *(f"{i.low:.3g} to {i.high:.3g}" for i in p.intervals),
+            f"{p.p_best:.0%}",
+            f"{p.measured_from:,.0f} to {p.measured_to:,.0f}",
+            f"{p.extrapolation:,.3g}×" if p.extrapolation > 1 else "",
+        )
+    console.print(shown)
+    if forecast.outside:
+        console.print(
+            f"{forecast.outside} of {len(forecast.predictions)} were not measured as far: "
+            "their values are extrapolated."
+        )
+    for refused in forecast.refused:
+        console.print(f"No prediction for {refused.label}: {refused.reason}")
+    for note in forecast.notes:
+        console.print(f"Note: {note}")

@@ -1,0 +1,255 @@
+"""What every configuration of a task would measure with N examples, and which would be best.
+
+A configuration here is a curve: model, method with its hyper-parameters, and mix, over the data. Its
+law (:mod:`tracker.select.laws`) says the value at N with intervals for one run, whether or not N was
+measured. P(best) compares the laws themselves, without a run's noise.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.record.table import results_table
+from tracker.record.trial import Frozen, MethodSpec, TrialRecord
+from tracker.select.cells import near, rounded
+from tracker.select.curves import CurveKey, fit_table
+from tracker.select.laws import FAR, FittedLaw
+from tracker.select.measure import Measure, measures_of, value_from_error
+from tracker.select.pooling import Array
+
+LEVELS = (0.5, 0.8, 0.95)
+_DRAWS = 4096
+#: Draws closer than this are a tie: machines differ in the last bits.
+_TIE = 1e-9
+
+
+class Configuration(Frozen):
+    """A curve. ``parameters``: of its model, ``None`` where the table does not say."""
+
+    label: str
+    model: str
+    parameters: int | None
+    method: MethodSpec
+    mix: str
+
+
+class Interval(Frozen):
+    """Where one run lands with probability ``level``."""
+
+    level: float
+    low: float
+    high: float
+
+
+class Predicted(Configuration):
+    """``value`` in the task's measure, with an interval per level for what one run would measure.
+
+    ``measured_from``, ``measured_to``: smallest and largest N measured above 0. ``extrapolation``: how
+    many times N is beyond what was measured, on either side; 1 within. ``p_best``: probability that
+    no other configuration predicted is better. ``held_out_error``: what the law, fitted without the
+    largest N measured, missed the value there by, relative to its error; ``None`` with too few sizes.
+    """
+
+    value: float
+    intervals: tuple[Interval, ...]
+    p_best: float
+    measured_from: float
+    measured_to: float
+    extrapolation: float
+    held_out_error: float | None
+
+
+class Refused(Configuration):
+    """A curve that cannot be predicted, and why."""
+
+    reason: str
+
+
+class Forecast(Frozen):
+    """What ``sft-select predict --json`` prints.
+
+    ``measure``: ``score`` (larger is better, in [0, 1]), ``bits_per_byte`` or ``loss_nats`` (smaller
+    is better). ``predictions``: best value first. ``outside``: how many of them were not measured as
+    far as ``examples``. ``notes``: what is known of the sweep as such.
+    """
+
+    sweep: str
+    task: str
+    measure: Measure
+    examples: int
+    model_params: int | None
+    outside: int
+    predictions: tuple[Predicted, ...]
+    refused: tuple[Refused, ...]
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    records: Sequence[TrialRecord],
+    task: str,
+    examples: int,
+    *,
+    model_params: int | None = None,
+    allow_far: bool = False,
+    sweep: str = "",
+    notes: Sequence[str] = (),
+) -> Forecast:
+    """Predict *task* at *examples* for every curve measured, or for a model of *model_params*.
+
+    Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. Raises
+    InputError for an unknown task or no examples, NotEnoughDataError where no curve answers.
+    """
+    measures = measures_of(record.result for record in records)
+    problems = [] if examples > 0 else [f"--examples {examples}: allowed is at least 1"]
+    if task not in measures:
+        problems.append(f"--task {task}: {near(task, list(measures))}")
+    if problems:
+        raise InputError(problems)
+    measure = measures[task]
+    # The same rows in the same order however the records came.
+    ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
+    fits = fit_table(results_table(ordered), measure, [task])
+    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in ordered}
+    refused = {key: reason for key, reason in fits.refused.items() if key.task == task}
+    if model_params is not None:
+        return predict_size(fits.laws, sizes, model_params)
+    laws = {key: law for key, law in fits.laws.items() if key.task == task}
+    if not allow_far:
+        refused |= {
+            key: _too_far(law, examples) for key, law in laws.items() if _far(law, examples)
+        }
+        laws = {key: law for key, law in laws.items() if key not in refused}
+    if not laws and not allow_far:
+        raise NotEnoughDataError(_nothing(task, examples, refused))
+    found = _predictions(laws, sizes, measure, examples)
+    return Forecast(
+        sweep=sweep,
+        task=task,
+        measure=measure,
+        examples=examples,
+        model_params=model_params,
+        outside=sum(p.extrapolation > 1 for p in found),
+        predictions=tuple(found),
+        refused=tuple(
+            Refused(**_configuration(key, sizes), reason=reason)
+            for key, reason in sorted(refused.items(), key=lambda item: item[0].label)
+        ),
+        notes=tuple(notes),
+    )
+
+
+def predict_size(
+    laws: Mapping[CurveKey, FittedLaw],  # noqa: ARG001
+    sizes: Mapping[str, int | None],
+    model_params: int,
+) -> Forecast:
+    """Predictions for a model of *model_params* that was not measured, from a law joint over size."""
+    known = sorted(size for size in sizes.values() if size is not None)
+    told = f"between {known[0]:,} and {known[-1]:,}" if known else "of unknown size"
+    raise NotEnoughDataError(
+        f"--model-params {model_params:,}: needs a law joint over model sizes, which these laws per "
+        f"curve are not; models {told} parameters were measured: leave the option out to predict those"
+    )
+
+
+def _predictions(
+    laws: Mapping[CurveKey, FittedLaw],
+    sizes: Mapping[str, int | None],
+    measure: Measure,
+    examples: int,
+) -> list[Predicted]:
+    if not laws:
+        return []
+    keys = sorted(laws, key=lambda key: key.label)
+    p_best = _p_best([_draws(key, laws[key], examples) for key in keys])
+    found = [
+        _predicted(key, laws[key], sizes, measure, examples, p)
+        for key, p in zip(keys, p_best, strict=True)
+    ]
+    sign = -1 if measure == "score" else 1
+    return sorted(found, key=lambda p: (sign * p.value, p.parameters or np.inf, p.label))
+
+
+def _predicted(
+    key: CurveKey,
+    law: FittedLaw,
+    sizes: Mapping[str, int | None],
+    measure: Measure,
+    examples: int,
+    p_best: float,
+) -> Predicted:
+    intervals = []
+    value = 0.0
+    for level in LEVELS:
+        there = law.predict(examples, level, allow_far=True)
+        value = _own_unit(there.value[0], measure)
+        bounds = sorted(_own_unit(bound[0], measure) for bound in (there.low, there.high))
+        intervals.append(Interval(level=level, low=bounds[0], high=bounds[1]))
+    start, end = law.domain
+    return Predicted(
+        **_configuration(key, sizes),
+        value=value,
+        intervals=tuple(intervals),
+        p_best=p_best,
+        measured_from=start,
+        measured_to=end,
+        extrapolation=rounded(max(examples / end, 1.0 if law.base else start / examples, 1.0)),
+        held_out_error=None if law.held_out_error is None else rounded(law.held_out_error),
+    )
+
+
+def _configuration(key: CurveKey, sizes: Mapping[str, int | None]) -> dict[str, object]:
+    label = key.label.removesuffix(f", {key.task}")
+    return {
+        "label": label,
+        "model": key.model,
+        "parameters": sizes.get(key.model),
+        "method": key.method,
+        "mix": key.mix,
+    }
+
+
+def _own_unit(error: float, measure: Measure) -> float:
+    """The value that *error* stands for, six digits; a score keeps to [0, 1]."""
+    value = rounded(float(value_from_error(float(error), measure)))
+    return min(max(value, 0.0), 1.0) if measure == "score" else value
+
+
+def _draws(key: CurveKey, law: FittedLaw, examples: int) -> Array:
+    """Draws (4096,) of the curve's error at *examples*; curves are fitted apart, so drawn apart."""
+    replicates = law.curves(examples, allow_far=True)[:, 0]
+    seed = zlib.crc32(key.model_dump_json().encode())
+    return np.asarray(np.random.default_rng(seed).choice(replicates, size=_DRAWS))
+
+
+def _p_best(draws: Sequence[Array]) -> list[float]:
+    """Share of the draws in which each is the smallest; a tie is shared."""
+    errors = np.stack(draws, axis=1)
+    best = errors <= errors.min(axis=1, keepdims=True) + _TIE
+    return [rounded(float(p)) for p in (best / best.sum(axis=1, keepdims=True)).mean(axis=0)]
+
+
+def _far(law: FittedLaw, examples: int) -> bool:
+    return examples > FAR * law.domain[1]
+
+
+def _too_far(law: FittedLaw, examples: int) -> str:
+    end = law.domain[1]
+    return (
+        f"{examples:,} examples are {examples / end:,.0f} times the largest measured, {end:,.0f}; a "
+        f"law is trusted up to {FAR:g} times: measure more, or add --allow-far"
+    )
+
+
+def _nothing(task: str, examples: int, refused: Mapping[CurveKey, str]) -> str:
+    if not refused:
+        return f"no curve of {task} was measured with examples above 0: there is nothing to predict from"
+    first = min(refused, key=lambda key: key.label)
+    return (
+        f"none of {len(refused)} curves of {task} can be predicted at {examples:,} examples; "
+        f"the first, {first.label}: {refused[first]}"
+    )
