@@ -13,13 +13,14 @@ import numpy as np
 
 from tracker.select.robust import Array, Form
 
-Kind = Literal["constant", "log-linear", "law"]
+Kind = Literal["constant", "log-linear", "law", "peaked"]
 #: Simplest first: a later one must earn its place.
-KINDS: tuple[Kind, ...] = ("constant", "log-linear", "law")
+KINDS: tuple[Kind, ...] = ("constant", "log-linear", "law", "peaked")
 FORMS: dict[Kind, str] = {
     "constant": "L0 + c",
     "log-linear": "L0 + c + d ln(D/D*) + n ln(N/N*) + r p/p*",
     "law": "L0 + A D^beta / ((1 + B p) N)^alpha",
+    "peaked": "L0 + A D^beta exp(-h ln(D/D*)^2) / ((1 + B p) N)^alpha",
 }
 #: Internal parameters of each kind. Of the law: the rise at the reference, the two exponents, and
 #: how far replay at the largest share lowers ln(rise): alpha ln(1 + B p*).
@@ -27,9 +28,10 @@ NAMES: dict[Kind, tuple[str, ...]] = {
     "constant": ("c",),
     "log-linear": ("c", "d", "n", "r"),
     "law": ("rise", "beta", "alpha", "relief"),
+    "peaked": ("rise", "beta", "alpha", "relief", "h"),
 }
 # Centre and sd: weak on purpose; forgetting that falls with data, or grows with size, stays possible.
-_PRIOR = np.array([[0.3, 1.0], [0.3, 1.0], [0.5, 1.5]])
+_PRIOR = np.array([[0.3, 1.0], [0.3, 1.0], [0.5, 1.5], [0.1, 0.2]])
 _LARGEST = 30.0
 
 
@@ -62,14 +64,16 @@ def free_parameters(kind: Kind, runs: Design) -> list[int]:
     """Which of the kind's parameters these runs can tell: size needs two sizes, replay two shares."""
     if kind == "constant":
         return [0]
-    told = [True, True, len(np.unique(runs.size)) > 1, len(np.unique(runs.replay)) > 1]
+    curved = len(np.unique(runs.data)) > 3
+    told = [True, True, len(np.unique(runs.size)) > 1, len(np.unique(runs.replay)) > 1, curved]
+    told = told[: len(NAMES[kind])]
     return [i for i, known in enumerate(told) if known]
 
 
 def fixed_parameters(kind: Kind) -> Array:
     """What a parameter that is not free is taken to be: alpha 1, anything else 0."""
     values = np.zeros(len(NAMES[kind]))
-    if kind == "law":
+    if kind in ("law", "peaked"):
         values[2] = 1.0
     return values
 
@@ -83,6 +87,8 @@ def rises(kind: Kind, theta: Array, runs: Design) -> Array:
         return np.asarray(theta @ columns)
     rise, beta, alpha, relief = (theta[:, i, None] for i in range(4))
     exponent = beta * runs.data - alpha * runs.size - relief * _share(relief, alpha, runs.replay)
+    if kind == "peaked":
+        exponent = exponent - theta[:, 4, None] * runs.data**2
     return np.asarray(rise * np.exp(np.clip(exponent, -_LARGEST, _LARGEST)))
 
 
@@ -103,9 +109,10 @@ def form(kind: Kind, runs: Design, targets: Array) -> tuple[Form, Callable[[Arra
 
     spread = max(float(np.abs(targets).max()), 1e-6)
     starts = _starts(kind, runs, targets)
-    if kind == "law":
-        centre = np.array([0.0, *_PRIOR[:, 0]])
-        sd = np.array([np.inf, *_PRIOR[:, 1]])
+    if kind in ("law", "peaked"):
+        prior = _PRIOR[: len(fixed) - 1]
+        centre = np.array([0.0, *prior[:, 0]])
+        sd = np.array([np.inf, *prior[:, 1]])
     else:
         centre, sd = np.zeros(len(fixed)), np.full(len(fixed), 10 * spread)
     made = Form(
@@ -128,11 +135,12 @@ def _ratio(relief: Array, alpha: Array) -> Array:
 
 
 def _starts(kind: Kind, runs: Design, targets: Array) -> Array:
-    if kind != "law":
+    if kind not in ("law", "peaked"):
         start = np.zeros((1, len(NAMES[kind])))
         start[0, 0] = np.median(targets)
         return start
     mesh = np.stack(np.meshgrid([-0.5, 0.3, 1.0], [-0.3, 0.5], [0.0, 1.0]), -1).reshape(-1, 3)
     shapes = rises("law", np.concatenate([np.ones((len(mesh), 1)), mesh], axis=1), runs)
     amplitude = (shapes * targets).sum(1) / np.square(shapes).sum(1)
-    return np.concatenate([amplitude[:, None], mesh], axis=1)
+    curved = np.full((len(mesh), len(NAMES[kind]) - 4), _PRIOR[3, 0])
+    return np.concatenate([amplitude[:, None], mesh, curved], axis=1)
