@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,11 @@ from sweeps.playground.tasks import TASKS
 from tracker.errors import NotEnoughDataError
 from tracker.record.importing import read_table
 from tracker.record.journal import Journal
+from tracker.record.table import results_table
 from tracker.record.trial import MixSpec, Objective, Status, TrialRecord
+from tracker.select.cells import score_of
+from tracker.select.curves import CurveKey, fit_table
+from tracker.select.forgetting_forms import KINDS
 from tracker.select.forgetting_law import FittedForgetting
 from tracker.select.further import FurtherLaws, further_laws
 from tracker.select.further_text import lines
@@ -80,9 +84,11 @@ def forgetting_rows(
     below: FurtherLaws, full: FurtherLaws, held: Sequence[TrialRecord]
 ) -> list[str]:
     """Per law: the form, its held-out errors by form, and the coverage of the form fitted below."""
-    out = [f"{'forgetting':34}{'form':12}{'constant':>9}{'log-lin.':>9}{'law':>7}{'covers':>8}"]
+    out = [
+        f"{'forgetting':34}{'form':12}{'constant':>9}{'log-lin.':>9}{'law':>9}{'peaked':>9}{'covers':>8}"
+    ]
     for key, law in full.forgetting.items():
-        errors = [law.held_out.get(kind) for kind in ("constant", "log-linear", "law")]
+        errors = [law.held_out.get(kind) for kind in KINDS]
         told = "".join(f"{'-' if e is None else format(e, '.3f'):>9}" for e in errors)
         fitted = below.forgetting.get(key)
         covered = None if fitted is None else _forgetting_cover(fitted, law, key.suite, held)
@@ -158,6 +164,50 @@ def _link_row(task: str, link: FittedLink) -> str:
     )
 
 
+def score_rows(
+    below: Sequence[TrialRecord], links: Mapping[str, FittedLink], held: Sequence[TrialRecord]
+) -> list[str]:
+    """The score at the held-out volume foretold two ways, per task: by its own curve, and by the
+    loss's curve through the link. Mean |error|, coverage and mean width of the 80 % intervals.
+    """
+    table = results_table(below)
+    by_score, by_loss = fit_table(table, "score").laws, fit_table(table, "bits_per_byte").laws
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for record in held:
+        for task, link in links.items():
+            key, score = curve_key(record, task), score_of(record.result, task)
+            if key not in by_score or key not in by_loss or score is None or score.score is None:
+                continue
+            sizes = [record.result.spec.volume]
+            direct = by_score[key].predict(sizes, allow_far=True)
+            linked = link.scores(by_loss[key].curves(sizes, allow_far=True)[:, 0])
+            ways = (
+                (1 - direct.value[0], 1 - direct.high[0], 1 - direct.low[0]),
+                (float(np.median(linked)), *np.quantile(linked, [0.1, 0.9])),
+            )
+            row = [x for way in ways for x in _judged(score.score, *way)]
+            found.setdefault(task, []).append(tuple(row))
+    out = [
+        f"{'score by':12}{'own curve':>10}{'covers':>8}{'width':>7}{'loss+link':>11}{'covers':>8}{'width':>7}"
+    ]
+    for task, rows in found.items():
+        a, b, c, d, e, f = np.mean(rows, axis=0)
+        out.append(f"{task:12}{a:10.3f}{b:8.0%}{c:7.3f}{d:11.3f}{e:8.0%}{f:7.3f}")
+    return out
+
+
+def _judged(truth: float, value: float, low: float, high: float) -> tuple[float, float, float]:
+    """|error|, whether the interval covers, its width."""
+    return abs(value - truth), float(low <= truth <= high), high - low
+
+
+def curve_key(record: TrialRecord, task: str) -> CurveKey:
+    """The curve that a trial is a point of."""
+    spec = record.result.spec
+    mix = spec.mix.name if spec.mix else ""
+    return CurveKey(model=spec.model.name, method=spec.method, mix=mix, task=task)
+
+
 def _percent(errors: Sequence[float]) -> str:
     return f"{np.median(errors):.1%}" if errors else "-"
 
@@ -185,6 +235,7 @@ def main() -> None:
         forgetting_rows(partial, full, held),
         mix_rows(partial, full, held),
         link_rows(full),
+        score_rows(below, partial.links, held),
     )
     for rows in tables:
         print("\n".join(rows), end="\n\n")
