@@ -63,6 +63,8 @@ def accept_then_stop(volumes: Sequence[float], losses: Sequence[float]) -> Line:
 class Ats(Strategy):
     """All configurations at the smallest volume, then all at the next, as far as the budget goes."""
 
+    skips = False  # lines are compared over the same reach alone
+
     @cached_property
     def _levels(self) -> list[list[Values]]:
         """The trials of each volume, smallest first."""
@@ -116,18 +118,14 @@ class Ats(Strategy):
         return dict(lowest)
 
     def _through(self, told: Sequence[Outcome]) -> Sequence[Outcome]:
-        """The outcomes of all volumes that were gone through whole, without misfits of the budget."""
+        """The outcomes of all volumes that were gone through whole."""
         end = len(self.bases)
         for level in self._levels:
             after = end + len(level)
-            if len(told) < after or not _affordable(told[end:after]):
+            if len(told) < after or not all(outcome.ran for outcome in told[end:after]):
                 break
             end = after
         return told[:end]
-
-
-def _affordable(level: Sequence[Outcome]) -> bool:
-    return all(o.quality is not None or o.seconds is not None for o in level)
 
 
 def _loss(outcome: Outcome) -> float:

@@ -146,7 +146,7 @@ class Driver:
             self._committed += price
             self._misfits = 0
             return True
-        self._misfits += 1
+        self._misfits += 1 if self.strategy.skips else _MISFITS
         self.records[asked.number] = TrialRecord(
             number=asked.number,
             stage=asked.stage,

@@ -35,6 +35,8 @@ class Halving(Strategy):
     just reaches the largest.
     """
 
+    skips = False  # a rung that is not whole says nothing of who goes on
+
     @cached_property
     def _configurations(self) -> list[Values]:
         return configurations(self.spec)
@@ -97,8 +99,9 @@ class Halving(Strategy):
     def choice(self, told: Sequence[Outcome]) -> Values | None:
         """The best of the highest rung that is through; before one is, the best so far."""
         for rung in reversed(self.rungs):
-            if len(told) >= rung.end:
-                best = _best_first(told[rung.first : rung.end], self._configurations)
+            through = told[rung.first : rung.end]
+            if len(through) == rung.size and all(outcome.ran for outcome in through):
+                best = _best_first(through, self._configurations)
                 if best:
                     return best[0]
         return best_measured(told)

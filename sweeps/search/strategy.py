@@ -58,6 +58,11 @@ class Outcome(NamedTuple):
     seconds: float | None = None
 
     @property
+    def ran(self) -> bool:
+        """False for a trial that the rest of the budget could not pay for."""
+        return self.status is not Status.PRUNED or self.seconds is not None
+
+    @property
     def cell(self) -> Cell:
         """The design's cell that the trial measured."""
         v = self.values
@@ -65,7 +70,12 @@ class Outcome(NamedTuple):
 
 
 class Strategy(ABC):
-    """Base models first, repeats last, the body in between."""
+    """Base models first, repeats last, the body in between.
+
+    ``skips``: whether to go on with cheaper trials after one that the rest of the budget cannot pay for.
+    """
+
+    skips = True
 
     def __init__(self, sweep: ResolvedSweep) -> None:
         self.sweep, self.spec = sweep, sweep.spec
