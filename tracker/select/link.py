@@ -139,11 +139,12 @@ def _check(x: Array, y: Array) -> None:
             f"found losses from {x.min():g} and scores from {y.min():g} to {y.max():g}; allowed are "
             "losses above 0 and scores from 0 to 1"
         )
-    if np.ptp(y) == 0:
-        raise NotEnoughDataError(
-            f"all {len(y)} runs score {y[0]:g}, so nothing links loss and score: run trials that "
-            "score otherwise (more examples, a larger model)"
-        )
+    for values, what in ((y, "score"), (x, "lose")):
+        if np.ptp(values) == 0:
+            raise NotEnoughDataError(
+                f"all {len(values)} runs {what} {values[0]:g}, so nothing links loss and score: run "
+                f"trials that {what} otherwise (more examples, a larger model)"
+            )
 
 
 def _groups(models: Sequence[str]) -> Array:

@@ -24,7 +24,7 @@ from tracker.select.robust import Array, Form, content_generator, estimate, resa
 
 FORM = "C (N_i + k (N - N_i)^a)^(-b) + E"
 _REPLICATES = 200
-_ENOUGH_VOLUMES = 3
+_ENOUGH_VOLUMES, _FREE = 3, 5  # the law has five parameters
 #: Shares of a task within the mix that differ by less than this factor are one share.
 _SAME_SHARE = 1.1
 
@@ -184,16 +184,12 @@ def _check(own: Array, others: Array, loss: Array, what: str) -> list[float]:
             f"are worth cannot be told: add mixes with 1/2 and 3 times its weight and run "
             f"{_ENOUGH_VOLUMES} volumes of each"
         )
-    if volumes < _ENOUGH_VOLUMES or len(loss) < _free() + 1:
+    if volumes < _ENOUGH_VOLUMES or len(loss) < _FREE + 1:
         raise NotEnoughDataError(
-            f"{what}: {len(loss)} runs at {volumes} volumes; a mix law needs {_free() + 1} runs at "
+            f"{what}: {len(loss)} runs at {volumes} volumes; a mix law needs {_FREE + 1} runs at "
             f"{_ENOUGH_VOLUMES} volumes: run more volumes of its mixes"
         )
     return shares
-
-
-def _free() -> int:
-    return 5
 
 
 def _form(sizes: _Sizes, targets: Array, *, transfer: bool = True) -> Form:
@@ -237,7 +233,7 @@ def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Param
 def _held_out(sizes: _Sizes, targets: Array, *, transfer: bool) -> float | None:
     total = sizes.own + sizes.others
     last = total >= total.max() / _SAME_SHARE
-    if (~last).sum() < _free() + 1 or len(np.unique(total[~last])) < 2:
+    if (~last).sum() < _FREE + 1 or len(np.unique(total[~last])) < 2:
         return None
     kept = sizes.part(~last)
     theta = estimate(_form(kept, targets[~last], transfer=transfer), targets[~last]).theta

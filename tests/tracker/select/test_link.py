@@ -85,6 +85,8 @@ def test_what_cannot_be_linked_is_refused() -> None:
         fit_link(losses[:3], losses[:3] / 10, models=models[:3])
     with pytest.raises(NotEnoughDataError, match="all 10 runs score 0"):
         fit_link(losses, np.zeros(10), models=models)
+    with pytest.raises(NotEnoughDataError, match="all 10 runs lose 1"):
+        fit_link(np.ones(10), losses / 10, models=models)
     with pytest.raises(InputError, match="scores from 0 to 1"):
         fit_link(losses, losses * 10, models=models)
 
