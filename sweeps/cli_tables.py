@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,13 @@ from tracker.errors import InputError
 if TYPE_CHECKING:
     from tracker.record.importing import OutsideTable
     from tracker.record.store import Store
+    from tracker.record.trial import TrialRecord
     from tracker.select.predict import Forecast
 
 _DEFAULT_WORKSPACE = Path("runs")
+#: Of a table that goes to a file or a pipe.
+_WIDTH = 120
+_SHOWN = "80"
 Workspace = Annotated[
     Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
 ]
@@ -63,7 +68,7 @@ def import_(
     else:
         opened = Store.open(workspace, store, create=False)
         found = outside_table(opened.experiment_rows(str(mlflow), named, metric), named, metric)
-    write_sweep(opened, sweep, found)
+    write_sweep(opened, sweep, found, _counted)
     taken = _taken(sweep, found, opened)
     if as_json:
         typer.echo(json.dumps(taken, indent=1))
@@ -144,37 +149,49 @@ def _taken_lines(taken: dict[str, Any]) -> list[str]:
 
 
 def _print_forecast(forecast: Forecast) -> None:
+    """The table in a terminal's width; the other intervals and the measured range are in the JSON."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     words = {"score": "score", "bits_per_byte": "bits per byte", "loss_nats": "loss, nats"}
-    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    wide = None if sys.stdout.isatty() else _WIDTH
+    console = Console(highlight=False, markup=False, width=wide)
     shown = Table(
         title=f"{forecast.task} at {forecast.examples:,} examples ({words[forecast.measure]})",
         box=box.SIMPLE_HEAD,
         title_justify="left",
     )
-    headings = ("value", "50 %", "80 %", "95 %", "P(best)", "measured", "beyond")
-    shown.add_column("configuration", overflow="fold")
-    for heading in headings:
+    shown.add_column("configuration", overflow="fold", min_width=24)
+    for heading in ("value", "80 % interval", "P(best)", "beyond"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for p in forecast.predictions:
+        middle = p.intervals[_SHOWN]
         shown.add_row(
             p.label,
             f"{p.value:.4g}",
-            *(f"{i.low:.3g} to {i.high:.3g}" for i in p.intervals),
+            f"{middle.low:.4g} to {middle.high:.4g}",
             f"{p.p_best:.0%}",
-            f"{p.measured_from:,.0f} to {p.measured_to:,.0f}",
             f"{p.extrapolation:,.3g}×" if p.extrapolation > 1 else "",
         )
     console.print(shown)
+    lines = []
     if forecast.outside:
-        console.print(
-            f"{forecast.outside} of {len(forecast.predictions)} were not measured as far: "
-            "their values are extrapolated."
+        lines.append(
+            f"{forecast.outside} of {len(forecast.predictions)} are extrapolated: beyond is N over "
+            "the largest N measured, or under the smallest."
         )
-    for refused in forecast.refused:
-        console.print(f"No prediction for {refused.label}: {refused.reason}")
-    for note in forecast.notes:
-        console.print(f"Note: {note}")
+    lines += [f"No prediction for {r.label}: {r.reason}" for r in forecast.refused]
+    for line in [*lines, *(f"Note: {note}" for note in forecast.notes)]:
+        console.print(line, soft_wrap=wide is not None)
+
+
+def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+    """*records*, with a line on a terminal that says how far their writing is: it takes minutes for
+    thousands.
+    """
+    for number, record in enumerate(records, start=1):
+        yield record
+        if sys.stderr.isatty():
+            end = "\n" if number == len(records) else ""
+            typer.echo(f"\rwriting trial {number} of {len(records)}{end}", err=True, nl=False)

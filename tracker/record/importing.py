@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,10 +101,16 @@ def outside_table(
     )
 
 
-def write_sweep(store: Store, name: str, table: OutsideTable) -> None:
+def write_sweep(
+    store: Store,
+    name: str,
+    table: OutsideTable,
+    watch: Callable[[Sequence[TrialRecord]], Iterable[TrialRecord]] = tuple,
+) -> None:
     """Write *table* into *store* as the finished sweep *name*; what is there already stays.
 
-    Raises StoreError where *name* is a sweep of another table or of our own.
+    *watch* hands the records on as they are written. Raises StoreError where *name* is a sweep of
+    another table or of our own.
     """
     store.begin_sweep(
         name,
@@ -115,7 +121,7 @@ def write_sweep(store: Store, name: str, table: OutsideTable) -> None:
         objective=table.objective,
         notes=table.notes,
     )
-    store.end_trials(name, table.records)
+    store.end_trials(name, watch(table.records))
     store.set_sweep_state(name, "finished")
 
 

@@ -21,7 +21,8 @@ from tracker.select.laws import FAR, FittedLaw
 from tracker.select.measure import Measure, measures_of, value_from_error
 from tracker.select.pooling import Array
 
-LEVELS = (0.5, 0.8, 0.95)
+#: In per cent; the keys of every prediction's intervals.
+LEVELS = ("50", "80", "95")
 _DRAWS = 4096
 #: Draws closer than this are a tie: machines differ in the last bits.
 _TIE = 1e-9
@@ -38,15 +39,14 @@ class Configuration(Frozen):
 
 
 class Interval(Frozen):
-    """Where one run lands with probability ``level``."""
+    """Where one run lands with a given probability."""
 
-    level: float
     low: float
     high: float
 
 
 class Predicted(Configuration):
-    """``value`` in the task's measure, with an interval per level for what one run would measure.
+    """``value`` in the task's measure; ``intervals``: by level in per cent, of what one run would measure.
 
     ``measured_from``, ``measured_to``: smallest and largest N measured above 0. ``extrapolation``: how
     many times N is beyond what was measured, on either side; 1 within. ``p_best``: probability that
@@ -55,7 +55,7 @@ class Predicted(Configuration):
     """
 
     value: float
-    intervals: tuple[Interval, ...]
+    intervals: dict[str, Interval]
     p_best: float
     measured_from: float
     measured_to: float
@@ -182,18 +182,18 @@ def _predicted(
     examples: int,
     p_best: float,
 ) -> Predicted:
-    intervals = []
+    intervals = {}
     value = 0.0
     for level in LEVELS:
-        there = law.predict(examples, level, allow_far=True)
+        there = law.predict(examples, float(level) / 100, allow_far=True)
         value = _own_unit(there.value[0], measure)
-        bounds = sorted(_own_unit(bound[0], measure) for bound in (there.low, there.high))
-        intervals.append(Interval(level=level, low=bounds[0], high=bounds[1]))
+        low, high = sorted(_own_unit(bound[0], measure) for bound in (there.low, there.high))
+        intervals[level] = Interval(low=low, high=high)
     start, end = law.domain
     return Predicted(
         **_configuration(key, sizes),
         value=value,
-        intervals=tuple(intervals),
+        intervals=intervals,
         p_best=p_best,
         measured_from=start,
         measured_to=end,
