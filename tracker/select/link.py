@@ -183,8 +183,7 @@ def _logistic(x: Array, y: Array) -> tuple[Array, Array]:
     top = float(np.clip(y.max(), 0.02, 0.98))
     centre = np.array([np.log(top / (1 - top)), log_x.mean(), np.log(2.0)])
     sd = np.array([1.5, max(2 * float(np.ptp(log_x)), 0.1), 1.0])
-    middles, slopes = np.quantile(log_x, [0.2, 0.5, 0.8]), np.log([1.0, 4.0])
-    starts = np.array([[centre[0], middle, slope] for middle in middles for slope in slopes])
+    starts = np.array([[centre[0], m, centre[2]] for m in np.quantile(log_x, [0.2, 0.5, 0.8])])
 
     def curve(theta: Array, at: Array) -> Array:
         ceiling, middle, slope = (theta[:, i, None] for i in range(3))

@@ -199,7 +199,7 @@ def _form(sizes: _Sizes, targets: Array, *, transfer: bool = True) -> Form:
     sd = np.array([2.0, 1.0, 0.3, 1.0, 2.0])
     if not transfer:
         sd[1:3] = 1e-6
-    mesh = np.stack(np.meshgrid([0.0, 0.3, -0.05], [0.2, 0.6, 1.2], [-0.1, -3.0]), -1)
+    mesh = np.stack(np.meshgrid([0.0, 0.3], [0.3, 0.9], [-0.1, -3.0]), -1)
     starts = [
         [targets.mean(), worth if transfer else 0.0, 0.0, np.log(b), low + below]
         for worth, b, below in mesh.reshape(-1, 3)

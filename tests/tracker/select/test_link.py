@@ -43,7 +43,7 @@ def test_a_step_is_better_told_without_a_shape() -> None:
 
 def test_score_draws_cover_new_runs_as_often_as_they_say() -> None:
     covered, at = [], np.array([0.1, 0.4, 0.7, 1.0])
-    for draw in range(40):
+    for draw in range(30):
         rng = np.random.default_rng(draw)
         losses, scores, models = _runs(rng, 80)
         draws = fit_link(losses, scores, models=models).scores(np.tile(at, (400, 1)))

@@ -53,7 +53,7 @@ def test_exact_rows_give_the_law_back() -> None:
 def test_intervals_cover_as_often_as_they_say() -> None:
     """80 % intervals of the worth and of a run at 4 times the data; one outlier each."""
     covered = []
-    for draw in range(60):
+    for draw in range(50):
         rng = np.random.default_rng(1000 + draw)
         k, b, e = rng.choice([-0.05, 0.05, 0.2, 0.5]), rng.uniform(0.3, 0.8), rng.uniform(0.02, 0.3)
         runs = _runs(rng, k, b=b, e=e)
@@ -74,9 +74,9 @@ def test_sign_of_what_others_do(k: float, effect: str) -> None:
 
 def test_no_transfer_is_not_called_one() -> None:
     effects = [
-        fit_mix(_runs(np.random.default_rng(s), 0.0), replicates=60).effect for s in range(20)
+        fit_mix(_runs(np.random.default_rng(s), 0.0), replicates=60).effect for s in range(12)
     ]
-    assert effects.count("cannot be told") >= 12  # 80 % of 20, less two standard errors
+    assert effects.count("cannot be told") >= 7  # 80 % of 12, less two standard errors
 
 
 def test_one_share_is_refused_with_the_trials_that_would_tell() -> None:
