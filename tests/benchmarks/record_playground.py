@@ -70,7 +70,7 @@ def first_seed(sweep: ResolvedSweep) -> list[TrialSpec]:
 
 
 def further_seeds(first: Sequence[TrialSpec], folder: SweepFolder) -> list[TrialSpec]:
-    """Every cell with further seeds, at the learning rate that lost least over the pair's own cells."""
+    """The tuning mix's cells with further seeds, at the learning rate that lost least over a pair's cells."""
     losses: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for spec in first:
         result = Journal(folder.journal(spec.key)).result()
@@ -79,7 +79,8 @@ def further_seeds(first: Sequence[TrialSpec], folder: SweepFolder) -> list[Trial
         loss = sum(found) / len(found) if found else math.inf  # a diverged run rules its rate out
         losses[_pair(spec)][_rate(spec)].append(loss)
     best = {pair: min(rates, key=lambda r: sum(rates[r])) for pair, rates in losses.items()}
-    again = [spec for spec in first if spec.mix and _rate(spec) == best[_pair(spec)]]
+    tuning = next(spec.mix for spec in first if spec.mix)
+    again = [s for s in first if s.mix == tuning and _rate(s) == best[_pair(s)]]
     return [spec.model_copy(update={"seed": s}) for s in range(1, SEEDS) for spec in again]
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import InputError
 from tracker.record.trial import Frozen, MethodSpec
-from tracker.select.laws import FittedLaw, LeftOut, fit_curve
+from tracker.select.joint import CurveRuns, fit_curves
+from tracker.select.laws import FittedLaw, LeftOut
 from tracker.select.measure import MEASURES, Measure, errors
 
 Metric = Measure
@@ -32,7 +33,8 @@ class CurveKey(Frozen):
 
     @property
     def label(self) -> str:
-        return f"{self.model} {method_label(self.method)}, {self.mix}, {self.task}"
+        curve = f"{self.model} {method_label(self.method)}"
+        return ", ".join(part for part in (curve, self.mix, self.task) if part)
 
 
 class CurveFits(NamedTuple):
@@ -76,26 +78,57 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
 
     *metric* ``bits_per_byte`` and ``loss_nats`` fit that loss; ``score`` fits the error 1 - score
     (:mod:`tracker.select.measure`). Each complete run is one point,
-    seeds are not averaged; the untouched base of the model is the point D = 0 where a fit needs it.
-    Trials of the tuning stage count only where their hyper-parameters are the curve's own. *tasks*
-    restricts the fit.
+    the untouched base of the model is the point D = 0 where a fit needs it. Trials of the tuning
+    stage count only where their hyper-parameters are the curve's own. All tasks of the table are
+    fitted together whatever *tasks* asks for, so that a law does not depend on who asks.
     """
     if metric not in MEASURES:
         raise InputError(f"metric {metric!r}: a law is fitted to one of {', '.join(MEASURES)}")
-    table = table[[*_CURVE, "volume", "seed", "key", "stage", "status", "task", "n", metric]]
-    wanted = set(table["task"].dropna()) if tasks is None else set(tasks)
-    complete = table[(table["status"] == "complete") & table["task"].isin(wanted)]
+    columns = [
+        *_CURVE,
+        "family",
+        "parameters",
+        "volume",
+        "seed",
+        "key",
+        "stage",
+        "status",
+        "task",
+        "n",
+    ]
+    table = table[[*columns, metric]]
+    runs, described = _all_runs(table, metric)
+    fit = fit_curves([curve for curve, _ in runs.values()])
+    wanted = set(described) if tasks is None else set(tasks)
+    fits = CurveFits({}, {})
+    for i, (key, (_, left_out)) in enumerate(runs.items()):
+        law = fit.laws[i]
+        if key.task not in wanted:
+            continue
+        if law is None:
+            fits.refused[key] = fit.refused[i]
+        else:
+            fits.laws[key] = law.model_copy(update={"left_out": (*law.left_out, *left_out)})
+    return fits
+
+
+def _all_runs(
+    table: pd.DataFrame, metric: Metric
+) -> tuple[dict[CurveKey, tuple[CurveRuns, list[LeftOut]]], list[str]]:
+    """The runs of every curve with those left out and why; and the tasks there are."""
+    complete = table[(table["status"] == "complete") & table["task"].notna()]
     base = complete[complete["method"] == "none"]
     tuned = complete[complete["method"] != "none"]
     ended_early = table[(table["status"] != "complete") & (table["method"] != "none")]
-    fits = CurveFits({}, {})
-    for task, rows in sorted(tuned.groupby("task"), key=lambda item: str(item[0])):
+    found: dict[CurveKey, tuple[CurveRuns, list[LeftOut]]] = {}
+    by_task = sorted(tuned.groupby("task"), key=lambda item: str(item[0]))
+    for task, rows in by_task:
         noise = _seed_noise(rows, metric)
         for key, points in _curves(rows, str(task)):
             zero = base[(base["model"] == key.model) & (base["task"] == task)]
             lost = _same_curve(ended_early, points.iloc[0])
-            _fit(fits, key, pd.concat([zero, points]), lost, metric, noise)
-    return fits
+            found[key] = _runs(key, pd.concat([zero, points]), lost, metric, noise)
+    return found, [str(task) for task, _ in by_task]
 
 
 def fit_measures(table: pd.DataFrame, measures: Mapping[str, Measure]) -> CurveFits:
@@ -126,14 +159,9 @@ def _same_curve(rows: pd.DataFrame, like: pd.Series[Any]) -> pd.DataFrame:
     return rows[same]
 
 
-def _fit(
-    fits: CurveFits,
-    key: CurveKey,
-    points: pd.DataFrame,
-    lost: pd.DataFrame,
-    metric: Metric,
-    noise: float | None,
-) -> None:
+def _runs(
+    key: CurveKey, points: pd.DataFrame, lost: pd.DataFrame, metric: Metric, noise: float | None
+) -> tuple[CurveRuns, list[LeftOut]]:
     measured = points[points[metric].notna()].sort_values(["volume", "seed", "key"])
     lost = lost.sort_values("key")
     left_out = [
@@ -142,17 +170,28 @@ def _fit(
     ]
     unmeasured = sorted(points.loc[points[metric].isna(), "key"])
     left_out += [LeftOut(key=name, reason=f"no {metric}") for name in unmeasured]
-    try:
-        law = fit_curve(
-            measured["volume"].to_numpy(dtype=float),
-            _values(measured, metric),
-            noise_sd=noise,
-            keys=tuple(measured["key"]),
-        )
-    except (NotEnoughDataError, InputError) as error:
-        fits.refused[key] = str(error)
-    else:
-        fits.laws[key] = law.model_copy(update={"left_out": (*law.left_out, *left_out)})
+    runs = CurveRuns(
+        sizes=measured["volume"].to_numpy(dtype=float),
+        values=_values(measured, metric),
+        keys=tuple(measured["key"]),
+        groups=_groups(key, points.iloc[-1]),
+        parameters=_absent(points["parameters"].iloc[-1]),
+        noise_sd=noise,
+    )
+    return runs, left_out
+
+
+def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
+    """What a curve shares with others: its laws are drawn towards theirs."""
+    family = _absent(row["family"])
+    return {
+        "task": key.task,
+        "family": "" if family is None else str(family),
+        "model": key.model,
+        "method": key.method.name,
+        "pair": f"{key.model} {key.method.name}",
+        "mix": key.mix,
+    }
 
 
 def _values(rows: pd.DataFrame, metric: Metric) -> Any:

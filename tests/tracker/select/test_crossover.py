@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import brentq
 
 from tracker.select.crossover import crossover, overtakes
-from tracker.select.laws import fit_curve
-from tracker.select.solve import law
+from tracker.select.joint import fit_curve
+from tracker.select.laws import law
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
 QUICK, DEEP = np.array([[0.3, 0.5, 150, 1.0]]), np.array([[0.1, 0.7, 400, 1.0]])

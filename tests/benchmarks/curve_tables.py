@@ -1,0 +1,123 @@
+"""Recorded tables of loss curves as :class:`tracker.select.joint.CurveRuns`, for the benchmarks of the laws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tracker.select.joint import CurveRuns
+from tracker.select.laws import Array, FittedLaw, forecast
+
+PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
+PLAYGROUND = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
+LEVELS = (0.5, 0.8, 0.95)
+
+
+class Table(NamedTuple):
+    """``curves``: one run per size, no base."""
+
+    name: str
+    curves: list[CurveRuns]
+
+    def cut(self, largest: float) -> list[CurveRuns]:
+        """The curves as they were known when nothing larger than *largest* had been run."""
+        return [_some(curve, curve.sizes <= largest) for curve in self.curves]
+
+    def at(self, size: float) -> Array:
+        """The values (C,) at *size*; the mean log over seeds."""
+        found = [np.log(c.values[c.sizes == size]) for c in self.curves]
+        return np.array([np.exp(v.mean()) if len(v) else np.nan for v in found])
+
+    @property
+    def sizes(self) -> Array:
+        return np.unique(np.concatenate([c.sizes for c in self.curves]))
+
+
+def published(name: str) -> Table:
+    """``rectified_flan`` or ``rectified_wmt19``: the loss of 30 models at 200 ... 1,638,400 examples."""
+    rows = pd.read_csv(PUBLIC / f"{name}.csv")
+    rows = rows[rows["examples"] > 0]
+    return Table(name, [_curve(str(m), group) for m, group in rows.groupby("model", sort=True)])
+
+
+def playground(metric: str) -> Table:
+    """The recorded playground: ``score`` (its error) or ``bits_per_byte`` at 50 ... 1,600 examples."""
+    rows = pd.read_csv(PLAYGROUND, dtype={"mix": str})
+    loss = metric == "bits_per_byte"
+    kept = rows["metric"].eq(metric) if loss else rows["direction"].eq("maximize")
+    rows = rows[
+        kept & rows["examples"].gt(0) & rows["status"].eq("complete") & rows["value"].notna()
+    ]
+    if not loss:
+        rows = rows.assign(value=np.maximum(1 - rows["value"], 0.5 / rows["n"]))
+    again = rows[rows["seed"] > 0].groupby(["model", "method", "learning_rate"]).size()
+    curves = []
+    columns = ["task", "model", "method", "learning_rate", "mix"]
+    for key, group in rows.groupby(columns, sort=True):
+        task, model, method, rate, mix = key
+        if (model, method, rate) in again.index:  # the pair's own learning rate
+            curves.append(_curve(str(model), group, task=str(task), mix=str(mix)))
+    noise = _pooled_noise(rows, columns)
+    return Table(
+        f"playground {metric}",
+        [c._replace(noise_sd=noise[c.groups["task"]]) for c in curves],
+    )
+
+
+def _pooled_noise(rows: pd.DataFrame, columns: list[str]) -> dict[str, float]:
+    grouped = rows.groupby([*columns, "examples"])["value"]
+    centred = rows.assign(
+        off=rows["value"] - grouped.transform("mean"), many=grouped.transform("size")
+    )
+    repeated = centred[centred["many"] > 1]
+    freedom = (1 - 1 / repeated["many"]).groupby(repeated["task"]).sum()
+    squares = (repeated["off"] ** 2).groupby(repeated["task"]).sum()
+    return {str(task): float(value) for task, value in np.sqrt(squares / freedom).items()}
+
+
+def _curve(model: str, group: pd.DataFrame, **groups: str) -> CurveRuns:
+    first = group.iloc[0]
+    named = {"model": model, "method": str(first["method"]), "family": str(first["family"])}
+    return CurveRuns(
+        sizes=group["examples"].to_numpy(dtype=float),
+        values=group["value"].to_numpy(dtype=float),
+        keys=tuple(str(i) for i in group.index),
+        groups=named | groups,
+        parameters=float(first["model_params"]),
+    )
+
+
+def _some(curve: CurveRuns, keep: Array) -> CurveRuns:
+    keys = tuple(k for k, kept in zip(curve.keys, keep, strict=True) if kept)
+    return curve._replace(sizes=curve.sizes[keep], values=curve.values[keep], keys=keys)
+
+
+class Forecast(NamedTuple):
+    """Unwidened logs at one size: ``centre`` (C,), ``low`` and ``high`` (levels, C)."""
+
+    centre: Array
+    low: Array
+    high: Array
+
+    def needed(self, true: Array) -> Array:
+        """The factor (levels, C) at which each interval would just hold ln *true* (C,)."""
+        off = np.log(true) - self.centre
+        side = np.where(off < 0, self.centre - self.low, self.high - self.centre)
+        return np.asarray(np.abs(off) / side)
+
+
+def forecasts(laws: Sequence[FittedLaw], size: float) -> Forecast:
+    """What *laws* say of one run at *size*, before any widening."""
+    normals = np.random.default_rng(0).standard_normal(len(laws[0].replicates))
+    centre, low, high = [], [], []
+    for law in laws:
+        logs = np.log(forecast(np.array(law.replicates), np.array([size]), law.domain[1])[:, 0])
+        runs = logs + law.noise * normals
+        centre.append(np.median(logs))
+        low.append(np.quantile(runs, [(1 - p) / 2 for p in LEVELS]))
+        high.append(np.quantile(runs, [(1 + p) / 2 for p in LEVELS]))
+    return Forecast(np.array(centre), np.array(low).T, np.array(high).T)

@@ -1,0 +1,51 @@
+"""What other people's fine-tunes taught: the start of every joint fit, and how far forecasts missed.
+
+``experience.json`` is learned from recorded tables by ``python -m tests.benchmarks.learn_experience``.
+Two things are in it: the prior of :mod:`tracker.select.pooling` and, per interval level, the factor by
+which an interval must be widened for a forecast so many doublings beyond the data, such that on the
+recorded tables it covered as often as it says (split conformal prediction by distance; Vovk et al.
+2005, Barber et al. 2023).
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.select.pooling import Prior
+
+Array = NDArray[np.float64]
+
+FILE = Path(__file__).with_name("experience.json")
+
+
+def prior() -> Prior:
+    """The population of curves on the recorded tables."""
+    known = _known()["prior"]
+    return Prior(np.array(known["mean"]), np.array(known["cov"]))
+
+
+def widening(doublings: Array, level: float) -> Array:
+    """The factor (m,) for an interval of *level* at each of *doublings* (m,) beyond the data.
+
+    Interpolated between recorded distances and levels; beyond the furthest recorded one, the last.
+    """
+    known = _known()["widening"]
+    levels, table = np.array(known["levels"]), np.array(known["factors"])
+    by_level = [np.interp(doublings, known["doublings"], row) for row in table]
+    at = float(np.clip(level, levels[0], levels[-1]))
+    upper = int(np.searchsorted(levels, at))
+    if levels[upper] == at:
+        return np.asarray(by_level[upper])
+    share = (at - levels[upper - 1]) / (levels[upper] - levels[upper - 1])
+    return np.asarray((1 - share) * by_level[upper - 1] + share * by_level[upper])
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, Any]:
+    return dict(json.loads(FILE.read_text(encoding="utf-8")))
