@@ -17,6 +17,7 @@ MIX_KEYS = ("extra_epochs", "replay", "volumes")
 COST_CONSTRAINTS = (
     "peak_bytes",
     "device_seconds",
+    "gpu_hours",
     "flops",
     "adapter_bytes",
     "seconds_per_1k_tokens",

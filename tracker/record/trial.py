@@ -311,7 +311,7 @@ class TrialRecord(Frozen):
 class Objective(Frozen):
     """What is wanted: task weights, and upper bounds on measured quantities.
 
-    Constraint names: ``forgetting.<suite>``, ``peak_bytes``, ``device_seconds``, ``flops``,
+    Constraint names: ``forgetting.<suite>``, ``peak_bytes``, ``device_seconds``, ``gpu_hours``, ``flops``,
     ``adapter_bytes``, ``seconds_per_1k_tokens``, ``over_reach.<task>``, ``parameters``; and lower bounds
     ``min.<task>``.
     """

@@ -30,8 +30,9 @@ from tracker.select.blur import DRAWS, Blur, blur, generator
 from tracker.select.cells import Cell, rounded, run_quality
 from tracker.select.choice import LEVEL, Estimate, Source
 from tracker.select.curves import CurveFits, CurveKey
+from tracker.select.exchange import Exchange, find_exchanges
 from tracker.select.laws import FittedLaw
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 from tracker.select.surface import ENOUGH, Surface, factors, learn
 from tracker.select.suspects import Suspect, Trusted, find_suspects
 
@@ -49,7 +50,7 @@ class Belief(NamedTuple):
     ``other_rows``: what as many other rows would. ``seed_sd`` (C,): standard deviation of
     one further run about a cell's quality on the same rows, 0 where it is unknown. ``unpaired``: labels
     of cells whose row noise is not from replicates. ``suspects``: runs that count little as their
-    result fits nothing else.
+    result fits nothing else; ``exchanges``: cells that do as their results fit the other way round.
     """
 
     centre: Array
@@ -62,6 +63,7 @@ class Belief(NamedTuple):
     noise_floor: float | None
     unpaired: tuple[str, ...]
     suspects: tuple[Suspect, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
 
     def quality(self, index: int) -> Estimate:
         low, high = interval(self.draws[:, index])
@@ -101,7 +103,9 @@ def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
     told = _neighbours(cells, measured)
     surface, known = _learn(cells, told, known, measured)
     trusted = find_suspects(cells, values, known, told, surface)
-    if surface is not None and trusted.suspects and known.floor is not None:
+    exchanges = _exchanges(cells, told, known, trusted, surface)
+    trusted = _doubted(trusted, exchanges)
+    if surface is not None and (trusted.suspects or exchanges) and known.floor is not None:
         spared = known._replace(variance=trusted.variance)
         surface, _ = _learn(cells, told, spared, trusted.quality)
     centre, draws, rows = _posterior(cells, known, told, surface, trusted)
@@ -119,6 +123,7 @@ def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
         noise_floor=known.floor,
         unpaired=known.unpaired,
         suspects=trusted.suspects,
+        exchanges=exchanges,
     )
 
 
@@ -128,6 +133,34 @@ def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
     if len(trained) < ENOUGH:
         return []
     return sorted(sorted(trained, key=lambda i: (-measured[i], i))[:_LARGEST])
+
+
+def _exchanges(
+    cells: Sequence[Cell],
+    told: Sequence[int],
+    known: Blur,
+    trusted: Trusted,
+    surface: Surface | None,
+) -> tuple[Exchange, ...]:
+    if surface is None:
+        return ()
+    at = np.array(told)
+    covariance = surface.covariance + known.rows_covariance[np.ix_(at, at)]
+    covariance += np.diag(trusted.variance[at])
+    found = find_exchanges([cells[i] for i in told], trusted.quality[at], covariance)
+    return tuple(
+        Exchange(tuple(told[k] for k in e.first), tuple(told[k] for k in e.second), e.evidence)
+        for e in found
+    )
+
+
+def _doubted(trusted: Trusted, exchanges: Sequence[Exchange]) -> Trusted:
+    """Exchanged cells count as little as if their noise were twice what lies between the two."""
+    variance = trusted.variance.copy()
+    for exchange in exchanges:
+        for a, b in zip(exchange.first, exchange.second, strict=True):
+            variance[[a, b]] += 4 * (trusted.quality[a] - trusted.quality[b]) ** 2
+    return trusted._replace(variance=variance)
 
 
 def _learn(

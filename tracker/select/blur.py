@@ -12,7 +12,7 @@ from tracker.record.trial import TaskScore
 from tracker.select.cells import Cell
 from tracker.select.curves import pooled_sd
 from tracker.select.measure import Measure, se_of
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 
 DRAWS = 4096
 #: Two models' errors on the same rows go together; assumed where no replicates tell how far.

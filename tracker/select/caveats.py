@@ -31,6 +31,7 @@ def caveats(known: Study, index: int) -> tuple[str, ...]:
         *_format(known, choice),
         *_limits(known, choice),
         *_law(known, index),
+        *_exchanges(known),
         *_suspects(known, choice),
         *_glitches(known),
         *_coverage(known, choice),
@@ -156,6 +157,19 @@ def _suspects(known: Study, choice: Candidate) -> Iterator[str]:
     if len(suspects) > _MOST_SUSPECTS:
         others = ", ".join(s.key for s in suspects[_MOST_SUSPECTS:])
         yield f"Run these again too, they fit nothing else either: {others}."
+
+
+def _exchanges(known: Study) -> Iterator[str]:
+    for exchange in known.belief.exchanges:
+        first, second = (
+            [known.candidates[i] for i in side] for side in (exchange.first, exchange.second)
+        )
+        volumes = f" ({len(first)} volumes)" * (len(first) > 1)
+        keys = ", ".join(key for c in (*first, *second) for key in c.keys)
+        yield (
+            f"The results of {first[-1].label} and of {second[-1].label}{volumes} fit everything else only "
+            f"if exchanged: they count little here. Check what was booked where, or run again {keys}."
+        )
 
 
 def _glitches(known: Study) -> Iterator[str]:

@@ -101,6 +101,17 @@ class Rejection(Frozen):
     best_value: float | None = None
 
 
+class Held(Frozen):
+    """A constraint that the choice keeps. ``value``: what it measured of it, ``None`` where the clock
+    did; ``probability``: that it keeps it over fresh rows and seeds, ``None`` where that is not known.
+    """
+
+    constraint: str
+    limit: float
+    value: float | None = None
+    probability: float | None = None
+
+
 class Crossover(Frozen):
     """Where the method ``second`` overtakes ``first``, for one model and mix, in examples.
 
@@ -177,6 +188,7 @@ class Recommendation(Frozen):
     on average by taking the choice rather than the best. ``separable``: the choice's 80 % paired
     gap to every runner-up excludes 0. ``further_trials``: the runs that would help to tell it from
     those it cannot be told from, the most regret removed per training operation first.
+    ``held``: the constraints, and how surely the choice keeps them.
     ``noise_floor``: standard deviation of quality between seeds, ``None`` where no configuration has
     several. ``candidates``: how many were judged, ``admitted``: how
     many of them keep every constraint; ``frontier``: labels of those on the Pareto front.
@@ -193,6 +205,7 @@ class Recommendation(Frozen):
     separable: bool
     further_trials: tuple[FurtherTrials, ...]
     runners_up: tuple[RunnerUp, ...]
+    held: tuple[Held, ...] = ()
     rejected: tuple[Rejection, ...]
     caveats: tuple[str, ...]
     noise_floor: float | None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tracker.errors import InputError
-from tracker.select.cells import Cell, counted, forgetting_of, measured, near, rounded, score_of
-from tracker.select.choice import Rejection
-from tracker.select.measure import quality_of
-from tracker.select.solve import Array
+from tracker.select.cells import Cell, Z, counted, forgetting_of, measured, near, rounded, score_of
+from tracker.select.choice import Estimate, Held, Rejection
+from tracker.select.curves import pooled_sd
+from tracker.select.measure import quality_of, se_of
+from tracker.select.pooling import Array
 
 COUNTED = ("parameters", "flops", "adapter_bytes")
 #: What clock and device say differs between machines and runs of one machine.
-MEASURED = ("device_seconds", "peak_bytes", "seconds_per_1k_tokens")
+MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens")
 
 
 class Verdict(NamedTuple):
@@ -49,6 +51,9 @@ def value_of(cell: Cell, name: str) -> float | None:
         return cell.mean(lambda run: quality_of(s, measure) if (s := score_of(run, of)) else None)
     if kind == "over_reach":
         return cell.mean(lambda run: s.over_reach if (s := score_of(run, of)) else None)
+    if name == "gpu_hours":
+        seconds = measured(cell).device_seconds
+        return None if seconds is None else seconds / 3600
     source = counted(cell) if name in COUNTED else measured(cell)
     value: float | None = getattr(source, name)
     return value
@@ -58,6 +63,43 @@ def keeps(name: str, value: float, limit: float) -> bool:
     """Whether *value* keeps the bound; 0.1 that a division left at 0.1 + 1e-16 does."""
     slack = 1e-9 * abs(limit)
     return value >= limit - slack if name.startswith("min.") else value <= limit + slack
+
+
+def held(
+    cells: Sequence[Cell],
+    index: int,
+    lost: Mapping[str, Estimate],
+    constraints: Mapping[str, float],
+) -> tuple[Held, ...]:
+    """How surely cell *index*, which forgot *lost* by suite, keeps each of *constraints*."""
+    found = []
+    for name, limit in sorted(constraints.items()):
+        value, sd = value_of(cells[index], name), _deviation(cells, index, lost, name)
+        probability = None
+        if value is not None and sd:
+            room = value - limit if name.startswith("min.") else limit - value
+            probability = rounded(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
+        shown = None if value is None or name in MEASURED else rounded(value)
+        found.append(Held(constraint=name, limit=limit, value=shown, probability=probability))
+    return tuple(found)
+
+
+def _deviation(
+    cells: Sequence[Cell], index: int, lost: Mapping[str, Estimate], name: str
+) -> float | None:
+    """Standard deviation of what a constraint is about; None where it is exact, or not known."""
+    kind, _, of = name.partition(".")
+    if kind == "forgetting" and of in lost and lost[of].high is not None:
+        return (lost[of].high - lost[of].value) / Z  # type: ignore[operator]
+    if kind != "min":
+        return None
+    measure = cells[index].measures.get(of, "score")
+    errors = [e for s in cells[index].scores(of) if (e := se_of(s, measure)) is not None]
+    if not errors:
+        return None
+    runs = [[quality_of(s, measure) for s in c.scores(of)] for c in cells if not c.untouched]
+    between = pooled_sd([v for v in values if v is not None] for values in runs) or 0.0
+    return float(np.hypot(max(errors), between / np.sqrt(len(errors))))
 
 
 def judge(cells: Sequence[Cell], quality: Array, constraints: Mapping[str, float]) -> Verdict:

@@ -12,6 +12,7 @@ from tracker.select.choice import (
     Crossover,
     Estimate,
     FurtherTrials,
+    Held,
     Reach,
     Recommendation,
     Rejection,
@@ -117,6 +118,7 @@ def lines(recommendation: Recommendation) -> list[str]:
             f"gap {interval_text(runner.gap)}, {verdict}"
         )
     out += [f"To settle it: {further_text(further)}" for further in r.further_trials]
+    out += [_held(kept) for kept in r.held if kept.probability is not None]
     out += [_rejection(rejection) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
     if r.reach is not None:
@@ -154,6 +156,11 @@ def _cost(recommendation: Recommendation) -> str:
     if cost.train_tokens is not None:
         parts.append(f"{cost.train_tokens:,.0f} training tokens")
     return ", ".join(parts)
+
+
+def _held(h: Held) -> str:
+    sign = ">=" if h.constraint.startswith("min.") else "<="
+    return f"Keeps {h.constraint} {sign} {h.limit:g} with probability {h.probability:.0%}"
 
 
 def _rejection(r: Rejection) -> str:

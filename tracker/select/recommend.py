@@ -34,7 +34,7 @@ from tracker.select.choice import (
     Recommendation,
     RunnerUp,
 )
-from tracker.select.constraints import MEASURED
+from tracker.select.constraints import MEASURED, held
 from tracker.select.crossover import CrossoverFit, overtakes
 from tracker.select.describe import question, reasons
 from tracker.select.reach import examples_needed, measured_sizes, reaching, weighted_curves
@@ -99,6 +99,7 @@ def recommend(
         separable=all(runner.separable for runner in runners_up),
         further_trials=further_trials(known, index, _rivals(known, runners_up, p_best)),
         runners_up=runners_up,
+        held=held(known.cells, index, known.candidates[index].forgetting, objective.constraints),
         rejected=known.rejected,
         caveats=(*caveats(known, index), *notes),
         noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),

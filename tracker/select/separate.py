@@ -18,7 +18,7 @@ import numpy as np
 from tracker.select.blur import DRAWS, generator
 from tracker.select.cells import Z, rounded
 from tracker.select.choice import FurtherTrials, Measured
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 from tracker.select.study import Study
 
 #: Further seeds that are considered, and how many times the validation rows.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,12 +29,14 @@ from tracker.select.frontier import pareto_front
 from tracker.select.measure import Measure
 
 
-class Study(NamedTuple):
+@dataclass(frozen=True)
+class Study:
     """``cells``, ``candidates`` and ``belief`` share their order, smallest model first.
 
     ``admitted``: indices of those that keep every constraint. ``records``: every trial, also those
     that did not complete. ``all_cells`` are the complete ones before a missing score took any out.
-    ``measures``: what each weighted task is decided on.
+    ``measures``: what each weighted task is decided on. ``fits``: the laws, fitted when first asked
+    for; the belief does without them.
     """
 
     records: tuple[TrialRecord, ...]
@@ -42,11 +45,14 @@ class Study(NamedTuple):
     measures: dict[str, Measure]
     all_cells: tuple[Cell, ...]
     cells: tuple[Cell, ...]
-    fits: CurveFits
     belief: Belief
     candidates: tuple[Candidate, ...]
     admitted: tuple[int, ...]
     rejected: tuple[Rejection, ...]
+
+    @cached_property
+    def fits(self) -> CurveFits:
+        return fit_measures(results_table(self.records), self.measures)
 
     def cost_order(self, index: int) -> tuple[float, ...]:
         """Counted cost: smallest model, then fewest training operations, tokens, examples.
@@ -74,7 +80,6 @@ def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
     # The same rows in the same order however the records came.
     ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
     measures = {task: everything[0].measures.get(task, "score") for task in weights}
-    fits = fit_measures(results_table(ordered), measures)
     belief = believe(cells, weights)
     admitted, broken = judge(cells, belief.centre, objective.constraints)
     return Study(
@@ -84,7 +89,6 @@ def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
         measures=measures,
         all_cells=tuple(everything),
         cells=tuple(cells),
-        fits=fits,
         belief=belief,
         candidates=_candidates(cells, belief),
         admitted=admitted,

@@ -21,7 +21,7 @@ import numpy as np
 
 from tracker.record.trial import MethodSpec
 from tracker.select.cells import Cell
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 
 #: Fewer trained configurations than this say too little of each other.
 ENOUGH = 6
@@ -35,7 +35,7 @@ _AMPLITUDE = (0.01, 0.1, 0.3, 1.0, 3.0)
 _GRIDS: dict[str, tuple[float, ...]] = {
     "stiffness": (0.3, 1.0, 3.0, 10.0, 100.0),
     "length": (1.0, 2.0, 4.0),
-    "own": (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2),
+    "own": (1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 1.0),
 }
 _START = {"stiffness": 3.0, "length": 2.0, "own": 0.01}
 

@@ -17,7 +17,7 @@ import numpy as np
 from tracker.select.blur import Blur
 from tracker.select.cells import Cell, rounded
 from tracker.select.laws import GLITCH
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 from tracker.select.surface import Surface, leave_one_out
 
 _MOST_ROUNDS = 24
@@ -77,8 +77,8 @@ def find_suspects(
     for _ in range(_MOST_ROUNDS):
         expected, sd = _expected(runs, known, told, surface, len(cells))
         off = np.abs(runs.value - expected) / sd
-        judged = off[off > 0]
-        off /= max(1.0, 1.4826 * float(np.median(judged)) if len(judged) else 1.0)
+        if surface is not None:  # which may miss by more than it says
+            off /= max(1.0, 1.4826 * float(np.median(off[off > 0])))
         fresh = _worst_by_group(off, runs, groups, set(found))
         if not fresh:
             break

@@ -1,0 +1,157 @@
+"""Is the choice as sure as it says? On synthetic sweeps whose optimum is known.
+
+Prints, over all candidates of all sweeps, how often a candidate stated to be the best with probability p
+is the best (deciles, Brier score, expected calibration error); the regret stated and the regret realised;
+how far the stated intervals of the leading gaps cover; and what is said of leaders that are, or are not,
+apart by more than the noise.
+
+``python -m tests.benchmarks.calibration_of_choice [--sweeps 200] [--first 0] [--seeds 2]``
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.benchmarks.synthetic import SyntheticSweep, configuration, synthetic_sweep
+from tracker.select.recommend import choose
+from tracker.select.pooling import Array
+from tracker.select.study import Study, study
+
+_BINS = 10
+_LEADERS = 10
+#: Candidates below this stated probability are counted together: they are thousands.
+_NEVER = 0.005
+
+
+class Judged(NamedTuple):
+    """One sweep: stated P(best) of every candidate and whether it is (n,); regret stated and realised of
+    the choice, and of what the plain means would take; deviations of the true leading gaps from the
+    stated ones (k,), in stated deviations, and whether the 80 % interval holds them; whether the choice is
+    called separable; its true lead over the best other, and the noise of one run.
+    """
+
+    stated: Array
+    best: Array
+    regret_stated: float
+    regret: float
+    regret_of_means: float
+    deviations: Array
+    covered: Array
+    separable: bool
+    lead: float
+    noise: float
+
+
+def judge(sweep: SyntheticSweep) -> Judged:
+    """Hold what is recommended for *sweep* against what is true of it."""
+    known = study(sweep.records, sweep.objective)
+    truth = np.array(
+        [sweep.truth[configuration(c.spec)][c.spec.volume] for c in known.cells], dtype=float
+    )
+    belief, choice = known.belief, choose(known).choice
+    p_best = belief.p_best(known.admitted)
+    leaders = np.argsort(-belief.centre, kind="stable")[: _LEADERS + 1]
+    leaders = leaders[leaders != choice][:_LEADERS]
+    gaps = belief.draws[:, [choice]] - belief.draws[:, leaders]
+    low, high = np.quantile(gaps, [0.1, 0.9], axis=0)
+    true_gaps = truth[choice] - truth[leaders]
+    return Judged(
+        stated=np.array([p_best[i] for i in known.admitted]),
+        best=(truth >= truth.max() - 1e-12).astype(float),
+        regret_stated=belief.expected_regret(choice, known.admitted),
+        regret=float(truth.max() - truth[choice]),
+        regret_of_means=float(truth.max() - truth[belief.measured.argmax()]),
+        deviations=(true_gaps - gaps.mean(axis=0)) / gaps.std(axis=0),
+        covered=((low <= true_gaps) & (true_gaps <= high)).astype(float),
+        separable=_separable(known, choice, leaders),
+        lead=float(truth[choice] - np.delete(truth, choice).max()),
+        noise=belief.noise_floor or 0.0,
+    )
+
+
+def _separable(known: Study, choice: int, leaders: Array) -> bool:
+    """As in the recommendation: the intervals of the gaps to the three runners-up exclude 0."""
+    gaps = (known.belief.gap(choice, int(i)) for i in leaders[:3])
+    return all(g.low is not None and g.high is not None and g.low * g.high > 0 for g in gaps)
+
+
+def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:
+    """Per tenth of stated probability: how many candidates, what was stated, how often it was so."""
+    stated = np.concatenate([j.stated for j in judged])
+    best = np.concatenate([j.best for j in judged])
+    bins = np.minimum((stated * _BINS).astype(int), _BINS - 1)
+    found = []
+    for b in range(_BINS):
+        inside = (bins == b) & (stated >= _NEVER)
+        if inside.any():
+            found.append((int(inside.sum()), stated[inside].mean(), best[inside].mean()))
+    return found
+
+
+def calibration_error(table: list[tuple[int, float, float]]) -> float:
+    """Mean distance of stated and seen over the deciles, weighted by their counts."""
+    total = sum(n for n, _, _ in table)
+    return sum(n * abs(stated - seen) for n, stated, seen in table) / total
+
+
+def report(judged: list[Judged]) -> None:
+    table = deciles(judged)
+    print("P(best)   candidates   stated    seen")
+    for n, stated, seen in table:
+        print(f"{'':10}{n:10d}{stated:9.3f}{seen:8.3f}")
+    stated = np.concatenate([j.stated for j in judged])
+    best = np.concatenate([j.best for j in judged])
+    never = stated < _NEVER
+    print(f"below {_NEVER}: {never.sum():,} candidates, {int(best[never].sum())} of them the best")
+    brier = ((stated - best) ** 2).sum() / len(judged)
+    print(
+        f"Brier score {brier:.3f} per sweep, expected calibration error {calibration_error(table):.3f}"
+    )
+    means = {f: float(np.mean([getattr(j, f) for j in judged])) for f in Judged._fields[2:5]}
+    print(
+        f"regret stated {means['regret_stated']:.5f}, realised {means['regret']:.5f} "
+        f"(ratio {means['regret_stated'] / max(means['regret'], 1e-12):.2f}); "
+        f"of the highest measured mean {means['regret_of_means']:.5f}"
+    )
+    deviations = np.concatenate([j.deviations for j in judged])
+    covered = np.concatenate([j.covered for j in judged])
+    print(
+        f"leading gaps: 80 % intervals hold {covered.mean():.1%}; deviations have mean "
+        f"{deviations.mean():.2f}, standard deviation {deviations.std():.2f}"
+    )
+    _separations(judged)
+
+
+def _separations(judged: list[Judged]) -> None:
+    """Within noise: the true lead is below half the noise of one run, either way."""
+    level = [j for j in judged if abs(j.lead) < j.noise / 2]
+    apart = [j for j in judged if j.lead >= 2 * j.noise]
+    called = [j for j in judged if j.separable]
+    if level:
+        share = np.mean([not j.separable for j in level])
+        print(f"leaders within noise: {len(level)}, called inseparable {share:.1%}")
+    if apart:
+        share = np.mean([j.separable for j in apart])
+        print(
+            f"leaders apart by two deviations of a run: {len(apart)}, called separable {share:.1%}"
+        )
+    if called:
+        share = np.mean([j.lead > 0 for j in called])
+        print(f"called separable: {len(called)}, of those the choice is the best {share:.1%}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sweeps", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=2)
+    arguments = parser.parse_args()
+    span = range(arguments.first, arguments.first + arguments.sweeps)
+    report([judge(synthetic_sweep(seed, seeds=arguments.seeds)) for seed in span])
+
+
+if __name__ == "__main__":
+    main()
