@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sweeps import lookup
 from tracker.errors import InputError
 
 Table = Annotated[Path, typer.Argument(help="A results table (CSV, also gzipped).")]
@@ -26,6 +27,16 @@ def replay(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each, differently seeded.")] = 20,
     factor: Annotated[int, typer.Option(min=2, max=4, help="Of halving.")] = 2,
     start: Annotated[int | None, typer.Option(help="Volume of halving's first rung.")] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(help="seconds, flops or examples (× parameters); default: as recorded."),
+    ] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--map", help="OURS=THEIRS, a column's name; repeatable.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The metric to take where a task has several of one kind.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for replay.json and its plot.")
     ] = None,
@@ -38,7 +49,7 @@ def replay(
     """
     from sweeps.search.replay import replay as run
     from sweeps.search.replay_report import lines, report
-    from sweeps.search.replay_table import RecordedTable
+    from sweeps.search.replay_table import COST_KINDS, RecordedTable
     from sweeps.search.strategies import STRATEGIES
     from sweeps.search_settings import Halving
     from tracker.record.importing import read_table
@@ -51,12 +62,15 @@ def replay(
         for fraction in budget_fraction
         if fraction <= 0
     ]
+    kind = next((known for known in COST_KINDS if known == cost), None)
+    problems += [f"--cost: {unknown(cost, COST_KINDS)}"] if cost and kind is None else []
     if problems:
         raise InputError(problems)
-    recorded = read_table(table)
+    named = lookup.pairs("--map", columns, "OURS=THEIRS, such as model=base_model")
+    recorded = read_table(table, named, metric)
     for note in recorded.notes:
         typer.echo(f"note: {note}", err=True)
-    known = RecordedTable(recorded.records, recorded.objective)
+    known = RecordedTable(recorded.records, recorded.objective, kind)
     if start is not None and start not in known.volumes:
         volumes = ", ".join(map(str, known.volumes))
         raise InputError(f"--start: found {start}; allowed: {volumes}")

@@ -69,6 +69,8 @@ def test_json_holds_every_run_and_its_curve(recorded: Path) -> None:
         (["--strategy", "halvings"], "halving"),
         (["--budget-fraction", "0"], "above 0"),
         (["--start", "150"], "100, 200, 400"),
+        (["--cost", "hours"], "seconds, flops, examples"),
+        (["--cost", "flops"], "not recorded of every fine-tune; allowed: examples"),
     ],
 )
 def test_bad_options_are_one_line_each(recorded: Path, words: list[str], problem: str) -> None:

@@ -98,7 +98,7 @@ class Ats(Strategy):
         return Proposal("ats", self._trials[number - len(self.bases)])
 
     def choice(self, told: Sequence[Outcome]) -> Values | None:
-        """The lowest extrapolated loss at the largest volume.
+        """The lowest extrapolated loss at the largest volume; the best measured before three volumes.
 
         Only volumes at which all were measured count: a line's error grows with what it reaches over, so
         configurations are compared over the same reach.
@@ -110,7 +110,7 @@ class Ats(Strategy):
         expected = {
             key: accept_then_stop(list(curve), list(curve.values())).at(self.spec.volumes[-1])
             for key, curve in curves.items()
-            if len(curve) > 1
+            if len(curve) >= _FIRST
         }
         if not expected:
             return best_measured(told)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.objective import weighted_score
@@ -21,13 +21,18 @@ from sweeps.search.replay_space import (
 )
 from sweeps.search.space import Values
 from sweeps.search_settings import Search
-from tracker.errors import NotEnoughDataError
+from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Cost, Objective, Status, TrialRecord, TrialResult, TrialSpec
 from tracker.select.measure import measures_of
+from tracker.validation import options
 
 #: Why a trial failed that the table lacks.
 NOT_RECORDED = "not in the table"
-_PER_SECOND = 1e12  # parameters × examples that stand for a second where no times are recorded
+
+CostKind = Literal["seconds", "flops", "examples"]
+COST_KINDS: tuple[CostKind, ...] = get_args(CostKind)
+_UNITS = {"seconds": "device seconds", "flops": "FLOP", "examples": "parameters × examples"}
+_PER_SECOND = {"seconds": 1.0, "flops": 1e12, "examples": 1e12}  # what stands for a second
 
 
 class Truth(NamedTuple):
@@ -40,15 +45,23 @@ class Truth(NamedTuple):
 class RecordedTable:
     """The trials in *records*, to be asked for again. Raises NotEnoughDataError where that is senseless.
 
-    ``timed``: costs are measured seconds; otherwise parameters × examples stand for them. ``measure``:
-    what is decided on. ``truth``: by configuration, for those that completed at the largest volume.
+    *cost*: what is counted; by default measured seconds where every fine-tune has them, else parameters
+    × examples. Raises InputError where a fine-tune lacks it. ``measure``: what is decided on. ``truth``:
+    by configuration, for those that completed at the largest volume.
     """
 
-    def __init__(self, records: Sequence[TrialRecord], objective: Objective) -> None:
+    def __init__(
+        self, records: Sequence[TrialRecord], objective: Objective, cost: CostKind | None = None
+    ) -> None:
         results = [record.result for record in records]
         self.objective = objective
         self.trained = [r for r in results if r.spec.method.name != "none" and r.spec.volume]
-        self.timed = all(r.cost.device_seconds is not None for r in self.trained)
+        self.cost = cost or ("seconds" if self._all_have("seconds") else "examples")
+        if not self._all_have(self.cost):
+            raise InputError(
+                f"cost {self.cost}: not recorded of every fine-tune; allowed: "
+                f"{options(kind for kind in COST_KINDS if self._all_have(kind))}"
+            )
         self._bases = {r.spec.model.name: r for r in results if r.spec.method.name == "none"}
         joint = joint_methods(self.trained)
         self._runs: dict[Setting, dict[int, list[TrialResult]]] = {}
@@ -93,12 +106,12 @@ class RecordedTable:
     @property
     def full_cost(self) -> float:
         """:attr:`full_seconds` in :attr:`cost_unit`."""
-        return self.full_seconds if self.timed else self.full_seconds * _PER_SECOND
+        return self.full_seconds * _PER_SECOND[self.cost]
 
     @property
     def cost_unit(self) -> str:
-        """What costs are counted in: a model of unknown size counts as one parameter."""
-        return "device seconds" if self.timed else "parameters × examples"
+        """What costs are counted in."""
+        return _UNITS[self.cost]
 
     @property
     def best(self) -> Setting:
@@ -106,10 +119,8 @@ class RecordedTable:
         return max(self.truth, key=lambda s: self.truth[s].quality)
 
     def seconds(self, result: TrialResult) -> float:
-        """A recorded trial's cost."""
-        if self.timed:
-            return result.cost.device_seconds or 0.0
-        return (result.spec.model.parameters or 1) * result.spec.volume / _PER_SECOND
+        """A recorded trial's cost; the driver counts in seconds, whatever they stand for."""
+        return (_counted(result, self.cost) or 0.0) / _PER_SECOND[self.cost]
 
     def answer(self, spec: TrialSpec, first: int) -> tuple[TrialResult, bool]:
         """The recorded result of the trial *spec*, and whether another learning rate stands in.
@@ -171,6 +182,9 @@ class RecordedTable:
         lost = max(qualities) - got
         return 100 * (lost if self.measure == "score" else lost / abs(max(qualities)))
 
+    def _all_have(self, kind: CostKind) -> bool:
+        return all(_counted(result, kind) is not None for result in self.trained)
+
     def _truths(self) -> Iterator[tuple[Setting, Truth]]:
         for setting, volumes in self._runs.items():
             runs = volumes.get(self.largest, [])
@@ -182,6 +196,15 @@ class RecordedTable:
             ]
             if qualities:
                 yield setting, Truth(fmean(qualities), fmean(self.seconds(run) for run in runs))
+
+
+def _counted(result: TrialResult, kind: CostKind) -> float | None:
+    """The trial's cost of *kind*; a model of unknown size counts as one parameter."""
+    if kind == "seconds":
+        return result.cost.device_seconds
+    if kind == "flops":
+        return result.cost.flops
+    return (result.spec.model.parameters or 1) * result.spec.volume
 
 
 def _asked(spec: TrialSpec) -> Setting:

@@ -146,6 +146,18 @@ def test_without_times_cost_is_parameters_times_examples() -> None:
     assert (found.full_cost, found.cost_unit) == (100 * 20 + 1000 * 20, "parameters × examples")
 
 
+def test_counted_operations_may_be_the_cost() -> None:
+    runs = [trial("small", 20, 0.9, seconds=5.0), trial("large", 20, 0.8, seconds=9.0)]
+    counted = [
+        run.model_copy(update={"cost": run.cost.model_copy(update={"flops": 1e9 * (i + 1)})})
+        for i, run in enumerate(runs)
+    ]
+    records = [TrialRecord(number=i, stage="", result=r) for i, r in enumerate(counted)]
+    found = RecordedTable(records, GOAL, "flops")
+    assert (found.full_cost, found.cost_unit) == (pytest.approx(3e9), "FLOP")
+    assert replay(found, "grid", fraction=0.7, seed=0).end.cost == pytest.approx(2 / 3, abs=0.34)
+
+
 def test_recorded_seeds_are_seen_in_turn() -> None:
     found = table(*(trial("small", 10, 0.1 * (seed + 1), seed=seed) for seed in range(3)))
     asked = trial("small", 10, 1.0).spec.model_copy(
