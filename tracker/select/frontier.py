@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 
 
 class Front(NamedTuple):

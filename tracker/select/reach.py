@@ -13,7 +13,7 @@ from tracker.select.crossover import FEWEST
 from tracker.select.curves import CurveFits, method_label
 from tracker.select.laws import FAR, FittedLaw
 from tracker.select.measure import Measure, quality_from_error
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 
 #: A candidate reaches a quality if it does with this probability.
 SURE = 0.9

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from tracker.select.frontier import pareto_front
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 
 # Few distinct values, so that ties are common.
 LOSSES = arrays(
