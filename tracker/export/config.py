@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from tracker.errors import StoreError
+from tracker.errors import InputError, StoreError
 from tracker.export.writing import comment, write_text, yaml_text
 from tracker.record.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
 from tracker.select.choice import Recommendation
@@ -66,6 +66,13 @@ class Config(Frozen):
             raise ValueError(f"found {value}; allowed: {FORMAT}; read it with the version it is of")
         return value
 
+    @field_validator("trial")
+    @classmethod
+    def _ours(cls, value: TrialSpec) -> TrialSpec:
+        if value.origin is not None:
+            raise ValueError(_not_ours(value.origin))
+        return value
+
     @model_validator(mode="after")
     def _one_trial(self) -> Self:
         if self.recommendation is not None and self.recommendation.trial != self.trial:
@@ -74,7 +81,12 @@ class Config(Frozen):
 
 
 def config_of(answer: Recommendation, records: Iterable[TrialRecord]) -> Config:
-    """The configuration of a recommendation, with the scores of its trial from *records*."""
+    """The configuration of a recommendation, with the scores of its trial from *records*.
+
+    Raises InputError for a trial that an outside table holds, StoreError where its result is gone.
+    """
+    if answer.trial.origin is not None:
+        raise InputError(_not_ours(answer.trial.origin))
     key = answer.trial.key
     result = next((r.result for r in records if r.result.spec.key == key), None)
     if result is None:
@@ -111,6 +123,13 @@ def read_config(path: Path) -> Config:
     """The configuration at *path*; InputError with file:line for everything wrong with it."""
     document = read(path)
     return validate(document._replace(data=_as_held(document)), Config)
+
+
+def _not_ours(origin: str) -> str:
+    return (
+        f"the trial was measured elsewhere (table {origin}): its model and data are not known here, so "
+        "it cannot be trained or exported; run a sweep of your own with these settings"
+    )
 
 
 def _evidence(score: TaskScore) -> Evidence:
