@@ -46,7 +46,7 @@ class Halving(Frozen):
 class Search(Frozen):
     """Which trial comes next."""
 
-    strategy: Literal["grid", "random", "tpe", "halving", "ats"] = Field(
+    strategy: Literal["grid", "random", "tpe", "halving", "ats", "law"] = Field(
         "tpe", description="Search strategy."
     )
     tuning: Tuning = Field(Tuning(), description="Tuning of the learning rate.")

@@ -23,6 +23,7 @@ def outcome(record: TrialRecord, values: Values, objective: Objective) -> Outcom
         quality_se=_quality_se(result, objective),
         loss=_weighted_loss(result, objective),
         seconds=result.cost.device_seconds,
+        excess=max(excesses(result, objective).values(), default=None),
     )
 
 

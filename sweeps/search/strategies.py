@@ -5,6 +5,7 @@ from __future__ import annotations
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.ats import Ats
 from sweeps.search.halving import Halving
+from sweeps.search.law import Law
 from sweeps.search.strategy import Grid, Random, Strategy, Tpe
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -13,6 +14,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     "tpe": Tpe,
     "halving": Halving,
     "ats": Ats,
+    "law": Law,
 }
 
 

@@ -45,7 +45,8 @@ class Proposal(NamedTuple):
 class Outcome(NamedTuple):
     """An ended trial as strategies see it.
 
-    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: what it took of its device.
+    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: what it took of its device;
+    ``excess``: the largest excess over a constraint's bound, ``None`` where none was measured.
     """
 
     number: int
@@ -56,6 +57,7 @@ class Outcome(NamedTuple):
     quality_se: float | None
     loss: float | None
     seconds: float | None = None
+    excess: float | None = None
 
     @property
     def ran(self) -> bool:

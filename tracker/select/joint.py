@@ -60,7 +60,7 @@ class JointFit(NamedTuple):
     mean_log_size: float
 
 
-class _Points(NamedTuple):
+class CurvePoints(NamedTuple):
     """A curve with one point per size: ``logs``, ``sd`` (m,) at ``sizes``; ``counts`` of runs."""
 
     sizes: Array
@@ -105,7 +105,7 @@ def fit_curves(
 
     Raises InputError for values that have no logarithm.
     """
-    points = [_points(runs) for runs in curves]
+    points = [points_of(runs) for runs in curves]
     enough = [_sizes(p) >= _ENOUGH for p in points]
     least = _ENOUGH_POOLED if any(enough) else _ENOUGH
     refused = {i: _too_few(p) for i, p in enumerate(points) if _sizes(p) < least}
@@ -115,7 +115,7 @@ def fit_curves(
     kept = [points[i] for i in taken]
     residual = _residual_scale(kept)
     noise = [_noise(p, residual) for p in kept]
-    data, mean_log_size = _stacked(kept, [sd for sd, _ in noise])
+    data, mean_log_size = stacked(kept, [sd for sd, _ in noise])
     pool, without, suspects = _fitted(data, noise, start or prior(), held_out)
     data = _faint(data, suspects)
     rng = np.random.default_rng(0)
@@ -126,7 +126,7 @@ def fit_curves(
     return JointFit(laws, refused, pool, mean_log_size)
 
 
-def _points(runs: CurveRuns) -> _Points:
+def points_of(runs: CurveRuns) -> CurvePoints:
     """One point per size, the mean of its runs' logs; the base only where it must join."""
     _check(runs)
     base = "the base joins only where volumes are too few"
@@ -145,7 +145,7 @@ def _points(runs: CurveRuns) -> _Points:
     noise = None
     if runs.noise_sd is not None and len(values):
         noise = max(float(np.median(runs.noise_sd / values)), _SMALLEST_NOISE)
-    return _Points(distinct, logs, counts, noise, known, left_out)
+    return CurvePoints(distinct, logs, counts, noise, known, left_out)
 
 
 def _check(runs: CurveRuns) -> None:
@@ -158,11 +158,11 @@ def _check(runs: CurveRuns) -> None:
         raise InputError(f"examples must be at least 0, found {sizes.min():g}")
 
 
-def _sizes(points: _Points) -> int:
+def _sizes(points: CurvePoints) -> int:
     return len(points.sizes)
 
 
-def _too_few(points: _Points) -> str:
+def _too_few(points: CurvePoints) -> str:
     positive, base = int((points.sizes > 0).sum()), bool((points.sizes == 0).any())
     found = f"{positive} volumes above 0" + " and the base model" * base
     return (
@@ -171,7 +171,7 @@ def _too_few(points: _Points) -> str:
     )
 
 
-def _residual_scale(points: Sequence[_Points]) -> float | None:
+def _residual_scale(points: Sequence[CurvePoints]) -> float | None:
     """Robust sd of a log value: how far points lie from the line between their neighbours.
 
     What all curves bend alike is taken out first. None where no curve has four sizes above 0.
@@ -201,7 +201,13 @@ def _robust_sd(deviations: ArrayLike) -> float:
     return float(np.quantile(np.abs(deviations), 1 / 3)) / 0.4307
 
 
-def _noise(points: _Points, residual: float | None) -> tuple[float, NoiseSource]:
+def noise_of(points: Sequence[CurvePoints]) -> float:
+    """One log sd of a run for all of *points*: the typical one."""
+    residual = _residual_scale(points)
+    return float(np.median([_noise(p, residual)[0] for p in points]))
+
+
+def _noise(points: CurvePoints, residual: float | None) -> tuple[float, NoiseSource]:
     if points.noise is not None:
         return points.noise, "repeated runs"
     if residual is not None:
@@ -209,7 +215,7 @@ def _noise(points: _Points, residual: float | None) -> tuple[float, NoiseSource]
     return ASSUMED_NOISE, "assumed"
 
 
-def _stacked(points: Sequence[_Points], noise: Sequence[float]) -> tuple[Curves, float]:
+def stacked(points: Sequence[CurvePoints], noise: Sequence[float]) -> tuple[Curves, float]:
     """All curves over the union of their sizes."""
     sizes = np.unique(np.concatenate([p.sizes for p in points]))
     logs, sd = np.zeros((len(points), len(sizes))), np.full((len(points), len(sizes)), np.inf)
@@ -319,14 +325,13 @@ def _law(
     data: Curves,
     posterior: Posterior,
     c: int,
-    points: _Points,
+    points: CurvePoints,
     noise: tuple[float, NoiseSource],
     without: dict[int, WithoutSize],
     suspects: Suspects,
 ) -> FittedLaw:
-    features = posterior.draws[c]
-    rows = _parameters(features)
-    slopes = _end_slopes(data, features, c)
+    drawn = replicates(data, posterior, c)
+    rows = drawn[:, :4]
     main = _parameters(posterior.mean[c : c + 1])[0]
     bounds = np.quantile(rows, [0.1, 0.9], axis=0)
     flagged = {m: deviations for (curve, m), deviations in suspects.items() if curve == c}
@@ -348,8 +353,14 @@ def _law(
         left_out=points.left_out,
         glitches=_glitches(data, points, without, flagged),
         without=tuple(held),
-        replicates=tuple(map(tuple, np.column_stack([rows, slopes]).tolist())),
+        replicates=tuple(map(tuple, drawn.tolist())),
     )
+
+
+def replicates(data: Curves, posterior: Posterior, c: int) -> Array:
+    """Draws (R, 5) of curve *c*, as :class:`FittedLaw` keeps them."""
+    features = posterior.draws[c]
+    return np.column_stack([_parameters(features), _end_slopes(data, features, c)])
 
 
 def _parameters(features: Array) -> Array:
@@ -367,7 +378,7 @@ def _end_slopes(data: Curves, features: Array, c: int) -> Array:
     one doubling.
     """
     measured = np.flatnonzero(np.isfinite(data.sd[c]) & (data.sizes > 0))
-    end = data.sizes[measured[-1]]
+    end = data.sizes[measured[-1] if len(measured) else -1]
     tangents = pooling.log_slope(features, end)
     if len(measured) < 2:
         return tangents
@@ -383,7 +394,7 @@ def _end_slopes(data: Curves, features: Array, c: int) -> Array:
 
 
 def _glitches(
-    data: Curves, points: _Points, without: dict[int, WithoutSize], flagged: dict[int, float]
+    data: Curves, points: CurvePoints, without: dict[int, WithoutSize], flagged: dict[int, float]
 ) -> tuple[Glitch, ...]:
     runs = points.runs
     return tuple(

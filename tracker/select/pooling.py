@@ -142,7 +142,7 @@ def posterior(curves: Curves, pool: Pool, draws: int, rng: np.random.Generator) 
     )
     found = []
     for part in _parts(curves):
-        found.append(_posterior(_some(curves, part), pool, expected[part], draws, rng))
+        found.append(_posterior(some(curves, part), pool, expected[part], draws, rng))
     return Posterior(
         np.concatenate([f.draws for f in found]), np.concatenate([f.mean for f in found])
     )
@@ -165,22 +165,19 @@ def _posterior(
             grid, step = _zoomed(centre, np.maximum(2.5 * width, 0.8 * step))
     mean_shape = np.einsum("cg,cgi->ci", weights, grid)
     mean_level = (weights * level).sum(1) + pool.level
-    # The same uniforms for every curve: common numbers cancel in a difference of two curves.
-    order = np.sort((np.arange(draws) + rng.random(draws)) / draws)
-    picks = [np.searchsorted(w.cumsum(), order * w.sum(), side="right") for w in weights]
-    normals = rng.standard_normal(draws)
-    jitter = (rng.random((draws, 3)) - 0.5)[None] * step[:, None, :]
-    rows = np.arange(len(grid))[:, None]
-    pick = np.minimum(np.array(picks), grid.shape[1] - 1)
-    shapes = grid[rows, pick] + jitter
+    count, rows = len(grid), np.arange(len(grid))[:, None]
+    even = (np.arange(draws) + 0.5) / draws  # one draw from each thousandth of a curve's posterior
+    picks = [np.searchsorted(w.cumsum(), even * w.sum(), side="right") for w in weights]
+    pick = rng.permuted(np.minimum(np.array(picks), grid.shape[1] - 1), axis=1)
+    shapes = grid[rows, pick] + (rng.random((count, draws, 3)) - 0.5) * step[:, None, :]
+    normals = rng.standard_normal((count, draws))
     levels = level[rows, pick] + pool.level + normals * spread[:, None]
     # A jittered shape keeps its prediction where the data are: the level takes up the difference.
     near = curves.sizes[_last(curves)]
     for c in range(len(shapes)):
         at = np.array([near[c]])
         levels[c] += log_shape(grid[c, pick[c]], at)[:, 0] - log_shape(shapes[c], at)[:, 0]
-    shuffled = rng.permutation(draws)
-    together = np.concatenate([shapes, levels[..., None]], axis=-1)[:, shuffled]
+    together = np.concatenate([shapes, levels[..., None]], axis=-1)
     return Posterior(together, np.concatenate([mean_shape, mean_level[:, None]], axis=1))
 
 
@@ -214,11 +211,13 @@ def _weigh(
             np.einsum("cm,cgm->cg", a, b) for a, b in ((w, shape), (w, shape**2), (w * y, shape))
         )
     wy = (w * y).sum(1)[:, None]
-    own = (wy - first) / total  # the level that the points alone would have
+    # The level that the points alone would have; a curve without points has the population's.
+    own = np.divide(wy - first, total, out=np.zeros_like(first), where=total > 0)
     misfit = second - 2 * cross - total * own**2  # but for what is the same all over the grid
     surprise, prior_level, prior_var = _against(grid, expected, cov)
     misfit += surprise
-    misfit += (own - prior_level) ** 2 / (1 / total + prior_var)
+    with np.errstate(divide="ignore"):
+        misfit += (own - prior_level) ** 2 / (1 / total + prior_var)
     misfit -= misfit.min(axis=1, keepdims=True)
     weights = np.exp(-0.5 * misfit)
     weights /= weights.sum(axis=1, keepdims=True)
@@ -251,7 +250,7 @@ def _moments(
     """Posterior means (C, 4), and the posterior covariances' sum (4, 4)."""
     means, total = [], np.zeros((4, 4))
     for part in _parts(curves):
-        weights, levels, spread = _weigh(_some(curves, part), grid, expected[part], cov, level)
+        weights, levels, spread = _weigh(some(curves, part), grid, expected[part], cov, level)
         mean = np.concatenate([weights @ grid, (weights * levels).sum(1)[:, None]], axis=1)
         mass, lifted = weights.sum(0), (weights * levels).sum(0)
         square = np.zeros((4, 4))
@@ -314,7 +313,8 @@ def _parts(curves: Curves) -> list[NDArray[np.intp]]:
     return [np.arange(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
 
 
-def _some(curves: Curves, part: NDArray[np.intp]) -> Curves:
+def some(curves: Curves, part: NDArray[np.intp]) -> Curves:
+    """The curves at the indices *part*."""
     return Curves(
         curves.sizes,
         curves.logs[part],

@@ -1,0 +1,362 @@
+"""Decide with less: at every step the next second goes where it lowers expected regret most.
+
+What is to be found is the configuration (model, method with its hyper-parameters, mix) that is best at
+the largest volume. Joint laws over everything measured (:mod:`tracker.select.outlook`) foretell each
+configuration there, also those without a run; a trial on more data is worth what it is expected to lower
+the regret of the choice by, the knowledge gradient (Frazier, Powell and Dayanik, INFORMS J. Computing
+21, 2009), and is bought by worth per second, priced by what trials took so far. Learning rates are tuned
+where that is cheap, since a rate's effect is pooled over models and mixes; what cannot win any more is
+worth nothing and is left alone.
+
+Trials come in rounds: a round's batch is chosen together from all results before it, so neither
+interruption nor the number of workers changes which trials run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import norm
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.pricing import Pricing, learned_pricing
+from sweeps.search.space import Values, configurations, hyperparameters
+from sweeps.search.strategy import Outcome, Proposal, Strategy, best_measured, configuration, scored
+from tracker.record.trial import Status
+from tracker.select.joint import CurveRuns
+from tracker.select.outlook import Outlook, outlook
+from tracker.select.pooling import Array
+
+_ROUND_SHARE = (
+    0.01  # a round costs about this share of the budget, so that cheap trials come in bulk
+)
+_LARGEST_ROUND = 16
+_ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
+_CAUTION = 0.7  # deviations
+_VERIFY = 0.25  # of the budget that is left may go into one look at the leader
+_LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
+_UNSEEN_DOUBLINGS = 2.0  # a configuration without a run counts as so far below the smallest volume
+
+
+class Action(NamedTuple):
+    """Train configuration ``config`` at ``volume`` with ``seed``; ``worth``: regret it may remove."""
+
+    config: int
+    volume: int
+    seed: int
+    price: float
+    worth: float
+
+
+class Belief(NamedTuple):
+    """Quality at the largest volume: ``draws`` (R, C), their ``mean`` and ``sd`` (C,), ``allowed`` (C,)
+    the probability that a configuration keeps the constraints; ``outlook``: where it comes from.
+    """
+
+    draws: Array
+    mean: Array
+    sd: Array
+    allowed: Array
+    outlook: Outlook
+
+    @property
+    def value(self) -> Array:
+        """What is chosen by; a configuration that is likely to break a constraint is out.
+
+        The best of many forecasts is more often lucky than good, so a forecast counts less its caution.
+        """
+        return np.where(self.allowed >= 0.5, self.mean - _CAUTION * self.sd, -np.inf)
+
+    @property
+    def expected_regret(self) -> float:
+        """Mean over draws of what the choice loses against the best of the allowed."""
+        draws = self.draws[:, np.isfinite(self.value)]
+        chosen = self.draws[:, self.value.argmax()]
+        return float((draws.max(axis=1) - chosen).mean()) if draws.size else 0.0
+
+    @property
+    def noise_floor(self) -> float:
+        """Deviation between runs of the choice, in units of quality."""
+        return float(
+            abs(self.outlook.noise * np.median(self.outlook.draws[:, self.value.argmax()]))
+        )
+
+
+class Law(Strategy):
+    """See the module."""
+
+    skips = True
+
+    def __init__(self, sweep: ResolvedSweep) -> None:
+        super().__init__(sweep)
+        self.configurations = configurations(self.spec)
+        self._index = {_key(values): i for i, values in enumerate(self.configurations)}
+        self._rounds: list[tuple[int, list[Proposal]]] = []
+
+    @cached_property
+    def target(self) -> int:
+        """The volume that is decided for: the largest."""
+        return self.spec.volumes[-1]
+
+    @cached_property
+    def _millions(self) -> dict[str, float]:
+        known = {name: model.parameters for name, model in self.sweep.models.items()}
+        return {name: (n or 1e6) / 1e6 for name, n in known.items()}
+
+    @property
+    def planned(self) -> int:
+        whole = len(self.bases) + len(self.configurations) * len(self.spec.volumes)
+        return min(whole, self.limit) if self.limit else whole
+
+    def needs(self, number: int) -> int:
+        for start, batch in self._rounds:
+            if start <= number < start + len(batch):
+                return start
+        return number
+
+    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        if self.limit is not None and number >= self.limit:
+            return None
+        for start, batch in self._rounds:
+            if start <= number < start + len(batch):
+                return batch[number - start]
+        batch = self._round(told)
+        if not batch:
+            return None
+        self._rounds.append((number, batch))
+        return batch[0]
+
+    def choice(self, told: Sequence[Outcome]) -> Values | None:
+        """The configuration with the best expected quality at the largest volume."""
+        if not scored(told):
+            return None
+        belief = self.believe(told)
+        best = int(belief.value.argmax())
+        return self.configurations[best] if np.isfinite(belief.value[best]) else best_measured(told)
+
+    # -- a round ---------------------------------------------------------------------------------
+
+    def _round(self, told: Sequence[Outcome]) -> list[Proposal]:
+        """The next trials, chosen together; none when enough is known or nothing can be paid for."""
+        if not told:
+            return [self._base(i) for i in range(len(self.bases))]
+        pricing = learned_pricing(told, self._millions)
+        left = self._left(told)
+        if not scored(told):
+            first = self._first(pricing, left)
+            return first if len(told) == len(self.bases) else []
+        belief = self.believe(told)
+        if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
+            return []
+        actions = self._actions(belief, told, pricing, left)
+        if verify := self._verification(belief, actions, left):
+            return [self._proposal(verify)]
+        return [self._proposal(action) for action in self._batch(actions, left)]
+
+    def _first(self, pricing: Pricing, left: float) -> list[Proposal]:
+        """Every setting of every method on the smallest model, at the two smallest volumes, one mix."""
+        smallest = min(self.bases, key=lambda name: (self._millions[name], name))
+        mix = next(iter(self.spec.mixes))
+        volumes = self._volumes(mix)[:2]
+        found: list[Proposal] = []
+        for values in self.configurations:
+            if values["model"] == smallest and values["mix"] == mix:
+                found += [Proposal("law", {**values, "volume": v, "seed": 0}) for v in volumes]
+        cheap = sum(pricing.seconds(p.values) for p in found)
+        return found if cheap <= left else found[:1]
+
+    def _confirmed(self, belief: Belief, told: Sequence[Outcome]) -> bool:
+        """Whether the choice was itself run at the largest volume."""
+        best = int(belief.value.argmax())
+        return any(self._of(o) == best and o.values["volume"] == self.target for o in scored(told))
+
+    def _actions(
+        self, belief: Belief, told: Sequence[Outcome], pricing: Pricing, left: float
+    ) -> list[Action]:
+        """Every affordable trial with its worth: more data for a configuration, or another seed."""
+        ends: dict[int, int] = {}
+        seeds: dict[tuple[int, int], int] = {}
+        for o in told:
+            if o.stage != "baseline" and o.ran:
+                config, volume = self._of(o), o.values["volume"]
+                ends[config] = max(ends.get(config, 0), volume)
+                seeds[config, volume] = seeds.get((config, volume), 0) + 1
+        found = []
+        for config, values in enumerate(self.configurations):
+            if belief.allowed[config] == 0:
+                continue
+            for volume in self._volumes(values["mix"]):
+                seed = seeds.get((config, volume), 0)
+                if volume < ends.get(config, 0) or (seed and seed >= self.spec.seeds):
+                    continue
+                price = pricing.seconds({**values, "volume": volume})
+                if price <= left and (not seed or volume == self.target):
+                    share = self._resolved(belief, config, volume, seed)
+                    worth = _knowledge_gradient(belief, config, belief.sd[config] * share)
+                    found.append(Action(config, volume, seed, price, worth))
+        return found
+
+    def _verification(
+        self, belief: Belief, actions: Sequence[Action], left: float
+    ) -> Action | None:
+        """The leader's run at the largest volume, where that costs little of what is left.
+
+        The best of many forecasts is the likeliest to be wrong: it is held against the truth early.
+        """
+        leader = int(np.where(belief.allowed >= 0.5, belief.mean, -np.inf).argmax())
+        return next(
+            (
+                action
+                for action in actions
+                if (action.config, action.volume, action.seed) == (leader, self.target, 0)
+                and action.price <= _VERIFY * left
+            ),
+            None,
+        )
+
+    def _resolved(self, belief: Belief, config: int, volume: int, seed: int) -> float:
+        """The share of a configuration's deviation that a run at *volume* is expected to resolve.
+
+        What is open is taken to grow with the doublings still to go, as forecasts' errors do.
+        """
+        if seed:
+            return math.sqrt(1 / (seed + 1))
+        known = belief.outlook.doublings[config]
+        smallest = self.spec.volumes[0]
+        now = known if known is not None else math.log2(self.target / smallest) + _UNSEEN_DOUBLINGS
+        after = max(math.log2(self.target / volume), 0.0)
+        return math.sqrt(max(1 - (after / now) ** 2, 0.0)) if now > 0 else 0.0
+
+    def _batch(self, actions: Sequence[Action], left: float) -> list[Action]:
+        """The best actions per second, one a configuration, until a round is full."""
+        ranked = sorted(actions, key=lambda a: (-a.worth / a.price, a.price, a.config, a.volume))
+        size = max(self.spec.search.window, 1)
+        picked: list[Action] = []
+        spent = 0.0
+        for action in ranked:
+            full = len(picked) >= size and spent >= _ROUND_SHARE * self._budget
+            if action.worth <= 0 or full or len(picked) >= _LARGEST_ROUND:
+                break
+            taken = {other.config for other in picked}
+            if action.config not in taken and spent + action.price <= left:
+                picked.append(action)
+                spent += action.price
+        return picked
+
+    def _proposal(self, action: Action) -> Proposal:
+        values = self.configurations[action.config]
+        stage = "repeat" if action.seed else "law"
+        return Proposal(stage, {**values, "volume": action.volume, "seed": action.seed})
+
+    # -- what is known ---------------------------------------------------------------------------
+
+    def believe(self, told: Sequence[Outcome]) -> Belief:
+        """The belief about every configuration after *told*, of which at least one has a quality."""
+        runs: dict[int, list[tuple[int, float]]] = {}
+        for o in scored(told):
+            assert o.quality is not None
+            runs.setdefault(self._of(o), []).append((o.values["volume"], o.quality))
+        scores = any(q >= 0 for own in runs.values() for _, q in own)
+        curves = [
+            self._curve(i, values, runs.get(i, []), scores)
+            for i, values in enumerate(self.configurations)
+        ]
+        seen = outlook(curves, float(self.target))
+        errors = _as_measured(seen, curves)
+        draws = 1 - errors if scores else -errors
+        return Belief(draws, draws.mean(axis=0), draws.std(axis=0), self._allowed(told), seen)
+
+    def _curve(
+        self, index: int, values: Values, runs: Sequence[tuple[int, float]], scores: bool
+    ) -> CurveRuns:
+        sizes = np.array([float(volume) for volume, _ in runs])
+        errors = np.array([max(1 - q, _LEAST_ERROR) if scores else -q for _, q in runs])
+        setting = [str(values[name]) for name in hyperparameters(self.spec, values["method"])]
+        model = self.sweep.models[values["model"]]
+        groups = {
+            "family": model.family or "",
+            "model": values["model"],
+            "method": values["method"],
+            "pair": f"{values['model']} {values['method']}",
+            "mix": values["mix"],
+            "setting": " ".join([values["method"], *setting]),
+        }
+        keys = tuple(f"{index}/{i}" for i in range(len(runs)))
+        return CurveRuns(sizes, errors, keys, groups, model.parameters)
+
+    def _allowed(self, told: Sequence[Outcome]) -> Array:
+        """Per configuration the probability to keep the constraints, as its own runs and its pair's say.
+
+        A configuration that diverged, or failed for good, is out.
+        """
+        kept: dict[tuple[str, ...], list[float]] = {}
+        out = np.ones(len(self.configurations))
+        for o in told:
+            if o.stage == "baseline" or not o.ran:
+                continue
+            if o.status is not Status.COMPLETE:
+                out[self._of(o)] = 0.0
+            elif o.excess is not None:
+                for key in _constraint_keys(o.values):
+                    kept.setdefault(key, []).append(float(o.excess <= 0))
+        for i, values in enumerate(self.configurations):
+            own, pair = (kept.get(key, []) for key in _constraint_keys(values))
+            if pair:
+                # The pair's share counts as one run; the last own run as two.
+                shares = [sum(pair) / len(pair), *own[-1:], *own[-1:]]
+                out[i] *= sum(shares) / len(shares)
+        return out
+
+    def _of(self, outcome: Outcome) -> int:
+        return self._index[_key(configuration(outcome.values))]
+
+    def _volumes(self, mix: str) -> tuple[int, ...]:
+        return self.spec.mixes[mix].volumes or self.spec.volumes
+
+    @property
+    def _budget(self) -> float:
+        budget = self.spec.budget
+        return budget.gpu_hours * 3600 if budget and budget.gpu_hours else 0.0
+
+    def _left(self, told: Sequence[Outcome]) -> float:
+        """Device seconds that are left of the budget; without one in seconds, no end of them."""
+        if not self._budget:
+            return math.inf
+        return self._budget - sum(o.seconds or 0.0 for o in told)
+
+
+def _as_measured(seen: Outlook, curves: Sequence[CurveRuns]) -> Array:
+    """The outlook's draws (R, C); of what was run at the target its own runs alone speak."""
+    draws = seen.draws.copy()
+    normals = np.random.default_rng(3).standard_normal(draws.shape)
+    for c, curve in enumerate(curves):
+        own = curve.values[curve.sizes == seen.size]
+        if len(own):
+            spread = seen.noise / math.sqrt(len(own)) * normals[:, c]
+            draws[:, c] = np.exp(np.log(own).mean() + spread)
+    return draws
+
+
+def _knowledge_gradient(belief: Belief, config: int, sd: float) -> float:
+    """By how much the best expected quality should rise once *config*'s is known *sd* better."""
+    if sd <= 0:
+        return 0.0
+    others = np.delete(belief.mean, config)[np.delete(belief.allowed, config) >= 0.5]
+    if not len(others):
+        return float(sd)
+    z = -abs(belief.mean[config] - others.max()) / sd
+    return float(belief.allowed[config] * sd * (norm.pdf(z) + z * norm.cdf(z)))
+
+
+def _constraint_keys(values: Values) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a run says of a constraint for: its own configuration, and its model, method and mix."""
+    own = tuple(f"{name}={value}" for name, value in sorted(configuration(values).items()))
+    return own, (values["model"], values["method"], values["mix"])
+
+
+def _key(values: Values) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(values.items()))
