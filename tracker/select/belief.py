@@ -34,7 +34,7 @@ from tracker.select.exchange import Exchange, find_exchanges
 from tracker.select.laws import FittedLaw
 from tracker.select.pooling import Array
 from tracker.select.surface import ENOUGH, Surface, factors, learn
-from tracker.select.suspects import Suspect, Trusted, find_suspects
+from tracker.select.suspects import Suspect, doubt, find_suspects
 
 #: Draws closer than this are a tie: machines differ in the last bits.
 TIE = 1e-9
@@ -97,21 +97,18 @@ class Belief(NamedTuple):
 
 def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
     """The joint belief about *cells*, each of which has every weighted task's score."""
-    values = [_qualities(cell, weights) for cell in cells]
-    measured = np.array([np.mean(v) for v in values])
-    known = blur(cells, values, weights)
+    everything = [_qualities(cell, weights) for cell in cells]
+    measured = np.array([np.mean(values) for values in everything])
     told = _neighbours(cells, measured)
-    surface, known = _learn(cells, told, known, measured)
-    trusted = find_suspects(cells, values, known, told, surface)
-    exchanges = _exchanges(cells, told, known, trusted, surface)
-    trusted = _doubted(trusted, exchanges)
-    if surface is not None and (trusted.suspects or exchanges) and known.floor is not None:
-        spared = known._replace(variance=trusted.variance)
-        surface, _ = _learn(cells, told, spared, trusted.quality)
-    centre, draws, rows = _posterior(cells, known, told, surface, trusted)
-    sources: list[Source] = ["measured"] * len(cells)
-    for i in told:
-        sources[i] = "measured and neighbours"
+    known, surface = _learn(cells, weights, told, np.zeros(len(cells)))
+    suspects = find_suspects(cells, everything, known, told, surface)
+    sound, added = _without(cells, suspects)
+    if suspects:
+        known, surface = _learn(sound, weights, told, added)
+    exchanges = _exchanges(sound, told, known, surface)
+    if exchanges:
+        known, surface = _learn(sound, weights, told, added + _doubts(known, exchanges))
+    centre, draws, rows = _posterior(cells, known, told, surface)
     return Belief(
         centre=rounded_array(centre),
         measured=measured,
@@ -119,12 +116,17 @@ def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
         rows=rows,
         other_rows=known.common + known.rows,
         seed_sd=known.run_sd,
-        sources=tuple(sources),
+        sources=_sources(len(cells), told),
         noise_floor=known.floor,
         unpaired=known.unpaired,
-        suspects=trusted.suspects,
+        suspects=suspects,
         exchanges=exchanges,
     )
+
+
+def _sources(count: int, told: Sequence[int]) -> tuple[Source, ...]:
+    shared = set(told)
+    return tuple("measured and neighbours" if i in shared else "measured" for i in range(count))
 
 
 def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
@@ -135,54 +137,65 @@ def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
     return sorted(sorted(trained, key=lambda i: (-measured[i], i))[:_LARGEST])
 
 
+def _without(cells: Sequence[Cell], suspects: Sequence[Suspect]) -> tuple[list[Cell], Array]:
+    """The cells without suspect runs; a cell with no other keeps them, at the variance returned (C,)."""
+    off = {s.key: s.quality - s.expected for s in suspects}
+    sound, added = [], np.zeros(len(cells))
+    for i, cell in enumerate(cells):
+        rest = tuple(run for run in cell.runs if run.spec.key not in off)
+        if not rest:
+            added[i] = max(doubt(off[run.spec.key]) for run in cell.runs)
+        sound.append(cell._replace(runs=rest or cell.runs))
+    return sound, added
+
+
 def _exchanges(
-    cells: Sequence[Cell],
-    told: Sequence[int],
-    known: Blur,
-    trusted: Trusted,
-    surface: Surface | None,
+    cells: Sequence[Cell], told: Sequence[int], known: Blur, surface: Surface | None
 ) -> tuple[Exchange, ...]:
     if surface is None:
         return ()
     at = np.array(told)
     covariance = surface.covariance + known.rows_covariance[np.ix_(at, at)]
-    covariance += np.diag(trusted.variance[at])
-    found = find_exchanges([cells[i] for i in told], trusted.quality[at], covariance)
+    covariance += np.diag(known.variance[at])
+    found = find_exchanges([cells[i] for i in told], known.quality[at], covariance)
     return tuple(
         Exchange(tuple(told[k] for k in e.first), tuple(told[k] for k in e.second), e.evidence)
         for e in found
     )
 
 
-def _doubted(trusted: Trusted, exchanges: Sequence[Exchange]) -> Trusted:
-    """Exchanged cells count as little as if their noise were twice what lies between the two."""
-    variance = trusted.variance.copy()
+def _doubts(known: Blur, exchanges: Sequence[Exchange]) -> Array:
+    """The variance (C,) added to cells that look exchanged."""
+    added = np.zeros(len(known.quality))
     for exchange in exchanges:
         for a, b in zip(exchange.first, exchange.second, strict=True):
-            variance[[a, b]] += 4 * (trusted.quality[a] - trusted.quality[b]) ** 2
-    return trusted._replace(variance=variance)
+            added[[a, b]] = doubt(float(known.quality[a] - known.quality[b]))
+    return added
 
 
 def _learn(
-    cells: Sequence[Cell], told: Sequence[int], known: Blur, quality: Array
-) -> tuple[Surface | None, Blur]:
-    """The surface of the cells *told*, and the noise it leaves to each run.
+    cells: Sequence[Cell], weights: Mapping[str, float], told: Sequence[int], added: Array
+) -> tuple[Blur, Surface | None]:
+    """What blurs *cells*, beside the variances *added* (C,) to it, and the surface of those *told*.
 
     Without repeats nobody can tell what is a configuration's own from what is its seed's: half of what
     the neighbours do not explain is taken for either.
     """
+    known = blur(cells, [_qualities(cell, weights) for cell in cells], weights)
+    known = known._replace(variance=known.variance + added)
     if not told:
-        return None, known
+        return known, None
     at = np.array(told)
     covariance = known.rows_covariance[np.ix_(at, at)] + np.diag(known.variance[at])
-    surface = learn(factors([cells[i] for i in told]), quality[at], covariance)
+    surface = learn(factors([cells[i] for i in told]), known.quality[at], covariance)
     if known.floor is not None:
-        return surface, known
+        return known, surface
     half = surface.own / 2
     variance, run_sd = known.variance.copy(), known.run_sd.copy()
-    variance[at], run_sd[at] = half, half**0.5
+    variance[at] += half
+    run_sd[at] = half**0.5
     shared = surface.covariance - half * np.eye(len(at))
-    return Surface(shared, half), known._replace(variance=variance, run_sd=run_sd)
+    return known._replace(variance=variance, run_sd=run_sd), Surface(shared, half)
 
 
 def _posterior(
@@ -190,10 +203,9 @@ def _posterior(
     known: Blur,
     told: Sequence[int],
     surface: Surface | None,
-    trusted: Trusted,
 ) -> tuple[Array, Array, Array]:
     """Centre (C,), draws of the quality and of what the rows add to it (DRAWS, C)."""
-    measured, noise = trusted.quality, trusted.variance
+    measured, noise = known.quality, known.variance
     centre, rows = measured.copy(), known.rows.copy()
     seeds = known.seed_draws * np.sqrt(noise)
     draws = measured - known.common - rows - seeds

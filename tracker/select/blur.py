@@ -24,7 +24,7 @@ _BORROWED = 8
 
 
 class Blur(NamedTuple):
-    """Of C cells, the noise of their mean over runs.
+    """Of C cells, the mean over runs, ``quality`` (C,), and its noise.
 
     ``floor``: pooled standard deviation between seeds, ``None`` without repeats; ``run_sd`` (C,): the
     same by method, what one run adds to its configuration's quality on the same rows, and
@@ -35,6 +35,7 @@ class Blur(NamedTuple):
     units of its standard deviation. ``freedom``: of the floor.
     """
 
+    quality: Array
     floor: float | None
     freedom: int
     run_sd: Array
@@ -52,8 +53,8 @@ def blur(
 ) -> Blur:
     """The noise of *cells* whose runs' weighted qualities are *values*."""
     noise, unpaired = _row_draws(cells, weights)
-    centres = np.array([np.mean(v) for v in values])
-    common, rows, covariance = _apart(cells, centres, noise)
+    quality = np.array([np.mean(v) for v in values])
+    common, rows, covariance = _apart(cells, quality, noise)
     floor, freedom, by_method = _between_seeds(cells, values)
     run_variance = np.array(
         [0.0 if c.untouched else by_method.get(c.spec.method.name, 0.0) for c in cells]
@@ -65,6 +66,7 @@ def blur(
     own = np.diag(covariance)
     lasting = ROWS_ALIKE if between is None else 1 - between / counts / np.maximum(own, 1e-18)
     return Blur(
+        quality=quality,
         floor=floor,
         freedom=freedom,
         run_sd=np.sqrt(run_variance),

@@ -151,8 +151,9 @@ def _suspects(known: Study, choice: Candidate) -> Iterator[str]:
     suspects = sorted(known.belief.suspects, key=lambda s: s.key not in choice.keys)
     for suspect in suspects[:_MOST_SUSPECTS]:
         yield (
-            f"Trial {suspect.key} ({suspect.label}) measured {suspect.quality:.3g} where its other seeds and "
-            f"similar configurations say {suspect.expected:.3g}: it counts little here, run it again."
+            f"Trial {suspect.key} ({suspect.label}) measured {suspect.quality:.3g} where its "
+            f"other seeds and similar configurations say {suspect.expected:.3g}: it counts next to "
+            "nothing here, run it again."
         )
     if len(suspects) > _MOST_SUSPECTS:
         others = ", ".join(s.key for s in suspects[_MOST_SUSPECTS:])

@@ -3,8 +3,8 @@
 A run is held against what everything else says of it: the other seeds of its configuration, and the
 response surface fitted without the configuration (neighbouring volumes, sizes, mixes, rates). What is
 further off than five robust deviations is flagged, the worst first, and the others are judged again
-without it. A flagged run is not dropped: its variance is raised by the square of its miss, so that it
-can neither win nor ruin its neighbours, and the reader is asked to run it again.
+without it: its variance is raised by the square of its miss, so that it can neither win nor ruin its
+neighbours. The reader is asked to run it again.
 """
 
 from __future__ import annotations
@@ -33,14 +33,6 @@ class Suspect(NamedTuple):
     deviations: float
 
 
-class Trusted(NamedTuple):
-    """``quality`` (C,): of the cells, with suspects weighted down; ``variance`` (C,): its own."""
-
-    suspects: tuple[Suspect, ...]
-    quality: Array
-    variance: Array
-
-
 class _Runs(NamedTuple):
     """Every run of the cells, flat: its cell, value, variance without and with what was added."""
 
@@ -63,28 +55,27 @@ def find_suspects(
     known: Blur,
     told: Sequence[int],
     surface: Surface | None,
-) -> Trusted:
-    """Judge every run of *cells*, whose runs' qualities are *values*; *told*: the cells that share
-    *surface*.
+) -> tuple[Suspect, ...]:
+    """Those among the runs of *cells*, whose qualities are *values*, the furthest off first; *told*: the
+    cells that share *surface*.
     """
-    counts = np.array([len(v) for v in values])
-    plain = np.array([np.mean(v) for v in values])
-    runs = _flat(values, known.variance * counts)
     if not known.variance.any():
-        return Trusted((), plain, known.variance)
+        return ()
+    counts = np.array([len(v) for v in values])
+    runs = _flat(values, known.variance * counts)
     found: dict[int, Suspect] = {}
     groups = [(c.spec.model.name, c.spec.method.name) for c in cells]
     for _ in range(_MOST_ROUNDS):
         expected, sd = _expected(runs, known, told, surface, len(cells))
         off = np.abs(runs.value - expected) / sd
         if surface is not None:  # which may miss by more than it says
-            off /= max(1.0, 1.4826 * float(np.median(off[off > 0])))
+            off /= max(1.0, 1.4826 * float(np.median(off[off > 0])) if off.any() else 1.0)
         fresh = _worst_by_group(off, runs, groups, set(found))
         if not fresh:
             break
         for r in fresh:
             i = int(runs.cell[r])
-            runs.added[r] = 4 * (runs.value[r] - expected[r]) ** 2
+            runs.added[r] = doubt(runs.value[r] - expected[r])
             position = r - int(counts[:i].sum())
             found[r] = Suspect(
                 key=cells[i].runs[position].spec.key,
@@ -93,10 +84,12 @@ def find_suspects(
                 expected=rounded(float(expected[r])),
                 deviations=rounded(float(off[r])),
             )
-    quality, variance = runs.cells_values(len(cells))
-    still = known.variance == 0  # without noise there is nothing to weigh
-    order = sorted(found.values(), key=lambda s: (-s.deviations, s.key))
-    return Trusted(tuple(order), np.where(still, plain, quality), np.where(still, 0.0, variance))
+    return tuple(sorted(found.values(), key=lambda s: (-s.deviations, s.key)))
+
+
+def doubt(miss: float) -> float:
+    """The variance added to what is off by *miss*: as if its deviation were twice that."""
+    return 4 * miss**2
 
 
 def _flat(values: Sequence[Sequence[float]], base: Array) -> _Runs:
