@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,7 +14,8 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
 from sweeps.search.engine import Died, Event, Job
 from sweeps.search.folder import SweepFolder
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from sweeps.search.ledger import Ledger
+from tests.sweeps.search.conftest import FormulaEngine, NoDelivery, drive
 from tracker.record.journal import Journal
 from tracker.record.trial import Status
 
@@ -136,3 +138,21 @@ def test_trial_that_kills_its_workers_has_failed(make_sweep: MakeSweep, tmp_path
     assert [r.reason for r in failed] == ["worker ended by SIGKILL, 3 times"]
     assert Journal(folder.journal(engine.victim)).result() == failed[0]
     assert len(driver.records) == 6, "the sweep goes on"
+
+
+def test_known_prices_make_the_budget_exact(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    """What does not fit is not run, and has ended; cheaper trials still are."""
+    sweep, _ = make_sweep(budget={"gpu_hours": 1000 / 3600})
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    folder.root.mkdir(parents=True)
+    engine = FormulaEngine(2)
+    ledger = Ledger(f"sqlite:///{folder.study_file}", sweep.spec)
+    delivery: Any = NoDelivery()
+    driver = Driver(sweep, folder, ledger, engine, delivery, price=lambda spec: float(spec.volume))
+    driver.run()
+    ran = [r for r in driver.records.values() if r.result.status is Status.COMPLETE]
+    spent = sum(r.result.spec.volume for r in ran)
+    assert 1000 - 40 < spent <= 1000, "the cheapest trial takes 40"
+    assert len(ran) == len(engine.ran)
+    assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE, Status.PRUNED}
+    assert len(driver.records) == len(driver.asked) == len(driver.told)
