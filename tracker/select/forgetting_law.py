@@ -63,6 +63,8 @@ class FittedForgetting(Frozen):
 
     ``parameters``: those of ``form`` with 80 % intervals; ``None``: not identifiable (alpha with one
     size, and A and B are then those of alpha 1; B with one replay share, or where alpha may be 0).
+    ``replay factor`` among them: what the largest replay share measured multiplies the rise by,
+    (1 + B p)^-alpha; told even where B is not.
     ``domain``: smallest and largest ``examples``, ``parameters``, ``replay``. ``noise``: robust
     standard deviation of a run's rise about the form. ``held_out``: by form, the mean |error| at the
     largest volume of the form fitted without it, as a fraction of the base's loss;
@@ -260,6 +262,9 @@ def _parameters(
         "alpha": _interval(alpha[:1], alpha[1:]) if "alpha" in free else None,
         "B": _interval(replay[:1], replay[1:]) if "relief" in free else None,
     }
+    if "relief" in free:
+        factor = np.exp(-relief)
+        told["replay factor"] = _interval(factor[:1], factor[1:])
     if kind == "peaked":
         told["h"] = _interval(best[:, 4], replicates[:, 4]) if "h" in free else None
     size = told["alpha"]

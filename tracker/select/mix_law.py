@@ -45,7 +45,8 @@ class FittedMix(Frozen):
 
     ``parameters``: C, k, a, b, E with 80 % intervals. ``worth``: examples of this task that one
     example of the others is worth, where there are ``at_others`` of them (the geometric mean over the
-    runs); ``effect``: its sign, if the 80 % interval has one. ``domain``: smallest and largest N_i
+    runs); ``effect``: its sign, told only if the 80 % interval has one and the law with transfer
+    foretells the largest volume better than that without. ``domain``: smallest and largest N_i
     and N - N_i. ``noise``: robust standard deviation of a run's log loss. ``held_out_error``: mean
     |relative error| at the largest volume of the law fitted without it; ``held_out_alone``: the same
     without transfer (k = 0). ``shares``: of the task within the mixes that tell k.
@@ -146,11 +147,13 @@ def fit_mix(
     parameters = _published(found.theta[None], drawn, sizes)
     worth = _interval(found.theta[1], drawn[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
+    foretells = error is not None and alone is not None and error < alone
+    told = foretells and not _floored(found.theta, sizes)
     return FittedMix(
         parameters=parameters,
         worth=worth,
         at_others=sizes.at_others,
-        effect="helps" if worth.low > 0 else "hurts" if worth.high < 0 else "cannot be told",
+        effect=_effect(worth) if told else "cannot be told",
         domain={
             "own": (float(own.min()), float(own.max())),
             "others": (float(others.min()), float(others.max())),
@@ -165,6 +168,18 @@ def fit_mix(
         best=tuple(_rounded(x) for x in found.theta),
         replicates=tuple(tuple(_rounded(x) for x in row) for row in drawn),
     )
+
+
+def _effect(worth: Parameter) -> Effect:
+    return "helps" if worth.low > 0 else "hurts" if worth.high < 0 else "cannot be told"
+
+
+def _floored(theta: Array, sizes: _Sizes) -> bool:
+    """Whether the fit leaves a run with examples of its own less than one effective example: there
+    worse harm changes nothing, so the fit tells no worth.
+    """
+    effective = _effective(theta[None], sizes)[0]
+    return bool((effective[sizes.own > 0] <= 1).any())
 
 
 def _check(own: Array, others: Array, loss: Array, what: str) -> list[float]:
@@ -207,12 +222,17 @@ def _form(sizes: _Sizes, targets: Array, *, transfer: bool = True) -> Form:
     return Form(lambda theta: _log_losses(theta, sizes), np.array(starts), centre, sd)
 
 
+def _effective(theta: Array, sizes: _Sizes) -> Array:
+    """Effective numbers of examples (rows, n), at least one."""
+    worth, log_a = theta[:, 1, None], theta[:, 2, None]
+    relative = np.exp(np.exp(np.clip(log_a, -3, 1.5)) * sizes.log_others)
+    return np.asarray(np.maximum(sizes.own + worth * sizes.at_others * relative, 1.0))
+
+
 def _log_losses(theta: Array, sizes: _Sizes) -> Array:
     """ln L (rows, n): theta holds ln C (at the own reference), worth, ln a, ln b, ln E."""
-    log_c, worth, log_a, log_b, log_e = (theta[:, i, None] for i in range(5))
-    power = np.exp(np.clip(log_a, -3, 1.5))
-    relative = np.exp(power * sizes.log_others)
-    effective = np.maximum(sizes.own + worth * sizes.at_others * relative, 1.0)
+    log_c, log_b, log_e = (theta[:, i, None] for i in (0, 3, 4))
+    effective = _effective(theta, sizes)
     log_term = log_c - np.exp(np.clip(log_b, -6, 2)) * np.log(effective / sizes.own_reference)
     return np.asarray(np.log(np.exp(np.clip(log_term, -50, 50)) + np.exp(np.clip(log_e, -50, 50))))
 
