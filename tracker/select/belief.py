@@ -140,12 +140,15 @@ def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
 def _without(cells: Sequence[Cell], suspects: Sequence[Suspect]) -> tuple[list[Cell], Array]:
     """The cells without suspect runs; a cell with no other keeps them, at the variance returned (C,)."""
     off = {s.key: s.quality - s.expected for s in suspects}
-    sound, added = [], np.zeros(len(cells))
+    concerned = {s.label for s in suspects}
+    sound, added = list(cells), np.zeros(len(cells))
     for i, cell in enumerate(cells):
+        if cell.label not in concerned:  # a key takes time to work out
+            continue
         rest = tuple(run for run in cell.runs if run.spec.key not in off)
+        sound[i] = cell._replace(runs=rest or cell.runs)
         if not rest:
             added[i] = max(doubt(off[run.spec.key]) for run in cell.runs)
-        sound.append(cell._replace(runs=rest or cell.runs))
     return sound, added
 
 
