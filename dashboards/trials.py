@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dashboards.figures.progress import trial_quality
-from dashboards.figures.theme import METHOD_LABELS
+from dashboards.figures.theme import method_words
 
 _PLAIN = (
     *("number", "status", "model", "method", "variant", "rank", "virtual_tokens", "mix", "volume"),
@@ -31,14 +31,14 @@ def trial_rows(table: pd.DataFrame, weights: Mapping[str, float]) -> list[dict[s
     trials = trials.join(scores.add_prefix("score."))
     trials = trials.join(trial_quality(table, weights).rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()
-    trials["method"] = trials["method"].map(METHOD_LABELS)
+    trials["method"] = trials["method"].map(method_words)
     rows = trials.astype(object).where(trials.notna(), None).to_dict("records")
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def column_defs(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The grid's columns for *table*, most telling first."""
-    tasks = table["task"].dropna().unique().tolist()
+    tasks = table.loc[table["score"].notna(), "task"].unique().tolist()
     suites = [name for name in table.columns if name.startswith("forgetting.")]
     return [
         _column("number", "Trial", "plain", width=84, pinned="left"),
@@ -48,7 +48,7 @@ def column_defs(table: pd.DataFrame) -> list[dict[str, Any]]:
         _column("variant", "Variant", "plain", width=108, words=True),
         _column("volume", "Examples", "count", width=122),
         _column("mix", "Mix", "plain", width=100, words=True),
-        _column("quality", "Quality", "percent", width=108),
+        _column("quality", "Quality", "quality", width=108),
         *(_column(f"score.{task}", f"{task}, score", "percent", width=140) for task in tasks),
         *(_column(name, f"{name[11:]}, lost", "percent", width=140) for name in suites),
         _column("learning_rate", "Learning rate", "rate", width=134),

@@ -3,6 +3,9 @@ const dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {})
 
 dagfuncs.percent = (value) =>
   value == null ? "–" : `${(100 * value).toFixed(1)} %`.replace("-", "−");
+/* A score is a share; minus a loss, below 0, is a number. */
+dagfuncs.quality = (value) =>
+  value == null || value >= 0 ? dagfuncs.percent(value) : value.toPrecision(4).replace("-", "−");
 dagfuncs.count = (value) => (value == null ? "–" : value.toLocaleString("en"));
 dagfuncs.plain = (value) => (value == null || value === "" ? "–" : String(value));
 dagfuncs.rate = (value) => (value == null ? "–" : Number(value).toPrecision(2));

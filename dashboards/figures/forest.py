@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from dashboards.figures.theme import METHOD_SYMBOLS, Palette, template
-from dashboards.figures.wording import percent, signed_percent, unmarked
+from dashboards.figures.theme import Palette, method_colour, method_symbol, template
+from dashboards.figures.wording import percent, quality_gap, unmarked
 from tracker.select.choice import Recommendation
 
 #: More rows than these make the reader scroll past the answer.
@@ -15,7 +15,10 @@ MAX_ROWS = 8
 
 
 class Gap(NamedTuple):
-    """Quality of the choice minus the runner-up's. Bounds are ``None`` where the error is unknown."""
+    """Quality of the choice minus the runner-up's. Bounds are ``None`` where the error is unknown.
+
+    ``scored``: in shares of a score; otherwise in the unit of a loss.
+    """
 
     label: str
     method: str
@@ -24,6 +27,7 @@ class Gap(NamedTuple):
     high: float | None
     separable: bool
     p_best: float
+    scored: bool = True
 
 
 def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
@@ -37,6 +41,7 @@ def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
             r.gap.high,
             r.separable,
             r.p_best,
+            bool(r.candidate.scores),
         )
         for r in recommendation.runners_up
     )
@@ -48,7 +53,7 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> go.Figure:
     figure = go.Figure()
     figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
     for row, gap in enumerate(data):
-        colour = colours.methods.get(gap.method, colours.muted)
+        colour = method_colour(gap.method, colours)
         if gap.low is not None and gap.high is not None:
             figure.add_scatter(
                 x=[gap.low, gap.high],
@@ -64,15 +69,15 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> go.Figure:
             mode="markers",
             marker={
                 "color": colour if gap.separable else colours.surface,
-                "symbol": METHOD_SYMBOLS.get(gap.method, "circle"),
+                "symbol": method_symbol(gap.method),
                 "size": 11,
                 "line": {"color": colour, "width": 2},
             },
             customdata=[
                 [
-                    signed_percent(gap.value),
-                    signed_percent(gap.low),
-                    signed_percent(gap.high),
+                    quality_gap(gap.value, scored=gap.scored),
+                    quality_gap(gap.low, scored=gap.scored),
+                    quality_gap(gap.high, scored=gap.scored),
                     verdict,
                     percent(gap.p_best, 0),
                 ]
@@ -85,7 +90,7 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> go.Figure:
         template=template(colours),
         xaxis={
             "title": "Quality of the choice minus the runner-up's",
-            "tickformat": ".0%",
+            "tickformat": ".0%" if all(gap.scored for gap in data) else "~g",
             "range": _range(data),
         },
         yaxis={"visible": False, "range": [len(data) - 0.5, -0.5]},

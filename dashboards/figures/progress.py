@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboards.figures.theme import METHOD_LABELS, METHOD_SYMBOLS, Palette, template
-from dashboards.figures.wording import compact, percent, unmarked
+from dashboards.figures.theme import (
+    METHOD_LABELS,
+    Palette,
+    method_colour,
+    method_symbol,
+    method_words,
+    template,
+)
+from dashboards.figures.wording import compact, quality, quality_ticks, unmarked
+from tracker.select.measure import MEASURES
 
 
 class Trial(NamedTuple):
-    """One scored trial. ``spent``: FLOP counted up to and including it; ``quality`` in [0, 1]."""
+    """One scored trial. ``spent``: FLOP counted up to and including it; ``quality``: in [0, 1] where
+    scores decide, minus the loss where there are none.
+    """
 
     number: int
     label: str
@@ -43,7 +54,7 @@ def label(row: Mapping[str, object]) -> str:
     name = str(row["method"])
     if name == "none":
         return f"{row['model']} · {METHOD_LABELS[name]}"
-    parts = [METHOD_LABELS.get(name, name), _text(row.get("variant"))]
+    parts = [method_words(name), _text(row.get("variant"))]
     if rank := _whole(row.get("rank")):
         parts.append(f"r{rank}")
     if tokens := _whole(row.get("virtual_tokens")):
@@ -53,13 +64,24 @@ def label(row: Mapping[str, object]) -> str:
 
 
 def trial_quality(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series[float]:
-    """The weighted mean score per trial key; NaN where one of the weighted tasks has no score."""
-    scored = table[table["task"].isin(list(weights))]
-    scores = scored.pivot_table(index="key", columns="task", values="score", aggfunc="first")
+    """The weighted mean quality per trial key; NaN where a weighted task was not measured."""
+    measured = table[table["task"].isin(list(weights))].assign(quality=table_quality(table))
+    scores = measured.pivot_table(index="key", columns="task", values="quality", aggfunc="first")
     scores = scores.reindex(columns=list(weights)).astype(float)
     share = pd.Series(dict(weights), dtype=float)
     total: pd.Series[float] = (scores * share).sum(axis=1, skipna=False) / share.sum()
     return total
+
+
+def table_quality(table: pd.DataFrame) -> pd.Series[float]:
+    """Per row the quality of its task, by what the task is decided on in *table*."""
+    found = pd.Series(np.nan, index=table.index, dtype=float)
+    complete = table[table["status"] == "complete"]
+    for task, rows in complete.groupby("task"):
+        measure = next((m for m in MEASURES if rows[m].notna().any()), "score")
+        values = table.loc[table["task"] == task, measure].astype(float)
+        found[values.index] = values if measure == "score" else -values
+    return found
 
 
 def best_so_far(table: pd.DataFrame, weights: Mapping[str, float]) -> BestSoFar:
@@ -99,15 +121,15 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> go.Figure:
             y=[t.quality for t in own],
             mode="markers",
             marker={
-                "color": colours.methods.get(method, colours.muted),
-                "symbol": "x-thin" if method == "none" else METHOD_SYMBOLS.get(method, "circle"),
+                "color": method_colour(method, colours),
+                "symbol": "x-thin" if method == "none" else method_symbol(method),
                 "size": 8,
                 "opacity": 0.85,
                 "line": {"width": 1.5 if method == "none" else 0.5, "color": colours.surface}
                 | ({"color": colours.muted} if method == "none" else {}),
             },
             customdata=[
-                [t.number, unmarked(t.label), percent(t.quality), compact(t.spent, "FLOP")]
+                [t.number, unmarked(t.label), quality(t.quality), compact(t.spent, "FLOP")]
                 for t in own
             ],
             hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"
@@ -120,7 +142,7 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> go.Figure:
             "rangemode": "tozero",
             "exponentformat": "SI",
         },
-        yaxis={"title": "Quality (weighted score)", "tickformat": ".0%"},
+        yaxis={"title": "Quality (weighted)", "tickformat": quality_ticks(data.best)},
     )
     return figure
 

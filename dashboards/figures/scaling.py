@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dashboards.figures.theme import METHOD_LABELS
+from dashboards.figures.theme import in_order
 from tracker.record.trial import MethodSpec
 from tracker.select.curves import CurveFits, CurveKey, Metric, method_label
 from tracker.select.laws import FAR, FittedLaw
@@ -60,7 +60,7 @@ class Curve(NamedTuple):
     """
 
     model: str
-    parameters: int
+    parameters: int | None
     method: str
     setting: str
     points: tuple[Point, ...]
@@ -94,15 +94,14 @@ class Scaling(NamedTuple):
     y_range: tuple[float, float]
 
     @property
-    def models(self) -> dict[str, int]:
-        """Models with a curve and their parameters, the smallest first."""
+    def models(self) -> dict[str, int | None]:
+        """Models with a curve and their parameters, the smallest first; unknown ones last."""
         return {curve.model: curve.parameters for curve in self.curves}
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods with a curve, in the order every page uses."""
-        present = {curve.method for curve in self.curves}
-        return tuple(m for m in METHOD_LABELS if m in present)
+        return in_order(curve.method for curve in self.curves)
 
 
 def scaling(
@@ -142,14 +141,16 @@ def scaling(
 
 def _with_mains(curves: Sequence[Curve]) -> tuple[Curve, ...]:
     """Ordered by size and method; per model and method one curve is the main one."""
-    order = list(METHOD_LABELS)
+    order = in_order(curve.method for curve in curves)
     best: dict[tuple[str, str], Curve] = {}
     for curve in curves:
         place = curve.model, curve.method
         if place not in best or _coverage(curve) > _coverage(best[place]):
             best[place] = curve
     marked = [c._replace(main=best[c.model, c.method] is c) for c in curves]
-    return tuple(sorted(marked, key=lambda c: (c.parameters, c.model, order.index(c.method))))
+    return tuple(
+        sorted(marked, key=lambda c: (c.parameters or np.inf, c.model, order.index(c.method)))
+    )
 
 
 def _coverage(curve: Curve) -> tuple[int, int, bool]:
@@ -175,17 +176,19 @@ def _curve_key(row: pd.Series[Any]) -> CurveKey:
 def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
     if metric == "bits_per_byte":
         return "Bits per byte of the answer (lower is better)"
+    if metric == "loss_nats":
+        return "Loss in nats per token (lower is better)"
     names = {"macro_f1": "Macro-F1", "token_f1": "Token-F1", "exact_match": "Exact match"}
     name = str(rows["score_name"].iloc[0]) if len(rows) else "score"
     return f"{names.get(name, 'Score')} on validation"
 
 
 def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -> Curve:
-    law = fits.laws.get(key)
+    law, size = fits.laws.get(key), rows["parameters"].iloc[0]
     used = set(law.used) if law else set()
     return Curve(
         model=key.model,
-        parameters=int(rows["parameters"].iloc[0]),
+        parameters=None if pd.isna(size) else int(size),
         method=key.method.name,
         setting=method_label(key.method),
         points=tuple(_point(row, metric, used=row["key"] in used) for _, row in rows.iterrows()),
@@ -199,7 +202,7 @@ def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -
 
 def _point(row: pd.Series[Any], metric: Metric, *, used: bool) -> Point:
     value = float(row[metric])
-    error = row["score_se" if metric == "score" else "bits_per_byte_se"]
+    error = row[f"{metric}_se"]
     half = None if pd.isna(error) else Z80 * float(error)
     rate = row["learning_rate"]
     return Point(

@@ -9,9 +9,10 @@ import plotly.graph_objects as go
 
 from dashboards.figures.scaling import Base, Curve, Point, Scaling
 from dashboards.figures.theme import (
-    METHOD_LABELS,
-    METHOD_SYMBOLS,
     Palette,
+    method_colour,
+    method_symbol,
+    method_words,
     shade,
     template,
     transparent,
@@ -30,7 +31,7 @@ def draw_scaling(
 
     def colour(model: str, method: str) -> str:
         strength = 0.42 + 0.58 * (rank.get(model, 0) + 1) / max(1, len(rank)) if together else 1.0
-        return shade(colours.methods[method], colours.surface, strength)
+        return shade(method_colour(method, colours), colours.surface, strength)
 
     for base in data.bases:
         if base.model in models:
@@ -40,7 +41,7 @@ def draw_scaling(
             _draw_points(
                 figure,
                 data,
-                f"{METHOD_LABELS[method]} · {model}",
+                f"{method_words(method)} · {model}",
                 method,
                 [point],
                 colour(model, method),
@@ -123,7 +124,7 @@ def _draw_points(
             opacity=1.0 if used else 0.55,
             marker={
                 "color": colour if used else "rgba(0,0,0,0)",
-                "symbol": METHOD_SYMBOLS[method],
+                "symbol": method_symbol(method),
                 "size": 8 if used else 6,
                 "line": {"color": colour, "width": 1.2},
             },

@@ -7,6 +7,7 @@ marks reach a contrast of 3:1 on the card they lie on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import plotly.graph_objects as go
@@ -20,6 +21,8 @@ METHOD_LABELS = {
     "p_tuning": "P-tuning",
 }
 METHOD_SYMBOLS = {"none": "line-ew", "full": "circle", "lora": "diamond", "p_tuning": "square"}
+#: Of a method that only an outside table holds.
+OTHER_SYMBOL = "triangle-up"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -50,6 +53,28 @@ DARK = Palette(
     accent="#77b9ff",
     methods={"none": "#a0a9b4", "full": "#5bb8f0", "lora": "#ff9a52", "p_tuning": "#3dd6a6"},
 )
+
+
+def method_words(method: str) -> str:
+    """What the method is called on a page; one that only an outside table holds keeps its name."""
+    return METHOD_LABELS.get(method, method)
+
+
+def method_symbol(method: str) -> str:
+    """The mark of *method*."""
+    return METHOD_SYMBOLS.get(method, OTHER_SYMBOL)
+
+
+def method_colour(method: str, colours: Palette) -> str:
+    """The colour of *method*; those of outside tables share one."""
+    return colours.methods.get(method, colours.muted)
+
+
+def in_order(methods: Iterable[str]) -> tuple[str, ...]:
+    """*methods*, each once, in the order every page uses: our own first, then by name."""
+    found = set(methods)
+    known = [method for method in METHOD_LABELS if method in found]
+    return (*known, *sorted(found - set(known)))
 
 
 def palette(theme: str | None) -> Palette:

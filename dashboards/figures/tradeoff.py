@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboards.figures.theme import METHOD_LABELS, METHOD_SYMBOLS, Palette, template
-from dashboards.figures.wording import percent, unmarked
+from dashboards.figures.theme import Palette, in_order, method_colour, method_symbol, template
+from dashboards.figures.wording import percent, quality, quality_ticks, unmarked
 from tracker.select.choice import Candidate
 from tracker.select.frontier import pareto_front
 
@@ -62,7 +62,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
         line={"shape": "hv", "color": colours.muted, "width": 1.4},
         hoverinfo="skip",
     )
-    for method in METHOD_LABELS:
+    for method in in_order(s.method for s in data.spots):
         for on_front in (False, True):
             own = [
                 s for s in data.spots if s.method == method and (s.front or s.chosen) is on_front
@@ -90,7 +90,10 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
     figure.update_layout(
         template=template(colours),
         xaxis={"title": f"General ability lost on {unmarked(data.suite)}", "tickformat": ".0%"},
-        yaxis={"title": "Quality (weighted score)", "tickformat": ".0%"},
+        yaxis={
+            "title": "Quality (weighted)",
+            "tickformat": quality_ticks(spot.quality for spot in data.spots),
+        },
     )
     return figure
 
@@ -100,7 +103,7 @@ def _draw_spots(
 ) -> None:
     if not spots:
         return
-    colour = colours.methods[method]
+    colour = method_colour(method, colours)
     base = method == "none"
     figure.add_scatter(
         x=[s.forgetting for s in spots],
@@ -109,11 +112,11 @@ def _draw_spots(
         opacity=1.0 if strong else 0.5,
         marker={
             "color": colour,
-            "symbol": "x-thin" if base else METHOD_SYMBOLS[method],
+            "symbol": "x-thin" if base else method_symbol(method),
             "size": 10 if strong else 8,
             "line": {"width": 2 if base else 0.5, "color": colour if base else colours.surface},
         },
-        customdata=[[unmarked(s.label), percent(s.quality), percent(s.forgetting)] for s in spots],
+        customdata=[[unmarked(s.label), quality(s.quality), percent(s.forgetting)] for s in spots],
         hovertemplate="<b>%{customdata[0]}</b><br>quality %{customdata[1]}<br>"
         "general ability lost %{customdata[2]}<extra></extra>",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 ABSENT = "–"
 _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -22,6 +23,25 @@ def signed_percent(value: float | None, digits: int = 1) -> str:
         return ABSENT
     number = round(100 * _known(value), digits) + 0.0
     return f"{number:+.{digits}f} %".replace("-", "−")
+
+
+def quality(value: float | None, digits: int = 1) -> str:
+    """A quality: a score as per cent, minus a loss (it is below 0) as a number."""
+    if _missing(value) or _known(value) >= 0:
+        return percent(value, digits)
+    return f"{_known(value):.4g}".replace("-", "−")
+
+
+def quality_gap(value: float | None, *, scored: bool, signed: bool = True) -> str:
+    """A difference of two qualities: in per cent of the score, or in the unit of the loss."""
+    if scored or _missing(value):
+        return signed_percent(value) if signed else percent(value, 2)
+    return f"{_known(value):{'+' if signed else ''}.3g}".replace("-", "−")
+
+
+def quality_ticks(values: Iterable[float]) -> str:
+    """Plotly's number format for an axis of qualities."""
+    return ".0%" if all(value >= 0 for value in values) else "~g"
 
 
 def compact(value: float | None, unit: str = "") -> str:

@@ -21,7 +21,7 @@ from dashboards.components import (
     tiles,
 )
 from dashboards.figures.forest import MAX_ROWS, Gap, draw_gaps, gaps
-from dashboards.figures.theme import METHOD_LABELS, palette
+from dashboards.figures.theme import in_order, method_words, palette
 from dashboards.figures.tradeoff import Tradeoff, draw_tradeoff, tradeoff
 from dashboards.figures.wording import (
     ABSENT,
@@ -30,7 +30,8 @@ from dashboards.figures.wording import (
     duration,
     percent,
     plural,
-    signed_percent,
+    quality,
+    quality_gap,
 )
 from dashboards.findings import FILE_NAME
 from dashboards.snapshot import SweepView
@@ -87,7 +88,7 @@ def content(view: SweepView, theme: str | None) -> list[Any]:
         _hero(view, answer),
         html.Div([left, right], className="columns"),
         _rejections(answer),
-        _file(view),
+        _file(view, answer),
     ]
 
 
@@ -95,7 +96,7 @@ def headline(choice: Candidate) -> tuple[str, str, str]:
     """The choice in one line, the model's name in the middle: ``LoRA on | en-1m |, 2,000 examples``."""
     if choice.method.name == "none":
         return "Keep ", choice.model, " as it is"
-    method = METHOD_LABELS[choice.method.name]
+    method = method_words(choice.method.name)
     return f"{method} on ", choice.model, f", {count(choice.volume)} examples"
 
 
@@ -124,17 +125,18 @@ def certainty(answer: Recommendation) -> tuple[str, str]:
 
 def _hero(view: SweepView, answer: Recommendation) -> html.Section:
     choice = answer.choice
+    regret = quality_gap(answer.expected_regret, scored=bool(choice.scores), signed=False)
     words, tone = certainty(answer)
     before, model, after = headline(choice)
     among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
     facts = [
-        ("Predicted quality", percent(choice.quality.value), _interval(choice.quality, percent)),
+        ("Predicted quality", quality(choice.quality.value), _interval(choice.quality, quality)),
         *(
             (f"Lost on {suite}", percent(lost.value), _interval(lost, percent))
             for suite, lost in choice.forgetting.items()
         ),
         ("Chance of being the best", percent(answer.p_best, 0), among),
-        ("Expected regret", percent(answer.expected_regret, 2), "quality lost if another is best"),
+        ("Expected regret", regret, "quality lost if another is best"),
         ("Training cost", compact(choice.counted.flops, "FLOP"), _measured_cost(choice)),
     ]  # fmt: skip
     return html.Section(
@@ -150,7 +152,7 @@ def _hero(view: SweepView, answer: Recommendation) -> html.Section:
                 ]
             ),
             tiles(facts, style="facts"),
-            _actions(view),
+            _actions(view) if answer.trial.origin is None else None,
         ],
         className="card hero",
         **{"aria-label": "The recommended configuration"},
@@ -256,8 +258,9 @@ def _gap_table(data: tuple[Gap, ...]) -> html.Div:
     rows = [
         (
             gap.label,
-            signed_percent(gap.value),
-            f"{signed_percent(gap.low)} to {signed_percent(gap.high)}",
+            quality_gap(gap.value, scored=gap.scored),
+            f"{quality_gap(gap.low, scored=gap.scored)} to "
+            f"{quality_gap(gap.high, scored=gap.scored)}",
             percent(gap.p_best, 0),
             "yes" if gap.separable else "no",
         )
@@ -277,7 +280,7 @@ def _tradeoffs(view: SweepView, answer: Recommendation, theme: str | None) -> ht
     suite = next((s for s in suites if limits[s] is not None), suites[0])
     limit = limits[suite]
     data = tradeoff(view.findings.candidates, suite, chosen=answer.choice.label, limit=limit)
-    methods = [m for m in METHOD_LABELS if m in {s.method for s in data.spots}]
+    methods = in_order(s.method for s in data.spots)
     words = f"Quality against general ability lost on {suite} for {plural(len(data.spots), 'configuration')}"
     return card(
         title,
@@ -293,7 +296,7 @@ def _tradeoffs(view: SweepView, answer: Recommendation, theme: str | None) -> ht
 
 def _spot_table(data: Tradeoff) -> html.Div:
     rows = [
-        (s.label, percent(s.quality), percent(s.forgetting), "yes" if s.front else "no")
+        (s.label, quality(s.quality), percent(s.forgetting), "yes" if s.front else "no")
         for s in data.spots
     ]
     return data_table(("Configuration", "Quality", f"Lost on {data.suite}", "On the front"), rows)
@@ -328,12 +331,15 @@ def _rejection(rejection: Rejection) -> tuple[str, ...]:
         count(rejection.count),
         count(rejection.unmeasured),
         rejection.best or ABSENT,
-        percent(rejection.best_quality),
+        quality(rejection.best_quality),
         value(rejection.best_value),
     )
 
 
-def _file(view: SweepView) -> html.Section:
+def _file(view: SweepView, answer: Recommendation) -> html.Section:
+    if answer.trial.origin is not None:
+        why = f"It was measured elsewhere, in the table {answer.trial.origin}: nothing here can train it."
+        return card(FILE_NAME, empty("There is no file to train from", why, small=True))
     return card(
         FILE_NAME,
         html.Pre(view.findings.config_text(), className="yaml", id="yaml-text", tabIndex=0),

@@ -21,7 +21,7 @@ from dashboards.components import (
 )
 from dashboards.figures.scaling import AHEAD, Curve, Scaling, scaling
 from dashboards.figures.scaling_chart import draw_scaling
-from dashboards.figures.theme import METHOD_LABELS, palette
+from dashboards.figures.theme import method_words, palette
 from dashboards.figures.wording import ABSENT, compact, count, percent
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
@@ -29,7 +29,11 @@ from tracker.select.curves import Metric
 
 TITLE = "Scaling"
 PATH = "/scaling"
-METRIC_WORDS: dict[Metric, str] = {"score": "Score", "bits_per_byte": "Bits per byte"}
+METRIC_WORDS: dict[Metric, str] = {
+    "score": "Score",
+    "bits_per_byte": "Bits per byte",
+    "loss_nats": "Loss, nats",
+}
 
 
 class Shown(NamedTuple):
@@ -182,8 +186,9 @@ def _charts(data: Scaling, state: Shown, theme: str | None) -> html.Section:
         for group in groups
     ]
     marks = [("none", "untouched base"), ("solid", "law"), ("dashed", "ahead of measurement")]
+    mix = f"Mix {state.mix}. " if state.mix else ""
     note = (
-        f"Mix {state.mix}. Error bars: 80 % interval from the validation rows. Lines run to "
+        f"{mix}Error bars: 80 % interval from the validation rows. Lines run to "
         f"{AHEAD:g} times the largest volume measured. Hollow marks lie under no law: runs that "
         "looked for a learning rate, or too few volumes."
     )
@@ -198,14 +203,15 @@ def _charts(data: Scaling, state: Shown, theme: str | None) -> html.Section:
 
 def _facet_title(group: list[str], data: Scaling) -> html.H3:
     if len(group) == 1:
-        size = f" {compact(data.models[group[0]])} parameters"
+        known = data.models[group[0]]
+        size = "" if known is None else f" {compact(known)} parameters"
         return html.H3([group[0], html.Span(size, className="quiet")])
     words = f"{', '.join(group)}: the larger the model, the stronger the colour"
     return html.H3(words)
 
 
 def _in_words(data: Scaling, group: list[str]) -> str:
-    names = [f"{METHOD_LABELS[c.method]} on {c.model}" for c in data.curves if c.model in group]
+    names = [f"{method_words(c.method)} on {c.model}" for c in data.curves if c.model in group]
     return f"{data.title} of {data.task} against training examples for {', '.join(dict.fromkeys(names))}"
 
 
@@ -213,8 +219,8 @@ def _points_table(data: Scaling) -> html.Div:
     def value(number: float | None) -> str:
         return percent(number) if data.metric == "score" else _plain(number)
 
-    curves = [(c.model, METHOD_LABELS[c.method], p) for c in data.curves for p in c.points]
-    loose = [(model, METHOD_LABELS[method], point) for model, method, point in data.strays]
+    curves = [(c.model, method_words(c.method), p) for c in data.curves for p in c.points]
+    loose = [(model, method_words(method), point) for model, method, point in data.strays]
     rows: list[tuple[str, ...]] = [
         (
             model,
@@ -252,7 +258,7 @@ def _laws(data: Scaling) -> html.Section:
         + (
             "It is the relative error in one minus the score."
             if data.metric == "score"
-            else "It is the relative error in bits per byte."
+            else "It is the relative error in the loss."
         )
     )
     return card("How far to trust each law", data_table(head, rows, text=(0, 1, 6)), lead=lead)

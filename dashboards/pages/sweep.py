@@ -22,8 +22,8 @@ from dashboards.components import (
     tiles,
 )
 from dashboards.figures.progress import BestSoFar, Trial, best_so_far, draw_best_so_far, label
-from dashboards.figures.theme import METHOD_LABELS, palette
-from dashboards.figures.wording import compact, count, duration, percent, plural
+from dashboards.figures.theme import in_order, method_words, palette
+from dashboards.figures.wording import compact, count, duration, percent, plural, quality
 from dashboards.snapshot import SweepView
 from dashboards.trials import column_defs, trial_rows
 from tracker.record.store import LiveTrial
@@ -215,7 +215,7 @@ def _lead(view: SweepView) -> str:
 def _leader(leader: Trial | None) -> tuple[str, str]:
     if leader is None:
         return percent(None), "no trial has all its scores yet"
-    return percent(leader.quality), leader.label
+    return quality(leader.quality), leader.label
 
 
 def _shares(done: Counts) -> list[tuple[str, int]]:
@@ -246,7 +246,7 @@ def _legend(best: BestSoFar) -> Any:
     if not best.trials:
         detail = "A trial counts once it has a score on every weighted task."
         return empty("No scored trial yet", detail, small=True)
-    methods = [m for m in METHOD_LABELS if m in {t.method for t in best.trials}]
+    methods = in_order(t.method for t in best.trials)
     return legend(methods, [("solid", "best so far")], base="cross")
 
 
@@ -254,7 +254,7 @@ def _best_table(best: BestSoFar) -> Any:
     if not best.trials:
         return None
     rows = [
-        (str(t.number), t.label, compact(t.spent, "FLOP"), percent(t.quality), percent(value))
+        (str(t.number), t.label, compact(t.spent, "FLOP"), quality(t.quality), quality(value))
         for t, value in zip(best.trials, best.best, strict=True)
     ]
     head = ("Trial", "Configuration", "Spent so far", "Quality", "Best so far")
@@ -278,7 +278,7 @@ def _now(view: SweepView, now: float) -> html.Section:
 
 
 def _live(trial: LiveTrial, now: float) -> html.Li:
-    what = f"{trial.model} · {METHOD_LABELS.get(trial.method, trial.method)}"
+    what = f"{trial.model} · {method_words(trial.method)}"
     if trial.volume:
         what += f" · {count(trial.volume)} examples · {trial.mix}"
     step = "starting" if trial.step is None else f"step {count(trial.step)}"

@@ -111,6 +111,7 @@ def test_recommend_answers_but_writes_no_file_to_train(workspace: Path, tmp_path
     done = call("recommend", "outside", "--json", "--workspace", workspace)
     answer = json.loads(done.stdout)
     assert (answer["choice"]["model"], answer["choice"]["volume"]) == ("large", SIZES[-1])
+    assert answer["question"] == "lowest weighted loss (t 1)"
     assert answer["choice"]["quality"]["value"] < 0
     assert any("2 families" in caveat for caveat in answer["caveats"])
     reach = call("recommend", "outside", "--reach", "-1.7", "--json", "--workspace", workspace)

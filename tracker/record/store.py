@@ -149,7 +149,8 @@ class Store:
         self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
         self.client.log_text(parent.info.run_id, question.text(objective, notes), question.FILE)
         self._log_inputs(parent, [(file, "sweep") for file in datasets])
-        tags = {"sft.planned": "" if planned is None else planned, **question.tags(objective)}
+        count = "" if planned is None else str(planned)
+        tags = {"sft.planned": count, **question.tags(objective)}
         self._set_state(parent, "running", tags)
 
     @_guarded

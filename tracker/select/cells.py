@@ -150,7 +150,7 @@ def run_quality(
     total = 0.0
     for task, weight in weights.items():
         score = score_of(run, task)
-        quality = score and quality_of(score, measures.get(task, "score"))
+        quality = None if score is None else quality_of(score, measures.get(task, "score"))
         if quality is None:
             return None
         total += weight * quality

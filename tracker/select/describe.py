@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from tracker.select.choice import (
     Recommendation,
     Rejection,
 )
+from tracker.select.measure import Measure
 from tracker.select.reach import weighted_curves
 from tracker.select.study import Study
 
@@ -28,18 +30,32 @@ def interval_text(estimate: Estimate) -> str:
     return f"{estimate.value:.3g} (80 % {estimate.low:.3g} to {estimate.high:.3g})"
 
 
-def question(objective: Objective, reach: float | None) -> str:
-    """What was asked, in one line."""
+def question(
+    objective: Objective,
+    reach: float | None,
+    measures: Mapping[str, Measure] = MappingProxyType({}),
+) -> str:
+    """What was asked, in one line; *measures*: what each task is decided on, its score if not said."""
     tasks = ", ".join(f"{name} {w:g}" for name, w in objective.weights.items() if w > 0)
     bounds = ", ".join(
         f"{name} {'>=' if name.startswith('min.') else '<='} {limit:g}"
         for name, limit in objective.constraints.items()
     )
-    asked = (
-        f"highest weighted score ({tasks})"
-        if reach is None
-        else f"smallest and cheapest with a weighted score ({tasks}) of at least {reach:g}"
-    )
+    scored = [
+        measures.get(name, "score") == "score" for name, w in objective.weights.items() if w > 0
+    ]
+    if any(scored):
+        what, best = (
+            "score" if all(scored) else "score, minus the loss of a task without",
+            "highest",
+        )
+        enough = f"at least {reach:g}" if reach is not None else ""
+    else:
+        what, best = "loss", "lowest"
+        enough = f"at most {-reach:g}" if reach is not None else ""
+    asked = f"{best} weighted {what} ({tasks})"
+    if enough:
+        asked = f"smallest and cheapest with a weighted {what} ({tasks}) of {enough}"
     return f"{asked}, subject to {bounds}" if bounds else asked
 
 

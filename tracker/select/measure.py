@@ -85,7 +85,7 @@ def errors(values: ArrayLike, rows: ArrayLike, measure: Measure) -> NDArray[np.f
     if measure != "score":
         return found
     half = 0.5 / np.nan_to_num(np.asarray(rows, dtype=float), nan=ROWS_UNSTATED)
-    return np.maximum(1 - found, half)
+    return np.asarray(np.maximum(1 - found, half))
 
 
 def quality_from_error(error: Number, measure: Measure) -> Number:

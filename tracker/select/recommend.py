@@ -89,7 +89,7 @@ def recommend(
     answer = _reach(known, pick, reach)
     return Recommendation(
         sweep=sweep,
-        question=question(objective, reach),
+        question=question(objective, reach, known.measures),
         objective=objective,
         trial=known.cells[index].spec,
         choice=known.candidates[index],
