@@ -115,7 +115,10 @@ def _job(spec: TrialSpec, folder: SweepFolder) -> Job:
 
 
 def rows(result: TrialResult) -> Iterator[dict[str, Any]]:
-    """A trial in the long form of a results table: one row per task and metric."""
+    """A trial in the long form of a results table: one row per task and metric.
+
+    Without seconds: the machine was busy with other work, so they would say nothing.
+    """
     spec, cost = result.spec, result.cost
     common = {
         "model": spec.model.name,
@@ -132,7 +135,6 @@ def rows(result: TrialResult) -> Iterator[dict[str, Any]]:
         "status": result.status.value,
         "train_tokens": cost.train_tokens,
         "flops": cost.flops,
-        "gpu_seconds": cost.device_seconds and round(cost.device_seconds, 3),
         "peak_memory_bytes": cost.peak_bytes,
         "trainable_params": cost.trained_parameters,
     }
