@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.synthetic import SyntheticSweep, configuration, synthetic_sweep
-from tracker.select.recommend import choose
 from tracker.select.pooling import Array
+from tracker.select.recommend import choose
 from tracker.select.study import Study, study
 
 _BINS = 10

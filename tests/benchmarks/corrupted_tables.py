@@ -11,9 +11,12 @@ Each table is first judged clean, then spoilt in one of these ways and judged ag
 
 Printed for each: how often the spoilt trial was flagged, how often the recommended configuration stayed
 the same, and how often what was recommended is as good as before (within the noise of one run, by the
-clean belief); and how often it stays where the spoilt trials are deleted. On the clean tables: flags per table, all of them false alarms.
+clean belief); and how often it stays where the spoilt trials are deleted. On the clean tables:
+flags per table, all of them false alarms.
 
 ``python -m tests.benchmarks.corrupted_tables [--tables 50] [--seeds 2] [--journals FOLDER]``
+
+With ``--journals`` the one table is what a recording's journals hold, spoilt anew ``--tables`` times.
 """
 
 from __future__ import annotations
@@ -253,7 +256,7 @@ def main() -> None:
     parser.add_argument("--journals", type=Path)
     arguments = parser.parse_args()
     if arguments.journals:
-        judge_all(journaled(arguments.journals) * 5)
+        judge_all(journaled(arguments.journals) * arguments.tables)
         return
     sweeps = (
         synthetic_sweep(seed, seeds=arguments.seeds, glitches=0.0)

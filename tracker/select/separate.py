@@ -82,7 +82,7 @@ def further_trials(known: Study, choice: int, rivals: Sequence[int]) -> tuple[Fu
 
 def _plans(choice: int, trained: tuple[int, ...]) -> Iterator[_Plan]:
     """More seeds of one, of the choice and a rival, of all leaders; and all of them on more rows."""
-    groups = [(i,) for i in trained]
+    groups: list[tuple[int, ...]] = [(i,) for i in trained]
     if choice in trained:
         groups += [(choice, i) for i in trained if i != choice]
     if len(trained) > 2:

@@ -145,7 +145,7 @@ def _sizes_alike(cells: Sequence[Cell]) -> Array:
     """A factor of e in parameters leaves a similarity of e^-1/2; an unknown size resembles none."""
     sizes = [cell.spec.model.parameters for cell in cells]
     logs = np.array([np.nan if size is None else np.log(max(size, 1)) for size in sizes])
-    return np.nan_to_num(np.exp(-np.abs(logs[:, None] - logs) / 2), nan=0.0)
+    return np.asarray(np.nan_to_num(np.exp(-np.abs(logs[:, None] - logs) / 2), nan=0.0))
 
 
 def _relative_rates(methods: Sequence[MethodSpec]) -> Array:
