@@ -14,9 +14,9 @@ the same, and how often what was recommended is as good as before (within the no
 clean belief); and how often it stays where the spoilt trials are deleted. On the clean tables:
 flags per table, all of them false alarms.
 
-``python -m tests.benchmarks.corrupted_tables [--tables 50] [--seeds 2] [--journals FOLDER]``
+``python -m tests.benchmarks.corrupted_tables [--tables 50] [--seeds 2] [--journals FOLDER | --table CSV]``
 
-With ``--journals`` the one table is what a recording's journals hold, spoilt anew ``--tables`` times.
+With ``--journals`` or ``--table`` the one table is a recording, spoilt anew ``--tables`` times.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.synthetic import synthetic_sweep
+from tracker.record.importing import read_table
 from tracker.record.journal import Journal
 from tracker.record.trial import Objective, TaskScore, TrialRecord
 from tracker.select.recommend import choose
@@ -254,9 +255,14 @@ def main() -> None:
     parser.add_argument("--tables", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--journals", type=Path)
+    parser.add_argument("--table", type=Path)
     arguments = parser.parse_args()
     if arguments.journals:
         judge_all(journaled(arguments.journals) * arguments.tables)
+        return
+    if arguments.table:
+        table = read_table(arguments.table)
+        judge_all([(table.records, table.objective)] * arguments.tables)
         return
     sweeps = (
         synthetic_sweep(seed, seeds=arguments.seeds, glitches=0.0)
