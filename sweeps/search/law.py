@@ -27,6 +27,7 @@ from sweeps.search.pricing import Pricing, learned_pricing
 from sweeps.search.space import Values, configurations, hyperparameters
 from sweeps.search.strategy import Outcome, Proposal, Strategy, best_measured, configuration, scored
 from tracker.record.trial import Status
+from tracker.select.curves import pooled_sd
 from tracker.select.joint import CurveRuns
 from tracker.select.outlook import Outlook, outlook
 from tracker.select.pooling import Array
@@ -37,9 +38,10 @@ _ROUND_SHARE = (
 _LARGEST_ROUND = 16
 _ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
 _CAUTION = 0.7  # deviations
+_NEAR = 3.0  # doublings below the largest volume from which the leader may be looked at there
 _VERIFY = 0.25  # of the budget that is left may go into one look at the leader
+_SCORE_NOISE = 0.02  # deviation of a score between seeds, until repeated runs tell
 _LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
-_UNSEEN_DOUBLINGS = 2.0  # a configuration without a run counts as so far below the smallest volume
 
 
 class Action(NamedTuple):
@@ -147,8 +149,7 @@ class Law(Strategy):
         pricing = learned_pricing(told, self._millions)
         left = self._left(told)
         if not scored(told):
-            first = self._first(pricing, left)
-            return first if len(told) == len(self.bases) else []
+            return self._first() if len(told) == len(self.bases) else []
         belief = self.believe(told)
         if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
             return []
@@ -157,17 +158,20 @@ class Law(Strategy):
             return [self._proposal(verify)]
         return [self._proposal(action) for action in self._batch(actions, left)]
 
-    def _first(self, pricing: Pricing, left: float) -> list[Proposal]:
-        """Every setting of every method on the smallest model, at the two smallest volumes, one mix."""
+    def _first(self) -> list[Proposal]:
+        """Every setting of every method on the smallest model and one mix, at two volumes.
+
+        The smallest volume and the middle one: what is learned of a method there carries over.
+        """
         smallest = min(self.bases, key=lambda name: (self._millions[name], name))
         mix = next(iter(self.spec.mixes))
-        volumes = self._volumes(mix)[:2]
+        volumes = self._volumes(mix)
+        volumes = tuple(dict.fromkeys([volumes[0], volumes[len(volumes) // 2]]))
         found: list[Proposal] = []
         for values in self.configurations:
             if values["model"] == smallest and values["mix"] == mix:
                 found += [Proposal("law", {**values, "volume": v, "seed": 0}) for v in volumes]
-        cheap = sum(pricing.seconds(p.values) for p in found)
-        return found if cheap <= left else found[:1]
+        return found
 
     def _confirmed(self, belief: Belief, told: Sequence[Outcome]) -> bool:
         """Whether the choice was itself run at the largest volume."""
@@ -208,6 +212,8 @@ class Law(Strategy):
         The best of many forecasts is the likeliest to be wrong: it is held against the truth early.
         """
         leader = int(np.where(belief.allowed >= 0.5, belief.mean, -np.inf).argmax())
+        if belief.outlook.doublings[leader] > _NEAR:
+            return None
         return next(
             (
                 action
@@ -219,17 +225,10 @@ class Law(Strategy):
         )
 
     def _resolved(self, belief: Belief, config: int, volume: int, seed: int) -> float:
-        """The share of a configuration's deviation that a run at *volume* is expected to resolve.
-
-        What is open is taken to grow with the doublings still to go, as forecasts' errors do.
-        """
+        """The share of a configuration's deviation that a run at *volume* is expected to resolve."""
         if seed:
             return math.sqrt(1 / (seed + 1))
-        known = belief.outlook.doublings[config]
-        smallest = self.spec.volumes[0]
-        now = known if known is not None else math.log2(self.target / smallest) + _UNSEEN_DOUBLINGS
-        after = max(math.log2(self.target / volume), 0.0)
-        return math.sqrt(max(1 - (after / now) ** 2, 0.0)) if now > 0 else 0.0
+        return float(belief.outlook.resolved[self.spec.volumes.index(volume), config])
 
     def _batch(self, actions: Sequence[Action], left: float) -> list[Action]:
         """The best actions per second, one a configuration, until a round is full."""
@@ -261,11 +260,13 @@ class Law(Strategy):
             assert o.quality is not None
             runs.setdefault(self._of(o), []).append((o.values["volume"], o.quality))
         scores = any(q >= 0 for own in runs.values() for _, q in own)
+        noise = _run_noise(told) or (_SCORE_NOISE if scores else None)
         curves = [
-            self._curve(i, values, runs.get(i, []), scores)
+            self._curve(i, values, runs.get(i, []), scores)._replace(noise_sd=noise)
             for i, values in enumerate(self.configurations)
         ]
-        seen = outlook(curves, float(self.target))
+        volumes = [float(volume) for volume in self.spec.volumes]
+        seen = outlook(curves, float(self.target), volumes, "score" if scores else "loss")
         errors = _as_measured(seen, curves)
         draws = 1 - errors if scores else -errors
         return Belief(draws, draws.mean(axis=0), draws.std(axis=0), self._allowed(told), seen)
@@ -284,6 +285,7 @@ class Law(Strategy):
             "pair": f"{values['model']} {values['method']}",
             "mix": values["mix"],
             "setting": " ".join([values["method"], *setting]),
+            "run": " ".join([values["model"], values["method"], *setting]),
         }
         keys = tuple(f"{index}/{i}" for i in range(len(runs)))
         return CurveRuns(sizes, errors, keys, groups, model.parameters)
@@ -350,6 +352,15 @@ def _knowledge_gradient(belief: Belief, config: int, sd: float) -> float:
         return float(sd)
     z = -abs(belief.mean[config] - others.max()) / sd
     return float(belief.allowed[config] * sd * (norm.pdf(z) + z * norm.cdf(z)))
+
+
+def _run_noise(told: Sequence[Outcome]) -> float | None:
+    """Deviation of quality between runs of one configuration that differ in the seed, where there are any."""
+    groups: dict[tuple[tuple[str, object], ...], list[float]] = {}
+    for o in scored(told):
+        point = _key({name: v for name, v in o.values.items() if name != "seed"})
+        groups.setdefault(point, []).append(o.quality or 0.0)
+    return pooled_sd(groups.values()) or None
 
 
 def _constraint_keys(values: Values) -> tuple[tuple[str, ...], tuple[str, ...]]:

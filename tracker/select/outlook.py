@@ -22,33 +22,44 @@ _LEVEL = 0.8
 
 
 class Outlook(NamedTuple):
-    """Per configuration (C,): ``draws`` (R, C) of its loss or error at ``size``; ``doublings`` from its
-    largest measured size to there, ``None`` without a run; ``noise``: log sd of a run.
+    """``draws`` (R, C): each configuration's loss or error at ``size``. ``resolved`` (V, C): the share of
+    its deviation that one run at each of the sizes asked for should resolve. ``doublings`` (C,) from a
+    configuration's largest measured size to ``size``, infinite without a run; ``noise``: log sd of a run.
     """
 
     size: float
     draws: Array
-    doublings: tuple[float | None, ...]
+    resolved: Array
+    doublings: Array
     noise: float
 
 
-def outlook(curves: Sequence[CurveRuns], size: float) -> Outlook:
-    """The outlook at *size* of *curves*, some of which may have no runs; at least one must have."""
+def outlook(
+    curves: Sequence[CurveRuns], size: float, sizes: Sequence[float], measure: str = "loss"
+) -> Outlook:
+    """The outlook at *size* of *curves*, some of which may have no runs; at least one must have.
+
+    *sizes*: where further runs could be made. *measure*: ``score`` where the values are errors of scores.
+    What a run would resolve is read off the posterior draws: the part of ln L(size) that a straight line
+    in ln L(run), noise included, explains.
+    """
     points = [points_of(curve) for curve in curves]
     measured = [i for i, p in enumerate(points) if len(p.sizes)]
     noise = noise_of([points[i] for i in measured])
     data, _ = stacked(points, [noise] * len(points))
-    pool = pooling.fit_pool(pooling.some(data, np.array(measured)), prior())
+    pool = pooling.fit_pool(pooling.some(data, np.array(measured)), prior(measure))
     posterior = pooling.posterior(data, pool, _DRAWS, np.random.default_rng(0))
-    draws, doublings = [], []
+    at = np.array([size, *sizes])
+    draws, resolved, doublings = [], [], []
     for c, p in enumerate(points):
         end = float(p.sizes[-1]) if len(p.sizes) else None
-        logs = np.log(
-            forecast(replicates(data, posterior, c), np.array([size]), end or data.sizes[-1])[:, 0]
-        )
-        far = max(float(np.log2(size / end)), 0.0) if end else None
-        centre = np.median(logs)
-        wider = widening(np.array([far or 0.0]), _LEVEL)[0]
-        draws.append(np.exp(centre + wider * (logs - centre)))
+        logs = np.log(forecast(replicates(data, posterior, c), at, end or data.sizes[-1]))
+        here = logs[:, 0] - logs[:, 0].mean()
+        far = max(float(np.log2(size / end)), 0.0) if end else np.inf
+        wide = widening(np.array([far if end else 0.0]), _LEVEL)[0]
+        there = logs[:, 1:] - logs[:, 1:].mean(axis=0)
+        told = np.abs(here @ there) / len(here) / np.sqrt((there**2).mean(axis=0) + noise**2)
+        draws.append(np.exp(logs[:, 0].mean() + wide * here))
+        resolved.append(told / (wide * here.std() + 1e-12))
         doublings.append(far)
-    return Outlook(size, np.array(draws).T, tuple(doublings), noise)
+    return Outlook(size, np.array(draws).T, np.array(resolved).T, np.array(doublings), noise)

@@ -17,7 +17,8 @@ further error of DRIFT x a, so that where the data end, what was measured last s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -57,29 +58,39 @@ class Curves(NamedTuple):
 
 class Prior(NamedTuple):
     """``mean`` (2, 4): intercept and slope on ln N per feature; ``cov`` (4, 4): the curves' scatter,
-    trusted as if it came from ``trust`` curves.
+    trusted as if it came from ``trust`` curves. A group deviates by ``cov`` over ``hold``, by kind of
+    group; kinds not named by _GROUP.
     """
 
     mean: Array
     cov: Array
     trust: float = 1000.0
+    hold: Mapping[str, float] = MappingProxyType({})
 
 
 class Pool(NamedTuple):
     """The population: ``columns`` name the rows of ``coefficients`` (K, 4); ``cov`` (4, 4).
 
-    ``level``: what was taken from every log, so that one prior serves any metric.
+    ``level``: what was taken from every log, so that one prior serves any metric. ``spread`` (K, K):
+    the coefficients' covariance, in units of ``cov``.
     """
 
     columns: tuple[str, ...]
     coefficients: Array
     cov: Array
     level: float
+    spread: Array
 
-    def expected(self, log_size: float, groups: dict[str, str]) -> Array:
-        """Features (4,) of a curve not measured; an unknown group counts as the average one."""
-        row = _row(self.columns, log_size, groups)
-        return np.asarray(row @ self.coefficients)
+    def expected(self, curves: Curves) -> tuple[Array, Array]:
+        """Features (C, 4) expected of *curves*, and how many times ``cov`` they scatter about that (C,).
+
+        Of a curve without points the population's own uncertainty counts too: what its groups are like
+        may be unknown.
+        """
+        design = _design(self.columns, curves)
+        unknown = np.einsum("ck,kl,cl->c", design, self.spread, design)
+        measured = np.isfinite(curves.sd).any(axis=1)
+        return design @ self.coefficients, np.where(measured, 1.0, 1.0 + unknown)
 
 
 class Posterior(NamedTuple):
@@ -114,17 +125,17 @@ def fit_pool(curves: Curves, prior: Prior) -> Pool:
     """The population that *curves* came from."""
     level = _level(curves)
     columns = _columns(curves)
-    design = np.array(
-        [_row(columns, x, g) for x, g in zip(curves.log_size.tolist(), curves.groups, strict=True)]
-    )
+    design = _design(columns, curves)
     start = np.zeros((len(columns), 4))
     start[:2] = prior.mean
-    trust = np.full((len(columns), 4), _GROUP)
+    held = [prior.hold.get(column.partition("=")[0], _GROUP) for column in columns]
+    trust = np.tile(np.array(held)[:, None], 4)
     trust[0], trust[1] = _INTERCEPT, _SLOPE
+    alike = np.ones(len(curves.logs))
     grid = _coarse(curves.sizes)
     coefficients, cov = start.copy(), prior.cov.copy()
     for _ in range(_EM_STEPS):
-        mean, scatter = _moments(curves, grid, design @ coefficients, cov, level)
+        mean, scatter = _moments(curves, grid, design @ coefficients, alike, cov, level)
         gram = design.T @ design
         for f in range(4):
             right = design.T @ mean[:, f] + trust[:, f] * start[:, f]
@@ -132,24 +143,28 @@ def fit_pool(curves: Curves, prior: Prior) -> Pool:
         off, moved = mean - design @ coefficients, coefficients - start
         scatter = scatter + off.T @ off + (moved * np.sqrt(trust)).T @ (moved * np.sqrt(trust))
         cov = (scatter + prior.trust * prior.cov) / (len(mean) + prior.trust)
-    return Pool(columns, coefficients, cov, level)
+    spread = np.linalg.inv(design.T @ design + np.diag(trust.mean(axis=1)))
+    return Pool(columns, coefficients, cov, level, spread)
 
 
 def posterior(curves: Curves, pool: Pool, draws: int, rng: np.random.Generator) -> Posterior:
     """Each curve's own features, given its points and the population."""
-    expected = np.array(
-        [pool.expected(x, g) for x, g in zip(curves.log_size.tolist(), curves.groups, strict=True)]
-    )
+    expected, scale = pool.expected(curves)
     found = []
     for part in _parts(curves):
-        found.append(_posterior(some(curves, part), pool, expected[part], draws, rng))
+        found.append(_posterior(some(curves, part), pool, expected[part], scale[part], draws, rng))
     return Posterior(
         np.concatenate([f.draws for f in found]), np.concatenate([f.mean for f in found])
     )
 
 
 def _posterior(
-    curves: Curves, pool: Pool, expected: Array, draws: int, rng: np.random.Generator
+    curves: Curves,
+    pool: Pool,
+    expected: Array,
+    scale: Array,
+    draws: int,
+    rng: np.random.Generator,
 ) -> Posterior:
     """The coarse grid first, then finer ones around each curve's own posterior."""
     coarse = _coarse(curves.sizes)
@@ -157,7 +172,7 @@ def _posterior(
     step = _steps(coarse)
     for zoom in range(_ZOOMS + 1):
         weights, level, spread = _weigh(
-            curves, coarse if zoom == 0 else grid, expected, pool.cov, pool.level
+            curves, coarse if zoom == 0 else grid, expected, scale, pool.cov, pool.level
         )
         if zoom < _ZOOMS:
             centre = np.einsum("cg,cgi->ci", weights, grid)
@@ -197,7 +212,7 @@ def precision(curves: Curves) -> Array:
 
 
 def _weigh(
-    curves: Curves, grid: Array, expected: Array, cov: Array, level: float
+    curves: Curves, grid: Array, expected: Array, scale: Array, cov: Array, level: float
 ) -> tuple[Array, Array, Array]:
     """Posterior weights (C, G) of *grid* (G, 3) or (C, G, 3), ln A there (C, G) and its sd (C,)."""
     w = precision(curves)
@@ -214,7 +229,7 @@ def _weigh(
     # The level that the points alone would have; a curve without points has the population's.
     own = np.divide(wy - first, total, out=np.zeros_like(first), where=total > 0)
     misfit = second - 2 * cross - total * own**2  # but for what is the same all over the grid
-    surprise, prior_level, prior_var = _against(grid, expected, cov)
+    surprise, prior_level, prior_var = _against(grid, expected, scale, cov)
     misfit += surprise
     with np.errstate(divide="ignore"):
         misfit += (own - prior_level) ** 2 / (1 / total + prior_var)
@@ -223,10 +238,10 @@ def _weigh(
     weights /= weights.sum(axis=1, keepdims=True)
     both = total + 1 / prior_var
     mixed = (total * own + prior_level / prior_var) / both
-    return weights, mixed, np.sqrt(1 / both[:, 0])
+    return weights, mixed, np.asarray(np.sqrt(1 / both[:, 0]))
 
 
-def _against(grid: Array, expected: Array, cov: Array) -> tuple[Array, Array, float]:
+def _against(grid: Array, expected: Array, scale: Array, cov: Array) -> tuple[Array, Array, Array]:
     """The population's word: surprise at each shape (C, G) and the level it would have there (C, G)
     with its variance. Quadratic forms are multiplied out, so that no (C, G, 3) array is made.
     """
@@ -241,16 +256,19 @@ def _against(grid: Array, expected: Array, cov: Array) -> tuple[Array, Array, fl
         cross, rise = np.einsum("ci,cgi->cg", pulled, grid), grid @ slope
     surprise = own - 2 * cross + (pulled * centre).sum(-1)[:, None]
     level = rise + (expected[:, 3] - centre @ slope)[:, None]
-    return surprise, level, float(cov[3, 3] - cov[3, :3] @ slope)
+    spread = scale[:, None]
+    return surprise / spread, level, spread * float(cov[3, 3] - cov[3, :3] @ slope)
 
 
 def _moments(
-    curves: Curves, grid: Array, expected: Array, cov: Array, level: float
+    curves: Curves, grid: Array, expected: Array, scale: Array, cov: Array, level: float
 ) -> tuple[Array, Array]:
     """Posterior means (C, 4), and the posterior covariances' sum (4, 4)."""
     means, total = [], np.zeros((4, 4))
     for part in _parts(curves):
-        weights, levels, spread = _weigh(some(curves, part), grid, expected[part], cov, level)
+        weights, levels, spread = _weigh(
+            some(curves, part), grid, expected[part], scale[part], cov, level
+        )
         mean = np.concatenate([weights @ grid, (weights * levels).sum(1)[:, None]], axis=1)
         mass, lifted = weights.sum(0), (weights * levels).sum(0)
         square = np.zeros((4, 4))
@@ -277,6 +295,11 @@ def _columns(curves: Curves) -> tuple[str, ...]:
         if 1 < len(distinct) < len(names):
             found += [f"{kind}={name}" for name in distinct]
     return tuple(found)
+
+
+def _design(columns: Sequence[str], curves: Curves) -> Array:
+    pairs = zip(curves.log_size.tolist(), curves.groups, strict=True)
+    return np.array([_row(columns, size, groups) for size, groups in pairs])
 
 
 def _row(columns: Sequence[str], log_size: float, groups: dict[str, str]) -> Array:
