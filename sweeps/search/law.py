@@ -28,8 +28,8 @@ from sweeps.search.space import Values, configurations, hyperparameters
 from sweeps.search.strategy import Outcome, Proposal, Strategy, best_measured, configuration, scored
 from tracker.record.trial import Status
 from tracker.select.curves import pooled_sd
-from tracker.select.joint import CurveRuns
 from tracker.select.outlook import Outlook, outlook
+from tracker.select.points import CurveRuns
 from tracker.select.pooling import Array
 
 _ROUND_SHARE = (

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tracker.select.joint import CurveRuns
 from tracker.select.laws import Array, FittedLaw, forecast
+from tracker.select.points import CurveRuns
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
 PLAYGROUND = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"

@@ -16,8 +16,9 @@ import numpy as np
 
 from tests.benchmarks.curve_tables import LEVELS, Table, forecasts, published
 from tests.benchmarks.learn_experience import learn_prior, needed_factors, widening
-from tracker.select.joint import CurveRuns, fit_curves
+from tracker.select.joint import fit_curves
 from tracker.select.laws import Array
+from tracker.select.points import CurveRuns
 from tracker.select.pooling import Prior
 
 BUDGETS = (8, 16, 32, 64, 128, 256, 512)

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike
 
 from tracker.errors import InputError
 from tracker.record.trial import Frozen, MethodSpec
-from tracker.select.joint import CurveRuns, fit_curves
+from tracker.select.experience import prior
+from tracker.select.joint import fit_curves
 from tracker.select.laws import FittedLaw, LeftOut
 from tracker.select.measure import MEASURES, Measure, errors
+from tracker.select.points import CurveRuns
 
 Metric = Measure
 #: The stage whose trials look for hyper-parameters: points of a curve only where they share its
@@ -98,7 +100,7 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
     ]
     table = table[[*columns, metric]]
     runs, described = _all_runs(table, metric)
-    fit = fit_curves([curve for curve, _ in runs.values()])
+    fit = fit_curves([curve for curve, _ in runs.values()], start=prior(metric))
     wanted = set(described) if tasks is None else set(tasks)
     fits = CurveFits({}, {})
     for i, (key, (_, left_out)) in enumerate(runs.items()):
@@ -110,6 +112,40 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
         else:
             fits.laws[key] = law.model_copy(update={"left_out": (*law.left_out, *left_out)})
     return fits
+
+
+def fit_elsewhere(
+    table: pd.DataFrame, metric: Metric, task: str, model: str, parameters: int
+) -> dict[CurveKey, FittedLaw]:
+    """Laws of *task* for a *model* of so many *parameters* that was not run: the joint law over size.
+
+    One per method and mix that was measured; empty where nothing could be fitted.
+    """
+    runs, _ = _columns_of(table, metric)
+    asked: dict[CurveKey, CurveRuns] = {}
+    for key, (curve, _) in runs.items():
+        if key.task == task:
+            groups = {
+                k: v for k, v in curve.groups.items() if k in ("task", "method", "mix", "setting")
+            }
+            none = np.zeros(0)
+            asked[key.model_copy(update={"model": model})] = CurveRuns(
+                none, none, (), groups, parameters
+            )
+    fit = fit_curves(
+        [curve for curve, _ in runs.values()],
+        elsewhere=list(asked.values()),
+        held_out=False,
+        start=prior(metric),
+    )
+    return dict(zip(asked, fit.elsewhere, strict=False))
+
+
+def _columns_of(
+    table: pd.DataFrame, metric: Metric
+) -> tuple[dict[CurveKey, tuple[CurveRuns, list[LeftOut]]], list[str]]:
+    columns = "family parameters volume seed key stage status task n".split()
+    return _all_runs(table[[*_CURVE, *columns, metric]], metric)
 
 
 def _all_runs(
@@ -183,7 +219,7 @@ def _runs(
 
 def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
     """What a curve shares with others: its laws are drawn towards theirs."""
-    family = _absent(row["family"])
+    family, setting = _absent(row["family"]), method_label(key.method)
     return {
         "task": key.task,
         "family": "" if family is None else str(family),
@@ -191,6 +227,8 @@ def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
         "method": key.method.name,
         "pair": f"{key.model} {key.method.name}",
         "mix": key.mix,
+        "setting": setting,
+        "run": f"{key.model} {setting}",
     }
 
 

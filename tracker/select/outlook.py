@@ -13,8 +13,9 @@ import numpy as np
 
 from tracker.select import pooling
 from tracker.select.experience import prior, widening
-from tracker.select.joint import CurveRuns, noise_of, points_of, replicates, stacked
+from tracker.select.joint import replicates
 from tracker.select.laws import forecast
+from tracker.select.points import CurveRuns, noise_of, points_of, stacked
 from tracker.select.pooling import Array
 
 _DRAWS = 256
@@ -46,7 +47,7 @@ def outlook(
     points = [points_of(curve) for curve in curves]
     measured = [i for i, p in enumerate(points) if len(p.sizes)]
     noise = noise_of([points[i] for i in measured])
-    data, _ = stacked(points, [noise] * len(points))
+    data = stacked(points, [noise] * len(points))
     pool = pooling.fit_pool(pooling.some(data, np.array(measured)), prior(measure))
     posterior = pooling.posterior(data, pool, _DRAWS, np.random.default_rng(0))
     at = np.array([size, *sizes])

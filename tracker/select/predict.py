@@ -16,7 +16,7 @@ from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.table import results_table
 from tracker.record.trial import Frozen, MethodSpec, TrialRecord
 from tracker.select.cells import near, rounded
-from tracker.select.curves import CurveKey, fit_table
+from tracker.select.curves import CurveKey, fit_elsewhere, fit_table
 from tracker.select.laws import FAR, FittedLaw
 from tracker.select.measure import Measure, measures_of, value_from_error
 from tracker.select.pooling import Array
@@ -24,6 +24,7 @@ from tracker.select.pooling import Array
 #: In per cent; the keys of every prediction's intervals.
 LEVELS = ("50", "80", "95")
 _DRAWS = 4096
+_SIZES = 2  # models of different size, from which another size can be told
 #: Draws closer than this are a tie: machines differ in the last bits.
 _TIE = 1e-9
 
@@ -112,12 +113,15 @@ def predict(
     measure = measures[task]
     # The same rows in the same order however the records came.
     ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
-    fits = fit_table(results_table(ordered), measure, [task])
+    table = results_table(ordered)
     sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in ordered}
-    refused = {key: reason for key, reason in fits.refused.items() if key.task == task}
-    if model_params is not None:
-        return predict_size(fits.laws, sizes, model_params)
-    laws = {key: law for key, law in fits.laws.items() if key.task == task}
+    if model_params is None:
+        fits = fit_table(table, measure, [task])
+        laws, refused = fits.laws, fits.refused
+    else:
+        name, refused = f"a model of {model_params:,} parameters", {}
+        laws = fit_elsewhere(table, measure, task, name, model_params)
+        sizes = _with_size(sizes, name, model_params)
     if not allow_far:
         refused |= {
             key: _too_far(law, examples) for key, law in laws.items() if _far(law, examples)
@@ -142,18 +146,19 @@ def predict(
     )
 
 
-def predict_size(
-    laws: Mapping[CurveKey, FittedLaw],  # noqa: ARG001
-    sizes: Mapping[str, int | None],
-    model_params: int,
-) -> Forecast:
-    """Predictions for a model of *model_params* that was not measured, from a law joint over size."""
-    known = sorted(size for size in sizes.values() if size is not None)
-    told = f"between {known[0]:,} and {known[-1]:,}" if known else "of unknown size"
-    raise NotEnoughDataError(
-        f"--model-params {model_params:,}: needs a law joint over model sizes, which these laws per "
-        f"curve are not; models {told} parameters were measured: leave the option out to predict those"
-    )
+def _with_size(
+    sizes: Mapping[str, int | None], name: str, model_params: int
+) -> dict[str, int | None]:
+    """The sizes with one more; raises InputError where the measured ones say nothing of size."""
+    known = sorted({size for size in sizes.values() if size is not None})
+    if len(known) < _SIZES:
+        raise InputError(
+            f"--model-params {model_params:,}: found {len(known)} model sizes measured; allowed with at "
+            f"least {_SIZES}: measure another size, or leave the option out"
+        )
+    if model_params <= 0:
+        raise InputError(f"--model-params {model_params}: allowed is at least 1")
+    return {**sizes, name: model_params}
 
 
 def _predictions(

@@ -1,0 +1,111 @@
+"""What each curve says of each of its points without it: held-out errors, and glitches by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tracker.select import pooling
+from tracker.select.laws import GLITCH, NoiseSource, WithoutSize
+from tracker.select.points import robust_sd
+from tracker.select.pooling import Curves, Pool, Prior
+
+_ENOUGH = 4  # sizes of a curve of which one can be held out
+_DRAWS = 64
+_FAINT = 20.0  # a flagged point's noise is multiplied by this
+
+#: By curve and index of the size.
+Without = dict[int, dict[int, WithoutSize]]
+#: Deviations by (curve, index of the size).
+Suspects = dict[tuple[int, int], float]
+
+
+def fit_and_hold_out(
+    data: Curves, noise: Sequence[tuple[float, NoiseSource]], start: Prior, held_out: bool
+) -> tuple[Pool, Without, Suspects]:
+    """The population, each point without itself, and the glitches: (curve, size) → deviations.
+
+    A glitch also pulls the fits at its neighbours and the scale of all misses, so suspicion is
+    raised by the plain deviation, at one point a curve, and upheld by what is left once the
+    suspects hardly count.
+    """
+    pool = pooling.fit_pool(data, start)
+    if not held_out:
+        return pool, {}, {}
+    without = _without(data, pool, noise)
+    raised = {at: score for at, score in _worst(without).items() if score > GLITCH}
+    if not raised:
+        return pool, without, {}
+    quiet = faint(data, raised)
+    pool = pooling.fit_pool(quiet, start)
+    without = _without(quiet, pool, noise)
+    scores = _deviations(without)
+    rest = [score for at, score in scores.items() if at not in raised]
+    scale = max(1.0, robust_sd(rest)) if rest else 1.0
+    upheld = {at: scores[at] / scale for at in raised if scores[at] / scale > GLITCH}
+    if len(upheld) < len(raised):
+        quiet = faint(data, upheld)
+        pool = pooling.fit_pool(quiet, start)
+        without = _without(quiet, pool, noise)
+    return pool, without, upheld
+
+
+def _without(data: Curves, pool: Pool, noise: Sequence[tuple[float, NoiseSource]]) -> Without:
+    """What each curve of four sizes or more says at each of its sizes, fitted without it."""
+    measured = np.isfinite(data.sd)
+    pairs = [
+        (c, m)
+        for c in np.flatnonzero(measured.sum(1) >= _ENOUGH)
+        for m in np.flatnonzero(measured[c])
+    ]
+    if not pairs:
+        return {}
+    rows = np.array([c for c, _ in pairs])
+    sd = data.sd[rows].copy()
+    sd[np.arange(len(pairs)), [m for _, m in pairs]] = np.inf
+    held = Curves(
+        data.sizes, data.logs[rows], sd, data.log_size[rows], [data.groups[c] for c in rows]
+    )
+    draws = pooling.posterior(held, pool, _DRAWS, np.random.default_rng(1)).draws
+    found: Without = {}
+    for (c, m), features in zip(pairs, draws, strict=True):
+        told = pooling.log_law(features, data.sizes[m : m + 1])[:, 0]
+        centre = float(np.median(told))
+        low, high = np.quantile(told, [0.16, 0.84])
+        found.setdefault(int(c), {})[int(m)] = WithoutSize(
+            examples=float(data.sizes[m]),
+            value=float(np.exp(centre)),
+            log_sd=float(np.hypot((high - low) / 2, noise[c][0])),
+            missed=float(data.logs[c, m] - centre),
+        )
+    return found
+
+
+def _deviations(without: Without) -> Suspects:
+    """How many deviations each point lies from where its curve, fitted without it, expects it.
+
+    Only between other sizes: what lies beyond an end is extrapolation, and an error there is the
+    law's.
+    """
+    return {
+        (c, m): abs(sizes[m].missed) / sizes[m].log_sd
+        for c, sizes in without.items()
+        for m in sorted(sizes)[1:-1]
+    }
+
+
+def _worst(without: Without) -> Suspects:
+    """The worst point of each curve."""
+    worst: dict[int, tuple[float, int]] = {}
+    for (c, m), score in _deviations(without).items():
+        worst[c] = max(worst.get(c, (0.0, m)), (score, m))
+    return {(c, m): score for c, (score, m) in worst.items()}
+
+
+def faint(data: Curves, suspects: Suspects) -> Curves:
+    """The curves with the *suspects* hardly counting."""
+    sd = data.sd.copy()
+    for c, m in suspects:
+        sd[c, m] *= _FAINT
+    return data._replace(sd=sd)
