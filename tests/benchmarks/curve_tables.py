@@ -1,4 +1,4 @@
-"""Recorded tables of loss curves as :class:`tracker.select.joint.CurveRuns`, for the benchmarks of the laws."""
+"""Recorded and drawn tables as :class:`tracker.select.points.CurveRuns`, for the benchmarks of the laws."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tests.benchmarks.synthetic import synthetic_sweep
+from tracker.record.table import results_table
+from tracker.select.curves import Metric, table_runs
 from tracker.select.laws import Array, FittedLaw, forecast
 from tracker.select.points import CurveRuns
 
@@ -18,10 +21,11 @@ LEVELS = (0.5, 0.8, 0.95)
 
 
 class Table(NamedTuple):
-    """``curves``: one run per size, no base."""
+    """``curves`` without the base; ``measure``: ``loss``, or ``score`` for errors of scores."""
 
     name: str
     curves: list[CurveRuns]
+    measure: str = "loss"
 
     def cut(self, largest: float) -> list[CurveRuns]:
         """The curves as they were known when nothing larger than *largest* had been run."""
@@ -62,10 +66,16 @@ def playground(metric: str) -> Table:
         if (model, method, rate) in again.index:  # the pair's own learning rate
             curves.append(_curve(str(model), group, task=str(task), mix=str(mix)))
     noise = _pooled_noise(rows, columns)
-    return Table(
-        f"playground {metric}",
-        [c._replace(noise_sd=noise[c.groups["task"]]) for c in curves],
-    )
+    known = [c._replace(noise_sd=noise[c.groups["task"]]) for c in curves]
+    return Table(f"playground {metric}", known, "loss" if loss else "score")
+
+
+def synthetic(seed: int, metric: Metric) -> Table:
+    """A sweep drawn from known laws (:mod:`tests.benchmarks.synthetic`), glitches and all."""
+    records = synthetic_sweep(seed, replicates=False).records
+    curves = table_runs(results_table(records), metric)
+    tuned = [_some(c, c.sizes > 0) for c in curves]
+    return Table("synthetic", tuned, "score" if metric == "score" else "loss")
 
 
 def _pooled_noise(rows: pd.DataFrame, columns: list[str]) -> dict[str, float]:
@@ -97,7 +107,9 @@ def _some(curve: CurveRuns, keep: Array) -> CurveRuns:
 
 
 class Forecast(NamedTuple):
-    """Unwidened logs at one size: ``centre`` (C,), ``low`` and ``high`` (levels, C)."""
+    """Logs at one size, widened by the fit's own ``miss`` alone: ``centre`` (C,), ``low`` and ``high``
+    (levels, C).
+    """
 
     centre: Array
     low: Array
@@ -116,8 +128,9 @@ def forecasts(laws: Sequence[FittedLaw], size: float) -> Forecast:
     centre, low, high = [], [], []
     for law in laws:
         logs = np.log(forecast(np.array(law.replicates), np.array([size]), law.domain[1])[:, 0])
-        runs = logs + law.noise * normals
-        centre.append(np.median(logs))
+        middle = np.median(logs)
+        runs = middle + law.miss * (logs + law.noise * normals - middle)
+        centre.append(middle)
         low.append(np.quantile(runs, [(1 - p) / 2 for p in LEVELS]))
         high.append(np.quantile(runs, [(1 + p) / 2 for p in LEVELS]))
     return Forecast(np.array(centre), np.array(low).T, np.array(high).T)

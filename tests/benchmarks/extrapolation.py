@@ -1,8 +1,9 @@
 """Forecast the largest volume of published curves from a fraction of it, beside two simpler forecasts.
 
-Budgets 1/8 ... 1/512 of 1,638,400 examples, 30 models, two tables (Lin et al., ICML 2024). The prior of the joint fit
-is learned on the one table and the other is reported, both ways; nothing is tuned per table or budget. PearCorr: the
-correlation of forecast and truth, in percent; RelAcc: (worst - chosen) / (worst - best), in percent.
+Budgets 1/8 ... 1/512 of 1,638,400 examples, 30 models, two tables (Lin et al., ICML 2024). The prior of
+the joint fit is learned on the one table and the other is reported, both ways; nothing is tuned per table
+or budget. PearCorr: the correlation of forecast and truth, in percent; RelAcc: (worst - chosen) / (worst -
+best), in percent. AtS is :mod:`sweeps.search.ats`.
 
 ``python -m tests.benchmarks.extrapolation``
 """
@@ -14,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.benchmarks.curve_tables import LEVELS, Table, forecasts, published
-from tests.benchmarks.learn_experience import learn_prior, needed_factors, widening
+from sweeps.search.ats import accept_then_stop as ats_line
+from tests.benchmarks.curve_tables import Table, forecasts, published
+from tests.benchmarks.learn_experience import learn_prior
 from tracker.select.joint import fit_curves
 from tracker.select.laws import Array
 from tracker.select.points import CurveRuns
@@ -47,20 +49,8 @@ def straight(curves: list[CurveRuns], size: float) -> Array:
 
 def accept_then_stop(curves: list[CurveRuns], size: float) -> Array:
     """AtS: a line in log-log through the largest sizes that it fits to five standard deviations."""
-    return np.array([_ats(np.log(c.sizes), np.log(c.values), np.log(size)) for c in curves])
-
-
-def _ats(x: Array, y: Array, at: float) -> float:
-    taken = 3
-    while taken < len(x):
-        slope, start = np.polyfit(x[-taken:], y[-taken:], 1)
-        residuals = y[-taken:] - (start + slope * x[-taken:])
-        missed = abs(y[-taken - 1] - (start + slope * x[-taken - 1]))
-        if missed > 5 * residuals.std():
-            break
-        taken += 1
-    slope, start = np.polyfit(x[-taken:], y[-taken:], 1)
-    return float(np.exp(start + slope * at))
+    lines = [ats_line(curve.sizes.tolist(), curve.values.tolist()) for curve in curves]
+    return np.array([line.at(size) for line in lines])
 
 
 def joint(prior: Prior) -> Method:
@@ -88,19 +78,6 @@ def measure(name: str, method: Method, table: Table) -> Row:
     return Row(name, table.name, pearson.mean(), accuracy.mean(), accuracy.min(), error.mean())
 
 
-def coverage(table: Table, prior: Prior, factors: dict[int, Array]) -> Array:
-    """Share (levels,) of the largest volume's values that the widened intervals held, over budgets."""
-    doublings, rows = widening([factors])
-    end = float(table.sizes[-1])
-    held = []
-    for budget in BUDGETS:
-        laws = [law for law in fit_curves(table.cut(end / budget), start=prior).laws if law]
-        needed = forecasts(laws, end).needed(table.at(end))
-        allowed = [np.interp(np.log2(budget), doublings, row) for row in rows]
-        held.append((needed <= np.array(allowed)[:, None]).mean(axis=1))
-    return np.asarray(np.mean(held, axis=0))
-
-
 def main() -> None:
     tables = {name: published(f"rectified_{name}") for name in ("flan", "wmt19")}
     print("method, table: PearCorr, RelAcc mean / worst, median |ln error|, percent")
@@ -114,10 +91,6 @@ def main() -> None:
         for row in rows:
             values = f"{row.pearson:.1f}, {row.accuracy:.1f} / {row.worst:.1f}, {row.error:.1f}"
             print(f"{row.method}, {row.table}: {values}", flush=True)
-        own = learn_prior([table])
-        held = coverage(table, prior, needed_factors(tables[learned], own))
-        shares = ", ".join(f"{p:.0%}: {h:.1%}" for p, h in zip(LEVELS, held, strict=True))
-        print(f"intervals widened as learned on {learned}, coverage on {table.name}: {shares}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Learn ``tracker/select/experience.json`` from recorded tables: the prior, and the widening by distance.
+"""Learn ``tracker/select/experience.json`` from recorded tables: the prior of losses, and the widening.
 
-The prior is the population of all curves of a table, averaged over tables, the spread between tables added. The
-widening at *h* doublings is, per level, that quantile of the factors at which forecasts *h* doublings ahead would
-just have held what was measured: every table is cut at every volume from its fourth on, tables count alike.
+The prior is the population of all curves of a table, averaged over tables, the spread between tables
+added. The widening at *h* doublings is, per level, that quantile of the factors at which forecasts *h*
+doublings ahead would just have held what was measured: every table is cut at every volume from its
+fourth on, tables count alike.
 
 ``python -m tests.benchmarks.learn_experience [--write]``; without ``--write`` the file is printed.
 """
@@ -24,7 +25,7 @@ from tests.benchmarks.curve_tables import (
     published,
 )
 from tracker.select import pooling
-from tracker.select.experience import FILE
+from tracker.select.experience import FILE, prior
 from tracker.select.joint import fit_curves
 from tracker.select.laws import Array
 from tracker.select.points import CurveRuns
@@ -85,9 +86,14 @@ def widening(factors: Sequence[dict[int, Array]]) -> tuple[list[int], Array]:
     return doublings, np.maximum.accumulate(rows, axis=1)
 
 
+def start_of(table: Table, losses: Prior) -> Prior:
+    """The prior of the table's measure; *losses*: that of losses."""
+    return prior("score") if table.measure == "score" else losses
+
+
 def learned(tables: Sequence[Table], start: Prior) -> dict[str, object]:
     """The content of ``experience.json``; within the data intervals are taken as they are."""
-    doublings, rows = widening([needed_factors(table, start) for table in tables])
+    doublings, rows = widening([needed_factors(t, start_of(t, start)) for t in tables])
     factors = np.column_stack([np.ones(len(LEVELS)), rows])
     return {
         "learned_from": [table.name for table in tables],

@@ -1,9 +1,9 @@
-"""Record a full grid of the playground: every size × method × volume × mix × learning rate, trained for real.
+"""Record a grid of the playground: size × method × volume × mix × learning rate, trained for real.
 
-Each pair of model and method is run again with further seeds at its best learning rate. The table stands in for
-training ever after (``sft-select replay``), and is the regression fixture of the decision engine:
-``tests/recorded/playground.csv.gz``. 1,084 fine-tunes, about two core-hours; run again after an interruption it
-goes on where it stopped.
+On the tuning mix each pair of model and method runs with further seeds at its best learning rate. The
+table stands in for training ever after (``sft-select replay``), and is the regression fixture of the
+decision engine: ``tests/recorded/playground.csv.gz``. 796 fine-tunes, about two core-hours; after an
+interruption it goes on where it stopped.
 
 ``python -m tests.benchmarks.record_playground WORKSPACE [--workers 2]``
 """

@@ -141,6 +141,11 @@ def fit_elsewhere(
     return dict(zip(asked, fit.elsewhere, strict=False))
 
 
+def table_runs(table: pd.DataFrame, metric: Metric) -> list[CurveRuns]:
+    """The runs of every curve of *table*, as :func:`fit_table` fits them."""
+    return [curve for curve, _ in _columns_of(table, metric)[0].values()]
+
+
 def _columns_of(
     table: pd.DataFrame, metric: Metric
 ) -> tuple[dict[CurveKey, tuple[CurveRuns, list[LeftOut]]], list[str]]:

@@ -13,6 +13,8 @@ from tracker.select.pooling import Curves, Pool, Prior
 
 _ENOUGH = 4  # sizes of a curve of which one can be held out
 _DRAWS = 64
+_TELLING = 8  # curves whose held-out ends say how far forecasts miss
+_MISS = (0.5, 3.0)
 _FAINT = 20.0  # a flagged point's noise is multiplied by this
 
 #: By curve and index of the size.
@@ -109,3 +111,16 @@ def faint(data: Curves, suspects: Suspects) -> Curves:
     for c, m in suspects:
         sd[c, m] *= _FAINT
     return data._replace(sd=sd)
+
+
+def end_miss(without: Without) -> float:
+    """:attr:`FittedLaw.miss` of these curves.
+
+    A table on which short forecasts go wrong is one on which long ones will (normalised conformal
+    prediction; Papadopoulos et al. 2008).
+    """
+    ends = [sizes[max(sizes)] for sizes in without.values()]
+    if len(ends) < _TELLING:
+        return 1.0
+    off = np.quantile([abs(end.missed) / end.log_sd for end in ends], 0.8) / 1.2816
+    return float(np.clip(off, *_MISS))

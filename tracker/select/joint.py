@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from tracker.errors import NotEnoughDataError
 from tracker.select import pooling
 from tracker.select.experience import prior
-from tracker.select.held_out import Suspects, faint, fit_and_hold_out
+from tracker.select.held_out import Suspects, end_miss, faint, fit_and_hold_out
 from tracker.select.laws import (
     PARAMETERS,
     FittedLaw,
@@ -104,8 +104,11 @@ def fit_curves(
     noise += [typical] * len(asked)
     data = faint(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), suspects)
     posterior = pooling.posterior(data, pool, DRAWS, np.random.default_rng(0))
+    miss = end_miss(without)
     fitted = [
-        _law(data, posterior, c, curve, noise[c], without.get(c, {}), suspects)
+        _law(data, posterior, c, curve, noise[c], without.get(c, {}), suspects).model_copy(
+            update={"miss": miss}
+        )
         for c, curve in enumerate([*kept, *asked])
     ]
     laws: list[FittedLaw | None] = [None] * len(points)
