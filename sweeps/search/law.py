@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import norm
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.pricing import Pricing, learned_pricing
+from sweeps.search.pricing import learned_pricing
 from sweeps.search.space import Values, configurations, hyperparameters
 from sweeps.search.strategy import Outcome, Proposal, Strategy, best_measured, configuration, scored
 from tracker.record.trial import Status
@@ -146,14 +146,13 @@ class Law(Strategy):
         """The next trials, chosen together; none when enough is known or nothing can be paid for."""
         if not told:
             return [self._base(i) for i in range(len(self.bases))]
-        pricing = learned_pricing(told, self._millions)
         left = self._left(told)
         if not scored(told):
             return self._first() if len(told) == len(self.bases) else []
         belief = self.believe(told)
         if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
             return []
-        actions = self._actions(belief, told, pricing, left)
+        actions = self._actions(belief, told, left)
         if verify := self._verification(belief, actions, left):
             return [self._proposal(verify)]
         return [self._proposal(action) for action in self._batch(actions, left)]
@@ -161,12 +160,14 @@ class Law(Strategy):
     def _first(self) -> list[Proposal]:
         """Every setting of every method on the smallest model and one mix, at two volumes.
 
-        The smallest volume and the middle one: what is learned of a method there carries over.
+        The smallest volume and the middle one: what is learned of a method there carries over. Where
+        trials are counted, the middle one alone.
         """
         smallest = min(self.bases, key=lambda name: (self._millions[name], name))
         mix = next(iter(self.spec.mixes))
         volumes = self._volumes(mix)
-        volumes = tuple(dict.fromkeys([volumes[0], volumes[len(volumes) // 2]]))
+        middle = volumes[len(volumes) // 2]
+        volumes = (middle,) if self.limit else tuple(dict.fromkeys([volumes[0], middle]))
         found: list[Proposal] = []
         for values in self.configurations:
             if values["model"] == smallest and values["mix"] == mix:
@@ -178,10 +179,9 @@ class Law(Strategy):
         best = int(belief.value.argmax())
         return any(self._of(o) == best and o.values["volume"] == self.target for o in scored(told))
 
-    def _actions(
-        self, belief: Belief, told: Sequence[Outcome], pricing: Pricing, left: float
-    ) -> list[Action]:
+    def _actions(self, belief: Belief, told: Sequence[Outcome], left: float) -> list[Action]:
         """Every affordable trial with its worth: more data for a configuration, or another seed."""
+        pricing = learned_pricing(told, self._millions)
         ends: dict[int, int] = {}
         seeds: dict[tuple[int, int], int] = {}
         for o in told:
@@ -197,7 +197,8 @@ class Law(Strategy):
                 seed = seeds.get((config, volume), 0)
                 if volume < ends.get(config, 0) or (seed and seed >= self.spec.seeds):
                     continue
-                price = pricing.seconds({**values, "volume": volume})
+                # A budget of trials is spent one by one, whatever they take.
+                price = 1.0 if self.limit else pricing.seconds({**values, "volume": volume})
                 if price <= left and (not seed or volume == self.target):
                     share = self._resolved(belief, config, volume, seed)
                     worth = _knowledge_gradient(belief, config, belief.sd[config] * share)
@@ -322,12 +323,16 @@ class Law(Strategy):
     @property
     def _budget(self) -> float:
         budget = self.spec.budget
+        if self.limit:
+            return float(self.limit)
         return budget.gpu_hours * 3600 if budget and budget.gpu_hours else 0.0
 
     def _left(self, told: Sequence[Outcome]) -> float:
-        """Device seconds that are left of the budget; without one in seconds, no end of them."""
+        """What is left of the budget, in device seconds or trials; without one, no end of it."""
         if not self._budget:
             return math.inf
+        if self.limit:
+            return self._budget - len(told)
         return self._budget - sum(o.seconds or 0.0 for o in told)
 
 
