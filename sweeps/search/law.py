@@ -20,15 +20,24 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.pricing import learned_pricing
-from sweeps.search.space import Values, configurations, hyperparameters
-from sweeps.search.strategy import Outcome, Proposal, Strategy, best_measured, configuration, scored
+from sweeps.search.space import Cell, Values, configurations, hyperparameters
+from sweeps.search.strategy import (
+    ANCHORS,
+    Outcome,
+    Proposal,
+    Strategy,
+    best_measured,
+    configuration,
+    rank,
+    scored,
+)
+from sweeps.search.worth import Belief, as_measured, knowledge_gradient
 from tracker.record.trial import Status
 from tracker.select.curves import pooled_sd
-from tracker.select.outlook import Outlook, outlook
+from tracker.select.outlook import outlook
 from tracker.select.points import CurveRuns
 from tracker.select.pooling import Array
 
@@ -37,7 +46,6 @@ _ROUND_SHARE = (
 )
 _LARGEST_ROUND = 16
 _ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
-_CAUTION = 0.7  # deviations
 _NEAR = 3.0  # doublings below the largest volume from which the leader may be looked at there
 _VERIFY = 0.25  # of the budget that is left may go into one look at the leader
 _SCORE_NOISE = 0.02  # deviation of a score between seeds, until repeated runs tell
@@ -52,40 +60,6 @@ class Action(NamedTuple):
     seed: int
     price: float
     worth: float
-
-
-class Belief(NamedTuple):
-    """Quality at the largest volume: ``draws`` (R, C), their ``mean`` and ``sd`` (C,), ``allowed`` (C,)
-    the probability that a configuration keeps the constraints; ``outlook``: where it comes from.
-    """
-
-    draws: Array
-    mean: Array
-    sd: Array
-    allowed: Array
-    outlook: Outlook
-
-    @property
-    def value(self) -> Array:
-        """What is chosen by; a configuration that is likely to break a constraint is out.
-
-        The best of many forecasts is more often lucky than good, so a forecast counts less its caution.
-        """
-        return np.where(self.allowed >= 0.5, self.mean - _CAUTION * self.sd, -np.inf)
-
-    @property
-    def expected_regret(self) -> float:
-        """Mean over draws of what the choice loses against the best of the allowed."""
-        draws = self.draws[:, np.isfinite(self.value)]
-        chosen = self.draws[:, self.value.argmax()]
-        return float((draws.max(axis=1) - chosen).mean()) if draws.size else 0.0
-
-    @property
-    def noise_floor(self) -> float:
-        """Deviation between runs of the choice, in units of quality."""
-        return float(
-            abs(self.outlook.noise * np.median(self.outlook.draws[:, self.value.argmax()]))
-        )
 
 
 class Law(Strategy):
@@ -149,6 +123,12 @@ class Law(Strategy):
         left = self._left(told)
         if not scored(told):
             return self._first() if len(told) == len(self.bases) else []
+        repeats = self._repeats(told, left)
+        kept_back = len(repeats) if self.limit else 0
+        return self._search(told, left - kept_back) or repeats
+
+    def _search(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+        """The next trials that may change the choice; none when enough is known or affordable."""
         belief = self.believe(told)
         if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
             return []
@@ -156,6 +136,23 @@ class Law(Strategy):
         if verify := self._verification(belief, actions, left):
             return [self._proposal(verify)]
         return [self._proposal(action) for action in self._batch(actions, left)]
+
+    def _repeats(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+        """Further seeds of the two leading cells, which give the noise floor every claim is held against."""
+        pricing = learned_pricing(told, self._millions)
+        done = {_key(o.values) for o in told}
+        leaders: dict[Cell, Outcome] = {}
+        for outcome in sorted(scored(told), key=rank):
+            leaders.setdefault(outcome.cell, outcome)
+        found: list[Proposal] = []
+        for leader in list(leaders.values())[:ANCHORS]:
+            for seed in range(1, self.spec.seeds):
+                values = {**leader.values, "seed": seed}
+                price = 1.0 if self.limit else pricing.seconds(values)
+                if _key(values) not in done and price <= left:
+                    left -= price
+                    found.append(Proposal("repeat", values))
+        return found
 
     def _first(self) -> list[Proposal]:
         """Every setting of every method on the smallest model and one mix, at two volumes.
@@ -201,7 +198,7 @@ class Law(Strategy):
                 price = 1.0 if self.limit else pricing.seconds({**values, "volume": volume})
                 if price <= left and (not seed or volume == self.target):
                     share = self._resolved(belief, config, volume, seed)
-                    worth = _knowledge_gradient(belief, config, belief.sd[config] * share)
+                    worth = knowledge_gradient(belief, config, belief.sd[config] * share)
                     found.append(Action(config, volume, seed, price, worth))
         return found
 
@@ -268,7 +265,7 @@ class Law(Strategy):
         ]
         volumes = [float(volume) for volume in self.spec.volumes]
         seen = outlook(curves, float(self.target), volumes, "score" if scores else "loss")
-        errors = _as_measured(seen, curves)
+        errors = as_measured(seen, curves)
         draws = 1 - errors if scores else -errors
         return Belief(draws, draws.mean(axis=0), draws.std(axis=0), self._allowed(told), seen)
 
@@ -334,29 +331,6 @@ class Law(Strategy):
         if self.limit:
             return self._budget - len(told)
         return self._budget - sum(o.seconds or 0.0 for o in told)
-
-
-def _as_measured(seen: Outlook, curves: Sequence[CurveRuns]) -> Array:
-    """The outlook's draws (R, C); of what was run at the target its own runs alone speak."""
-    draws = seen.draws.copy()
-    normals = np.random.default_rng(3).standard_normal(draws.shape)
-    for c, curve in enumerate(curves):
-        own = curve.values[curve.sizes == seen.size]
-        if len(own):
-            spread = seen.noise / math.sqrt(len(own)) * normals[:, c]
-            draws[:, c] = np.exp(np.log(own).mean() + spread)
-    return draws
-
-
-def _knowledge_gradient(belief: Belief, config: int, sd: float) -> float:
-    """By how much the best expected quality should rise once *config*'s is known *sd* better."""
-    if sd <= 0:
-        return 0.0
-    others = np.delete(belief.mean, config)[np.delete(belief.allowed, config) >= 0.5]
-    if not len(others):
-        return float(sd)
-    z = -abs(belief.mean[config] - others.max()) / sd
-    return float(belief.allowed[config] * sd * (norm.pdf(z) + z * norm.cdf(z)))
 
 
 def _run_noise(told: Sequence[Outcome]) -> float | None:

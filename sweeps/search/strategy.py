@@ -32,7 +32,7 @@ from sweeps.search.space import (
 from sweeps.spec import SweepSpec
 from tracker.record.trial import Status
 
-_ANCHORS = 2  # cells whose seeds give the noise floor, whatever the budget leaves for the rest
+ANCHORS = 2  #: cells whose seeds give the noise floor, whatever the budget leaves for the rest
 
 
 class Proposal(NamedTuple):
@@ -139,7 +139,7 @@ class Grid(Strategy):
 
     @property
     def _anchor_count(self) -> int:
-        return min(_ANCHORS, len(pairs(self.spec))) * (self.spec.seeds - 1) if self._tunings else 0
+        return min(ANCHORS, len(pairs(self.spec))) * (self.spec.seeds - 1) if self._tunings else 0
 
     @cached_property
     def _cover(self) -> list[Cell]:
@@ -211,7 +211,7 @@ class Random(Strategy):
 
     @property
     def _repeats(self) -> int:
-        return _ANCHORS * (self.spec.seeds - 1)
+        return ANCHORS * (self.spec.seeds - 1)
 
     def needs(self, number: int) -> int:
         body = self.planned - self._repeats
