@@ -41,9 +41,7 @@ from tracker.select.outlook import outlook
 from tracker.select.points import CurveRuns
 from tracker.select.pooling import Array
 
-_ROUND_SHARE = (
-    0.01  # a round costs about this share of the budget, so that cheap trials come in bulk
-)
+_ROUND_SHARE = 0.01  # of the budget, which a round costs about: cheap trials come in bulk
 _LARGEST_ROUND = 16
 _ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
 _NEAR = 3.0  # doublings below the largest volume from which the leader may be looked at there
