@@ -152,9 +152,7 @@ class FittedLaw(Frozen):
         sizes = np.atleast_1d(np.asarray(examples, dtype=float))
         logs = np.log(self._draws(sizes, allow_far))
         centre = np.median(logs, axis=0)
-        return np.asarray(
-            np.exp(centre + widening(self._doublings(sizes), _LEVEL) * (logs - centre))
-        )
+        return np.asarray(np.exp(centre + self._wider(sizes, _LEVEL) * (logs - centre)))
 
     def _draws(self, sizes: Array, allow_far: bool) -> Array:
         limit = FAR * self.domain[1]
