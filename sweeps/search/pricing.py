@@ -30,7 +30,7 @@ class Pricing(NamedTuple):
         """What the trial at *values* is expected to take; above 0."""
         n, d = self.millions[values["model"]], values.get("volume", 0) / 1e3
         price = self.fixed + self.per_example * d + self.per_parameter * n + self.per_work * n * d
-        return max(price, 1e-12)
+        return float(max(price, 1e-12))
 
 
 def learned_pricing(told: Sequence[Outcome], millions: Mapping[str, float]) -> Pricing:
