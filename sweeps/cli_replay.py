@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweeps import lookup
 from tracker.errors import InputError
+
+if TYPE_CHECKING:
+    from sweeps.search.replay_table import CostKind
 
 Table = Annotated[Path, typer.Argument(help="A results table (CSV, also gzipped).")]
 Strategies = Annotated[list[str], typer.Option("--strategy", help="Repeatable; default: all.")]
@@ -49,23 +53,13 @@ def replay(
     """
     from sweeps.search.replay import replay as run
     from sweeps.search.replay_report import lines, report
-    from sweeps.search.replay_table import COST_KINDS, RecordedTable
+    from sweeps.search.replay_table import RecordedTable
     from sweeps.search.strategies import STRATEGIES
     from sweeps.search_settings import Halving
     from tracker.record.importing import read_table
-    from tracker.validation import unknown
 
     strategies = strategy or list(STRATEGIES)
-    problems = [f"--strategy: {unknown(s, STRATEGIES)}" for s in strategies if s not in STRATEGIES]
-    problems += [
-        f"--budget-fraction: found {fraction:g}; allowed: above 0, 1 is the full cost"
-        for fraction in budget_fraction
-        if fraction <= 0
-    ]
-    kind = next((known for known in COST_KINDS if known == cost), None)
-    problems += [f"--cost: {unknown(cost, COST_KINDS)}"] if cost and kind is None else []
-    if problems:
-        raise InputError(problems)
+    kind = _checked(strategies, budget_fraction, cost)
     named = lookup.pairs("--map", columns, "OURS=THEIRS, such as model=base_model")
     recorded = read_table(table, named, metric)
     for note in recorded.notes:
@@ -85,6 +79,27 @@ def replay(
         _write(found, output)
     for line in [json.dumps(found, indent=1)] if as_json else lines(found):
         typer.echo(line)
+
+
+def _checked(
+    strategies: Sequence[str], fractions: Sequence[float], cost: str | None
+) -> CostKind | None:
+    """The kind of cost that *cost* names; raises InputError with all that is wrong in what was asked."""
+    from sweeps.search.replay_table import COST_KINDS
+    from sweeps.search.strategies import STRATEGIES
+    from tracker.validation import unknown
+
+    problems = [f"--strategy: {unknown(s, STRATEGIES)}" for s in strategies if s not in STRATEGIES]
+    problems += [
+        f"--budget-fraction: found {fraction:g}; allowed: above 0, 1 is the full cost"
+        for fraction in fractions
+        if fraction <= 0
+    ]
+    kind = next((known for known in COST_KINDS if known == cost), None)
+    problems += [f"--cost: {unknown(cost, COST_KINDS)}"] if cost and kind is None else []
+    if problems:
+        raise InputError(problems)
+    return kind
 
 
 def _write(found: dict[str, Any], folder: Path) -> None:
