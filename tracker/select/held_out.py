@@ -58,8 +58,8 @@ def _without(data: Curves, pool: Pool, noise: Sequence[tuple[float, NoiseSource]
     measured = np.isfinite(data.sd)
     pairs = [
         (c, m)
-        for c in np.flatnonzero(measured.sum(1) >= _ENOUGH)
-        for m in np.flatnonzero(measured[c])
+        for c in np.flatnonzero(measured.sum(1) >= _ENOUGH).tolist()
+        for m in np.flatnonzero(measured[c]).tolist()
     ]
     if not pairs:
         return {}
@@ -75,7 +75,7 @@ def _without(data: Curves, pool: Pool, noise: Sequence[tuple[float, NoiseSource]
         told = pooling.log_law(features, data.sizes[m : m + 1])[:, 0]
         centre = float(np.median(told))
         low, high = np.quantile(told, [0.16, 0.84])
-        found.setdefault(int(c), {})[int(m)] = WithoutSize(
+        found.setdefault(c, {})[m] = WithoutSize(
             examples=float(data.sizes[m]),
             value=float(np.exp(centre)),
             log_sd=float(np.hypot((high - low) / 2, noise[c][0])),

@@ -61,7 +61,7 @@ def points_of(runs: CurveRuns) -> CurvePoints:
     left_out = tuple(
         LeftOut(key=key, reason=base) for key, kept in zip(runs.keys, keep, strict=True) if not kept
     )
-    order = [i for i in np.lexsort((runs.keys, runs.values, runs.sizes)) if keep[i]]
+    order = [i for i in np.lexsort((np.array(runs.keys), runs.values, runs.sizes)) if keep[i]]
     sizes, values = runs.sizes[order], runs.values[order]
     distinct = np.unique(sizes)
     logs = np.array([np.log(values[sizes == size]).mean() for size in distinct])
