@@ -19,9 +19,12 @@ from tracker.export.writing import comment, write_text, yaml_text
 from tracker.record.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
 from tracker.select.choice import Recommendation
 from tracker.strict_yaml import Document, read
-from tracker.validation import validate
+from tracker.validation import unknown, validate
 
 FORMAT = 1
+
+_METHOD = ("trial", "method", "name")
+_METHODS = ("none", "full", "lora", "p_tuning")
 
 _SECTIONS = {
     "format": None,
@@ -122,7 +125,31 @@ def write_config(config: Config, path: Path) -> None:
 def read_config(path: Path) -> Config:
     """The configuration at *path*; InputError with file:line for everything wrong with it."""
     document = read(path)
-    return validate(document._replace(data=_as_held(document)), Config)
+    document = document._replace(data=_as_held(document))
+    problems = _foreign_method(document)
+    try:
+        config = validate(document, Config)
+    except InputError as error:
+        problems += error.problems
+    if problems:
+        place = f"{document.source}:"
+        by_line = sorted(problems, key=lambda p: int(p.removeprefix(place).partition(":")[0]))
+        raise InputError(by_line)
+    return config
+
+
+def _foreign_method(document: Document) -> list[str]:
+    """The problem, if there is one, of a method that nobody here can train.
+
+    Trials measured elsewhere may be of any method, so the trial's own type lets all of them pass.
+    """
+    found = document.data
+    for key in _METHOD:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, str) or found in _METHODS:
+        return []
+    line = document.line(_METHOD)
+    return [f"{document.source}:{line}: {'.'.join(_METHOD)}: {unknown(found, _METHODS)}"]
 
 
 def _not_ours(origin: str) -> str:
