@@ -143,7 +143,7 @@ def fit_pool(curves: Curves, prior: Prior) -> Pool:
         off, moved = mean - design @ coefficients, coefficients - start
         scatter = scatter + off.T @ off + (moved * np.sqrt(trust)).T @ (moved * np.sqrt(trust))
         cov = (scatter + prior.trust * prior.cov) / (len(mean) + prior.trust)
-    spread = np.linalg.inv(design.T @ design + np.diag(trust.mean(axis=1)))
+    spread = np.asarray(np.linalg.inv(design.T @ design + np.diag(trust.mean(axis=1))), float)
     return Pool(columns, coefficients, cov, level, spread)
 
 
