@@ -198,7 +198,8 @@ def _learn(
     variance[at] += half
     run_sd[at] = half**0.5
     shared = surface.covariance - half * np.eye(len(at))
-    return known._replace(variance=variance, run_sd=run_sd), Surface(shared, half)
+    surface = surface._replace(covariance=shared, own=half)
+    return known._replace(variance=variance, run_sd=run_sd), surface
 
 
 def _posterior(
@@ -222,7 +223,9 @@ def _posterior(
     centre[at] = level + prior @ weight @ (measured[at] - level)
     drawn = _prior_draws([cells[i].key for i in told], prior)
     differs = (measured[at] - level - drawn - known.rows[:, at] - seeds[:, at]) @ weight
-    draws[:, at] = level + drawn + differs @ prior - known.common[:, at]
+    told_draws = level + drawn + differs @ prior
+    told_draws = centre[at] + surface.widen * (told_draws - centre[at])
+    draws[:, at] = told_draws - known.common[:, at]
     rows[:, at] += differs @ covariance
     return centre, draws, known.common + _lasting(cells, known, rows)
 

@@ -51,11 +51,13 @@ class Factors(NamedTuple):
 
 class Surface(NamedTuple):
     """Prior covariance (n, n) of the qualities of n configurations, and the part tau^2 of its
-    diagonal that they do not share.
+    diagonal that they do not share. ``widen``: what was learned is itself uncertain, so deviations are
+    wider by sqrt(n / (n - p)) for p things learned from n configurations.
     """
 
     covariance: Array
     own: float
+    widen: float = 1.0
 
 
 class Misses(NamedTuple):
@@ -114,7 +116,9 @@ def learn(known: Factors, quality: Array, noise: Array) -> Surface:
         for name, grid in grids.items():
             tried = [(score(chosen | {name: value}), i) for i, value in enumerate(grid)]
             chosen[name] = grid[min(tried)[1]]
-    return _surface(known, chosen, unit)
+    learned = len(grids) + 1  # and the level
+    spare = max(len(y) - learned, len(y) / 2)
+    return _surface(known, chosen, unit)._replace(widen=float(np.sqrt(len(y) / spare)))
 
 
 def leave_one_out(covariance: Array, quality: Array) -> Misses:
