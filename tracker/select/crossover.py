@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tracker.select.laws import FittedLaw
-from tracker.select.solve import Array
+from tracker.select.pooling import Array
 
 #: Below this many crossing replicates neither median nor interval is given.
 FEWEST = 10

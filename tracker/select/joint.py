@@ -89,8 +89,12 @@ def fit_curves(
     """
     points = [points_of(runs) for runs in curves]
     enough = [_sizes(p) >= ENOUGH for p in points]
-    least = _ENOUGH_POOLED if any(enough) else ENOUGH
-    refused = {i: _too_few(p) for i, p in enumerate(points) if _sizes(p) < least}
+    least = _ENOUGH_POOLED if any(enough) else np.inf
+    refused = {
+        i: _too_few(p)
+        for i, p in enumerate(points)
+        if not enough[i] and (p.sizes > 0).sum() < least
+    }
     taken = [i for i in range(len(points)) if i not in refused]
     if not taken:
         return JointFit([None] * len(points), refused, [], None)
