@@ -73,7 +73,12 @@ def draw_regret_curves(data: RegretCurves, colours: Palette) -> go.Figure:
         template=template(colours),
         title={"text": f"{unmarked(data.table)}: regret against cost, {data.seeds} seeds"},
         showlegend=True,
-        xaxis={"title": "Spent (share of the full cost)", "type": "log", "dtick": "D2", "tickformat": "~%"},
+        xaxis={
+            "title": "Spent (share of the full cost)",
+            "type": "log",
+            "dtick": "D2",
+            "tickformat": "~%",
+        },
         yaxis={"title": f"Regret ({data.unit}): median, shaded to the worst"},
         margin={"t": 60},
         height=520,
