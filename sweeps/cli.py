@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from sweeps import cli_laws, cli_replay, cli_tables, lookup
+from sweeps.cli_options import (
+    WORKSPACE,
+    Json,
+    StoreUri,
+    SweepFile,
+    SweepName,
+    Weights,
+    Workspace,
+)
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
@@ -27,27 +36,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Workspace = Annotated[
-    Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
-]
-StoreUri = Annotated[
-    str | None,
-    typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", show_default=False)]
-SweepName = Annotated[str, typer.Argument(help="Name of a sweep, or its file.", show_default=False)]
-Weights = Annotated[
-    list[str] | None, typer.Option("--weight", help="TASK=WEIGHT, in place of the sweep's.")
-]
 Bounds = Annotated[
     list[str] | None, typer.Option("--constraint", help="NAME=BOUND, beside the sweep's.")
 ]
 Reach = Annotated[
     float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
 ]
-
-_DEFAULT_WORKSPACE = Path("runs")
 
 
 @app.command()
@@ -87,7 +81,7 @@ def init(
 @app.command()
 def doctor(
     sweep: Annotated[Path | None, typer.Argument(help="A sweep file to check too.")] = None,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -108,7 +102,7 @@ def doctor(
 @app.command()
 def plan(
     sweep: SweepFile,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -136,7 +130,7 @@ def plan(
 @app.command()
 def run(
     sweep: SweepFile,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     study_uri: Annotated[
         str | None, typer.Option(help="Optuna storage; default: SQLite in the workspace.")
@@ -171,7 +165,7 @@ def run(
 @app.command()
 def status(
     sweep: Annotated[str | None, typer.Argument(help="Name of a sweep; default: all.")] = None,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -200,7 +194,7 @@ def recommend(
     weight: Weights = None,
     constraint: Bounds = None,
     reach: Reach = None,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -230,7 +224,7 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the model; default: beside.")
     ] = None,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -282,7 +276,7 @@ def export(
 
 @app.command()
 def dashboard(
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     sweep: Annotated[str | None, typer.Option(help="The sweep to open with.")] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8050,

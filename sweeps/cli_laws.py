@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sweeps import lookup
+from sweeps.cli_options import WORKSPACE, Json, StoreUri, SweepName, Weights, Workspace
 
 
 def laws(
-    sweep: Annotated[str, typer.Argument(help="Name of a sweep, or its file.")],
+    sweep: SweepName,
     metric: Annotated[
         str | None,
         typer.Option(help="score, bits_per_byte or loss_nats; default: what a task is decided on."),
     ] = None,
-    weight: Annotated[
-        list[str] | None, typer.Option("--weight", help="TASK=WEIGHT, in place of the sweep's.")
-    ] = None,
-    workspace: Annotated[
-        Path,
-        typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models."),
-    ] = Path("runs"),
-    store: Annotated[
-        str | None,
-        typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    weight: Weights = None,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
 ) -> None:
     """List every law of a sweep: over data, of forgetting, of mixes, from loss to score."""
     from tracker.select import law_report

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps import lookup
+from sweeps.cli_options import Columns, Json, OneMetric
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,16 +36,12 @@ def replay(
         str | None,
         typer.Option(help="seconds, flops or examples (× parameters); default: as recorded."),
     ] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option("--map", help="OURS=THEIRS, a column's name; repeatable.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="The metric to take where a task has several of one kind.")
-    ] = None,
+    columns: Columns = None,
+    metric: OneMetric = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for replay.json and its plot.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Let a recorded table stand in for training, and compare strategies: regret against cost.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps import lookup
+from sweeps.cli_options import WORKSPACE, Columns, Json, OneMetric, StoreUri, Workspace
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,18 +21,9 @@ if TYPE_CHECKING:
     from tracker.record.trial import TrialRecord
     from tracker.select.predict import Forecast
 
-_DEFAULT_WORKSPACE = Path("runs")
 #: Of a table that goes to a file or a pipe.
 _WIDTH = 120
 _SHOWN = "80"
-Workspace = Annotated[
-    Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
-]
-StoreUri = Annotated[
-    str | None,
-    typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def import_(
@@ -39,16 +31,12 @@ def import_(
     table: Annotated[
         Path | None, typer.Argument(help="Results table, CSV, also gzipped.", show_default=False)
     ] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option("--map", help="OURS=THEIRS, a column's name; repeatable.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="The metric to take where a task has several of one kind.")
-    ] = None,
+    columns: Columns = None,
+    metric: OneMetric = None,
     mlflow: Annotated[
         str | None, typer.Option(help="Take the finished runs of this MLflow experiment instead.")
     ] = None,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -87,7 +75,7 @@ def predict(
     allow_far: Annotated[
         bool, typer.Option(help="Also where N is beyond 16 times what was measured.")
     ] = False,
-    workspace: Workspace = _DEFAULT_WORKSPACE,
+    workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:

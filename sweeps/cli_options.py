@@ -1,0 +1,30 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WORKSPACE = Path("runs")
+
+Workspace = Annotated[
+    Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
+]
+StoreUri = Annotated[
+    str | None,
+    typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", show_default=False)]
+SweepName = Annotated[str, typer.Argument(help="Name of a sweep, or its file.", show_default=False)]
+Weights = Annotated[
+    list[str] | None, typer.Option("--weight", help="TASK=WEIGHT, in place of the sweep's.")
+]
+Columns = Annotated[
+    list[str] | None, typer.Option("--map", help="OURS=THEIRS, a column's name; repeatable.")
+]
+OneMetric = Annotated[
+    str | None, typer.Option(help="The metric to take where a task has several of one kind.")
+]
