@@ -1,12 +1,12 @@
 """Decide with less: at every step the next second goes where it lowers expected regret most.
 
 What is to be found is the configuration (model, method with its hyper-parameters, mix) that is best at
-the largest volume. Joint laws over everything measured (:mod:`tracker.select.outlook`) foretell each
-configuration there, also those without a run; a trial on more data is worth what it is expected to lower
-the regret of the choice by, the knowledge gradient (Frazier, Powell and Dayanik, INFORMS J. Computing
-21, 2009), and is bought by worth per second, priced by what trials took so far. Learning rates are tuned
-where that is cheap, since a rate's effect is pooled over models and mixes; what cannot win any more is
-worth nothing and is left alone.
+the largest volume of its mix. Joint laws over everything measured (:mod:`tracker.select.outlook`)
+foretell each configuration there, also those without a run; a trial on more data is worth what it is
+expected to lower the regret of the choice by, the knowledge gradient (Frazier, Powell and Dayanik,
+INFORMS J. Computing 21, 2009), and is bought by worth per second, priced by what trials took so far.
+Learning rates are tuned where that is cheap, since a rate's effect is pooled over models and mixes; what
+cannot win any more is worth nothing and is left alone.
 
 Trials come in rounds: a round's batch is chosen together from all results before it, so neither
 interruption nor the number of workers changes which trials run.
@@ -71,10 +71,9 @@ class Law(Strategy):
         self._index = {_key(values): i for i, values in enumerate(self.configurations)}
         self._rounds: list[tuple[int, list[Proposal]]] = []
 
-    @cached_property
-    def target(self) -> int:
-        """The volume that is decided for: the largest."""
-        return self.spec.volumes[-1]
+    def target(self, config: int) -> int:
+        """The volume that a configuration is judged at: the largest of its mix."""
+        return self._volumes(self.configurations[config]["mix"])[-1]
 
     @cached_property
     def _millions(self) -> dict[str, float]:
@@ -140,7 +139,7 @@ class Law(Strategy):
         pricing = learned_pricing(told, self._millions)
         done = {_key(o.values) for o in told}
         leaders: dict[Cell, Outcome] = {}
-        for outcome in sorted(scored(told), key=rank):
+        for outcome in sorted(scored(told), key=lambda o: ((o.excess or 0.0) > 0, *rank(o))):
             leaders.setdefault(outcome.cell, outcome)
         found: list[Proposal] = []
         for leader in list(leaders.values())[:ANCHORS]:
@@ -172,7 +171,9 @@ class Law(Strategy):
     def _confirmed(self, belief: Belief, told: Sequence[Outcome]) -> bool:
         """Whether the choice was itself run at the largest volume."""
         best = int(belief.value.argmax())
-        return any(self._of(o) == best and o.values["volume"] == self.target for o in scored(told))
+        return any(
+            self._of(o) == best and o.values["volume"] == self.target(best) for o in scored(told)
+        )
 
     def _actions(self, belief: Belief, told: Sequence[Outcome], left: float) -> list[Action]:
         """Every affordable trial with its worth: more data for a configuration, or another seed."""
@@ -194,7 +195,7 @@ class Law(Strategy):
                     continue
                 # A budget of trials is spent one by one, whatever they take.
                 price = 1.0 if self.limit else pricing.seconds({**values, "volume": volume})
-                if price <= left and (not seed or volume == self.target):
+                if price <= left and (not seed or volume == self.target(config)):
                     share = self._resolved(belief, config, volume, seed)
                     worth = knowledge_gradient(belief, config, belief.sd[config] * share)
                     found.append(Action(config, volume, seed, price, worth))
@@ -214,7 +215,7 @@ class Law(Strategy):
             (
                 action
                 for action in actions
-                if (action.config, action.volume, action.seed) == (leader, self.target, 0)
+                if (action.config, action.volume, action.seed) == (leader, self.target(leader), 0)
                 and action.price <= _VERIFY * left
             ),
             None,
@@ -262,7 +263,8 @@ class Law(Strategy):
             for i, values in enumerate(self.configurations)
         ]
         volumes = [float(volume) for volume in self.spec.volumes]
-        seen = outlook(curves, float(self.target), volumes, "score" if scores else "loss")
+        targets = [float(self.target(i)) for i in range(len(curves))]
+        seen = outlook(curves, targets, volumes, "score" if scores else "loss")
         errors = as_measured(seen, curves)
         draws = 1 - errors if scores else -errors
         return Belief(draws, draws.mean(axis=0), draws.std(axis=0), self._allowed(told), seen)

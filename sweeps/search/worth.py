@@ -55,7 +55,7 @@ def as_measured(seen: Outlook, curves: Sequence[CurveRuns]) -> Array:
     draws = seen.draws.copy()
     normals = np.random.default_rng(3).standard_normal(draws.shape)
     for c, curve in enumerate(curves):
-        own = curve.values[curve.sizes == seen.size]
+        own = curve.values[curve.sizes == seen.size[c]]
         if len(own):
             spread = seen.noise / math.sqrt(len(own)) * normals[:, c]
             draws[:, c] = np.exp(np.log(own).mean() + spread)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tracker.select import pooling
 from tracker.select.experience import prior, widening
@@ -23,12 +24,13 @@ _LEVEL = 0.8
 
 
 class Outlook(NamedTuple):
-    """``draws`` (R, C): each configuration's loss or error at ``size``. ``resolved`` (V, C): the share of
-    its deviation that one run at each of the sizes asked for should resolve. ``doublings`` (C,) from a
-    configuration's largest measured size to ``size``, infinite without a run; ``noise``: log sd of a run.
+    """``draws`` (R, C): each configuration's loss or error at its own ``size`` (C,). ``resolved`` (V, C):
+    the share of its deviation that one run at each of the sizes asked for should resolve. ``doublings``
+    (C,) from a configuration's largest measured size to ``size``, infinite without a run; ``noise``: log
+    sd of a run.
     """
 
-    size: float
+    size: Array
     draws: Array
     resolved: Array
     doublings: Array
@@ -36,13 +38,13 @@ class Outlook(NamedTuple):
 
 
 def outlook(
-    curves: Sequence[CurveRuns], size: float, sizes: Sequence[float], measure: str = "loss"
+    curves: Sequence[CurveRuns], size: ArrayLike, sizes: Sequence[float], measure: str = "loss"
 ) -> Outlook:
     """The outlook at *size* of *curves*, some of which may have no runs; at least one must have.
 
-    *sizes*: where further runs could be made. *measure*: ``score`` where the values are errors of scores.
-    What a run would resolve is read off the posterior draws: the part of ln L(size) that a straight line
-    in ln L(run), noise included, explains.
+    *size*: one for all, or one a curve. *sizes*: where further runs could be made. *measure*: ``score``
+    where the values are errors of scores. What a run would resolve is read off the posterior draws: the
+    part of ln L(size) that a straight line in ln L(run), noise included, explains.
     """
     points = [points_of(curve) for curve in curves]
     measured = [i for i, p in enumerate(points) if len(p.sizes)]
@@ -50,17 +52,18 @@ def outlook(
     data = stacked(points, [noise] * len(points))
     pool = pooling.fit_pool(pooling.some(data, np.array(measured)), prior(measure))
     posterior = pooling.posterior(data, pool, _DRAWS, np.random.default_rng(0))
-    at = np.array([size, *sizes])
+    wanted = np.broadcast_to(np.asarray(size, dtype=float), (len(curves),))
     draws, resolved, doublings = [], [], []
-    for c, p in enumerate(points):
+    for c, (p, target) in enumerate(zip(points, wanted.tolist(), strict=True)):
+        at = np.array([target, *sizes])
         end = float(p.sizes[-1]) if len(p.sizes) else None
         logs = np.log(forecast(replicates(data, posterior, c), at, end or data.sizes[-1]))
         here = logs[:, 0] - logs[:, 0].mean()
-        far = max(float(np.log2(size / end)), 0.0) if end else np.inf
+        far = max(float(np.log2(target / end)), 0.0) if end else np.inf
         wide = widening(np.array([far if end else 0.0]), _LEVEL)[0]
         there = logs[:, 1:] - logs[:, 1:].mean(axis=0)
         told = np.abs(here @ there) / len(here) / np.sqrt((there**2).mean(axis=0) + noise**2)
         draws.append(np.exp(logs[:, 0].mean() + wide * here))
         resolved.append(told / (wide * here.std() + 1e-12))
         doublings.append(far)
-    return Outlook(size, np.array(draws).T, np.array(resolved).T, np.array(doublings), noise)
+    return Outlook(wanted, np.array(draws).T, np.array(resolved).T, np.array(doublings), noise)

@@ -67,7 +67,7 @@ def undecided(quiet: RecordedTable) -> Undecided:
     law = Law(quiet.sweep(Search.model_construct(**settings), 0, 1e9))  # type: ignore[arg-type]
     told = []
     for number, values in enumerate(law.configurations):
-        asked = {**values, "volume": law.target, "seed": 0}
+        asked = {**values, "volume": law.target(law.configurations.index(values)), "seed": 0}
         answer, _ = quiet.answer(trial_spec(law.sweep, asked), 0)
         loss = answer.tasks[0].bits_per_byte
         assert loss is not None
