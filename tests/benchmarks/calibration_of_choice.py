@@ -28,15 +28,18 @@ _NEVER = 0.005
 
 class Judged(NamedTuple):
     """One sweep: stated P(best) of every candidate and whether it is (n,); regret stated and realised of
-    the choice, and of what the plain means would take; deviations of the true leading gaps from the
+    the choice, of the highest expected quality (which the rule leaves for a cheaper one within noise), and
+    realised of the highest plain mean; deviations of the true leading gaps from the
     stated ones (k,), in stated deviations, and whether the 80 % interval holds them; whether the choice is
     called separable; its true lead over the best other, and the noise of one run.
     """
 
     stated: Array
-    best: Array
+    is_best: Array
     regret_stated: float
     regret: float
+    best_stated: float
+    best_regret: float
     regret_of_means: float
     deviations: Array
     covered: Array
@@ -51,7 +54,7 @@ def judge(sweep: SyntheticSweep) -> Judged:
     truth = np.array(
         [sweep.truth[configuration(c.spec)][c.spec.volume] for c in known.cells], dtype=float
     )
-    belief, choice = known.belief, choose(known).choice
+    belief, (choice, best, *_) = known.belief, choose(known)
     p_best = belief.p_best(known.admitted)
     leaders = np.argsort(-belief.centre, kind="stable")[: _LEADERS + 1]
     leaders = leaders[leaders != choice][:_LEADERS]
@@ -60,9 +63,11 @@ def judge(sweep: SyntheticSweep) -> Judged:
     true_gaps = truth[choice] - truth[leaders]
     return Judged(
         stated=np.array([p_best[i] for i in known.admitted]),
-        best=(truth >= truth.max() - 1e-12).astype(float),
+        is_best=(truth >= truth.max() - 1e-12).astype(float),
         regret_stated=belief.expected_regret(choice, known.admitted),
         regret=float(truth.max() - truth[choice]),
+        best_stated=belief.expected_regret(best, known.admitted),
+        best_regret=float(truth.max() - truth[best]),
         regret_of_means=float(truth.max() - truth[belief.measured.argmax()]),
         deviations=(true_gaps - gaps.mean(axis=0)) / gaps.std(axis=0),
         covered=((low <= true_gaps) & (true_gaps <= high)).astype(float),
@@ -81,7 +86,7 @@ def _separable(known: Study, choice: int, leaders: Array) -> bool:
 def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:
     """Per tenth of stated probability: how many candidates, what was stated, how often it was so."""
     stated = np.concatenate([j.stated for j in judged])
-    best = np.concatenate([j.best for j in judged])
+    best = np.concatenate([j.is_best for j in judged])
     bins = np.minimum((stated * _BINS).astype(int), _BINS - 1)
     found = []
     for b in range(_BINS):
@@ -103,19 +108,14 @@ def report(judged: list[Judged]) -> None:
     for n, stated, seen in table:
         print(f"{'':10}{n:10d}{stated:9.3f}{seen:8.3f}")
     stated = np.concatenate([j.stated for j in judged])
-    best = np.concatenate([j.best for j in judged])
+    best = np.concatenate([j.is_best for j in judged])
     never = stated < _NEVER
     print(f"below {_NEVER}: {never.sum():,} candidates, {int(best[never].sum())} of them the best")
     brier = ((stated - best) ** 2).sum() / len(judged)
     print(
         f"Brier score {brier:.3f} per sweep, expected calibration error {calibration_error(table):.3f}"
     )
-    means = {f: float(np.mean([getattr(j, f) for j in judged])) for f in Judged._fields[2:5]}
-    print(
-        f"regret stated {means['regret_stated']:.5f}, realised {means['regret']:.5f} "
-        f"(ratio {means['regret_stated'] / max(means['regret'], 1e-12):.2f}); "
-        f"of the highest measured mean {means['regret_of_means']:.5f}"
-    )
+    _regrets(judged)
     deviations = np.concatenate([j.deviations for j in judged])
     covered = np.concatenate([j.covered for j in judged])
     print(
@@ -123,6 +123,21 @@ def report(judged: list[Judged]) -> None:
         f"{deviations.mean():.2f}, standard deviation {deviations.std():.2f}"
     )
     _separations(judged)
+
+
+def _regrets(judged: list[Judged]) -> None:
+    kinds = {
+        "of the choice": ("regret_stated", "regret"),
+        "of the highest expected quality": ("best_stated", "best_regret"),
+    }
+    for words, fields in kinds.items():
+        stated, realised = (np.array([getattr(j, f) for j in judged]) for f in fields)
+        error = (stated - realised).std() / len(judged) ** 0.5
+        print(
+            f"regret {words}: stated {stated.mean():.5f}, realised {realised.mean():.5f} "
+            f"(ratio {stated.mean() / realised.mean():.2f}; the difference's standard error {error:.5f})"
+        )
+    print(f"of the highest measured mean: {np.mean([j.regret_of_means for j in judged]):.5f}")
 
 
 def _separations(judged: list[Judged]) -> None:

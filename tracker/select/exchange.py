@@ -22,7 +22,7 @@ from tracker.select.pooling import Array
 #: Nats by which the exchanged values must be likelier, beside the logarithm of how many such pairs were
 #: looked at: of a whole curve, and of a single volume, where a glitch of one of the two looks much alike.
 #: On 60 synthetic tables without exchanges the largest found were 6 and 10.7, 95th percentiles 2.1 and 7.7.
-_EVIDENCE_OF_CURVE, _EVIDENCE_OF_ONE = 2.0, 5.0
+_EVIDENCE_OF_CURVE, _EVIDENCE_OF_ONE = 1.0, 5.0
 #: Standard deviations of chi squared that the exchanged values may be off.
 _FITS = 4.0
 _MOST = 8

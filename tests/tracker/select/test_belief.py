@@ -22,7 +22,7 @@ def judged() -> list[Judged]:
 def test_the_stated_probability_of_being_best_is_kept(judged: list[Judged]) -> None:
     assert calibration_error(deciles(judged)) < 0.15
     stated = np.concatenate([j.stated for j in judged])
-    best = np.concatenate([j.best for j in judged])
+    best = np.concatenate([j.is_best for j in judged])
     assert stated.sum() == pytest.approx(len(judged), rel=1e-3)
     assert not best[stated < 0.001].any()
 
