@@ -35,7 +35,7 @@ from tracker.record.trial import (
     SuiteMeasure,
     TrainSpec,
 )
-from tracker.strict_yaml import load, read
+from tracker.strict_yaml import read
 from tracker.validation import validate
 
 
@@ -342,11 +342,6 @@ class SweepSpec(Frozen):
 def load_sweep(path: Path) -> SweepSpec:
     """The sweep file at *path*. Raises ``InputError`` with every problem, each with its line."""
     return validate(read(path), SweepSpec, cross_field_problems)
-
-
-def parse_sweep(text: str, source: str) -> SweepSpec:
-    """A sweep file's *text*, as :func:`load_sweep` reads it; *source* names it in messages."""
-    return validate(load(text, source), SweepSpec, cross_field_problems)
 
 
 def json_schema() -> str:

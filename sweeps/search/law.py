@@ -63,8 +63,6 @@ class Action(NamedTuple):
 class Law(Strategy):
     """See the module."""
 
-    skips = True
-
     def __init__(self, sweep: ResolvedSweep) -> None:
         super().__init__(sweep)
         self.configurations = configurations(self.spec)

@@ -78,12 +78,8 @@ def row(name: str, found: Told, doublings: Sequence[int], factors: Array) -> str
     shares = ", ".join(f"{p:.0%}: {h:.1%}" for p, h in zip(LEVELS, held, strict=True))
     width = np.median((found.width * allowed)[LEVELS.index(0.8)])
     ats = norm.ppf(0.9) * np.nanstd(found.ats_errors)
-    return f"{name}: {shares}; 80 % half width {width:.3f} in ln L, AtS {ats:.3f} ({held_count(found)})"
-
-
-def held_count(found: Told) -> str:
-    """How many forecasts the shares are of."""
-    return f"{found.needed.shape[1]} forecasts"
+    against = f"80 % half width {width:.3f} in ln L, AtS {ats:.3f}"
+    return f"{name}: {shares}; {against} ({found.needed.shape[1]} forecasts)"
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ score itself. A loss is its own error, and its quality is minus it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -96,8 +96,3 @@ def quality_from_error(error: Number, measure: Measure) -> Number:
 def value_from_error(error: Number, measure: Measure) -> Number:
     """The value in the measure's own unit: a score, or a loss."""
     return 1 - error if measure == "score" else error
-
-
-def same_measure(measures: Mapping[str, Measure], weights: Mapping[str, float]) -> bool:
-    """Whether the weighted tasks are all decided on one measure, so that their mean has a unit."""
-    return len({measures.get(task, "score") for task in weights}) <= 1

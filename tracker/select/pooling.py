@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FEATURES = ("ln D0", "ln beta", "ln e", "ln A")
 #: Misfit of the form per doubling below the largest size, as a standard deviation of ln L.
 DRIFT = 0.006
 
