@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,6 @@ from tracker.errors import InputError
 
 if TYPE_CHECKING:
     from tracker.record.importing import OutsideTable
-    from tracker.record.store import Store
     from tracker.record.trial import TrialRecord
     from tracker.select.predict import Forecast
 
@@ -57,7 +57,7 @@ def import_(
         opened = Store.open(workspace, store, create=False)
         found = outside_table(opened.experiment_rows(str(mlflow), named, metric), named, metric)
     write_sweep(opened, sweep, found, _counted)
-    taken = _taken(sweep, found, opened)
+    taken = _taken(sweep, found)
     if as_json:
         typer.echo(json.dumps(taken, indent=1))
         return
@@ -98,17 +98,18 @@ def predict(
         _print_forecast(forecast)
 
 
-def _taken(sweep: str, table: OutsideTable, store: Store) -> dict[str, Any]:
-    """What was taken, as ``import --json`` prints it."""
+def _taken(sweep: str, table: OutsideTable) -> dict[str, Any]:
+    """What was taken, as ``import --json`` prints it. Read off the table: reading thousands of trials
+    back takes MLflow longer than it took to write them.
+    """
     from tracker.select.measure import measures_of
 
     results = [record.result for record in table.records]
-    info = next(info for info in store.sweeps() if info.name == sweep)
     return {
         "sweep": sweep,
         "origin": table.origin,
         "trials": len(results),
-        "by_status": info.counts,
+        "by_status": Counter(result.status.value for result in results),
         "models": len({result.spec.model.name for result in results}),
         "methods": sorted({result.spec.method.name for result in results}),
         "examples": sorted({result.spec.volume for result in results}),
@@ -175,9 +176,7 @@ def _print_forecast(forecast: Forecast) -> None:
 
 
 def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
-    """*records*, with a line on a terminal that says how far their writing is: it takes minutes for
-    thousands.
-    """
+    """*records*, with a line on a terminal that says how far their writing is."""
     for number, record in enumerate(records, start=1):
         yield record
         if sys.stderr.isatty():

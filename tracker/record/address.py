@@ -16,12 +16,12 @@ from filelock import FileLock
 from tracker.errors import StoreError
 
 _DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
-_SQLITE = "sqlite:///"
+SQLITE = "sqlite:///"
 
 
 def default_uri(workspace: Path) -> str:
     """SQLite in the workspace."""
-    return f"{_SQLITE}{workspace / 'mlflow.db'}"
+    return f"{SQLITE}{workspace / 'mlflow.db'}"
 
 
 def is_database(uri: str) -> bool:
@@ -34,8 +34,8 @@ def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[obj
     if not is_database(uri):
         return nullcontext()
     workspace.mkdir(parents=True, exist_ok=True)
-    if uri.startswith(_SQLITE):
-        return FileLock(uri.removeprefix(_SQLITE).partition("?")[0] + ".lock")
+    if uri.startswith(SQLITE):
+        return FileLock(uri.removeprefix(SQLITE).partition("?")[0] + ".lock")
     return FileLock(workspace / "mlflow.lock")
 
 

@@ -212,7 +212,7 @@ class Store:
     @_guarded
     def end_trials(self, sweep: str, records: Iterable[TrialRecord]) -> None:
         """As :meth:`end_trial` of each, in a fraction of the time; for results from elsewhere."""
-        bulk.write_trials(self._runs, self._runs.sweep(sweep), records)
+        bulk.write_trials(self._runs, self._runs.sweep(sweep), records, self._uri)
 
     @_guarded
     def register_model(
