@@ -106,25 +106,29 @@ def plan(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Show every cell with what it is expected to take; runs nothing."""
+    """Show what every cell takes and, of a strategy that decides as it goes, what it would run."""
+    from rich.console import Console
+
     from sweeps.finetune.quiet import quieten
-    from sweeps.plan_text import plan_lines
+    from sweeps.plan_text import print_plan
     from sweeps.resolve import read_sweep
     from sweeps.search.plan import make_plan
     from sweeps.search.run import worker_devices
+    from sweeps.search.schedule import expected_schedule
 
     quieten()
     resolved = read_sweep(sweep)
     records = lookup.records_if_any(workspace, store, resolved.spec.name)
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)))
+    schedule = expected_schedule(resolved, records, made)
     for warning in resolved.warnings:
         _note(warning)
     if as_json:
         cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
-        typer.echo(json.dumps(made._asdict() | {"cells": cells}, indent=1))
+        shown = schedule.as_json() if schedule else None
+        typer.echo(json.dumps(made._asdict() | {"cells": cells, "schedule": shown}, indent=1))
     else:
-        for line in plan_lines(made):
-            typer.echo(line)
+        print_plan(made, schedule, Console(highlight=False, markup=False))
 
 
 @app.command()

@@ -47,9 +47,13 @@ class PlannedCell(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``seconds`` and ``disk_bytes`` are for all trials; ``basis`` says where seconds come from."""
+    """``seconds`` and ``disk_bytes`` are for all trials; ``basis`` says where seconds come from.
+
+    ``base_seconds``: of evaluating an untouched base.
+    """
 
     cells: list[PlannedCell]
+    base_seconds: float
     trials: int
     seconds: float
     workers: int
@@ -81,6 +85,7 @@ def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int
     trained = max(model.size for model in sweep.models.values())
     return Plan(
         cells=planned,
+        base_seconds=speed.seconds(0, 0.0),
         trials=trials,
         seconds=mean * trials,
         workers=workers,

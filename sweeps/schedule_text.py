@@ -1,0 +1,150 @@
+"""An expected schedule as a table and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sweeps.search.plan import Plan
+    from sweeps.search.schedule import Extent, Schedule, ScheduledTrial
+
+_MOST_ROWS = 40  # above which a round is one row
+_NAMED = 2  # names that a folded row spells out; more are counted
+_FIXED = frozenset({"model", "method", "mix", "volume", "seed"})
+
+
+class Row(NamedTuple):
+    """Trials of one round, alike in what the columns name; all columns are text."""
+
+    round: str
+    model: str
+    method: str
+    mix: str
+    examples: str
+    trials: str
+    which: str
+    time: str
+
+
+def schedule_rows(schedule: Schedule) -> list[Row]:
+    """A row per round and cell, trials that differ in setting or seed together; a row per round if long."""
+    rounds = [list(own) for _, own in groupby(schedule.trials, key=lambda trial: trial.round)]
+    rows = [_row(part) for own in rounds for part in _cells(own)]
+    return rows if len(rows) <= _MOST_ROWS else [_row(own) for own in rounds]
+
+
+def schedule_table(schedule: Schedule) -> Table:
+    """The rows as a table for 80 columns."""
+    table = Table(
+        title="Expected schedule by round; it will change with results",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    right = {"examples", "trials", "time"}
+    for name in Row._fields:
+        justify = "right" if name in right else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in right)
+    last = ""
+    for row in schedule_rows(schedule):
+        table.add_row(*row._replace(round="" if row.round == last else row.round))
+        last = row.round
+    return table
+
+
+def schedule_lines(schedule: Schedule, plan: Plan) -> list[str]:
+    """Its extent against the full grid's, where it ends, and what that rests on."""
+    own, grid = schedule.extent, schedule.grid
+    wall = duration(own.seconds / plan.workers)
+    done = sum(trial.done for trial in schedule.trials)
+    lines = [
+        f"expected: {own.trials} trials, about {duration(own.seconds)} of device time, at best {wall} "
+        f"with {plan.workers} workers (from {plan.basis})",
+        f"then {schedule.stop}",
+        f"every configuration at every volume would be {_extent(grid)}: expected is "
+        f"{own.seconds / grid.seconds:.0%} of that time",
+    ]
+    if done:
+        lines.append(f"{done} of the {own.trials} trials have run")
+    if schedule.measured:
+        basis = f"what {schedule.measured} finished trials of this sweep say of the others"
+    else:
+        basis = "scores as fine-tunes mostly show them; nothing is measured yet"
+    lines.append(f"an expectation, from {basis}: the trials that run follow from results")
+    least, most = _extent(schedule.least), _extent(schedule.most)
+    if least != most:
+        lines.append(
+            f"on {schedule.surfaces} such surfaces it took between {least} and {most}; the one in the "
+            "middle is shown"
+        )
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _cells(trials: Sequence[ScheduledTrial]) -> Iterable[list[ScheduledTrial]]:
+    """Trials of a round by stage and cell, in the order in which each is first asked for."""
+    found: dict[tuple[object, ...], list[ScheduledTrial]] = {}
+    for trial in trials:
+        v = trial.values
+        key = (trial.stage, v["model"], v["method"], v.get("mix"), v.get("volume"))
+        found.setdefault(key, []).append(trial)
+    return found.values()
+
+
+def _row(trials: Sequence[ScheduledTrial]) -> Row:
+    volumes = sorted({t.values["volume"] for t in trials if "volume" in t.values})
+    ends = volumes if len(volumes) < 2 else [volumes[0], volumes[-1]]
+    return Row(
+        round=str(trials[0].round + 1),
+        model=_names("models", [t.values["model"] for t in trials]),
+        method=_names("methods", [t.values["method"] for t in trials]),
+        mix=_names("mixes", [t.values["mix"] for t in trials if "mix" in t.values]),
+        examples=" to ".join(f"{volume:,}" for volume in ends),
+        trials=str(len(trials)),
+        which=_which(trials),
+        time=duration(sum(trial.seconds for trial in trials)),
+    )
+
+
+def _names(plural: str, names: Iterable[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    if len(distinct) <= _NAMED:
+        return ", ".join(distinct)
+    return f"{len(distinct)} {plural}"
+
+
+def _which(trials: Sequence[ScheduledTrial]) -> str:
+    """Learning rates, how many settings where more than those differ, and seeds but the first."""
+    settings = {
+        tuple(sorted((name, v) for name, v in t.values.items() if name not in _FIXED))
+        for t in trials
+    }
+    rates = sorted({t.values["learning_rate"] for t in trials if "learning_rate" in t.values})
+    seeds = sorted({t.values["seed"] for t in trials} - {0})
+    words = []
+    if len(settings) > len(rates) > 0:
+        words.append(f"{len(settings)} settings")
+    elif len(rates) > 1:
+        words.append(f"{len(rates)} learning rates")
+    elif rates:
+        words.append(f"learning rate {rates[0]:.2g}")
+    if seeds:
+        words.append(f"seed {', '.join(map(str, seeds))}")
+    return "; ".join(words)
+
+
+def _extent(extent: Extent) -> str:
+    return f"{extent.trials} trials in {duration(extent.seconds)}"
