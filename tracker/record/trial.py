@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -24,6 +24,8 @@ LOCATION_FIELDS = frozenset({"path"})
 Name = Annotated[str, StringConstraints(pattern=r"^[\w@][\w@.+\-]*$")]
 #: The scores we compute ourselves; an outside table may hold others.
 ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
+#: Where a spec keeps its key once it is known; pydantic's iteration leaves out names like it.
+_KEY = "_key"
 SuiteMeasure = Literal["bits_per_byte", "score"]
 DType = Literal["float32", "bfloat16"]
 
@@ -186,7 +188,27 @@ class TrialSpec(Frozen):
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits of the content's SHA-256; file locations do not count."""
+        """Sixteen hex digits of the content's SHA-256; file locations do not count.
+
+        Worked out once: a choice asks for it dozens of times. It is kept beside the fields, where
+        neither equality nor serialisation looks.
+        """
+        known: str | None = self.__dict__.get(_KEY)
+        if known is None:
+            known = self.__dict__[_KEY] = self._digest()
+        return known
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's; what is changed has a key of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop(_KEY, None)
+        return copied
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()
+        return state | {"__dict__": {k: v for k, v in state["__dict__"].items() if k != _KEY}}
+
+    def _digest(self) -> str:
         content = _without_locations(self.model_dump(mode="json"))
         if self.origin is None:  # keys of before there were outside trials stay as they were
             del content["origin"]

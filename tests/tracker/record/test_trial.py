@@ -1,5 +1,7 @@
+import copy
 import json
 import math
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -41,6 +43,28 @@ def test_where_files_lie_does_not_change_the_key(make_spec: Specs) -> None:
     spec = make_spec()
     assert moved(spec) != spec
     assert moved(spec).key == spec.key
+
+
+def test_a_known_key_is_seen_nowhere_else(make_spec: Specs) -> None:
+    spec, fresh = make_spec(), make_spec()
+    key = spec.key
+    assert spec.key is key
+    assert spec == fresh
+    assert fresh == spec
+    assert (repr(spec), dict(spec)) == (repr(fresh), dict(fresh))
+    assert spec.model_dump_json() == fresh.model_dump_json()
+    assert pickle.dumps(spec) == pickle.dumps(fresh)
+    assert pickle.loads(pickle.dumps(spec)).key == key
+    assert TrialSpec.model_validate(spec) == spec
+    assert (copy.copy(spec).key, copy.deepcopy(spec).key) == (key, key)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_is_changed_has_a_key_of_its_own(make_spec: Specs, deep: bool) -> None:
+    spec = make_spec()
+    key = spec.key
+    assert spec.model_copy(update={"seed": 1}, deep=deep).key == make_spec(seed=1).key != key
+    assert spec.model_copy(deep=deep).key == spec.key == key
 
 
 @pytest.mark.parametrize(
