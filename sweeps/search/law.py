@@ -2,7 +2,8 @@
 
 What is to be found is the configuration (model, method with its hyper-parameters, mix) that is best at
 the largest volume of its mix. Joint laws over everything measured (:mod:`tracker.select.outlook`)
-foretell each configuration there, also those without a run; a trial on more data is worth what it is
+foretell each configuration there, also those without a run, once all that is cheap has had one look on
+the least data; a trial on more data is worth what it is
 expected to lower the regret of the choice by, the knowledge gradient (Frazier, Powell and Dayanik,
 INFORMS J. Computing 21, 2009), and is bought by worth per second, priced by what trials took so far.
 Learning rates are tuned where that is cheap, since a rate's effect is pooled over models and mixes; what
@@ -46,6 +47,7 @@ _LARGEST_ROUND = 16
 _ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
 _NEAR = 3.0  # doublings below the largest volume from which the leader may be looked at there
 _VERIFY = 0.25  # of the budget that is left may go into one look at the leader
+_COVER = 0.25  # of the budget, spent on a first look at every configuration
 _SCORE_NOISE = 0.02  # deviation of a score between seeds, until repeated runs tell
 _LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
 
@@ -124,6 +126,8 @@ class Law(Strategy):
 
     def _search(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
         """The next trials that may change the choice; none when enough is known or affordable."""
+        if cover := self._cover(told, left):
+            return cover
         belief = self.believe(told)
         if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
             return []
@@ -164,6 +168,30 @@ class Law(Strategy):
         for values in self.configurations:
             if values["model"] == smallest and values["mix"] == mix:
                 found += [Proposal("law", {**values, "volume": v, "seed": 0}) for v in volumes]
+        return found
+
+    def _cover(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+        """What has no run yet on the least data, cheapest first, within a share of the budget.
+
+        A look at each is what successive halving begins with, and keeps a law that is wrong about
+        something unseen from never being told. Counted trials cost the same at any volume: none.
+        """
+        if self.limit:
+            return []
+        pricing = learned_pricing(told, self._millions)
+        seen = {self._of(o) for o in told if o.stage != "baseline"}
+        unseen = [
+            {**values, "volume": self._volumes(values["mix"])[0], "seed": 0}
+            for config, values in enumerate(self.configurations)
+            if config not in seen
+        ]
+        share = left - (1 - _COVER) * self._budget if self._budget else math.inf
+        found: list[Proposal] = []
+        for values in sorted(unseen, key=pricing.seconds):
+            share -= pricing.seconds(values)
+            if share < 0:
+                break
+            found.append(Proposal("law", values))
         return found
 
     def _confirmed(self, belief: Belief, told: Sequence[Outcome]) -> bool:

@@ -15,8 +15,8 @@ from sweeps.search.folder import SweepFolder
 from sweeps.search.law import Law
 from sweeps.search.replay import replay
 from sweeps.search.replay_table import RecordedTable
-from sweeps.search.space import trial_spec
-from sweeps.search.strategy import Outcome, configuration
+from sweeps.search.space import Values, trial_spec
+from sweeps.search.strategy import Outcome, Proposal, configuration
 from sweeps.search_settings import Search
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.sweeps.search.conftest import FormulaEngine, drive
@@ -58,6 +58,31 @@ def test_search_ends_when_nothing_is_left_to_learn() -> None:
     run = replay(known, "law", fraction=100.0, seed=0)
     assert run.end.chosen == known.best
     assert run.end.trials < len(known.trained) / 2
+
+
+def test_every_configuration_has_a_look_where_that_is_cheap(quiet: RecordedTable) -> None:
+    budget = quiet.full_seconds / 2
+    law = Law(quiet.sweep(Search.model_construct(strategy="law", window=1), 0, budget))
+    told: list[Outcome] = []
+    while len(unseen := _unseen(law, told)) and (next_trial := law.propose(len(told), told)):
+        told.append(_outcome(quiet, law, len(told), next_trial))
+    assert not unseen
+    assert sum(o.seconds or 0.0 for o in told) < budget / 2
+
+
+def _unseen(law: Law, told: list[Outcome]) -> list[Values]:
+    seen = [configuration(o.values) for o in told if o.stage != "baseline"]
+    return [values for values in law.configurations if values not in seen]
+
+
+def _outcome(known: RecordedTable, law: Law, number: int, asked: Proposal) -> Outcome:
+    answer, _ = known.answer(trial_spec(law.sweep, asked.values), 0)
+    loss = answer.tasks[0].bits_per_byte if answer.tasks else None
+    quality = None if loss is None else -loss
+    seconds = answer.cost.device_seconds
+    return Outcome(
+        number, asked.stage, asked.values, answer.status, quality, None, loss, seconds, excess=None
+    )
 
 
 @pytest.fixture
