@@ -14,14 +14,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tracker.record import comparable
+from tracker.record import comparable, mixes
 from tracker.record.measurements import Configuration, Costs, Measurement, measurements
 from tracker.record.outside import Problems, Source, read_csv
 from tracker.record.store import Store
 from tracker.record.trial import (
     Cost,
     MethodSpec,
-    MixSpec,
     ModelSpec,
     Objective,
     Status,
@@ -57,15 +56,23 @@ class Run(NamedTuple):
     rows: tuple[Measurement, ...]
 
 
+class _Facts(NamedTuple):
+    """What the table says of models and of mixes, by name, wherever it says it."""
+
+    models: Mapping[str, comparable.ModelFacts]
+    shares: Mapping[str, mixes.Shares]
+
+
 def read_table(
     path: Path, columns: Mapping[str, str] | None = None, metric: str | None = None
 ) -> OutsideTable:
     """The trials in the CSV file *path*, also gzipped.
 
     Columns ``model method task metric examples value`` must be there;
-    :data:`tracker.record.outside.OPTIONAL` may. *columns* gives the table's names by ours. *metric*
-    is the one to take where a task has several of one kind. A method ``adalora/r32`` is ``adalora``
-    in the variant ``r32``; examples 0 is the untouched base, whatever its method.
+    :data:`tracker.record.outside.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
+    *columns* gives the table's names by ours. *metric* is the one to take where a task has several
+    of one kind. A method ``adalora/r32`` is ``adalora`` in the variant ``r32``; examples 0 is the
+    untouched base, whatever its method.
 
     Raises InputError with every problem found, each as ``file:line: ...``.
     """
@@ -79,7 +86,8 @@ def outside_table(
     problems = Problems()
     found = measurements(source.rows, problems)
     comparable.check_directions(found, problems)
-    facts = comparable.model_facts(found, problems)
+    facts = _Facts(comparable.model_facts(found, problems), mixes.mix_shares(found, problems))
+    mixes.check_replay(found, problems)
     found, chosen = comparable.one_metric_each(found, metric, source.name, problems)
     found, copies = _without_copies(found)
     runs = _runs(found, problems)
@@ -93,6 +101,7 @@ def outside_table(
         notes=(
             *comparable.notes(source, found, records),
             *chosen,
+            *mixes.notes(facts.shares, found),
             *([f"{copies} rows are copies of others and count once"] if copies else []),
             *unsure,
         ),
@@ -185,16 +194,20 @@ def _runs(rows: Iterable[Measurement], problems: Problems) -> list[Run]:
 
 
 def _records(
-    runs: Iterable[Run], facts: Mapping[str, comparable.ModelFacts], origin: str
+    runs: Iterable[Run], facts: _Facts, origin: str
 ) -> tuple[tuple[TrialRecord, ...], list[str]]:
     """The trials, numbered in order, and notes on costs that could not be told."""
     runs = [run for run in runs if run.rows or run.first.status is not Status.COMPLETE]
-    varied = comparable.curves_of_several_epochs(run.first.configuration for run in runs)
+    configurations = [run.first.configuration for run in runs]
+    epochs = comparable.curves_of_several_epochs(configurations)
+    replays = mixes.mixes_of_several_replays(configurations)
     records, unsure = [], dict.fromkeys(Costs._fields, 0)
     for number, run in enumerate(runs):
         cost = _cost(run, unsure)
+        spec = _spec(run, facts, origin, epochs)
+        mix = mixes.mix_of(run.first.configuration, facts.shares, replays)
         result = TrialResult(
-            spec=_spec(run, facts, origin, varied),
+            spec=spec.model_copy(update={"mix": mix}),
             status=run.first.status,
             reason=None if run.first.status is Status.COMPLETE else f"as {origin} says",
             tasks=_task_scores(run.rows),
@@ -210,11 +223,9 @@ def _records(
     return tuple(records), notes
 
 
-def _spec(
-    run: Run, facts: Mapping[str, comparable.ModelFacts], origin: str, varied: set[Configuration]
-) -> TrialSpec:
+def _spec(run: Run, facts: _Facts, origin: str, varied: set[Configuration]) -> TrialSpec:
+    """All but the mix."""
     c = run.first.configuration
-    tasks = dict.fromkeys(row.task for row in run.rows if row.task and not _is_suite(row))
     told_apart = c.epochs is not None and comparable.curve_of(c) in varied
     variant = [c.variant or "", f"{c.epochs:g} epochs" if told_apart else ""]
     schedule = {} if c.epochs is None or not c.epochs.is_integer() else {"epochs": int(c.epochs)}
@@ -222,8 +233,8 @@ def _spec(
         model=ModelSpec(
             name=c.model,
             path=c.model,
-            parameters=facts[c.model].parameters,
-            family=facts[c.model].family,
+            parameters=facts.models[c.model].parameters,
+            family=facts.models[c.model].family,
         ),
         method=MethodSpec(
             name=c.method,
@@ -232,14 +243,22 @@ def _spec(
             virtual_tokens=c.virtual_tokens,
             learning_rate=c.learning_rate,
         ),
-        mix=MixSpec(name=c.mix, weights={}) if c.mix else None,
         volume=c.volume,
-        examples=dict.fromkeys(tasks, c.volume) if len(tasks) == 1 and c.volume else {},
+        examples=_examples(run, facts.shares.get(c.mix or "")),
         tasks=(),
         train=TrainSpec(**schedule),
         seed=run.seed,
         origin=origin,
     )
+
+
+def _examples(run: Run, shares: mixes.Shares | None) -> dict[str, int]:
+    """The volume by task; empty where the table does not say and more than one was measured."""
+    volume = run.first.configuration.volume
+    if shares and volume:
+        return mixes.split(volume, shares)
+    tasks = dict.fromkeys(row.task for row in run.rows if row.task and not _is_suite(row))
+    return dict.fromkeys(tasks, volume) if len(tasks) == 1 and volume else {}
 
 
 def _is_suite(row: Measurement) -> bool:

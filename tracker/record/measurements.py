@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tracker.record.metric_names import KNOWN, Direction, Metric, metric_of
-from tracker.record.outside import Problems, Row
+from tracker.record.mixes import ROUNDING, mix_name
+from tracker.record.outside import SHARE, Problems, Row
 from tracker.record.trial import Status
 from tracker.validation import did_you_mean
 
@@ -44,6 +45,7 @@ class Configuration(NamedTuple):
     mix: str | None = None
     volume: int = 0
     epochs: float | None = None
+    replay: float | None = None
 
 
 class Costs(NamedTuple):
@@ -60,7 +62,8 @@ class Costs(NamedTuple):
 
 class Measurement(NamedTuple):
     """One row, understood. ``metric`` and ``value`` are ``None`` where nothing was measured; ``value``
-    and ``se`` are in our unit (nats, bits per byte, [0, 1]).
+    and ``se`` are in our unit (nats, bits per byte, [0, 1]). ``shares``: each task's share of the
+    examples, ``None`` where the row does not say.
     """
 
     place: str
@@ -79,6 +82,7 @@ class Measurement(NamedTuple):
     family: str | None
     costs: Costs
     unknown: tuple[str, ...]
+    shares: dict[str, float] | None = None
 
 
 def measurements(rows: Iterable[Row], problems: Problems) -> list[Measurement]:
@@ -128,6 +132,14 @@ class _Cells:
             return None
         return value
 
+    def fraction(self, column: str) -> float | None:
+        """The cell as a number from 0 to 1."""
+        value = self.number(column, "a number from 0 to 1", 0.0)
+        if value is not None and value > 1:
+            self.bad(column, "a number from 0 to 1", self.text(column))
+            return None
+        return value
+
     def whole(self, column: str, least: int = 1) -> int | None:
         allowed = f"a whole number of at least {least}"
         value = self.number(column, allowed, least)
@@ -149,9 +161,10 @@ def _measurement(cells: _Cells) -> Measurement:
         value, se = _value(cells, metric)
     else:
         task = None
+    shares = _shares(cells)
     return Measurement(
         place=cells.row.place,
-        configuration=_configuration(cells),
+        configuration=_configuration(cells, shares),
         seed=cells.whole("seed", 0),
         run=cells.text("run"),
         status=status,
@@ -166,10 +179,11 @@ def _measurement(cells: _Cells) -> Measurement:
         family=cells.text("family"),
         costs=_costs(cells),
         unknown=cells.row.unknown,
+        shares=shares,
     )
 
 
-def _configuration(cells: _Cells) -> Configuration:
+def _configuration(cells: _Cells, shares: dict[str, float] | None) -> Configuration:
     model, volume = cells.needed("model"), cells.whole("examples", 0)
     if volume is None and "examples" not in cells.row.cells:
         cells.needed("examples")
@@ -188,10 +202,23 @@ def _configuration(cells: _Cells) -> Configuration:
         rank=None if method in _PROMPTS else rank,
         virtual_tokens=rank if method in _PROMPTS else None,
         learning_rate=rate,
-        mix=cells.text("mix"),
+        mix=cells.text("mix") or (mix_name(shares) if shares else None),
         volume=volume or 0,
         epochs=cells.number("epochs", "a number of at least 0", 0.0),
+        replay=cells.fraction("replay"),
     )
+
+
+def _shares(cells: _Cells) -> dict[str, float] | None:
+    """Each task's share of the row's examples; a task whose cell is empty has none of them."""
+    stated = sorted(name for name in cells.row.cells if name.startswith(SHARE))
+    shares = {name.removeprefix(SHARE): cells.fraction(name) for name in stated}
+    found = {task: share for task, share in shares.items() if share}
+    total = sum(found.values())
+    if stated and cells.sound and abs(total - 1) > ROUNDING:
+        told = " + ".join(cells.row.cells[name] for name in stated)
+        cells.bad(f"{SHARE}TASK", "shares of all tasks trained on that sum to 1", told)
+    return found or None
 
 
 def _method(text: str) -> tuple[str, str | None]:

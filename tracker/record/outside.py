@@ -26,6 +26,7 @@ OPTIONAL = (
     "rank",
     "learning_rate",
     "mix",
+    "replay",
     "epochs",
     "seed",
     "run",
@@ -41,6 +42,8 @@ OPTIONAL = (
     "adapter_bytes",
     "seconds_per_1k_tokens",
 )
+#: A column ``mix:TASK`` holds the share of TASK in a row's examples.
+SHARE = "mix:"
 
 
 class Row(NamedTuple):
@@ -146,11 +149,13 @@ def ours_by_theirs(
     """Which of our columns each of the header's feeds, *columns* mapped; the rest by name."""
     for name in sorted({name for name in header if header.count(name) > 1}):
         problems.add("twice", place, f"column {name!r} stands there {header.count(name)} times")
-    known = (*REQUIRED, *OPTIONAL)
+    named = dict.fromkeys(name for name in (*header, *columns) if _is_share(name))
+    known = (*REQUIRED, *OPTIONAL, *named)
     for our, theirs in columns.items():
         if our not in known:
             hint = did_you_mean(our, known)
-            text = f"--map {our}={theirs}: no such column of ours; allowed: {options(known)}{hint}"
+            allowed = options((*REQUIRED, *OPTIONAL, f"{SHARE}TASK"))
+            text = f"--map {our}={theirs}: no such column of ours; allowed: {allowed}{hint}"
             problems.add("map", place, text)
         if theirs not in header:
             found = f"found: {options(header)}{did_you_mean(theirs, header)}"
@@ -162,6 +167,10 @@ def ours_by_theirs(
     theirs_all = dict.fromkeys(header)
     ours = {t: tuple(o for o, fed_by in feeds.items() if fed_by == t) for t in theirs_all}
     return {theirs: names for theirs, names in ours.items() if names}
+
+
+def _is_share(name: str) -> bool:
+    return name.startswith(SHARE) and len(name) > len(SHARE)
 
 
 def _missing(our: str, header: list[str]) -> str:
