@@ -15,7 +15,7 @@ from sweeps.search.folder import SweepFolder
 from sweeps.search.law import Law
 from sweeps.search.replay import replay
 from sweeps.search.replay_table import RecordedTable
-from sweeps.search.space import Values, trial_spec
+from sweeps.search.space import trial_spec
 from sweeps.search.strategy import Outcome, Proposal, configuration
 from sweeps.search_settings import Search
 from tests.benchmarks.synthetic import synthetic_sweep
@@ -60,29 +60,28 @@ def test_search_ends_when_nothing_is_left_to_learn() -> None:
     assert run.end.trials < len(known.trained) / 2
 
 
-def test_every_configuration_has_a_look_where_that_is_cheap(quiet: RecordedTable) -> None:
-    budget = quiet.full_seconds / 2
-    law = Law(quiet.sweep(Search.model_construct(strategy="law", window=1), 0, budget))
+def test_the_unseen_get_a_look_on_the_least_data_cheapest_first(quiet: RecordedTable) -> None:
+    """After the smallest model's three methods at two volumes, the nine pairs of the other three models."""
+    search = Search.model_construct(strategy="law", window=1)
+    law = Law(quiet.sweep(search, 0, quiet.full_seconds))
     told: list[Outcome] = []
-    while len(unseen := _unseen(law, told)) and (next_trial := law.propose(len(told), told)):
-        told.append(_outcome(quiet, law, len(told), next_trial))
-    assert not unseen
-    assert sum(o.seconds or 0.0 for o in told) < budget / 2
-
-
-def _unseen(law: Law, told: list[Outcome]) -> list[Values]:
-    seen = [configuration(o.values) for o in told if o.stage != "baseline"]
-    return [values for values in law.configurations if values not in seen]
+    for number in range(len(law.bases) + 6 + 9):
+        asked = law.propose(number, told)
+        assert asked is not None
+        told.append(_outcome(quiet, law, number, asked))
+    looks = told[-9:]
+    assert len({tuple(configuration(o.values).items()) for o in looks}) == 9
+    assert {o.values["volume"] for o in looks} == {min(quiet.volumes)}
+    sizes = [law.sweep.models[o.values["model"]].parameters or 0 for o in looks]
+    assert sizes == sorted(sizes)
 
 
 def _outcome(known: RecordedTable, law: Law, number: int, asked: Proposal) -> Outcome:
     answer, _ = known.answer(trial_spec(law.sweep, asked.values), 0)
-    loss = answer.tasks[0].bits_per_byte if answer.tasks else None
+    loss = answer.tasks[0].bits_per_byte
     quality = None if loss is None else -loss
     seconds = answer.cost.device_seconds
-    return Outcome(
-        number, asked.stage, asked.values, answer.status, quality, None, loss, seconds, excess=None
-    )
+    return Outcome(number, asked.stage, asked.values, answer.status, quality, None, loss, seconds)
 
 
 @pytest.fixture
