@@ -13,6 +13,7 @@ from tracker.select.cells import Cell
 from tracker.select.curves import pooled_sd
 from tracker.select.measure import Measure, se_of
 from tracker.select.pooling import Array
+from tracker.select.unrepeated import unrepeated
 
 DRAWS = 4096
 #: Two models' errors on the same rows go together; assumed where no replicates tell how far.
@@ -27,7 +28,8 @@ class Blur(NamedTuple):
     """Of C cells, the mean over runs, ``quality`` (C,), and its noise.
 
     ``floor``: pooled standard deviation between seeds, ``None`` without repeats; ``run_sd`` (C,): the
-    same by method, what one run adds to its configuration's quality on the same rows, and
+    same by method, what one run adds to its configuration's quality on the same rows (without repeats
+    and known rows: what :mod:`tracker.select.unrepeated` says), and
     ``variance`` (C,): of the mean over a cell's runs, without what the rows explain. ``common``,
     ``rows`` (DRAWS, C): centred draws of the rows' part, what they do to all cells together and what
     to each; ``rows_covariance`` (C, C): of the latter, ``lasting`` (C,)
@@ -59,6 +61,9 @@ def blur(
     run_variance = np.array(
         [0.0 if c.untouched else by_method.get(c.spec.method.name, 0.0) for c in cells]
     )
+    if floor is None:
+        alone = unrepeated(cells, weights)
+        run_variance, freedom = alone.variance, alone.freedom
     # Seeds are compared on the same rows, so part of what differs between them is the rows' doing.
     between = _rows_between_seeds(cells, weights)
     beyond = max(1 - between / floor**2, 0.1) if floor and between else 1.0

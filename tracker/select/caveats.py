@@ -13,13 +13,30 @@ from tracker.select.belief import cell_laws
 from tracker.select.choice import Candidate
 from tracker.select.constraints import MEASURED, keeps
 from tracker.select.curves import CurveKey
+from tracker.select.points import ASSUMED_NOISE
 from tracker.select.study import Study
+from tracker.select.unrepeated import unrepeated
 
 #: Below this share of well-formed answers a caveat is due.
 WELL_FORMED = 0.95
 _MOST_GLITCHES = 3
 _MOST_SUSPECTS = 5
 _FEW_REPEATS = 3
+_UNREPEATED = {
+    None: (
+        "No configuration ran with several seeds: the noise between seeds is unknown, every "
+        "interval is too narrow, and nothing cheaper was preferred among near equals."
+    ),
+    "residuals": (
+        "No configuration ran with several seeds and the rows scored are not stated: the noise is how "
+        "far runs lie from their curves, and nothing cheaper was preferred among near equals."
+    ),
+    "assumed": (
+        f"No configuration ran with several seeds, the rows scored are not stated and no curve has "
+        f"four volumes: a noise of {ASSUMED_NOISE:.0%} of a loss or an error is assumed, so P(best) and "
+        "every interval rest on that."
+    ),
+}
 
 
 def caveats(known: Study, index: int) -> tuple[str, ...]:
@@ -41,10 +58,7 @@ def caveats(known: Study, index: int) -> tuple[str, ...]:
 
 def _noise(known: Study, choice: Candidate) -> Iterator[str]:
     if known.belief.noise_floor is None:
-        yield (
-            "No configuration ran with several seeds: the noise between seeds is unknown, every "
-            "interval is too narrow, and nothing cheaper was preferred among near equals."
-        )
+        yield _UNREPEATED[unrepeated(known.cells, known.weights).source]
     repeats = sum(len(c.runs) - 1 for c in known.cells)
     if 0 < repeats < _FEW_REPEATS:
         runs = f"{repeats} repeated run{'s' * (repeats > 1)}"
