@@ -22,6 +22,7 @@ from pydantic import Field
 
 from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Frozen
+from tracker.select.distance import doublings, widened_interval
 from tracker.select.forgetting_forms import (
     FORMS,
     KINDS,
@@ -97,6 +98,7 @@ class FittedForgetting(Frozen):
     ) -> Prediction:
         """The rise over the untouched base that one run would show, arrays of one element.
 
+        The interval is widened by how many doublings the three together lie outside their domains.
         Raises NotEnoughDataError beyond 16 times the largest volume, one size step beyond the sizes,
         or outside the replay shares measured, unless *allow_far*.
         """
@@ -108,12 +110,10 @@ class FittedForgetting(Frozen):
         value = rises(self.kind, np.array([self.best]), at)[0]
         curves = rises(self.kind, np.array(self.replicates), at)
         normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
-        low, high = np.quantile(
-            curves + self.noise * normals, [(1 - level) / 2, (1 + level) / 2], axis=0
-        )
         asked = {"parameters": parameters, "examples": examples, "replay": replay}
-        inside = all(self.domain[name][0] <= x <= self.domain[name][1] for name, x in asked.items())
-        return Prediction(value, low, high, np.array([not inside]))
+        far = sum(doublings(x, self.domain[name]) for name, x in asked.items())
+        low, high = widened_interval(curves + self.noise * normals, far, level)
+        return Prediction(value, low, high, np.array([far > 0]))
 
     def _outside(self, parameters: float, examples: float, replay: float) -> list[str]:
         (_, volume), (least, most) = self.domain["examples"], self.domain["parameters"]

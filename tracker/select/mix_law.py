@@ -19,6 +19,7 @@ from pydantic import Field
 
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Frozen
+from tracker.select.distance import doublings, widened_interval
 from tracker.select.laws import FAR, LeftOut, Parameter, Prediction
 from tracker.select.robust import Array, Form, content_generator, estimate, resample
 
@@ -74,6 +75,7 @@ class FittedMix(Frozen):
     ) -> Prediction:
         """The loss one run would measure, arrays of one element.
 
+        The interval is widened by how many doublings both numbers together lie outside their domains.
         Raises NotEnoughDataError beyond 16 times the largest volumes measured unless *allow_far*.
         """
         for name, asked in (("own", own), ("others", others)):
@@ -86,15 +88,10 @@ class FittedMix(Frozen):
         at = _Sizes(np.array([own]), np.array([others]), self.own_reference, self.at_others)
         curves = _log_losses(np.array(self.replicates), at)
         normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
-        low, high = np.exp(
-            np.quantile(curves + self.noise * normals, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        )
-        inside = all(
-            self.domain[name][0] <= x <= self.domain[name][1]
-            for name, x in (("own", own), ("others", others))
-        )
+        far = doublings(own, self.domain["own"]) + doublings(others, self.domain["others"])
+        low, high = widened_interval(curves + self.noise * normals, far, level)
         value = np.exp(_log_losses(np.array([self.best]), at)[0])
-        return Prediction(value, low, high, np.array([not inside]))
+        return Prediction(value, np.exp(low), np.exp(high), np.array([far > 0]))
 
 
 class _Sizes(NamedTuple):
