@@ -229,6 +229,13 @@ class Schedule(TrainSpec):
     dtype: DType = Field("float32", description="Compute type; bfloat16 is autocast.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory.")
     packing: bool = Field(False, description="Several examples per sequence (not for P-tuning).")
+    diverged_above: float | None = Field(
+        1.5,
+        gt=1,
+        description="A run ends as diverged once its smoothed training loss has stayed above so many "
+        "times its beginning, and a nat above it, for a tenth of all steps; null: only one whose loss "
+        "is no number.",
+    )
 
     @field_validator("warmup")
     @classmethod

@@ -23,6 +23,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from sweeps.finetune import checkpoint
 from sweeps.finetune.batch import answer_nats, collate, pack
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.divergence import FIRST, LOSS, Watched, why_diverged
 from sweeps.finetune.model import (
     load_trained,
     prepended_tokens,
@@ -53,7 +54,7 @@ class Reporter(Protocol):
 
 
 class DivergedError(Exception):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite, or stayed far above where it began."""
 
 
 class Trained(NamedTuple):
@@ -84,7 +85,8 @@ def train(
 ) -> Trained:
     """Tune *model* in place on *stream*; continues from the newest whole checkpoint.
 
-    Raises DivergedError when the loss is no longer finite.
+    Raises DivergedError when the loss is no longer finite, or stays as far above its beginning as the
+    schedule allows (:mod:`sweeps.finetune.divergence`).
     """
     if spec.train.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
@@ -236,7 +238,7 @@ class SftTrainer(Trainer):
 
 
 class _Watch(TrainerCallback):
-    """Reports the learning curve, stops on NaN, saves checkpoints, times the optimizer."""
+    """Reports the learning curve, ends what diverges, saves checkpoints, times the optimizer."""
 
     def __init__(self, trainer: SftTrainer, checkpoints: Checkpoints, reporter: Reporter) -> None:
         self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
@@ -244,9 +246,11 @@ class _Watch(TrainerCallback):
         self.resumed_at = self.reported_at = 0
         self.last_loss = math.nan
         self.every = 1
+        self.watched = Watched.of(trainer.spec.train, 1)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.every = max(1, state.max_steps // _LOGGED_STEPS)
+        self.watched = Watched.of(self.trainer.spec.train, state.max_steps)
         self.resumed_at = self.reported_at = state.global_step
         self.reporter.resume(state.global_step)
 
@@ -257,6 +261,9 @@ class _Watch(TrainerCallback):
         self.trainer.clock.stop()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step <= self.watched.first:
+            own = self.trainer.losses[-args.gradient_accumulation_steps :]
+            self._note(FIRST, torch.stack(own).sum().item())
         if state.global_step % self.every:
             return  # a checkpoint inside a logged window would make the curve depend on timing
         self.flush()
@@ -270,7 +277,7 @@ class _Watch(TrainerCallback):
             self.saved_at = time.monotonic()
 
     def flush(self) -> None:
-        """Report the mean loss since the last report; raises DivergedError if it is not finite."""
+        """Report the mean loss since the last report; raises DivergedError where it must end the run."""
         step, losses = self.trainer.state.global_step, self.trainer.losses
         if not losses:
             return
@@ -281,3 +288,10 @@ class _Watch(TrainerCallback):
         rate = self.trainer._get_learning_rate()
         values = {"train/loss": self.last_loss, "train/learning_rate": float(rate)}
         self.reporter.step(step, values)
+        self._note(LOSS, self.last_loss)
+        if reason := why_diverged(self.trainer.state.log_history, self.watched):
+            raise DivergedError(reason)
+
+    def _note(self, name: str, loss: float) -> None:
+        """Keep a loss in the Trainer's own history, which checkpoints carry."""
+        self.trainer.state.log_history.append({"step": self.trainer.state.global_step, name: loss})

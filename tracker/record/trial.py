@@ -137,7 +137,11 @@ class MixSpec(Frozen):
 
 
 class TrainSpec(Frozen):
-    """The schedule every method shares. Lengths in tokens, warm-up as a fraction of all steps."""
+    """The schedule every method shares. Lengths in tokens, warm-up as a fraction of all steps.
+
+    ``diverged_above``: a run ends as diverged once its loss has stayed above so many times its beginning;
+    ``None``: only one whose loss is no number.
+    """
 
     epochs: int = 3
     batch_size: int = 16
@@ -150,6 +154,7 @@ class TrainSpec(Frozen):
     dtype: DType = "float32"
     gradient_checkpointing: bool = False
     packing: bool = False
+    diverged_above: float | None = 1.5
 
 
 class EvaluationSpec(Frozen):
@@ -212,6 +217,9 @@ class TrialSpec(Frozen):
         content = _without_locations(self.model_dump(mode="json"))
         if self.origin is None:  # keys of before there were outside trials stay as they were
             del content["origin"]
+        # Nor did runs end early before this was a setting; one that is not ended is the same run.
+        if content["train"]["diverged_above"] == TrainSpec().diverged_above:
+            del content["train"]["diverged_above"]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -230,7 +238,7 @@ class Status(StrEnum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     INFEASIBLE = "infeasible"  # did not fit the device
-    DIVERGED = "diverged"  # NaN or infinite loss
+    DIVERGED = "diverged"  # its loss became no number, or stayed far above its beginning
     FAILED = "failed"
 
 

@@ -17,8 +17,10 @@ from tracker.record.trial import (
     FileRef,
     MethodSpec,
     MixSpec,
+    ModelSpec,
     Status,
     SuiteScore,
+    TaskSpec,
     TrainSpec,
     TrialRecord,
     TrialResult,
@@ -77,11 +79,21 @@ def test_what_is_changed_has_a_key_of_its_own(make_spec: Specs, deep: bool) -> N
         {"method": MethodSpec(name="lora", rank=8, learning_rate=1.0000001e-3)},
         {"mix": MixSpec(name="even", weights={"intent": 1.0}, replay=0.02)},
         {"train": TrainSpec(epochs=4)},
+        {"train": TrainSpec(diverged_above=None)},
         {"replay": FileRef(path="data/intent/train.jsonl", sha256="0" * 64, rows=1)},
     ],
 )
 def test_whatever_else_changes_changes_the_key(make_spec: Specs, change: dict[str, Any]) -> None:
     assert make_spec(**change).key != make_spec().key
+
+
+def test_keys_of_before_runs_could_end_early_stay() -> None:
+    """A known answer, from before ``diverged_above`` was a setting."""
+    task = TaskSpec(name="t", validation=FileRef(path="x", sha256="0" * 64, rows=3))
+    model = ModelSpec(name="a", path="p", digest="0", parameters=3)
+    method = MethodSpec(name="full", learning_rate=1e-3)
+    spec = TrialSpec(model=model, method=method, tasks=(task,), volume=3)
+    assert spec.key == "e7c4ebbb21fefbc3"
 
 
 def test_a_changed_data_file_changes_the_key(make_spec: Specs) -> None:

@@ -1,0 +1,75 @@
+"""When a run has diverged although its loss is still a number: it stays well above where it began.
+
+Decided on the run's own logged points alone, never on time or on other runs, so that a resumed run is
+ended at the same step and a run that is not ended is untouched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from tracker.record.trial import TrainSpec
+
+FIRST = "first_loss"  #: in a log history: the loss of one of the first steps
+LOSS = "loss"  #: in a log history: the mean loss of the steps since the point before
+
+_FIRST_ROWS = 64  # whose mean loss is where a run began: one batch may be all of one task
+_ABOVE_NATS = 1.0  # a loss near 0 doubles easily
+_SHARE = 0.1  # of all steps that the loss must stay above its limit
+_FEWEST_STEPS = 10  # a shorter run has little to save, and its batches scatter
+_WEIGHT = 1 / 3  # of the newest point in the smoothed loss: about the last five points count
+
+
+class Watched(NamedTuple):
+    """What a run is held to; all counts are optimizer steps.
+
+    ``first``: steps whose loss is where it began, while the learning rate still rises; ``warmup``: steps
+    before the loss is judged; ``span``: how long it must stay above ``factor`` times its beginning.
+    """
+
+    first: int
+    warmup: int
+    span: int
+    factor: float | None
+
+    @classmethod
+    def of(cls, train: TrainSpec, steps: int) -> Watched:
+        """For a run of *steps* on the schedule *train*."""
+        warmup = math.ceil(train.warmup * steps)
+        rows = train.batch_size * train.accumulation
+        return cls(
+            first=max(1, min(math.ceil(_FIRST_ROWS / rows), warmup)),
+            warmup=warmup,
+            span=max(math.ceil(_SHARE * steps), _FEWEST_STEPS),
+            factor=train.diverged_above,
+        )
+
+
+def why_diverged(history: Sequence[Mapping[str, float]], watched: Watched) -> str | None:
+    """Why the run with this log history is to end now, in one line; ``None`` where it may go on.
+
+    *history*: points in order, each with ``step`` and either ``FIRST`` or ``LOSS``, nats per answer token.
+    A history without the run's beginning says nothing.
+    """
+    began = [point[FIRST] for point in history if FIRST in point]
+    if watched.factor is None or len(began) < watched.first:
+        return None
+    start = fmean(began)
+    limit = max(watched.factor * start, start + _ABOVE_NATS)
+    smoothed, below, step = start, watched.warmup, 0
+    for point in history:
+        if LOSS not in point:
+            continue
+        step = int(point["step"])
+        smoothed += _WEIGHT * (point[LOSS] - smoothed)
+        if smoothed <= limit:
+            below = max(step, watched.warmup)
+    if step - below < watched.span:
+        return None
+    return (
+        f"training loss {smoothed:.3g} at step {step}, above {limit:.3g} for {step - below} steps; "
+        f"it began at {start:.3g}"
+    )
