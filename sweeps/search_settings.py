@@ -10,10 +10,15 @@ from tracker.record.trial import Frozen
 
 
 class Budget(Frozen):
-    """When the sweep ends; give one."""
+    """When the sweep ends; give one: trials, or gpu_hours."""
 
     trials: int | None = Field(None, ge=1, description="Trials in all.")
-    gpu_hours: float | None = Field(None, gt=0, description="Device hours in all.")
+    gpu_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Hours on a device (a GPU, or the CPU where there is none): those that every ended "
+        "trial took to train and evaluate, summed over all workers.",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:

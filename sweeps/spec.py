@@ -267,8 +267,8 @@ class Goal(Objective):
     constraints: dict[str, float] = Field(
         default_factory=dict,
         description="Upper bounds: forgetting.<suite>, over_reach.<task>, peak_bytes, "
-        "device_seconds, flops, adapter_bytes, seconds_per_1k_tokens, parameters; "
-        "lower bounds: min.<task>.",
+        "device_seconds or gpu_hours (of one trial: 3,600 of the former are one of the latter), flops, "
+        "adapter_bytes, seconds_per_1k_tokens, parameters; lower bounds: min.<task>.",
     )
 
 
@@ -333,7 +333,11 @@ class SweepSpec(Frozen):
         description="What is wanted; default: every trained task counts the same.",
     )
     seeds: int = Field(2, ge=1, le=100, description="Seeds of a repeated cell: the noise floor.")
-    budget: Budget | None = Field(None, description="When to stop; omitted: the whole design.")
+    budget: Budget | None = Field(
+        None,
+        description="When to stop: {trials: N}, or {gpu_hours: H} hours on a device, summed over workers; "
+        "omitted: the whole design.",
+    )
     search: Search = Field(Search(), description="Which trial comes next.")
     engine: Engine = Field(Engine(), description="Where trials run.")
     keep: Literal["leaders", "all", "none"] = Field(

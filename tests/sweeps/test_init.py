@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.consistency import COST_CONSTRAINTS
 from sweeps.init import draft_sweep
 from sweeps.resolve import ResolvedSweep, read_sweep
 from tracker.errors import InputError
@@ -44,6 +45,8 @@ def test_a_classification_folder(tmp_path: Path, tiny_data: Path, tiny_model: Pa
     assert "leakage" not in text
     assert "# Learning" not in text
     assert text.count("#") > 8
+    assert all(name in text for name in COST_CONSTRAINTS)
+    assert "{gpu_hours: 8}: hours on a device" in text
     assert sweep.warnings == ()
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import sweeps.spec
+from sweeps.consistency import COST_CONSTRAINTS
 from sweeps.methods import Range
+from sweeps.search_settings import Budget
 from sweeps.spec import SweepSpec, json_schema, load_sweep
 from tracker.errors import InputError
 from tracker.record.trial import Objective, PromptTemplate, TrainSpec
@@ -117,6 +119,15 @@ def test_it_cannot_be_changed(tmp_path: Path) -> None:
 def test_published_schema_is_current() -> None:
     published = Path(sweeps.spec.__file__).with_name("schema.json").read_text(encoding="utf-8")
     assert published == json_schema(), "run: python -m sweeps.spec > sweeps/schema.json"
+
+
+def test_every_bound_and_budget_is_named_where_a_user_looks() -> None:
+    schema = json.loads(json_schema())
+    bounds = schema["$defs"]["Goal"]["properties"]["constraints"]["description"]
+    assert all(name in bounds for name in COST_CONSTRAINTS)
+    budget = schema["properties"]["budget"]["description"]
+    assert all(name in budget for name in Budget.model_fields)
+    assert "hours on a device" in budget
 
 
 def test_every_key_is_described() -> None:
