@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
+
+Option = TypeVar("Option", bound=str)
 
 #: A query longer than this was not made by a page of ours.
 MAX_QUERY = 4000
 
 
 class Query(NamedTuple):
-    """What a query string asks for. ``None`` and empty mean "as the page sees fit"."""
+    """What a query string asks for: a sweep, and what each page makes of the rest.
+
+    Not given means "as the page sees fit"; a page ignores names and values it does not know.
+    """
 
     sweep: str | None = None
-    task: str | None = None
-    metric: str | None = None
-    mix: str | None = None
-    models: tuple[str, ...] = ()
-    axis: str | None = None
-    view: str | None = None
+    given: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, sweep: str | None = None, **given: str | Iterable[str]) -> Query:
+        """``Query.of("demo", task="intent", models=("a", "b"))``."""
+        return cls(sweep).put(**given)
+
+    def get(self, name: str) -> str | None:
+        """The value of *name*, the last one where several are given."""
+        return next((value for key, value in reversed(self.given) if key == name), None)
+
+    def many(self, name: str) -> tuple[str, ...]:
+        """All values of *name*, as given."""
+        return tuple(value for key, value in self.given if key == name)
+
+    def put(self, **changes: str | Iterable[str] | None) -> Query:
+        """The state with *changes*; nothing, or an empty value, takes a name away."""
+        kept = [pair for pair in self.given if pair[0] not in changes]
+        for name, value in changes.items():
+            values = [value] if isinstance(value, str) else list(value or ())
+            kept += [(name, each) for each in values if each]
+        return self._replace(given=tuple(sorted(kept, key=lambda pair: pair[0])))
 
 
 def parse_query(search: str | None) -> Query:
-    """*search* as the browser gives it (``?task=intent&models=a,b``). Unknown keys are ignored."""
+    """*search* as the browser gives it (``?task=intent&models=a&models=b``)."""
     text = (search or "").removeprefix("?")
     if len(text) > MAX_QUERY:
         return Query()
-    pairs: Mapping[str, str] = dict(parse_qsl(text))
-    fields = {name: pairs[name] for name in Query._fields if name in pairs and name != "models"}
-    models = tuple(name for name in pairs.get("models", "").split(",") if name)
-    return Query(models=models, **fields)
+    pairs = parse_qsl(text)
+    sweep = dict(pairs).get("sweep")
+    rest = (pair for pair in pairs if pair[0] != "sweep")
+    return Query(sweep, tuple(sorted(rest, key=lambda pair: pair[0])))
 
 
 def href(path: str, query: Query) -> str:
     """The link that shows *path* in the state *query*."""
-    values = query._asdict() | {"models": ",".join(query.models)}
-    text = urlencode({name: value for name, value in values.items() if value})
+    sweep = [("sweep", query.sweep)] if query.sweep else []
+    text = urlencode([*sweep, *query.given])
     return f"{path}?{text}" if text else path
+
+
+def one_of(options: Sequence[Option], wanted: str | None) -> Option:
+    """*wanted* if it is one of *options*, else the first; there must be one."""
+    return next((option for option in options if option == wanted), options[0])

@@ -34,7 +34,9 @@ from dashboards.figures.wording import (
     quality_gap,
 )
 from dashboards.findings import FILE_NAME
+from dashboards.page import whole
 from dashboards.snapshot import SweepView
+from dashboards.state import Query
 from tracker.errors import InputError, NotEnoughDataError, SftSelectError
 from tracker.select.choice import Candidate, Estimate, Recommendation, Rejection
 from tracker.select.describe import further_text
@@ -62,7 +64,7 @@ def serve_export(server: Flask, yaml_of: Callable[[str], str | None]) -> None:
         )
 
 
-def content(view: SweepView, theme: str | None) -> list[Any]:
+def content(view: SweepView, _query: Query, theme: str | None) -> list[Any]:
     """The page for *view*."""
     try:
         answer = view.findings.recommendation
@@ -346,3 +348,6 @@ def _file(view: SweepView, answer: Recommendation) -> html.Section:
         lead="Everything that determines this fine-tune, with the evidence for it. "
         f"sft-select train {FILE_NAME} trains exactly this model.",
     )
+
+
+PAGE = whole(PATH, TITLE, content)

@@ -23,8 +23,9 @@ from dashboards.figures.scaling import AHEAD, Curve, Scaling, scaling
 from dashboards.figures.scaling_chart import draw_scaling
 from dashboards.figures.theme import method_words, palette
 from dashboards.figures.wording import ABSENT, compact, count, percent
+from dashboards.page import whole
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href
+from dashboards.state import Query, href, one_of
 from tracker.select.curves import Metric
 
 TITLE = "Scaling"
@@ -58,12 +59,12 @@ def shown(table: pd.DataFrame, query: Query) -> Shown | None:
         return None
     models = _models(tuned)
     return Shown(
-        task=query.task if query.task in tasks else tasks[0],
-        metric=next((m for m in metrics if m == query.metric), metrics[0]),
-        mix=query.mix if query.mix in mixes else mixes[0],
-        models=tuple(m for m in models if m in query.models) or models,
-        log_x=query.axis != "linear",
-        together=query.view == "together",
+        task=one_of(tasks, query.get("task")),
+        metric=one_of(metrics, query.get("metric")),
+        mix=one_of(mixes, query.get("mix")),
+        models=tuple(m for m in models if m in query.many("models")) or models,
+        log_x=query.get("axis") != "linear",
+        together=query.get("view") == "together",
     )
 
 
@@ -113,7 +114,7 @@ def _pickers(table: pd.DataFrame, query: Query, state: Shown) -> html.Div:
 
     def choices(field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
         return [
-            Choice(words, href(PATH, _with(query, field, value)), value == now)
+            Choice(words, href(PATH, query.put(**{field: value})), value == now)
             for value, words in options
         ]
 
@@ -148,17 +149,13 @@ def _pickers(table: pd.DataFrame, query: Query, state: Shown) -> html.Div:
     )
 
 
-def _with(query: Query, field: str, value: str) -> Query:
-    return Query(**(query._asdict() | {field: value}))
-
-
 def _model_choices(models: tuple[str, ...], query: Query, state: Shown) -> list[Choice]:
     """Toggles: a press takes a model out or puts it back; the last one cannot be taken out."""
     found = []
     for model in models:
         kept = tuple(m for m in models if (m in state.models) != (m == model))
         wanted = () if len(kept) == len(models) else kept or (model,)
-        link = href(PATH, query._replace(models=wanted))
+        link = href(PATH, query.put(models=wanted))
         found.append(Choice(model, link, model in state.models))
     return found
 
@@ -292,3 +289,6 @@ def _band(value: float, low: float, high: float, metric: Metric) -> str:
 
 def _plain(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.3f}"
+
+
+PAGE = whole(PATH, TITLE, content)

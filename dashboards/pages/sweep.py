@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import dash_ag_grid as dag
 import plotly.graph_objects as go
-from dash import html
+from dash import Dash, Output, html
 
 from dashboards.components import (
     behind,
@@ -21,9 +21,11 @@ from dashboards.components import (
     pill,
     tiles,
 )
+from dashboards.desk import Desk
 from dashboards.figures.progress import BestSoFar, Trial, best_so_far, draw_best_so_far, label
 from dashboards.figures.theme import in_order, method_words, palette
 from dashboards.figures.wording import compact, count, duration, percent, plural, quality
+from dashboards.page import ADDRESS, THEME, VERSION, Page
 from dashboards.snapshot import SweepView
 from dashboards.trials import column_defs, trial_rows
 from tracker.record.store import LiveTrial
@@ -171,6 +173,16 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
         trial_rows(table, view.findings.weights),
         column_defs(table),
     )
+
+
+def connect(app: Dash, desk: Desk) -> None:
+    """Fill the frame anew whenever anything happens in the sweep."""
+
+    def filled(_version: str | None, search: str | None, theme: str | None) -> Content:
+        view = desk.view(search)
+        return nothing(desk.nothing(search)) if view is None else content(view, theme)
+
+    app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
 
 
 def nothing(message: Any) -> Content:
@@ -325,3 +337,6 @@ def _failure(record: TrialRecord) -> html.Li:
             html.Span(result.reason or "no reason was recorded", className="how"),
         ]
     )
+
+
+PAGE = Page("/", TITLE, layout, connect)

@@ -3,8 +3,10 @@
 import pytest
 from dash import no_update
 
-from dashboards.app import create_app
-from dashboards.desk import TABS, Desk
+from dashboards.app import PAGES, create_app
+from dashboards.desk import Desk
+from dashboards.frame import Frame
+from dashboards.pages import recommend, scaling, sweep
 from dashboards.snapshot import Snapshot
 from tracker.errors import StoreError
 from tracker.record.store import Store
@@ -29,64 +31,67 @@ def test_refresh_answers_only_what_is_new(desk):
 
 
 def test_the_header_keeps_the_sweep_and_marks_the_page(desk, words):
-    tabs, menu, warning, title = desk.header(None, "/scaling", "?sweep=support&task=slots")
-    assert [tab.href for tab in tabs] == [
-        "/?sweep=support", "/scaling?sweep=support&task=slots", "/recommend?sweep=support",
-    ]  # fmt: skip
-    assert [getattr(tab, "aria-current", None) for tab in tabs] == [None, "true", None]
+    tabs, menu, warning, title = Frame(desk, PAGES).header(
+        None, "/scaling", "?sweep=support&task=slots"
+    )
+    links = {tab.children: tab for tab in tabs}
+    assert links["Sweep"].href == "/?sweep=support"
+    assert links["Scaling"].href == "/scaling?sweep=support&task=slots"
+    assert [word for word, tab in links.items() if getattr(tab, "aria-current", None)] == [
+        "Scaling"
+    ]
     assert warning is None
     assert title == "Scaling · support · sft-select"
     assert "support" in words(menu)
 
 
-@pytest.mark.parametrize("path", [path for path, _ in TABS])
+@pytest.mark.parametrize("path", [page.path for page in PAGES])
 def test_every_tab_has_a_page(desk, path, words):
-    assert "no such page" not in words(desk.page(path))
+    assert "no such page" not in words(Frame(desk, PAGES).page(path))
 
 
 def test_an_unknown_path_says_so(desk, words):
-    assert "no such page" in words(desk.page("/etc/passwd"))
+    assert "no such page" in words(Frame(desk, PAGES).page("/etc/passwd"))
 
 
 def test_the_pages_fill_from_the_store(desk, words):
-    page = desk.sweep_page("", "light")
+    page = sweep.content(desk.view(""), "light")
     assert not page.hidden
     assert "49 of 60" in words(page.head)
     assert len(page.rows) == 49
-    assert "What more data buys" in words(desk.scaling_page("?task=slots", "dark"))
-    assert "Chance of being the best" in words(desk.recommend_page("", "light"))
+    assert "What more data buys" in words(drawn(desk, scaling, "?task=slots"))
+    assert "Chance of being the best" in words(drawn(desk, recommend, ""))
+
+
+def drawn(desk, page, search):
+    return desk.show(search, lambda view, query: page.content(view, query, "dark"))
 
 
 def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
-    assert bare.sweep_page("", "light").hidden
-    for page in (
-        bare.sweep_page("", "light").head,
-        bare.scaling_page("", None),
-        bare.recommend_page("", None),
-    ):
-        assert "sft-select run" in words(page)
-    assert bare.header(None, "/", "")[3] == "Sweep · none · sft-select"
+    assert sweep.nothing(bare.nothing("")).hidden
+    assert "sft-select run" in words(drawn(bare, scaling, ""))
+    assert Frame(bare, PAGES).header(None, "/", "")[3] == "Sweep · none · sft-select"
 
 
 def test_an_unknown_sweep_is_named(desk, words):
-    assert "There is no sweep called nosuch" in words(desk.scaling_page("?sweep=nosuch", None))
+    assert "There is no sweep called nosuch" in words(drawn(desk, scaling, "?sweep=nosuch"))
 
 
 def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
     time = [1000.0]
     desk = Desk(Snapshot(store, clock=lambda: time[0]))
-    assert desk.header(None, "/", "")[2] is None
+    assert Frame(desk, PAGES).header(None, "/", "")[2] is None
 
     def down():
         raise StoreError("connection refused")
 
     monkeypatch.setattr(store, "sweeps", down)
     time[0] += 60
-    warning = words(desk.header(None, "/", "")[2])
+    warning = words(Frame(desk, PAGES).header(None, "/", "")[2])
     assert "cannot be read" in warning
     assert "connection refused" in warning
     fresh = Desk(Snapshot(store))
-    assert "connection refused" in words(fresh.recommend_page("", None))
+    assert "connection refused" in words(drawn(fresh, recommend, ""))
 
 
 def test_the_export_is_the_findings_yaml(desk):
@@ -100,7 +105,7 @@ def test_the_app_serves_page_callback_graph_and_export(store):
     page = client.get("/scaling", headers=headers)
     assert b'<html lang="en">' in page.data
     assert "script-src 'self' 'sha256-" in page.headers["Content-Security-Policy"]
-    assert len(client.get("/_dash-dependencies", headers=headers).json) == 8
+    assert len(client.get("/_dash-dependencies", headers=headers).json) >= 5 + len(PAGES)
     yaml = client.get("/export/support/recommended.yaml", headers=headers)
     assert yaml.headers["Content-Disposition"] == "attachment; filename=recommended.yaml"
     assert client.get("/export/nosuch/recommended.yaml", headers=headers).status_code == 404

@@ -35,10 +35,10 @@ def seen(folder: Path, metric: str, size: str) -> SweepView:
 def test_every_page_is_drawn(tmp_path: Path, words, metric: str, size: str) -> None:
     view = seen(tmp_path, metric, size)
     assert sweep.content(view, None)
-    curves = words(scaling.content(view, Query(sweep="outside"), None))
+    curves = words(scaling.content(view, Query("outside"), None))
     assert "adalora" in curves
     assert ("relative error in the loss" in curves) == (metric == "loss")
-    answer = words(recommend.content(view, "dark"))
+    answer = words(recommend.content(view, Query(), "dark"))
     assert "Full tuning on" in answer
     assert "measured elsewhere" in answer
     assert "Download YAML" not in answer

@@ -1,6 +1,7 @@
 import pytest
 
 from dashboards.pages.recommend import certainty, content, export_path, headline, setting
+from dashboards.state import Query
 from tracker.record.trial import Objective
 from tracker.select.describe import further_text
 
@@ -11,7 +12,7 @@ def answer(findings):
 
 
 def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words, answer):
-    text = words(content(view_of(records), "light"))
+    text = words(content(view_of(records), Query(), "light"))
     assert "".join(headline(answer.choice)) in text.replace("  ", " ").replace(" ,", ",")
     for part in (*answer.why, *answer.caveats, *map(further_text, answer.further_trials)):
         assert part in text
@@ -31,7 +32,7 @@ def test_ties_are_called_ties(answer):
 def test_rejections_are_listed_with_what_they_cost(view_of, records, words):
     asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.03})
     view = view_of(records, objective=asked)
-    text = words(content(view, None))
+    text = words(content(view, Query(), None))
     assert "Ruled out by your constraints" in text
     rejected = view.findings.recommendation.rejected
     assert rejected[0].constraint == "forgetting.english"
@@ -48,17 +49,19 @@ def test_the_untouched_base_can_be_the_answer(answer):
 
 
 def test_too_little_is_said_in_words(view_of, words):
-    assert "Too little is known" in words(content(view_of([]), None))
+    assert "Too little is known" in words(content(view_of([]), Query(), None))
 
 
 def test_an_unclear_question_is_said_in_words(view_of, records, words):
-    text = words(content(view_of(records, objective=Objective(weights={"nosuch": 1})), None))
+    text = words(
+        content(view_of(records, objective=Objective(weights={"nosuch": 1})), Query(), None)
+    )
     assert "does not say what is wanted" in text
     assert "nosuch" in text
 
 
 def test_the_sweep_s_notes_stand_among_the_caveats(view_of, records, words):
-    text = words(content(view_of(records, notes=("loss over several tokenizers",)), None))
+    text = words(content(view_of(records, notes=("loss over several tokenizers",)), Query(), None))
     assert "loss over several tokenizers" in text
 
 

@@ -7,11 +7,11 @@ from tracker.record.table import results_table
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(findings):
     state = shown(
-        findings.table, Query(task="slots", metric="bits_per_byte", models=("en-1m", "x"))
+        findings.table, Query.of(task="slots", metric="bits_per_byte", models=("en-1m", "x"))
     )
     assert (state.task, state.metric, state.mix) == ("slots", "bits_per_byte", "even")
     assert state.models == ("en-1m",)
-    fallback = shown(findings.table, Query(task="nosuch", metric="nosuch", mix="nosuch"))
+    fallback = shown(findings.table, Query.of(task="nosuch", metric="nosuch", mix="nosuch"))
     assert (fallback.task, fallback.metric, fallback.mix) == ("intent", "score", "even")
     assert fallback.models == ("en-0.1m", "en-0.3m", "en-1m")
 
@@ -22,7 +22,7 @@ def test_nothing_tuned_nothing_shown(records):
 
 
 @pytest.mark.parametrize(
-    "state", [Query(), Query(view="together", axis="linear"), Query(mix="intent")]
+    "state", [Query(), Query.of(view="together", axis="linear"), Query.of(mix="intent")]
 )
 def test_the_page_names_charts_laws_and_points(view_of, records, words, state):
     text = words(content(view_of(records), state, "dark"))
@@ -33,7 +33,7 @@ def test_the_page_names_charts_laws_and_points(view_of, records, words, state):
 
 def test_what_could_not_be_fitted_says_why(view_of, records, words):
     tuned = [r for r in records if r.result.spec.method.name != "none"]  # one volume, and no base
-    assert "needs 3" in words(content(view_of(tuned), Query(mix="intent"), None))
+    assert "needs 3" in words(content(view_of(tuned), Query.of(mix="intent"), None))
 
 
 def test_no_trials_and_one_trial(view_of, records, words):
