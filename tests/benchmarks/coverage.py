@@ -10,96 +10,73 @@ the standard deviation of AtS's own errors on that table, which AtS could only k
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 
 from sweeps.search.ats import accept_then_stop
-from tests.benchmarks.curve_tables import (
-    LEVELS,
-    Forecast,
-    Table,
-    forecasts,
-    playground,
-    published,
-    synthetic,
-)
-from tests.benchmarks.learn_experience import learn_prior, needed_factors, start_of, widening
-from tracker.select.joint import fit_curves
+from tests.benchmarks.curve_tables import Cut, foretold, playground, published, synthetic
+from tests.benchmarks.learn_experience import learn_prior, over_own_misses, start_of, widening
+from tracker.select.experience import LEVELS, Widening
 from tracker.select.laws import Array
-from tracker.select.pooling import Prior
 
 
-class Told(NamedTuple):
-    """Forecasts of one table: factors needed and half widths (levels, any), doublings, AtS's errors."""
-
-    needed: Array
-    width: Array
-    doublings: Array
-    ats_errors: Array
-
-
-def told(table: Table, start: Prior, first: int = 4) -> Told:
-    """All forecasts of *table* from its *first* volume on."""
-    parts = []
-    sizes = table.sizes
-    for i in range(first - 1, len(sizes) - 1):
-        cut = table.cut(sizes[i])
-        fit = fit_curves(cut, start=start)
-        for size in sizes[i + 1 :]:
-            true = table.at(size)
-            kept = [c for c, law in enumerate(fit.laws) if law and np.isfinite(true[c])]
-            there = forecasts([law for c in kept if (law := fit.laws[c])], size)
-            ats = [_ats_error(cut[c].sizes, cut[c].values, size, true[c]) for c in kept]
-            far = np.full(len(kept), np.log2(size / sizes[i]))
-            parts.append(Told(there.needed(true[kept]), _half(there), far, np.array(ats)))
-    return Told(*(np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)))
+def ats_errors(cut: Cut) -> Array:
+    """ln (forecast / run) of AtS (n,) for the same runs; NaN below three sizes."""
+    lines = []
+    for curve in cut.known:
+        sizes = np.unique(curve.sizes)
+        means = [curve.values[curve.sizes == d].mean() for d in sizes]
+        lines.append(accept_then_stop(sizes.tolist(), means) if len(sizes) >= 3 else None)
+    told = [(lines[c], size) for c, size in zip(cut.curve.tolist(), cut.size, strict=True)]
+    values = [line.at(float(size)) if line else np.nan for line, size in told]
+    return np.asarray(np.log(values / cut.run))
 
 
-def _half(there: Forecast) -> Array:
-    return np.asarray((there.high - there.low) / 2)
-
-
-def _ats_error(sizes: Array, values: Array, size: float, true: float) -> float:
-    distinct = np.unique(sizes)
-    if len(distinct) < 3:
-        return np.nan
-    means = [values[sizes == d].mean() for d in distinct]
-    line = accept_then_stop(distinct.tolist(), means)
-    return float(np.log(line.at(size) / true))
-
-
-def row(name: str, found: Told, doublings: Sequence[int], factors: Array) -> str:
-    """One table's line: coverage by level, and width against AtS's residual spread at 80 %."""
-    allowed = np.array([np.interp(found.doublings, [0, *doublings], [1, *f]) for f in factors])
-    held = (found.needed <= allowed).mean(axis=1)
-    shares = ", ".join(f"{p:.0%}: {h:.1%}" for p, h in zip(LEVELS, held, strict=True))
-    width = np.median((found.width * allowed)[LEVELS.index(0.8)])
-    ats = norm.ppf(0.9) * np.nanstd(found.ats_errors)
-    against = f"80 % half width {width:.3f} in ln L, AtS {ats:.3f}"
-    return f"{name}: {shares}; {against} ({found.needed.shape[1]} forecasts)"
+def row(name: str, cuts: Sequence[Cut], others: Widening) -> str:
+    """One table's line of the CHANGELOG: coverage by level, and 80 % width against AtS's residual spread."""
+    factors = [
+        over_own_misses(cut, others) * [others.at(cut.doublings, p) for p in LEVELS] for cut in cuts
+    ]
+    held = np.concatenate(
+        [cut.needed <= wide for cut, wide in zip(cuts, factors, strict=True)], axis=1
+    )
+    middle = LEVELS.index(0.8)
+    width = np.concatenate(
+        [(cut.width * wide)[middle] for cut, wide in zip(cuts, factors, strict=True)]
+    )
+    ats = norm.ppf(0.9) * np.nanstd(np.concatenate([ats_errors(cut) for cut in cuts]))
+    shares = " | ".join(f"{share:.1%}".rstrip("%") for share in held.mean(axis=1))
+    return f"| {name} | {shares} | {np.median(width):.3f}, {ats:.3f} | {held.shape[1]:,} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sweeps", type=int, default=200)
-    sweeps = parser.parse_args().sweeps
+    parser.add_argument("--first", type=int, default=0, help="seed of the first synthetic sweep")
+    arguments = parser.parse_args()
+    began = time.perf_counter()
     tables = [published("rectified_flan"), published("rectified_wmt19")]
     tables += [playground("score"), playground("bits_per_byte")]
     losses = {0: learn_prior([tables[1]]), 1: learn_prior([tables[0]])}
     both = learn_prior(tables[:2])
-    starts = [start_of(table, losses.get(i, both)) for i, table in enumerate(tables)]
-    needed = [needed_factors(table, start) for table, start in zip(tables, starts, strict=True)]
-    for i, (table, start) in enumerate(zip(tables, starts, strict=True)):
-        others = [n for j, n in enumerate(needed) if j != i]
-        print(row(table.name, told(table, start), *widening(others)), flush=True)
+    cuts = [foretold(table, start_of(table, losses.get(i, both))) for i, table in enumerate(tables)]
+    print("| | 50 % | 80 % | 95 % | half width at 80 %, and of AtS's residuals, in ln L | runs |")
+    print("|---|---|---|---|---|---|")
+    for i, table in enumerate(tables):
+        others = widening([found for j, found in enumerate(cuts) if j != i])
+        print(row(table.name, cuts[i], others), flush=True)
+    others = widening(cuts)
     for metric in ("score", "bits_per_byte"):
-        drawn = [synthetic(seed, metric) for seed in range(sweeps)]  # type: ignore[arg-type]
-        parts = [told(table, start_of(table, both)) for table in drawn]
-        every = Told(*(np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)))
-        print(row(f"{sweeps} synthetic sweeps, {metric}", every, *widening(needed)), flush=True)
+        every: list[Cut] = []
+        for seed in range(arguments.first, arguments.first + arguments.sweeps):
+            table = synthetic(seed, metric)  # type: ignore[arg-type]
+            every += foretold(table, start_of(table, both))
+        name = f"{arguments.sweeps} synthetic sweeps, {metric}"
+        print(row(name, every, others), flush=True)
+    print(f"{time.perf_counter() - began:.0f} s")
 
 
 if __name__ == "__main__":

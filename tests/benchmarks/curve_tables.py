@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tests.benchmarks.synthetic import synthetic_sweep
 from tracker.record.table import results_table
 from tracker.select.curves import Metric, table_runs
-from tracker.select.laws import Array, FittedLaw, forecast
+from tracker.select.experience import LEVELS
+from tracker.select.joint import fit_curves
+from tracker.select.laws import Array, forecast, spread
+from tracker.select.misses import Ends
 from tracker.select.points import CurveRuns
+from tracker.select.pooling import Prior
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
 PLAYGROUND = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
-LEVELS = (0.5, 0.8, 0.95)
 
 
 class Table(NamedTuple):
@@ -106,31 +109,42 @@ def _some(curve: CurveRuns, keep: Array) -> CurveRuns:
     return curve._replace(sizes=curve.sizes[keep], values=curve.values[keep], keys=keys)
 
 
-class Forecast(NamedTuple):
-    """Logs at one size, widened by the fit's own ``miss`` alone: ``centre`` (C,), ``low`` and ``high``
-    (levels, C).
+class Cut(NamedTuple):
+    """What a table cut at one size said of all runs at larger ones, n in all.
+
+    ``needed`` (levels, n): factors at which intervals before any widening would just have held the run;
+    ``width`` (levels, n): their half widths in ln L; ``doublings`` (n,) ahead; ``curve`` (n,), ``size``
+    (n,) and ``run`` (n,), its value. ``known``: the curves as they were cut; ``ends``: theirs, held out.
     """
 
-    centre: Array
-    low: Array
-    high: Array
+    needed: Array
+    width: Array
+    doublings: Array
+    curve: NDArray[np.intp]
+    size: Array
+    run: Array
+    known: list[CurveRuns]
+    ends: Ends
 
-    def needed(self, true: Array) -> Array:
-        """The factor (levels, C) at which each interval would just hold ln *true* (C,)."""
-        off = np.log(true) - self.centre
-        side = np.where(off < 0, self.centre - self.low, self.high - self.centre)
-        return np.asarray(np.abs(off) / side)
+
+def foretold(table: Table, start: Prior, first: int = 4) -> list[Cut]:
+    """*table* cut at every size from its *first* on, the largest excepted."""
+    sizes = table.sizes
+    return [_foretold(table, start, float(size)) for size in sizes[first - 1 : -1]]
 
 
-def forecasts(laws: Sequence[FittedLaw], size: float) -> Forecast:
-    """What *laws* say of one run at *size*, before any widening."""
-    normals = np.random.default_rng(0).standard_normal(len(laws[0].replicates))
-    centre, low, high = [], [], []
-    for law in laws:
-        logs = np.log(forecast(np.array(law.replicates), np.array([size]), law.domain[1])[:, 0])
-        middle = np.median(logs)
-        runs = middle + law.miss * (logs + law.noise * normals - middle)
-        centre.append(middle)
-        low.append(np.quantile(runs, [(1 - p) / 2 for p in LEVELS]))
-        high.append(np.quantile(runs, [(1 + p) / 2 for p in LEVELS]))
-    return Forecast(np.array(centre), np.array(low).T, np.array(high).T)
+def _foretold(table: Table, start: Prior, end: float) -> Cut:
+    known = table.cut(end)
+    fit = fit_curves(known, start=start)
+    parts = []
+    for c, (law, curve) in enumerate(zip(fit.laws, table.curves, strict=True)):
+        later = curve.sizes > end
+        if law is None or not later.any():
+            continue
+        sizes, runs = curve.sizes[later], curve.values[later]
+        logs = np.log(forecast(np.array(law.replicates), sizes, law.domain[1]))
+        told = spread(logs, law.noise, law.noise_at, LEVELS)
+        width, far = (told.high - told.low) / 2, np.log2(sizes / law.domain[1])
+        parts.append((told.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs))
+    joined = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
+    return Cut(*joined, known, fit.ends)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.search.ats import accept_then_stop as ats_line
-from tests.benchmarks.curve_tables import Table, forecasts, published
+from tests.benchmarks.curve_tables import Table, published
 from tests.benchmarks.learn_experience import learn_prior
 from tracker.select.joint import fit_curves
 from tracker.select.laws import Array
@@ -58,7 +58,7 @@ def joint(prior: Prior) -> Method:
 
     def method(curves: list[CurveRuns], size: float) -> Array:
         laws = [law for law in fit_curves(curves, start=prior).laws if law]
-        return np.asarray(np.exp(forecasts(laws, size).centre))
+        return np.array([law.predict(size, allow_far=True).value[0] for law in laws])
 
     return method
 

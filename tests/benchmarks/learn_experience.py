@@ -2,8 +2,8 @@
 
 The prior is the population of all curves of a table, averaged over tables, the spread between tables
 added. The widening at *h* doublings is, per level, that quantile of the factors at which forecasts *h*
-doublings ahead would just have held what was measured: every table is cut at every volume from its
-fourth on, tables count alike.
+doublings ahead would just have held what was measured, over what the cut table's own misses ask for:
+every table is cut at every volume from its fourth on, tables count alike.
 
 ``python -m tests.benchmarks.learn_experience [--write]``; without ``--write`` the file is printed.
 """
@@ -17,17 +17,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from tests.benchmarks.curve_tables import (
-    LEVELS,
     PLAYGROUND,
+    Cut,
     Table,
-    forecasts,
+    foretold,
     playground,
     published,
 )
 from tracker.select import pooling
-from tracker.select.experience import FILE, prior
+from tracker.select.experience import FILE, LEVELS, Widening, prior
 from tracker.select.joint import fit_curves
 from tracker.select.laws import Array
+from tracker.select.misses import Misses
 from tracker.select.points import CurveRuns
 from tracker.select.pooling import Prior
 
@@ -37,7 +38,7 @@ BLANK = Prior(
     np.diag([2.0, 0.5, 1.0, 0.3]) ** 2,
     trust=5.0,
 )
-_FIRST_CUT = 4
+_ROUNDS = 5
 
 
 def learn_prior(tables: Sequence[Table]) -> Prior:
@@ -58,32 +59,39 @@ def _population(curves: Sequence[CurveRuns]) -> pooling.Pool:
     return found
 
 
-def needed_factors(table: Table, start: Prior) -> dict[int, Array]:
-    """By doublings ahead: the factors (levels, any) needed by all forecasts so far ahead."""
-    found: dict[int, list[Array]] = {}
-    sizes = table.sizes
-    for i in range(_FIRST_CUT - 1, len(sizes) - 1):
-        fit = fit_curves(table.cut(sizes[i]), start=start)
-        for j in range(i + 1, len(sizes)):
-            true = table.at(sizes[j])
-            kept = [c for c, law in enumerate(fit.laws) if law and np.isfinite(true[c])]
-            told = forecasts([law for c in kept if (law := fit.laws[c])], sizes[j])
-            found.setdefault(round(np.log2(sizes[j] / sizes[i])), []).append(
-                told.needed(true[kept])
-            )
-    return {h: np.concatenate(parts, axis=1) for h, parts in sorted(found.items())}
+def widening(tables: Sequence[Sequence[Cut]]) -> Widening:
+    """The factors that the cuts of *tables* needed over their own misses, never falling with h.
+
+    A table's own misses are counted over the widening itself, so this is iterated to a fixed point.
+    Tables count alike: the geometric mean of their quantiles.
+    """
+    doublings = sorted({h for cuts in tables for cut in cuts for h in _whole(cut).tolist()})
+    found = Widening(np.array([0.0, *doublings]), np.ones((len(LEVELS), len(doublings) + 1)))
+    for _ in range(_ROUNDS):
+        logs = [[_needed_at(cuts, found, h) for h in doublings] for cuts in tables]
+        rows = np.maximum(np.nanmean(logs, axis=0).T, 0.0)
+        factors = np.exp(np.maximum.accumulate(rows, axis=1))
+        found = found._replace(factors=np.column_stack([np.ones(len(LEVELS)), factors]))
+    return found
 
 
-def widening(factors: Sequence[dict[int, Array]]) -> tuple[list[int], Array]:
-    """Doublings (H,) and the factor (levels, H): the tables' quantiles averaged, never falling with h."""
-    doublings = sorted(set().union(*factors))
-    rows = np.array(
-        [
-            [np.mean([np.quantile(f[h][i], level) for f in factors if h in f]) for h in doublings]
-            for i, level in enumerate(LEVELS)
-        ]
-    )
-    return doublings, np.maximum.accumulate(rows, axis=1)
+def _needed_at(cuts: Sequence[Cut], others: Widening, far: float) -> Array:
+    """Log factors (levels,) that forecasts *far* doublings ahead needed; NaN where there are none."""
+    needed = [(cut.needed / over_own_misses(cut, others))[:, _whole(cut) == far] for cut in cuts]
+    joined = np.concatenate(needed, axis=1)
+    if not joined.shape[1]:
+        return np.full(len(LEVELS), np.nan)
+    return np.log([np.quantile(row, p) for row, p in zip(joined, LEVELS, strict=True)])
+
+
+def over_own_misses(cut: Cut, others: Widening) -> Array:
+    """Factors (levels, n) on the widening of *others* that the cut's own held-out ends ask for."""
+    misses = Misses.of(cut.ends, others)
+    return np.array([misses.at(cut.doublings, p) for p in LEVELS])
+
+
+def _whole(cut: Cut) -> Array:
+    return np.asarray(np.round(cut.doublings))
 
 
 def start_of(table: Table, losses: Prior) -> Prior:
@@ -93,15 +101,14 @@ def start_of(table: Table, losses: Prior) -> Prior:
 
 def learned(tables: Sequence[Table], start: Prior) -> dict[str, object]:
     """The content of ``experience.json``; within the data intervals are taken as they are."""
-    doublings, rows = widening([needed_factors(t, start_of(t, start)) for t in tables])
-    factors = np.column_stack([np.ones(len(LEVELS)), rows])
+    found = widening([foretold(t, start_of(t, start)) for t in tables])
     return {
         "learned_from": [table.name for table in tables],
         "prior": {"mean": _rounded(start.mean), "cov": _rounded(start.cov)},
         "widening": {
             "levels": list(LEVELS),
-            "doublings": [0, *doublings],
-            "factors": _rounded(factors),
+            "doublings": found.doublings.astype(int).tolist(),
+            "factors": _rounded(found.factors),
         },
     }
 

@@ -4,15 +4,16 @@
 Two things are in it: the prior of :mod:`tracker.select.pooling` and, per interval level, the factor by
 which an interval must be widened for a forecast so many doublings beyond the data, such that on the
 recorded tables it covered as often as it says (split conformal prediction by distance; Vovk et al.
-2005, Barber et al. 2023).
+2005, Barber et al. 2023). A fit's own misses then correct the factor (:mod:`tracker.select.misses`).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from tracker.select.pooling import Prior
 Array = NDArray[np.float64]
 
 FILE = Path(__file__).with_name("experience.json")
-
+#: The levels of intervals whose widening is recorded; others lie between.
+LEVELS = (0.5, 0.8, 0.95)
 
 #: Errors of scores fall from near 1 at any pace to anywhere. No recorded public table has them over
 #: volumes, so this is a guess on purpose wide and soon outvoted by the sweep's own curves.
@@ -50,20 +52,40 @@ def prior(measure: str = "loss") -> Prior:
     return Prior(np.array(known["mean"]), np.array(known["cov"]))
 
 
+class Widening(NamedTuple):
+    """``factors`` (levels, H) by which intervals of LEVELS are widened ``doublings`` (H,) beyond the data."""
+
+    doublings: Array
+    factors: Array
+
+    def at(self, doublings: Array, level: float) -> Array:
+        """The factor (m,) at each of *doublings* (m,); beyond the furthest recorded one, the last."""
+        return by_level([np.interp(doublings, self.doublings, row) for row in self.factors], level)
+
+
+def by_level(rows: Sequence[Array], level: float) -> Array:
+    """Between *rows* (m,), one for each of LEVELS, that of *level*; outside of them the nearest."""
+    at = float(np.clip(level, LEVELS[0], LEVELS[-1]))
+    upper = int(np.searchsorted(LEVELS, at))
+    if LEVELS[upper] == at:
+        return np.asarray(rows[upper])
+    share = (at - LEVELS[upper - 1]) / (LEVELS[upper] - LEVELS[upper - 1])
+    return np.asarray((1 - share) * rows[upper - 1] + share * rows[upper])
+
+
 def widening(doublings: Array, level: float) -> Array:
-    """The factor (m,) for an interval of *level* at each of *doublings* (m,) beyond the data.
+    """The recorded factor (m,) for an interval of *level* at each of *doublings* (m,) beyond the data.
 
     Interpolated between recorded distances and levels; beyond the furthest recorded one, the last.
     """
+    return recorded().at(doublings, level)
+
+
+@lru_cache(maxsize=1)
+def recorded() -> Widening:
+    """The widening that is shipped."""
     known = _known()["widening"]
-    levels, table = np.array(known["levels"]), np.array(known["factors"])
-    by_level = [np.interp(doublings, known["doublings"], row) for row in table]
-    at = float(np.clip(level, levels[0], levels[-1]))
-    upper = int(np.searchsorted(levels, at))
-    if levels[upper] == at:
-        return np.asarray(by_level[upper])
-    share = (at - levels[upper - 1]) / (levels[upper] - levels[upper - 1])
-    return np.asarray((1 - share) * by_level[upper - 1] + share * by_level[upper])
+    return Widening(np.array(known["doublings"], dtype=float), np.array(known["factors"]))
 
 
 @lru_cache(maxsize=1)

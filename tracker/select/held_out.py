@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from tracker.select import pooling
-from tracker.select.laws import GLITCH, NoiseSource, WithoutSize
+from tracker.select.experience import LEVELS
+from tracker.select.laws import GLITCH, NoiseSource, WithoutSize, forecast, spread
+from tracker.select.misses import Ends
 from tracker.select.points import robust_sd
 from tracker.select.pooling import Curves, Pool, Prior
+from tracker.select.replicates import replicates
 
 _ENOUGH = 4  # sizes of a curve of which one can be held out
 _DRAWS = 64
-_TELLING = 8  # curves whose held-out ends say how far forecasts miss
-_MISS = (0.5, 3.0)
+_END_DRAWS = 256
 _FAINT = 20.0  # a flagged point's noise is multiplied by this
 
 #: By curve and index of the size.
@@ -113,14 +115,29 @@ def faint(data: Curves, suspects: Suspects) -> Curves:
     return data._replace(sd=sd)
 
 
-def end_miss(without: Without) -> float:
-    """:attr:`FittedLaw.miss` of these curves.
+def held_out_ends(data: Curves, noise_at: Sequence[float | None], start: Prior) -> Ends:
+    """The largest size of every curve of four or more, foretold without any of them.
 
-    A table on which short forecasts go wrong is one on which long ones will (normalised conformal
-    prediction; Papadopoulos et al. 2008).
+    Unlike in :func:`_without` the population too is fitted without them. *noise_at*: see
+    :class:`FittedLaw`.
     """
-    ends = [sizes[max(sizes)] for sizes in without.values()]
-    if len(ends) < _TELLING:
-        return 1.0
-    off = np.quantile([abs(end.missed) / end.log_sd for end in ends], 0.8) / 1.2816
-    return float(np.clip(off, *_MISS))
+    measured = np.isfinite(data.sd)
+    rows = np.flatnonzero(measured.sum(1) >= _ENOUGH)
+    if not len(rows):
+        return Ends.none()
+    order = [np.flatnonzero(measured[c]) for c in rows]
+    last, before = (np.array([sizes[-i] for sizes in order]) for i in (1, 2))
+    sd = data.sd.copy()
+    sd[rows, last] = np.inf
+    short = data._replace(sd=sd)
+    pool = pooling.fit_pool(short, start)
+    part = pooling.some(short, rows)
+    posterior = pooling.posterior(part, pool, _END_DRAWS, np.random.default_rng(3))
+    needed = []
+    for i, (c, m) in enumerate(zip(rows, last, strict=True)):
+        draws = forecast(
+            replicates(part, posterior, i), data.sizes[m : m + 1], data.sizes[before[i]]
+        )
+        told = spread(np.log(draws), data.sd[c, m], noise_at[c], LEVELS)
+        needed.append(told.needed(data.logs[c, m : m + 1])[:, 0])
+    return Ends(np.array(needed).T, np.log2(data.sizes[last] / data.sizes[before]))

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from tracker.errors import NotEnoughDataError
 from tracker.select import pooling
 from tracker.select.experience import prior
-from tracker.select.held_out import Suspects, end_miss, faint, fit_and_hold_out
+from tracker.select.held_out import Suspects, faint, fit_and_hold_out, held_out_ends
 from tracker.select.laws import (
     PARAMETERS,
     FittedLaw,
@@ -20,6 +20,7 @@ from tracker.select.laws import (
     Parameter,
     WithoutSize,
 )
+from tracker.select.misses import Ends, Misses
 from tracker.select.points import (
     ENOUGH,
     CurvePoints,
@@ -29,7 +30,8 @@ from tracker.select.points import (
     residual_scale,
     stacked,
 )
-from tracker.select.pooling import Array, Curves, Pool, Posterior, Prior
+from tracker.select.pooling import Curves, Pool, Posterior, Prior
+from tracker.select.replicates import parameters, replicates
 
 DRAWS = 1000
 
@@ -38,13 +40,15 @@ _ENOUGH_POOLED = 2  # sizes a curve needs beside another one with three
 
 class JointFit(NamedTuple):
     """``laws`` in the order of the curves, ``None`` where ``refused`` has the reason; ``elsewhere``: of
-    curves without runs, as the population has them; ``pool``: the population.
+    curves without runs, as the population has them; ``pool``: the population; ``ends``: the curves' own
+    ends foretold without them.
     """
 
     laws: list[FittedLaw | None]
     refused: dict[int, str]
     elsewhere: list[FittedLaw]
     pool: Pool | None
+    ends: Ends
 
 
 def fit_curve(
@@ -97,32 +101,41 @@ def fit_curves(
     }
     taken = [i for i in range(len(points)) if i not in refused]
     if not taken:
-        return JointFit([None] * len(points), refused, [], None)
+        return JointFit([None] * len(points), refused, [], None, Ends.none())
     kept = [points[i] for i in taken]
     residual = residual_scale(kept)
     noise = [noise_and_source(p, residual) for p in kept]
     data = stacked(kept, [sd for sd, _ in noise])
     pool, without, suspects = fit_and_hold_out(data, noise, start or prior(), held_out)
+    known = [_noise_at(curve, sd) for curve, (sd, _) in zip(kept, noise, strict=True)]
+    ends = Ends.none()
+    if held_out:
+        ends = held_out_ends(faint(data, suspects), known, start or prior())
     asked = [points_of(runs) for runs in elsewhere]
     typical = sorted(noise)[len(noise) // 2]
     noise += [typical] * len(asked)
     data = faint(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), suspects)
     posterior = pooling.posterior(data, pool, DRAWS, np.random.default_rng(0))
-    miss = end_miss(without)
+    misses = Misses.of(ends)
     fitted = [
         _law(data, posterior, c, curve, noise[c], without.get(c, {}), suspects).model_copy(
-            update={"miss": miss}
+            update={"misses": misses}
         )
         for c, curve in enumerate([*kept, *asked])
     ]
     laws: list[FittedLaw | None] = [None] * len(points)
     for i, law in zip(taken, fitted, strict=False):
         laws[i] = law
-    return JointFit(laws, refused, fitted[len(taken) :], pool)
+    return JointFit(laws, refused, fitted[len(taken) :], pool, ends)
 
 
 def _sizes(points: CurvePoints) -> int:
     return len(points.sizes)
+
+
+def _noise_at(points: CurvePoints, noise: float) -> float | None:
+    """:attr:`FittedLaw.noise_at` of a curve."""
+    return None if points.runs.noise_sd is None else points.runs.noise_sd / noise
 
 
 def _too_few(points: CurvePoints) -> str:
@@ -145,7 +158,7 @@ def _law(
 ) -> FittedLaw:
     drawn = replicates(data, posterior, c)
     rows = drawn[:, :4]
-    main = _parameters(posterior.mean[c : c + 1])[0]
+    main = parameters(posterior.mean[c : c + 1])[0]
     bounds = np.quantile(rows, [0.1, 0.9], axis=0)
     flagged = {m: deviations for (curve, m), deviations in suspects.items() if curve == c}
     held = [without[m] for m in sorted(without)]
@@ -162,6 +175,7 @@ def _law(
         base=bool((points.sizes == 0).any()),
         noise=noise[0],
         noise_source=noise[1],
+        noise_at=_noise_at(points, noise[0]) if len(points.sizes) else None,
         held_out_error=abs(float(np.expm1(-held[-1].missed))) if held else None,
         used=points.runs.keys,
         left_out=points.left_out,
@@ -169,42 +183,6 @@ def _law(
         without=tuple(held),
         replicates=tuple(map(tuple, drawn.tolist())),
     )
-
-
-def replicates(data: Curves, posterior: Posterior, c: int) -> Array:
-    """Draws (R, 5) of curve *c*, as :class:`FittedLaw` keeps them."""
-    features = posterior.draws[c]
-    return np.column_stack([_parameters(features), _end_slopes(data, features, c)])
-
-
-def _parameters(features: Array) -> Array:
-    """Rows (E, A, D0, beta) of feature rows."""
-    a = np.exp(features[:, 3])
-    return np.column_stack(
-        [a * np.exp(features[:, 2]), a, np.exp(features[:, 0]), np.exp(features[:, 1])]
-    )
-
-
-def _end_slopes(data: Curves, features: Array, c: int) -> Array:
-    """d ln L / d ln D (R,) at the curve's end: its tangents, and as measured, by precision.
-
-    The measured slope is that of the last two sizes; what a tangent may be wrong by is the drift of
-    one doubling.
-    """
-    measured = np.flatnonzero(np.isfinite(data.sd[c]) & (data.sizes > 0))
-    end = data.sizes[measured[-1] if len(measured) else -1]
-    tangents = pooling.log_slope(features, end)
-    if len(measured) < 2:
-        return tangents
-    last, before = measured[-1], measured[-2]
-    gap = np.log(end / data.sizes[before])
-    # The form never rises.
-    own = min((data.logs[c, last] - data.logs[c, before]) / gap, 0.0)
-    own_var = (data.sd[c, last] ** 2 + data.sd[c, before] ** 2) / gap**2
-    wrong = tangents.var() + (pooling.DRIFT / np.log(2)) ** 2
-    share = wrong / (wrong + own_var)
-    normals = np.random.default_rng(2).standard_normal(len(tangents))
-    return np.asarray(tangents + share * (own + np.sqrt(own_var) * normals - tangents))
 
 
 def _glitches(

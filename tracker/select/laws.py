@@ -9,7 +9,8 @@ Curves are partially pooled over sizes, families, methods, mixes and tasks
 (:mod:`tracker.select.pooling`). Beyond a curve's largest size the law may bend as fitted or go on as
 straight in log-log as it was last: the forecast is BEND parts of the one and 1 - BEND of the other
 (on published curves either alone does worse, see CHANGELOG), and its interval is widened by how far
-such forecasts missed on recorded tables (:mod:`tracker.select.experience`).
+such forecasts missed on recorded tables (:mod:`tracker.select.experience`) and at the ends of the
+sweep's own curves (:mod:`tracker.select.misses`).
 
 The untouched base model, the point D = 0, joins a fit only where it must, below three measured
 volumes. The first examples teach the format of the answer at once, a drop that is not of this form:
@@ -19,6 +20,7 @@ on the public curves of Lin et al. a fit through the base misses a loss at twice
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +30,7 @@ from pydantic import Field
 from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Frozen
 from tracker.select.experience import widening
+from tracker.select.misses import Misses
 from tracker.select.pooling import Array
 
 FORM = "E + A / (1 + (D/D0)^beta)"
@@ -100,12 +103,13 @@ class FittedLaw(Frozen):
 
     ``domain``: smallest (> 0) and largest measured D; ``base``: whether the base, D = 0, is a
     point of it.
-    ``noise``: standard deviation of a run's log value about the law, at the largest size.
+    ``noise``: standard deviation of a run's log value about the law; where ``noise_at`` is known, at
+    values from there up. Below it the deviation stays the same in units of the value, so it grows in
+    logs: a run's error of 0.1 is surer, in parts of it, than one of 0.001.
     ``held_out_error``: |relative error| at the largest D of the law fitted without it (``None`` with
     too few sizes left). ``used``: keys of the runs fitted, the ``glitches`` among them.
-    ``miss``: how far the laws of this fit missed their curves' last sizes when fitted without them, in
-    deviations foretold: the 80 % quantile over a normal's; 1 where too few curves tell. Intervals beyond
-    the domain are widened by it.
+    ``misses``: how far the laws of this fit missed their curves' ends when fitted without them.
+    Intervals beyond the domain are widened by it.
     ``replicates``: posterior draws, rows of (E, A, D0, beta, s) with s the slope d ln L / d ln D
     with which a draw goes on beyond the domain.
     """
@@ -116,12 +120,13 @@ class FittedLaw(Frozen):
     base: bool
     noise: float
     noise_source: NoiseSource
+    noise_at: float | None = None
     held_out_error: float | None
     used: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
     glitches: tuple[Glitch, ...] = ()
     without: tuple[WithoutSize, ...] = ()
-    miss: float = 1.0
+    misses: Misses = Misses()
     replicates: tuple[tuple[float, float, float, float, float], ...] = Field(repr=False)
 
     def predict(
@@ -132,14 +137,9 @@ class FittedLaw(Frozen):
         Raises NotEnoughDataError beyond 16 times the largest measured size unless *allow_far*.
         """
         sizes = np.atleast_1d(np.asarray(examples, dtype=float))
-        logs = np.log(self._draws(sizes, allow_far))
-        # The same standard normals on every machine and call: the interval has no noise of its own.
-        normals = np.random.default_rng(0).standard_normal(len(logs))[:, None]
-        runs = logs + self.noise * normals
-        centre = np.median(logs, axis=0)
-        low, high = np.quantile(runs, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        wider = self._wider(sizes, level)
-        low, high = centre + wider * (low - centre), centre + wider * (high - centre)
+        told = spread(np.log(self._draws(sizes, allow_far)), self.noise, self.noise_at, (level,))
+        wider, centre = self._wider(sizes, level), told.centre
+        low, high = (centre + wider * (end[0] - centre) for end in (told.low, told.high))
         below = (sizes < self.domain[0]) & (not self.base)
         outside = (sizes > self.domain[1]) | below
         return Prediction(np.exp(centre), np.exp(low), np.exp(high), outside)
@@ -167,12 +167,33 @@ class FittedLaw(Frozen):
     def _wider(self, sizes: Array, level: float) -> Array:
         """How many times wider an interval is than its draws, by how far beyond the data it reaches."""
         doublings = np.log2(np.maximum(sizes / self.domain[1], 1.0))
-        return widened(doublings, level, self.miss)
+        return np.asarray(widening(doublings, level) * self.misses.at(doublings, level))
 
 
-def widened(doublings: Array, level: float, miss: float) -> Array:
-    """The recorded widening (m,) times this fit's own misses, these in full from one doubling on."""
-    return np.asarray(widening(doublings, level) * miss ** np.minimum(doublings, 1.0))
+class Spread(NamedTuple):
+    """Logs of one run, before any widening: ``centre`` (m,), ``low`` and ``high`` (levels, m)."""
+
+    centre: Array
+    low: Array
+    high: Array
+
+    def needed(self, logs: Array) -> Array:
+        """The factor (levels, m) at which each interval would just hold *logs* (m,)."""
+        off = logs - self.centre
+        side = np.where(off < 0, self.centre - self.low, self.high - self.centre)
+        return np.asarray(np.abs(off) / side)
+
+
+def spread(logs: Array, noise: float, noise_at: float | None, levels: Sequence[float]) -> Spread:
+    """What one run would measure, of posterior draws *logs* (R, m); noises as of a FittedLaw."""
+    # The same standard normals on every machine and call: the interval has no noise of its own.
+    normals = np.random.default_rng(0).standard_normal(len(logs))[:, None]
+    centre = np.median(logs, axis=0)
+    grown = 1.0 if noise_at is None else np.maximum(noise_at / np.exp(centre), 1.0)
+    runs = logs + noise * grown * normals
+    tails = [[(1 - p) / 2 for p in levels], [(1 + p) / 2 for p in levels]]
+    low, high = (np.quantile(runs, tail, axis=0) for tail in tails)
+    return Spread(centre, low, high)
 
 
 def law(parameters: Array, sizes: Array) -> Array:

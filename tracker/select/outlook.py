@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 
 from tracker.select import pooling
 from tracker.select.experience import prior, widening
-from tracker.select.joint import replicates
 from tracker.select.laws import forecast
 from tracker.select.points import CurveRuns, noise_of, points_of, stacked
 from tracker.select.pooling import Array
+from tracker.select.replicates import replicates
 
 _DRAWS = 256
 _LEVEL = 0.8
