@@ -114,14 +114,14 @@ def plan(
     from sweeps.resolve import read_sweep
     from sweeps.search.plan import make_plan
     from sweeps.search.run import worker_devices
-    from sweeps.search.schedule import expected_schedule
+    from sweeps.search.schedule import expected_schedule, too_large
 
     quieten()
     resolved = read_sweep(sweep)
     records = lookup.records_if_any(workspace, store, resolved.spec.name)
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)))
     schedule = expected_schedule(resolved, records, made)
-    for warning in resolved.warnings:
+    for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:
         _note(warning)
     if as_json:
         cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
@@ -198,6 +198,10 @@ def recommend(
     weight: Weights = None,
     constraint: Bounds = None,
     reach: Reach = None,
+    laws: Annotated[
+        bool,
+        typer.Option("--laws", help="Also the laws of forgetting, of mixes, of loss and score."),
+    ] = False,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
@@ -215,9 +219,15 @@ def recommend(
         write_config(config_of(answer, records), output)
         lookup.keep_model(opened, workspace, name, answer)
     if as_json:
-        typer.echo(answer.model_dump_json(indent=1))
+        text = answer.model_dump_json(indent=1)
+        if laws:
+            found = {"laws": cli_laws.further_json(records, objective)}
+            text = json.dumps(json.loads(text) | found, indent=1, ensure_ascii=False)
+        typer.echo(text)
         return
     _print_lines(lines(answer))
+    if laws:
+        _print_lines(["", *cli_laws.further_lines(records, objective)])
     if output is not None:
         typer.echo(f"\nwrote {output}; to train it: sft-select train {shlex.quote(str(output))}")
 

@@ -123,6 +123,26 @@ def test_plan_prices_every_cell_and_runs_nothing(
     assert len(plan["cells"]) == 24
     assert plan["trials"] == 54
     assert all(cell["seconds"] > 0 and cell["peak_bytes"] > 0 for cell in plan["cells"])
+    assert plan["schedule"] is None, "a grid is a list, not a schedule"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_plan_shows_the_schedule_that_law_expects(
+    tiny_model: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep.yaml"
+    search = {"strategy": "law", "tuning": {"trials": 2}}
+    sweep.write_text(sweep_text(tiny_model, tiny_data, search=search))
+    told = cli("plan", sweep, "--workspace", tmp_path / "runs", "--json")
+    assert told.returncode == 0, told.stderr
+    schedule = json.loads(told.stdout)["schedule"]
+    assert {"number", "round", "stage", "values", "seconds", "done"} == set(schedule["trials"][0])
+    assert schedule["extent"]["trials"] == len(schedule["trials"]) < schedule["grid"]["trials"]
+    shown = cli("plan", sweep, "--workspace", tmp_path / "runs")
+    assert "it will change with results" in shown.stdout
+    rows = shown.stdout.partition("Expected schedule")[2].partition("expected:")[0]
+    assert max(map(len, rows.splitlines())) <= 80
+    assert f"{len(schedule['trials'])} trials" in shown.stdout
     assert not (tmp_path / "runs").exists()
 
 

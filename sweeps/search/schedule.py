@@ -20,13 +20,12 @@ from sweeps.search.replay import MemoryResults, Nobody
 from sweeps.search.space import Cell, Values, configurations
 from tracker.record.trial import Cost, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
 
-#: Strategies that fix every value of what they propose, and so can be played through.
+#: Strategies that decide as they go, yet leave no value to chance.
 SCHEDULED = frozenset({"law", "halving", "ats"})
 
 _DRAWS = 3  # surfaces played through where nothing was measured; the one of middling cost is shown
-_MOST_CONFIGURATIONS = (
-    60  # above which one must do, or asking would take longer than answers are worth
-)
+_FEW = 60  # configurations, above which one surface must do, or asking would take too long
+_MOST = 600  # configurations, above which even one would
 
 
 class ScheduledTrial(NamedTuple):
@@ -125,13 +124,13 @@ def expected_schedule(
 ) -> Schedule | None:
     """The schedule of *sweep* from its start, what of *records* it holds already done.
 
-    ``None`` for a strategy that leaves values to chance. *plan*: where prices come from.
+    ``None`` for a strategy that leaves values to chance or whose list is fixed, and for a design that is
+    :func:`too_large`. *plan*: where prices come from.
     """
-    if sweep.spec.search.strategy not in SCHEDULED:
+    if sweep.spec.search.strategy not in SCHEDULED or too_large(sweep):
         return None
     surface = measured_surface(sweep, records)
-    few = len(configurations(sweep.spec)) <= _MOST_CONFIGURATIONS
-    draws = range(_DRAWS if few else 1)
+    draws = range(_DRAWS if len(configurations(sweep.spec)) <= _FEW else 1)
     surfaces = [surface] if surface else [drawn_surface(sweep, draw) for draw in draws]
     played = sorted(
         (_played(sweep, each, records, plan) for each in surfaces),
@@ -139,6 +138,17 @@ def expected_schedule(
     )
     typical = played[len(played) // 2]
     return typical._replace(surfaces=len(played), least=played[0].extent, most=played[-1].extent)
+
+
+def too_large(sweep: ResolvedSweep) -> str | None:
+    """Why the schedule cannot be shown in seconds, where its strategy has one; ``None`` where it can."""
+    count = len(configurations(sweep.spec))
+    if sweep.spec.search.strategy not in SCHEDULED or count <= _MOST:
+        return None
+    return (
+        f"{count:,} configurations are too many to play the schedule through; up to {_MOST} are, so "
+        "list fewer learning rates, ranks or mixes to see it"
+    )
 
 
 def _played(

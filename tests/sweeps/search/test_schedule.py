@@ -10,7 +10,7 @@ import pytest
 from sweeps.resolve import ResolvedSweep
 from sweeps.schedule_text import schedule_lines, schedule_rows
 from sweeps.search.plan import Plan, make_plan
-from sweeps.search.schedule import Schedule, expected_schedule
+from sweeps.search.schedule import Schedule, expected_schedule, too_large
 from sweeps.search.space import configurations, trial_spec
 from tests.sweeps.search.conftest import answered
 from tracker.record.trial import TrialRecord
@@ -87,6 +87,13 @@ def test_halving_is_scheduled_by_rungs(make_sweep: MakeSweep) -> None:
 @pytest.mark.parametrize("strategy", ["tpe", "random", "grid"])
 def test_what_is_left_to_chance_has_no_schedule(make_sweep: MakeSweep, strategy: str) -> None:
     sweep = make_sweep(search={**LAW, "strategy": strategy})[0]
+    assert expected_schedule(sweep, [], make_plan(sweep, [], workers=1)) is None
+
+
+def test_a_design_too_large_to_play_through_says_so(make_sweep: MakeSweep) -> None:
+    full = {"full": {"learning_rate": [1e-4 * 1.01**i for i in range(301)]}}
+    sweep = make_sweep(methods=full, mixes={"plain": {"intent": 1}}, search=LAW)[0]
+    assert "602 configurations" in (too_large(sweep) or "")
     assert expected_schedule(sweep, [], make_plan(sweep, [], workers=1)) is None
 
 
