@@ -1,15 +1,22 @@
-"""The verb ``laws``: every law of a sweep, with how well it foretells and what it was fitted on."""
+"""The verb ``laws``: every law of a sweep, with how well it foretells and what it was fitted on.
+
+And those beside the curves for ``recommend --laws``.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweeps import lookup
 from sweeps.cli_options import WORKSPACE, Json, StoreUri, SweepName, Weights, Workspace
+
+if TYPE_CHECKING:
+    from tracker.record.trial import Objective, TrialRecord
 
 
 def laws(
@@ -37,3 +44,19 @@ def laws(
     console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
     for line in law_report.lines(found):
         console.print(line)
+
+
+def further_lines(records: Sequence[TrialRecord], objective: Objective) -> list[str]:
+    """The laws of forgetting, of mixes and from loss to score in words, a line each."""
+    from tracker.select.further import further_laws
+    from tracker.select.further_text import lines
+
+    return lines(further_laws(records, objective))
+
+
+def further_json(records: Sequence[TrialRecord], objective: Objective) -> dict[str, Any]:
+    """The same as ``laws --json`` gives them."""
+    from tracker.select.further import further_laws
+    from tracker.select.law_report import further_as_json
+
+    return further_as_json(further_laws(records, objective))

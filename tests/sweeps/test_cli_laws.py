@@ -70,6 +70,22 @@ def test_json_holds_forms_domains_errors_and_keys(workspace: Path) -> None:
     assert len(found["refused"]) == 2
 
 
+def test_a_recommendation_can_bring_the_further_laws(workspace: Path) -> None:
+    words = ["recommend", "told", "--workspace", str(workspace)]
+    plain, done = (CliRunner().invoke(app, [*words, *more]) for more in ([], ["--laws"]))
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(plain.output)
+    told = done.output.removeprefix(plain.output)
+    listed = CliRunner().invoke(app, ["laws", "told", "--workspace", str(workspace)]).output
+    assert told.strip() in listed
+    assert "Forgetting by full on english: " in told
+    assert "Link, intent: " in told
+    found = json.loads(CliRunner().invoke(app, [*words, "--laws", "--json"]).output)
+    assert set(found["laws"]) == {"forgetting", "mixes", "links", "refused"}
+    assert found["laws"]["forgetting"][0]["form"]
+    assert "laws" not in json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+
+
 def test_an_unknown_metric_is_one_line(workspace: Path) -> None:
     words = ["laws", "told", "--workspace", str(workspace), "--metric", "accuracy"]
     done = CliRunner().invoke(app, words)

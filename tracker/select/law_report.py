@@ -52,23 +52,29 @@ def every_law(
 
 def as_json(laws: EveryLaw) -> dict[str, Any]:
     """All of it but the bootstrap's draws, each law with what it is about."""
-    further = laws.further
+    further = further_as_json(laws.further)
+    refused = {key.label: reason for key, reason in laws.curves.refused.items()}
     return {
         "curves": [
             {"curve": key.model_dump(mode="json"), "metric": laws.metrics[key.task], **_dump(law)}
             for key, law in laws.curves.laws.items()
         ],
+        **further,
+        "refused": {**refused, **further["refused"]},
+    }
+
+
+def further_as_json(laws: FurtherLaws) -> dict[str, Any]:
+    """Likewise the laws of forgetting, of mixes and from loss to score."""
+    return {
         "forgetting": [
-            {**key.model_dump(mode="json"), **_dump(law)} for key, law in further.forgetting.items()
+            {**key.model_dump(mode="json"), **_dump(law)} for key, law in laws.forgetting.items()
         ],
         "mixes": [
-            {"of": key.model_dump(mode="json"), **_dump(law)} for key, law in further.mixes.items()
+            {"of": key.model_dump(mode="json"), **_dump(law)} for key, law in laws.mixes.items()
         ],
-        "links": [{"task": task, **_dump(link)} for task, link in further.links.items()],
-        "refused": {
-            **{key.label: reason for key, reason in laws.curves.refused.items()},
-            **further.refused,
-        },
+        "links": [{"task": task, **_dump(link)} for task, link in laws.links.items()],
+        "refused": dict(laws.refused),
     }
 
 
