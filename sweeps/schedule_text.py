@@ -46,10 +46,11 @@ def schedule_table(schedule: Schedule) -> Table:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    right = {"examples", "trials", "time"}
     for name in Row._fields:
-        justify = "right" if name in right else "left"
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in right)
+        if name in ("examples", "trials", "time"):
+            table.add_column(name, justify="right", no_wrap=True)
+        else:
+            table.add_column(name, overflow="fold")
     last = ""
     for row in schedule_rows(schedule):
         table.add_row(*row._replace(round="" if row.round == last else row.round))

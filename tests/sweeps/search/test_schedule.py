@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.resolve import ResolvedSweep
+from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.schedule_text import schedule_lines, schedule_rows
 from sweeps.search.plan import Plan, make_plan
 from sweeps.search.schedule import Schedule, expected_schedule, too_large
 from sweeps.search.space import configurations, trial_spec
-from tests.sweeps.search.conftest import answered
+from tests.sweeps.search.conftest import answered, sweep_text
 from tracker.record.trial import TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
@@ -27,9 +27,11 @@ def planned(sweep: ResolvedSweep, records: list[TrialRecord] | None = None) -> P
     return sweep, plan, schedule
 
 
-@pytest.fixture
-def law(make_sweep: MakeSweep) -> Planned:
-    return planned(make_sweep(search=LAW)[0])
+@pytest.fixture(scope="module")
+def law(tiny_model: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    path = tmp_path_factory.mktemp("law") / "sweep.yaml"
+    path.write_text(sweep_text(tiny_model, tiny_data, search=LAW))
+    return planned(read_sweep(path))
 
 
 def test_rounds_are_chosen_whole(law: Planned) -> None:
@@ -68,8 +70,8 @@ def test_a_budget_of_trials_ends_it(make_sweep: MakeSweep) -> None:
     assert "budget" in schedule.stop
 
 
-def test_a_budget_of_time_ends_it(make_sweep: MakeSweep) -> None:
-    _, _, whole = planned(make_sweep(search=LAW)[0])
+def test_a_budget_of_time_ends_it(make_sweep: MakeSweep, law: Planned) -> None:
+    _, _, whole = law
     hours = whole.extent.seconds / 2 / 3600
     _, _, half = planned(make_sweep(search=LAW, budget={"gpu_hours": hours})[0])
     assert half.extent.trials < whole.extent.trials
@@ -114,7 +116,7 @@ def test_what_has_run_counts_as_it_went(law: Planned) -> None:
     assert any(f"{len(records)} of the" in line for line in schedule_lines(schedule, plan))
 
 
-def test_asking_twice_is_the_same_schedule(make_sweep: MakeSweep, law: Planned) -> None:
+def test_asking_twice_is_the_same_schedule(law: Planned) -> None:
     sweep, plan, schedule = law
     assert expected_schedule(sweep, [], plan) == schedule
 
