@@ -333,6 +333,9 @@ class SweepSpec(Frozen):
         description="What is wanted; default: every trained task counts the same.",
     )
     seeds: int = Field(2, ge=1, le=100, description="Seeds of a repeated cell: the noise floor.")
+    first_seed: int = Field(
+        0, ge=0, le=1_000_000, description="Where trials' seeds start: to repeat a whole sweep."
+    )
     budget: Budget | None = Field(
         None,
         description="When to stop: {trials: N}, or {gpu_hours: H} hours on a device, summed over workers; "

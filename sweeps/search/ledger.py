@@ -66,13 +66,13 @@ class ProposalSampler(BaseSampler):
 class Ledger:
     """The study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
 
-    Samplers are seeded by *seed* and the trial's number.
+    Samplers are seeded by *seed*, the sweep's first seed and the trial's number.
     """
 
     def __init__(self, uri: str | None, spec: SweepSpec, seed: int = SEED) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self.spec, self.seed = spec, seed
+        self.spec, self.seed = spec, seed + spec.first_seed
         try:
             self._storage = InMemoryStorage() if uri is None else _open_storage(uri)
             self.study = optuna.create_study(

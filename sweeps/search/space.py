@@ -168,7 +168,7 @@ def trial_spec(sweep: ResolvedSweep, values: Mapping[str, Any]) -> TrialSpec:
         volume=values["volume"],
         examples=split_volume(mix, values["volume"]),
         replay=sweep.replay if mix.replay else None,
-        seed=values["seed"],
+        seed=sweep.spec.first_seed + values["seed"],
         **common,
     )
 

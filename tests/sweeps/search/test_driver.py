@@ -156,3 +156,17 @@ def test_known_prices_make_the_budget_exact(make_sweep: MakeSweep, tmp_path: Pat
     assert len(ran) == len(engine.ran)
     assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE, Status.PRUNED}
     assert len(driver.records) == len(driver.asked) == len(driver.told)
+
+
+def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
+    make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    runs = []
+    for first in (0, 1000):
+        sweep, _ = make_sweep(first_seed=first, budget={"trials": 12})
+        runs.append(drive(sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2)))
+    ours, other = ({trial.key: trial.spec for trial in run.asked} for run in runs)
+    assert {ours[key].method.name for key in ours.keys() & other.keys()} == {"none"}
+    tuned = [spec.seed for spec in other.values() if spec.method.name != "none"]
+    assert tuned
+    assert min(tuned) >= 1000
