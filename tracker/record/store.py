@@ -13,19 +13,20 @@ home and prints is decided by the environment it finds.
 from __future__ import annotations
 
 import functools
-import json
-import logging
-import os
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
 from tracker.record import address, bulk, experiment, naming, outside, question, registry
+from tracker.record.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
+from tracker.record.data_profile import DataProfile, keep_profile, read_profile
+from tracker.record.inputs import log_inputs
 from tracker.record.journal import Step
-from tracker.record.runs import FACT, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
+from tracker.record.quiet import set_environment, silence_logs
+from tracker.record.runs import FACT, LIVE, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
 from tracker.record.snapshot import Snapshot, digest_of
 from tracker.record.trial import FileRef, Objective, TrialRecord, TrialSpec
 
@@ -35,20 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveTrial", "Store", "SweepInfo", "SweepState"]
 
-SweepState = Literal["running", "finished", "interrupted", "stopped"]
+SweepState = Literal["running", "paused", "finished", "interrupted", "stopped"]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_ENVIRONMENT = {
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the journal keeps what a server does not take
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
 _SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
 _METRICS_PER_BATCH = 500  # MLflow takes 1,000
-_DIGEST_CHARACTERS = 36  # of a data set, in MLflow; spec.json holds the whole
 
 
 def _guarded(method: Method) -> Method:
@@ -130,11 +122,13 @@ class Store:
         datasets: Sequence[FileRef],
         objective: Objective,
         notes: Sequence[str] = (),
+        data: DataProfile | None = None,
     ) -> None:
         """Open the sweep's parent run, or go on with it; the sweep is then ``running``.
 
-        *objective* and *notes* (what its reader must know) are kept for whoever answers questions
-        about it. StoreError where *name* was begun with another digest: its trials would not compare.
+        *objective*, *notes* (what a reader must know) and *data* (what its rows look like) are kept
+        for whoever answers questions about it. StoreError where *name* was begun with another digest:
+        its trials would not compare.
         """
         parent = self._runs.sweeps().get(name)
         if parent is None:
@@ -148,16 +142,20 @@ class Store:
             )
         self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
         self.client.log_text(parent.info.run_id, question.text(objective, notes), question.FILE)
-        self._log_inputs(parent, [(file, "sweep") for file in datasets])
+        kept = keep_profile(self._runs, parent.info.run_id, data)
+        log_inputs(self.client, parent.info.run_id, [(file, "sweep") for file in datasets])
         count = "" if planned is None else str(planned)
-        tags = {"sft.planned": count, **question.tags(objective)}
+        tags = {"sft.planned": count, **question.tags(objective), **kept}
         self._set_state(parent, "running", tags)
 
     @_guarded
     def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:
-        """Record the sweep's state and *facts*, as text; facts given earlier stay."""
-        parent = self._runs.sweep(name)
-        self._set_state(parent, state, {f"{FACT}{fact}": value for fact, value in facts.items()})
+        """Record the sweep's state and *facts*, as text; facts given earlier stay.
+
+        The fact ``planned`` is how many trials the sweep will have.
+        """
+        tags = {"sft.planned" if f == "planned" else f"{FACT}{f}": v for f, v in facts.items()}
+        self._set_state(self._runs.sweep(name), state, tags)
 
     @_guarded
     def begin_trial(self, sweep: str, number: int, stage: str, spec: TrialSpec) -> None:
@@ -240,14 +238,34 @@ class Store:
         """Log the trial's tuned model, the files in *folder*, as its run's ``model/`` artifact."""
         self.client.log_artifacts(self._run_id(sweep, key), str(folder), "model")
 
+    @_guarded
+    def ask(self, sweep: str, request: Request) -> None:
+        """Keep *request* for the sweep's driver. InputError where the sweep cannot do it now."""
+        parent = self._runs.sweep(sweep)
+        self._set_tags(parent, asked_tag(request, parent))
+
+    @_guarded
+    def answer(self, sweep: str, answer: Answer) -> None:
+        """Keep what the driver made of a request."""
+        self._set_tags(self._runs.sweep(sweep), answer_tag(answer))
+
     # -- reading ---------------------------------------------------------------------------------
+
+    def requests(self, sweep: str) -> list[Request]:
+        """What was asked of the sweep and has no answer yet, in order."""
+        return [each.request for each in self.control_log(sweep) if each.answer is None]
+
+    @_guarded
+    def control_log(self, sweep: str) -> list[Exchange]:
+        """Everything that was asked of the sweep, in order, with the answers."""
+        return exchanges(self._runs.sweep(sweep))
 
     @_guarded
     def sweeps(self) -> list[SweepInfo]:
         """All sweeps, in the order of their beginning; those not running are counted but once."""
         infos = []
         for name, parent in self._runs.sweeps().items():
-            parent_id, live = parent.info.run_id, parent.data.tags.get("sft.state") == "running"
+            parent_id, live = parent.info.run_id, parent.data.tags.get("sft.state") in LIVE
             records = self._records(parent_id, refresh=live)
             counts = Counter(record.result.status.value for record in records)
             counts["running"] = len(self._runs.running(parent_id)) if live else 0
@@ -270,6 +288,11 @@ class Store:
         return question.read(self._runs, sweep).notes
 
     @_guarded
+    def data_profile(self, sweep: str) -> DataProfile | None:
+        """What its data looks like; ``None`` where that was not kept."""
+        return read_profile(self._runs, sweep)
+
+    @_guarded
     def experiment_rows(
         self, name: str, columns: Mapping[str, str], metric: str | None
     ) -> outside.Source:
@@ -290,12 +313,7 @@ class Store:
     @_guarded
     def history(self, sweep: str, key: str) -> list[Step]:
         """The trial's steps as delivered, in order; values are named ``train/…``."""
-        values: dict[int, dict[str, float]] = defaultdict(dict)
-        times: dict[int, int] = {}
-        for point in self._runs.step_metrics(self._run_id(sweep, key)):
-            values[point.step][point.key] = point.value
-            times[point.step] = point.timestamp
-        return [Step(step, times[step], values[step]) for step in sorted(values)]
+        return self._runs.history(self._run_id(sweep, key))
 
     @_guarded
     def run_url_parts(self, sweep: str, key: str) -> tuple[str, str]:
@@ -335,7 +353,7 @@ class Store:
         parameters = [Param(name, value) for name, value in naming.parameters(spec).items()]
         self.client.log_batch(run.info.run_id, params=parameters)
         self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
-        self._log_inputs(run, naming.input_files(spec))
+        log_inputs(self.client, run.info.run_id, naming.input_files(spec))
         self._begun.add(run.info.run_id)
         return run
 
@@ -347,7 +365,7 @@ class Store:
 
     def _set_state(self, parent: Run, state: SweepState, tags: Mapping[str, object]) -> None:
         self._set_tags(parent, {**tags, "sft.state": state})
-        if state == "running":
+        if state in LIVE:
             self.client.update_run(parent.info.run_id, status="RUNNING")
         else:
             self.client.set_terminated(parent.info.run_id, _SWEEP_ENDED[state])
@@ -366,17 +384,6 @@ class Store:
         for batch in bulk.batches(list(metrics), _METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=batch)
 
-    def _log_inputs(self, run: Run, files: Iterable[tuple[FileRef, str]]) -> None:
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        inputs = []
-        for file, context in files:
-            source, profile = json.dumps({"uri": file.path}), json.dumps({"num_rows": file.rows})
-            name, digest = naming.dataset_name(file), file.sha256[:_DIGEST_CHARACTERS]
-            dataset = Dataset(name, digest, "local", source, profile=profile)
-            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
-        self.client.log_inputs(run.info.run_id, inputs)
-
     def _forget(self) -> None:
         self._run_ids.clear()
         self._begun.clear()
@@ -384,12 +391,9 @@ class Store:
 
 
 def _load_mlflow() -> type[MlflowClient]:
-    """MLflow's client class, imported quiet and deaf: no telemetry, no pickle, no log lines."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    """MLflow's client class, imported quiet and deaf."""
+    set_environment()
     from mlflow import MlflowClient
 
-    # Its errors reach the user as StoreError; its own log would print each one's traceback.
-    for library in ("mlflow", "alembic"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+    silence_logs()
     return cast("type[MlflowClient]", MlflowClient)
