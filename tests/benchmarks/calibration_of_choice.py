@@ -78,9 +78,8 @@ def judge(sweep: SyntheticSweep) -> Judged:
 
 
 def _separable(known: Study, choice: int, leaders: Array) -> bool:
-    """As in the recommendation: the intervals of the gaps to the three runners-up exclude 0."""
-    gaps = (known.belief.gap(choice, int(i)) for i in leaders[:3])
-    return all(g.low is not None and g.high is not None and g.low * g.high > 0 for g in gaps)
+    """As in the recommendation: each of the three runners-up can be told from the choice."""
+    return all(known.belief.apart(choice, int(i)) for i in leaders[:3])
 
 
 def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:

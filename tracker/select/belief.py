@@ -33,11 +33,14 @@ from tracker.select.curves import CurveFits, CurveKey
 from tracker.select.exchange import Exchange, find_exchanges
 from tracker.select.laws import FittedLaw
 from tracker.select.pooling import Array
-from tracker.select.surface import ENOUGH, Surface, factors, learn
+from tracker.select.surface import ENOUGH, Surface, evidence, factors, learn
 from tracker.select.suspects import Suspect, doubt, find_suspects
 
 #: Draws closer than this are a tie: machines differ in the last bits.
 TIE = 1e-9
+#: Share of the noise floor that is nothing: to show so small a difference with 80 % intervals would take
+#: 2 (1.28 / share)^2, or some fifty, seeds of both.
+NEGLIGIBLE = 0.25
 #: At most so many cells, the best measured, share a surface.
 _LARGEST = 1000
 
@@ -64,6 +67,16 @@ class Belief(NamedTuple):
     unpaired: tuple[str, ...]
     suspects: tuple[Suspect, ...] = ()
     exchanges: tuple[Exchange, ...] = ()
+
+    @property
+    def negligible(self) -> float:
+        """The difference in quality that is none; 0 where the noise between seeds is not known."""
+        return NEGLIGIBLE * (self.noise_floor or 0.0)
+
+    def apart(self, index: int, other: int) -> bool:
+        """Whether *index* is better than *other* by more than nothing, in nine draws of ten."""
+        low = self.gap(index, other).low
+        return low is not None and low > self.negligible
 
     def quality(self, index: int) -> Estimate:
         low, high = interval(self.draws[:, index])
@@ -105,9 +118,9 @@ def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Belief:
     sound, added = _without(cells, suspects)
     if suspects:
         known, surface = _learn(sound, weights, told, added)
-    exchanges = _exchanges(sound, told, known, surface)
-    if exchanges:
-        known, surface = _learn(sound, weights, told, added + _doubts(known, exchanges))
+    exchanges = _exchanges(sound, weights, told, known, surface)
+    if told:  # what spoils a table is known now
+        known, surface = _learn(sound, weights, told, added, exchanges, robust=False)
     centre, draws, rows = _posterior(cells, known, told, surface)
     return Belief(
         centre=rounded_array(centre),
@@ -153,53 +166,84 @@ def _without(cells: Sequence[Cell], suspects: Sequence[Suspect]) -> tuple[list[C
 
 
 def _exchanges(
-    cells: Sequence[Cell], told: Sequence[int], known: Blur, surface: Surface | None
+    cells: Sequence[Cell],
+    weights: Mapping[str, float],
+    told: Sequence[int],
+    known: Blur,
+    surface: Surface | None,
 ) -> tuple[Exchange, ...]:
     if surface is None:
         return ()
     at = np.array(told)
-    covariance = surface.covariance + known.rows_covariance[np.ix_(at, at)]
-    covariance += np.diag(known.variance[at])
-    found = find_exchanges([cells[i] for i in told], known.quality[at], covariance)
+    noise = known.rows_covariance[np.ix_(at, at)] + np.diag(known.variance[at])
+    alike, ceiling = factors([cells[i] for i in told]), _ceiling(cells[0], weights)
+    found = find_exchanges(
+        [cells[i] for i in told],
+        known.quality[at],
+        surface.mean,
+        surface.covariance + noise,
+        lambda quality: evidence(alike, quality, noise, ceiling=ceiling),
+    )
     return tuple(
-        Exchange(tuple(told[k] for k in e.first), tuple(told[k] for k in e.second), e.evidence)
+        e._replace(first=tuple(told[k] for k in e.first), second=tuple(told[k] for k in e.second))
         for e in found
     )
 
 
-def _doubts(known: Blur, exchanges: Sequence[Exchange]) -> Array:
-    """The variance (C,) added to cells that look exchanged."""
-    added = np.zeros(len(known.quality))
+def _both_ways(known: Blur, exchanges: Sequence[Exchange]) -> Blur:
+    """*known* with cells that look exchanged as the mixture of both readings: its mean and variance."""
+    quality, variance = known.quality.copy(), known.variance.copy()
     for exchange in exchanges:
+        p = exchange.probability
         for a, b in zip(exchange.first, exchange.second, strict=True):
-            added[[a, b]] = doubt(float(known.quality[a] - known.quality[b]))
-    return added
+            one, other = known.quality[a], known.quality[b]
+            quality[a], quality[b] = one + p * (other - one), other + p * (one - other)
+            variance[[a, b]] += p * (1 - p) * (other - one) ** 2
+    return known._replace(quality=quality, variance=variance)
 
 
 def _learn(
-    cells: Sequence[Cell], weights: Mapping[str, float], told: Sequence[int], added: Array
+    cells: Sequence[Cell],
+    weights: Mapping[str, float],
+    told: Sequence[int],
+    added: Array,
+    exchanges: Sequence[Exchange] = (),
+    *,
+    robust: bool = True,
 ) -> tuple[Blur, Surface | None]:
-    """What blurs *cells*, beside the variances *added* (C,) to it, and the surface of those *told*.
+    """What blurs *cells*, beside the variances *added* (C,) to it, and the surface of those *told*;
+    *exchanges*: whose values are read both ways; *robust*: glitched runs may be among them.
 
     Without repeats nobody can tell what is a configuration's own from what is its seed's: half of what
     the neighbours do not explain is taken for either.
     """
     known = blur(cells, [_qualities(cell, weights) for cell in cells], weights)
-    known = known._replace(variance=known.variance + added)
+    known = _both_ways(known._replace(variance=known.variance + added), exchanges)
     if not told:
         return known, None
     at = np.array(told)
     covariance = known.rows_covariance[np.ix_(at, at)] + np.diag(known.variance[at])
-    surface = learn(factors([cells[i] for i in told]), known.quality[at], covariance)
+    surface = learn(
+        factors([cells[i] for i in told]),
+        known.quality[at],
+        covariance,
+        ceiling=_ceiling(cells[0], weights),
+        robust=robust,
+    )
     if known.floor is not None:
         return known, surface
     half = surface.own / 2
     variance, run_sd = known.variance.copy(), known.run_sd.copy()
     variance[at] += half
-    run_sd[at] = half**0.5
-    shared = surface.covariance - half * np.eye(len(at))
+    run_sd[at] = np.sqrt(run_sd[at] ** 2 + half)
+    shared = surface.covariance - np.diag(half)
     surface = surface._replace(covariance=shared, own=half)
     return known._replace(variance=variance, run_sd=run_sd), surface
+
+
+def _ceiling(cell: Cell, weights: Mapping[str, float]) -> float:
+    """The quality of a model without error: a score of 1, a loss of 0."""
+    return float(sum(w for t, w in weights.items() if cell.measures.get(t, "score") == "score"))
 
 
 def _posterior(
@@ -219,11 +263,11 @@ def _posterior(
     prior = surface.covariance
     covariance = known.rows_covariance[np.ix_(at, at)]
     weight = np.linalg.inv(prior + covariance + np.diag(noise[at]))
-    level = float(np.median(measured[at]))
-    centre[at] = level + prior @ weight @ (measured[at] - level)
+    mean = surface.mean
+    centre[at] = mean + prior @ weight @ (measured[at] - mean)
     drawn = _prior_draws([cells[i].key for i in told], prior)
-    differs = (measured[at] - level - drawn - known.rows[:, at] - seeds[:, at]) @ weight
-    told_draws = level + drawn + differs @ prior
+    differs = (measured[at] - mean - drawn - known.rows[:, at] - seeds[:, at]) @ weight
+    told_draws = mean + drawn + differs @ prior
     told_draws = centre[at] + surface.widen * (told_draws - centre[at])
     draws[:, at] = told_draws - known.common[:, at]
     rows[:, at] += differs @ covariance

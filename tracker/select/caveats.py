@@ -183,7 +183,8 @@ def _exchanges(known: Study) -> Iterator[str]:
         keys = ", ".join(key for c in (*first, *second) for key in c.keys)
         yield (
             f"The results of {first[-1].label} and of {second[-1].label}{volumes} fit everything else only "
-            f"if exchanged: they count little here. Check what was booked where, or run again {keys}."
+            f"if exchanged, and are read so here (probability {exchange.probability:.0%}). "
+            f"Check what was booked where, or run again {keys}."
         )
 
 

@@ -2,16 +2,18 @@
 
 For each pair of curves of one model and mix, what the rest of the table expects of their cells is
 compared with what they measured and with the same values the other way round: the squared distance
-under the response surface, chi squared with as many degrees of freedom as cells. A pair is flagged
-where the values fit clearly better exchanged, fit well so, and do not as they stand. Where a table has
-one model and one mix nothing says how methods should differ, so nothing is flagged.
+under the response surface. That surface was learned from the table as it stands, so it makes room for an
+exchange; the likeliest pairs are therefore judged by the evidence of the whole table, with a surface
+learned anew from the values exchanged: a Bayes factor (Kass & Raftery, 1995). A pair is flagged where that
+is clear, given how many pairs there are. Where a table has one model and one mix nothing says how
+methods should differ, so nothing is flagged.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,38 +21,103 @@ import numpy as np
 from tracker.select.cells import Cell
 from tracker.select.pooling import Array
 
-#: Nats by which the exchanged values must be likelier, beside the logarithm of how many such pairs were
-#: looked at: of a whole curve, and of a single volume, where a glitch of one of the two looks much alike.
-#: On 60 synthetic tables without exchanges the largest found were 6 and 10.7, 95th percentiles 2.1 and 7.7.
+#: Nats by which the table must be likelier exchanged, beside the logarithm of how many such pairs there are:
+#: of a whole curve, and of a single volume, where a glitch of one of the two looks much alike.
 _EVIDENCE_OF_CURVE, _EVIDENCE_OF_ONE = 1.0, 5.0
-#: Standard deviations of chi squared that the exchanged values may be off.
+#: How many pairs are judged with a surface of their own, each the time of a fit: of curves, of volumes.
+_JUDGED_CURVES, _JUDGED_ONES = 3, 2
+#: Standard deviations of chi squared that a single volume's exchanged values may be off.
 _FITS = 4.0
-_MOST = 8
 
 
 class Exchange(NamedTuple):
-    """Positions of cells whose values fit the other way round: ``first[k]`` with ``second[k]``."""
+    """Positions of cells whose values fit the other way round: ``first[k]`` with ``second[k]``.
+
+    ``probability`` that they are exchanged, if some pair of the table is as likely to be as none.
+    """
 
     first: tuple[int, ...]
     second: tuple[int, ...]
-    evidence: float
+    probability: float
+
+
+class _Pair(NamedTuple):
+    """``likelier``: nats by which the exchanged values are, under the surface of the table as it is."""
+
+    likelier: float
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+
+    @property
+    def curve(self) -> bool:
+        return len(self.first) > 1
 
 
 def find_exchanges(
-    cells: Sequence[Cell], quality: Array, covariance: Array
+    cells: Sequence[Cell],
+    quality: Array,
+    mean: Array,
+    covariance: Array,
+    evidence: Callable[[Array], float],
 ) -> tuple[Exchange, ...]:
     """The pairs among *cells* that look exchanged, the clearest first, no cell twice.
 
-    *quality* (n,) of the cells, *covariance* (n, n): of their measurements under the surface.
+    *quality* (n,) of the cells; *mean* (n,), *covariance* (n, n): of their measurements under the surface.
+    *evidence*: log likelihood of qualities (n,) under the surface learned from them.
     """
+    pairs = list(_pairs(cells))
+    curves = sum(len(first) > 1 for first, _ in pairs)
+    likely = _likely(pairs, quality, mean, covariance)
+    if not likely:
+        return ()
+    limits = {True: (curves, _EVIDENCE_OF_CURVE), False: (len(pairs) - curves, _EVIDENCE_OF_ONE)}
+    found: list[Exchange] = []
+    as_is = evidence(quality)
+    while likely:
+        # One exchange makes others look likely, so the next is judged with the clearest undone.
+        judged = [
+            (_beyond(pair, quality, as_is, evidence, limits[pair.curve][0]), pair)
+            for pair in likely
+        ]
+        judged = [(x, pair) for x, pair in judged if x > limits[pair.curve][1]]
+        if not judged:
+            break
+        beyond, best = min(judged, key=lambda j: (-j[0], j[1].first, j[1].second))
+        found.append(Exchange(best.first, best.second, float(1 / (1 + np.exp(-beyond)))))
+        quality = _exchanged(quality, best)
+        as_is = evidence(quality)
+        used = {*best.first, *best.second}
+        likely = [pair for _, pair in judged if not used & {*pair.first, *pair.second}]
+    return tuple(found)
+
+
+def _beyond(
+    pair: _Pair, quality: Array, as_is: float, evidence: Callable[[Array], float], pairs: int
+) -> float:
+    """Nats by which the table is likelier with *pair* exchanged, beyond what one of *pairs* is by chance."""
+    gained = evidence(_exchanged(quality, pair)) - as_is
+    return float(f"{gained - np.log(pairs):.6g}")  # machines differ beyond
+
+
+def _exchanged(quality: Array, pair: _Pair) -> Array:
+    other = quality.copy()
+    other[[*pair.first, *pair.second]] = quality[[*pair.second, *pair.first]]
+    return other
+
+
+def _likely(
+    pairs: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+    quality: Array,
+    mean: Array,
+    covariance: Array,
+) -> list[_Pair]:
+    """The few that fit better exchanged even under the surface learned from them as they are."""
     precision = np.linalg.inv(covariance)
-    pull = precision @ (quality - np.median(quality))
+    pull = precision @ (quality - mean)
     misses = pull / np.sqrt(np.diag(precision))
     # A surface that misses more than it says must not see exchanges in that.
     scale = max(1.0, float(np.median(misses**2)) / 0.455)
     found = []
-    pairs = list(_pairs(cells))
-    singles = sum(len(first) == 1 for first, _ in pairs)
     for first, second in pairs:
         at = np.array([*first, *second])
         inner = precision[np.ix_(at, at)]
@@ -58,24 +125,12 @@ def find_exchanges(
         change = quality[[*second, *first]] - quality[at]
         as_is = float(off @ inner @ off) / scale
         exchanged = float((off + change) @ inner @ (off + change)) / scale
-        size = len(at)
-        evidence = (as_is - exchanged) / 2
-        enough = _EVIDENCE_OF_CURVE + np.log(max(len(pairs) - singles, 1))
-        if len(first) == 1:
-            enough = _EVIDENCE_OF_ONE + np.log(singles)
-        if evidence > enough and exchanged < size + _FITS * np.sqrt(2 * size):
-            found.append(Exchange(first, second, evidence))
-    # A whole curve explains more than one of its volumes does.
-    found.sort(key=lambda e: (-float(f"{e.evidence:.6g}"), e.first, e.second))
-    return tuple(_apart(found))[:_MOST]
-
-
-def _apart(found: Sequence[Exchange]) -> Iterator[Exchange]:
-    used: set[int] = set()
-    for one in found:
-        if not used & {*one.first, *one.second}:
-            used |= {*one.first, *one.second}
-            yield one
+        fits = len(first) > 1 or exchanged < len(at) + _FITS * np.sqrt(2 * len(at))
+        if as_is > exchanged and fits:
+            found.append(_Pair(float(f"{(as_is - exchanged) / 2:.6g}"), first, second))
+    found.sort(key=lambda p: (-p.likelier, p.first, p.second))
+    curves = [p for p in found if p.curve][:_JUDGED_CURVES]
+    return curves + [p for p in found if not p.curve][:_JUDGED_ONES]
 
 
 def _pairs(cells: Sequence[Cell]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -3,10 +3,11 @@
 The rule. Among the candidates that keep every constraint:
 
 1. The best is the one with the highest predicted quality (:mod:`tracker.select.belief`). 2. A
-candidate cannot be told from the best if the 80 % interval of their paired gap includes 0. 3. Of
-those that cannot, and whose expected loss against the best is within the noise floor (the standard
-deviation between seeds), the cheapest is chosen: smallest model, then fewest counted training
-operations, then fewest training tokens. Without a noise floor only an equal counts.
+difference below a quarter of the noise floor (the standard deviation between seeds) is none: it would
+take some fifty seeds of both to be shown. Without a noise floor only 0 is none. 3. A candidate can be
+told from another where the 80 % interval of their paired gap lies beyond such a difference. 4. Of those
+whose expected loss against the best is none, the cheapest is chosen: smallest model, then fewest counted
+training operations, then fewest training tokens.
 
 With ``reach=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
 does, the rule above names the closest. Cost is counted cost: the clock is reported, and obeyed only
@@ -22,7 +23,7 @@ import numpy as np
 
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Objective, TrialRecord
-from tracker.select.belief import cell_laws
+from tracker.select.belief import TIE, cell_laws
 from tracker.select.caveats import caveats
 from tracker.select.cells import rounded
 from tracker.select.choice import (
@@ -116,22 +117,14 @@ def choose(known: Study, reach: float | None = None) -> Pick:
     belief, admitted = known.belief, known.admitted
     by_cost = sorted(admitted, key=known.cost_order)
     best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals
-    level = tuple(i for i in by_cost if i == best or _low(belief.gap(best, i)) <= 0)
+    level = tuple(i for i in by_cost if i == best or not belief.apart(best, i))
     if reach is not None:
         enough = reaching(belief, by_cost, reach)
         if enough:
             return Pick(enough[0], best, level, True)
-    index = next(i for i in level if belief.centre[best] - belief.centre[i] <= _loss(known))
+    given_up = belief.negligible + TIE
+    index = next(i for i in by_cost if belief.centre[best] - belief.centre[i] <= given_up)
     return Pick(index, best, level, False)
-
-
-def _loss(known: Study) -> float:
-    """What is given up for a cheaper one among those that cannot be told apart."""
-    return (known.belief.noise_floor or 0.0) + 1e-9
-
-
-def _low(gap: Estimate) -> float:
-    return gap.value if gap.low is None else gap.low
 
 
 def _runners_up(known: Study, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
@@ -139,10 +132,13 @@ def _runners_up(known: Study, index: int, p_best: dict[int, float]) -> tuple[Run
     others.sort(key=lambda i: -known.belief.centre[i])  # stable: the cheaper first among equals
     found = []
     for i in others[:_RUNNERS_UP]:
-        gap = known.belief.gap(index, i)
-        apart = gap.low is not None and gap.high is not None and (gap.low > 0 or gap.high < 0)
         found.append(
-            RunnerUp(candidate=known.candidates[i], gap=gap, separable=apart, p_best=p_best[i])
+            RunnerUp(
+                candidate=known.candidates[i],
+                gap=known.belief.gap(index, i),
+                separable=known.belief.apart(index, i),
+                p_best=p_best[i],
+            )
         )
     return tuple(found)
 

@@ -108,7 +108,8 @@ def _expected(
     if surface is not None:
         at = np.array(told)
         rows = known.rows_covariance[np.ix_(at, at)]
-        without = leave_one_out(surface.covariance + rows + np.diag(variance[at]), quality[at])
+        spread = surface.covariance + rows + np.diag(variance[at])
+        without = leave_one_out(spread, quality[at], surface.mean)
         surely[at] = 1 / np.maximum(without.sd**2 - variance[at], 1e-18)
         outside[at] = without.expected
     cell = runs.cell.astype(int)

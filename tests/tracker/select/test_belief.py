@@ -16,7 +16,7 @@ from tracker.select.pooling import Array
 
 @pytest.fixture(scope="module")
 def judged() -> list[Judged]:
-    return [judge(synthetic_sweep(seed)) for seed in range(300, 308)]
+    return [judge(synthetic_sweep(seed)) for seed in range(300, 312)]
 
 
 def test_the_stated_probability_of_being_best_is_kept(judged: list[Judged]) -> None:
