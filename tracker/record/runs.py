@@ -7,23 +7,29 @@ by ``mlflow.parentRunId`` and ``sft.key``. MLflow itself is not imported here: a
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tracker.errors import StoreError
 from tracker.record import naming
+from tracker.record.journal import Step
 from tracker.validation import unknown
 
 Client = Any  # mlflow.MlflowClient
 Run = Any  # mlflow.entities.Run
 Metric = Any  # mlflow.entities.Metric
+Point = TypeVar("Point")
 
 PARENT = "mlflow.parentRunId"
 FACT = "sft.fact."
+#: States of a sweep that a driver is at work on.
+LIVE = ("running", "paused")
 _PAGE = 1000
+_CURVE_POINTS = 60  # of a running trial's curve: what a small chart can show
 _ACTIVE_ONLY, _DELETED_ONLY = 1, 2  # mlflow.entities.ViewType
 
 
@@ -38,9 +44,17 @@ class SweepInfo(NamedTuple):
     counts: dict[str, int]
     facts: dict[str, str]
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a driver is at work on it."""
+        return self.state in LIVE
+
 
 class LiveTrial(NamedTuple):
-    """A trial under way. ``step`` and ``loss`` as last delivered; ``started_at`` epoch seconds."""
+    """A trial under way. ``step`` and ``loss`` as last delivered; ``started_at`` epoch seconds.
+
+    ``curve``: (optimizer step, training loss in nats per token) so far, thinned evenly.
+    """
 
     key: str
     number: int
@@ -52,6 +66,7 @@ class LiveTrial(NamedTuple):
     started_at: float
     step: int | None
     loss: float | None
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 class Runs:
@@ -116,6 +131,15 @@ class Runs:
         steps = [name for name in names if name.startswith(naming.STEP_PREFIX)]
         return [point for name in steps for point in self.client.get_metric_history(run_id, name)]
 
+    def history(self, run_id: str) -> list[Step]:
+        """Every step of the run, in order; values are named ``train/…``."""
+        values: dict[int, dict[str, float]] = defaultdict(dict)
+        times: dict[int, int] = {}
+        for point in self.step_metrics(run_id):
+            values[point.step][point.key] = point.value
+            times[point.step] = point.timestamp
+        return [Step(step, times[step], values[step]) for step in sorted(values)]
+
     def text(self, run: Run, name: str) -> str:
         """A text artifact of the run."""
         place = urlsplit(run.info.artifact_uri)
@@ -129,7 +153,8 @@ class Runs:
         """A running trial with its last loss."""
         tags, parameters = run.data.tags, run.data.params
         losses = self.client.get_metric_history(run.info.run_id, naming.step_metric("loss"))
-        last = max(losses, key=lambda point: point.step, default=None)
+        losses = sorted(losses, key=lambda point: point.step)
+        last = losses[-1] if losses else None
         return LiveTrial(
             key=tags["sft.key"],
             number=int(tags["sft.number"]),
@@ -141,7 +166,15 @@ class Runs:
             started_at=run.info.start_time / 1000,
             step=last.step if last else None,
             loss=last.value if last else None,
+            curve=tuple((point.step, point.value) for point in thinned(losses, _CURVE_POINTS)),
         )
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """At most *most* of *points*, evenly, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
 
 
 def is_ended(run: Run) -> bool:
@@ -158,7 +191,7 @@ def sweep_info(name: str, parent: Run, counts: Mapping[str, int]) -> SweepInfo:
         state=state,
         planned=int(tags["sft.planned"]) if tags.get("sft.planned") else None,
         started_at=parent.info.start_time / 1000,
-        ended_at=end / 1000 if end and state != "running" else None,
+        ended_at=end / 1000 if end and state not in LIVE else None,
         counts={status: count for status, count in counts.items() if count},
         facts={tag.removeprefix(FACT): v for tag, v in tags.items() if tag.startswith(FACT)},
     )
