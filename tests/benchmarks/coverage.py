@@ -1,6 +1,7 @@
 """How often intervals hold what was measured, widened as learned on the other tables, never on the same.
 
-Every table is cut at every volume from its fourth on and foretold at every larger one. Beside the coverage
+Every table is cut at every volume from its fourth on and every run at a larger one foretold. The cut
+table's own held-out ends correct the widening, as they do in any fit. Beside the coverage
 stands the intervals' median width against that of AtS's residual spread: the same quantiles of a normal with
 the standard deviation of AtS's own errors on that table, which AtS could only know afterwards.
 
@@ -18,9 +19,10 @@ from scipy.stats import norm
 
 from sweeps.search.ats import accept_then_stop
 from tests.benchmarks.curve_tables import Cut, foretold, playground, published, synthetic
-from tests.benchmarks.learn_experience import learn_prior, over_own_misses, start_of, widening
+from tests.benchmarks.learn_experience import learn_prior, start_of, widening
 from tracker.select.experience import LEVELS, Widening
 from tracker.select.laws import Array
+from tracker.select.misses import Misses
 
 
 def ats_errors(cut: Cut) -> Array:
@@ -35,11 +37,15 @@ def ats_errors(cut: Cut) -> Array:
     return np.asarray(np.log(values / cut.run))
 
 
+def allowed(cut: Cut, others: Widening) -> Array:
+    """The factors (levels, n) by which intervals are widened, as of a FittedLaw."""
+    misses = Misses.of(cut.ends, others)
+    return np.array([others.at(cut.doublings, p) * misses.at(cut.doublings, p) for p in LEVELS])
+
+
 def row(name: str, cuts: Sequence[Cut], others: Widening) -> str:
     """One table's line of the CHANGELOG: coverage by level, and 80 % width against AtS's residual spread."""
-    factors = [
-        over_own_misses(cut, others) * [others.at(cut.doublings, p) for p in LEVELS] for cut in cuts
-    ]
+    factors = [allowed(cut, others) for cut in cuts]
     held = np.concatenate(
         [cut.needed <= wide for cut, wide in zip(cuts, factors, strict=True)], axis=1
     )

@@ -2,8 +2,8 @@
 
 The prior is the population of all curves of a table, averaged over tables, the spread between tables
 added. The widening at *h* doublings is, per level, that quantile of the factors at which forecasts *h*
-doublings ahead would just have held what was measured, over what the cut table's own misses ask for:
-every table is cut at every volume from its fourth on, tables count alike.
+doublings ahead would just have held what was measured: every table is cut at every volume from its
+fourth on, tables count alike.
 
 ``python -m tests.benchmarks.learn_experience [--write]``; without ``--write`` the file is printed.
 """
@@ -28,7 +28,6 @@ from tracker.select import pooling
 from tracker.select.experience import FILE, LEVELS, Widening, prior
 from tracker.select.joint import fit_curves
 from tracker.select.laws import Array
-from tracker.select.misses import Misses
 from tracker.select.points import CurveRuns
 from tracker.select.pooling import Prior
 
@@ -38,7 +37,6 @@ BLANK = Prior(
     np.diag([2.0, 0.5, 1.0, 0.3]) ** 2,
     trust=5.0,
 )
-_ROUNDS = 5
 
 
 def learn_prior(tables: Sequence[Table]) -> Prior:
@@ -60,34 +58,23 @@ def _population(curves: Sequence[CurveRuns]) -> pooling.Pool:
 
 
 def widening(tables: Sequence[Sequence[Cut]]) -> Widening:
-    """The factors that the cuts of *tables* needed over their own misses, never falling with h.
+    """The factors that the cuts of *tables* needed, never falling with h.
 
-    A table's own misses are counted over the widening itself, so this is iterated to a fixed point.
     Tables count alike: the geometric mean of their quantiles.
     """
     doublings = sorted({h for cuts in tables for cut in cuts for h in _whole(cut).tolist()})
-    found = Widening(np.array([0.0, *doublings]), np.ones((len(LEVELS), len(doublings) + 1)))
-    for _ in range(_ROUNDS):
-        logs = [[_needed_at(cuts, found, h) for h in doublings] for cuts in tables]
-        rows = np.maximum(np.nanmean(logs, axis=0).T, 0.0)
-        factors = np.exp(np.maximum.accumulate(rows, axis=1))
-        found = found._replace(factors=np.column_stack([np.ones(len(LEVELS)), factors]))
-    return found
+    logs = [[_needed_at(cuts, h) for h in doublings] for cuts in tables]
+    factors = np.exp(np.maximum.accumulate(np.nanmean(logs, axis=0).T, axis=1))
+    within = np.ones((len(LEVELS), 1))
+    return Widening(np.array([0.0, *doublings]), np.maximum(np.hstack([within, factors]), 1.0))
 
 
-def _needed_at(cuts: Sequence[Cut], others: Widening, far: float) -> Array:
+def _needed_at(cuts: Sequence[Cut], far: float) -> Array:
     """Log factors (levels,) that forecasts *far* doublings ahead needed; NaN where there are none."""
-    needed = [(cut.needed / over_own_misses(cut, others))[:, _whole(cut) == far] for cut in cuts]
-    joined = np.concatenate(needed, axis=1)
-    if not joined.shape[1]:
+    needed = np.concatenate([cut.needed[:, _whole(cut) == far] for cut in cuts], axis=1)
+    if not needed.shape[1]:
         return np.full(len(LEVELS), np.nan)
-    return np.log([np.quantile(row, p) for row, p in zip(joined, LEVELS, strict=True)])
-
-
-def over_own_misses(cut: Cut, others: Widening) -> Array:
-    """Factors (levels, n) on the widening of *others* that the cut's own held-out ends ask for."""
-    misses = Misses.of(cut.ends, others)
-    return np.array([misses.at(cut.doublings, p) for p in LEVELS])
+    return np.log([np.quantile(row, p) for row, p in zip(needed, LEVELS, strict=True)])
 
 
 def _whole(cut: Cut) -> Array:

@@ -18,7 +18,7 @@ from tracker.select.experience import LEVELS, Widening, by_level, recorded
 from tracker.select.pooling import Array
 
 _TELLING = 8  # ends that say how far forecasts miss
-_RATIO = (0.2, 5.0)
+_RATIO = (0.1, 5.0)
 
 
 class Ends(NamedTuple):
@@ -52,9 +52,10 @@ class Misses(Frozen):
         over = [
             row / others.at(ends.doublings, p) for row, p in zip(ends.needed, LEVELS, strict=True)
         ]
-        # The quantile of split conformal prediction counts the forecast to come as one more.
-        shares = [min(1.0, p * (count + 1) / count) for p in LEVELS]
-        ratios = [np.quantile(row, share) for row, share in zip(over, shares, strict=True)]
+        # The quantile of split conformal prediction, the forecast to come counted as one more.
+        ratios = [
+            np.quantile(row, p, method="weibull") for row, p in zip(over, LEVELS, strict=True)
+        ]
         return cls(count=count, ratios=tuple(np.clip(ratios, *_RATIO).tolist()))
 
     def at(self, doublings: Array, level: float) -> Array:
