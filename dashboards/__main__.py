@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dashboards.security import MAX_BODY_BYTES, check_host
+from dashboards.access import access_for, address_of
+from dashboards.security import MAX_BODY_BYTES
 from tracker.errors import InputError, SftSelectError
 
 
@@ -15,7 +16,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until interrupted. Returns the exit code: 2 for what the user can mend, 130 on Ctrl-C."""
     options = _parser().parse_args(argv)
     try:
-        check_host(options.host)
         _serve(options)
     except SftSelectError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -33,7 +33,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--store", help="MLflow tracking URI (default: the workspace's own)")
     parser.add_argument("--sweep", help="the sweep shown first (default: the latest)")
     parser.add_argument("--port", type=int, default=8050, help="0 takes a free one")
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; beyond loopback a token is asked for",
+    )
+    parser.add_argument(
+        "--allow-name", action="append", default=[], metavar="NAME",
+        help="a further name this machine is reached by (repeatable)",
+    )  # fmt: skip
     return parser
 
 
@@ -45,7 +53,8 @@ def _serve(options: argparse.Namespace) -> None:
     from tracker.record.store import Store
 
     store = Store.open(options.workspace, options.store, create=False)
-    app = create_app(store, default_sweep=options.sweep)
+    access = access_for(options.host, options.workspace, options.allow_name)
+    app = create_app(store, default_sweep=options.sweep, access=access)
     try:
         server = waitress.create_server(
             app.server,
@@ -59,8 +68,8 @@ def _serve(options: argparse.Namespace) -> None:
         raise InputError(
             f"--port {options.port}: {error.strerror}; choose another, or 0 for any free one"
         ) from error
-    name = f"[{options.host}]" if ":" in options.host else options.host
-    print(f"Dashboard: http://{name}:{server.effective_port}/  (Ctrl-C ends it)", flush=True)
+    print(f"Dashboard: {address_of(options.host, server.effective_port, access.token)}", flush=True)
+    print("Ctrl-C ends it.", flush=True)
     server.run()
 
 

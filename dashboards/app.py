@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dash import ClientsideFunction, Dash, Input, Output, State
 
+from dashboards.access import Access
 from dashboards.desk import Desk
 from dashboards.frame import Frame, shell
 from dashboards.page import ADDRESS, VERSION
@@ -37,7 +38,11 @@ _INDEX = """<!doctype html>
 
 
 def create_app(
-    store: Store, *, default_sweep: str | None = None, refresh_seconds: float = 2.0
+    store: Store,
+    *,
+    default_sweep: str | None = None,
+    refresh_seconds: float = 2.0,
+    access: Access = Access(),  # noqa: B008 - frozen
 ) -> Dash:
     """The dashboard over *store*. *default_sweep* is shown where the address names none."""
     app = Dash(
@@ -56,7 +61,7 @@ def create_app(
     for page in PAGES:
         page.connect(app, desk)
     recommend.serve_export(app.server, desk.export)
-    harden(app.server, app.csp_hashes())
+    harden(app.server, app.csp_hashes(), access)
     return app
 
 

@@ -294,8 +294,14 @@ def dashboard(
     store: StoreUri = None,
     sweep: Annotated[str | None, typer.Option(help="The sweep to open with.")] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8050,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine a token is asked for.")
+    ] = "127.0.0.1",
+    allow_name: Annotated[
+        list[str] | None, typer.Option(help="A further name this machine is reached by.")
+    ] = None,
 ) -> None:
-    """Serve the dashboard on this machine."""
+    """Serve the dashboard on this machine, or with a token to others."""
     command = [
         sys.executable,
         "-m",
@@ -307,6 +313,7 @@ def dashboard(
     ]
     command += ["--store", store] if store else []
     command += ["--sweep", sweep] if sweep else []
+    command += ["--host", host, *(f"--allow-name={name}" for name in allow_name or ())]
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 

@@ -1,12 +1,15 @@
 import socket
 
+import pytest
+
 from dashboards.__main__ import main
 
 
-def test_another_address_is_refused_in_one_line(tmp_path, capsys):
-    assert main(["--workspace", str(tmp_path), "--host", "0.0.0.0"]) == 2
+@pytest.mark.parametrize("host", ["example.com", "", "10.0.0.256", "0.0.0.0/0"])
+def test_what_is_no_address_is_refused_in_one_line(workspace, capsys, host):
+    assert main(["--workspace", str(workspace), "--host", host, "--port", "0"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: --host 0.0.0.0: ")
+    assert error.startswith(f"error: --host {host!r}: ")
     assert error.count("\n") == 1
 
 

@@ -1,0 +1,136 @@
+"""Who may look: this machine without a word, any other with a token.
+
+The token is made once per workspace, is the owner's to read alone, and comes with the address that the
+terminal prints; from then on a cookie carries it, which scripts cannot read and other sites cannot send.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from flask import Flask, Response, redirect, request
+
+from tracker.errors import InputError
+
+#: The names under which this machine reaches itself.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+#: Where the token lies in a workspace.
+TOKEN_FILE = "dashboard-token"  # noqa: S105 - a file name
+COOKIE = "sft-select-token"
+_WEEK = 7 * 24 * 3600
+_REFUSED = (
+    "This dashboard asks for a token: open the address that its terminal printed, or add ?token=... "
+    f"with what stands in the file {TOKEN_FILE} of its workspace.\n"
+)
+
+
+class Access(NamedTuple):
+    """``names``: Host names that are served. ``token``: what a visitor must know, ``None`` for nothing."""
+
+    names: frozenset[str] = frozenset(LOOPBACK)
+    token: str | None = None
+
+    def serves(self, host: str) -> bool:
+        """Whether a request may call this server *host* (``name[:port]``).
+
+        A foreign name would mean that another site made the browser come here (DNS rebinding); an
+        address cannot be bent that way, and beyond loopback the token guards it.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        return name is not None and (name in self.names or (bool(self.token) and _is_ip(name)))
+
+    def admits(self, given: str | None) -> bool:
+        """Whether *given* is the token, where one is asked for."""
+        if self.token is None:
+            return True
+        return given is not None and hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def access_for(host: str, workspace: Path, names: Sequence[str] = ()) -> Access:
+    """Who may look when the server listens on *host*; beyond loopback the workspace's token is asked for.
+
+    *names*: further names this machine is reached by. Raises InputError for an address that none is.
+    """
+    if host in LOOPBACK and not names:
+        return Access()
+    if host not in LOOPBACK and not _is_ip(host):
+        raise InputError(
+            f"--host {host!r}: not an address; allowed: {', '.join(LOOPBACK)}, or an IP address of this "
+            "machine (0.0.0.0 for all); give the names it is reached by with --allow-name"
+        )
+    own = {socket.gethostname().lower(), *(name.lower() for name in names)}
+    return Access(frozenset({*LOOPBACK, *own}), kept_token(workspace))
+
+
+def address_of(host: str, port: int, token: str | None) -> str:
+    """What to open in a browser; of a server on all addresses, by this machine's name."""
+    everywhere = _is_ip(host) and ip_address(host).is_unspecified
+    name = socket.gethostname() if everywhere else host
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+
+
+def kept_token(workspace: Path) -> str:
+    """The workspace's token, made on first use; only its owner can read the file."""
+    path = workspace / TOKEN_FILE
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if path.stat().st_mode & 0o077:
+            raise InputError(
+                f"{path}: others may read this token; delete the file, and the next start makes another"
+            ) from None
+        token = path.read_text(encoding="utf-8").strip()
+        if not token:
+            raise InputError(
+                f"{path}: is empty; delete the file, and the next start makes another"
+            ) from None
+        return token
+    token = secrets.token_urlsafe(32)
+    with os.fdopen(opened, "w", encoding="utf-8") as file:
+        file.write(token + "\n")
+    return token
+
+
+def require_token(server: Flask, access: Access) -> None:
+    """Refuse every request without the token; one that brings it in its address gets the cookie."""
+    if access.token is None:
+        return
+
+    @server.before_request
+    def refuse() -> Response | None:
+        given = request.args.get("token")
+        if given is not None and request.method == "GET" and access.admits(given):
+            return _welcome(given)
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if access.admits(request.cookies.get(COOKIE)) or access.admits(bearer):
+            return None
+        return Response(_REFUSED, status=401, mimetype="text/plain")
+
+
+def _welcome(token: str) -> Response:
+    """Go on to the same address without the token in it, which would stay in the browser's history."""
+    rest = [(k, v) for k, v in request.args.items(multi=True) if k != "token"]
+    path = "/" + request.path.lstrip("/\\")  # never //elsewhere
+    answer = redirect(f"{path}?{urlencode(rest)}" if rest else path)
+    answer.set_cookie(COOKIE, token, max_age=_WEEK, httponly=True, samesite="Strict")
+    return answer  # type: ignore[return-value]
+
+
+def _is_ip(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
