@@ -116,8 +116,9 @@ def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -
     # 0.89 - 0.5 / (1 + D/400) = 0.85 at 4,600 examples
     assert needed.examples.low is not None
     assert needed.examples.high is not None
-    # Twice the measured data away, what is pooled from the other curves may be off by more than it says.
-    assert 0.75 * needed.examples.low <= 4600 <= 1.25 * needed.examples.high
+    # Both tasks share one draw of noise here, so both miss alike; the law takes them for independent, as
+    # tasks nearly are (on the playground their misses' rank correlation is 0.1), and is the surer for it.
+    assert 0.88 * needed.examples.low <= 4600 <= 1.12 * needed.examples.high
     assert "closest" in found.why[0]
     with pytest.raises(InputError, match="at most 1"):
         recommend(sweep, BOTH, reach=85)
