@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from tracker.export.config import config_of, write_config
 from tracker.record.table import results_table
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.choice import Candidate, Recommendation
-from tracker.select.curves import CurveFits, Metric, fit_table
+from tracker.select.curves import CurveFits, CurveKey, Metric, fit_sizes, fit_table
+from tracker.select.further import FurtherLaws, forgetting_laws
+from tracker.select.laws import FittedLaw
 from tracker.select.recommend import candidates, recommend
 
 #: The exported file's name; it stands in the file's own first lines.
@@ -44,7 +46,8 @@ class Findings:
         ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
         asked = objective.model_dump_json() + "".join(self.notes)
         self.version = hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._locks: dict[Hashable, threading.RLock] = {}
         self._known: dict[Hashable, Any] = {}
 
     @cached_property
@@ -58,8 +61,35 @@ class Findings:
         return dict(self.objective.weights)
 
     def fits(self, task: str, metric: Metric) -> CurveFits:
-        """The laws of every curve of *task*."""
-        found: CurveFits = self._once((task, metric), lambda: fit_table(self.table, metric, [task]))
+        """The laws of every curve of *task*; those of all tasks are fitted together, once a metric."""
+        found: dict[str, CurveFits] = self._once(metric, lambda: self._fit(metric))
+        return found.get(task, CurveFits({}, {}))
+
+    def _fit(self, metric: Metric) -> dict[str, CurveFits]:
+        fits = fit_table(self.table, metric)
+        found: dict[str, CurveFits] = {}
+        for key, law in fits.laws.items():
+            found.setdefault(key.task, CurveFits({}, {})).laws[key] = law
+        for key, reason in fits.refused.items():
+            found.setdefault(key.task, CurveFits({}, {})).refused[key] = reason
+        return found
+
+    def size_laws(
+        self, task: str, metric: Metric, mix: str, models: Mapping[str, int]
+    ) -> dict[CurveKey, FittedLaw]:
+        """The joint laws of *task* under *mix* for *models* that nobody ran, name → parameters."""
+        found: dict[CurveKey, FittedLaw] = self._once(
+            ("sizes", task, metric, mix, tuple(models.items())),
+            lambda: fit_sizes(self.table, metric, task, models, mix),
+        )
+        return found
+
+    @property
+    def forgetting(self) -> FurtherLaws:
+        """The laws of what tuning forgets; of the other further laws none."""
+        found: FurtherLaws = self._once(
+            "forgetting", lambda: forgetting_laws(self.records, self.objective)
+        )
         return found
 
     @property
@@ -98,7 +128,10 @@ class Findings:
             return path.read_bytes().decode()
 
     def _once(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """What *build* makes; who asks for something else does not wait for it."""
         with self._lock:
+            lock = self._locks.setdefault(key, threading.RLock())
+        with lock:
             if key not in self._known:
                 self._known[key] = build()
             return self._known[key]

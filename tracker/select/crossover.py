@@ -6,6 +6,7 @@ E; ours do not, so each bootstrap replicate of the two laws is solved on a fine 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,25 @@ def crossover(first: FittedLaw, second: FittedLaw, level: float = 0.8) -> Crosso
     end = min(first.domain[1], second.domain[1])
     sizes = np.geomspace(start, end, _GRID) if start < end else np.array([start])
     return overtakes(first.curves(sizes), second.curves(sizes), sizes, level)
+
+
+def ahead(first: Sequence[FittedLaw], second: Sequence[FittedLaw], sizes: Array) -> Array:
+    """Probability (m,) that *first* is better (smaller) than *second* at *sizes* (m,); ties count half.
+
+    Laws of the settings of either side, at least one: at each size the setting of the lowest median
+    stands for its side. Compared are the curves themselves, without a run's noise; beyond what was
+    measured they are spread as :meth:`FittedLaw.curves` says. Draws are paired by index: curves are
+    drawn apart once the population is given.
+    """
+    one, other = (_best_setting(laws, sizes) for laws in (first, second))
+    return np.asarray((one < other).mean(axis=0) + 0.5 * (one == other).mean(axis=0))
+
+
+def _best_setting(laws: Sequence[FittedLaw], sizes: Array) -> Array:
+    """Draws (replicates, m) of whichever law is expected to be best at each size."""
+    drawn = np.stack([law.curves(sizes, allow_far=True) for law in laws])
+    best = np.median(drawn, axis=1).argmin(axis=0)
+    return np.asarray(drawn[best, :, np.arange(len(sizes))].T)
 
 
 def overtakes(first: Array, second: Array, sizes: Array, level: float = 0.8) -> CrossoverFit:

@@ -121,17 +121,29 @@ def fit_elsewhere(
 
     One per method and mix that was measured; empty where nothing could be fitted.
     """
+    return fit_sizes(table, metric, task, {model: parameters})
+
+
+def fit_sizes(
+    table: pd.DataFrame,
+    metric: Metric,
+    task: str,
+    models: Mapping[str, int],
+    mix: str | None = None,
+) -> dict[CurveKey, FittedLaw]:
+    """:func:`fit_elsewhere` for many *models* at once, name → parameters; *mix*: of that one alone."""
     runs, _ = _columns_of(table, metric)
     asked: dict[CurveKey, CurveRuns] = {}
     for key, (curve, _) in runs.items():
-        if key.task == task:
+        if key.task == task and mix in (None, key.mix):
             groups = {
                 k: v for k, v in curve.groups.items() if k in ("task", "method", "mix", "setting")
             }
             none = np.zeros(0)
-            asked[key.model_copy(update={"model": model})] = CurveRuns(
-                none, none, (), groups, parameters
-            )
+            for model, parameters in models.items():
+                asked[key.model_copy(update={"model": model})] = CurveRuns(
+                    none, none, (), groups, parameters
+                )
     fit = fit_curves(
         [curve for curve, _ in runs.values()],
         elsewhere=list(asked.values()),

@@ -68,10 +68,24 @@ def further_laws(records: Iterable[TrialRecord], objective: Objective) -> Furthe
     tuned = [run for run in runs if run.spec.method.name != "none"]
     refused: dict[str, str] = {}
     common, own = across_models(tuned, tasks), per_model(tuned, tasks)
-    forgetting = _fitted(_forgetting_curves(common), refused, lambda k: f"forgetting: {k.label}")
+    forgetting = _forgetting(common, refused)
     mixes = _fitted(_mix_curves(own, tasks), refused, lambda k: f"mix: {k.label}")
     links = _fitted(_links(runs, tasks), refused, lambda task: f"link: {task}")
     return FurtherLaws(forgetting, mixes, links, refused)
+
+
+def forgetting_laws(records: Iterable[TrialRecord], objective: Objective) -> FurtherLaws:
+    """Those of :func:`further_laws` on what tuning forgets, and no others: they are the quick ones."""
+    tuned = [run for run in _complete(records) if run.spec.method.name != "none"]
+    tasks = sorted(task for task, weight in objective.weights.items() if weight > 0)
+    refused: dict[str, str] = {}
+    return FurtherLaws(_forgetting(across_models(tuned, tasks), refused), {}, {}, refused)
+
+
+def _forgetting(
+    settings: Sequence[Setting], refused: dict[str, str]
+) -> dict[ForgettingKey, FittedForgetting]:
+    return _fitted(_forgetting_curves(settings), refused, lambda k: f"forgetting: {k.label}")
 
 
 def _fitted(

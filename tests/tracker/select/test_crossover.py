@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from tracker.select.crossover import crossover, overtakes
+from tracker.select.crossover import ahead, crossover, overtakes
 from tracker.select.joint import fit_curve
 from tracker.select.laws import law
 
@@ -42,3 +42,18 @@ def test_size_is_interpolated_in_the_logarithm() -> None:
     sizes = np.array([1.0, 100.0])
     first, second = np.tile([1.0, 3.0], (20, 1)), np.tile([2.0, 2.0], (20, 1))
     assert overtakes(first, second, sizes).median == pytest.approx(10.0)
+
+
+def test_who_is_ahead_turns_from_sure_to_sure_where_the_known_laws_cross() -> None:
+    at = brentq(lambda d: (law(QUICK, np.array([d])) - law(DEEP, np.array([d])))[0, 0], 125, 4000)
+    sure = ahead([_fit(QUICK)], [_fit(DEEP, 1)], np.array([at / 2, at, at * 2]))
+    assert sure[0] > 0.95
+    assert 0.05 < sure[1] < 0.95
+    assert sure[2] < 0.05
+
+
+def test_of_several_settings_the_best_stands_for_its_side() -> None:
+    quick, deep = _fit(QUICK), _fit(DEEP, 1)
+    worse = _fit(QUICK + np.array([[0.2, 0, 0, 0]]), 2)
+    assert ahead([worse, quick], [deep], SIZES) == pytest.approx(ahead([quick], [deep], SIZES))
+    assert ahead([quick], [quick], SIZES) == pytest.approx(0.5)

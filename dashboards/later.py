@@ -1,0 +1,75 @@
+"""Answers that take longer than a click: worked out in the background, the last one shown meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+#: Questions whose answers are kept; a further one drops that unused for longest.
+MAX_ANSWERS = 64
+
+
+class Answer(NamedTuple):
+    """``value``: ``None`` before the first is known. ``fresh``: it belongs to the version asked for."""
+
+    value: Any
+    fresh: bool
+
+
+class Later:
+    """A worker for slow answers, thread-safe; one at a time, so that a page never takes every core.
+
+    A question has the answer of one *version* of what it is about. While a newer one is worked out the
+    older is given; of several versions that wait, only the newest is worked out.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Hashable, tuple[str, Any]] = OrderedDict()
+        self._wanted: OrderedDict[Hashable, tuple[str, Callable[[], Any]]] = OrderedDict()
+        self._busy = False
+
+    def get(self, question: Hashable, version: str, build: Callable[[], Any]) -> Answer:
+        """The answer so far; *build* is begun where that is not *version*'s. Raises what it raised."""
+        with self._lock:
+            known = self._known.get(question)
+            if known is not None:
+                self._known.move_to_end(question)
+            if known is None or known[0] != version:
+                self._wanted[question] = (version, build)
+                self._wanted.move_to_end(question)  # what is looked at now comes first
+                self._begin()
+        if known is None:
+            return Answer(None, False)
+        if isinstance(known[1], Exception):
+            raise known[1]
+        return Answer(known[1], known[0] == version)
+
+    def ready(self, question: Hashable, version: str) -> bool:
+        """Whether the answer of *version* is known."""
+        with self._lock:
+            known = self._known.get(question)
+        return known is not None and known[0] == version
+
+    def _begin(self) -> None:
+        if not self._busy:
+            self._busy = True
+            threading.Thread(target=self._work, daemon=True, name="later").start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._wanted:
+                    self._busy = False
+                    return
+                question, (version, build) = self._wanted.popitem()
+            try:
+                value = build()
+            except Exception as error:  # given to whoever asks, as if it had been raised there
+                value = error
+            with self._lock:
+                self._known[question] = (version, value)
+                while len(self._known) > MAX_ANSWERS:
+                    self._known.popitem(last=False)

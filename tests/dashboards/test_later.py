@@ -1,0 +1,61 @@
+import threading
+
+import pytest
+
+from dashboards.later import MAX_ANSWERS, Later
+
+
+def settle(later: Later, question: object, version: str) -> None:
+    for _ in range(500):
+        if later.ready(question, version):
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("the answer never came")
+
+
+def test_an_answer_comes_later_and_the_old_one_stands_meanwhile():
+    later, go = Later(), threading.Event()
+    assert later.get("q", "1", lambda: "one") == (None, False)
+    settle(later, "q", "1")
+    assert later.get("q", "1", lambda: pytest.fail("worked out twice")) == ("one", True)
+
+    def slow() -> str:
+        go.wait(5)
+        return "two"
+
+    assert later.get("q", "2", slow) == ("one", False)
+    assert not later.ready("q", "2")
+    go.set()
+    settle(later, "q", "2")
+    assert later.get("q", "2", slow) == ("two", True)
+
+
+def test_of_versions_that_wait_only_the_newest_is_worked_out():
+    later, go, made = Later(), threading.Event(), []
+    later.get("first", "1", lambda: go.wait(5))
+    for version in "123":
+        later.get("q", version, lambda version=version: made.append(version))
+    go.set()
+    settle(later, "q", "3")
+    assert made == ["3"]
+
+
+def test_what_was_raised_is_raised_where_it_is_asked_for():
+    later = Later()
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    later.get("q", "1", fail)
+    settle(later, "q", "1")
+    with pytest.raises(ValueError, match="no"):
+        later.get("q", "1", fail)
+
+
+def test_answers_do_not_pile_up():
+    later = Later()
+    for i in range(MAX_ANSWERS + 1):
+        later.get(i, "1", lambda: 0)
+        settle(later, i, "1")
+    assert not later.ready(0, "1")
+    assert later.ready(1, "1")
