@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeps.profile import profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.delivery import Delivery
 from sweeps.search.driver import Driver
@@ -20,6 +21,7 @@ from sweeps.search.local import LocalEngine
 from sweeps.search.strategies import strategy_of
 from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
+from tracker.record import data_profile
 from tracker.record.store import Store
 from tracker.record.trial import FileRef, TrialRecord
 
@@ -130,6 +132,7 @@ def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> None:
         datasets=data_files(sweep),
         objective=sweep.spec.objective,
         notes=sweep.warnings,
+        data=profile_once(sweep, folder.root / data_profile.FILE),
     )
 
 

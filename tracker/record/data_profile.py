@@ -136,7 +136,9 @@ def text(profile: DataProfile, limit: int = MAX_BYTES) -> str:
             return content
         profile = shorten(profile).model_copy(update={"shortened": True})
         content = profile.model_dump_json()
-    return content if len(content.encode()) <= limit else DataProfile(tasks=()).model_dump_json()
+    if len(content.encode()) <= limit:
+        return content
+    return DataProfile(tasks=(), shortened=True).model_dump_json()
 
 
 def keep_profile(runs: Runs, run_id: str, profile: DataProfile | None) -> dict[str, str]:

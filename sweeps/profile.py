@@ -1,0 +1,165 @@
+"""What a sweep's data looks like, for readers who have only the store: see tracker.record.data_profile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+from tokenizers import Tokenizer
+
+from sweeps.finetune.data import Example, nested_order, normalised, read_examples, read_texts
+from sweeps.finetune.mix import replay_rows, split_volume
+from sweeps.resolve import ResolvedSweep
+from tracker.record.data_profile import (
+    DataProfile,
+    LabelCount,
+    Lengths,
+    MixVolume,
+    Quantiles,
+    ShownRow,
+    ShownTurn,
+    SplitProfile,
+    TaskProfile,
+    TextProfile,
+    text,
+)
+from tracker.record.trial import FileRef, TaskSpec
+
+#: The most frequent answers kept, rows and texts shown, and characters of each kept.
+LABELS, ROWS_SHOWN, TURN_CHARACTERS, LABEL_CHARACTERS = 30, 3, 300, 80
+#: Lengths are of so many rows, spread evenly over the file.
+SAMPLE_ROWS = 500
+
+
+def profile(sweep: ResolvedSweep) -> DataProfile:
+    """The profile of *sweep*'s files; lengths in tokens of its first model, or in characters without one.
+
+    Raises InputError where a file has changed since *sweep* was resolved and cannot be read.
+    """
+    ruler = _Ruler(sweep)
+    suites = tuple(
+        _text(name, suite.text, ruler) if suite.text else _task(suite.task, ruler, name)
+        for name, suite in sweep.general.items()
+        if suite.text or suite.task
+    )
+    return DataProfile(
+        tasks=tuple(_task(task, ruler) for task in sweep.tasks.values()),
+        suites=suites,
+        replay=_text("replay", sweep.replay, ruler) if sweep.replay else None,
+        volumes=tuple(_volumes(sweep)),
+    )
+
+
+def profile_once(sweep: ResolvedSweep, path: Path) -> DataProfile:
+    """:func:`profile`, kept at *path*: a sweep that goes on has the same files and reads them but once."""
+    try:
+        return DataProfile.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        found = profile(sweep)
+        path.write_text(text(found), encoding="utf-8")
+        return found
+
+
+class _Ruler:
+    """Measures texts in tokens of the sweep's first model that has a tokenizer file of its own."""
+
+    def __init__(self, sweep: ResolvedSweep) -> None:
+        files = {name: Path(model.path) / "tokenizer.json" for name, model in sweep.models.items()}
+        self.model = next((name for name, file in files.items() if file.is_file()), None)
+        self._tokenizer = Tokenizer.from_file(str(files[self.model])) if self.model else None
+        if self._tokenizer is not None:
+            self._tokenizer.no_truncation()
+
+    def lengths(self, answers: Sequence[str], prompts: Sequence[str] | None = None) -> Lengths:
+        """Of *answers* and, where there are any, *prompts*; each not empty."""
+        rows = np.linspace(0, len(answers) - 1, min(len(answers), SAMPLE_ROWS)).round().astype(int)
+        return Lengths(
+            unit="tokens" if self._tokenizer else "characters",
+            tokenizer=self.model,
+            rows=len(rows),
+            prompt=None if prompts is None else self._quantiles([prompts[i] for i in rows]),
+            answer=self._quantiles([answers[i] for i in rows]),
+        )
+
+    def _quantiles(self, texts: list[str]) -> Quantiles:
+        if self._tokenizer is None:
+            counts = [len(text) for text in texts]
+        else:
+            encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+            counts = [len(each.ids) for each in encoded]
+        least, p10, median, p90, most = np.quantile(counts, [0, 0.1, 0.5, 0.9, 1]).tolist()
+        return Quantiles(least=least, p10=p10, median=median, p90=p90, most=most)
+
+
+def _task(task: TaskSpec | None, ruler: _Ruler, name: str | None = None) -> TaskProfile:
+    assert task is not None, "a suite is a text or a task"
+    files = {"train": task.train, "validation": task.validation, "test": task.test}
+    examples = {split: read_examples(task, file) for split, file in files.items() if file}
+    seen: dict[str, set[str]] = {}
+    splits = {}
+    for split, rows in examples.items():
+        splits[split] = _split(rows, seen, ruler)
+        seen[split] = {normalised(row) for row in rows}
+    return TaskProfile(
+        name=name or task.name,
+        prompt=task.prompt,
+        answer=task.answer,
+        score=task.score,
+        negative=task.negative,
+        splits=splits,
+    )
+
+
+def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler) -> SplitProfile:
+    answers = Counter(row.answer for row in rows)
+    prompts = [normalised(row) for row in rows]
+    found = {split: sum(prompt in known for prompt in prompts) for split, known in earlier.items()}
+    # The first of the nested order: what the smallest volume holds, and no label twice where many are.
+    first = nested_order(rows, 0)[:ROWS_SHOWN]
+    return SplitProfile(
+        rows=len(rows),
+        labels=tuple(
+            LabelCount(label=label[:LABEL_CHARACTERS], rows=count)
+            for label, count in answers.most_common(LABELS)
+        ),
+        distinct=len(answers),
+        repeated=len(prompts) - len(set(prompts)),
+        seen={split: count for split, count in found.items() if count},
+        lengths=ruler.lengths(
+            [row.answer for row in rows],
+            ["\n".join(turn.content for turn in row.messages) for row in rows],
+        ),
+        shown=tuple(_shown(rows[index]) for index in first),
+    )
+
+
+def _shown(example: Example) -> ShownRow:
+    before = [_turn(turn.role, turn.content) for turn in example.messages]
+    return ShownRow(turns=(*before, _turn("answer", example.answer)))
+
+
+def _turn(role: str, text: str) -> ShownTurn:
+    cut = max(0, len(text) - TURN_CHARACTERS)
+    return ShownTurn(role=role, text=text[:TURN_CHARACTERS], cut=cut)
+
+
+def _text(name: str, file: FileRef, ruler: _Ruler) -> TextProfile:
+    texts = read_texts(file)
+    shown = tuple(_turn("text", text) for text in texts[:ROWS_SHOWN])
+    return TextProfile(name=name, rows=len(texts), lengths=ruler.lengths(texts), shown=shown)
+
+
+def _volumes(sweep: ResolvedSweep) -> Iterator[MixVolume]:
+    for name, entry in sweep.spec.mixes.items():
+        mix = entry.named(name)
+        for volume in entry.volumes or sweep.spec.volumes:
+            yield MixVolume(
+                mix=name,
+                volume=volume,
+                examples=split_volume(mix, volume),
+                extra_epochs=dict(mix.extra_epochs),
+                replay_rows=replay_rows(mix, volume),
+            )
