@@ -134,7 +134,7 @@ def held_out_ends(data: Curves, noise_at: Sequence[float | None], start: Prior) 
     part = pooling.some(short, rows)
     posterior = pooling.posterior(part, pool, _END_DRAWS, np.random.default_rng(3))
     needed = []
-    for i, (c, m) in enumerate(zip(rows, last, strict=True)):
+    for i, (c, m) in enumerate(zip(rows.tolist(), last.tolist(), strict=True)):
         draws = forecast(
             replicates(part, posterior, i), data.sizes[m : m + 1], data.sizes[before[i]]
         )
