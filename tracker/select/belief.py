@@ -10,9 +10,9 @@ A cell's quality f is that of its configuration over fresh rows and seeds. A cel
   itself uncertain, so the draws' scale is a Student t's.
 - *selection*: the largest of many noisy values is larger than what it measures (the winner's curse).
   The cells' prior is the sweep's response surface (:mod:`tracker.select.surface`): what similar
-  configurations measured. Each cell is drawn towards it by as much as the table itself says that the
-  surface can be trusted and the measurement can not. Below six trained cells there is no surface, and
-  the runs alone count.
+  configurations measured, on the scale on which effects add up. Each cell is drawn towards it by as
+  much as the table itself says that the surface can be trusted and the measurement can not. Below six
+  trained cells there is no surface, and the runs alone count.
 
 Draws of the posterior come by Matheron's rule: draw f, e and s from the prior, then move f by what the
 measured y differs from the drawn one (Wilson et al., 2021, eq. 5). Without a surface that is y - e - s.

@@ -127,7 +127,7 @@ def learn(
     for _ in range(_PLAIN_ROUNDS):
         chosen = _descend(table.part(top), grids, chosen, score)
     table = table._replace(at=_centre(table, chosen))
-    # A table without noise has no reason to be drawn anywhere, and errors below 0 have no logarithm.
+    # An error below 0 has no logarithm: such qualities are not what they are taken for.
     if ceiling is not None and (quality <= ceiling).all():
         grids = {"floor": (None, *_FLOORS), **grids}
     for _ in range(_ROUNDS):
@@ -234,9 +234,9 @@ def _scaled(table: _Table, floor: float | None) -> tuple[Array, Array]:
     if floor is None or table.ceiling is None:
         return table.quality, np.ones_like(table.quality)
     error = table.ceiling - table.at
-    # An error that the noise could have made of none is not told from its own deviation.
-    least = np.maximum(np.sqrt(np.diag(table.noise)), _LEAST_ERROR * float(np.median(error)))
-    error = np.maximum(error, least)
+    # An error that the noise could have made of none is not told from the noise.
+    noise = float(np.median(np.sqrt(np.diag(table.noise))))
+    error = np.maximum(error, max(noise, _LEAST_ERROR * float(np.median(error))))
     beyond = error - floor * error.min()
     value = -np.log(beyond) + (table.quality - (table.ceiling - error)) / beyond
     return value, 1 / beyond

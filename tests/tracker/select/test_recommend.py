@@ -83,6 +83,27 @@ def test_level_candidates_give_the_cheaper(record: Make) -> None:
     assert found.further_trials
 
 
+def test_more_than_a_quarter_of_the_noise_floor_is_not_given_up(record: Make) -> None:
+    """Seeds differ by .005: a difference of .003 cannot be told, yet it is not nothing."""
+    rows = _seeds(record, (0.800, 0.810, 0.805), model="small")
+    rows += _seeds(record, (0.804, 0.813, 0.807), model="large")
+    found = recommend(rows, INTENT)
+    assert found.choice.model == "large"
+    assert not found.separable
+    assert "cannot be told from it" in found.why[0]
+
+
+def test_what_is_surely_ahead_by_nothing_is_not_told_apart(record: Make) -> None:
+    """Many seeds leave no doubt of a difference that is below a quarter of what they differ by."""
+    noise = (-0.005, 0.005) * 40
+    rows = _seeds(record, tuple(0.800 + e for e in noise), model="small")
+    rows += _seeds(record, tuple(0.8011 + e for e in noise), model="large")
+    found = recommend(rows, INTENT)
+    assert found.runners_up[0].gap.high is not None
+    assert found.choice.model == "small"
+    assert not found.separable
+
+
 def test_beyond_the_noise_floor_the_better_is_kept(record: Make) -> None:
     """Not separable, as the seeds differ a lot, yet the loss exceeds the floor."""
     rows = _seeds(record, (0.70, 0.72), model="small") + _seeds(record, (0.73, 0.75), model="large")

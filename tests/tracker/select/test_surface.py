@@ -9,7 +9,7 @@ import pytest
 
 from tracker.record.trial import TrialRecord
 from tracker.select.cells import group
-from tracker.select.surface import factors, learn, leave_one_out
+from tracker.select.surface import evidence, factors, learn, leave_one_out
 
 Make = Callable[..., TrialRecord]
 VOLUMES = (125, 250, 500, 1000, 2000)
@@ -57,6 +57,48 @@ def test_what_is_told_by_neighbours_is_told_closely(record: Make) -> None:
     missed = leave_one_out(surface.covariance + noise, y, surface.mean)
     assert np.abs(y - missed.expected).max() < 0.03
     assert np.sqrt(surface.own.max()) < 0.02
+
+
+def test_errors_that_multiply_above_a_floor_are_likelier_on_their_own_scale(record: Make) -> None:
+    """Each factor does less where the others have done much: on the plain scale all have to interact."""
+
+    def score(model: str, method: str, volume: int) -> float:
+        size = {"small": 1.0, "large": 0.5}[model] * {"full": 0.6, "lora": 1.0}[method]
+        return 1 - (0.1 + 0.6 * size * (125 / volume) ** 0.5)
+
+    cells = group(_grid(record, score))
+    truth = np.array([score(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+    y = truth + 0.01 * np.random.default_rng(2).normal(size=len(truth))
+    known, noise = factors(cells), np.eye(len(y)) * 0.01**2
+    assert evidence(known, y, noise, ceiling=1.0) > evidence(known, y, noise) + 2
+    surface = learn(known, y, noise, ceiling=1.0, robust=False)
+    centre = surface.mean + surface.covariance @ np.linalg.solve(
+        surface.covariance + noise, y - surface.mean
+    )
+    assert np.sqrt(np.mean((centre - truth) ** 2)) < 0.008
+
+
+def test_a_perfect_score_keeps_its_place(record: Make) -> None:
+    """An error of 0 has no logarithm: it is taken for what the noise could have made of none."""
+    cells = group(_grid(record, _smooth))
+    y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+    y += 1 - y.max()
+    noise = np.eye(len(y)) * 0.01**2
+    surface = learn(factors(cells), y, noise, ceiling=1.0, robust=False)
+    assert np.isfinite(surface.mean).all()
+    off = np.linalg.solve(surface.covariance + noise, y - surface.mean)
+    assert np.abs(surface.mean + surface.covariance @ off - y).max() < 0.03
+
+
+def test_the_values_of_a_law_are_likelier_than_with_two_exchanged(record: Make) -> None:
+    cells = group(_grid(record, _smooth))
+    y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+    noise = np.eye(len(y)) * 0.01**2
+    other = y.copy()
+    best, worst = y.argmax(), y.argmin()
+    other[[best, worst]] = y[[worst, best]]
+    known = factors(cells)
+    assert evidence(known, y, noise, ceiling=1.0) > evidence(known, other, noise, ceiling=1.0) + 5
 
 
 def test_what_no_neighbour_tells_is_left_to_each_cell(record: Make) -> None:
