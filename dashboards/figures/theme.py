@@ -60,6 +60,12 @@ def method_words(method: str) -> str:
     return METHOD_LABELS.get(method, method)
 
 
+def method_within(method: str) -> str:
+    """:func:`method_words` within a sentence: ``full tuning``, but ``LoRA`` and ``P-tuning``."""
+    words = method_words(method)
+    return words[:1].lower() + words[1:] if words[1:2].isalpha() and words[1:].islower() else words
+
+
 def method_symbol(method: str) -> str:
     """The mark of *method*."""
     return METHOD_SYMBOLS.get(method, OTHER_SYMBOL)

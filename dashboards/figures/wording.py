@@ -62,6 +62,13 @@ def count(value: float | None) -> str:
     return ABSENT if _missing(value) else f"{round(_known(value)):,}"
 
 
+def about(value: float | None) -> str:
+    """A size that is known only roughly, two digits: 417 → ``420``, 12345 → ``12,000``."""
+    if _missing(value) or _known(value) <= 0:
+        return count(value)
+    return count(float(f"{_known(value):.2g}"))
+
+
 def duration(seconds: float | None) -> str:
     """Seconds as the two largest units: 3725 → ``1 h 2 min``."""
     if _missing(seconds):

@@ -1,0 +1,222 @@
+"""From how many examples on one method beats another: a probability at every size, never a bare number.
+
+Zhang et al. (ICLR 2024, arXiv 2402.17193) call the size where fine-tuning methods change places the
+critical data size. Here it is read off P(first better than second) against examples
+(:func:`tracker.select.crossover.ahead`): the size where that passes one half, and the 80 % band between
+the sizes where the one and where the other is 90 % sure. If every draw of the laws crosses once, that
+band is the 80 % interval of the crossing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from dashboards.figures.scaling import AHEAD
+from dashboards.figures.theme import method_within, method_words
+from dashboards.figures.wording import about, percent
+from tracker.select.crossover import ahead
+from tracker.select.curves import CurveFits
+from tracker.select.laws import FittedLaw
+from tracker.select.pooling import Array
+
+#: Who is ahead with this probability is called sure: an 80 % interval has a tenth on either side.
+SURE = 0.9
+_STEPS = 72
+
+
+class Turn(NamedTuple):
+    """Where the lead passes from one method to the other, in examples.
+
+    ``low``, ``high``: where the one before is still, and the one after first, 90 % sure; ``None`` where
+    neither the sizes measured nor those ahead of them reach that.
+    """
+
+    at: float
+    low: float | None
+    high: float | None
+
+
+class Strip(NamedTuple):
+    """One model. ``probability``: that the first method is better, at each of ``sizes``, ascending.
+
+    The first ``measured`` sizes lie within what both methods were measured at.
+    """
+
+    model: str
+    parameters: int | None
+    sizes: tuple[float, ...]
+    probability: tuple[float, ...]
+    measured: int
+    turns: tuple[Turn, ...]
+
+    @property
+    def end(self) -> float:
+        """The largest size at which both methods were measured."""
+        return self.sizes[self.measured - 1]
+
+
+class Critical(NamedTuple):
+    """``first`` against ``second`` on one task; ``lacking``: models without a law of one of the two."""
+
+    task: str
+    first: str
+    second: str
+    strips: tuple[Strip, ...]
+    lacking: tuple[str, ...]
+
+
+def critical(
+    fits: CurveFits,
+    *,
+    task: str,
+    mix: str,
+    models: Mapping[str, int | None],
+    first: str,
+    second: str,
+) -> Critical:
+    """*first* against *second* under *mix*, for each of *models* (name → parameters) by its laws.
+
+    A method run with several settings is taken at that which is expected to be best at each size.
+    """
+    strips, lacking = [], []
+    for model, parameters in models.items():
+        sides = [_laws(fits, model, mix, method) for method in (first, second)]
+        strip = _strip(model, parameters, *sides) if all(sides) else None
+        if strip is None:
+            lacking.append(model)
+        else:
+            strips.append(strip)
+    return Critical(task, first, second, tuple(strips), tuple(lacking))
+
+
+def pairs(fits: CurveFits, mix: str, methods: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs of *methods* that can be compared under *mix*: some model has laws of both."""
+    known: dict[str, set[str]] = {}
+    for key in fits.laws:
+        if key.mix == mix:
+            known.setdefault(key.model, set()).add(key.method.name)
+    return [
+        (a, b)
+        for i, a in enumerate(methods)
+        for b in methods[i + 1 :]
+        if any({a, b} <= found for found in known.values())
+    ]
+
+
+def _laws(fits: CurveFits, model: str, mix: str, method: str) -> list[FittedLaw]:
+    return [
+        law
+        for key, law in fits.laws.items()
+        if (key.model, key.mix, key.method.name) == (model, mix, method)
+    ]
+
+
+def _strip(
+    model: str, parameters: int | None, first: list[FittedLaw], second: list[FittedLaw]
+) -> Strip | None:
+    """``None`` where the two were measured at no common range of sizes."""
+    start = max(min(law.domain[0] for law in laws) for laws in (first, second))
+    end = min(max(law.domain[1] for law in laws) for laws in (first, second))
+    if start > end:
+        return None
+    inside = np.geomspace(start, end, _STEPS) if start < end else np.array([start])
+    sizes = np.concatenate([inside, np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]])
+    probability = ahead(first, second, sizes)
+    return Strip(
+        model=model,
+        parameters=parameters,
+        sizes=tuple(sizes.tolist()),
+        probability=tuple(probability.tolist()),
+        measured=len(inside),
+        turns=turns(sizes, probability),
+    )
+
+
+def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:
+    """Where *probability* (m,) passes one half along ascending *sizes* (m,), interpolated in ln D."""
+    lead = np.sign(probability - 0.5)
+    known = np.flatnonzero(lead)  # an exact tie belongs to neither
+    changes = [(a, b) for a, b in pairwise(known) if lead[a] != lead[b]]
+    found = []
+    for i, (before, after) in enumerate(changes):
+        earliest = changes[i - 1][1] if i else 0
+        latest = changes[i + 1][0] if i + 1 < len(changes) else len(sizes) - 1
+        # As the probability of whoever leads after it: it rises through one half here.
+        rising = probability if lead[after] > 0 else 1 - probability
+        found.append(
+            Turn(
+                at=_passes(sizes, rising, before, after, 0.5),
+                low=_last_below(sizes, rising, earliest, before, 1 - SURE),
+                high=_first_above(sizes, rising, after, latest, SURE),
+            )
+        )
+    return tuple(found)
+
+
+def _passes(sizes: Array, rising: Array, a: int, b: int, level: float) -> float:
+    share = (level - rising[a]) / (rising[b] - rising[a])
+    return float(np.exp(np.log(sizes[a]) + share * np.log(sizes[b] / sizes[a])))
+
+
+def _last_below(
+    sizes: Array, rising: Array, earliest: int, before: int, level: float
+) -> float | None:
+    for i in range(before, earliest - 1, -1):
+        if rising[i] <= level:
+            return _passes(sizes, rising, i, i + 1, level)
+    return None
+
+
+def _first_above(
+    sizes: Array, rising: Array, after: int, latest: int, level: float
+) -> float | None:
+    for i in range(after, latest + 1):
+        if rising[i] >= level:
+            return _passes(sizes, rising, i - 1, i, level)
+    return None
+
+
+def in_words(strip: Strip, data: Critical) -> str:
+    """Who is better where, as a sentence with its 80 % interval."""
+    one, other = data.first, data.second
+    least, most = strip.probability[0], strip.probability[-1]
+    if not strip.turns:
+        leader, rest = (one, other) if least + most > 1 else (other, one)
+        sure = [max(p, 1 - p) for p in strip.probability]
+        reach = f"{about(strip.sizes[0])} to {about(strip.sizes[-1])} examples"
+        return (
+            f"{method_words(leader)} is better than {method_within(rest)} at every size, "
+            f"{reach} (probability {_range(min(sure), max(sure))})."
+        )
+    names = (one, other) if least > 0.5 else (other, one)
+    if len(strip.turns) > 1:
+        places = ", ".join(_place(turn, strip) for turn in strip.turns)
+        return (
+            f"The lead changes {len(strip.turns)} times, beginning with {method_within(names[0])}: "
+            f"at about {places}. Within these ranges the two cannot be told apart."
+        )
+    turn = strip.turns[0]
+    far = " That lies ahead of anything measured." if turn.at > strip.end else ""
+    return (
+        f"{method_words(names[0])} is better below about {_place(turn, strip)}, "
+        f"{method_within(names[1])} above.{far}"
+    )
+
+
+def _place(turn: Turn, strip: Strip) -> str:
+    return f"{about(turn.at)} examples (80 %: {interval(turn, strip)})"
+
+
+def interval(turn: Turn, strip: Strip) -> str:
+    """The 80 % band of *turn* in words; where it does not end within the sizes shown, that."""
+    low = f"less than {about(strip.sizes[0])}" if turn.low is None else about(turn.low)
+    high = f"more than {about(strip.sizes[-1])}" if turn.high is None else about(turn.high)
+    return f"{low} to {high}"
+
+
+def _range(low: float, high: float) -> str:
+    return percent(low, 0) if high - low < 0.005 else f"{percent(low, 0)} to {percent(high, 0)}"
