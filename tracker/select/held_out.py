@@ -9,7 +9,7 @@ import numpy as np
 from tracker.select import pooling
 from tracker.select.experience import LEVELS
 from tracker.select.laws import GLITCH, NoiseSource, WithoutSize, forecast, spread
-from tracker.select.misses import Ends
+from tracker.select.misses import TELLING, Ends
 from tracker.select.points import robust_sd
 from tracker.select.pooling import Curves, Pool, Prior
 from tracker.select.replicates import replicates
@@ -118,12 +118,12 @@ def faint(data: Curves, suspects: Suspects) -> Curves:
 def held_out_ends(data: Curves, noise_at: Sequence[float | None], start: Prior) -> Ends:
     """The largest size of every curve of four or more, foretold without any of them.
 
-    Unlike in :func:`_without` the population too is fitted without them. *noise_at*: see
-    :class:`FittedLaw`.
+    Unlike in :func:`_without` the population too is fitted without them. None where they would be too
+    few to tell. *noise_at*: see :class:`FittedLaw`.
     """
     measured = np.isfinite(data.sd)
     rows = np.flatnonzero(measured.sum(1) >= _ENOUGH)
-    if not len(rows):
+    if len(rows) < TELLING:
         return Ends.none()
     order = [np.flatnonzero(measured[c]) for c in rows]
     last, before = (np.array([sizes[-i] for sizes in order]) for i in (1, 2))

@@ -17,7 +17,8 @@ from tracker.record.trial import Frozen
 from tracker.select.experience import LEVELS, Widening, by_level, recorded
 from tracker.select.pooling import Array
 
-_TELLING = 8  # ends that say how far forecasts miss
+#: Fewer ends say nothing of how far forecasts miss.
+TELLING = 8
 _RATIO = (0.1, 5.0)
 
 
@@ -46,7 +47,7 @@ class Misses(Frozen):
     def of(cls, ends: Ends, others: Widening | None = None) -> Misses:
         """The misses of *ends*, over the widening learned from *others*: the shipped one if None."""
         count = len(ends.doublings)
-        if count < _TELLING:
+        if count < TELLING:
             return cls()
         others = others or recorded()
         over = [
