@@ -42,12 +42,14 @@ def import_(
 ) -> None:
     """Turn a results table that others measured into a sweep like any other.
 
-    Its columns: model, method, task, metric, examples, value; where known also model_params, family,
-    variant, rank, learning_rate, epochs, seed, n (rows scored), value_se, status, direction, costs.
+    Columns: model, method, task, metric, examples, value. Where known:
+    model_params, family, variant, rank, learning_rate, epochs, seed, run,
+    n (rows scored), value_se, direction, status and costs.
 
-    Mixes: mix (a name), mix:TASK (TASK's share of the examples, such as mix:intent 0.75 beside
-    mix:slots 0.25; a row's shares sum to 1) and replay (general text rows added, as a fraction of
-    the examples). Laws of mixes need the shares; laws of forgetting take replay.
+    Mixes: mix (a name); mix:TASK (the share of TASK in the examples, as
+    mix:intent 0.75 beside mix:slots 0.25; they sum to 1); replay (general
+    text rows added, as a fraction of the examples). Laws of mixes need the
+    shares; laws of forgetting take replay.
     """
     from tracker.record.importing import outside_table, read_table, write_sweep
     from tracker.record.store import Store

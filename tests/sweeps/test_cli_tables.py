@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from sweeps import cli
 from tracker.errors import SftSelectError
+from tracker.record.outside import REQUIRED
 
 SIZES = [0, *(200 * 2**k for k in range(6))]
 
@@ -64,6 +65,13 @@ def test_importing_again_is_no_second_sweep(workspace: Path) -> None:
     assert "begun with" in refused(
         "import", other, "--sweep", "outside", "--map", "model=base", "--workspace", workspace
     )
+
+
+def test_the_help_names_the_columns() -> None:
+    told = " ".join(call("import", "--help").output.split())
+    assert all(column in told for column in REQUIRED)
+    assert "mix:TASK (the share of TASK in the examples" in told
+    assert "replay (general text rows added" in told
 
 
 def test_a_table_that_does_not_fit_creates_nothing(tmp_path: Path) -> None:
