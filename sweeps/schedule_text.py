@@ -27,7 +27,7 @@ class Row(NamedTuple):
     mix: str
     examples: str
     trials: str
-    which: str
+    learning_rate: str
     time: str
 
 
@@ -50,7 +50,7 @@ def schedule_table(schedule: Schedule) -> Table:
         if name in ("examples", "trials", "time"):
             table.add_column(name, justify="right", no_wrap=True)
         else:
-            table.add_column(name, overflow="fold")
+            table.add_column(name.replace("_", " "), overflow="fold")
     last = ""
     for row in schedule_rows(schedule):
         table.add_row(*row._replace(round="" if row.round == last else row.round))
@@ -115,7 +115,7 @@ def _row(trials: Sequence[ScheduledTrial]) -> Row:
         mix=_names("mixes", [t.values["mix"] for t in trials if "mix" in t.values]),
         examples=" to ".join(f"{volume:,}" for volume in ends),
         trials=str(len(trials)),
-        which=_which(trials),
+        learning_rate=_settings(trials),
         time=duration(sum(trial.seconds for trial in trials)),
     )
 
@@ -127,7 +127,7 @@ def _names(plural: str, names: Iterable[str]) -> str:
     return f"{len(distinct)} {plural}"
 
 
-def _which(trials: Sequence[ScheduledTrial]) -> str:
+def _settings(trials: Sequence[ScheduledTrial]) -> str:
     """Learning rates, how many settings where more than those differ, and seeds but the first."""
     settings = {
         tuple(sorted((name, v) for name, v in t.values.items() if name not in _FIXED))
@@ -139,9 +139,9 @@ def _which(trials: Sequence[ScheduledTrial]) -> str:
     if len(settings) > len(rates) > 0:
         words.append(f"{len(settings)} settings")
     elif len(rates) > 1:
-        words.append(f"{len(rates)} learning rates")
+        words.append(f"{len(rates)} rates")
     elif rates:
-        words.append(f"learning rate {rates[0]:.2g}")
+        words.append(f"{rates[0]:.2g}")
     if seeds:
         words.append(f"seed {', '.join(map(str, seeds))}")
     return "; ".join(words)

@@ -1,8 +1,8 @@
 """What a sweep's trials are expected to score before they run: a surface that stands in for training.
 
-Where nothing was measured yet, a draw from what the joint laws believe of any sweep
-(:mod:`tracker.select.experience`); where something was, what they make of it
-(:mod:`tracker.select.outlook`). There is no noise in it, and it is the same on every machine.
+A draw of curves: where nothing was measured yet, from what the joint laws believe of any sweep
+(:mod:`tracker.select.experience`), else from what they make of it (:mod:`tracker.select.outlook`). There
+is no noise between runs in it, and it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -70,8 +70,14 @@ def drawn_surface(sweep: ResolvedSweep, draw: int) -> Surface:
     return Surface(_rows(sweep), sweep.spec.volumes, np.clip(1 - errors, 0.0, 1.0), 0)
 
 
-def measured_surface(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Surface | None:
-    """What the joint laws expect after *records* of the sweep; ``None`` while none of them has a score."""
+def measured_surfaces(
+    sweep: ResolvedSweep, records: Sequence[TrialRecord], count: int
+) -> list[Surface]:
+    """*count* draws of what the joint laws believe after *records*; none while no record has a score.
+
+    Not their mean: where little is known that makes all configurations alike, and a search of equals
+    never ends.
+    """
     rows, design = _rows(sweep), configurations(sweep.spec)
     runs: dict[int, list[tuple[float, float]]] = {}
     for record in sorted(records, key=lambda r: r.number):
@@ -80,7 +86,7 @@ def measured_surface(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Su
             error = max(1 - score, _LEAST_ERROR)
             runs.setdefault(row, []).append((float(record.result.spec.volume), error))
     if not runs:
-        return None
+        return []
     curves = []
     for row, values in enumerate(design):
         own = np.array(runs.get(row, [])).reshape(-1, 2)
@@ -89,9 +95,10 @@ def measured_surface(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Su
         curves.append(CurveRuns(own[:, 0], own[:, 1], keys, _groups(sweep, values), parameters))
     volumes = sweep.spec.volumes
     seen = [outlook(curves, volume, [volume], "score").draws for volume in volumes]
-    errors = np.array([np.exp(np.log(draws).mean(axis=0)) for draws in seen]).T
-    count = sum(len(own) for own in runs.values())
-    return Surface(rows, volumes, np.clip(1 - errors, 0.0, 1.0), count)
+    scores = np.clip(1 - np.stack(seen, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
+    measured = sum(len(own) for own in runs.values())
+    picks = (np.arange(count) + 0.5) / count * len(scores)
+    return [Surface(rows, volumes, scores[int(pick)], measured) for pick in picks]
 
 
 def configuration_key(spec: TrialSpec) -> tuple[object, ...]:

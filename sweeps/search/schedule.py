@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
 from sweeps.search.engine import Ended, Event, Job
-from sweeps.search.expectation import Surface, drawn_surface, measured_surface
+from sweeps.search.expectation import Surface, drawn_surface, measured_surfaces
 from sweeps.search.ledger import Ledger
 from sweeps.search.plan import Plan
 from sweeps.search.replay import MemoryResults, Nobody
@@ -129,9 +129,9 @@ def expected_schedule(
     """
     if sweep.spec.search.strategy not in SCHEDULED or too_large(sweep):
         return None
-    surface = measured_surface(sweep, records)
-    draws = range(_DRAWS if len(configurations(sweep.spec)) <= _FEW else 1)
-    surfaces = [surface] if surface else [drawn_surface(sweep, draw) for draw in draws]
+    count = _DRAWS if len(configurations(sweep.spec)) <= _FEW else 1
+    surfaces = measured_surfaces(sweep, records, count)
+    surfaces = surfaces or [drawn_surface(sweep, draw) for draw in range(count)]
     played = sorted(
         (_played(sweep, each, records, plan) for each in surfaces),
         key=lambda schedule: schedule.extent.seconds,
