@@ -16,13 +16,16 @@ import pandas as pd
 from dashboards.figures.theme import in_order
 from tracker.record.trial import MethodSpec
 from tracker.select.curves import CurveFits, CurveKey, Metric, method_label
-from tracker.select.laws import FAR, FittedLaw
+from tracker.select.laws import FAR, FittedLaw, Prediction
+from tracker.select.pooling import Array
 
 #: Half the width of an 80 % interval in standard errors.
 Z80 = 1.2816
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
 _STEPS = 48
+#: Columns that tell one curve from another, within a task and mix.
+_SETTING = ["model", "method", "variant", "rank", "virtual_tokens", "learning_rate", "mix"]
 
 
 class Point(NamedTuple):
@@ -119,17 +122,16 @@ def scaling(
         rows = rows[rows["model"].isin(list(models))]
     rows = rows.sort_values(["parameters", "model", "volume", "number"], kind="stable")
     tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
-    keys = [_curve_key(row) for _, row in tuned.iterrows()]
-    grouped: dict[CurveKey, list[int]] = {}
-    loose: list[int] = []
-    for position, key in enumerate(keys):
-        known = key in fits.laws or key in fits.refused
-        grouped.setdefault(key, []).append(position) if known else loose.append(position)
-    curves = [_curve(tuned.iloc[at], key, fits, metric) for key, at in grouped.items()]
-    strays = tuple(
-        (str(row["model"]), str(row["method"]), _point(row, metric, used=False))
-        for _, row in tuned.iloc[loose].iterrows()
-    )
+    curves, loose = [], []
+    for _, group in tuned.groupby(_SETTING, dropna=False, sort=False):
+        key = _curve_key(group.iloc[0])
+        if key in fits.laws or key in fits.refused:
+            curves.append(_curve(group, key, fits, metric))
+        else:
+            loose += [
+                (key.model, key.method.name, point) for point in _points(group, metric, frozenset())
+            ]
+    strays = tuple(sorted(loose, key=lambda stray: stray[2].number))
     bases = tuple(
         Base(str(row["model"]), float(row[metric]))
         for _, row in rows[rows["method"] == "none"].drop_duplicates("model").iterrows()
@@ -185,13 +187,12 @@ def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
 
 def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -> Curve:
     law, size = fits.laws.get(key), rows["parameters"].iloc[0]
-    used = set(law.used) if law else set()
     return Curve(
         model=key.model,
         parameters=None if pd.isna(size) else int(size),
         method=key.method.name,
         setting=method_label(key.method),
-        points=tuple(_point(row, metric, used=row["key"] in used) for _, row in rows.iterrows()),
+        points=_points(rows, metric, frozenset(law.used) if law else frozenset()),
         line=_line(law, metric) if law else None,
         held_out_error=law.held_out_error if law else None,
         noise=law.noise if law else None,
@@ -200,21 +201,27 @@ def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -
     )
 
 
-def _point(row: pd.Series[Any], metric: Metric, *, used: bool) -> Point:
-    value = float(row[metric])
-    error = row[f"{metric}_se"]
-    half = None if pd.isna(error) else Z80 * float(error)
-    rate = row["learning_rate"]
-    return Point(
-        number=int(row["number"]),
-        examples=int(row["volume"]),
-        value=value,
-        low=None if half is None else max(0.0, value - half),
-        high=None if half is None else value + half,
-        seed=int(row["seed"]),
-        learning_rate=None if pd.isna(rate) else float(rate),
-        used=used,
-    )
+def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[Point, ...]:
+    """The runs of *rows*; *used*: keys of those that a law goes through."""
+    columns = ["number", "volume", metric, f"{metric}_se", "seed", "learning_rate", "key"]
+    found = []
+    for number, volume, value, error, seed, rate, key in zip(
+        *(rows[column].tolist() for column in columns), strict=True
+    ):
+        half = None if pd.isna(error) else Z80 * float(error)
+        found.append(
+            Point(
+                number=int(number),
+                examples=int(volume),
+                value=float(value),
+                low=None if half is None else max(0.0, value - half),
+                high=None if half is None else value + half,
+                seed=int(seed),
+                learning_rate=None if pd.isna(rate) else float(rate),
+                used=key in used,
+            )
+        )
+    return tuple(found)
 
 
 def _line(law: FittedLaw, metric: Metric) -> Line:
@@ -222,10 +229,7 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
     inside = np.geomspace(start, end, _STEPS)
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
     grid = np.concatenate([inside, beyond])
-    prediction = law.predict(grid, 0.8)
-    value, low, high = prediction.value, prediction.low, prediction.high
-    if metric == "score":
-        value, low, high = 1 - value, np.clip(1 - high, 0, 1), np.clip(1 - low, 0, 1)
+    value, low, high = own_unit(law.predict(grid, 0.8), metric)
     return Line(
         tuple(grid.tolist()),
         tuple(value.tolist()),
@@ -233,6 +237,13 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
         tuple(high.tolist()),
         len(inside),
     )
+
+
+def own_unit(told: Prediction, metric: Metric) -> tuple[Array, Array, Array]:
+    """Value, low and high (m,) of *told* in the metric's own unit: a law of a score is of its error."""
+    if metric == "score":
+        return 1 - told.value, np.clip(1 - told.high, 0, 1), np.clip(1 - told.low, 0, 1)
+    return told.value, told.low, told.high
 
 
 def _ranges(

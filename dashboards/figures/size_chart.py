@@ -1,0 +1,128 @@
+"""Draws :class:`dashboards.figures.size.Size`: runs and laws against the model's parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dashboards.figures.size import Mark, Size, SizeCurve
+from dashboards.figures.theme import (
+    Palette,
+    method_colour,
+    method_symbol,
+    method_words,
+    template,
+    transparent,
+)
+from dashboards.figures.wording import compact, percent, plural, unmarked
+from tracker.select.curves import Metric
+
+#: Methods stand side by side at one size, this many parts of it apart, so that error bars are seen.
+_APART = 0.035
+
+
+def draw_size(data: Size, colours: Palette, *, log_x: bool = True) -> go.Figure:
+    """Filled marks were measured, hollow ones foretold; a dashed line lies outside the sizes measured."""
+    figure = go.Figure()
+    for curve in data.curves:
+        _draw_line(figure, curve, method_colour(curve.method, colours))
+    middle = (len(data.curves) - 1) / 2
+    for i, curve in enumerate(data.curves):
+        aside = 1 + _APART * (i - middle) if log_x else 1.0
+        _draw_marks(figure, curve, data.metric, method_colour(curve.method, colours), aside)
+    sizes = sorted({mark.parameters for curve in data.curves for mark in curve.marks})
+    ticks = {"tickvals": sizes, "ticktext": [compact(size) for size in sizes]} if log_x else {}
+    values = [v for c in data.curves for v in (*(m.value for m in c.marks), *c.value)]
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": "Parameters of the model",
+            "type": "log" if log_x else "linear",
+            **(ticks if len(sizes) > 1 else {"tickformat": ".3s"}),
+        },
+        yaxis={
+            "title": data.title,
+            "tickformat": ".0%" if data.metric == "score" else ".2f",
+            **({"range": _range(values)} if data.metric == "score" and values else {}),
+        },
+    )
+    return figure
+
+
+def _range(values: list[float]) -> list[float]:
+    pad = 0.12 * (max(values) - min(values) or 0.2)
+    return [max(min(values) - pad, -0.03), min(max(values) + pad, 1.03)]
+
+
+def _draw_line(figure: go.Figure, curve: SizeCurve, colour: str) -> None:
+    if not curve.parameters:
+        return
+    figure.add_scatter(
+        x=[*curve.parameters, *reversed(curve.parameters)],
+        y=[*curve.high, *reversed(curve.low)],
+        mode="lines",
+        fill="toself",
+        fillcolor=transparent(colour, 0.1),
+        line={"width": 0},
+        hoverinfo="skip",
+    )
+    within = np.array(curve.inside)
+    first, last = int(within.argmax()), len(within) - 1 - int(within[::-1].argmax())
+    for part, dash in (
+        (slice(0, first + 1), "dash"),
+        (slice(first, last + 1), "solid"),
+        (slice(last, None), "dash"),
+    ):
+        figure.add_scatter(
+            x=curve.parameters[part],
+            y=curve.value[part],
+            mode="lines",
+            line={"color": colour, "width": 2.0, "dash": dash},
+            hoverinfo="skip",
+        )
+
+
+def _draw_marks(
+    figure: go.Figure, curve: SizeCurve, metric: Metric, colour: str, aside: float
+) -> None:
+    for measured in (True, False):
+        own = [m for m in curve.marks if bool(m.runs) is measured]
+        if not own:
+            continue
+        figure.add_scatter(
+            x=[m.parameters * aside for m in own],
+            y=[m.value for m in own],
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [m.high - m.value if m.high is not None else 0 for m in own],
+                "arrayminus": [m.value - m.low if m.low is not None else 0 for m in own],
+                "thickness": 1.3,
+                "width": 0,
+                "color": colour,
+            },
+            mode="markers",
+            marker={
+                "color": colour if measured else "rgba(0,0,0,0)",
+                "symbol": method_symbol(curve.method),
+                "size": 9,
+                "line": {"color": colour, "width": 1.6},
+            },
+            customdata=[[_hover(m, metric)] for m in own],
+            hovertemplate=f"<b>{unmarked(method_words(curve.method))}</b><br>"
+            "%{customdata[0]}<extra></extra>",
+        )
+
+
+def _hover(mark: Mark, metric: Metric) -> str:
+    how = f"mean of {plural(mark.runs, 'run')}" if mark.runs else "by its law, not measured"
+    interval = "its error is unknown"
+    if mark.low is not None and mark.high is not None:
+        interval = f"80 %: {value(mark.low, metric)} to {value(mark.high, metric)}"
+    size = f"{unmarked(mark.model)}, {compact(mark.parameters)} parameters"
+    return f"{size}<br>{value(mark.value, metric)} ({interval})<br>{how}"
+
+
+def value(number: float | None, metric: Metric) -> str:
+    """*number* of *metric* as people read it."""
+    return percent(number) if metric == "score" or number is None else f"{number:.3f}"
