@@ -17,12 +17,15 @@ from typing import Any
 import pandas as pd
 
 from tracker.export.config import config_of, write_config
+from tracker.record.data_profile import DataProfile
 from tracker.record.table import results_table
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.choice import Candidate, Recommendation
 from tracker.select.curves import CurveFits, CurveKey, Metric, fit_sizes, fit_table
-from tracker.select.further import FurtherLaws, forgetting_laws
+from tracker.select.further import FurtherLaws, forgetting_laws, mix_laws
 from tracker.select.laws import FittedLaw
+from tracker.select.mix_effects import Effect, effects
+from tracker.select.mix_points import MixPoints, MixTable, mix_table
 from tracker.select.recommend import candidates, recommend
 
 #: The exported file's name; it stands in the file's own first lines.
@@ -38,11 +41,13 @@ class Findings:
         records: Sequence[TrialRecord],
         objective: Objective,
         notes: Sequence[str] = (),
+        data: DataProfile | None = None,
     ) -> None:
         self.sweep = sweep
         self.records = tuple(records)
         self.objective = objective
         self.notes = tuple(notes)
+        self.data = data  # what its rows look like, where the sweep kept it
         ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
         asked = objective.model_dump_json() + "".join(self.notes)
         self.version = hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
@@ -61,9 +66,13 @@ class Findings:
         return dict(self.objective.weights)
 
     def fits(self, task: str, metric: Metric) -> CurveFits:
-        """The laws of every curve of *task*; those of all tasks are fitted together, once a metric."""
+        """The laws of every curve of *task*."""
+        return self.all_fits(metric).get(task, CurveFits({}, {}))
+
+    def all_fits(self, metric: Metric) -> dict[str, CurveFits]:
+        """The laws of every task; a metric's are fitted together, once."""
         found: dict[str, CurveFits] = self._once(metric, lambda: self._fit(metric))
-        return found.get(task, CurveFits({}, {}))
+        return found
 
     def _fit(self, metric: Metric) -> dict[str, CurveFits]:
         fits = fit_table(self.table, metric)
@@ -89,6 +98,34 @@ class Findings:
         """The laws of what tuning forgets; of the other further laws none."""
         found: FurtherLaws = self._once(
             "forgetting", lambda: forgetting_laws(self.records, self.objective)
+        )
+        return found
+
+    @property
+    def mixes(self) -> MixTable:
+        """Every run by model, method and mix, with the noise between seeds."""
+        found: MixTable = self._once("mixes", lambda: mix_table(self.table, self.records))
+        return found
+
+    def mix_points(self, model: str, method: str) -> MixPoints:
+        """What *model* measured under *method* (with its variant) in each mix."""
+        found: MixPoints = self._once(
+            ("mix points", model, method), lambda: self.mixes.points(model, method)
+        )
+        return found
+
+    def mix_effects(self, model: str, method: str) -> tuple[Effect, ...]:
+        """What its pairs of mixes tell of one task's data to another."""
+        found: tuple[Effect, ...] = self._once(
+            ("mix effects", model, method), lambda: effects(self.mix_points(model, method))
+        )
+        return found
+
+    def mix_laws(self, model: str, method: str) -> FurtherLaws:
+        """The laws of what other tasks' examples are worth; of the other further laws none."""
+        found: FurtherLaws = self._once(
+            ("mix laws", model, method),
+            lambda: mix_laws(self.records, self.objective, model, method),
         )
         return found
 

@@ -115,7 +115,9 @@ class Snapshot:
             return SweepView(info, known.findings, running, self._clock())
         name = info.name
         records, objective = self._store.records(name), self._store.objective(name)
-        findings = Findings(name, records, objective, self._store.notes(name))
+        data = known.findings.data if known else None  # it does not change while a sweep goes on
+        data = data or self._store.data_profile(name)
+        findings = Findings(name, records, objective, self._store.notes(name), data)
         if known is not None and known.findings.version == findings.version:
             findings = known.findings  # its laws and its answer still hold
         return SweepView(info, findings, running, self._clock())

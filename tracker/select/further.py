@@ -88,6 +88,22 @@ def _forgetting(
     return _fitted(_forgetting_curves(settings), refused, lambda k: f"forgetting: {k.label}")
 
 
+def mix_laws(
+    records: Iterable[TrialRecord], objective: Objective, model: str, method: str
+) -> FurtherLaws:
+    """The mix laws of *model* under *method* (as labelled, the learning rate left out) alone."""
+    own = (
+        record
+        for record in records
+        if record.result.spec.model.name == model and family(record.result.spec.method) == method
+    )
+    tasks = sorted(task for task, weight in objective.weights.items() if weight > 0)
+    refused: dict[str, str] = {}
+    curves = _mix_curves(per_model(_complete(own), tasks), tasks)
+    laws = _fitted(curves, refused, lambda key: f"mix: {key.label}")
+    return FurtherLaws({}, laws, {}, refused)
+
+
 def _fitted(
     fits: Iterable[tuple[_Key, Callable[[], _Law]]],
     refused: dict[str, str],
