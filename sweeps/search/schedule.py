@@ -101,6 +101,9 @@ class _Expected:
         ended, self._ended = self._ended, []
         return [Ended(key) for key in ended]
 
+    def cancel(self, key: str) -> None:
+        """Nothing runs long enough to be."""
+
     def close(self) -> None:
         """Nothing runs."""
 
