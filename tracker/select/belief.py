@@ -41,6 +41,9 @@ TIE = 1e-9
 #: Share of the noise floor that is nothing: to show so small a difference with 80 % intervals would take
 #: 2 (1.28 / share)^2, or some fifty, seeds of both.
 NEGLIGIBLE = 0.25
+#: Share of the noise floor that is within noise: of candidates as near as that, one more run of each puts
+#: the worse one ahead in more than one case of three.
+WITHIN_NOISE = 0.5
 #: At most so many cells, the best measured, share a surface.
 _LARGEST = 1000
 
@@ -53,7 +56,7 @@ class Belief(NamedTuple):
     ``other_rows``: what as many other rows would. ``seed_sd`` (C,): standard deviation of
     one further run about a cell's quality on the same rows, 0 where it is unknown. ``unpaired``: labels
     of cells whose row noise is not from replicates. ``suspects``: runs that count little as their
-    result fits nothing else; ``exchanges``: cells that do as their results fit the other way round.
+    result fits nothing else; ``exchanges``: cells whose results fit the other way round, and are read so.
     """
 
     centre: Array
@@ -73,10 +76,15 @@ class Belief(NamedTuple):
         """The difference in quality that is none; 0 where the noise between seeds is not known."""
         return NEGLIGIBLE * (self.noise_floor or 0.0)
 
+    @property
+    def within_noise(self) -> float:
+        """The difference in quality up to which two candidates are not told apart; 0 as above."""
+        return WITHIN_NOISE * (self.noise_floor or 0.0)
+
     def apart(self, index: int, other: int) -> bool:
-        """Whether *index* is better than *other* by more than nothing, in nine draws of ten."""
+        """Whether *index* is better than *other* by more than noise, in nine draws of ten."""
         low = self.gap(index, other).low
-        return low is not None and low > self.negligible
+        return low is not None and low > self.within_noise
 
     def quality(self, index: int) -> Estimate:
         low, high = interval(self.draws[:, index])

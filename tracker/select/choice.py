@@ -186,7 +186,7 @@ class Recommendation(Frozen):
 
     ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost
     on average by taking the choice rather than the best. ``separable``: the choice's 80 % paired
-    gap to every runner-up lies beyond a quarter of the noise floor. ``further_trials``: the runs that
+    gap to every runner-up lies beyond half the noise floor. ``further_trials``: the runs that
     would help to tell it from those it cannot be told from, the most regret removed per training
     operation first.
     ``held``: the constraints, and how surely the choice keeps them.

@@ -81,9 +81,10 @@ def reasons(
     )
     if index != best and (reach is None or not reach.reached):
         gap = known.belief.gap(best, index)
-        lines.append(
-            f"{top.label} is ahead by {interval_text(gap)}: less than a quarter of the noise floor."
-        )
+        nothing = "less than a quarter of the noise floor"
+        if known.belief.noise_floor is None:
+            nothing = "nothing, as far as one seed tells"
+        lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
     if choice.method.name == "none":
         lines.append("The untouched base suffices: nothing needs to be trained.")
     more = _with_more_data(known, index)

@@ -3,11 +3,12 @@
 The rule. Among the candidates that keep every constraint:
 
 1. The best is the one with the highest predicted quality (:mod:`tracker.select.belief`). 2. A
-difference below a quarter of the noise floor (the standard deviation between seeds) is none: it would
-take some fifty seeds of both to be shown. Without a noise floor only 0 is none. 3. A candidate can be
-told from another where the 80 % interval of their paired gap lies beyond such a difference. 4. Of those
-whose expected loss against the best is none, the cheapest is chosen: smallest model, then fewest counted
-training operations, then fewest training tokens.
+candidate is told apart from another where the 80 % interval of their paired gap lies beyond half the
+noise floor (the standard deviation between seeds): nearer ones change places in one rerun of three.
+3. A difference below a quarter of the noise floor is nothing: it would take some fifty seeds of both
+to be shown. Of those whose expected loss against the best is less, the cheapest is chosen: smallest
+model, then fewest counted training operations, then fewest training tokens. Without a noise floor only
+0 is within noise, and nothing.
 
 With ``reach=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
 does, the rule above names the closest. Cost is counted cost: the clock is reported, and obeyed only

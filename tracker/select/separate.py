@@ -119,7 +119,7 @@ def _worth(known: Study, stakes: _Stakes, plan: _Plan) -> _Worth:
     return _Worth(
         removes=rounded(float(then.max(axis=1).mean() - stakes.centre.max())),
         changes=rounded(float((then.argmax(axis=1) != choice).mean())),
-        separates=rounded(float((np.abs(gap) > Z * left.std() + known.belief.negligible).mean())),
+        separates=rounded(float((np.abs(gap) > Z * left.std() + known.belief.within_noise).mean())),
     )
 
 
