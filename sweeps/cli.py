@@ -37,7 +37,12 @@ app = typer.Typer(
 )
 
 Bounds = Annotated[
-    list[str] | None, typer.Option("--constraint", help="NAME=BOUND, beside the sweep's.")
+    list[str] | None,
+    typer.Option(
+        "--constraint",
+        help="NAME=BOUND, beside the sweep's (examples=1000: as much data is on hand); "
+        "NAME=none drops its own.",
+    ),
 ]
 Reach = Annotated[
     float | None, typer.Option(help="Ask for the smallest model that reaches this score.")

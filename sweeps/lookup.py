@@ -45,13 +45,9 @@ def objective_of(
     store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
 ) -> Objective:
     """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
-    from tracker.record.trial import Objective
+    from tracker.select.asked import asked
 
-    own = store.objective(name)
-    return Objective(
-        weights=_numbers("--weight", weights) or own.weights,
-        constraints={**own.constraints, **_numbers("--constraint", bounds)},
-    )
+    return asked(weights or (), bounds or ()).objective(store.objective(name))
 
 
 def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> None:
@@ -89,14 +85,3 @@ def pairs(option: str, given: list[str] | None, form: str) -> dict[str, str]:
             raise InputError(f"{option} {text}: {name} is given twice")
         found[name] = value
     return found
-
-
-def _numbers(option: str, given: list[str] | None) -> dict[str, float]:
-    numbers: dict[str, float] = {}
-    form = "NAME=NUMBER, such as intent=2"
-    for name, text in pairs(option, given, form).items():
-        try:
-            numbers[name] = float(text)
-        except ValueError:
-            raise InputError(f"{option} {name}={text}: allowed is {form}") from None
-    return numbers

@@ -15,7 +15,7 @@ from tracker.select.curves import pooled_sd
 from tracker.select.measure import quality_of, se_of
 from tracker.select.pooling import Array
 
-COUNTED = ("parameters", "flops", "adapter_bytes")
+COUNTED = ("parameters", "flops", "adapter_bytes", "examples")
 #: What clock and device say differs between machines and runs of one machine.
 MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens")
 
@@ -33,6 +33,7 @@ def check_names(constraints: Mapping[str, float], cells: Sequence[Cell]) -> None
     tasks = sorted({task for cell in cells for task in cell.tasks})
     allowed = [f"forgetting.{suite}" for suite in suites]
     allowed += [f"{kind}.{task}" for kind in ("min", "over_reach") for task in tasks]
+    allowed += [f"examples.{task}" for task in tasks]
     allowed += [*COUNTED, *MEASURED]
     problems = [
         f"constraint {name!r}: {near(name, allowed)}" for name in constraints if name not in allowed
@@ -51,6 +52,8 @@ def value_of(cell: Cell, name: str) -> float | None:
         return cell.mean(lambda run: quality_of(s, measure) if (s := score_of(run, of)) else None)
     if kind == "over_reach":
         return cell.mean(lambda run: s.over_reach if (s := score_of(run, of)) else None)
+    if kind == "examples":
+        return float(cell.spec.examples.get(of, 0) if of else cell.spec.volume)
     if name == "gpu_hours":
         seconds = measured(cell).device_seconds
         return None if seconds is None else seconds / 3600
