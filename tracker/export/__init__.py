@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
     from tracker.export.config import Config
-    from tracker.export.recipe import Row
+    from tracker.export.recipe import Recipe, Row
 
 TRAINERS = ("trl", "llamafactory", "axolotl")
 
@@ -24,16 +24,36 @@ def export_config(
     *rows*: called only once the method is known to be one the trainer has. InputError names the
     trainers there are, or what this one lacks.
     """
-    from tracker.export import axolotl, llamafactory, recipe, trl
-    from tracker.validation import unknown
+    from tracker.export import recipe
 
-    modules = dict(zip(TRAINERS, (trl, llamafactory, axolotl), strict=True))
-    if to not in modules:
-        raise InputError(f"--to: {unknown(to, TRAINERS)}")
-    recipe.check_method(config, to, modules[to].VARIANTS)
-    exported = modules[to].export(config, rows(), folder)
+    trainer = _module(to)
+    recipe.check_method(config, to, trainer.VARIANTS)
+    exported = trainer.export(config, rows(), folder)
     return [
         *(f"wrote {path}" for path in exported.files),
         *(f"note: {note}" for note in exported.notes),
         f"to train it: cd {shlex.quote(str(folder))} && {exported.command}",
     ]
+
+
+def recipe_for(config: Config, to: str) -> Recipe:
+    """What :func:`export_config` writes beside the rows, as text and without reading any row.
+
+    Raises as it does. Only rows can tell whether earlier turns of the assistant are in them, so the
+    note about those is not here.
+    """
+    from tracker.export import recipe
+
+    found: Recipe = _module(to).recipe_of(config, recipe.planned(config.trial))
+    return found
+
+
+def _module(to: str) -> Any:
+    """The module that writes for trainer *to*; they share :func:`export` and :func:`recipe_of`."""
+    from tracker.export import axolotl, llamafactory, trl
+    from tracker.validation import unknown
+
+    modules = dict(zip(TRAINERS, (trl, llamafactory, axolotl), strict=True))
+    if to not in modules:
+        raise InputError(f"--to: {unknown(to, TRAINERS)}")
+    return modules[to]

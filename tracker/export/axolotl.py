@@ -11,7 +11,7 @@ from typing import Any
 
 from tracker.export import recipe
 from tracker.export.config import Config
-from tracker.export.recipe import Exported, Row, Schedule
+from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
 from tracker.record.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "axolotl train axolotl.yaml"
@@ -32,25 +32,30 @@ _CHATS = {
 _TEXTS = {"path": "replay.jsonl", "ds_type": "json", "type": "completion"}
 
 
+def recipe_of(config: Config, amount: Amount) -> Recipe:
+    """``axolotl.yaml`` for so many rows. InputError for a method that Axolotl lacks."""
+    recipe.check_method(config, "Axolotl", VARIANTS)
+    notes: list[str] = []
+    if amount.earlier:
+        notes.append("earlier turns of the assistant are trained too; the trial masks them")
+    plan = recipe.schedule(config.trial, amount.chats + amount.texts)
+    settings = _settings(config.trial, plan, replay=amount.texts > 0)
+    return Recipe({"axolotl.yaml": recipe.headed(config, COMMAND, settings, notes)}, notes)
+
+
 def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     """Write ``axolotl.yaml``, ``train.jsonl`` (chats) and, for replay, ``replay.jsonl`` (texts).
 
     Loss is on the assistant's turns; the chat template is the tokenizer's own. InputError for a
     method that Axolotl lacks.
     """
-    recipe.check_method(config, "Axolotl", VARIANTS)
+    made = recipe_of(config, recipe.amount(config.trial, rows))
     chats = [row.messages for row in rows if row.messages is not None]
     texts = [row.text for row in rows if row.text is not None]
-    plan = recipe.schedule(config.trial, rows, len(rows))
-    notes: list[str] = []
-    if any(turn["role"] == "assistant" for turns in chats for turn in turns[:-1]):
-        notes.append("earlier turns of the assistant are trained too; the trial masks them")
     files = [recipe.write_rows(folder / "train.jsonl", [{"messages": turns} for turns in chats])]
     if texts:
         files.append(recipe.write_rows(folder / "replay.jsonl", [{"text": t} for t in texts]))
-    settings = _settings(config.trial, plan, replay=bool(texts))
-    file = recipe.write_recipe(folder / "axolotl.yaml", config, COMMAND, settings, notes)
-    return Exported([file, *files], COMMAND, notes)
+    return Exported([*recipe.write_files(folder, made), *files], COMMAND, made.notes)
 
 
 def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from tracker.export import recipe
 from tracker.export.config import Config
-from tracker.export.recipe import Exported, Row, Schedule
-from tracker.export.writing import write_text
+from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
 from tracker.record.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "llamafactory-cli train llamafactory.yaml"
@@ -40,26 +39,36 @@ _DATASET = {
 }
 
 
+def recipe_of(config: Config, amount: Amount) -> Recipe:
+    """``llamafactory.yaml`` and ``dataset_info.json`` for so many rows.
+
+    InputError for a method that LLaMA-Factory lacks.
+    """
+    recipe.check_method(config, "LLaMA-Factory", VARIANTS)
+    notes: list[str] = []
+    if amount.texts:
+        notes.append(
+            f"{amount.texts} rows of replayed plain text are left out: LLaMA-Factory takes no plain "
+            "text in stage sft, so expect more forgetting than the sweep measured"
+        )
+    settings = _settings(config.trial, recipe.schedule(config.trial, amount.chats))
+    files = {
+        "llamafactory.yaml": recipe.headed(config, COMMAND, settings, notes),
+        "dataset_info.json": json.dumps(_DATASET, indent=2) + "\n",
+    }
+    return Recipe(files, notes)
+
+
 def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     """Write ``llamafactory.yaml``, ``dataset_info.json`` and ``train.jsonl`` (chats) to *folder*.
 
     Loss is on the last turn alone; the chat template is the tokenizer's own. InputError for a
     method that LLaMA-Factory lacks.
     """
-    recipe.check_method(config, "LLaMA-Factory", VARIANTS)
+    made = recipe_of(config, recipe.amount(config.trial, rows))
     chats = [{"messages": row.messages} for row in rows if row.messages is not None]
-    plan = recipe.schedule(config.trial, rows, len(chats))
-    notes: list[str] = []
-    if texts := len(rows) - len(chats):
-        notes.append(
-            f"{texts} rows of replayed plain text are left out: LLaMA-Factory takes no plain text "
-            "in stage sft, so expect more forgetting than the sweep measured"
-        )
     data = recipe.write_rows(folder / "train.jsonl", chats)
-    info = write_text(folder / "dataset_info.json", json.dumps(_DATASET, indent=2) + "\n")
-    settings = _settings(config.trial, plan)
-    file = recipe.write_recipe(folder / "llamafactory.yaml", config, COMMAND, settings, notes)
-    return Exported([file, data, info], COMMAND, notes)
+    return Exported([*recipe.write_files(folder, made), data], COMMAND, made.notes)
 
 
 def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:

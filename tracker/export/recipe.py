@@ -35,6 +35,24 @@ class Exported(NamedTuple):
     notes: list[str]
 
 
+class Amount(NamedTuple):
+    """Training rows, all passes counted: ``chats``, and ``texts`` of replay.
+
+    ``earlier``: some chat holds a turn of the assistant before its answer.
+    """
+
+    chats: int
+    texts: int
+    earlier: bool = False
+
+
+class Recipe(NamedTuple):
+    """What a trainer reads beside the rows: ``files``, text by name, its own first; ``notes`` as above."""
+
+    files: dict[str, str]
+    notes: list[str]
+
+
 class Schedule(NamedTuple):
     """Optimizer steps of one pass over the exported rows."""
 
@@ -62,20 +80,33 @@ def variant(spec: TrialSpec) -> str:
     return spec.method.variant or "plain"
 
 
-def schedule(spec: TrialSpec, rows: Sequence[Row], kept: int) -> Schedule:
-    """How long to train on the *kept* of the *rows*, the stream of every pass in training order.
+def planned(spec: TrialSpec) -> Amount:
+    """The rows that *spec* itself says it trains on."""
+    extra = spec.mix.extra_epochs if spec.mix else {}
+    epochs = spec.train.epochs
+    chats = sum(n * (epochs + extra.get(task, 0)) for task, n in spec.examples.items())
+    replay = spec.mix.replay if spec.mix else 0.0
+    return Amount(chats, epochs * max(1, round(replay * spec.volume)) if replay else 0)
+
+
+def amount(spec: TrialSpec, rows: Sequence[Row]) -> Amount:
+    """What *rows*, the stream of every pass in training order, amount to.
 
     InputError where their number is not the trial's: the data files are others.
     """
-    extra = spec.mix.extra_epochs if spec.mix else {}
-    epochs = spec.train.epochs
-    expected = sum(n * (epochs + extra.get(task, 0)) for task, n in spec.examples.items())
-    found = sum(row.messages is not None for row in rows)
-    if found != expected:
+    chats = [row.messages for row in rows if row.messages is not None]
+    expected = planned(spec).chats
+    if len(chats) != expected:
         raise InputError(
-            f"found {found} training rows; allowed: {expected}, every pass of this trial; "
+            f"found {len(chats)} training rows; allowed: {expected}, every pass of this trial; "
             "export from the data files that the configuration names"
         )
+    earlier = any(turn["role"] == "assistant" for turns in chats for turn in turns[:-1])
+    return Amount(len(chats), len(rows) - len(chats), earlier)
+
+
+def schedule(spec: TrialSpec, kept: int) -> Schedule:
+    """How long to train on the *kept* rows."""
     batches = math.ceil(kept / spec.train.batch_size)
     steps = math.ceil(batches / spec.train.accumulation)
     return Schedule(steps, math.ceil(spec.train.warmup * steps))
@@ -92,13 +123,16 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     return write_text(path, json_lines(rows))
 
 
-def write_recipe(
-    path: Path, config: Config, command: str, data: Mapping[str, Any], notes: Sequence[str]
-) -> Path:
+def write_files(folder: Path, recipe: Recipe) -> list[Path]:
+    """The files of *recipe*."""
+    return [write_text(folder / name, text) for name, text in recipe.files.items()]
+
+
+def headed(config: Config, command: str, data: Mapping[str, Any], notes: Sequence[str]) -> str:
     """A trainer's YAML, headed by how to run it and what it does not carry over."""
     lines = [
         f"From sweep {config.sweep!r} by sft-select, trial {config.trial.key}.",
         f"Run in this folder, on one device: {command}",
         *(f"Note: {note}" for note in notes),
     ]
-    return write_text(path, comment("\n".join(lines)) + "\n" + yaml_text(data))
+    return comment("\n".join(lines)) + "\n" + yaml_text(data)

@@ -8,11 +8,24 @@ from typing import Any
 
 from tracker.export import recipe
 from tracker.export.config import Config
-from tracker.export.recipe import Exported, Row, Schedule
+from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
 from tracker.record.trial import LORA_ALPHA, TrialSpec
 
 COMMAND = "trl sft --config trl.yaml"
 VARIANTS = {"plain": None, "rslora": "use_rslora", "dora": "use_dora"}
+
+
+def recipe_of(config: Config, amount: Amount) -> Recipe:
+    """``trl.yaml`` for so many rows. InputError for a method or LoRA variant that TRL lacks."""
+    recipe.check_method(config, "TRL", VARIANTS)
+    notes: list[str] = []
+    if amount.texts:
+        notes.append(
+            f"{amount.texts} rows of replayed plain text are left out: TRL takes no plain text beside "
+            "prompt/completion rows, so expect more forgetting than the sweep measured"
+        )
+    settings = _settings(config.trial, recipe.schedule(config.trial, amount.chats))
+    return Recipe({"trl.yaml": recipe.headed(config, COMMAND, settings, notes)}, notes)
 
 
 def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
@@ -20,22 +33,13 @@ def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
 
     Loss is on the completion alone. InputError for a method or LoRA variant that TRL lacks.
     """
-    recipe.check_method(config, "TRL", VARIANTS)
+    made = recipe_of(config, recipe.amount(config.trial, rows))
     chats = [row.messages for row in rows if row.messages is not None]
-    plan = recipe.schedule(config.trial, rows, len(chats))
-    notes: list[str] = []
-    if texts := len(rows) - len(chats):
-        notes.append(
-            f"{texts} rows of replayed plain text are left out: TRL takes no plain text beside "
-            "prompt/completion rows, so expect more forgetting than the sweep measured"
-        )
     data = recipe.write_rows(
         folder / "train.jsonl",
         [{"prompt": turns[:-1], "completion": turns[-1:]} for turns in chats],
     )
-    settings = _settings(config.trial, plan)
-    file = recipe.write_recipe(folder / "trl.yaml", config, COMMAND, settings, notes)
-    return Exported([file, data], COMMAND, notes)
+    return Exported([*recipe.write_files(folder, made), data], COMMAND, made.notes)
 
 
 def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from sweeps.finetune.mix import replay_rows
 from tracker.errors import InputError
-from tracker.export import TRAINERS, axolotl, export_config, llamafactory, trl
+from tracker.export import TRAINERS, axolotl, export_config, llamafactory, recipe_for, trl
 from tracker.export.config import Config
 from tracker.export.recipe import Row
 from tracker.record.trial import MethodSpec, MixSpec, TrainSpec
@@ -210,3 +211,21 @@ def test_a_base_model_on_disk_is_found_from_any_folder(
     assert found["model_name_or_path"] == str(tmp_path / "models" / "tiny")
     found = settings_of(config, "trl")(rows, tmp_path / "out")
     assert found["model_name_or_path"] == "org/tiny"
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+def test_the_recipe_is_the_same_without_the_rows(
+    make_config: Configs, rows: list[Row], tmp_path: Path, to: str
+) -> None:
+    mix = MixSpec(name="even", weights={"intent": 1.0, "banking": 1.0}, replay=0.25)
+    replay = [Row(None, f"plain text {i}", "replay") for i in range(2 * replay_rows(mix, 8))]
+    config = make_config(mix=mix)
+    export_config(config, to, lambda: [*rows, *replay], tmp_path)
+    found = recipe_for(config, to)
+    assert next(iter(found.files)) == f"{to}.yaml"
+    assert {name: (tmp_path / name).read_text() for name in found.files} == found.files
+
+
+def test_a_recipe_refuses_what_its_trainer_lacks(make_config: Configs) -> None:
+    with pytest.raises(InputError, match="method p_tuning: TRL has no such thing"):
+        recipe_for(make_config(method=MethodSpec(name="p_tuning", virtual_tokens=8)), "trl")
