@@ -14,7 +14,8 @@ the same, and how often what was recommended is as good as before (within the no
 clean belief); and how often it stays where the spoilt trials are deleted. On the clean tables:
 flags per table, all of them false alarms.
 
-``python -m tests.benchmarks.corrupted_tables [--tables 50] [--seeds 2] [--journals FOLDER | --table CSV]``
+``python -m tests.benchmarks.corrupted_tables [--tables 50] [--first 0] [--seeds 2]
+[--journals FOLDER | --table CSV]``
 
 With ``--journals`` or ``--table`` the one table is a recording, spoilt anew ``--tables`` times.
 """
@@ -253,6 +254,7 @@ def journaled(folder: Path) -> list[tuple[tuple[TrialRecord, ...], Objective]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tables", type=int, default=50)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--journals", type=Path)
     parser.add_argument("--table", type=Path)
@@ -266,7 +268,7 @@ def main() -> None:
         return
     sweeps = (
         synthetic_sweep(seed, seeds=arguments.seeds, glitches=0.0)
-        for seed in range(arguments.tables)
+        for seed in range(arguments.first, arguments.first + arguments.tables)
     )
     judge_all([(s.records, s.objective) for s in sweeps])
 

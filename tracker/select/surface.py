@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.record.trial import MethodSpec
 from tracker.select.cells import Cell
@@ -158,7 +159,7 @@ class _Table(NamedTuple):
     ceiling: float | None
     at: Array
 
-    def part(self, of: Array) -> _Table:
+    def part(self, of: NDArray[np.intp]) -> _Table:
         square = np.ix_(of, of)
         volume = self.factors.volume
         near = Factors(

@@ -64,7 +64,7 @@ def test_errors_that_multiply_above_a_floor_are_likelier_on_their_own_scale(reco
 
     def score(model: str, method: str, volume: int) -> float:
         size = {"small": 1.0, "large": 0.5}[model] * {"full": 0.6, "lora": 1.0}[method]
-        return 1 - (0.1 + 0.6 * size * (125 / volume) ** 0.5)
+        return 1 - 0.1 - 0.6 * size * float((125 / volume) ** 0.5)
 
     cells = group(_grid(record, score))
     truth = np.array([score(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
