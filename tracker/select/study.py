@@ -9,14 +9,12 @@ from functools import cached_property
 import numpy as np
 
 from tracker.errors import NotEnoughDataError
-from tracker.record.table import results_table
 from tracker.record.trial import Objective, TrialRecord
-from tracker.select.belief import Belief, believe
+from tracker.select.belief import Belief
 from tracker.select.cells import (
     Cell,
     counted,
     forgetting,
-    group,
     measured,
     rounded,
     score_of,
@@ -24,9 +22,10 @@ from tracker.select.cells import (
 )
 from tracker.select.choice import Candidate, Estimate, Rejection
 from tracker.select.constraints import check_names, judge, split_scored
-from tracker.select.curves import CurveFits, fit_measures
+from tracker.select.curves import CurveFits
 from tracker.select.frontier import pareto_front
 from tracker.select.measure import Measure
+from tracker.select.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Study:
     ``admitted``: indices of those that keep every constraint. ``records``: every trial, also those
     that did not complete. ``all_cells`` are the complete ones before a missing score took any out.
     ``measures``: what each weighted task is decided on. ``fits``: the laws, fitted when first asked
-    for; the belief does without them.
+    for; the belief does without them. ``shared``: what it has in common with other questions.
     """
 
     records: tuple[TrialRecord, ...]
@@ -49,10 +48,11 @@ class Study:
     candidates: tuple[Candidate, ...]
     admitted: tuple[int, ...]
     rejected: tuple[Rejection, ...]
+    shared: Shared
 
     @cached_property
     def fits(self) -> CurveFits:
-        return fit_measures(results_table(self.records), self.measures)
+        return self.shared.fits(self.measures)
 
     def cost_order(self, index: int) -> tuple[float, ...]:
         """Counted cost: smallest model, then fewest training operations, tokens, examples.
@@ -66,9 +66,15 @@ class Study:
         return (*known, candidate.volume, index)
 
 
-def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
-    """Judge every configuration of *records*; raises InputError and NotEnoughDataError."""
-    everything = group(records)
+def study(
+    records: Sequence[TrialRecord], objective: Objective, shared: Shared | None = None
+) -> Study:
+    """Judge every configuration of *records*; raises InputError and NotEnoughDataError.
+
+    *shared*: of the same records, where they are asked several questions.
+    """
+    shared = shared or Shared(records)
+    everything = shared.cells
     weights = task_weights(objective, everything)
     check_names(objective.constraints, everything)
     cells, lacking = split_scored(everything, weights)
@@ -77,22 +83,21 @@ def study(records: Sequence[TrialRecord], objective: Objective) -> Study:
             f"none of {len(everything)} configurations has a score for every weighted task "
             f"({', '.join(weights)}): evaluate those tasks, or give them no weight"
         )
-    # The same rows in the same order however the records came.
-    ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
     measures = {task: everything[0].measures.get(task, "score") for task in weights}
-    belief = believe(cells, weights)
+    belief = shared.belief(cells, weights)
     admitted, broken = judge(cells, belief.centre, objective.constraints)
     return Study(
-        records=tuple(ordered),
+        records=shared.records,
         objective=objective,
         weights=weights,
         measures=measures,
-        all_cells=tuple(everything),
+        all_cells=everything,
         cells=tuple(cells),
         belief=belief,
         candidates=_candidates(cells, belief),
         admitted=admitted,
         rejected=(*lacking, *broken),
+        shared=shared,
     )
 
 
