@@ -1,31 +1,30 @@
-"""Carries what journals hold to the tracking store, in a thread of its own.
+"""Carries what journals hold to the tracking store, and what is asked there back, in its own thread.
 
 Training never waits for the store: a store that is down is tried again with growing pauses, in order, and
-what is still undelivered at the end is delivered by the next start, from the journals.
+what is still undelivered at the end is delivered by the next start, from the journals. While it is down
+nothing can be asked of the sweep either.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 from sweeps.search.folder import SweepFolder
 from tracker.errors import StoreError
+from tracker.record.control import Answer, Request
 from tracker.record.journal import Journal
-from tracker.record.store import Store
+from tracker.record.store import Store, SweepState
 from tracker.record.trial import TrialRecord, TrialSpec
 
 _STEPS_EVERY_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
-
-
-class _Parcel(NamedTuple):
-    what: str
-    deliver: Callable[[], None]
+_LOOK_EVERY_SECONDS = 2.0  # for requests
+_Parcel = Callable[[], None]
 
 
 class Delivery:
@@ -44,6 +43,10 @@ class Delivery:
         self._sent_steps_at: dict[str, float] = {}
         self._undelivered = 0
         self._closing = threading.Event()
+        self._asked: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._taken: set[str] = set()  # ids of requests that were handed over
+        self._looking = threading.Lock()
+        self._looked_at: float | None = None  # None: nobody takes requests yet
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
 
@@ -57,22 +60,41 @@ class Delivery:
 
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
         """The trial is under way."""
-        self._send("begin", lambda: self.store.begin_trial(self.sweep, number, stage, spec))
+        self._send(lambda: self.store.begin_trial(self.sweep, number, stage, spec))
 
     def progress(self, key: str) -> None:
         """The trial moved: its learning curve is sent, every few seconds at most."""
         now = time.monotonic()
         if now - self._sent_steps_at.get(key, now - _STEPS_EVERY_SECONDS) >= _STEPS_EVERY_SECONDS:
             self._sent_steps_at[key] = now
-            self._send("steps", lambda: self._steps(key))
+            self._send(lambda: self._steps(key))
 
     def end(self, record: TrialRecord) -> None:
         """The trial has ended: its whole curve, result and records."""
-        self._send("end", lambda: self._end(record))
+        self._send(lambda: self._end(record))
 
-    def state(self, send: Callable[[], None]) -> None:
-        """Anything else that must come after what was sent before it."""
-        self._send("state", send)
+    def state(self, state: SweepState, **facts: object) -> None:
+        """The sweep is in *state*, after all that was sent before."""
+        self._send(lambda: self.store.set_sweep_state(self.sweep, state, **facts))
+
+    def answer(self, answer: Answer) -> None:
+        """What became of a request."""
+        self._send(lambda: self.store.answer(self.sweep, answer))
+
+    def requests(self) -> list[Request]:
+        """What was asked since the last call, as of some seconds ago; never waits."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._asked.get_nowait())
+        return found
+
+    def read_now(self) -> list[Request]:
+        """What was asked and not handed over yet; nothing while the store cannot be asked.
+
+        From the first call on, the store is looked at for requests every few seconds.
+        """
+        return [*self.requests(), *self._look()]
 
     def close(self, patience_seconds: float) -> int:
         """Wait for deliveries, up to *patience_seconds*; returns how many were left for the next start."""
@@ -81,12 +103,19 @@ class Delivery:
         self._closing.set()
         return self._undelivered if self._thread.is_alive() else 0
 
-    def _send(self, what: str, deliver: Callable[[], None]) -> None:
+    def _send(self, parcel: _Parcel) -> None:
         self._undelivered += 1
-        self._parcels.put(_Parcel(what, deliver))
+        self._parcels.put(parcel)
 
     def _run(self) -> None:
-        while (parcel := self._parcels.get()) is not None:
+        while True:
+            self._look_again()
+            try:
+                parcel = self._parcels.get(timeout=_LOOK_EVERY_SECONDS)
+            except queue.Empty:
+                continue
+            if parcel is None:
+                return
             pause = _FIRST_PAUSE_SECONDS
             while not self._delivered(parcel):
                 if self._closing.wait(pause):
@@ -94,9 +123,28 @@ class Delivery:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             self._undelivered -= 1
 
+    def _look_again(self) -> None:
+        """Hand over what was asked meanwhile, if it is time to look."""
+        last = self._looked_at
+        if last is not None and time.monotonic() - last >= _LOOK_EVERY_SECONDS:
+            for request in self._look():
+                self._asked.put(request)
+
+    def _look(self) -> list[Request]:
+        with self._looking:
+            self._looked_at = time.monotonic()
+            try:
+                found = self.store.requests(self.sweep)
+            except StoreError as error:
+                self.problem = str(error)
+                return []
+            new = [request for request in found if request.id not in self._taken]
+            self._taken |= {request.id for request in new}
+            return new
+
     def _delivered(self, parcel: _Parcel) -> bool:
         try:
-            parcel.deliver()
+            parcel()
         except StoreError as error:
             self.problem = str(error)
             return False

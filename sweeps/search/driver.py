@@ -3,22 +3,28 @@
 Truth is in three places that can rebuild each other: the study says which trials exist, each trial's
 journal says what happened, the store shows it. The driver starts by reconciling them, so running the same
 command again continues a sweep; nothing that ended runs again.
+
+People may ask things of it as it runs (:mod:`sweeps.search.control`). A strategy counts only its own
+proposals, so what it proposes depends neither on clones nor on when anybody paused or stopped anything.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.control import Control, exceeds
 from sweeps.search.engine import Died, Ended, Engine, Progress, Refused
-from sweeps.search.ledger import Ledger
+from sweeps.search.ledger import Clone, Ledger, Raise
 from sweeps.search.objective import excesses, outcome, weighted_score
-from sweeps.search.ports import Audience, Results
+from sweeps.search.ports import Audience, Inbox, NoInbox, Results
 from sweeps.search.space import Values, trial_spec
 from sweeps.search.strategies import strategy_of
 from sweeps.search.strategy import Outcome, Strategy
+from sweeps.search_settings import Budget
 from tracker.errors import InputError
 from tracker.record.trial import Cost, Status, TrialRecord, TrialResult, TrialSpec
 
@@ -26,6 +32,9 @@ _ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
 _POLL_SECONDS = 1.0
 _KEPT_LEADERS = 10
 _MISFITS = 10  # after so many proposals in a row that do not fit the budget, it is taken as spent
+
+
+CLONE = "clone"  #: the stage of what a strategy did not propose
 
 
 class Asked(NamedTuple):
@@ -55,18 +64,26 @@ class Driver:
         *,
         watch: Callable[[Driver], None] = lambda _: None,
         price: Callable[[TrialSpec], float | None] = lambda _: None,
+        inbox: Inbox | None = None,
     ) -> None:
         self.sweep, self.results, self.ledger = sweep, results, ledger
         self.engine, self.delivery, self.watch, self.price = engine, delivery, watch, price
         self.strategy: Strategy = strategy_of(sweep)
+        self.control = Control(self, inbox or NoInbox())
+        self.paused = self.stopped = False
         self.asked: list[Asked] = []
+        self.own: list[int] = []  # numbers of the strategy's proposals, in order
         self.records: dict[int, TrialRecord] = {}
         self.running: dict[str, Asked] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
-        self._outcomes: list[Outcome] = []  # of told trials, by number
-        self._keys: set[str] = set()  # of asked trials: a key is a hash of a whole spec
+        self._outcomes: list[Outcome] = []  # of told proposals, by index
+        self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
+        self._known = len(ledger.trials())  # of an earlier run
+        self._raises = ledger.raised()  # those yet to come, of an earlier run
         self._waiting: list[Asked] = []
+        self._twins: dict[str, list[Asked]] = {}  # asked while another of this key is under way
+        self._sent_at: dict[str, float] = {}  # monotonic seconds, of what runs
         self._committed = 0.0  # price of all trials taken up
         self._misfits = 0
         self._done_asking = False
@@ -74,11 +91,12 @@ class Driver:
     @property
     def planned(self) -> int:
         """How many trials the sweep will have at most."""
-        return len(self.asked) if self._done_asking else self.strategy.planned
+        own = len(self.own) if self._done_asking else self.strategy.planned
+        return own + len({asked.key for asked in self.asked if asked.stage == CLONE} - self._keys)
 
     @property
     def told(self) -> Sequence[Outcome]:
-        """Outcomes of the trials told so far, by number."""
+        """Outcomes of the proposals told so far, in the order of proposing."""
         return self._outcomes
 
     @property
@@ -93,42 +111,59 @@ class Driver:
     def run(self) -> None:
         """Ask, dispatch and tell until the design is done. Raises InputError when the data changed."""
         self._reconcile()
-        while True:
-            while self._ask():
-                pass
-            self._dispatch()
+        self.control.begin()
+        while not self.stopped:
+            if not self.paused:
+                while self._ask():
+                    pass
+                self._dispatch()
             self.watch(self)
-            if not self.running and not self._waiting:
+            if self.paused or self.running or self._waiting:
+                for event in self.engine.events(_POLL_SECONDS):
+                    self._handle(event)
+                self.control.turn()
+            elif not self.control.last_call():
+                self._tell_up_to(len(self.own))
                 break
-            for event in self.engine.events(_POLL_SECONDS):
-                self._handle(event)
-        self._tell_up_to(len(self.asked))
+        self.control.end()
         self.watch(self)
 
     # -- asking ----------------------------------------------------------------------------------
 
     def _ask(self) -> bool:
         """Ask the next trial if what it needs has ended; False when there is nothing to ask now."""
-        number = len(self.asked)
+        number, index = len(self.asked), len(self.own)
+        clone = self.ledger.clone(number) if number < self._known else None
+        if clone is not None:
+            self._enter(number, CLONE, clone.values)
+            return True
+        self._raise_again(index)
         if self._done_asking:
             return False
-        needs = min(self.strategy.needs(number), number)
-        if any(n not in self.records for n in range(needs)):
+        needs = min(self.strategy.needs(index), index)
+        if any(n not in self.records for n in self.own[:needs]):
             return False
         self._tell_up_to(needs)
         proposal = (
-            None if self._is_spent() else self.strategy.propose(number, self._outcomes[:needs])
+            None if self._is_spent() else self.strategy.propose(index, self._outcomes[:needs])
         )
         if proposal is None:
             self._done_asking = True
             return False
-        values = self.ledger.ask(number, proposal)
-        spec = self._distinct(trial_spec(self.sweep, values))
-        asked = Asked(number, proposal.stage, values, *spec)
-        self.asked.append(asked)
-        if self._fits(asked):
-            self._take_up(asked)
+        self._enter(number, proposal.stage, self.ledger.ask(number, proposal, index))
         return True
+
+    def _enter(self, number: int, stage: str, values: Values) -> None:
+        """Take note of a trial that the study now holds, and take it up."""
+        spec = trial_spec(self.sweep, values)
+        if stage == CLONE:
+            asked = Asked(number, stage, values, spec, spec.key)
+        else:
+            asked = Asked(number, stage, values, *self._distinct(spec))
+            self.own.append(number)
+        self.asked.append(asked)
+        if stage == CLONE or self._fits(asked):
+            self._take_up(asked)
 
     def _distinct(self, spec: TrialSpec) -> tuple[TrialSpec, str]:
         """A point that was asked before is another seed of it: two equal specs would be one trial."""
@@ -160,9 +195,11 @@ class Driver:
         return False
 
     def _take_up(self, asked: Asked) -> None:
-        """Queue a trial, unless its journal says that it has ended."""
+        """Queue a trial, unless its journal says that it has ended, or another of its key is queued."""
         result = self.results.result(asked.key)
-        if result is None:
+        if result is None and self.under_way(asked.key):
+            self._twins.setdefault(asked.key, []).append(asked)
+        elif result is None:
             self._waiting.append(asked)
             self.delivery.begin(asked.number, asked.stage, asked.spec)
         else:
@@ -179,9 +216,8 @@ class Driver:
             return self._misfits >= _MISFITS
         if budget is None or budget.gpu_hours is None or not self._outcomes:
             return False
-        told = len(self._outcomes)
-        seconds = sum(self.records[n].result.cost.device_seconds or 0.0 for n in range(told))
-        expected = seconds * len(self.asked) / told
+        seconds = sum(outcome.seconds or 0.0 for outcome in self._outcomes)
+        expected = seconds * len(self.own) / len(self._outcomes)
         return expected >= budget.gpu_hours * 3600
 
     # -- running ---------------------------------------------------------------------------------
@@ -190,6 +226,7 @@ class Driver:
         while self._waiting and len(self.running) < self.engine.slots:
             asked = self._waiting.pop(0)
             self.running[asked.key] = asked
+            self._sent_at[asked.key] = time.monotonic()
             self.engine.submit(self.results.job(asked.key, asked.spec, self.sweep.spec))
 
     def _handle(self, event: Progress | Ended | Died | Refused) -> None:
@@ -227,6 +264,10 @@ class Driver:
         self.steps.pop(asked.key, None)
         record = TrialRecord(number=asked.number, stage=asked.stage, result=result)
         self.records[asked.number] = record
+        for twin in self._twins.pop(asked.key, ()):
+            self.records[twin.number] = TrialRecord(
+                number=twin.number, stage=twin.stage, result=result
+            )
         self.results.tidy(asked.key)
         self._drop_models()
         self.delivery.end(record)
@@ -239,21 +280,79 @@ class Driver:
         for record in ranked[_KEPT_LEADERS:]:
             self.results.drop_model(self.asked[record.number].key)
 
+    # -- what people ask for ---------------------------------------------------------------------
+
+    def under_way(self, key: str) -> bool:
+        """Whether a trial of this key waits or runs."""
+        return key in self.running or any(waiting.key == key for waiting in self._waiting)
+
+    def end(self, key: str, reason: str) -> TrialResult:
+        """End the trial *key*, which waits or runs, because of *reason*.
+
+        Returns how it ended, which may have been by itself just before. Its device seconds are those
+        of this driver: what an earlier one spent on it is not known.
+        """
+        seconds = 0.0
+        if asked := self.running.pop(key, None):
+            self.engine.cancel(key)
+            seconds = time.monotonic() - self._sent_at[key]
+        else:
+            asked = next(waiting for waiting in self._waiting if waiting.key == key)
+            self._waiting.remove(asked)
+        result = self.results.result(key)
+        if result is None:
+            cost = Cost(device="unknown", device_seconds=seconds)
+            result = TrialResult(
+                spec=asked.spec,
+                status=Status.PRUNED,
+                reason=reason,
+                cost=cost,
+                ended_at=time.time(),
+            )
+            self.results.keep(key, result)
+        self._record(asked, result)
+        return result
+
+    def add_clone(self, clone: Clone) -> Asked:
+        """Enter *clone* into the study and take it up; it comes on top of any budget."""
+        self.ledger.add_clone(clone)
+        self._enter(len(self.asked), CLONE, clone.values)
+        return self.asked[-1]
+
+    def raise_budget(self, budget: Budget, request: str) -> None:
+        """Go on up to *budget*, also when the sweep is run again."""
+        self.ledger.raise_budget(Raise(len(self.own), budget.trials, budget.gpu_hours, request))
+        self._set_budget(budget)
+
+    def _raise_again(self, index: int) -> None:
+        """Raise the budget where an earlier run did: the same proposals follow."""
+        while self._raises and self._raises[0].index <= index:
+            raised = self._raises.pop(0)
+            budget = Budget(trials=raised.trials, gpu_hours=raised.gpu_hours)
+            if exceeds(budget, self.sweep.spec.budget):
+                self._set_budget(budget)
+
+    def _set_budget(self, budget: Budget) -> None:
+        spec = self.sweep.spec.model_copy(update={"budget": budget})
+        self.sweep = dataclasses.replace(self.sweep, spec=spec)
+        self.strategy.set_budget(self.sweep)
+        self._done_asking, self._misfits = False, 0
+
     # -- telling ---------------------------------------------------------------------------------
 
     def _tell_up_to(self, count: int) -> None:
-        """Tell trials in the order of their numbers: the study grows the same way in every run."""
-        for number in range(len(self._outcomes), count):
-            told = outcome(
-                self.records[number], self.asked[number].values, self.sweep.spec.objective
-            )
-            excess = excesses(self.records[number].result, self.sweep.spec.objective)
-            self.ledger.tell(number, told.quality, excess)
-            self._outcomes.append(told)
+        """Tell *count* proposals in their order: the study grows the same way in every run."""
+        for index in range(len(self._outcomes), count):
+            asked = self.asked[self.own[index]]
+            record = self.records[asked.number]
+            told = outcome(record, asked.values, self.sweep.spec.objective)
+            excess = excesses(record.result, self.sweep.spec.objective)
+            self.ledger.tell(asked.number, told.quality, excess)
+            self._outcomes.append(told._replace(number=index))
 
     def _reconcile(self) -> None:
         """Deliver again what the store may lack; the study's own trials are re-asked in order."""
-        while len(self.asked) < len(self.ledger.trials()) and self._ask():
+        while len(self.asked) < self._known and self._ask():
             pass
         delivered = self.delivery.delivered()
         for record in self.records.values():

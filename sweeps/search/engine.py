@@ -57,6 +57,9 @@ class Engine(Protocol):
     def submit(self, job: Job) -> None:
         """Start *job* on a free slot; the caller never has more than ``slots`` jobs under way."""
 
+    def cancel(self, key: str) -> None:
+        """End the trial *key*, which is under way; no event tells of it any more."""
+
     def events(self, timeout: float) -> Iterable[Event]:
         """What happened, waiting up to *timeout* seconds for something to."""
 

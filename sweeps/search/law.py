@@ -322,7 +322,8 @@ class Law(Strategy):
         kept: dict[tuple[str, ...], list[float]] = {}
         out = np.ones(len(self.configurations))
         for o in told:
-            if o.stage == "baseline" or not o.ran:
+            # A trial that was stopped by hand says nothing of its configuration.
+            if o.stage == "baseline" or o.status is Status.PRUNED:
                 continue
             if o.status is not Status.COMPLETE:
                 out[self._of(o)] = 0.0

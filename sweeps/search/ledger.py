@@ -1,7 +1,9 @@
 """The Optuna study as the sweep's ledger: which trials exist, and how they ended.
 
 One writer. Asking is idempotent: a trial half asked when the driver died is taken up again, and since the
-sampler is seeded by the trial's number it chooses the same values.
+sampler is seeded by the proposal's index it chooses the same values. What people asked for is kept here
+too, so that a sweep that goes on is still the same: clones as trials that failed, which no sampler learns
+from, and budgets with the proposal before which they were raised.
 """
 
 from __future__ import annotations
@@ -9,14 +11,14 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import Study
-from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import event
 
 from sweeps.search.space import Values, hyperparameters, method_names, model_names
@@ -27,6 +29,23 @@ from tracker.errors import StoreError
 #: What samplers are seeded by, beside the trial's number.
 SEED = 20_240_229
 _ASKED = "seed"
+_CLONE, _REQUEST, _RAISED = "clone", "request", "raised"
+
+
+class Clone(NamedTuple):
+    """A trial that somebody asked for, by ``request``, outside of the strategy."""
+
+    values: Values
+    request: str
+
+
+class Raise(NamedTuple):
+    """From proposal ``index`` on the budget is ``trials``, or ``gpu_hours``, because of ``request``."""
+
+    index: int
+    trials: int | None
+    gpu_hours: float | None
+    request: str
 
 
 class ProposalSampler(BaseSampler):
@@ -96,9 +115,12 @@ class Ledger:
         """All trials by number."""
         return self.study.get_trials(deepcopy=False)
 
-    def ask(self, number: int, proposal: Proposal) -> Values:
-        """Enter trial *number* with the proposal's values, Optuna choosing what it leaves open."""
-        self.study.sampler = self._sampler(number, proposal)
+    def ask(self, number: int, proposal: Proposal, index: int | None = None) -> Values:
+        """Enter trial *number* with the proposal's values, Optuna choosing what it leaves open.
+
+        *index*: which of the strategy's proposals it is, *number* where no clones came between.
+        """
+        self.study.sampler = self._sampler(number if index is None else index, proposal)
         existing = self.trials()
         if number < len(existing):
             frozen = existing[number]
@@ -114,6 +136,26 @@ class Ledger:
         )  # last: its presence says that asking was finished
         return values
 
+    def add_clone(self, clone: Clone) -> None:
+        """Enter a trial outside of the strategy, with the next number."""
+        attributes = {"stage": "clone", _CLONE: clone.values, _REQUEST: clone.request}
+        self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
+
+    def clone(self, number: int) -> Clone | None:
+        """Trial *number*, if there is one and it is a clone."""
+        trials = self.trials()
+        known = trials[number].user_attrs if number < len(trials) else {}
+        return Clone(known[_CLONE], known[_REQUEST]) if _CLONE in known else None
+
+    def raise_budget(self, raised: Raise) -> None:
+        """Remember a raised budget."""
+        kept = [list(each) for each in self.raised()]
+        self.study.set_user_attr(_RAISED, [*kept, list(raised)])
+
+    def raised(self) -> list[Raise]:
+        """Every time that the budget was raised, in order."""
+        return [Raise(*each) for each in self.study.user_attrs.get(_RAISED, [])]
+
     def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
         """Enter how trial *number* ended; ``None`` for one that gave no score. Telling twice is fine."""
         frozen = self.trials()[number]
@@ -127,10 +169,10 @@ class Ledger:
         else:
             self.study.tell(trial, quality)
 
-    def _sampler(self, number: int, proposal: Proposal) -> ProposalSampler:
-        """A sampler seeded by the number: what it chooses depends on what was told, not on when."""
+    def _sampler(self, index: int, proposal: Proposal) -> ProposalSampler:
+        """A sampler seeded by the index: what it chooses depends on what was told, not on when."""
         fixed = _study_names(proposal.values)
-        seed = self.seed + number
+        seed = self.seed + index
         if self.spec.search.strategy != "tpe":
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)

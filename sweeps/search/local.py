@@ -75,6 +75,14 @@ class LocalEngine:
                 return
         raise RuntimeError("no free slot")
 
+    def cancel(self, key: str) -> None:
+        """End the worker that runs *key*, and start another; nothing where none does."""
+        for slot in self._slots:
+            if slot.job is not None and slot.job.key == key:
+                slot.job = None
+                slot.stop()
+                slot.start()
+
     def events(self, timeout: float) -> Iterator[Event]:
         """What the workers said, up to *timeout* seconds from now; dead and hung workers too."""
         by_pipe: dict[object, _Slot] = {slot.pipe: slot for slot in self._slots}

@@ -1,4 +1,4 @@
-"""What the driver stands between: where ends of trials are kept, and who hears of them.
+"""What the driver stands between: where ends of trials are kept, who hears of them, who asks for what.
 
 On disk and to the tracking store in a sweep (:class:`~sweeps.search.folder.SweepFolder`,
 :class:`~sweeps.search.delivery.Delivery`); in memory and to nobody in a replay.
@@ -10,6 +10,8 @@ from typing import Protocol
 
 from sweeps.search.engine import Job
 from sweeps.spec import SweepSpec
+from tracker.record.control import Answer, Request
+from tracker.record.store import SweepState
 from tracker.record.trial import TrialRecord, TrialResult, TrialSpec
 
 
@@ -48,3 +50,35 @@ class Audience(Protocol):
 
     def end(self, record: TrialRecord) -> None:
         """The trial has ended."""
+
+
+class Inbox(Protocol):
+    """Where people ask things of a sweep that runs, and read what became of it."""
+
+    def requests(self) -> list[Request]:
+        """What was asked since the last call; never waits."""
+
+    def read_now(self) -> list[Request]:
+        """As :meth:`requests`, looked up at this moment: for when nothing is under way."""
+
+    def answer(self, answer: Answer) -> None:
+        """Say what became of a request."""
+
+    def state(self, state: SweepState, **facts: object) -> None:
+        """Show the sweep in this state, with *facts*."""
+
+
+class NoInbox:
+    """Nobody asks."""
+
+    def requests(self) -> list[Request]:
+        return []
+
+    def read_now(self) -> list[Request]:
+        return []
+
+    def answer(self, answer: Answer) -> None:
+        """Nobody reads it."""
+
+    def state(self, state: SweepState, **facts: object) -> None:
+        """Nobody sees it."""

@@ -10,6 +10,7 @@ from scipy.optimize import nnls
 
 from sweeps.search.space import Values
 from sweeps.search.strategy import Outcome
+from tracker.record.trial import Status
 
 _FEWEST = 4
 
@@ -34,11 +35,14 @@ class Pricing(NamedTuple):
 
 
 def learned_pricing(told: Sequence[Outcome], millions: Mapping[str, float]) -> Pricing:
-    """Least relative squares over the trials that took time; N D alone before there are four."""
+    """Least relative squares over the trials that took time; N D alone before there are four.
+
+    What a trial took until it was stopped by hand is no price.
+    """
     rows = [
         (millions[o.values["model"]], o.values.get("volume", 0) / 1e3, o.seconds)
         for o in told
-        if o.seconds and o.values.get("method") != "none"
+        if o.seconds and o.status is not Status.PRUNED and o.values.get("method") != "none"
     ]
     if len(rows) < _FEWEST:
         return Pricing(0.0, 0.0, 0.0, 1.0, millions)

@@ -7,8 +7,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sweeps.profile import profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
@@ -26,16 +27,20 @@ from tracker.record.store import Store
 from tracker.record.trial import FileRef, TrialRecord
 
 #: How long to wait for the store at the end; what it does not take by then, the next start delivers.
-_PATIENCE_SECONDS = {"finished": 120.0, "interrupted": 10.0}
+_PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
 _MAY_CHANGE = frozenset({"budget", "engine"})
 
 
 class SweepRun(NamedTuple):
-    """What a finished call leaves: all ended trials, and deliveries left for the next start."""
+    """What a call leaves: all ended trials, and deliveries left for the next start.
+
+    ``stopped``: somebody asked it to end before the sweep was done.
+    """
 
     records: list[TrialRecord]
     undelivered: int
+    stopped: bool = False
 
 
 def run_sweep(
@@ -65,29 +70,36 @@ def run_sweep(
         ledger = Ledger(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
         with (
             closing(ledger),
-            _delivering(store, sweep, folder) as (delivery, left),
+            _delivering(store, sweep, folder) as delivering,
             _engine(sweep) as engine,
         ):
-            driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch)
+            delivery = delivering.delivery
+            driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch, inbox=delivery)
             driver.run()
-    return SweepRun([driver.records[n] for n in sorted(driver.records)], left())
+            delivering.state = "stopped" if driver.stopped else "finished"
+    records = [driver.records[number] for number in sorted(driver.records)]
+    return SweepRun(records, delivering.left, driver.stopped)
+
+
+@dataclass(slots=True)
+class _Delivering:
+    """``state``: of the sweep once it ends; ``left``: what the store did not take then."""
+
+    delivery: Delivery
+    state: Literal["finished", "stopped", "interrupted"] = "interrupted"
+    left: int = 0
 
 
 @contextmanager
-def _delivering(
-    store: Store, sweep: ResolvedSweep, folder: SweepFolder
-) -> Iterator[tuple[Delivery, Callable[[], int]]]:
+def _delivering(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> Iterator[_Delivering]:
     """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
-    name = sweep.spec.name
-    delivery = Delivery(store, name, folder, keep_models=sweep.spec.keep == "all")
-    left = 0
-    state = "interrupted"
+    delivery = Delivery(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
+    delivering = _Delivering(delivery)
     try:
-        yield delivery, lambda: left
-        state = "finished"
+        yield delivering
     finally:
-        delivery.state(lambda: store.set_sweep_state(name, state))  # type: ignore[arg-type]
-        left = delivery.close(_PATIENCE_SECONDS[state])
+        delivery.state(delivering.state)
+        delivering.left = delivery.close(_PATIENCE_SECONDS[delivering.state])
 
 
 @contextmanager

@@ -84,6 +84,11 @@ class Strategy(ABC):
         self.bases = model_names(self.spec)
         self.limit = self.spec.budget.trials if self.spec.budget else None
 
+    def set_budget(self, sweep: ResolvedSweep) -> None:
+        """Go on with the budget of *sweep*, in all else the same; what was proposed stays."""
+        self.sweep, self.spec = sweep, sweep.spec
+        self.limit = self.spec.budget.trials if self.spec.budget else None
+
     @property
     @abstractmethod
     def planned(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sweeps.search.driver import Driver
 from sweeps.search.engine import Ended, Event, Job
 from sweeps.search.folder import SweepFolder
 from sweeps.search.ledger import Ledger
+from tracker.record.control import Answer, Request
 from tracker.record.journal import Journal
 from tracker.record.trial import Cost, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
 
@@ -100,9 +101,14 @@ class FormulaEngine:
     def submit(self, job: Job) -> None:
         self.jobs.append(job)
 
+    def cancel(self, key: str) -> None:
+        self.jobs = [job for job in self.jobs if job.key != key]
+
     def events(self, timeout: float) -> Iterator[Event]:
         if self.die_after is not None and len(self.ran) >= self.die_after:
             raise KeyboardInterrupt
+        if not self.jobs:
+            return
         job = self.jobs.pop(self.random.randrange(len(self.jobs)))
         self.ran.append(job.key)
         with Journal(Path(job.journal)) as journal:
@@ -132,10 +138,46 @@ class NoDelivery:
         pass
 
 
-def drive(sweep: ResolvedSweep, folder: SweepFolder, engine: FormulaEngine) -> Driver:
+class Asker:
+    """An inbox into which *plan* puts requests at the driver's turns, counted from 0.
+
+    ``early``: what lies there when the driver starts. ``answers`` are by the request's id.
+    """
+
+    def __init__(
+        self, plan: Mapping[int, Sequence[Request]], early: Sequence[Request] = ()
+    ) -> None:
+        self.plan, self.early, self.turn = dict(plan), list(early), 0
+        self.answers: dict[str, Answer] = {}
+        self.states: list[tuple[str, dict[str, object]]] = []
+
+    def requests(self) -> list[Request]:
+        self.turn += 1
+        return list(self.plan.pop(self.turn - 1, ()))
+
+    def read_now(self) -> list[Request]:
+        early, self.early = self.early, []
+        return early
+
+    def answer(self, answer: Answer) -> None:
+        assert answer.id not in self.answers
+        self.answers[answer.id] = answer
+
+    def state(self, state: str, **facts: object) -> None:
+        self.states.append((state, facts))
+
+
+def drive(
+    sweep: ResolvedSweep,
+    folder: SweepFolder,
+    engine: FormulaEngine,
+    inbox: Asker | None = None,
+    *,
+    in_memory: bool = False,
+) -> Driver:
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(f"sqlite:///{folder.study_file}", sweep.spec)
-    driver = Driver(sweep, folder, ledger, engine, NoDelivery())  # type: ignore[arg-type]
+    ledger = Ledger(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
+    driver = Driver(sweep, folder, ledger, engine, NoDelivery(), inbox=inbox)
     driver.run()
     return driver
