@@ -12,6 +12,8 @@ from dashboards.snapshot import Snapshot, SweepView
 from dashboards.state import Query, parse_query
 from tracker.errors import SftSelectError
 
+_DOWNLOAD_SECONDS = 300.0  # a download cannot come back later, as a page does
+
 
 class Desk:
     """The shared snapshot, and the sweep shown where an address names none."""
@@ -54,6 +56,11 @@ class Desk:
         if self.snapshot.problem is not None:
             return empty("The tracking store cannot be read", self.snapshot.problem)
         wanted = self.name(parse_query(search))
+        if self.snapshot.is_reading(wanted):
+            return empty(
+                "Reading the trials",
+                "The store is read for the first time; the page fills itself when that is done.",
+            )
         if wanted and self.snapshot.sweeps():
             return empty(
                 f"There is no sweep called {wanted}", "The menu at the top holds them all."
@@ -69,5 +76,5 @@ class Desk:
 
         Raises SftSelectError where it has no recommendation yet.
         """
-        view = self.snapshot.view(name)
+        view = self.snapshot.view(name, wait=_DOWNLOAD_SECONDS)
         return None if view is None else view.findings.config_text()

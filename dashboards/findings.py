@@ -7,29 +7,29 @@ line cannot disagree.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tracker.export.config import config_of, write_config
+from dashboards.answers import Answer, Answering, work_out
 from tracker.record.data_profile import DataProfile
-from tracker.record.table import results_table
+from tracker.record.table import extended_table, results_table
 from tracker.record.trial import Objective, TrialRecord
+from tracker.select.asked import Asked
 from tracker.select.choice import Candidate, Recommendation
 from tracker.select.curves import CurveFits, CurveKey, Metric, fit_sizes, fit_table
 from tracker.select.further import FurtherLaws, forgetting_laws, mix_laws
 from tracker.select.laws import FittedLaw
+from tracker.select.measure import Measure, measures_of
 from tracker.select.mix_effects import Effect, effects
 from tracker.select.mix_points import MixPoints, MixTable, mix_table
-from tracker.select.recommend import candidates, recommend
+from tracker.select.shared import Shared
 
-#: The exported file's name; it stands in the file's own first lines.
-FILE_NAME = "recommended.yaml"
+#: Questions whose answers are kept; a further one drops that unused for longest.
+MAX_QUESTIONS = 16
 
 
 class Findings:
@@ -42,6 +42,7 @@ class Findings:
         objective: Objective,
         notes: Sequence[str] = (),
         data: DataProfile | None = None,
+        earlier: Findings | None = None,
     ) -> None:
         self.sweep = sweep
         self.records = tuple(records)
@@ -51,14 +52,27 @@ class Findings:
         ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
         asked = objective.model_dump_json() + "".join(self.notes)
         self.version = hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
+        # What went before spares making every row of the table again.
+        self._earlier = earlier.made_table() if earlier else None
         self._lock = threading.Lock()
         self._locks: dict[Hashable, threading.RLock] = {}
         self._known: dict[Hashable, Any] = {}
+        self._asked: OrderedDict[Asked, Answering] = OrderedDict()
 
-    @cached_property
+    @property
     def table(self) -> pd.DataFrame:
         """One row per trial × task (:mod:`tracker.record.table`)."""
-        return results_table(self.records)
+        found: pd.DataFrame = self._once("table", self._make_table)
+        return found
+
+    def made_table(self) -> tuple[pd.DataFrame, tuple[TrialRecord, ...]] | None:
+        """The table and its records, where it was asked for already."""
+        table = self._known.get("table")
+        return None if table is None else (table, self.records)
+
+    def _make_table(self) -> pd.DataFrame:
+        earlier, self._earlier = self._earlier, None
+        return extended_table(*earlier, self.records) if earlier else results_table(self.records)
 
     @property
     def weights(self) -> dict[str, float]:
@@ -130,39 +144,37 @@ class Findings:
         return found
 
     @property
-    def recommendation(self) -> Recommendation:
-        """The answer to the sweep's own question.
-
-        Raises NotEnoughDataError where too little is known, InputError where the objective is amiss.
-        """
-        found: Recommendation = self._once(
-            "recommendation",
-            lambda: recommend(self.records, self.objective, sweep=self.sweep, notes=self.notes),
+    def measures(self) -> dict[str, Measure]:
+        """What each task is decided on."""
+        found: dict[str, Measure] = self._once(
+            "measures", lambda: measures_of(record.result for record in self.records)
         )
         return found
+
+    def answer(self, asked: Asked = Asked()) -> Answer:  # noqa: B008 - frozen
+        """The whole answer to *asked*; without it, to the sweep's own question.
+
+        Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
+        """
+        shared: Shared = self._once("shared", lambda: Shared(self.records))
+        with self._lock:
+            ask = self._asked.setdefault(asked, Answering())
+            self._asked.move_to_end(asked)
+            while len(self._asked) > MAX_QUESTIONS:
+                self._asked.popitem(last=False)
+        return ask.once(
+            lambda: work_out(self.sweep, self.records, self.objective, self.notes, asked, shared)
+        )
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """The answer to the sweep's own question; raises as :meth:`answer` does."""
+        return self.answer().recommendation
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """All configurations the recommendation was chosen from; raises as it does."""
-        found: tuple[Candidate, ...] = self._once(
-            "candidates", lambda: candidates(self.records, self.objective)
-        )
-        return found
-
-    def config_text(self) -> str:
-        """The recommended configuration as YAML, the bytes of ``sft-select recommend -o FILE_NAME``.
-
-        Raises as :attr:`recommendation` does.
-        """
-        found: str = self._once("config", self._write_config)
-        return found
-
-    def _write_config(self) -> str:
-        config = config_of(self.recommendation, self.records)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / FILE_NAME
-            write_config(config, path)
-            return path.read_bytes().decode()
+        return self.answer().candidates
 
     def _once(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """What *build* makes; who asks for something else does not wait for it."""

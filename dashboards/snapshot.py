@@ -1,9 +1,9 @@
 """What the dashboard knows of the store: read once, shared by every browser and callback.
 
-A callback never touches the store. It asks the snapshot, which reads at most once per ``interval``
-seconds however many pages are open, less often where reading is slow, and keeps the newest few sweeps.
-While one request reads, the others take what is known. When the store cannot be read, the last good
-state stays and ``problem`` says so.
+A callback never touches the store. It asks the snapshot, which reads in a thread of its own, at most once
+per ``interval`` seconds however many pages are open, less often where reading is slow, and keeps the
+newest few sweeps. Whoever asks waits a moment for news and then takes what is known. When the store
+cannot be read, the last good state stays and ``problem`` says so.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ MAX_SHARE = 0.1
 CLOCK_STEP = 15
 
 
+class Patience(NamedTuple):
+    """Seconds that a request waits for a reading: with nothing to show yet, and with something."""
+
+    first: float = 1.0
+    again: float = 0.1
+
+
 class SweepView(NamedTuple):
     """One sweep as of ``read_at`` (seconds since the epoch)."""
 
@@ -38,7 +45,7 @@ class SweepView(NamedTuple):
     @property
     def version(self) -> str:
         """Changes when, and only when, something the sweep page shows has changed."""
-        clock = int(self.read_at // CLOCK_STEP) if self.info.state == "running" else 0
+        clock = int(self.read_at // CLOCK_STEP) if self.info.is_live else 0
         shown = (self.info, self.running, self.findings.version, clock)
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:12]
 
@@ -47,10 +54,18 @@ class Snapshot:
     """The shared state, thread-safe. *interval*: seconds between two reads."""
 
     def __init__(
-        self, store: Store, *, interval: float = 2.0, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        *,
+        interval: float = 2.0,
+        clock: Callable[[], float] = time.time,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self._store, self._interval, self._clock = store, interval, clock
-        self._lock = threading.Lock()
+        self._patience = patience
+        self._lock = threading.Lock()  # of what is being read
+        self._one_reader = threading.Lock()
+        self._reading: dict[str | None, threading.Event] = {}
         self._infos: tuple[SweepInfo, ...] | None = None
         self._views: OrderedDict[str, SweepView] = OrderedDict()
         self._due: dict[str | None, float] = {}
@@ -60,27 +75,37 @@ class Snapshot:
         """All sweeps, the latest first, as last read."""
         return self._infos or ()
 
-    def view(self, name: str | None) -> SweepView | None:
-        """The sweep called *name*, or the latest; ``None`` where there is no such sweep."""
-        due = self._clock() >= self._due.get(name, 0.0)
-        # Only who has nothing to show waits for another request's reading.
-        if due and self._lock.acquire(blocking=self._known(name) is None):
-            try:
-                self._read(name)
-            finally:
-                self._lock.release()
+    def view(self, name: str | None, wait: float | None = None) -> SweepView | None:
+        """The sweep called *name*, or the latest; ``None`` where there is none, or none read yet.
+
+        *wait*: seconds to wait for a first reading, in place of the patience of a page.
+        """
+        done = self._begin_reading(name)
+        if done is not None:
+            known = self._known(name) is not None
+            first = self._patience.first if wait is None else wait
+            done.wait(self._patience.again if known else first)
         return self._known(name)
+
+    def is_reading(self, name: str | None) -> bool:
+        """Whether the sweep called *name* is being read right now."""
+        with self._lock:
+            return name in self._reading
 
     def version(self, name: str | None) -> str:
         """What the sweep page compares to know whether to draw again."""
         view = self.view(name)
         names = ",".join(f"{i.name}:{i.state}" for i in self.sweeps())
-        return "|".join([view.version if view else "", names, self.problem or ""])
+        return "|".join([view.version if view else self._without(name), names, self.problem or ""])
 
     def results_version(self, name: str | None) -> str:
         """As :meth:`version`, for the pages that show ended trials alone."""
         view = self.view(name)
-        return "|".join([view.findings.version if view else "", self.problem or ""])
+        found = view.findings.version if view else self._without(name)
+        return "|".join([found, self.problem or ""])
+
+    def _without(self, name: str | None) -> str:
+        return "reading" if self.is_reading(name) else ""
 
     def _known(self, name: str | None) -> SweepView | None:
         info = self._info(name)
@@ -89,37 +114,58 @@ class Snapshot:
     def _info(self, name: str | None) -> SweepInfo | None:
         return next((i for i in self.sweeps() if name in (None, i.name)), None)
 
-    def _read(self, name: str | None) -> None:
+    # -- reading ---------------------------------------------------------------------------------
+
+    def _begin_reading(self, name: str | None) -> threading.Event | None:
+        """What is set at the end of the reading that is under way, or now begins; ``None`` without."""
+        with self._lock:
+            if name in self._reading:
+                return self._reading[name]
+            if self._clock() < self._due.get(name, 0.0):
+                return None
+            done = self._reading[name] = threading.Event()
+        threading.Thread(target=self._read, args=(name, done), name="snapshot", daemon=True).start()
+        return done
+
+    def _read(self, name: str | None, done: threading.Event) -> None:
         """Bring the list of sweeps and the sweep *name* up to date."""
-        began = self._clock()
-        if began < self._due.get(name, 0.0):
-            return  # another request has just done it
-        try:
-            found = self._store.sweeps()
-            self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
-            info = self._info(name)
-            if info is not None:
-                self._keep(self._sweep(info, self._views.get(info.name)))
-            self.problem = None
-        except StoreError as error:
-            self.problem = str(error)
-        took = self._clock() - began
-        if len(self._due) > 10 * MAX_SWEEPS:  # names that were asked for but never existed
-            self._due.clear()
-        self._due[name] = began + max(self._interval, took / MAX_SHARE)
+        with self._one_reader:
+            began, first = self._clock(), self._known(name) is None
+            try:
+                self._take(name)
+                self.problem = None
+            except StoreError as error:
+                self.problem = str(error)
+            finally:
+                # The first reading of a large sweep is no measure of the next.
+                took = 0.0 if first else self._clock() - began
+                with self._lock:
+                    if len(self._due) > 10 * MAX_SWEEPS:  # names that never existed
+                        self._due.clear()
+                    self._due[name] = self._clock() + max(self._interval, took / MAX_SHARE)
+                    del self._reading[name]
+                done.set()
+
+    def _take(self, name: str | None) -> None:
+        found = self._store.sweeps()
+        self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
+        info = self._info(name)
+        if info is not None:
+            self._keep(self._sweep(info, self._views.get(info.name)))
 
     def _sweep(self, info: SweepInfo, known: SweepView | None) -> SweepView:
         """The state of *info*; records are read again only where their counts have changed."""
-        running = tuple(self._store.running(info.name)) if info.state == "running" else ()
+        running = tuple(self._store.running(info.name)) if info.is_live else ()
         if known is not None and known.info.counts == info.counts:
             return SweepView(info, known.findings, running, self._clock())
         name = info.name
         records, objective = self._store.records(name), self._store.objective(name)
-        data = known.findings.data if known else None  # it does not change while a sweep goes on
+        before = known.findings if known else None
+        data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
-        findings = Findings(name, records, objective, self._store.notes(name), data)
-        if known is not None and known.findings.version == findings.version:
-            findings = known.findings  # its laws and its answer still hold
+        findings = Findings(name, records, objective, self._store.notes(name), data, before)
+        if before is not None and before.version == findings.version:
+            findings = before  # its laws and its answer still hold
         return SweepView(info, findings, running, self._clock())
 
     def _keep(self, view: SweepView) -> None:

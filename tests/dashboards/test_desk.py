@@ -7,19 +7,24 @@ from dashboards.app import PAGES, create_app
 from dashboards.desk import Desk
 from dashboards.frame import Frame
 from dashboards.pages import recommend, scaling, sweep
-from dashboards.snapshot import Snapshot
+from dashboards.snapshot import Patience, Snapshot
 from tracker.errors import StoreError
 from tracker.record.store import Store
+
+#: A busy machine must not turn a slow reading into another page.
+PATIENT = Patience(60.0, 60.0)
 
 
 @pytest.fixture(scope="module")
 def desk(store):
-    return Desk(Snapshot(store, interval=3600))
+    return Desk(Snapshot(store, interval=3600, patience=PATIENT))
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    return Desk(Snapshot(Store.open(tmp_path_factory.mktemp("bare")), interval=3600))
+    return Desk(
+        Snapshot(Store.open(tmp_path_factory.mktemp("bare")), interval=3600, patience=PATIENT)
+    )
 
 
 def test_refresh_answers_only_what_is_new(desk):
@@ -79,7 +84,7 @@ def test_an_unknown_sweep_is_named(desk, words):
 
 def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
     time = [1000.0]
-    desk = Desk(Snapshot(store, clock=lambda: time[0]))
+    desk = Desk(Snapshot(store, clock=lambda: time[0], patience=PATIENT))
     assert Frame(desk, PAGES).header(None, "/", "")[2] is None
 
     def down():
@@ -90,7 +95,7 @@ def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
     warning = words(Frame(desk, PAGES).header(None, "/", "")[2])
     assert "cannot be read" in warning
     assert "connection refused" in warning
-    fresh = Desk(Snapshot(store))
+    fresh = Desk(Snapshot(store, patience=PATIENT))
     assert "connection refused" in words(drawn(fresh, recommend, ""))
 
 

@@ -1,12 +1,15 @@
 """The snapshot over a store that can be told to fail and counts how often it is read."""
 
 import threading
+import time
 
+import pandas as pd
 import pytest
 
-from dashboards.snapshot import MAX_SWEEPS, Snapshot
+from dashboards.snapshot import MAX_SWEEPS, Patience, Snapshot
 from tracker.errors import StoreError
 from tracker.record.store import SweepInfo
+from tracker.record.table import results_table
 from tracker.record.trial import Objective
 
 
@@ -42,6 +45,9 @@ class FakeStore:
     def notes(self, name):
         return ()
 
+    def data_profile(self, name):
+        return None
+
 
 class Clock:
     now = 1000.0
@@ -62,7 +68,7 @@ def fake(records):
 
 @pytest.fixture
 def snapshot(fake, clock):
-    return Snapshot(fake, interval=2.0, clock=clock)
+    return Snapshot(fake, interval=2.0, clock=clock, patience=Patience(30.0, 30.0))
 
 
 def test_many_askers_make_one_read(snapshot, fake):
@@ -123,23 +129,49 @@ def test_memory_is_bounded(snapshot, fake):
     assert len(snapshot._views) == MAX_SWEEPS
 
 
-def test_askers_do_not_wait_for_another_s_reading(snapshot, fake, clock):
-    snapshot.view(None)
-    clock.now += 3
-    inside, go_on = threading.Event(), threading.Event()
-    read = fake.sweeps
+def hold(fake):
+    """Make *fake*'s readings wait; returns what lets them go on."""
+    go_on, read = threading.Event(), fake.sweeps
 
     def slow():
-        inside.set()
-        go_on.wait(5)
+        go_on.wait(30)
         return read()
 
     fake.sweeps = slow
-    reader = threading.Thread(target=snapshot.view, args=(None,))
-    reader.start()
-    assert inside.wait(5)
-    assert snapshot.view(None) is not None  # at once: the reader still holds the lock
-    assert fake.reads["sweeps"] == 1
+    return go_on
+
+
+def test_who_has_something_to_show_hardly_waits_for_news(fake, clock):
+    snapshot = Snapshot(fake, clock=clock, patience=Patience(30.0, 0.0))
+    before = snapshot.view(None)
+    go_on = hold(fake)
+    clock.now += 3
+    assert snapshot.view(None) is before
+    assert snapshot.view(None) is before  # and asks for no second reading
+    assert snapshot.is_reading(None)
     go_on.set()
-    reader.join(5)
+    while snapshot.is_reading(None):
+        time.sleep(0.01)
     assert fake.reads["sweeps"] == 2
+
+
+def test_a_long_first_reading_is_said_and_ends_in_another_version(fake, clock):
+    snapshot = Snapshot(fake, clock=clock, patience=Patience(0.0, 0.0))
+    go_on = hold(fake)
+    assert snapshot.view(None) is None
+    version, results = snapshot.version(None), snapshot.results_version(None)
+    assert snapshot.is_reading(None)
+    go_on.set()
+    while snapshot.is_reading(None):
+        time.sleep(0.01)
+    assert snapshot.version(None) != version
+    assert snapshot.results_version(None) != results
+
+
+def test_new_trials_extend_the_table(snapshot, fake, clock, records):
+    first = snapshot.view(None).findings
+    assert len(first.table) > 0
+    fake.held = [*records[:5], *records[10:12], *records[5:10]]
+    clock.now += 3
+    extended = snapshot.view(None).findings
+    pd.testing.assert_frame_equal(extended.table, results_table(fake.held))

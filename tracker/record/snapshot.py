@@ -37,6 +37,7 @@ class Snapshot:
         self.parent_id = parent_id
         self._entries = _load(path)
         self._newest_ms: int | None = None  # end of the newest run seen by this process
+        self._records: list[TrialRecord] | None = None
 
     @property
     def is_compared(self) -> bool:
@@ -44,9 +45,11 @@ class Snapshot:
         return self._newest_ms is not None
 
     def records(self) -> list[TrialRecord]:
-        """The records held, by number."""
-        records = (entry.record for entry in self._entries.values())
-        return sorted(records, key=lambda record: record.number)
+        """The records held, by number; the same objects every time."""
+        if self._records is None:
+            records = (entry.record for entry in self._entries.values())
+            self._records = sorted(records, key=lambda record: record.number)
+        return list(self._records)
 
     def refresh(self, runs: Runs) -> None:
         """Take in what ended and drop what was deleted since.
@@ -66,7 +69,8 @@ class Snapshot:
             deleted = runs.trials(self.parent_id, "attributes.end_time > 0", deleted=True)
             gone = {run.info.run_id for run in deleted}
         for run_id in gone:
-            self._entries.pop(run_id, None)
+            if self._entries.pop(run_id, None):
+                self._records = None
         self._newest_ms = max((run.info.end_time for run in ended.values()), default=newest)
 
     def _take(self, runs: Runs, run: Run) -> None:
@@ -86,6 +90,7 @@ class Snapshot:
                 f"({error.error_count()} problems); read it with the version that wrote it, or "
                 "delete the run"
             ) from error
+        self._records = None
         line = {"run_id": run_id, "number": number, "stage": stage, "digest": digest_of(text)}
         self._append(json.dumps(line | {"result": text}).encode() + b"\n")
 

@@ -19,7 +19,7 @@ A trial that ended without scores keeps one row with ``task`` = ``None``, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -46,6 +46,25 @@ def results_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     fixed = [*_TRIAL_COLUMNS, "examples", *_SCORE_COLUMNS, *_COST_COLUMNS]
     suites = dict.fromkeys(column for row in rows for column in row if column not in fixed)
     return pd.DataFrame(rows, columns=pd.Index([*fixed, *suites]))
+
+
+def extended_table(
+    table: pd.DataFrame, known: Sequence[TrialRecord], records: Sequence[TrialRecord]
+) -> pd.DataFrame:
+    """:func:`results_table` of *records*, of which *table* holds *known* already; the same objects.
+
+    Where nothing but new trials came, their rows alone are made: a live page asks after every trial.
+    """
+    held = set(map(id, known))
+    new = [record for record in records if id(record) not in held]
+    if len(records) != len(known) + len(new) or table.empty:
+        return results_table(records)
+    if not new:
+        return table
+    both = pd.concat([table, results_table(new).astype(object)], ignore_index=True)
+    if new[0].number < known[-1].number:
+        both = both.sort_values("number", kind="stable", ignore_index=True)
+    return both.infer_objects()
 
 
 def _rows(record: TrialRecord) -> list[dict[str, Any]]:
