@@ -10,6 +10,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboards.access import Access
 from dashboards.desk import Desk
+from dashboards.exports import serve_exports
 from dashboards.frame import Frame, shell
 from dashboards.page import ADDRESS, VERSION
 from dashboards.pages import recommend, scaling, sweep
@@ -60,7 +61,7 @@ def create_app(
     _connect(app, desk)
     for page in PAGES:
         page.connect(app, desk)
-    recommend.serve_export(app.server, desk.export)
+    serve_exports(app.server, desk.export)
     harden(app.server, app.csp_hashes(), access)
     return app
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from dash import no_update
 
+from dashboards.answers import asked_of
 from dashboards.components import card, empty
+from dashboards.exports import FILES, File, file_of
 from dashboards.snapshot import Snapshot, SweepView
 from dashboards.state import Query, parse_query
 from tracker.errors import SftSelectError
@@ -71,10 +73,10 @@ class Desk:
             command="sft-select run SWEEP.yaml",
         )
 
-    def export(self, name: str) -> str | None:
-        """The YAML of the sweep called *name*; ``None`` where there is no such sweep.
+    def export(self, name: str, query: Query, file: str) -> File | None:
+        """The *file* of what *query* asks of the sweep *name*; ``None`` where one of them is not.
 
-        Raises SftSelectError where it has no recommendation yet.
+        Raises SftSelectError where there is no such answer yet.
         """
-        view = self.snapshot.view(name, wait=_DOWNLOAD_SECONDS)
-        return None if view is None else view.findings.config_text()
+        view = self.snapshot.view(name, wait=_DOWNLOAD_SECONDS) if file in FILES else None
+        return None if view is None else file_of(view.findings.answer(asked_of(query)), file)

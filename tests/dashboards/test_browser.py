@@ -91,7 +91,7 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     assert download.value.suggested_filename == "recommended.yaml"
     assert took.decode() == spec_text
     asked = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1})
-    assert took.decode() == Findings("support", records, asked).config_text()
+    assert took.decode() == Findings("support", records, asked).answer().config
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
 

@@ -8,6 +8,7 @@ from dashboards.desk import Desk
 from dashboards.frame import Frame
 from dashboards.pages import recommend, scaling, sweep
 from dashboards.snapshot import Patience, Snapshot
+from dashboards.state import Query
 from tracker.errors import StoreError
 from tracker.record.store import Store
 
@@ -100,8 +101,10 @@ def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
 
 
 def test_the_export_is_the_findings_yaml(desk):
-    assert desk.export("support") == desk.snapshot.view("support").findings.config_text()
-    assert desk.export("nosuch") is None
+    found = desk.export("support", Query(), "recommended.yaml")
+    assert found.content.decode() == desk.snapshot.view("support").findings.answer().config
+    assert desk.export("nosuch", Query(), "recommended.yaml") is None
+    assert desk.export("support", Query(), "mlflow.db") is None
 
 
 def test_the_app_serves_page_callback_graph_and_export(store):

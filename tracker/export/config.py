@@ -108,18 +108,23 @@ def config_of(answer: Recommendation, records: Iterable[TrialRecord]) -> Config:
 
 def write_config(config: Config, path: Path) -> None:
     """Write *config* to *path*, whole or not at all; InputError where that cannot be."""
+    write_text(path, config_text(config, path.name))
+
+
+def config_text(config: Config, name: str) -> str:
+    """What :func:`write_config` writes to a file called *name*."""
     header = comment(
         f"A configuration of sft-select, from sweep {config.sweep!r}.\n"
-        f"  train it:                     sft-select train {path.name}\n"
-        f"  write it for another trainer: sft-select export {path.name} --to trl"
+        f"  train it:                     sft-select train {name}\n"
+        f"  write it for another trainer: sft-select export {name} --to trl"
         " | llamafactory | axolotl"
     )
     parts = [header, "\n"]
-    for name, value in _as_written(config).items():
-        note = _SECTIONS[name]
+    for section, value in _as_written(config).items():
+        note = _SECTIONS[section]
         parts.append(f"\n{comment(note)}" if note else "")
-        parts.append(yaml_text({name: value}))
-    write_text(path, "".join(parts))
+        parts.append(yaml_text({section: value}))
+    return "".join(parts)
 
 
 def read_config(path: Path) -> Config:

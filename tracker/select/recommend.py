@@ -41,6 +41,7 @@ from tracker.select.crossover import CrossoverFit, overtakes
 from tracker.select.describe import question, reasons
 from tracker.select.reach import examples_needed, measured_sizes, reaching, weighted_curves
 from tracker.select.separate import further_trials
+from tracker.select.shared import Shared
 from tracker.select.study import Study, study
 
 _RUNNERS_UP = 3
@@ -56,9 +57,11 @@ class Pick(NamedTuple):
     reached: bool
 
 
-def candidates(records: Sequence[TrialRecord], objective: Objective) -> tuple[Candidate, ...]:
+def candidates(
+    records: Sequence[TrialRecord], objective: Objective, *, shared: Shared | None = None
+) -> tuple[Candidate, ...]:
     """Every configuration with a score for each weighted task, smallest model first."""
-    return study(records, objective).candidates
+    return study(records, objective, shared).candidates
 
 
 def recommend(
@@ -68,16 +71,17 @@ def recommend(
     reach: float | None = None,
     sweep: str = "",
     notes: Sequence[str] = (),
+    shared: Shared | None = None,
 ) -> Recommendation:
     """Which configuration of *records* to take for *objective*; see the module for the rule.
 
     *reach*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
     a loss where that is what the tasks are decided on (:mod:`tracker.select.measure`). *notes*: what
-    is known of the sweep as such, told among the caveats. Raises
-    InputError for unknown tasks and constraints, NotEnoughDataError where no trial is complete or no
-    candidate keeps the constraints.
+    is known of the sweep as such, told among the caveats. *shared*: of the same records, where they
+    are asked several questions. Raises InputError for unknown tasks and constraints,
+    NotEnoughDataError where no trial is complete or no candidate keeps the constraints.
     """
-    known = study(records, objective)
+    known = study(records, objective, shared)
     scored = all(measure == "score" for measure in known.measures.values())
     if reach is not None and scored and not 0 < reach <= 1:
         raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")

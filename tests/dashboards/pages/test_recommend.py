@@ -1,6 +1,14 @@
+import time
+
 import pytest
 
-from dashboards.pages.recommend import certainty, content, export_path, headline, setting
+from dashboards.answers import asked_of
+from dashboards.exports import export_path
+from dashboards.figures.tradeoff import Spot, Tradeoff
+from dashboards.later import Later
+from dashboards.pages.recommend import content, draw, shown
+from dashboards.pages.recommend_choice import certainty, headline, setting
+from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
 from tracker.record.trial import Objective
 from tracker.select.describe import further_text
@@ -33,7 +41,7 @@ def test_rejections_are_listed_with_what_they_cost(view_of, records, words):
     asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.03})
     view = view_of(records, objective=asked)
     text = words(content(view, Query(), None))
-    assert "Ruled out by your constraints" in text
+    assert "Your constraints" in text
     rejected = view.findings.recommendation.rejected
     assert rejected[0].constraint == "forgetting.english"
     assert rejected[0].best in text
@@ -56,7 +64,7 @@ def test_an_unclear_question_is_said_in_words(view_of, records, words):
     text = words(
         content(view_of(records, objective=Objective(weights={"nosuch": 1})), Query(), None)
     )
-    assert "does not say what is wanted" in text
+    assert "The question is not clear" in text
     assert "nosuch" in text
 
 
@@ -65,7 +73,61 @@ def test_the_sweep_s_notes_stand_among_the_caveats(view_of, records, words):
     assert "loss over several tokenizers" in text
 
 
-def test_the_export_path_is_quoted(view_of, records):
+def test_the_export_path_is_quoted_and_holds_the_question_alone():
+    query = Query.of("a/b c", weight="intent=2", task="slots", reach="0.9")
+    assert export_path("a/b c", Query()) == "/export/a%2Fb%20c/recommended.yaml"
+    assert export_path("a", query, "trl.zip") == "/export/a/trl.zip?reach=0.9&weight=intent%3D2"
+
+
+def test_the_address_is_the_question(view_of, records, words):
     view = view_of(records)
-    odd = view._replace(info=view.info._replace(name="a/b c"))
-    assert export_path(odd) == "/export/a%2Fb%20c/recommended.yaml"
+    query = Query.of(weight="slots=1", constraint=["examples=500", "forgetting.english=none"])
+    text = words(content(view, query, None))
+    answer = view.findings.answer(asked_of(query)).recommendation
+    assert answer.question == "highest weighted score (slots 1), subject to examples <= 500"
+    assert answer.choice.volume <= 500
+    assert answer.question in text
+    assert "With 500 examples" in text
+    assert (
+        "sft-select recommend support --weight slots=1 --constraint examples=500 "
+        "--constraint forgetting.english=none -o recommended.yaml"
+    ) in text
+
+
+def test_what_reaches_a_quality_is_said(view_of, records, words):
+    view = view_of(records)
+    near = words(content(view, Query.of(reach="0.5"), None))
+    assert "What reaches 50.0 %" in near
+    assert "The choice above is the smallest model" in near
+    far = words(content(view, Query.of(reach="0.99"), None))
+    assert "Nothing that was measured reaches 99.0 %" in far
+
+
+def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
+    text = words(content(view_of(records), Query.of(weight="intent=x", constraint="flops=0"), None))
+    assert "--weight intent=x: found 'x'; allowed: a number, such as 0.5" in text
+    assert "--constraint flops=0: found 0; allowed: above 0" in text
+
+
+def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
+    view, later = view_of(records), Later()
+    page, complete = draw(view, Query(), None, later)
+    until = time.monotonic() + 60
+    while not complete and time.monotonic() < until:
+        assert "Working it out" in words(page)
+        page, complete = draw(view, Query(), None, later)
+    assert "Chance of being the best" in words(page)
+
+
+def test_newer_results_are_announced_on_the_answer_before(view_of, records, words):
+    page = shown(view_of(records).findings.answer(), Query(), None, older=True)
+    assert "Newer results are being taken in" in words(page)
+
+
+def test_a_browser_is_not_sent_ten_thousand_spots():
+    spots = tuple(
+        Spot(f"c{i}", "lora", i / 1e4, i / 1e4, i % 1000 == 0, i == 4321) for i in range(10_000)
+    )
+    kept = thinned(Tradeoff("english", spots, None)).spots
+    assert len(kept) < MAX_SPOTS + 20
+    assert {s for s in spots if s.front or s.chosen} <= set(kept)

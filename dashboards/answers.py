@@ -1,0 +1,145 @@
+"""One question's whole answer: the choice, its file, what other trainers take, what more data would give.
+
+Every word is tracker's, by the functions the command line calls, so that the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from dashboards.state import Query
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.export import TRAINERS, recipe_for
+from tracker.export.config import Config, config_of, config_text
+from tracker.record.trial import Objective, TrialRecord
+from tracker.select.asked import Asked, asked, number
+from tracker.select.choice import Candidate, Recommendation
+from tracker.select.predict import Forecast, predict
+from tracker.select.recommend import candidates, recommend
+from tracker.select.shared import Shared
+
+#: The exported file's name; it stands in the file's own first lines.
+FILE_NAME = "recommended.yaml"
+#: The constraint that says how much data is on hand.
+ON_HAND = "examples"
+
+
+class Answer(NamedTuple):
+    """What *asked* of *sweep* comes to.
+
+    ``candidates``: all that the choice was made from. ``config``: the bytes of ``sft-select recommend
+    -o recommended.yaml`` as text, ``None`` of trials measured elsewhere. ``recipes``: by trainer its
+    files by name, or why it cannot train this. ``forecasts``: by weighted task what every curve would
+    measure with the examples on hand, or why that cannot be told; empty where that was not asked.
+    """
+
+    sweep: str
+    asked: Asked
+    recommendation: Recommendation
+    candidates: tuple[Candidate, ...]
+    config: str | None
+    recipes: Mapping[str, dict[str, str] | str]
+    forecasts: Mapping[str, Forecast | str]
+
+    @property
+    def on_hand(self) -> int | None:
+        """The examples that are on hand, as far as that was asked."""
+        bound = self.recommendation.objective.constraints.get(ON_HAND)
+        return None if bound is None else int(bound)
+
+
+def asked_of(query: Query) -> Asked:
+    """The question in the address; raises InputError with all that is wrong with it."""
+    problems: list[str] = []
+    reach = None
+    try:
+        reach = number(text) if (text := query.get("reach")) else None
+    except InputError as error:
+        problems.append(f"reach: {error}")
+    try:
+        found = asked(query.many("weight"), query.many("constraint"), reach)
+    except InputError as error:
+        raise InputError([*error.problems, *problems]) from None
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+class Answering:
+    """An answer that is worked out when first asked for, by one thread while the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answer: Answer | None = None
+
+    def once(self, build: Callable[[], Answer]) -> Answer:
+        """The answer; raises what *build* raises, and asks it again then."""
+        with self._lock:
+            if self._answer is None:
+                self._answer = build()
+            return self._answer
+
+
+def work_out(
+    sweep: str,
+    records: Sequence[TrialRecord],
+    own: Objective,
+    notes: Sequence[str],
+    asked: Asked,
+    shared: Shared,
+) -> Answer:
+    """The answer; *own* is the sweep's objective, *shared* of the same records.
+
+    Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
+    """
+    objective = asked.objective(own)
+    found = recommend(
+        records, objective, reach=asked.reach, sweep=sweep, notes=notes, shared=shared
+    )
+    config = None if found.trial.origin is not None else config_of(found, records)
+    among = candidates(records, objective, shared=shared)
+    answer = Answer(
+        sweep,
+        asked,
+        found,
+        among,
+        None if config is None else config_text(config, FILE_NAME),
+        {} if config is None else {to: _recipe(config, to) for to in TRAINERS},
+        {},
+    )
+    if not answer.on_hand:
+        return answer
+    tasks = [task for task, weight in objective.weights.items() if weight > 0]
+    at = answer.on_hand
+    return answer._replace(forecasts={task: _forecast(records, task, at, sweep) for task in tasks})
+
+
+def command(sweep: str, asked: Asked) -> str:
+    """What gives the same answer in a terminal."""
+    words = ["sft-select", "recommend", sweep]
+    for task, weight in asked.weights:
+        words += ["--weight", f"{task}={weight:.12g}"]
+    for name, bound in asked.constraints:
+        words += ["--constraint", f"{name}={'none' if bound is None else format(bound, '.12g')}"]
+    if asked.reach is not None:
+        words += ["--reach", f"{asked.reach:.12g}"]
+    return shlex.join([*words, "-o", FILE_NAME])
+
+
+def _recipe(config: Config, to: str) -> dict[str, str] | str:
+    try:
+        return recipe_for(config, to).files
+    except InputError as error:
+        return str(error)
+
+
+def _forecast(
+    records: Sequence[TrialRecord], task: str, examples: int, sweep: str
+) -> Forecast | str:
+    try:
+        return predict(records, task, examples, sweep=sweep)
+    except (InputError, NotEnoughDataError) as error:
+        return str(error)

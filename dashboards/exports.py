@@ -1,0 +1,101 @@
+"""What is taken away from a recommendation: its YAML, and a folder for each other trainer.
+
+A request names a sweep, a question and one of the files of :data:`FILES`; no path is made of it.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from typing import NamedTuple
+from urllib.parse import quote
+
+from flask import Flask, Response, abort, request
+
+from dashboards.answers import FILE_NAME, Answer
+from dashboards.state import Query, href, parse_query
+from tracker.errors import InputError, SftSelectError
+from tracker.export import TRAINERS
+
+#: All that can be asked for, with the trainer whose it is.
+FILES: dict[str, str | None] = {FILE_NAME: None, **{f"{to}.zip": to for to in TRAINERS}}
+#: Zip files tell the time of their members; ours are the same whenever they are made.
+_THEN = (1980, 1, 1, 0, 0, 0)
+
+
+class File(NamedTuple):
+    """A file to take away."""
+
+    content: bytes
+    mimetype: str
+
+
+def export_path(sweep: str, query: Query, name: str = FILE_NAME) -> str:
+    """Where the file *name* of the question in *query* is downloaded."""
+    asked = Query(None, tuple(pair for pair in query.given if pair[0] in QUESTION))
+    return href(f"/export/{quote(sweep, safe='')}/{name}", asked)
+
+
+#: The parts of the address that make the question.
+QUESTION = ("constraint", "reach", "weight")
+
+
+def file_of(answer: Answer, name: str) -> File | None:
+    """The file *name* of *answer*; ``None`` where there is no such file.
+
+    Raises InputError where its trainer cannot train this, or nobody here.
+    """
+    if name not in FILES:
+        return None
+    if answer.config is None:
+        origin = answer.recommendation.trial.origin
+        raise InputError(f"measured elsewhere, in the table {origin}: nothing here can train it")
+    trainer = FILES[name]
+    if trainer is None:
+        return File(answer.config.encode(), "application/yaml")
+    recipe = answer.recipes[trainer]
+    if isinstance(recipe, str):
+        raise InputError(recipe)
+    return File(_zipped({**recipe, FILE_NAME: answer.config, "README.txt": _readme(trainer)}),
+                "application/zip")  # fmt: skip
+
+
+def rows_command(trainer: str) -> str:
+    """What writes the training rows beside the files of *trainer*."""
+    return f"sft-select export {FILE_NAME} --to {trainer} --output ."
+
+
+def serve_exports(server: Flask, find: Callable[[str, Query, str], File | None]) -> None:
+    """Add ``/export/<sweep>/<file>``; *find* gives the file for a sweep, a question and a name."""
+
+    @server.get("/export/<sweep>/<file>")
+    def export(sweep: str, file: str) -> Response:
+        try:
+            found = find(sweep, parse_query(request.query_string.decode(errors="replace")), file)
+        except SftSelectError as error:
+            return Response(f"{error}\n", status=409, mimetype="text/plain")
+        if found is None:
+            abort(404)
+        headers = {
+            "Content-Disposition": f"attachment; filename={file}",
+            "Cache-Control": "no-store",
+        }
+        return Response(found.content, mimetype=found.mimetype, headers=headers)
+
+
+def _readme(trainer: str) -> str:
+    return (
+        "The rows are not in here: they lie where the sweep ran. There, in this folder, write them "
+        f"beside these files with\n\n    {rows_command(trainer)}\n\n"
+        f"which writes these files again, the same. {FILE_NAME} is the whole configuration with its "
+        f"evidence; to train it with sft-select itself:\n\n    sft-select train {FILE_NAME}\n"
+    )
+
+
+def _zipped(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _THEN), text, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

@@ -1,0 +1,106 @@
+"""The choice itself: what to train, how good that is, how sure, and the buttons that take it away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dash import html
+
+from dashboards.answers import Answer
+from dashboards.components import pill, tiles
+from dashboards.figures.theme import method_words
+from dashboards.figures.wording import (
+    compact,
+    count,
+    duration,
+    percent,
+    plural,
+    quality,
+    quality_gap,
+)
+from tracker.select.choice import Candidate, Estimate, Recommendation
+
+
+def headline(choice: Candidate) -> tuple[str, str, str]:
+    """The choice in one line, the model's name in the middle: ``LoRA on | en-1m |, 2,000 examples``."""
+    if choice.method.name == "none":
+        return "Keep ", choice.model, " as it is"
+    method = method_words(choice.method.name)
+    return f"{method} on ", choice.model, f", {count(choice.volume)} examples"
+
+
+def setting(choice: Candidate) -> str:
+    """The rest of the configuration: variant, rank, learning rate, mix, examples by task."""
+    method = choice.method
+    parts = [
+        f"variant {method.variant}" if method.variant else "",
+        f"rank {method.rank}" if method.rank is not None else "",
+        plural(method.virtual_tokens, "virtual token") if method.virtual_tokens else "",
+        f"learning rate {method.learning_rate:.2g}" if method.learning_rate else "",
+        f"mix {choice.mix}" if choice.mix else "",
+        ", ".join(f"{count(n)} of {task}" for task, n in choice.examples.items()),
+    ]
+    text = " · ".join(part for part in parts if part)
+    return text[:1].upper() + text[1:]
+
+
+def certainty(answer: Recommendation) -> tuple[str, str]:
+    """The verdict in a few words, and its tone."""
+    tied = sum(not r.separable for r in answer.runners_up)
+    if answer.separable or not tied:
+        return "A clear choice", "good"
+    return f"Cannot be separated from {plural(tied, 'other')}", "warn"
+
+
+def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
+    """The answer in one screen; *actions* stand below it. *older*: newer results are being taken in."""
+    answer = found.recommendation
+    choice = answer.choice
+    regret = quality_gap(answer.expected_regret, scored=bool(choice.scores), signed=False)
+    words, tone = certainty(answer)
+    before, model, after = headline(choice)
+    among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
+    facts = [
+        ("Predicted quality", quality(choice.quality.value), _interval(choice.quality, quality)),
+        *(
+            (f"Lost on {suite}", percent(lost.value), _interval(lost, percent))
+            for suite, lost in choice.forgetting.items()
+        ),
+        ("Chance of being the best", percent(answer.p_best, 0), among),
+        ("Expected regret", regret, "quality lost if another is best"),
+        ("Training cost", compact(choice.counted.flops, "FLOP"), _measured_cost(choice)),
+    ]  # fmt: skip
+    return html.Section(
+        [
+            html.Div(
+                [
+                    html.Div(
+                        [
+                            html.Span("Train this", className="quiet"),
+                            pill(words, tone),
+                            pill("Newer results are being taken in", "live") if older else None,
+                        ],
+                        className="title-row",
+                    ),
+                    html.H1([before, html.Span(model, className="whole"), after]),
+                    html.P(setting(choice), className="lead"),
+                ]
+            ),
+            tiles(facts, style="facts"),
+            actions,
+        ],
+        className="card hero",
+        **{"aria-label": "The recommended configuration"},
+    )
+
+
+def _measured_cost(choice: Candidate) -> str:
+    seconds = choice.measured.device_seconds
+    return f"{duration(seconds)} on {choice.measured.device}" if seconds is not None else ""
+
+
+def _interval(estimate: Estimate, form: Callable[[float], str]) -> str:
+    if estimate.low is None or estimate.high is None:
+        return "its error is unknown"
+    return f"80 %: {form(estimate.low)} to {form(estimate.high)}"

@@ -1,0 +1,145 @@
+"""What speaks for the choice and against it: reasons, caveats, runners-up, and what is forgotten."""
+
+from __future__ import annotations
+
+from dash import html
+
+from dashboards.answers import Answer
+from dashboards.components import behind, card, data_table, empty, graph, legend
+from dashboards.figures.forest import MAX_ROWS, Gap, draw_gaps, gaps
+from dashboards.figures.theme import in_order, palette
+from dashboards.figures.tradeoff import Tradeoff, draw_tradeoff, tradeoff
+from dashboards.figures.wording import percent, plural, quality, quality_gap
+from tracker.select.choice import Recommendation
+from tracker.select.describe import further_text
+
+#: More marks than these hide each other, and a browser takes long over them.
+MAX_SPOTS = 600
+_TABLE_ROWS = 100
+
+
+def why(answer: Recommendation) -> html.Section:
+    """The reasons."""
+    return card(
+        "Why this one",
+        html.Ul([html.Li(reason) for reason in answer.why], className="points"),
+        lead=f"Asked for: {answer.question}.",
+    )
+
+
+def caveats(answer: Recommendation) -> html.Section:
+    """What to keep in mind, and which further runs would settle the choice."""
+    noise = (
+        "No configuration was run with several seeds, so the noise between runs is assumed."
+        if answer.noise_floor is None
+        else "Quality differs between seeds alone by a standard deviation of "
+        f"{percent(answer.noise_floor, 2)}."
+    )
+    lines = [*answer.caveats, noise]
+    further = (
+        html.Div(
+            [
+                html.H3("Runs that would settle it"),
+                html.Ul(
+                    [html.Li(further_text(run)) for run in answer.further_trials],
+                    className="points",
+                ),
+            ],
+            className="further",
+        )
+        if answer.further_trials
+        else None
+    )
+    return card(
+        "What to keep in mind",
+        html.Ul([html.Li(line) for line in lines], className="points caution"),
+        further,
+    )
+
+
+def runners(answer: Recommendation, theme: str | None) -> html.Section:
+    """The runners-up with their gaps."""
+    data = gaps(answer)
+    lead = (
+        "How far the choice is ahead of each, on the same validation rows. A hollow mark is a tie: "
+        "another seed could turn the order round. Left of zero: predicted to score more, but at a "
+        "higher cost and not surely enough."
+    )
+    if not data:
+        return card(
+            "Runners-up",
+            empty("There is no other candidate", "Only one was left to choose from.", small=True),
+        )
+    words = f"Gap in quality between the choice and {plural(len(data), 'runner-up').replace('ups', 's-up')}"
+    chart = graph(draw_gaps(data, palette(theme)), words, height=70 + 62 * len(data))
+    more = len(answer.runners_up) - len(data)
+    return card(
+        "Runners-up",
+        chart,
+        html.P(f"The closest {MAX_ROWS} of {len(answer.runners_up)}.", className="note")
+        if more > 0
+        else None,
+        behind("Show the numbers", _gap_table(data)),
+        lead=lead,
+    )
+
+
+def _gap_table(data: tuple[Gap, ...]) -> html.Div:
+    rows = [
+        (
+            gap.label,
+            quality_gap(gap.value, scored=gap.scored),
+            f"{quality_gap(gap.low, scored=gap.scored)} to "
+            f"{quality_gap(gap.high, scored=gap.scored)}",
+            percent(gap.p_best, 0),
+            "yes" if gap.separable else "no",
+        )
+        for gap in data
+    ]
+    head = ("Runner-up", "Gap", "80 % interval", "Chance of being best", "Told apart")
+    return data_table(head, rows)
+
+
+def tradeoffs(found: Answer, theme: str | None) -> html.Section:
+    """Quality against general ability lost, of every configuration."""
+    answer = found.recommendation
+    title = "Quality against what is forgotten"
+    suites = list(answer.choice.forgetting)
+    if not suites:
+        detail = "The sweep has no general suite; add one under general to measure what is lost."
+        return card(title, empty("Forgetting was not measured", detail, small=True))
+    limits = {s: answer.objective.constraints.get(f"forgetting.{s}") for s in suites}
+    suite = next((s for s in suites if limits[s] is not None), suites[0])
+    limit = limits[suite]
+    data = tradeoff(found.candidates, suite, chosen=answer.choice.label, limit=limit)
+    every, data = len(data.spots), thinned(data)
+    methods = in_order(s.method for s in data.spots)
+    words = f"Quality against general ability lost on {suite} for {plural(len(data.spots), 'configuration')}"
+    return card(
+        title,
+        legend(
+            [m for m in methods if m != "none"],
+            [("solid", "front: nothing keeps more and scores more")],
+        ),
+        graph(draw_tradeoff(data, palette(theme)), words, height=400),
+        html.P(f"{len(data.spots):,} of {every:,} are drawn.", className="note")
+        if every > len(data.spots)
+        else None,
+        behind("Show the numbers", _spot_table(data)),
+        lead="Up and to the left is better.",
+    )
+
+
+def thinned(data: Tradeoff, most: int = MAX_SPOTS) -> Tradeoff:
+    """*data* with at most about *most* spots: the front, the choice, and evenly of the others."""
+    step = -(-len(data.spots) // most)
+    kept = [spot for i, spot in enumerate(data.spots) if spot.front or spot.chosen or i % step == 0]
+    return data._replace(spots=tuple(kept))
+
+
+def _spot_table(data: Tradeoff) -> html.Div:
+    rows = [
+        (s.label, quality(s.quality), percent(s.forgetting), "yes" if s.front else "no")
+        for s in sorted(data.spots, key=lambda s: (not s.front, -s.quality))[:_TABLE_ROWS]
+    ]
+    return data_table(("Configuration", "Quality", f"Lost on {data.suite}", "On the front"), rows)
