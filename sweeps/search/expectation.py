@@ -14,7 +14,7 @@ import numpy as np
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.objective import weighted_score
-from sweeps.search.space import Values, configurations, hyperparameters
+from sweeps.search.space import Values, configurations, groups
 from tracker.record.trial import Status, TrialRecord, TrialSpec
 from tracker.select.experience import prior
 from tracker.select.outlook import outlook
@@ -56,13 +56,13 @@ def drawn_surface(sweep: ResolvedSweep, draw: int) -> Surface:
     fine-tunes mostly show.
     """
     design, known = configurations(sweep.spec), prior("score")
-    groups = [_groups(sweep, values) for values in design]
+    kinds = [groups(sweep, values) for values in design]
     sizes = np.log([sweep.models[values["model"]].parameters or 1 for values in design])
     features = known.mean[0] + np.outer(sizes - sizes.mean(), known.mean[1])
     scatter, random = np.sqrt(np.diag(known.cov)), np.random.default_rng(draw)
     promise = {"model": sizes, "setting": -_from_the_middle(design)}
-    for kind in groups[0]:
-        names = [group[kind] for group in groups]
+    for kind in kinds[0]:
+        names = [kind_of[kind] for kind_of in kinds]
         advantages = _advantages(names, random, promise.get(kind))
         step = _BETTER * scatter / np.sqrt(max(known.hold.get(kind, 1.0), 1.0))
         features = features + np.outer(advantages, step)
@@ -92,7 +92,7 @@ def measured_surfaces(
         own = np.array(runs.get(row, [])).reshape(-1, 2)
         keys = tuple(f"{row}/{i}" for i in range(len(own)))
         parameters = sweep.models[values["model"]].parameters
-        curves.append(CurveRuns(own[:, 0], own[:, 1], keys, _groups(sweep, values), parameters))
+        curves.append(CurveRuns(own[:, 0], own[:, 1], keys, groups(sweep, values), parameters))
     volumes = sweep.spec.volumes
     seen = [outlook(curves, volume, [volume], "score").draws for volume in volumes]
     scores = np.clip(1 - np.stack(seen, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
@@ -120,19 +120,6 @@ def _rows(sweep: ResolvedSweep) -> dict[tuple[object, ...], int]:
     return {
         (values["model"], values["mix"], values["method"], *(values.get(n) for n in names)): row
         for row, values in enumerate(configurations(sweep.spec))
-    }
-
-
-def _groups(sweep: ResolvedSweep, values: Values) -> dict[str, str]:
-    """What a configuration belongs to, kind → name, as joint laws pool."""
-    setting = [str(values[name]) for name in hyperparameters(sweep.spec, values["method"])]
-    return {
-        "model": values["model"],
-        "method": values["method"],
-        "pair": f"{values['model']} {values['method']}",
-        "mix": values["mix"],
-        "setting": " ".join([values["method"], *setting]),
-        "run": " ".join([values["model"], values["method"], *setting]),
     }
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.pricing import learned_pricing
-from sweeps.search.space import Cell, Values, configurations, hyperparameters
+from sweeps.search.space import Cell, Values, configurations, groups
 from sweeps.search.strategy import (
     ANCHORS,
     Outcome,
@@ -300,19 +300,9 @@ class Law(Strategy):
     ) -> CurveRuns:
         sizes = np.array([float(volume) for volume, _ in runs])
         errors = np.array([max(1 - q, _LEAST_ERROR) if scores else -q for _, q in runs])
-        setting = [str(values[name]) for name in hyperparameters(self.spec, values["method"])]
-        model = self.sweep.models[values["model"]]
-        groups = {
-            "family": model.family or "",
-            "model": values["model"],
-            "method": values["method"],
-            "pair": f"{values['model']} {values['method']}",
-            "mix": values["mix"],
-            "setting": " ".join([values["method"], *setting]),
-            "run": " ".join([values["model"], values["method"], *setting]),
-        }
         keys = tuple(f"{index}/{i}" for i in range(len(runs)))
-        return CurveRuns(sizes, errors, keys, groups, model.parameters)
+        size = self.sweep.models[values["model"]].parameters
+        return CurveRuns(sizes, errors, keys, groups(self.sweep, values), size)
 
     def _allowed(self, told: Sequence[Outcome]) -> Array:
         """Per configuration the probability to keep the constraints, as its own runs and its pair's say.

@@ -173,6 +173,21 @@ def trial_spec(sweep: ResolvedSweep, values: Mapping[str, Any]) -> TrialSpec:
     )
 
 
+def groups(sweep: ResolvedSweep, values: Mapping[str, Any]) -> dict[str, str]:
+    """What a configuration belongs to, kind → name, as joint laws pool (:mod:`tracker.select.pooling`)."""
+    model, method = values["model"], values["method"]
+    setting = [str(values[name]) for name in hyperparameters(sweep.spec, method)]
+    return {
+        "family": sweep.models[model].family or "",
+        "model": model,
+        "method": method,
+        "pair": f"{model} {method}",
+        "mix": values["mix"],
+        "setting": " ".join([method, *setting]),
+        "run": " ".join([model, method, *setting]),
+    }
+
+
 def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistribution]:
     return [d for d in space.values() if isinstance(d, CategoricalDistribution)]
 
