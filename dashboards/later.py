@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 #: Questions whose answers are kept; a further one drops that unused for longest.
 MAX_ANSWERS = 64
+_LOOK = 0.01  # seconds between two looks while waiting
 
 
 class Answer(NamedTuple):
@@ -30,17 +32,21 @@ class Later:
         self._known: OrderedDict[Hashable, tuple[str, Any]] = OrderedDict()
         self._wanted: OrderedDict[Hashable, tuple[str, Callable[[], Any]]] = OrderedDict()
         self._busy = False
+        self._doing: tuple[Hashable, str] | None = None
 
-    def get(self, question: Hashable, version: str, build: Callable[[], Any]) -> Answer:
-        """The answer so far; *build* is begun where that is not *version*'s. Raises what it raised."""
+    def get(
+        self, question: Hashable, version: str, build: Callable[[], Any], wait: float = 0.0
+    ) -> Answer:
+        """The answer so far; *build* is begun where that is not *version*'s. Raises what it raised.
+
+        *wait*: seconds to wait for it, so that a quick one does not come with the next news only.
+        """
+        if not self._start(question, version, build) and wait:
+            until = time.monotonic() + wait
+            while not self.ready(question, version) and time.monotonic() < until:
+                time.sleep(_LOOK)
         with self._lock:
             known = self._known.get(question)
-            if known is not None:
-                self._known.move_to_end(question)
-            if known is None or known[0] != version:
-                self._wanted[question] = (version, build)
-                self._wanted.move_to_end(question)  # what is looked at now comes first
-                self._begin()
         if known is None:
             return Answer(None, False)
         if isinstance(known[1], Exception):
@@ -53,23 +59,36 @@ class Later:
             known = self._known.get(question)
         return known is not None and known[0] == version
 
-    def _begin(self) -> None:
-        if not self._busy:
-            self._busy = True
-            threading.Thread(target=self._work, daemon=True, name="later").start()
+    def _start(self, question: Hashable, version: str, build: Callable[[], Any]) -> bool:
+        """Whether the answer is there already; it is begun where not."""
+        with self._lock:
+            known = self._known.get(question)
+            if known is not None:
+                self._known.move_to_end(question)
+                if known[0] == version:
+                    return True
+            if self._doing != (question, version):
+                self._wanted[question] = (version, build)
+                self._wanted.move_to_end(question)  # what is looked at now comes first
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._work, daemon=True, name="later").start()
+            return False
 
     def _work(self) -> None:
         while True:
             with self._lock:
                 if not self._wanted:
-                    self._busy = False
+                    self._busy, self._doing = False, None
                     return
                 question, (version, build) = self._wanted.popitem()
+                self._doing = (question, version)
             try:
                 value = build()
             except Exception as error:  # given to whoever asks, as if it had been raised there
                 value = error
             with self._lock:
+                self._doing = None
                 self._known[question] = (version, value)
                 while len(self._known) > MAX_ANSWERS:
                     self._known.popitem(last=False)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dashboards.figures.theme import in_order
 from tracker.record.trial import MethodSpec
-from tracker.select.curves import CurveFits, CurveKey, Metric, method_label
+from tracker.select.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, method_label
 from tracker.select.laws import FAR, FittedLaw, Prediction
 from tracker.select.pooling import Array
 
@@ -109,14 +109,16 @@ class Scaling(NamedTuple):
 
 def scaling(
     table: pd.DataFrame,
-    fits: CurveFits,
+    fits: CurveFits | None,
     *,
     task: str,
     mix: str,
     metric: Metric,
     models: Collection[str] = (),
 ) -> Scaling:
-    """The curves of *task* under *mix*; *fits* are those of *metric*. No *models* means all."""
+    """The curves of *task* under *mix*; *fits* are those of *metric*, ``None`` where they are not known
+    yet: the points stand alone then. No *models* means all.
+    """
     rows = table[(table["task"] == task) & table[metric].notna() & (table["status"] == "complete")]
     if models:
         rows = rows[rows["model"].isin(list(models))]
@@ -125,7 +127,11 @@ def scaling(
     curves, loose = [], []
     for _, group in tuned.groupby(_SETTING, dropna=False, sort=False):
         key = _curve_key(group.iloc[0])
-        if key in fits.laws or key in fits.refused:
+        if fits is None and (group["stage"] != TUNE_STAGE).any():
+            curves.append(
+                _curve(group, key, CurveFits({}, {key: "its law is being fitted"}), metric)
+            )
+        elif fits is not None and (key in fits.laws or key in fits.refused):
             curves.append(_curve(group, key, fits, metric))
         else:
             loose += [

@@ -14,7 +14,7 @@ from dashboards.figures.theme import (
     template,
     transparent,
 )
-from dashboards.figures.wording import compact, percent, plural, unmarked
+from dashboards.figures.wording import ABSENT, compact, percent, plural, unmarked
 from tracker.select.curves import Metric
 
 #: Methods stand side by side at one size, this many parts of it apart, so that error bars are seen.
@@ -125,4 +125,11 @@ def _hover(mark: Mark, metric: Metric) -> str:
 
 def value(number: float | None, metric: Metric) -> str:
     """*number* of *metric* as people read it."""
-    return percent(number) if metric == "score" or number is None else f"{number:.3f}"
+    if metric == "score" or number is None:
+        return percent(number)
+    return f"{number:.3f}"
+
+
+def between(low: float | None, high: float | None, metric: Metric) -> str:
+    """An interval as people read it; a dash where it is not known."""
+    return ABSENT if low is None else f"{value(low, metric)} to {value(high, metric)}"

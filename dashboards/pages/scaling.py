@@ -1,4 +1,8 @@
-"""How each method and size gains from more examples: measured points, laws, and how far to trust them."""
+"""How each method and size gains from more examples: measured points, laws, and how far to trust them.
+
+Laws of a large sweep take longer than a click, so they are fitted in the background: the points are
+there at once, the lines follow, and those of the trials before stand until the new ones are known.
+"""
 
 from __future__ import annotations
 
@@ -6,142 +10,147 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
-from dash import html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
-from dashboards.components import (
-    Choice,
-    behind,
-    card,
-    data_table,
-    empty,
-    graph,
-    legend,
-    page_head,
-    picker,
-)
-from dashboards.figures.scaling import AHEAD, Curve, Scaling, scaling
-from dashboards.figures.scaling_chart import draw_scaling
+from dashboards.components import Choice, card, empty, notice, page_head, picker, pill
+from dashboards.desk import Desk
+from dashboards.figures.scaling import scaling
+from dashboards.figures.size import sizes_to_ask
 from dashboards.figures.theme import method_words, palette
-from dashboards.figures.wording import ABSENT, compact, count, percent
-from dashboards.page import whole
+from dashboards.later import Later
+from dashboards.page import ADDRESS, RESULTS, THEME, Page
+from dashboards.pages.scaling_cards import Laws, critical_card, curves_card, size_card
+from dashboards.pages.scaling_state import (
+    METRIC_WORDS,
+    Shown,
+    mixes_of,
+    pairs_of,
+    shown,
+    sizes_of,
+    tasks_of,
+    volumes_of,
+)
+from dashboards.pages.scaling_trust import laws_card
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, one_of
-from tracker.select.curves import Metric
+from dashboards.state import Query, href, parse_query
+from tracker.errors import SftSelectError
+from tracker.select.curves import CurveFits
 
 TITLE = "Scaling"
 PATH = "/scaling"
-METRIC_WORDS: dict[Metric, str] = {
-    "score": "Score",
-    "bits_per_byte": "Bits per byte",
-    "loss_nats": "Loss, nats",
-}
+#: Seconds that a page waits for its laws before it shows the points alone.
+_PATIENCE = 0.15
 
 
-class Shown(NamedTuple):
-    """What the page shows: the query's wishes where they exist, the first of each otherwise."""
-
-    task: str
-    metric: Metric
-    mix: str
-    models: tuple[str, ...]
-    log_x: bool
-    together: bool
-
-
-def shown(table: pd.DataFrame, query: Query) -> Shown | None:
-    """Settle *query* against what was measured; ``None`` before the first tuned result."""
-    tuned = table[(table["method"] != "none") & table["task"].notna()]
-    if tuned.empty:
-        return None
-    tasks, mixes = _tasks(tuned), _mixes(tuned)
-    metrics = [m for m in METRIC_WORDS if tuned[m].notna().any()]
-    if not metrics:
-        return None
-    models = _models(tuned)
-    return Shown(
-        task=one_of(tasks, query.get("task")),
-        metric=one_of(metrics, query.get("metric")),
-        mix=one_of(mixes, query.get("mix")),
-        models=tuple(m for m in models if m in query.many("models")) or models,
-        log_x=query.get("axis") != "linear",
-        together=query.get("view") == "together",
-    )
-
-
-def _tasks(tuned: pd.DataFrame) -> list[str]:
-    """Trained tasks first, then those only evaluated."""
-    trained = tuned[tuned["examples"] > 0]["task"].unique().tolist()
-    return list(dict.fromkeys([*trained, *tuned["task"].unique().tolist()]))
-
-
-def _mixes(tuned: pd.DataFrame) -> list[str]:
-    """The mix measured most often first: it has the longest curves."""
-    return [str(mix) for mix in tuned["mix"].value_counts().index]
-
-
-def _models(tuned: pd.DataFrame) -> tuple[str, ...]:
-    ordered = tuned.sort_values("parameters").drop_duplicates("model")["model"]
-    return tuple(str(model) for model in ordered)
-
-
-def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The page for *view* in the state *query*."""
+def content(
+    view: SweepView, query: Query, theme: str | None, later: Later | None = None
+) -> list[Any]:
+    """The page for *view* in the state *query*; without *later* it waits for its laws."""
     table = view.findings.table
     state = shown(table, query)
     lead = (
         "Each mark is a real fine-tune. Each line is a law fitted to them, with the band in which "
         "80 of 100 further runs should fall. Dashed means ahead of anything measured."
     )
-    head = page_head("What more data buys", lead)
     if state is None:
         return [
-            head,
+            page_head("What more data buys", lead),
             card("Curves", empty("No trials yet", "Curves appear with the first results.")),
         ]
+    laws = laws_of(view, state, later)
     data = scaling(
         table,
-        view.findings.fits(state.task, state.metric),
+        laws.fits,
         task=state.task,
         mix=state.mix,
         metric=state.metric,
         models=state.models,
     )
-    return [head, _pickers(table, query, state), _charts(data, state, theme), _laws(data)]
-
-
-def _pickers(table: pd.DataFrame, query: Query, state: Shown) -> html.Div:
+    colours = palette(theme)
+    links = _Links(query)
     tuned = table[(table["method"] != "none") & table["task"].notna()]
+    own = tuned[tuned["mix"] == state.mix]
+    known = {m: size for m, size in sizes_of(tuned).items() if m in state.models}
+    volumes = [(str(v), f"{v:,}") for v in volumes_of(own)]
+    return [
+        page_head("What more data buys", lead, badge=_badge(laws)),
+        notice("There are no laws here.", laws.problem) if laws.problem else None,
+        _pickers(tuned, state, links),
+        curves_card(data, state, colours),
+        critical_card(
+            laws, state, known, links.choices("pair", _pair_words(own), state.pair), colours
+        ),
+        size_card(data, laws, state, links.choices("volume", volumes, str(state.volume)), colours),
+        laws_card(data, laws.fits, state.mix),
+    ]
 
-    def choices(field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
+
+def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
+    """The laws behind *state*, as far as they are known by now."""
+    findings = view.findings
+    tuned = findings.table[(findings.table["method"] != "none") & findings.table["task"].notna()]
+    asked = sizes_to_ask(sizes_of(tuned).values())
+    task, metric, mix = state.task, state.metric, state.mix
+    try:
+        if later is None:
+            sizes = findings.size_laws(task, metric, mix, asked) if asked else {}
+            return Laws(findings.fits(task, metric), sizes, asked, fresh=True)
+        fits_name, sizes_name = _questions(view, state)
+        version = findings.version
+        fits = later.get(fits_name, version, lambda: findings.all_fits(metric), _PATIENCE)
+        found = fits.value and fits.value.get(task, CurveFits({}, {}))
+        if not asked:
+            return Laws(found, {}, asked, fits.fresh)
+        sizes = later.get(
+            sizes_name, version, lambda: findings.size_laws(task, metric, mix, asked), _PATIENCE
+        )
+    except SftSelectError as error:
+        return Laws(CurveFits({}, {}), {}, asked, fresh=True, problem=str(error))
+    return Laws(found, sizes.value, asked, fits.fresh and sizes.fresh)
+
+
+def _questions(view: SweepView, state: Shown) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the two slow answers behind *state*: laws over data, and over size."""
+    fits = (view.info.name, "fits", state.metric)
+    return fits, (view.info.name, "sizes", state.task, state.metric, state.mix)
+
+
+def _badge(laws: Laws) -> html.Span | None:
+    if laws.fresh:
+        return None
+    if laws.fits is None or laws.sizes is None:
+        return pill("Fitting the laws; the lines appear by themselves", "live")
+    return pill("Laws of a moment ago; newer trials are being fitted", "live")
+
+
+class _Links(NamedTuple):
+    """Options of this page, each a link that changes one thing of *query*."""
+
+    query: Query
+
+    def choices(self, field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
+        """*options*: value and words."""
         return [
-            Choice(words, href(PATH, query.put(**{field: value})), value == now)
+            Choice(words, href(PATH, self.query.put(**{field: value})), value == now)
             for value, words in options
         ]
 
-    models = _models(tuned)
+
+def _pickers(tuned: pd.DataFrame, state: Shown, links: _Links) -> html.Div:
+    models = tuple(sizes_of(tuned))
     metrics = [(m, words) for m, words in METRIC_WORDS.items() if tuned[m].notna().any()]
+    axes, axis = [("", "Log"), ("linear", "Linear")], "" if state.log_x else "linear"
+    views = [("", "Apart"), ("together", "Together")]
+    view = "together" if state.together else ""
+    tasks, mixes = [(t, t) for t in tasks_of(tuned)], [(m, m) for m in mixes_of(tuned)]
     return html.Div(
         [
-            picker("Task", choices("task", [(t, t) for t in _tasks(tuned)], state.task)),
-            picker("Measure", choices("metric", metrics, state.metric)),
-            picker("Task mix", choices("mix", [(m, m) for m in _mixes(tuned)], state.mix)),
-            picker("Models", _model_choices(models, query, state)),
-            picker(
-                "Examples axis",
-                choices(
-                    "axis",
-                    [("", "Log"), ("linear", "Linear")],
-                    "" if state.log_x else "linear",
-                ),
-            ),
-            picker(
-                "Models side by side",
-                choices(
-                    "view",
-                    [("", "Apart"), ("together", "Together")],
-                    "together" if state.together else "",
-                ),
-            )
+            picker("Task", links.choices("task", tasks, state.task)),
+            picker("Measure", links.choices("metric", metrics, state.metric)),
+            picker("Task mix", links.choices("mix", mixes, state.mix)),
+            picker("Models", _model_choices(models, links.query, state)),
+            picker("Axes", links.choices("axis", axes, axis)),
+            picker("Models side by side", links.choices("view", views, view))
             if len(state.models) > 1
             else None,
         ],
@@ -160,135 +169,58 @@ def _model_choices(models: tuple[str, ...], query: Query, state: Shown) -> list[
     return found
 
 
-def _charts(data: Scaling, state: Shown, theme: str | None) -> html.Section:
-    colours = palette(theme)
-    models = list(data.models)
-    title = f"{data.task}, {METRIC_WORDS[data.metric].lower()} against examples"
-    if not models:
-        detail = "Pick another task, mix or model: this combination has no result yet."
-        return card(title, empty("Nothing measured here", detail, small=True))
-    groups = [models] if state.together or len(models) == 1 else [[model] for model in models]
-    facets = [
-        html.Div(
-            [
-                _facet_title(group, data),
-                graph(
-                    draw_scaling(data, colours, models=group, log_x=state.log_x),
-                    _in_words(data, group),
-                    height=440 if len(groups) == 1 else 360,
-                ),
-            ],
-            className="facet",
-        )
-        for group in groups
-    ]
-    marks = [("none", "untouched base"), ("solid", "law"), ("dashed", "ahead of measurement")]
-    mix = f"Mix {state.mix}. " if state.mix else ""
-    note = (
-        f"{mix}Error bars: 80 % interval from the validation rows. Lines run to "
-        f"{AHEAD:g} times the largest volume measured. Hollow marks lie under no law: runs that "
-        "looked for a learning rate, or too few volumes."
-    )
-    return card(
-        title,
-        legend(data.methods, [*marks, ("band", "80 % band")]),
-        html.Div(facets, className=f"facets of-{min(len(facets), 5)}"),
-        html.P(note, className="note"),
-        behind("Show the measured points", _points_table(data)),
-    )
+def _pair_words(own: pd.DataFrame) -> list[tuple[str, str]]:
+    return [(pair, " or ".join(map(method_words, pair.split("~")))) for pair in pairs_of(own)]
 
 
-def _facet_title(group: list[str], data: Scaling) -> html.H3:
-    if len(group) == 1:
-        known = data.models[group[0]]
-        size = "" if known is None else f" {compact(known)} parameters"
-        return html.H3([group[0], html.Span(size, className="quiet")])
-    words = f"{', '.join(group)}: the larger the model, the stronger the colour"
-    return html.H3(words)
+def _frame() -> html.Div:
+    stores = [dcc.Store(id="scaling-drawn"), dcc.Store(id="scaling-laws")]
+    return html.Div([html.Div(id="scaling-content", className="stack"), *stores])
 
 
-def _in_words(data: Scaling, group: list[str]) -> str:
-    names = [f"{method_words(c.method)} on {c.model}" for c in data.curves if c.model in group]
-    return f"{data.title} of {data.task} against training examples for {', '.join(dict.fromkeys(names))}"
+def _connect(app: Dash, desk: Desk) -> None:
+    later = Later()
+
+    def state_of(view: SweepView, query: Query) -> str | None:
+        """Which of the answers behind the page are there, and of what; asked before it is drawn."""
+        state = shown(view.findings.table, query)
+        if state is None:
+            return None
+        version = view.findings.version
+        names = _questions(view, state)
+        return repr((names, version, [later.ready(name, version) for name in names]))
+
+    def filled(
+        _results: str | None, search: str | None, theme: str | None, _laws: str | None
+    ) -> tuple[Any, Any]:
+        drawn: list[str | None] = [None]
+
+        def build(view: SweepView, query: Query) -> list[Any]:
+            drawn[0] = state_of(view, query)
+            return content(view, query, theme, later)
+
+        return desk.show(search, build), drawn[0]
+
+    def laws(_ticks: int | None, search: str | None, drawn: str | None) -> Any:
+        """Draw anew when an answer has come since; drawn is what the page shows."""
+        view = desk.view(search)
+        now = state_of(view, parse_query(search)) if view else None
+        return no_update if now in (None, drawn) else now
+
+    app.callback(
+        Output("scaling-content", "children"),
+        Output("scaling-drawn", "data"),
+        RESULTS,
+        ADDRESS,
+        THEME,
+        Input("scaling-laws", "data"),
+    )(filled)
+    app.callback(
+        Output("scaling-laws", "data"),
+        Input("tick", "n_intervals"),
+        State("url", "search"),
+        State("scaling-drawn", "data"),
+    )(laws)
 
 
-def _points_table(data: Scaling) -> html.Div:
-    def value(number: float | None) -> str:
-        return percent(number) if data.metric == "score" else _plain(number)
-
-    curves = [(c.model, method_words(c.method), p) for c in data.curves for p in c.points]
-    loose = [(model, method_words(method), point) for model, method, point in data.strays]
-    rows: list[tuple[str, ...]] = [
-        (
-            model,
-            method,
-            count(p.examples),
-            value(p.value),
-            f"{value(p.low)} to {value(p.high)}" if p.low is not None else ABSENT,
-            ABSENT if p.learning_rate is None else f"{p.learning_rate:.2g}",
-            str(p.seed),
-            str(p.number),
-            "yes" if p.used else "no",
-        )
-        for model, method, p in [*curves, *loose]
-    ]
-    rows += [
-        (base.model, "Untouched base", "0", value(base.value), *[ABSENT] * 5) for base in data.bases
-    ]
-    head = (
-        "Model", "Method", "Examples", METRIC_WORDS[data.metric], "80 % interval",
-        "Learning rate", "Seed", "Trial", "Under a law",
-    )  # fmt: skip
-    return data_table(head, rows, text=(0, 1))
-
-
-def _laws(data: Scaling) -> html.Section:
-    rows = [_law_row(curve, data.metric) for curve in data.curves]
-    head: tuple[str, ...] = (
-        "Model", "Setting", "Measured at", "At the largest volume", "At twice that",
-        "Held-out error", "Note",
-    )  # fmt: skip
-    if not any(row[-1] for row in rows):
-        head, rows = head[:-1], [row[:-1] for row in rows]
-    lead = (
-        "Held-out error: the law is fitted again without its largest volume, and asked for it. "
-        + (
-            "It is the relative error in one minus the score."
-            if data.metric == "score"
-            else "It is the relative error in the loss."
-        )
-    )
-    return card("How far to trust each law", data_table(head, rows, text=(0, 1, 6)), lead=lead)
-
-
-def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:
-    volumes = sorted({p.examples for p in curve.points})
-    measured = ", ".join(count(v) for v in volumes)
-    if curve.line is None:
-        return curve.model, curve.setting, measured, ABSENT, ABSENT, ABSENT, curve.why_not or ""
-    line = curve.line
-    at_end = line.measured - 1
-    double = min(range(len(line.examples)), key=lambda i: abs(line.examples[i] - 2 * volumes[-1]))
-    note = "no volume to spare for a check" if curve.held_out_error is None else ""
-    return (
-        curve.model,
-        curve.setting,
-        measured,
-        _band(line.value[at_end], line.low[at_end], line.high[at_end], metric),
-        _band(line.value[double], line.low[double], line.high[double], metric),
-        percent(curve.held_out_error),
-        note,
-    )
-
-
-def _band(value: float, low: float, high: float, metric: Metric) -> str:
-    if metric == "score":
-        return f"{percent(value)} ({percent(low)} to {percent(high)})"
-    return f"{_plain(value)} ({_plain(low)} to {_plain(high)})"
-
-
-def _plain(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.3f}"
-
-
-PAGE = whole(PATH, TITLE, content)
+PAGE = Page(PATH, TITLE, _frame, _connect)

@@ -59,3 +59,7 @@ def test_answers_do_not_pile_up():
         settle(later, i, "1")
     assert not later.ready(0, "1")
     assert later.ready(1, "1")
+
+
+def test_a_quick_answer_can_be_waited_for():
+    assert Later().get("q", "1", lambda: "one", wait=5.0) == ("one", True)

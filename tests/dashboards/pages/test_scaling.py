@@ -1,6 +1,7 @@
 import pytest
 
-from dashboards.pages.scaling import content, shown
+from dashboards.pages.scaling import content
+from dashboards.pages.scaling_state import shown
 from dashboards.state import Query
 from tracker.record.table import results_table
 

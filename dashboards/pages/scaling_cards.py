@@ -1,0 +1,288 @@
+"""The cards of the scaling page: curves, who is ahead at how much data, and model sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from dash import html
+
+from dashboards.components import (
+    Choice,
+    behind,
+    card,
+    data_table,
+    empty,
+    graph,
+    legend,
+    picker,
+)
+from dashboards.figures.critical import Critical, Strip, critical, in_words, interval
+from dashboards.figures.critical_chart import draw_critical, height
+from dashboards.figures.scaling import AHEAD, Scaling
+from dashboards.figures.scaling_chart import draw_scaling
+from dashboards.figures.size import Mark, Size, SizeCurve, size
+from dashboards.figures.size_chart import between, draw_size, value
+from dashboards.figures.theme import Palette, method_within, method_words
+from dashboards.figures.wording import ABSENT, about, compact, count, percent
+from dashboards.pages.scaling_state import METRIC_WORDS, Shown
+from tracker.select.curves import CurveFits, CurveKey, Metric
+from tracker.select.laws import FittedLaw
+
+_WAIT = "The laws are being fitted; this appears by itself."
+
+
+class Laws(NamedTuple):
+    """The laws behind the page; ``None``: not known yet. ``fresh``: of the trials shown.
+
+    ``sizes``: of the models ``asked`` for (name → parameters). ``problem``: why there are none.
+    """
+
+    fits: CurveFits | None
+    sizes: Mapping[CurveKey, FittedLaw] | None
+    asked: Mapping[str, int]
+    fresh: bool
+    problem: str = ""
+
+
+def curves_card(data: Scaling, state: Shown, colours: Palette) -> html.Section:
+    """Score or loss against examples, a chart a model or all together."""
+    models = list(data.models)
+    title = f"{data.task}, {METRIC_WORDS[data.metric].lower()} against examples"
+    if not models:
+        detail = "Pick another task, mix or model: this combination has no result yet."
+        return card(title, empty("Nothing measured here", detail, small=True))
+    groups = [models] if state.together or len(models) == 1 else [[model] for model in models]
+    facets = [
+        html.Div(
+            [
+                _facet_title(group, data),
+                graph(
+                    draw_scaling(data, colours, models=group, log_x=state.log_x),
+                    _names(data, group),
+                    height=440 if len(groups) == 1 else 360,
+                ),
+            ],
+            className="facet",
+        )
+        for group in groups
+    ]
+    marks = [("none", "untouched base"), ("solid", "law"), ("dashed", "ahead of measurement")]
+    mix = f"Mix {state.mix}. " if state.mix else ""
+    note = (
+        f"{mix}Error bars: 80 % interval from the validation rows. Lines run to "
+        f"{AHEAD:g} times the largest volume measured. Hollow marks lie under no law: runs that "
+        "looked for a learning rate, or too few volumes."
+    )
+    return card(
+        title,
+        legend(data.methods, [*marks, ("band", "80 % band")]),
+        html.Div(facets, className=f"facets of-{min(len(facets), 5)}"),
+        html.P(note, className="note"),
+        behind("Show the measured points", _points_table(data)),
+    )
+
+
+def _facet_title(group: list[str], data: Scaling) -> html.H3:
+    if len(group) == 1:
+        known = data.models[group[0]]
+        size = "" if known is None else f" {compact(known)} parameters"
+        return html.H3([group[0], html.Span(size, className="quiet")])
+    words = f"{', '.join(group)}: the larger the model, the stronger the colour"
+    return html.H3(words)
+
+
+def _names(data: Scaling, group: list[str]) -> str:
+    names = [f"{method_words(c.method)} on {c.model}" for c in data.curves if c.model in group]
+    return f"{data.title} of {data.task} against training examples for {', '.join(dict.fromkeys(names))}"
+
+
+def _points_table(data: Scaling) -> html.Div:
+    curves = [(c.model, method_words(c.method), p) for c in data.curves for p in c.points]
+    loose = [(model, method_words(method), point) for model, method, point in data.strays]
+    rows: list[tuple[str, ...]] = [
+        (
+            model,
+            method,
+            count(p.examples),
+            value(p.value, data.metric),
+            between(p.low, p.high, data.metric),
+            ABSENT if p.learning_rate is None else f"{p.learning_rate:.2g}",
+            str(p.seed),
+            str(p.number),
+            "yes" if p.used else "no",
+        )
+        for model, method, p in [*curves, *loose]
+    ]
+    rows += [
+        (base.model, "Untouched base", "0", value(base.value, data.metric), *[ABSENT] * 5)
+        for base in data.bases
+    ]
+    head = (
+        "Model", "Method", "Examples", METRIC_WORDS[data.metric], "80 % interval",
+        "Learning rate", "Seed", "Trial", "Under a law",
+    )  # fmt: skip
+    return data_table(head, rows, text=(0, 1))
+
+
+def critical_card(
+    laws: Laws,
+    state: Shown,
+    models: Mapping[str, int | None],
+    choices: Sequence[Choice],
+    colours: Palette,
+) -> html.Section:
+    """Critical data sizes between two methods, in words, drawn, and as a table."""
+    title = "Critical data sizes: which method wins at how much data"
+    lead = (
+        "Where one method overtakes the other, and how sure that is. Strong colour: surely better "
+        "there. Pale: the two cannot be told apart. The dot is where both are as likely to be ahead; "
+        "its bar spans 80 %. Fainter beyond the dotted line: ahead of anything measured."
+    )
+    if laws.fits is None or not state.pair:
+        reason = (
+            ("Not yet", _WAIT)
+            if laws.fits is None
+            else ("Nothing to compare", "One method alone was run with this mix.")
+        )
+        return card(title, empty(*reason, small=True), lead=lead)
+    first, second = state.pair.split("~")
+    data = critical(
+        laws.fits, task=state.task, mix=state.mix, models=models, first=first, second=second
+    )
+    lacking = (
+        f"{', '.join(data.lacking)}: no law of both methods, which takes three volumes of each, or two "
+        "beside another curve."
+        if data.lacking
+        else ""
+    )
+    if not data.strips:
+        detail = lacking or "Run both methods at three volumes or more."
+        nothing = empty("Nothing to compare", detail, small=True)
+        return card(title, picker("Methods", choices), nothing, lead=lead)
+    rows = [html.Li([html.Strong(f"{s.model}: "), in_words(s, data)]) for s in data.strips]
+    words = f"Probability that {method_within(first)} is better than {method_within(second)} on {data.task}"
+    return card(
+        title,
+        picker("Methods", choices),
+        html.Ul(rows, className="points answers"),
+        legend((first, second), [("band", "cannot be told"), ("dot", "even, with 80 % bar")]),
+        graph(
+            draw_critical(data, colours, log_x=state.log_x),
+            f"{words}, against training examples",
+            height=height(data),
+        ),
+        html.P(
+            [
+                "A method run with several settings counts at the best of them at each size. What is "
+                "compared is what a method yields on average, without the chance of a single run. ",
+                lacking,
+            ],
+            className="note",
+        ),
+        behind("Show the probabilities", _critical_table(data)),
+        lead=lead,
+    )
+
+
+def _critical_table(data: Critical) -> html.Div:
+    rows = [row for strip in data.strips for row in _strip_rows(strip)]
+    head = ("Model", "Examples", f"P({method_words(data.first)} better)", "Measured", "Turns at")
+    return data_table(head, rows, text=(0,))
+
+
+def _strip_rows(strip: Strip) -> Iterable[tuple[str, ...]]:
+    turns = "; ".join(f"{about(t.at)} ({interval(t, strip)})" for t in strip.turns) or "no turn"
+    every = 8
+    for i in range(0, len(strip.sizes), every):
+        yield (
+            strip.model,
+            about(strip.sizes[i]),
+            percent(strip.probability[i], 0),
+            "yes" if i < strip.measured else "no, ahead",
+            turns,
+        )
+
+
+def size_card(
+    data: Scaling, laws: Laws, state: Shown, choices: Sequence[Choice], colours: Palette
+) -> html.Section:
+    """Score or loss against the model's parameters at one volume."""
+    title = f"{data.task}, {METRIC_WORDS[data.metric].lower()} against model size"
+    lead = (
+        "At one volume of data. Filled marks were measured; hollow ones are what the model's own law "
+        "expects. The line is the law over all sizes, with the band in which 80 of 100 runs of such a "
+        "model should fall; dashed outside the sizes measured."
+    )
+    if laws.fits is None or laws.sizes is None:
+        return card(title, empty("Not yet", _WAIT, small=True), lead=lead)
+    found = size(data, laws.fits, laws.sizes, mix=state.mix, volume=state.volume, asked=laws.asked)
+    unsized = (
+        f" {', '.join(found.unsized)}: the number of parameters is not known."
+        if found.unsized
+        else ""
+    )
+    pick = picker("Examples", choices)
+    if not any(curve.marks or curve.value for curve in found.curves):
+        detail = f"Pick another number of examples.{unsized}"
+        return card(title, pick, empty("Nothing known here", detail, small=True), lead=lead)
+    sentences = [words for c in found.curves if (words := _growth(c, found))]
+    ahead = "More examples than anything was measured with. " if found.ahead else ""
+    alone = "" if laws.asked else "A law over size takes two sizes; here is one. "
+    return card(
+        title,
+        pick,
+        html.Ul([html.Li(s) for s in sentences], className="points answers") if sentences else None,
+        legend(
+            [c.method for c in found.curves],
+            [("solid", "law over size"), ("dashed", "outside the sizes measured")],
+        ),
+        graph(
+            draw_size(found, colours, log_x=state.log_x),
+            f"{found.title} of {found.task} against parameters at {count(found.volume)} examples",
+            height=400,
+        ),
+        html.P(f"{ahead}{alone}Bars and bands: 80 %.{unsized}", className="note"),
+        behind("Show the numbers", _size_table(found)),
+        lead=lead,
+    )
+
+
+def _growth(curve: SizeCurve, data: Size) -> str:
+    """What the step from the smallest to the largest model measured brings, in words."""
+    marks = sorted(curve.marks, key=lambda m: m.parameters)
+    if len(marks) < 2:
+        return ""
+    small, large = marks[0], marks[-1]
+    return (
+        f"{method_words(curve.method)}: from {value(small.value, data.metric)}"
+        f"{_bracket(small, data.metric)} on {small.model} to {value(large.value, data.metric)}"
+        f"{_bracket(large, data.metric)} on {large.model}, "
+        f"{large.parameters / small.parameters:.2g} times the size."
+    )
+
+
+def _bracket(mark: Mark, metric: Metric) -> str:
+    if mark.low is None:
+        return ""
+    how = "" if mark.runs else ", foretold"
+    return f" (80 %: {between(mark.low, mark.high, metric)}{how})"
+
+
+def _size_table(data: Size) -> html.Div:
+    rows: list[tuple[str, ...]] = []
+    for curve in data.curves:
+        method = method_words(curve.method)
+        for m in curve.marks:
+            size_words, span = count(m.parameters), between(m.low, m.high, data.metric)
+            how = "measured" if m.runs else "by its own law"
+            rows.append((method, m.model, size_words, value(m.value, data.metric), span, how))
+        line = zip(curve.parameters, curve.value, curve.low, curve.high, curve.inside, strict=True)
+        for parameters, middle, low, high, inside in line:
+            how = "law over size" if inside else "law over size, outside the sizes measured"
+            span = between(low, high, data.metric)
+            rows.append((method, ABSENT, about(parameters), value(middle, data.metric), span, how))
+    head = (
+        "Method", "Model", "Parameters", METRIC_WORDS[data.metric], "80 % interval", "Where from",
+    )  # fmt: skip
+    return data_table(head, rows, text=(0, 1, 5))

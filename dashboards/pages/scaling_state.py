@@ -1,0 +1,95 @@
+"""What the scaling page shows, settled from its address and what was measured."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from dashboards.figures.theme import in_order
+from dashboards.state import Query, one_of
+from tracker.select.curves import Metric
+
+METRIC_WORDS: dict[Metric, str] = {
+    "score": "Score",
+    "bits_per_byte": "Bits per byte",
+    "loss_nats": "Loss, nats",
+}
+#: How many times the largest volume the comparison of sizes may look ahead.
+_FURTHER = (2, 4)
+
+
+class Shown(NamedTuple):
+    """What the page shows: the query's wishes where they exist, the first of each otherwise.
+
+    ``pair``: the two methods compared, ``full~lora``, empty where only one was run. ``volume``: that at
+    which model sizes are compared, also one ahead of those measured.
+    """
+
+    task: str
+    metric: Metric
+    mix: str
+    models: tuple[str, ...]
+    log_x: bool
+    together: bool
+    pair: str
+    volume: int
+
+
+def shown(table: pd.DataFrame, query: Query) -> Shown | None:
+    """Settle *query* against what was measured; ``None`` before the first tuned result."""
+    tuned = table[(table["method"] != "none") & table["task"].notna()]
+    if tuned.empty:
+        return None
+    tasks, mixes = tasks_of(tuned), mixes_of(tuned)
+    metrics = [m for m in METRIC_WORDS if tuned[m].notna().any()]
+    if not metrics:
+        return None
+    models = tuple(sizes_of(tuned))
+    mix = one_of(mixes, query.get("mix"))
+    volumes = volumes_of(tuned[tuned["mix"] == mix])
+    pairs = pairs_of(tuned[tuned["mix"] == mix])
+    return Shown(
+        task=one_of(tasks, query.get("task")),
+        metric=one_of(metrics, query.get("metric")),
+        mix=mix,
+        models=tuple(m for m in models if m in query.many("models")) or models,
+        log_x=query.get("axis") != "linear",
+        together=query.get("view") == "together",
+        pair=one_of([*pairs, ""], query.get("pair")),
+        volume=next((v for v in volumes if str(v) == query.get("volume")), _largest(tuned, mix)),
+    )
+
+
+def tasks_of(tuned: pd.DataFrame) -> list[str]:
+    """Trained tasks first, then those only evaluated."""
+    trained = tuned[tuned["examples"] > 0]["task"].unique().tolist()
+    return list(dict.fromkeys([*trained, *tuned["task"].unique().tolist()]))
+
+
+def mixes_of(tuned: pd.DataFrame) -> list[str]:
+    """The mix measured most often first: it has the longest curves."""
+    return [str(mix) for mix in tuned["mix"].value_counts().index]
+
+
+def sizes_of(tuned: pd.DataFrame) -> dict[str, int | None]:
+    """Models, the smallest first, and their parameters; ``None`` where not known, last."""
+    ordered = tuned.sort_values("parameters").drop_duplicates("model")
+    sizes = zip(ordered["model"].tolist(), ordered["parameters"].tolist(), strict=True)
+    return {str(model): None if pd.isna(size) else int(size) for model, size in sizes}
+
+
+def volumes_of(tuned: pd.DataFrame) -> list[int]:
+    """Volumes measured, then the multiples of the largest that are looked ahead to."""
+    measured = sorted({int(volume) for volume in tuned["volume"].unique() if volume > 0})
+    return [*measured, *(factor * measured[-1] for factor in _FURTHER)] if measured else [0]
+
+
+def pairs_of(tuned: pd.DataFrame) -> list[str]:
+    """Every two methods, ``full~lora``; full tuning and LoRA first."""
+    methods = in_order(str(method) for method in tuned["method"].unique())
+    return [f"{a}~{b}" for i, a in enumerate(methods) for b in methods[i + 1 :]]
+
+
+def _largest(tuned: pd.DataFrame, mix: str) -> int:
+    return int(tuned.loc[tuned["mix"] == mix, "volume"].max())

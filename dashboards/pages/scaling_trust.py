@@ -1,0 +1,96 @@
+"""How far each law of the scaling page can be trusted, and its form in plain words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+
+from dashboards.components import behind, card, data_table
+from dashboards.figures.scaling import Curve, Scaling
+from dashboards.figures.size_chart import between, value
+from dashboards.figures.wording import ABSENT, count, percent
+from tracker.select.curves import CurveFits, Metric
+from tracker.select.laws import BEND, FORM, Parameter
+
+
+def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
+    """How far each law can be trusted, its form in plain words, and its parameters."""
+    rows = [_law_row(curve, data.metric) for curve in data.curves]
+    head: tuple[str, ...] = (
+        "Model", "Setting", "Measured at", "At the largest volume", "At twice that",
+        "Held-out error", "Note",
+    )  # fmt: skip
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    lead = (
+        "Held-out error: the law is fitted again without its largest volume, and asked for it. "
+        + (
+            "It is the relative error in one minus the score."
+            if data.metric == "score"
+            else "It is the relative error in the loss."
+        )
+    )
+    return card(
+        "How far to trust each law",
+        data_table(head, rows, text=(0, 1, 6)),
+        behind("What form the laws have, and their parameters", _form(data, fits, mix)),
+        lead=lead,
+    )
+
+
+def _form(data: Scaling, fits: CurveFits | None, mix: str) -> html.Div:
+    error = "one minus the score" if data.metric == "score" else "the loss"
+    words = [
+        f"All laws have one form, {FORM}, where D is the number of examples and the result {error}. "
+        "They are fitted together, so that a curve with few points leans on those like it.",
+        "E, the floor: what no amount of such data would remove.",
+        "A, the height: what there is to gain between no data and endless data.",
+        "D0, the head start: how many examples what the model already knows is worth. With fewer than "
+        "that the curve is nearly flat.",
+        "beta, the steepness: far above D0, ten times the data divide what is left above the floor by "
+        "10 to the power of beta.",
+        f"Ahead of the largest volume measured a line goes on {BEND:.0%} as the law bends and "
+        f"{1 - BEND:.0%} as straight as it was last (on log axes), and its band widens by how far such "
+        "forecasts missed before.",
+        "The law over model size is the same form: its parameters change with the number of a model's "
+        "parameters as all models together say. Read what laws foretell rather than single parameters: "
+        "different parameters can draw the same curve.",
+    ]
+    models = set(data.models)
+    rows: list[tuple[Any, ...]] = [
+        (key.label.removesuffix(f", {key.task}"), *(_parameter(p) for p in law.parameters.values()))
+        for key, law in (fits.laws.items() if fits else ())
+        if key.mix == mix and key.model in models
+    ]
+    points = html.Ul([html.Li(word) for word in words], className="points")
+    table = data_table(("Curve (80 % intervals)", "E", "A", "D0", "beta"), rows) if rows else None
+    return html.Div([points, table])
+
+
+def _parameter(p: Parameter) -> str:
+    return f"{p.value:.3g} ({p.low:.3g} to {p.high:.3g})"
+
+
+def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:
+    volumes = sorted({p.examples for p in curve.points})
+    measured = ", ".join(count(v) for v in volumes)
+    if curve.line is None:
+        return curve.model, curve.setting, measured, ABSENT, ABSENT, ABSENT, curve.why_not or ""
+    line = curve.line
+    at_end = line.measured - 1
+    double = min(range(len(line.examples)), key=lambda i: abs(line.examples[i] - 2 * volumes[-1]))
+    note = "no volume to spare for a check" if curve.held_out_error is None else ""
+    return (
+        curve.model,
+        curve.setting,
+        measured,
+        _band(line.value[at_end], line.low[at_end], line.high[at_end], metric),
+        _band(line.value[double], line.low[double], line.high[double], metric),
+        percent(curve.held_out_error),
+        note,
+    )
+
+
+def _band(middle: float, low: float, high: float, metric: Metric) -> str:
+    return f"{value(middle, metric)} ({between(low, high, metric)})"
