@@ -25,6 +25,8 @@ from tracker.select.pooling import Array
 
 #: Who is ahead with this probability is called sure: an 80 % interval has a tenth on either side.
 SURE = 0.9
+#: Nearer to one half than this nobody leads: a probability that wavers about it is no change of lead.
+_EVEN = 0.1
 _STEPS = 72
 
 
@@ -137,19 +139,22 @@ def _strip(
 
 
 def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:
-    """Where *probability* (m,) passes one half along ascending *sizes* (m,), interpolated in ln D."""
-    lead = np.sign(probability - 0.5)
-    known = np.flatnonzero(lead)  # an exact tie belongs to neither
-    changes = [(a, b) for a, b in pairwise(known) if lead[a] != lead[b]]
+    """Where the lead passes over along ascending *sizes* (m,), interpolated in ln D.
+
+    *probability* (m,) that the first leads; whoever is less than 0.1 from one half does not lead.
+    """
+    lead = np.where(np.abs(probability - 0.5) >= _EVEN, np.sign(probability - 0.5), 0)
+    changes = [(a, b) for a, b in pairwise(np.flatnonzero(lead).tolist()) if lead[a] != lead[b]]
     found = []
     for i, (before, after) in enumerate(changes):
         earliest = changes[i - 1][1] if i else 0
         latest = changes[i + 1][0] if i + 1 < len(changes) else len(sizes) - 1
         # As the probability of whoever leads after it: it rises through one half here.
         rising = probability if lead[after] > 0 else 1 - probability
+        half = before + int(np.flatnonzero(rising[before:after] < 0.5)[-1])
         found.append(
             Turn(
-                at=_passes(sizes, rising, before, after, 0.5),
+                at=_passes(sizes, rising, half, 0.5),
                 low=_last_below(sizes, rising, earliest, before, 1 - SURE),
                 high=_first_above(sizes, rising, after, latest, SURE),
             )
@@ -157,9 +162,10 @@ def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:
     return tuple(found)
 
 
-def _passes(sizes: Array, rising: Array, a: int, b: int, level: float) -> float:
-    share = (level - rising[a]) / (rising[b] - rising[a])
-    return float(np.exp(np.log(sizes[a]) + share * np.log(sizes[b] / sizes[a])))
+def _passes(sizes: Array, rising: Array, i: int, level: float) -> float:
+    """Where *rising* passes *level* between sizes i and i + 1."""
+    share = (level - rising[i]) / (rising[i + 1] - rising[i])
+    return float(np.exp(np.log(sizes[i]) + share * np.log(sizes[i + 1] / sizes[i])))
 
 
 def _last_below(
@@ -167,7 +173,7 @@ def _last_below(
 ) -> float | None:
     for i in range(before, earliest - 1, -1):
         if rising[i] <= level:
-            return _passes(sizes, rising, i, i + 1, level)
+            return _passes(sizes, rising, i, level)
     return None
 
 
@@ -176,23 +182,17 @@ def _first_above(
 ) -> float | None:
     for i in range(after, latest + 1):
         if rising[i] >= level:
-            return _passes(sizes, rising, i - 1, i, level)
+            return _passes(sizes, rising, i - 1, level)
     return None
 
 
 def in_words(strip: Strip, data: Critical) -> str:
     """Who is better where, as a sentence with its 80 % interval."""
     one, other = data.first, data.second
-    least, most = strip.probability[0], strip.probability[-1]
     if not strip.turns:
-        leader, rest = (one, other) if least + most > 1 else (other, one)
-        sure = [max(p, 1 - p) for p in strip.probability]
-        reach = f"{about(strip.sizes[0])} to {about(strip.sizes[-1])} examples"
-        return (
-            f"{method_words(leader)} is better than {method_within(rest)} at every size, "
-            f"{reach} (probability {_range(min(sure), max(sure))})."
-        )
-    names = (one, other) if least > 0.5 else (other, one)
+        return _without_turn(strip, data)
+    leads = next(p for p in strip.probability if abs(p - 0.5) >= _EVEN)
+    names = (one, other) if leads > 0.5 else (other, one)
     if len(strip.turns) > 1:
         places = ", ".join(_place(turn, strip) for turn in strip.turns)
         return (
@@ -204,6 +204,27 @@ def in_words(strip: Strip, data: Critical) -> str:
     return (
         f"{method_words(names[0])} is better below about {_place(turn, strip)}, "
         f"{method_within(names[1])} above.{far}"
+    )
+
+
+def _without_turn(strip: Strip, data: Critical) -> str:
+    reach = f"{about(strip.sizes[0])} to {about(strip.sizes[-1])} examples"
+    names = f"{method_words(data.first)} and {method_within(data.second)}"
+    led = [p for p in strip.probability if abs(p - 0.5) >= _EVEN]
+    if not led:
+        return f"{names} cannot be told apart at any size, {reach}."
+    leader, rest = (data.first, data.second) if led[0] > 0.5 else (data.second, data.first)
+    sure = [p if led[0] > 0.5 else 1 - p for p in strip.probability]
+    if len(led) == len(sure):
+        return (
+            f"{method_words(leader)} is better than {method_within(rest)} at every size, "
+            f"{reach} (probability {_range(min(sure), max(sure))})."
+        )
+    open_sizes = [s for s, p in zip(strip.sizes, sure, strict=True) if p < 0.5 + _EVEN]
+    return (
+        f"{method_words(leader)} is never behind {method_within(rest)}, {reach} (probability "
+        f"{_range(min(sure), max(sure))}); between about {about(open_sizes[0])} and "
+        f"{about(open_sizes[-1])} the two cannot be told apart."
     )
 
 

@@ -45,6 +45,7 @@ def draw_scaling(
                 method,
                 [point],
                 colour(model, method),
+                main=False,
             )
     for curve in sorted(data.curves, key=lambda c: c.main):
         if curve.model in models:
@@ -53,7 +54,7 @@ def draw_scaling(
                 figure, curve, tint, band=0.0 if not curve.main else 0.07 if together else 0.14
             )
             name = f"{curve.setting} · {curve.model}"
-            _draw_points(figure, data, name, curve.method, curve.points, tint)
+            _draw_points(figure, data, name, curve.method, curve.points, tint, main=curve.main)
     _lay_out(figure, data, colours, log_x=log_x)
     return figure
 
@@ -101,8 +102,13 @@ def _draw_points(
     method: str,
     points: Sequence[Point],
     colour: str,
+    *,
+    main: bool,
 ) -> None:
-    """Runs under a law are solid with error bars, the others small and hollow."""
+    """Runs under a law are solid with error bars, the others small and hollow.
+
+    Those of a setting that does not stand for its method (not *main*) are small and faint.
+    """
     for used in (False, True):
         own = [p for p in points if p.used is used]
         if not own:
@@ -118,14 +124,14 @@ def _draw_points(
                 "thickness": 1.2,
                 "width": 0,
                 "color": colour,
-                "visible": used,
+                "visible": used and main,
             },
             mode="markers",
-            opacity=1.0 if used else 0.55,
+            opacity=1.0 if used and main else 0.55 if main or not used else 0.3,
             marker={
                 "color": colour if used else "rgba(0,0,0,0)",
                 "symbol": method_symbol(method),
-                "size": 8 if used else 6,
+                "size": 8 if used and main else 6,
                 "line": {"color": colour, "width": 1.2},
             },
             customdata=[[_hover(p, data.metric)] for p in own],

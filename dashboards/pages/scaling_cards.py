@@ -72,7 +72,8 @@ def curves_card(data: Scaling, state: Shown, colours: Palette) -> html.Section:
     note = (
         f"{mix}Error bars: 80 % interval from the validation rows. Lines run to "
         f"{AHEAD:g} times the largest volume measured. Hollow marks lie under no law: runs that "
-        "looked for a learning rate, or too few volumes."
+        "looked for a learning rate, or too few volumes. Small faint ones: a setting of the method other "
+        "than the one measured at most volumes."
     )
     return card(
         title,
@@ -166,7 +167,7 @@ def critical_card(
         title,
         picker("Methods", choices),
         html.Ul(rows, className="points answers"),
-        legend((first, second), [("band", "cannot be told"), ("dot", "even, with 80 % bar")]),
+        legend((first, second), [("band", "cannot be told"), ("even", "even, with 80 % bar")]),
         graph(
             draw_critical(data, colours, log_x=state.log_x),
             f"{words}, against training examples",
