@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sweeps import cli_laws, cli_replay, cli_tables, lookup
+from sweeps import cli_control, cli_laws, cli_replay, cli_tables, lookup
 from sweeps.cli_options import (
     WORKSPACE,
     Json,
@@ -160,6 +160,8 @@ def run(
     except (KeyboardInterrupt, _Terminated) as stop:
         typer.echo(f"stopped; what has ended is kept. To go on: {again}", err=True)
         raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
+    if done.stopped:
+        typer.echo(f"stopped on request; what has ended is kept. To go on: {again}", err=True)
     if done.undelivered:
         typer.echo(
             f"{done.undelivered} deliveries are left for the store; to deliver them: {again}",
@@ -305,6 +307,9 @@ def dashboard(
     allow_name: Annotated[
         list[str] | None, typer.Option(help="A further name this machine is reached by.")
     ] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Visitors may pause, stop, clone, raise the budget.")
+    ] = False,
 ) -> None:
     """Serve the dashboard on this machine, or with a token to others."""
     command = [
@@ -318,6 +323,7 @@ def dashboard(
     ]
     command += ["--store", store] if store else []
     command += ["--sweep", sweep] if sweep else []
+    command += ["--control"] if control else []
     command += ["--host", host, *(f"--allow-name={name}" for name in allow_name or ())]
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
@@ -326,6 +332,7 @@ app.command("import")(cli_tables.import_)
 app.command()(cli_tables.predict)
 app.command()(cli_laws.laws)
 app.command()(cli_replay.replay)
+app.command()(cli_control.control)
 
 
 def _note(warning: str) -> None:
