@@ -88,8 +88,8 @@ def _frame() -> html.Div:
     stores = [dcc.Store(id=f"recommend-{name}") for name in ("drawn", "news", "asked")]
     return html.Div(
         [
-            html.Div(id="recommend-content", className="stack"),
             html.Div(id="recommend-form"),
+            html.Div(id="recommend-content", className="stack"),
             *stores,
         ],
         className="stack",
@@ -159,7 +159,7 @@ def _connect_form(app: Dash, desk: Desk) -> None:
         now = repr((view.info.name, query.given, [field.place for field in found]))
         if now == shown:
             return no_update, no_update
-        return form(PATH, query.sweep, found), now
+        return form(PATH, query, found), now
 
     def asking(
         pressed: int | None, entered: list[int | None], texts: list[Any], search: str | None

@@ -58,11 +58,12 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
     answer = found.recommendation
     choice = answer.choice
     regret = quality_gap(answer.expected_regret, scored=bool(choice.scores), signed=False)
+    form = percent if choice.scores else quality  # an interval about 0 is still one of a score
     words, tone = certainty(answer)
     before, model, after = headline(choice)
     among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
     facts = [
-        ("Predicted quality", quality(choice.quality.value), _interval(choice.quality, quality)),
+        ("Predicted quality", form(choice.quality.value), _interval(choice.quality, form)),
         *(
             (f"Lost on {suite}", percent(lost.value), _interval(lost, percent))
             for suite, lost in choice.forgetting.items()
@@ -77,7 +78,7 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
                 [
                     html.Div(
                         [
-                            html.Span("Train this", className="quiet"),
+                            html.Span(_verb(choice), className="quiet"),
                             pill(words, tone),
                             pill("Newer results are being taken in", "live") if older else None,
                         ],
@@ -93,6 +94,10 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
         className="card hero",
         **{"aria-label": "The recommended configuration"},
     )
+
+
+def _verb(choice: Candidate) -> str:
+    return "Nothing to train" if choice.method.name == "none" else "Train this"
 
 
 def _measured_cost(choice: Candidate) -> str:

@@ -56,21 +56,23 @@ def trainers_card(found: Answer, query: Query) -> html.Section | None:
     """The same fine-tune in the words of other trainers."""
     if found.config is None:
         return None
-    parts = [
-        html.Div([html.H3(words), *_trainer(found, to, query)], className="further")
-        for to, words in _TRAINERS.items()
-    ]
+    parts = html.Div(
+        [
+            html.Div([html.H3(words), *_trainer(found, to, query)], className="facet")
+            for to, words in _TRAINERS.items()
+        ],
+        className="trainers",
+    )
     lead = "The same fine-tune as other trainers' own files, with as many steps as it took here."
-    return card("For another trainer", *parts, lead=lead)
+    return card("For another trainer", parts, lead=lead)
 
 
 def _trainer(found: Answer, to: str, query: Query) -> list[Any]:
     recipe = found.recipes[to]
     if isinstance(recipe, str):
         return [html.P(recipe, className="note")]
-    rows = ["The rows are written where the data lie: ", html.Code(rows_command(to))]
+    rows = ["The rows are written where the data lie, with ", html.Code(rows_command(to)), "."]
     return [
-        html.P(rows, className="note"),
         html.Div(
             html.A(
                 f"Download {to}.zip",
@@ -80,6 +82,7 @@ def _trainer(found: Answer, to: str, query: Query) -> list[Any]:
             ),
             className="actions",
         ),
+        html.P(rows, className="note"),
         *(
             behind(f"Show {name}", html.Pre(text, className="yaml", tabIndex=0))
             for name, text in recipe.items()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import dcc, html
 
-from dashboards.components import card
+from dashboards.exports import QUESTION
 from dashboards.findings import Findings
 from dashboards.state import Query, href
 from tracker.errors import InputError
@@ -104,7 +104,8 @@ def fields(findings: Findings, query: Query) -> list[Field]:
     found = []
     for place in _places(findings, bounds):
         text = given[place.option].get(place.name, "")
-        found.append(Field(place, _shown(text, place.factor), _problem(place, text)))
+        shown = _shown(text, place.factor)
+        found.append(Field(place, shown, _problem(place, text, shown)))
     return found
 
 
@@ -132,13 +133,13 @@ def ask(findings: Findings, query: Query, texts: Sequence[tuple[str, str, str]])
     )
 
 
-def form(path: str, sweep: str | None, shown: Sequence[Field]) -> html.Section:
-    """The fields in their groups, a button that asks and a link that goes back to the sweep's own."""
+def form(path: str, query: Query, shown: Sequence[Field]) -> html.Section:
+    """The fields in their groups, open where *query* asks something of its own."""
     groups = [
         html.Fieldset(
             [
                 html.Legend(title),
-                html.P(words, className="note"),
+                html.P(words, className="quiet"),
                 *(_field(field) for field in shown if field.place.group == group),
             ],
             className="asking-group",
@@ -146,15 +147,21 @@ def form(path: str, sweep: str | None, shown: Sequence[Field]) -> html.Section:
         for group, (title, words) in _GROUPS.items()
         if any(field.place.group == group for field in shown)
     ]
-    changed = "Change what is asked"
     actions = html.Div(
         [
             html.Button("Ask", id="recommend-ask", className="button primary", type="button"),
-            html.A("Reset", href=href(path, Query(sweep)), className="button go"),
+            html.A("Reset", href=href(path, Query(query.sweep)), className="button go"),
         ],
         className="actions",
     )
-    return card(changed, html.Div(groups, className="asking"), actions, identity="asking")
+    summary = html.Summary("Ask something else: weights, bounds, data on hand, a quality to reach")
+    asks = any(name in QUESTION for name, _ in query.given)
+    return html.Section(
+        html.Details([summary, html.Div(groups, className="asking"), actions],
+                     className="data", open=asks),
+        className="card asking-card",
+        **{"aria-label": "The question"},
+    )  # fmt: skip
 
 
 def field_id(place: Place) -> dict[str, str]:
@@ -189,19 +196,25 @@ def _places(findings: Findings, bounds: Mapping[str, str]) -> list[Place]:
     return [*known, *(Place("cost", "constraint", name, name, "at most") for name in others)]
 
 
-def _problem(place: Place, text: str) -> str | None:
-    """What is wrong with *text*, in the unit of the command line; nothing is not wrong."""
+def _problem(place: Place, text: str, shown: str) -> str | None:
+    """What is wrong with *text*, told of the field's own *shown*; an empty one is never wrong."""
     checks: dict[str, Callable[[str], Any]] = {
         "weight": weight,
         "constraint": lambda t: bound(place.name, t),
-        "reach": number,
+        "reach": lambda t: _quality(t, place.factor),
     }
     try:
         if text:
             checks[place.option](text)
     except InputError as error:
-        return str(error)
+        allowed = str(error).partition("; allowed: ")[2]
+        return f"found {shown}; allowed: {'0 to 100' if allowed == '0 to 1' else allowed}"
     return None
+
+
+def _quality(text: str, factor: float) -> None:
+    if factor != 1 and not 0 < number(text) <= 1:
+        raise InputError(f"found {text}; allowed: above 0, at most 100")
 
 
 def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dash import html
 
 from dashboards.answers import Answer
-from dashboards.components import behind, card, data_table, empty
+from dashboards.components import behind, card, data_table
 from dashboards.figures.wording import ABSENT, compact, count, percent, plural, quality
 from tracker.select.choice import Held, Reach, Recommendation, Rejection
 from tracker.select.predict import Forecast, Predicted
@@ -113,7 +113,7 @@ def forecasts(found: Answer) -> html.Section | None:
 
 def _forecast(forecast: Forecast | str) -> html.Div:
     if isinstance(forecast, str):
-        return empty("Nothing to foretell from", forecast, small=True)
+        return html.Div(html.P(f"Nothing to foretell from: {forecast}.", className="note"))
     rows = [_predicted(p, forecast) for p in forecast.predictions[:_MOST]]
     head = ("Setting", "Predicted", "80 % interval", "Chance of being best", "Beyond measurement")
     more = len(rows) - _FIRST

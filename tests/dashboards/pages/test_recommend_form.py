@@ -56,14 +56,19 @@ def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(finding
 
 def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(findings, words):
     shown = fields(findings, Query())
-    query = ask(findings, Query(), texts(shown, slots="much", peak_bytes="-1"))
+    query = ask(
+        findings, Query(), texts(shown, slots="much", peak_bytes="-1", over_reach__intent="150")
+    )
     again = {f.place.name: f for f in fields(findings, query)}
     assert again["slots"].text == "much"
-    assert again["slots"].problem == "found 'much'; allowed: a number, such as 0.5"
-    assert again["peak_bytes"].problem == "found -1e+09; allowed: above 0"
+    assert again["slots"].problem == "found much; allowed: a number, such as 0.5"
+    assert again["peak_bytes"].problem == "found -1; allowed: above 0"
+    assert again["over_reach.intent"].problem == "found 150; allowed: 0 to 100"
     assert again["intent"].problem is None
-    text = words(form("/recommend", "support", list(again.values())))
-    assert "found 'much'; allowed: a number, such as 0.5" in text
+    beyond = {f.place.name: f for f in fields(findings, Query.of(reach="1.5"))}
+    assert beyond[""].problem == "found 150; allowed: above 0, at most 100"
+    text = words(form("/recommend", query, list(again.values())))
+    assert "found much; allowed: a number, such as 0.5" in text
     with pytest.raises(InputError):
         asked_of(query)
 
@@ -75,7 +80,10 @@ def test_a_bound_without_a_field_gets_one(findings):
     assert ask(findings, query, texts(shown)).many("constraint") == ("flops=1e+12",)
 
 
-def test_reset_goes_back_to_the_sweep(findings):
-    made = form("/recommend", "support", fields(findings, Query()))
-    actions = made.children[-1]
-    assert actions.children[1].href == "/recommend?sweep=support"
+def test_the_form_is_open_where_something_is_asked_and_reset_goes_back(findings):
+    query = Query.of("support", reach="0.9", task="slots")
+    details = form("/recommend", query, fields(findings, query)).children
+    assert details.open
+    assert details.children[-1].children[1].href == "/recommend?sweep=support"
+    plain = Query.of("support", task="slots")
+    assert not form("/recommend", plain, fields(findings, plain)).children.open
