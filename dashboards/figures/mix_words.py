@@ -40,7 +40,7 @@ def _effect(effect: Effect, points: MixPoints) -> str:
     if effect.data is None:
         beside = f"{about(effect.before.data)} to {about(effect.after.data)}"
         return (
-            f"{_what_changes(effect.verdict)} {effect.task}: more data of all other tasks ({beside} "
+            f"{effect.task}, by more data of all other tasks ({beside} "
             f"examples, its own {about(effect.after.own)} unchanged): {gap}."
         )
     change = f"{about(effect.before.data)} to {about(effect.after.data)} examples"
@@ -49,12 +49,7 @@ def _effect(effect: Effect, points: MixPoints) -> str:
         if effect.kind == "added"
         else f"{effect.after.volume:,.0f} in all, so that the others give way"
     )
-    more = f"more {effect.data} data ({change}, {kept})"
-    return f"{_what_changes(effect.verdict)} {effect.task}: {more}: {gap}."
-
-
-def _what_changes(found: Verdict) -> str:
-    return {"helps": "Helps", "hurts": "Hurts", "cannot be told": "Untold for"}[found]
+    return f"{effect.task}, by more {effect.data} data ({change}, {kept}): {gap}."
 
 
 def swap_sentences(swaps: Sequence[Swap], points: MixPoints, volume: int) -> tuple[Sentence, ...]:
@@ -76,26 +71,27 @@ def swap_sentences(swaps: Sequence[Swap], points: MixPoints, volume: int) -> tup
             kept: Verdict = "helps" if told == "hurts" else "hurts"
             before, after = (percent(value.value, 0) for value in swap.values)
             how = "keeps" if kept == "helps" else "loses"
-            text = f"{_what_changes(kept)}: {what} {how} more of {suite} {at}: {after} lost, not {before}."
+            text = f"{suite}, of which {what} {how} more {at}: {after} lost, not {before}."
             found.append(Sentence(kept, text))
         else:
             gap = _gap(swap.gap, points, swap.quantity)
-            found.append(
-                Sentence(told, f"{_what_changes(told)} {swap.quantity}: {what} {at}: {gap}.")
-            )
+            found.append(Sentence(told, f"{swap.quantity}, by {what} {at}: {gap}."))
     return tuple(found)
 
 
 def weakest_sentences(found: Sequence[Weakest]) -> tuple[Sentence, ...]:
-    """Mixes whose weakest task is told to be better served by another."""
+    """Mixes whose weakest task, one they train, is told to be better served by another."""
     return tuple(
         Sentence(
             "hurts",
-            f"Under {each.mix}, {each.task} is the weakest task at {percent(each.values[each.task].value)}; "
+            f"{each.task}, the weakest task under {each.mix} at {percent(each.values[each.task].value)}: "
             f"{each.best_mix} serves it {_interval(each.cost, scored=True)} better at the same volume.",
         )
         for each in found
-        if each.cost is not None and each.cost.low is not None and each.cost.low > 0
+        if each.trained
+        and each.cost is not None
+        and each.cost.low is not None
+        and each.cost.low > 0
     )
 
 

@@ -174,7 +174,7 @@ def weakest_card(found: Sequence[Weakest], volume: int, colours: Palette) -> htm
         rows.append(
             (
                 each.mix,
-                each.task,
+                each.task if each.trained else f"{each.task} (not trained)",
                 percent(value.value),
                 f"{percent(value.low)} to {percent(value.high)}",
                 each.best_mix if cost else "this one",

@@ -20,7 +20,7 @@ def matrix_card(
     title = "What each task's data does to every other task"
     lead = (
         "Row: the task scored. Column: the task whose examples were increased, as the small figures say; "
-        f"{same.lower()}. In per cent of the score, 80 % interval below; coloured "
+        f"{same.lower()}. In points of the score, 80 % interval below; coloured "
         "where it can be told from noise. In the last column the row's own examples are unchanged."
     )
     whys = dict.fromkeys(cell.why for cell in found.cells if cell.why)

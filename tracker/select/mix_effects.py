@@ -79,7 +79,7 @@ class Swap(NamedTuple):
 
 class Weakest(NamedTuple):
     """The task that ``mix`` serves worst, and how much less than the mix of the same volume that
-    serves it best. ``cost`` is ``None`` where it is that mix.
+    serves it best. ``cost`` is ``None`` where it is that mix. ``trained``: the mix trains it.
     """
 
     mix: str
@@ -88,6 +88,7 @@ class Weakest(NamedTuple):
     task: str
     best_mix: str
     cost: Estimate | None
+    trained: bool
 
 
 def verdict(gap: Estimate) -> Verdict:
@@ -174,7 +175,8 @@ def weakest(points: MixPoints, volume: int) -> tuple[Weakest, ...]:
         task = min(values, key=lambda t: values[t].value)
         best = max((m for m in at if task in at[m]), key=lambda m: at[m][task].value)
         cost = points.gap(task, _lone(best, volume), _lone(mix, volume)) if best != mix else None
-        found.append(Weakest(mix, volume, values, task, best, cost))
+        trained = task in points.mixes[mix].weights
+        found.append(Weakest(mix, volume, values, task, best, cost, trained))
     return tuple(found)
 
 

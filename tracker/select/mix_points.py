@@ -1,7 +1,7 @@
 """What each mix measured at each volume for one model and method, and how far two of them are apart.
 
-Mixes are compared at one learning rate, which matters more than they do: that run at the most mixes and
-volumes (of those, that of the highest quality), as the mix law does. Noise, as in
+Mixes are compared at one learning rate, which matters more than they do: that run at the most mixes (of
+those at the most volumes, then that of the highest quality), much as the mix law does. Noise, as in
 :mod:`tracker.select.blur`: the rows', which resamples of the rows tell and which largely cancel between
 runs scored on the same rows, and the seeds', pooled over the whole sweep by method.
 """
@@ -99,8 +99,12 @@ class MixPoints(NamedTuple):
         return ((1 - share, (mix, low)), (share, (mix, high)))
 
     def value(self, quantity: str, blend: Blend) -> Estimate:
-        """The mean there, over fresh rows and seeds."""
-        return self._estimate(quantity, blend)
+        """The mean there, over fresh rows and seeds; a score stays between 0 and 1."""
+        found = self._estimate(quantity, blend)
+        if self.measures.get(quantity) != "score":
+            return found
+        low, high = max(found.low or 0.0, 0.0), 1.0 if found.high is None else min(found.high, 1.0)
+        return found.model_copy(update={"low": low, "high": high})
 
     def gap(self, quantity: str, after: Blend, before: Blend) -> Estimate:
         """The mean at *after* minus that at *before*, scored on the same rows."""
@@ -286,17 +290,16 @@ def _point(group: pd.DataFrame) -> Point:
 
 
 def _rate(own: pd.DataFrame) -> float | None:
-    """The learning rate run at the most mixes and volumes, of those that of the highest quality."""
+    """The learning rate run at the most mixes, then volumes, then of the highest quality."""
     rates = sorted({float(r) for r in own["rate"].dropna()})
     if not rates:
         return None
 
-    def worth(rate: float) -> tuple[int, float]:
+    def worth(rate: float) -> tuple[int, int, float]:
         inside = own[_alike(own["rate"], rate)]
         tasks = inside[~inside["quantity"].str.startswith("forgetting.")]
-        return len(inside.drop_duplicates(["mix", "volume"])), round(
-            float(tasks["value"].mean()), 9
-        )
+        places = inside.drop_duplicates(["mix", "volume"])
+        return places["mix"].nunique(), len(places), round(float(tasks["value"].mean()), 9)
 
     return max(rates, key=worth)
 
