@@ -13,13 +13,13 @@ from dashboards.desk import Desk
 from dashboards.exports import serve_exports
 from dashboards.frame import Frame, shell
 from dashboards.page import ADDRESS, VERSION
-from dashboards.pages import mix, recommend, scaling, sweep
+from dashboards.pages import generalisation, mix, recommend, scaling, sweep
 from dashboards.security import harden
 from dashboards.snapshot import Snapshot
 from tracker.record.store import Store
 
 #: The tabs in their order.
-PAGES = (sweep.PAGE, scaling.PAGE, mix.PAGE, recommend.PAGE)
+PAGES = (sweep.PAGE, scaling.PAGE, generalisation.PAGE, mix.PAGE, recommend.PAGE)
 
 _INDEX = """<!doctype html>
 <html lang="en">

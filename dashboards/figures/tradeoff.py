@@ -54,14 +54,7 @@ def tradeoff(
 def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
     """Up and to the left is better; the choice wears a ring."""
     figure = go.Figure()
-    front = [s for s in data.spots if s.front]
-    figure.add_scatter(
-        x=[s.forgetting for s in front],
-        y=[s.quality for s in front],
-        mode="lines",
-        line={"shape": "hv", "color": colours.muted, "width": 1.4},
-        hoverinfo="skip",
-    )
+    draw_front(figure, [(s.forgetting, s.quality) for s in data.spots if s.front], colours)
     for method in in_order(s.method for s in data.spots):
         for on_front in (False, True):
             own = [
@@ -96,6 +89,17 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
         },
     )
     return figure
+
+
+def draw_front(figure: go.Figure, front: Sequence[tuple[float, float]], colours: Palette) -> None:
+    """The Pareto front through *front*, (forgetting, quality) by ascending forgetting."""
+    figure.add_scatter(
+        x=[forgetting for forgetting, _ in front],
+        y=[quality for _, quality in front],
+        mode="lines",
+        line={"shape": "hv", "color": colours.muted, "width": 1.4},
+        hoverinfo="skip",
+    )
 
 
 def _draw_spots(

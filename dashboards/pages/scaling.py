@@ -10,15 +10,13 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import html
 
 from dashboards.components import Choice, card, empty, notice, page_head, picker, pill
-from dashboards.desk import Desk
 from dashboards.figures.scaling import scaling
 from dashboards.figures.size import sizes_to_ask
 from dashboards.figures.theme import method_words, palette
 from dashboards.later import Later
-from dashboards.page import ADDRESS, RESULTS, THEME, Page
 from dashboards.pages.scaling_cards import Laws, critical_card, curves_card, size_card
 from dashboards.pages.scaling_state import (
     METRIC_WORDS,
@@ -31,8 +29,9 @@ from dashboards.pages.scaling_state import (
     volumes_of,
 )
 from dashboards.pages.scaling_trust import laws_card
+from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, parse_query
+from dashboards.state import Query, href
 from tracker.errors import SftSelectError
 from tracker.select.curves import CurveFits
 
@@ -173,54 +172,9 @@ def _pair_words(own: pd.DataFrame) -> list[tuple[str, str]]:
     return [(pair, " or ".join(map(method_words, pair.split("~")))) for pair in pairs_of(own)]
 
 
-def _frame() -> html.Div:
-    stores = [dcc.Store(id="scaling-drawn"), dcc.Store(id="scaling-laws")]
-    return html.Div([html.Div(id="scaling-content", className="stack"), *stores])
+def _asked(view: SweepView, query: Query) -> tuple[tuple[str, ...], ...]:
+    state = shown(view.findings.table, query)
+    return () if state is None else _questions(view, state)
 
 
-def _connect(app: Dash, desk: Desk) -> None:
-    later = Later()
-
-    def state_of(view: SweepView, query: Query) -> str | None:
-        """Which of the answers behind the page are there, and of what; asked before it is drawn."""
-        state = shown(view.findings.table, query)
-        if state is None:
-            return None
-        version = view.findings.version
-        names = _questions(view, state)
-        return repr((names, version, [later.ready(name, version) for name in names]))
-
-    def filled(
-        _results: str | None, search: str | None, theme: str | None, _laws: str | None
-    ) -> tuple[Any, Any]:
-        drawn: list[str | None] = [None]
-
-        def build(view: SweepView, query: Query) -> list[Any]:
-            drawn[0] = state_of(view, query)
-            return content(view, query, theme, later)
-
-        return desk.show(search, build), drawn[0]
-
-    def laws(_ticks: int | None, search: str | None, drawn: str | None) -> Any:
-        """Draw anew when an answer has come since; drawn is what the page shows."""
-        view = desk.view(search)
-        now = state_of(view, parse_query(search)) if view else None
-        return no_update if now in (None, drawn) else now
-
-    app.callback(
-        Output("scaling-content", "children"),
-        Output("scaling-drawn", "data"),
-        RESULTS,
-        ADDRESS,
-        THEME,
-        Input("scaling-laws", "data"),
-    )(filled)
-    app.callback(
-        Output("scaling-laws", "data"),
-        Input("tick", "n_intervals"),
-        State("url", "search"),
-        State("scaling-drawn", "data"),
-    )(laws)
-
-
-PAGE = Page(PATH, TITLE, _frame, _connect)
+PAGE = slow(PATH, TITLE, content, _asked)

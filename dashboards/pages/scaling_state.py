@@ -79,10 +79,11 @@ def sizes_of(tuned: pd.DataFrame) -> dict[str, int | None]:
     return {str(model): None if pd.isna(size) else int(size) for model, size in sizes}
 
 
-def volumes_of(tuned: pd.DataFrame) -> list[int]:
-    """Volumes measured, then the multiples of the largest that are looked ahead to."""
+def volumes_of(tuned: pd.DataFrame, *, ahead: bool = True) -> list[int]:
+    """Volumes measured; *ahead*: then the multiples of the largest that are looked ahead to."""
     measured = sorted({int(volume) for volume in tuned["volume"].unique() if volume > 0})
-    return [*measured, *(factor * measured[-1] for factor in _FURTHER)] if measured else [0]
+    further = [factor * measured[-1] for factor in _FURTHER] if ahead and measured else []
+    return [*measured, *further] or [0]
 
 
 def pairs_of(tuned: pd.DataFrame) -> list[str]:

@@ -1,0 +1,69 @@
+"""A page whose slow answers come later: drawn at once with what is known, and anew as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from dashboards.desk import Desk
+from dashboards.later import Later
+from dashboards.page import ADDRESS, RESULTS, THEME, Page
+from dashboards.snapshot import SweepView
+from dashboards.state import Query, parse_query
+
+Content = Callable[[SweepView, Query, str | None, Later], Any]
+#: The names of the slow answers behind a page in some state; the version they must be of is the view's.
+Questions = Callable[[SweepView, Query], Sequence[Hashable]]
+
+
+def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
+    """The page that *content* draws; *questions* names what it asks of its Later."""
+    place = path.strip("/")
+    drawn, news = f"{place}-drawn", f"{place}-news"
+
+    def frame() -> html.Div:
+        filled = html.Div(id=f"{place}-content", className="stack")
+        return html.Div([filled, dcc.Store(id=drawn), dcc.Store(id=news)])
+
+    def connect(app: Dash, desk: Desk) -> None:
+        later = Later()
+
+        def there(view: SweepView, query: Query) -> str:
+            version = view.findings.version
+            names = questions(view, query)
+            return repr((names, version, [later.ready(name, version) for name in names]))
+
+        def fill(_results: Any, search: str | None, theme: str | None, _news: Any) -> Any:
+            known: list[str] = []
+
+            def build(view: SweepView, query: Query) -> Any:
+                known.append(there(view, query))  # before it is drawn: what comes meanwhile is news
+                return content(view, query, theme, later)
+
+            return desk.show(search, build), known[0] if known else None
+
+        def look(_ticks: Any, search: str | None, shown: str | None) -> Any:
+            view = desk.view(search)
+            if view is None or shown is None:
+                return no_update
+            now = there(view, parse_query(search))
+            return no_update if now == shown else now
+
+        app.callback(
+            Output(f"{place}-content", "children"),
+            Output(drawn, "data"),
+            RESULTS,
+            ADDRESS,
+            THEME,
+            Input(news, "data"),
+        )(fill)
+        app.callback(
+            Output(news, "data"),
+            Input("tick", "n_intervals"),
+            State("url", "search"),
+            State(drawn, "data"),
+        )(look)
+
+    return Page(path, title, frame, connect)
