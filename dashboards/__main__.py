@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-name", action="append", default=[], metavar="NAME",
         help="a further name this machine is reached by (repeatable)",
     )  # fmt: skip
+    parser.add_argument(
+        "--control",
+        action="store_true",
+        help="visitors may pause, resume and stop a sweep, stop and clone trials, raise the budget",
+    )
     return parser
 
 
@@ -54,7 +59,7 @@ def _serve(options: argparse.Namespace) -> None:
 
     store = Store.open(options.workspace, options.store, create=False)
     access = access_for(options.host, options.workspace, options.allow_name)
-    app = create_app(store, default_sweep=options.sweep, access=access)
+    app = create_app(store, default_sweep=options.sweep, access=access, control=options.control)
     try:
         server = waitress.create_server(
             app.server,

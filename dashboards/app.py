@@ -13,13 +13,13 @@ from dashboards.desk import Desk
 from dashboards.exports import serve_exports
 from dashboards.frame import Frame, shell
 from dashboards.page import ADDRESS, VERSION
-from dashboards.pages import generalisation, mix, recommend, scaling, sweep
+from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep
 from dashboards.security import harden
 from dashboards.snapshot import Snapshot
 from tracker.record.store import Store
 
 #: The tabs in their order.
-PAGES = (sweep.PAGE, scaling.PAGE, generalisation.PAGE, mix.PAGE, recommend.PAGE)
+PAGES = (sweep.PAGE, scaling.PAGE, generalisation.PAGE, mix.PAGE, recommend.PAGE, data.PAGE)
 
 _INDEX = """<!doctype html>
 <html lang="en">
@@ -44,8 +44,12 @@ def create_app(
     default_sweep: str | None = None,
     refresh_seconds: float = 2.0,
     access: Access = Access(),  # noqa: B008 - frozen
+    control: bool = False,
 ) -> Dash:
-    """The dashboard over *store*. *default_sweep* is shown where the address names none."""
+    """The dashboard over *store*. *default_sweep* is shown where the address names none.
+
+    *control*: visitors may ask things of a running sweep; without it no such callback exists.
+    """
     app = Dash(
         __name__,
         title="sft-select",
@@ -56,7 +60,8 @@ def create_app(
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         add_log_handler=False,
     )
-    desk = Desk(Snapshot(store, interval=refresh_seconds), default_sweep)
+    asks = store.ask if control else None
+    desk = Desk(Snapshot(store, interval=refresh_seconds), default_sweep, asks)
     app.layout = shell(refresh_seconds)
     _connect(app, desk)
     for page in PAGES:

@@ -13,16 +13,27 @@ from dashboards.exports import FILES, File, file_of
 from dashboards.snapshot import Snapshot, SweepView
 from dashboards.state import Query, parse_query
 from tracker.errors import SftSelectError
+from tracker.record.control import Request, described, new_request
 
+_ASK_SECONDS = 20.0  # for the first reading of the store
 _DOWNLOAD_SECONDS = 300.0  # a download cannot come back later, as a page does
 
 
 class Desk:
-    """The shared snapshot, and the sweep shown where an address names none."""
+    """The shared snapshot, and the sweep shown where an address names none.
 
-    def __init__(self, snapshot: Snapshot, default_sweep: str | None = None) -> None:
+    *asks*: hands a request to the sweep of that name; ``None`` where visitors may only look.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        default_sweep: str | None = None,
+        asks: Callable[[str, Request], None] | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self.default_sweep = default_sweep
+        self.asks = asks
 
     def name(self, query: Query) -> str | None:
         """The sweep that *query* asks for; ``None`` means the latest."""
@@ -52,6 +63,18 @@ class Desk:
             return build(view, parse_query(search))
         except SftSelectError as error:
             return card("This cannot be shown yet", empty("Not yet", str(error), small=True))
+
+    def ask(self, search: str | None, action: str, **fields: Any) -> str:
+        """Ask *action* of the sweep shown, and say in words what became of asking."""
+        view = self.snapshot.view(self.name(parse_query(search)), wait=_ASK_SECONDS)
+        if view is None or self.asks is None:
+            return "Nothing was asked: there is no sweep here that could be."
+        try:
+            request = new_request(action, by="dashboard", **fields)
+            self.asks(view.info.name, request)
+        except SftSelectError as error:
+            return f"Not asked. {error}"
+        return f"Asked: {described(request)}. The driver answers within seconds."
 
     def nothing(self, search: str | None) -> Any:
         """What stands where there is no sweep to show."""

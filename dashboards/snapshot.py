@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from dashboards.findings import Findings
 from tracker.errors import StoreError
+from tracker.record.control import Exchange
 from tracker.record.store import LiveTrial, Store, SweepInfo
 
 #: Sweeps kept in memory; opening another drops the one unused for longest.
@@ -35,18 +36,19 @@ class Patience(NamedTuple):
 
 
 class SweepView(NamedTuple):
-    """One sweep as of ``read_at`` (seconds since the epoch)."""
+    """One sweep as of ``read_at`` (seconds since the epoch). ``log``: what was asked of it, in order."""
 
     info: SweepInfo
     findings: Findings
     running: tuple[LiveTrial, ...]
     read_at: float
+    log: tuple[Exchange, ...] = ()
 
     @property
     def version(self) -> str:
         """Changes when, and only when, something the sweep page shows has changed."""
         clock = int(self.read_at // CLOCK_STEP) if self.info.is_live else 0
-        shown = (self.info, self.running, self.findings.version, clock)
+        shown = (self.info, self.running, self.findings.version, self.log, clock)
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:12]
 
 
@@ -156,8 +158,9 @@ class Snapshot:
     def _sweep(self, info: SweepInfo, known: SweepView | None) -> SweepView:
         """The state of *info*; records are read again only where their counts have changed."""
         running = tuple(self._store.running(info.name)) if info.is_live else ()
+        log = tuple(self._store.control_log(info.name))
         if known is not None and known.info.counts == info.counts:
-            return SweepView(info, known.findings, running, self._clock())
+            return SweepView(info, known.findings, running, self._clock(), log)
         name = info.name
         records, objective = self._store.records(name), self._store.objective(name)
         before = known.findings if known else None
@@ -166,7 +169,7 @@ class Snapshot:
         findings = Findings(name, records, objective, self._store.notes(name), data, before)
         if before is not None and before.version == findings.version:
             findings = before  # its laws and its answer still hold
-        return SweepView(info, findings, running, self._clock())
+        return SweepView(info, findings, running, self._clock(), log)
 
     def _keep(self, view: SweepView) -> None:
         self._views[view.info.name] = view

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from dashboards.figures.theme import (
 )
 from dashboards.figures.wording import compact, quality, quality_ticks, unmarked
 from tracker.select.measure import MEASURES
+
+#: Dots that a chart still shows apart, and a browser still draws quickly.
+_MOST_DRAWN = 1200
 
 
 class Trial(NamedTuple):
@@ -36,12 +39,14 @@ class Trial(NamedTuple):
 class BestSoFar(NamedTuple):
     """Scored trials in the order they were planned, and the best quality up to each.
 
-    ``uncounted``: trials left out because their cost or one of the weighted scores is unknown.
+    ``uncounted``: trials left out because their cost or one of the weighted scores is unknown;
+    ``thinned``: further ones left out of a large sweep, none of which raised the best.
     """
 
     trials: tuple[Trial, ...]
     best: tuple[float, ...]
     uncounted: int
+    thinned: int = 0
 
     @property
     def leader(self) -> Trial | None:
@@ -49,7 +54,7 @@ class BestSoFar(NamedTuple):
         return max(self.trials, key=lambda t: (t.quality, -t.number), default=None)
 
 
-def label(row: Mapping[str, object]) -> str:
+def label(row: Mapping[Any, object]) -> str:
     """A trial in words: ``en-1m · LoRA dora r8 · 2,000 examples · even``."""
     name = str(row["method"])
     if name == "none":
@@ -87,20 +92,28 @@ def table_quality(table: pd.DataFrame) -> pd.Series[float]:
 def best_so_far(table: pd.DataFrame, weights: Mapping[str, float]) -> BestSoFar:
     """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
     ended = table[table["status"] == "complete"].drop_duplicates("key").set_index("key")
-    quality = trial_quality(table, weights)
-    trials: list[Trial] = []
-    spent = 0.0
-    for key, row in ended.sort_values("number").iterrows():
-        flops = 0.0 if row["method"] == "none" else row["flops"]
-        value = quality.get(key)
-        if pd.isna(flops) or value is None or pd.isna(value):
-            continue
-        spent += float(flops)
-        method = str(row["method"])
-        words = label({str(column): cell for column, cell in row.items()})
-        trials.append(Trial(int(row["number"]), words, method, spent, float(value)))
-    best = pd.Series([t.quality for t in trials], dtype=float).cummax()
-    return BestSoFar(tuple(trials), tuple(best), len(ended) - len(trials))
+    flops = ended["flops"].astype(float).where(ended["method"] != "none", 0.0)
+    scored = ended.assign(flops=flops, quality=trial_quality(table, weights).reindex(ended.index))
+    scored = scored.dropna(subset=["flops", "quality"]).sort_values("number")
+    scored["spent"], scored["best"] = scored["flops"].cumsum(), scored["quality"].cummax()
+    drawn = scored[_kept(scored["best"].to_numpy(dtype=float))]
+    trials = tuple(
+        Trial(int(row["number"]), label(row), str(row["method"]), row["spent"], row["quality"])
+        for row in drawn.to_dict("records")
+    )
+    unknown, thinned = len(ended) - len(scored), len(scored) - len(drawn)
+    return BestSoFar(trials, tuple(drawn["best"]), unknown, thinned)
+
+
+def _kept(best: np.ndarray) -> np.ndarray:
+    """Which of many trials are drawn: every one that raised the best, the last, and some of the rest."""
+    count = len(best)
+    kept = np.ones(count, dtype=bool)
+    if count > _MOST_DRAWN:
+        kept[:] = False
+        kept[np.linspace(0, count - 1, _MOST_DRAWN).round().astype(int)] = True
+        kept |= np.diff(best, prepend=-np.inf) > 0
+    return kept
 
 
 def draw_best_so_far(data: BestSoFar, colours: Palette) -> go.Figure:

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import dash_ag_grid as dag
 import plotly.graph_objects as go
 from dash import Dash, Output, html
 
-from dashboards.components import (
-    behind,
-    card,
-    data_table,
-    empty,
-    graph,
-    legend,
-    page_head,
-    pill,
-    tiles,
-)
+from dashboards.components import card, empty, graph, legend
 from dashboards.desk import Desk
-from dashboards.figures.progress import BestSoFar, Trial, best_so_far, draw_best_so_far, label
-from dashboards.figures.theme import in_order, method_words, palette
-from dashboards.figures.wording import compact, count, duration, percent, plural, quality
+from dashboards.figures.live_curves import draw_live_curves, live_curves
+from dashboards.figures.progress import BestSoFar, best_so_far, draw_best_so_far
+from dashboards.figures.theme import in_order, palette
 from dashboards.page import ADDRESS, THEME, VERSION, Page
+from dashboards.pages import sweep_cards, sweep_control
 from dashboards.snapshot import SweepView
 from dashboards.trials import column_defs, trial_rows
-from tracker.record.store import LiveTrial
-from tracker.record.trial import Status, TrialRecord
 
 TITLE = "Sweep"
-STATUS_WORDS = {
-    "complete": "finished",
-    "running": "running now",
-    "pruned": "stopped early",
-    "infeasible": "did not fit the device",
-    "diverged": "diverged",
-    "failed": "failed",
-    "waiting": "to go",
-}
-_MAX_FAILURES = 20
 _CHART_HEIGHT = 340
+_HIDDEN = {"display": "none"}
 #: The grid takes the sheet's colours, so that it follows light and dark by itself.
 _GRID_THEME = (
     "themeQuartz.withParams({backgroundColor: 'var(--surface)', foregroundColor: 'var(--text)', "
@@ -51,22 +30,6 @@ _GRID_THEME = (
     "fontSize: 14, headerFontWeight: 500, spacing: 7, wrapperBorderRadius: 12, "
     "menuBackgroundColor: 'var(--surface)', rowHoverColor: 'var(--sunken)'})"
 )
-
-
-class Counts(NamedTuple):
-    """Trials by where they are; ``planned`` is ``None`` where the sweep does not say."""
-
-    planned: int | None
-    by_status: dict[str, int]
-    running: int
-
-    @property
-    def ended(self) -> int:
-        return sum(self.by_status.values())
-
-    @property
-    def waiting(self) -> int:
-        return max(0, (self.planned or 0) - self.ended - self.running)
 
 
 class Content(NamedTuple):
@@ -79,7 +42,10 @@ class Content(NamedTuple):
     figure_style: dict[str, str]
     table: Any
     now: Any
+    curves: go.Figure
+    curves_style: dict[str, str]
     failures: Any
+    log: Any
     rows: list[dict[str, Any]]
     columns: list[dict[str, Any]]
 
@@ -93,29 +59,17 @@ OUTPUTS = (
     ("sweep-best", "style"),
     ("sweep-best-table", "children"),
     ("sweep-now", "children"),
+    ("sweep-curves", "figure"),
+    ("sweep-curves", "style"),
     ("sweep-failures", "children"),
+    ("sweep-log", "children"),
     ("trials-grid", "rowData"),
     ("trials-grid", "columnDefs"),
 )
 
 
-def counts(view: SweepView) -> Counts:
-    """Where the trials of *view* are."""
-    by_status = {s.value: 0 for s in Status}
-    for record in view.findings.records:
-        by_status[record.result.status.value] += 1
-    return Counts(view.info.planned, by_status, len(view.running))
-
-
-def seconds_left(done: Counts, elapsed: float | None) -> float | None:
-    """A forecast from the mean pace so far; ``None`` before a tenth of the trials have ended."""
-    if not done.planned or elapsed is None or done.ended < max(2, done.planned // 10):
-        return None
-    return elapsed / done.ended * (done.planned - done.ended)
-
-
 def layout() -> html.Div:
-    """The page's frame. Chart and grid are updated in place: a live page must not flicker."""
+    """The page's frame. Charts and grid are updated in place: a live page must not flicker."""
     grid = dag.AgGrid(
         id="trials-grid",
         className="trials",
@@ -139,12 +93,18 @@ def layout() -> html.Div:
         graph(go.Figure(), "Best quality so far", height=_CHART_HEIGHT, identity="sweep-best"),
         html.Div(id="sweep-best-table"),
     )
+    label = "Training loss of each running trial over optimizer steps"
+    now = card(
+        "Running now",
+        html.Div(id="sweep-now"),
+        graph(go.Figure(), label, height=_CHART_HEIGHT, identity="sweep-curves"),
+    )
     rest = html.Div(
         [
-            html.Div(
-                [best, html.Div(id="sweep-now", className="fill")], className="columns wide-first"
-            ),
+            html.Div(id=sweep_control.PLACE),
+            html.Div([best, html.Div(now, className="fill")], className="columns wide-first"),
             html.Div(id="sweep-failures"),
+            html.Div(id="sweep-log"),
             card(
                 "Trials", grid, lead="Press a heading to sort by it; the funnel beside it filters."
             ),
@@ -158,19 +118,21 @@ def layout() -> html.Div:
 def content(view: SweepView, theme: str | None, now: float | None = None) -> Content:
     """Everything the page shows; *now* in seconds since the epoch."""
     now = time.time() if now is None else now
-    done = counts(view)
-    best = best_so_far(view.findings.table, view.findings.weights)
-    table = view.findings.table
+    table, weights, colours = view.findings.table, view.findings.weights, palette(theme)
+    best, curves = best_so_far(table, weights), live_curves(view.running)
     return Content(
         False,
-        [_head(view, done, best, now), _progress(done)],
+        [sweep_cards.head(view, best, now), sweep_cards.progress(view)],
         _legend(best),
-        draw_best_so_far(best, palette(theme)),
-        {"height": f"{_CHART_HEIGHT}px"} if best.trials else {"display": "none"},
-        _best_table(best),
-        _now(view, now),
-        _failures(view.findings.records),
-        trial_rows(table, view.findings.weights),
+        draw_best_so_far(best, colours),
+        {"height": f"{_CHART_HEIGHT}px"} if best.trials else _HIDDEN,
+        sweep_cards.best_table(best),
+        sweep_cards.now_running(view, now),
+        draw_live_curves(curves, colours),
+        {"height": f"{curves.height}px"} if curves.panels else _HIDDEN,
+        sweep_cards.what_failed(view),
+        sweep_cards.log(view.log),
+        trial_rows(table, weights),
         column_defs(table),
     )
 
@@ -183,75 +145,13 @@ def connect(app: Dash, desk: Desk) -> None:
         return nothing(desk.nothing(search)) if view is None else content(view, theme)
 
     app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
+    sweep_control.connect(app, desk)
 
 
 def nothing(message: Any) -> Content:
     """The page where there is no sweep: the message alone."""
-    hide = {"display": "none"}
-    return Content(True, message, None, go.Figure(), hide, None, None, None, [], [])
-
-
-def _head(view: SweepView, done: Counts, best: BestSoFar, now: float) -> html.Div:
-    info, findings = view.info, view.findings
-    live = info.state == "running"
-    until = now if live or info.ended_at is None else info.ended_at
-    elapsed = until - info.started_at
-    left = seconds_left(done, elapsed) if live else None
-    device = [r.result.cost.device_seconds for r in findings.records]
-    known = [seconds for seconds in device if seconds is not None]
-    of = f" of {count(done.planned)}" if done.planned else ""
-    badge = pill(info.state, {"running": "live", "finished": "good"}.get(info.state, "warn"))
-    facts = [
-        ("Trials ended", f"{count(done.ended)}{of}", f"{done.running} running now"),
-        ("Elapsed", duration(elapsed), f"about {duration(left)} left" if left else ""),
-        ("Device time", duration(sum(known) if known else None), "training and evaluation"),
-        ("Best quality so far", *_leader(best.leader)),
-    ]
-    return html.Div(
-        [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
-    )
-
-
-def _lead(view: SweepView) -> str:
-    table = view.findings.table
-    tuned = table[table["method"] != "none"]
-    if tuned.empty:
-        return "The first results appear here as soon as a trial ends."
-    models = plural(tuned["model"].nunique(), "base model")
-    methods = plural(tuned["method"].nunique(), "method")
-    volumes = plural(tuned["volume"].nunique(), "data volume")
-    mixes = tuned["mix"].nunique()
-    return f"{models}, {methods}, {volumes} and {mixes} task mix{'es' * (mixes != 1)} so far."
-
-
-def _leader(leader: Trial | None) -> tuple[str, str]:
-    if leader is None:
-        return percent(None), "no trial has all its scores yet"
-    return quality(leader.quality), leader.label
-
-
-def _shares(done: Counts) -> list[tuple[str, int]]:
-    parts = [*done.by_status.items(), ("running", done.running), ("waiting", done.waiting)]
-    return [(name, number) for name, number in parts if number]
-
-
-def _progress(done: Counts) -> html.Section:
-    shares = _shares(done)
-    words = ", ".join(f"{number} {STATUS_WORDS[name]}" for name, number in shares)
-    bar = html.Div(
-        [html.Span(className=name, style={"flex": number}) for name, number in shares],
-        className="bar",
-        role="img",
-        **{"aria-label": words or "no trials yet"},
-    )
-    keys = html.Ul(
-        [
-            html.Li([html.Span(className=f"dot {name}"), html.B(count(number)), STATUS_WORDS[name]])
-            for name, number in shares
-        ],
-        className="keys",
-    )
-    return card("Progress", bar, keys)
+    figures = (go.Figure(), _HIDDEN)
+    return Content(True, message, None, *figures, None, None, *figures, None, None, [], [])
 
 
 def _legend(best: BestSoFar) -> Any:
@@ -260,83 +160,6 @@ def _legend(best: BestSoFar) -> Any:
         return empty("No scored trial yet", detail, small=True)
     methods = in_order(t.method for t in best.trials)
     return legend(methods, [("solid", "best so far")], base="cross")
-
-
-def _best_table(best: BestSoFar) -> Any:
-    if not best.trials:
-        return None
-    rows = [
-        (str(t.number), t.label, compact(t.spent, "FLOP"), quality(t.quality), quality(value))
-        for t, value in zip(best.trials, best.best, strict=True)
-    ]
-    head = ("Trial", "Configuration", "Spent so far", "Quality", "Best so far")
-    note = f"{plural(best.uncounted, 'trial')} without a counted cost or a score left out."
-    return [
-        html.P(note, className="note") if best.uncounted else None,
-        behind("Show the numbers", data_table(head, rows, text=(1,))),
-    ]
-
-
-def _now(view: SweepView, now: float) -> html.Section:
-    if not view.running:
-        detail = {
-            "running": "The driver is between two trials.",
-            "finished": "The sweep has ended.",
-        }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
-        return card("Running now", empty("No trial is running", detail, small=True))
-    return card(
-        "Running now", html.Ul([_live(trial, now) for trial in view.running], className="rows")
-    )
-
-
-def _live(trial: LiveTrial, now: float) -> html.Li:
-    what = f"{trial.model} · {method_words(trial.method)}"
-    if trial.volume:
-        what += f" · {count(trial.volume)} examples · {trial.mix}"
-    step = "starting" if trial.step is None else f"step {count(trial.step)}"
-    loss = "" if trial.loss is None else f", loss {trial.loss:.3f} nats per token"
-    return html.Li(
-        [
-            html.Span(f"#{trial.number}", className="which"),
-            html.Span(what, className="what"),
-            html.Span(duration(now - trial.started_at), className="side"),
-            html.Span(f"{step}{loss}", className="how"),
-        ]
-    )
-
-
-def _failures(records: Sequence[TrialRecord]) -> html.Section | None:
-    ended_badly = [r for r in records if r.result.status not in (Status.COMPLETE, Status.PRUNED)]
-    if not ended_badly:
-        return None
-    newest = sorted(ended_badly, key=lambda r: r.number, reverse=True)
-    more = len(newest) - _MAX_FAILURES
-    return card(
-        "Trials without a result",
-        html.Ul([_failure(record) for record in newest[:_MAX_FAILURES]], className="rows"),
-        html.P(f"{more} more in the table below.", className="note") if more > 0 else None,
-        lead="The sweep goes on without them; they are never recommended.",
-    )
-
-
-def _failure(record: TrialRecord) -> html.Li:
-    result = record.result
-    tone = "bad" if result.status is Status.FAILED else "warn"
-    spec = result.spec
-    row = spec.method.model_dump() | {
-        "method": spec.method.name,
-        "model": spec.model.name,
-        "volume": spec.volume,
-        "mix": spec.mix.name if spec.mix else "",
-    }
-    return html.Li(
-        [
-            html.Span(f"#{record.number}", className="which"),
-            html.Span(label(row), className="what"),
-            pill(STATUS_WORDS[result.status.value], tone),
-            html.Span(result.reason or "no reason was recorded", className="how"),
-        ]
-    )
 
 
 PAGE = Page("/", TITLE, layout, connect)

@@ -1,9 +1,12 @@
 import pytest
 
-from dashboards.pages.sweep import OUTPUTS, Content, Counts, content, counts, layout, seconds_left
+from dashboards.pages.sweep import OUTPUTS, Content, content, layout
+from dashboards.pages.sweep_cards import counts, spending
+from tracker.record.control import Answer, Exchange, new_request
 from tracker.record.store import LiveTrial
 
-LIVE = LiveTrial("k", 50, "grid", "en-1m", "lora", "even", 2000, 1_700_000_200.0, 120, 1.25)
+CURVE = ((10, 2.5), (60, 1.5), (120, 1.25))
+LIVE = LiveTrial("k", 50, "grid", "en-1m", "lora", "even", 2000, 1_700_000_200.0, 120, 1.25, CURVE)
 
 
 def test_every_output_has_its_place_in_the_frame():
@@ -19,7 +22,6 @@ def test_a_running_sweep_tells_how_far_it_is(view_of, records, words):
     assert "49 of 60" in head
     assert "1 running now" in head
     assert "5 min 0 s" in head
-    assert "about 1 min 7 s left" in head
     now = words(page.now)
     assert "#50" in now
     assert "step 120, loss 1.250" in now
@@ -53,8 +55,64 @@ def test_counts_add_up(view_of, records):
     assert done.by_status["complete"] == 47
 
 
-@pytest.mark.parametrize(
-    ("planned", "ended", "expected"), [(60, 3, None), (60, 30, 100.0), (None, 30, None)]
-)
-def test_a_forecast_needs_a_tenth_of_the_trials(planned, ended, expected):
-    assert seconds_left(Counts(planned, {"complete": ended}, 0), 100.0) == expected
+def with_facts(view, state="running", **facts):
+    info = view.info._replace(state=state, facts={name: str(v) for name, v in facts.items()})
+    return view._replace(info=info)
+
+
+def test_the_budget_is_burnt_and_foretold(view_of, records, words):
+    view = with_facts(view_of(records), budget_trials=60, workers=2)
+    assert spending(view).burnt == pytest.approx(49 / 60)
+    text = words(content(view, "light", now=1_700_000_300.0).head)
+    assert "60 trials" in text
+    assert "82 %" in text
+    assert "80 % interval" in text
+    assert " left" in text
+    early = with_facts(view_of(records[:4]), budget_gpu_hours=1.5)
+    text = words(content(early, "light").head)
+    assert "Too early to say" in text
+    assert "1 h 30 min" in text
+
+
+def test_an_ended_sweep_foretells_nothing(view_of, records, words):
+    text = words(content(view_of(records, state="finished"), "light").head)
+    assert "at the end" not in text
+    assert "None it ends when its design is done" in text
+
+
+def test_live_curves_are_drawn_in_place(view_of, records):
+    page = content(view_of(records, running=(LIVE,)), "light")
+    assert [tuple(trace.y) for trace in page.curves.data] == [(2.5, 1.5, 1.25)]
+    assert page.curves_style != {"display": "none"}
+    assert content(view_of(records), "light").curves_style == {"display": "none"}
+
+
+def test_a_paused_sweep_says_so(view_of, records, words):
+    page = content(with_facts(view_of(records), state="paused", workers=2), "light")
+    assert "paused" in words(page.head)
+    assert "goes on when somebody resumes it" in words(page.now)
+
+
+def test_workers_are_counted(view_of, records, words):
+    view = with_facts(view_of(records, running=(LIVE,)), workers=2)
+    assert "1 of 2 workers busy" in words(content(view, "light").now)
+
+
+def test_failures_are_grouped_and_say_what_to_do(view_of, records, words):
+    text = words(content(view_of(records), "light").failures)
+    assert "What to do: " in text
+    assert "learning rate is too high" in text
+
+
+def test_requests_are_listed_with_their_answers(view_of, records, words):
+    asked = new_request("clone", now=2.0, trial=3, changes={"volume": "800"}, by="somebody")
+    pending = new_request("pause", now=3.0)
+    answer = Answer(id=asked.id, at=3.0, accepted=False, words="volume: found '800'")
+    log = (Exchange(asked, answer), Exchange(pending, None))
+    text = words(content(view_of(records)._replace(log=log), "light").log)
+    assert text.index("pause") < text.index("clone trial 3 with volume=800"), "the newest first"
+    assert "refused" in text
+    assert "volume: found '800'" in text
+    assert "asked by somebody" in text
+    assert "has not answered yet" in text
+    assert content(view_of(records), "light").log is None

@@ -1,0 +1,303 @@
+"""What the sweep page tells beside its charts: how far, what it costs, what runs, what went wrong."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from dash import html
+
+from dashboards.components import behind, card, data_table, empty, page_head, pill, tiles
+from dashboards.figures.forecast import Forecast, Span, Spending, forecast, known
+from dashboards.figures.progress import BestSoFar, Trial
+from dashboards.figures.setbacks import Setback, setbacks
+from dashboards.figures.theme import method_words
+from dashboards.figures.wording import compact, count, duration, percent, plural, quality
+from dashboards.snapshot import SweepView
+from tracker.record.control import Exchange, described
+from tracker.record.store import LiveTrial
+from tracker.record.trial import Status
+
+STATUS_WORDS = {
+    "complete": "finished",
+    "running": "running now",
+    "pruned": "stopped early",
+    "infeasible": "did not fit the device",
+    "diverged": "diverged",
+    "failed": "failed",
+    "waiting": "to go",
+}
+_STATE_TONES = {"running": "live", "finished": "good"}
+_MAX_GROUPS = 12
+_MAX_NUMBERS = 12
+_MAX_LOGGED = 30
+_MAX_ROWS = 50
+
+
+class Counts(NamedTuple):
+    """Trials by where they are; ``planned`` is ``None`` where the sweep does not say."""
+
+    planned: int | None
+    by_status: dict[str, int]
+    running: int
+
+    @property
+    def ended(self) -> int:
+        return sum(self.by_status.values())
+
+    @property
+    def waiting(self) -> int:
+        return max(0, (self.planned or 0) - self.ended - self.running)
+
+
+def counts(view: SweepView) -> Counts:
+    """Where the trials of *view* are."""
+    by_status = {s.value: 0 for s in Status}
+    for record in view.findings.records:
+        by_status[record.result.status.value] += 1
+    return Counts(view.info.planned, by_status, len(view.running))
+
+
+def spending(view: SweepView) -> Spending:
+    """What *view* has cost, and its limits as its driver said them."""
+    facts = view.info.facts
+    hours, trials, workers = (
+        _number(facts.get(name)) for name in ("budget_gpu_hours", "budget_trials", "workers")
+    )
+    records = view.findings.records
+    return Spending(
+        seconds=known([record.result.cost.device_seconds for record in records]),
+        ended=len(records),
+        planned=view.info.planned,
+        workers=int(workers) if workers else None,
+        budget_trials=int(trials) if trials else None,
+        budget_seconds=hours * 3600 if hours else None,
+    )
+
+
+def head(view: SweepView, best: BestSoFar, now: float) -> html.Div:
+    """Name, state and the four numbers that everybody asks for; *now* in seconds since the epoch."""
+    info, cost, done = view.info, spending(view), counts(view)
+    until = now if info.is_live or info.ended_at is None else info.ended_at
+    ahead = forecast(cost) if info.is_live else None
+    of = f" of {count(done.planned)}" if done.planned else ""
+    left = f"{_between(ahead.clock_seconds)} left" if ahead and ahead.clock_seconds else ""
+    facts = [
+        ("Trials ended", f"{count(done.ended)}{of}", f"{done.running} running now"),
+        ("Elapsed", duration(until - info.started_at), left),
+        ("Device time", duration(cost.spent if cost.seconds else None), "training and evaluation"),
+        ("Best quality so far", *_leader(best.leader)),
+    ]
+    badge = pill(info.state, _STATE_TONES.get(info.state, "warn"))
+    return html.Div(
+        [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
+    )
+
+
+def progress(view: SweepView) -> html.Section:
+    """How many trials are where, as a bar, and what the budget holds."""
+    done, cost = counts(view), spending(view)
+    parts = [*done.by_status.items(), ("running", done.running), ("waiting", done.waiting)]
+    shares = [(name, number) for name, number in parts if number]
+    words = ", ".join(f"{number} {STATUS_WORDS[name]}" for name, number in shares)
+    bar = html.Div(
+        [html.Span(className=name, style={"flex": number}) for name, number in shares],
+        className="bar",
+        role="img",
+        **{"aria-label": words or "no trials yet"},
+    )
+    keys = html.Ul(
+        [
+            html.Li([html.Span(className=f"dot {name}"), html.B(count(number)), STATUS_WORDS[name]])
+            for name, number in shares
+        ],
+        className="keys",
+    )
+    ahead = forecast(cost)
+    facts = tiles(_budget(view, cost, ahead), style="facts")
+    note = (
+        "Intervals hold in 4 of 5 cases if the trials to come are like those so far; later ones may be "
+        "larger. Device time adds up over all workers."
+    )
+    return card("Progress", bar, keys, facts, html.P(note, className="note") if ahead else None)
+
+
+def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tuple[str, str, str]]:
+    if cost.budget_seconds:
+        budget = (duration(cost.budget_seconds), "of device time")
+    elif cost.budget_trials:
+        budget = (plural(cost.budget_trials, "trial"), "")
+    else:
+        budget = ("None", "it ends when its design is done")
+    spent = duration(cost.spent) if cost.budget_seconds else plural(cost.ended, "trial")
+    found = [
+        ("Budget", *budget),
+        ("Burnt so far", percent(cost.burnt, 0), f"{spent} so far"),
+    ]
+    if view.info.is_live:
+        early = ("Too early to say", "it takes a tenth of the trials, at least five")
+        time_words = (_between(ahead.device_seconds), "80 % interval") if ahead else early
+        trial_words = (_numbers(ahead.trials), "at most, in all") if ahead else early
+        found += [("Device time at the end", *time_words), ("Trials at the end", *trial_words)]
+    return found
+
+
+def now_running(view: SweepView, now: float) -> list[Any]:
+    """What each worker does; *now* in seconds since the epoch."""
+    if not view.running:
+        detail = {
+            "running": "The driver is between two trials.",
+            "paused": "The sweep is paused; it goes on when somebody resumes it.",
+            "finished": "The sweep has ended.",
+        }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
+        return [empty("No trial is running", detail, small=True)]
+    workers = spending(view).workers
+    busy = f"{len(view.running)} of {plural(workers, 'worker')} busy." if workers else None
+    return [
+        html.P(busy, className="quiet") if busy else None,
+        html.Ul([_live(trial, now) for trial in view.running], className="rows"),
+    ]
+
+
+def what_failed(view: SweepView) -> html.Section | None:
+    """Trials without a result by reason, and what to do; nothing where all went well."""
+    groups = setbacks(view.findings.records)
+    if not groups:
+        return None
+    more = len(groups) - _MAX_GROUPS
+    return card(
+        "Trials without a result",
+        html.Ul([_group(group) for group in groups[:_MAX_GROUPS]], className="rows"),
+        html.P(f"{plural(more, 'further kind')} below in the grid.", className="note")
+        if more > 0
+        else None,
+        lead="The sweep goes on without them; they are never recommended.",
+    )
+
+
+def log(exchanges: tuple[Exchange, ...]) -> html.Section | None:
+    """What was asked of the sweep while it ran, the newest first, and what became of it."""
+    if not exchanges:
+        return None
+    newest = exchanges[::-1][:_MAX_LOGGED]
+    return card(
+        "Requests",
+        html.Ul([_exchange(each) for each in newest], className="rows"),
+        lead="What people asked of this sweep, and what its driver answered. The driver looks every few "
+        "seconds; nobody has to reach its machine.",
+    )
+
+
+def best_table(best: BestSoFar) -> Any:
+    """The numbers behind the chart; of a long sweep those that raised the best, and the last ones."""
+    if not best.trials:
+        return None
+    rows = list(zip(best.trials, best.best, strict=True))
+    if len(rows) > 2 * _MAX_ROWS:
+        raised = [row for row in rows[:-_MAX_ROWS] if row[0].quality == row[1]]
+        rows = [*raised, *rows[-_MAX_ROWS:]]
+    cells = [
+        (str(t.number), t.label, compact(t.spent, "FLOP"), quality(t.quality), quality(value))
+        for t, value in rows
+    ]
+    shown = "" if len(rows) == len(best.trials) else "The table holds those that raised the best. "
+    left_out = (
+        f"{plural(best.uncounted, 'trial')} without a counted cost or a score left out. "
+        if best.uncounted
+        else ""
+    )
+    thinned = f"{count(best.thinned)} further trials are not drawn. " if best.thinned else ""
+    header = ("Trial", "Configuration", "Spent so far", "Quality", "Best so far")
+    note = (left_out + thinned + shown).strip()
+    return [
+        html.P(note, className="note") if note else None,
+        behind("Show the numbers", data_table(header, cells, text=(1,))),
+    ]
+
+
+def _lead(view: SweepView) -> str:
+    table = view.findings.table
+    tuned = table[table["method"] != "none"]
+    if tuned.empty:
+        return "The first results appear here as soon as a trial ends."
+    models = plural(tuned["model"].nunique(), "base model")
+    methods = plural(tuned["method"].nunique(), "method")
+    volumes = plural(tuned["volume"].nunique(), "data volume")
+    mixes = tuned["mix"].nunique()
+    return f"{models}, {methods}, {volumes} and {mixes} task mix{'es' * (mixes != 1)} so far."
+
+
+def _leader(leader: Trial | None) -> tuple[str, str]:
+    if leader is None:
+        return percent(None), "no trial has all its scores yet"
+    return quality(leader.quality), leader.label
+
+
+def _live(trial: LiveTrial, now: float) -> html.Li:
+    what = f"{trial.model} · {method_words(trial.method)}"
+    if trial.volume:
+        what += f" · {count(trial.volume)} examples · {trial.mix}"
+    step = "starting" if trial.step is None else f"step {count(trial.step)}"
+    loss = "" if trial.loss is None else f", loss {trial.loss:.3f} nats per token"
+    return html.Li(
+        [
+            html.Span(f"#{trial.number}", className="which"),
+            html.Span(what, className="what"),
+            html.Span(duration(now - trial.started_at), className="side"),
+            html.Span(f"{step}{loss}", className="how"),
+        ]
+    )
+
+
+def _group(group: Setback) -> html.Li:
+    tone = {Status.FAILED: "bad", Status.PRUNED: ""}.get(group.status, "warn")
+    numbers = ", ".join(f"#{number}" for number in group.numbers[:_MAX_NUMBERS])
+    more = len(group.numbers) - _MAX_NUMBERS
+    numbers += f" and {more} more" if more > 0 else ""
+    places = ", ".join(group.where[:3]) + (" and others" if len(group.where) > 3 else "")
+    return html.Li(
+        [
+            html.Span(f"{len(group.numbers)} x", className="which"),
+            html.Span(group.reason, className="what"),
+            pill(STATUS_WORDS[group.status.value], tone),
+            html.Span(f"{numbers} · {places}", className="how"),
+            html.Span(["What to do: ", group.advice], className="how"),
+        ]
+    )
+
+
+def _exchange(each: Exchange) -> html.Li:
+    asked, answer = each
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(asked.asked_at))
+    if answer is None:
+        verdict, said = pill("waiting", "live"), "The driver has not answered yet."
+    else:
+        verdict = pill("done", "good") if answer.accepted else pill("refused", "warn")
+        said = answer.words
+    return html.Li(
+        [
+            html.Span(at, className="which"),
+            html.Span(described(asked), className="what"),
+            verdict,
+            html.Span(said, className="how"),
+            html.Span(f"asked by {asked.by}", className="how") if asked.by else None,
+        ]
+    )
+
+
+def _between(span: Span | None) -> str:
+    if span is None:
+        return duration(None)
+    low, high = duration(span.low), duration(span.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _numbers(span: Span) -> str:
+    return count(span.high) if span.low == span.high else f"{count(span.low)} to {count(span.high)}"
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from dashboards.figures.forecast import Span, Spending, forecast, known
+
+
+def test_equal_trials_are_foretold_exactly():
+    ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2))
+    assert ahead.device_seconds == pytest.approx(Span(400, 400))
+    assert ahead.trials == Span(40, 40)
+    assert ahead.clock_seconds == pytest.approx(Span(150, 150))
+
+
+def test_a_budget_of_device_time_bounds_trials_and_time():
+    ahead = forecast(Spending((10.0,) * 10, 10, 40, budget_seconds=200.0))
+    assert ahead.trials == Span(20, 20)
+    assert ahead.device_seconds == pytest.approx(Span(200, 200))
+    assert ahead.clock_seconds is None, "nobody said how many workers there are"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "planned"), [((1.0,) * 4, 8), ((1.0,) * 9, 100), ((1.0,) * 9, None), ((), 5)]
+)
+def test_it_may_be_too_early_to_say(seconds, planned):
+    assert forecast(Spending(seconds, len(seconds), planned)) is None
+
+
+def test_the_interval_holds_in_four_of_five_cases():
+    """Sums of log-normal times, known after 12 of 40 trials, over 2,000 sweeps."""
+    rng = np.random.default_rng(5)
+    times = rng.lognormal(1.0, 0.4, size=(2000, 40))
+    held = []
+    for row in times:
+        ahead = forecast(Spending(tuple(row[:12]), 12, 40))
+        held.append(ahead.device_seconds.low <= row.sum() <= ahead.device_seconds.high)
+    assert np.mean(held) == pytest.approx(0.8, abs=0.03)
+
+
+def test_what_is_burnt_is_a_share_of_the_budget_else_of_the_plan():
+    assert Spending((30.0,), 1, 10, budget_seconds=60.0).burnt == 0.5
+    assert Spending((30.0,), 1, 10, budget_trials=4).burnt == 0.25
+    assert Spending((30.0,), 1, 10).burnt == 0.1
+    assert Spending((30.0,), 1, None).burnt is None
+
+
+def test_trials_that_never_ran_are_no_measure():
+    assert known([1.0, None, 0.0]) == (1.0,)
