@@ -126,6 +126,7 @@ def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler)
             for label, count in answers.most_common(LABELS)
         ),
         distinct=len(answers),
+        fewest=min(answers.values()),
         repeated=len(prompts) - len(set(prompts)),
         seen={split: count for split, count in found.items() if count},
         lengths=ruler.lengths(

@@ -67,6 +67,7 @@ def test_rows_labels_and_repeats_are_counted(sweep):
     train, validation = choice.splits["train"], choice.splits["validation"]
     assert train.rows == 42
     assert [(each.label, each.rows) for each in train.labels] == [("yes", 32), ("no", 10)]
+    assert (train.distinct, train.fewest) == (2, 10)
     assert train.repeated == 1
     assert validation.seen == {"train": 1}
     assert choice.negative == "no"

@@ -69,7 +69,8 @@ class ShownRow(Frozen):
 class SplitProfile(Frozen):
     """One file of a task.
 
-    ``labels``: the most frequent answers, most first; ``distinct`` counts all of them. ``repeated``: rows
+    ``labels``: the most frequent answers, most first; ``distinct`` counts all of them, ``fewest``: rows of
+    the least frequent. ``repeated``: rows
     whose prompt stands earlier in the same file; ``seen``: whose prompt stands in an earlier split, by
     split. Prompts that differ in case and spaces alone are one.
     """
@@ -77,6 +78,7 @@ class SplitProfile(Frozen):
     rows: int
     labels: tuple[LabelCount, ...]
     distinct: int
+    fewest: int = 1
     repeated: int = 0
     seen: dict[str, int] = Field(default_factory=dict)
     lengths: Lengths

@@ -1,0 +1,378 @@
+"""The data a sweep trains and is scored on: tasks, labels, lengths, templates, mixes, suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dash import html
+
+from dashboards.components import (
+    Choice,
+    behind,
+    card,
+    data_table,
+    empty,
+    graph,
+    page_head,
+    picker,
+    tiles,
+)
+from dashboards.figures.data import (
+    Span,
+    balance,
+    balance_height,
+    contents,
+    draw_balance,
+    draw_contents,
+    draw_spans,
+    spans,
+)
+from dashboards.figures.theme import Palette, palette
+from dashboards.figures.wording import ABSENT, count, percent, plural
+from dashboards.page import whole
+from dashboards.snapshot import SweepView
+from dashboards.state import Query, href, one_of
+from tracker.record.data_profile import (
+    DataProfile,
+    MixVolume,
+    ShownRow,
+    ShownTurn,
+    SplitProfile,
+    TaskProfile,
+    TextProfile,
+)
+
+TITLE = "Data"
+PATH = "/data"
+SCORES = {"macro_f1": "macro-F1", "token_f1": "token-F1", "exact_match": "exact match"}
+ROLES = {"answer": "answer to learn", "text": "text"}
+
+
+def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
+    """The page for *view* in the state *query*."""
+    profile, colours = view.findings.data, palette(theme)
+    lead = (
+        "What the models are trained on and scored on. A volume counts distinct examples, all tasks of a "
+        "mix together; each smaller volume is part of every larger one."
+    )
+    head = page_head("The data behind the sweep", lead)
+    held = contents(profile, view.findings.table, view.findings.mixes.mixes)
+    parts: list[Any] = [head, _warnings(view.findings.notes)]
+    if profile is None or not profile.tasks:
+        parts += [_without_profile(view)]
+    else:
+        parts += [_tiles(profile), *_task_cards(profile, query, colours)]
+    parts.append(_contents_card(held, query, colours))
+    if profile is not None and (profile.suites or profile.replay):
+        parts.append(_suites(profile))
+    return [part for part in parts if part is not None]
+
+
+def _warnings(notes: Sequence[str]) -> html.Section | None:
+    if not notes:
+        return None
+    items = html.Ul([html.Li(note) for note in notes], className="points caution")
+    return card(
+        "Worth knowing",
+        items,
+        lead="What was odd when the sweep's file and data were read, but allowed.",
+    )
+
+
+def _without_profile(view: SweepView) -> html.Section:
+    table = view.findings.table
+    rows = []
+    measured = table[table["task"].notna()].groupby("task", sort=False)
+    for task, group in measured:
+        most, names = group["examples"].max(), group["score_name"].dropna().unique()
+        rows.append(
+            (
+                str(task),
+                ", ".join(SCORES.get(name, name) for name in names) or "loss alone",
+                count(group["n"].max()),
+                count(most) if most == most else ABSENT,
+            )
+        )
+    why = (
+        "This sweep kept no picture of its data: it was imported from a table, or begun by an earlier "
+        "version. This is what its trials say."
+    )
+    if not rows:
+        return card("Tasks", empty("No trials yet", why, small=True))
+    head = ("Task", "Scored by", "Rows scored", "Most examples trained on")
+    return card("Tasks", data_table(head, rows, text=(0, 1)), lead=why)
+
+
+def _tiles(profile: DataProfile) -> html.Dl:
+    rows = sum(t.splits["train"].rows for t in profile.tasks if "train" in t.splits)
+    held = sum(t.splits["validation"].rows for t in profile.tasks if "validation" in t.splits)
+    largest = max((each.volume for each in profile.volumes), default=0)
+    return tiles(
+        [
+            ("Tasks", count(len(profile.tasks)), plural(len(profile.suites), "general suite")),
+            ("Rows to train on", count(rows), "in all training files"),
+            ("Rows for choosing", count(held), "in all validation files, never trained on"),
+            ("Largest volume", count(largest) if largest else ABSENT, "examples in one trial"),
+        ]
+    )
+
+
+def _task_cards(profile: DataProfile, query: Query, colours: Palette) -> list[Any]:
+    names = [task.name for task in profile.tasks]
+    task = profile.tasks[names.index(one_of(names, query.get("task")))]
+    split = one_of(list(task.splits), query.get("split"))
+
+    def choices(field: str, options: Iterable[str], now: str) -> list[Choice]:
+        return [Choice(o, href(PATH, query.put(**{field: o})), o == now) for o in options]
+
+    pickers = html.Div(
+        [
+            picker("Task", choices("task", names, task.name)),
+            picker("File", choices("split", task.splits, split)),
+        ],
+        className="pickers",
+    )
+    pair = [_balance(task, split, colours), _lengths(task, colours)]
+    return [
+        _tasks_table(profile),
+        pickers,
+        html.Div(pair, className="columns data-pair"),
+        _rendered(task, split),
+    ]
+
+
+def _tasks_table(profile: DataProfile) -> html.Section:
+    rows = []
+    for task in profile.tasks:
+        at = {name: task.splits.get(name) for name in ("train", "validation", "test")}
+        first = next(iter(task.splits.values()))
+        rows.append(
+            (
+                task.name,
+                SCORES.get(task.score, task.score),
+                *(ABSENT if split is None else count(split.rows) for split in at.values()),
+                count(first.distinct),
+                task.negative or ABSENT,
+                ABSENT if first.lengths.prompt is None else count(first.lengths.prompt.median),
+                count(first.lengths.answer.median),
+            )
+        )
+    unit = next(iter(profile.tasks[0].splits.values())).lengths.unit
+    head = (
+        "Task", "Scored by", "Train", "Validation", "Test", "Distinct answers", "Claims nothing",
+        f"Median prompt, {unit}", f"Median answer, {unit}",
+    )  # fmt: skip
+    lead = (
+        "Distinct answers and lengths are of the first file. “Claims nothing” is the answer for requests "
+        "that belong to no label: any other answer to them is over-reach."
+    )
+    repeats = [
+        html.Li(f"{task.name}: {words}")
+        for task in profile.tasks
+        if (words := _repeats(task.splits))
+    ]
+    note = (
+        html.Ul(repeats, className="mix-notes")
+        if repeats
+        else html.P("No prompt stands twice, within a file or between them.", className="note")
+    )
+    return card("Tasks", data_table(head, rows, text=(0, 1, 6)), note, lead=lead)
+
+
+def _repeats(splits: dict[str, SplitProfile]) -> str:
+    """Rows whose prompt stands elsewhere too, in words."""
+    found = [f"{count(s.repeated)} twice within {name}" for name, s in splits.items() if s.repeated]
+    found += [
+        f"{count(rows)} of {name} also in {earlier}"
+        for name, split in splits.items()
+        for earlier, rows in split.seen.items()
+    ]
+    return f"prompts that stand elsewhere too: {', '.join(found)}" if found else ""
+
+
+def _balance(task: TaskProfile, split: str, colours: Palette) -> html.Section:
+    data = balance(task.splits[split])
+    title = f"Answers of {task.name}, {split}"
+    if data.free:
+        detail = (
+            f"{count(data.distinct)} distinct answers in {count(task.splits[split].rows)} rows: free text, "
+            "with no balance of labels to speak of."
+        )
+        body: Any = empty("Nearly every row has its own answer", detail, small=True)
+    else:
+        body = graph(
+            draw_balance(data, colours),
+            f"Rows by answer: {data.distinct} distinct, the most frequent in {percent(data.largest)}",
+            height=balance_height(data),
+        )
+    spread = f"{count(data.fewest)} to {count(data.bars[0].rows if data.bars else 0)} rows each"
+    lead = (
+        f"{count(data.distinct)} distinct, {spread}. Always giving the most frequent one would be right in "
+        f"{percent(data.largest)} of rows."
+    )
+    bars = [*data.bars, *([data.rest] if data.rest else [])]
+    rows = [(bar.label, count(bar.rows), percent(bar.share, 2)) for bar in bars]
+    table = data_table(("Answer", "Rows", "Share"), rows)
+    rest = data.rest and html.P(
+        f"{data.rest.label} share {count(data.rest.rows)} rows ({percent(data.rest.share)}).",
+        className="note",
+    )
+    return card(title, body, rest, behind("Show the numbers", table), lead=lead)
+
+
+def _lengths(task: TaskProfile, colours: Palette) -> html.Section:
+    found = spans(task)
+    lengths = next(iter(task.splits.values())).lengths
+    of = f"{lengths.unit} of {lengths.tokenizer}" if lengths.tokenizer else lengths.unit
+    lead = (
+        f"In {of}, without the chat frame. Thick: eight rows of ten; thin: shortest to longest; the mark is "
+        "the median."
+    )
+    chart = graph(
+        draw_spans(found, colours, lengths.unit),
+        f"Lengths of prompts and answers of {task.name} in {of}",
+        height=80 + 34 * len(found),
+    )
+    head = ("Part", "File", "Shortest", "10 %", "Median", "90 %", "Longest")
+    table = data_table(head, [_span_row(span) for span in found], text=(0, 1))
+    return card(f"Lengths of {task.name}", chart, behind("Show the numbers", table), lead=lead)
+
+
+def _span_row(span: Span) -> tuple[str, ...]:
+    at = span.lengths
+    return (span.part, span.name, *map(count, (at.least, at.p10, at.median, at.p90, at.most)))
+
+
+def _rendered(task: TaskProfile, split: str) -> html.Section:
+    title = f"What the model is shown: {task.name}, {split}"
+    fields = []
+    if task.prompt is not None:
+        fields = [(k, v) for k, v in task.prompt.model_dump().items() if v]
+        fields.append(("answer", task.answer or ""))
+    template = (
+        html.Dl(
+            [html.Div([html.Dt(name), html.Dd(html.Code(text))]) for name, text in fields],
+            className="data-turns",
+        )
+        if fields
+        else html.P(
+            "The rows carry their own chat layout; no template is applied.", className="note"
+        )
+    )
+    shown = task.splits[split].shown
+    rows = [_row(row) for row in shown] or [
+        html.P("No rows were kept: the picture of this data was too large.", className="note")
+    ]
+    return card(
+        title,
+        html.Div(
+            [
+                html.Div([html.H3("Template"), template], className="column"),
+                html.Div(
+                    [html.H3(f"{plural(len(rows), 'row')} filled in"), *rows], className="column"
+                ),
+            ],
+            className="columns",
+        ),
+        lead="Only the answer is learned; everything before it is given.",
+    )
+
+
+def _row(row: ShownRow) -> html.Dl:
+    return html.Dl([_turn(turn) for turn in row.turns], className="data-turns")
+
+
+def _turn(turn: ShownTurn) -> html.Div:
+    more = html.Span(f" … {turn.cut:,} more characters", className="quiet") if turn.cut else None
+    kind = "answer" if turn.role == "answer" else ""
+    return html.Div(
+        [html.Dt(ROLES.get(turn.role, turn.role)), html.Dd([turn.text, more])], className=kind
+    )
+
+
+def _contents_card(held: Sequence[MixVolume], query: Query, colours: Palette) -> html.Section:
+    title = "What each mix holds at each volume"
+    lead = (
+        "Subsets are nested: the first 500 examples of a task are part of its first 1,000, so that curves "
+        "over volume differ in nothing but how much more was seen. Every subset keeps the balance of labels."
+    )
+    if not held:
+        detail = "The trials do not say how their examples are split between tasks."
+        return card(title, empty("Not known", detail, small=True))
+    mixes = list(dict.fromkeys(each.mix for each in held))
+    mix = one_of(mixes, query.get("mix"))
+    own = [each for each in held if each.mix == mix]
+    choices = [Choice(m, href(PATH, query.put(mix=m)), m == mix) for m in mixes]
+    tasks = list(dict.fromkeys(task for each in held for task in each.examples))
+    passes = "; ".join(f"{task}: {n} more" for task, n in own[0].extra_epochs.items())
+    rows = [
+        (
+            each.mix,
+            count(each.volume),
+            *(count(each.examples[t]) if t in each.examples else ABSENT for t in tasks),
+            count(each.replay_rows),
+            percent(each.replay_rows / max(each.volume, 1)),
+        )
+        for each in held
+    ]
+    head = ("Mix", "Volume", *tasks, "Replayed rows a pass", "Replay share")
+    return card(
+        title,
+        picker("Task mix", choices),
+        graph(
+            draw_contents(own, colours),
+            f"Examples by task at each volume of mix {mix}",
+            height=120 + 34 * len(own),
+        ),
+        html.P(f"Further passes over a task's examples: {passes}.", className="note")
+        if passes
+        else None,
+        behind("Show the numbers of every mix", data_table(head, rows)),
+        lead=lead,
+    )
+
+
+def _suites(profile: DataProfile) -> html.Section:
+    rows = []
+    texts = [*profile.suites, *([profile.replay] if profile.replay else [])]
+    for suite in texts:
+        is_text = isinstance(suite, TextProfile)
+        first = suite if isinstance(suite, TextProfile) else next(iter(suite.splits.values()))
+        use = "replayed in training" if suite is profile.replay else "scored before and after"
+        length = first.lengths.answer if is_text else first.lengths.prompt or first.lengths.answer
+        rows.append(
+            (
+                suite.name,
+                "plain text" if is_text else "held-out task",
+                use,
+                count(first.rows),
+                f"{count(length.median)} {first.lengths.unit}",
+                _excerpt(suite),
+            )
+        )
+    head = ("Name", "What it is", "Used", "Rows", "Median length", "One of them")
+    lead = (
+        "General suites are never trained on: what a tuned model loses on them is what it forgot. Replayed "
+        "text is mixed into training to keep that small."
+    )
+    return card("General suites and replay", data_table(head, rows, text=(0, 1, 2, 5)), lead=lead)
+
+
+def _excerpt(suite: TaskProfile | TextProfile) -> str:
+    """The beginning of one of its texts."""
+    if isinstance(suite, TextProfile):
+        turns: tuple[ShownTurn, ...] = suite.shown
+    else:
+        shown = next(iter(suite.splits.values())).shown
+        turns = shown[0].turns if shown else ()
+    text = (
+        " → ".join(turn.text for turn in turns[-2:])
+        if not isinstance(suite, TextProfile)
+        else (turns[0].text if turns else "")
+    )
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 110 else f"{flat[:109]}…"
+
+
+PAGE = whole(PATH, TITLE, content)
