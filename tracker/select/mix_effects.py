@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import permutations
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from tracker.record.trial import MixSpec
 from tracker.select.choice import Estimate
 from tracker.select.mix_points import BASE, Blend, MixPoints
 
 Kind = Literal["added", "shifted", "others"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Verdict = Literal["helps", "hurts", "cannot be told"]
 #: Proportions that differ by less are the same.
 _SAME = 0.02
@@ -105,8 +106,8 @@ def effects(points: MixPoints) -> tuple[Effect, ...]:
     found = [
         effect
         for after, before in _pairs(points)
-        for data in _set_apart(after, before)
-        for kind in ("added", "shifted", "others")
+        for kind in KINDS
+        for data in _set_apart(after, before, kind)
         for effect in _of_pair(points, after, before, data, kind)
     ]
     order = {task: i for i, task in enumerate(points.tasks)}
@@ -128,7 +129,7 @@ def why_not(points: MixPoints, data: str | None, kind: Kind) -> str:
         )
     if data not in trained:
         return f"no mix trains {data}: it is only measured"
-    apart = [pair for pair in _pairs(points) if data in _set_apart(*pair)]
+    apart = [pair for pair in _pairs(points) if data in _set_apart(*pair, kind)]
     if not apart:
         return (
             f"no two mixes differ in {data} alone: add one with 3 times its weight, "
@@ -191,19 +192,24 @@ def _pairs(points: MixPoints) -> Iterator[tuple[MixSpec, MixSpec | None]]:
             yield after, None
 
 
-def _set_apart(after: MixSpec, before: MixSpec | None) -> tuple[str, ...]:
-    """Tasks of which *after* has the larger share, all others standing in equal proportions."""
+def _set_apart(after: MixSpec, before: MixSpec | None, kind: Kind) -> tuple[str, ...]:
+    """Tasks of which *after* has the larger share, all others standing in equal proportions; of
+    ``others``, a mix of the task alone will do as well, since it holds none.
+    """
     weights = before.weights if before else {}
     return tuple(
         task
         for task in after.weights
         if _share(after.weights, task) > _share(weights, task) * (1 + _SAME)
-        and _proportional(_without(after.weights, task), _without(weights, task))
+        and (
+            _proportional(_without(after.weights, task), _without(weights, task))
+            or (kind == "others" and len(after.weights) == 1)
+        )
     )
 
 
 def _of_pair(
-    points: MixPoints, after: MixSpec, before: MixSpec | None, data: str, kind: str
+    points: MixPoints, after: MixSpec, before: MixSpec | None, data: str, kind: Kind
 ) -> Iterator[Effect]:
     """The effects of one pair; of ``others``, the mix with the smaller share holds more others."""
     high = _share(after.weights, data)
@@ -233,7 +239,7 @@ def _effect(
     points: MixPoints,
     task: str,
     data: str | None,
-    kind: Kind | str,
+    kind: Kind,
     before: tuple[MixSpec | None, float],
     after: tuple[MixSpec | None, float],
 ) -> Iterator[Effect]:
@@ -253,7 +259,7 @@ def _effect(
         for (mix, volume), blend in zip((before, after), (blends[0], blends[1]), strict=True)
     ]
     gap = points.gap(task, blends[1], blends[0])
-    yield Effect(task, data, kind, sides[0], sides[1], gap)  # type: ignore[arg-type]
+    yield Effect(task, data, kind, sides[0], sides[1], gap)
 
 
 def _examples(mix: MixSpec | None, volume: float, task: str, data: str | None) -> float:

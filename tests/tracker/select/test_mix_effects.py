@@ -1,0 +1,222 @@
+"""Mixes drawn from a known rule: what one task's data does to another must be found again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tracker.record.table import results_table
+from tracker.record.trial import (
+    Cost,
+    FileRef,
+    MethodSpec,
+    MixSpec,
+    ModelSpec,
+    Status,
+    SuiteScore,
+    TaskScore,
+    TaskSpec,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
+from tracker.select.mix_effects import effects, swaps, weakest, why_not
+from tracker.select.mix_points import MixPoints, mix_table
+
+TASKS = ("a", "b", "c")
+VOLUMES = (120, 240, 480, 960)
+MIXES = (
+    MixSpec(name="even", weights={"a": 1, "b": 1, "c": 1}),
+    MixSpec(name="more a", weights={"a": 3, "b": 1, "c": 1}),
+    MixSpec(name="alone a", weights={"a": 1}),
+    MixSpec(name="replayed", weights={"a": 1, "b": 1, "c": 1}, replay=0.05),
+    MixSpec(name="boosted", weights={"a": 1, "b": 1, "c": 1}, extra_epochs={"b": 1}),
+)
+#: What a doubling of the column's data adds to the row's score.
+TRUTH = {("a", "a"): 0.08, ("a", "b"): 0.03, ("b", "b"): 0.08, ("b", "a"): -0.04, ("c", "c"): 0.05}
+SD = 0.01
+FILE = FileRef(path="v.jsonl", sha256="0" * 64, rows=100)
+LABEL = "lora r=8"
+
+
+def score(task: str, counts: dict[str, float], mix: MixSpec | None) -> float:
+    gained = sum(TRUTH.get((task, data), 0.0) * math.log2(1 + n / 20) for data, n in counts.items())
+    passes = mix.extra_epochs.get(task, 0) if mix else 0
+    return 0.3 + gained + 0.1 * passes
+
+
+def record(
+    number: int, mix: MixSpec | None, volume: int, seed: int, rng: np.random.Generator, rate: float
+) -> TrialRecord:
+    total = sum(mix.weights.values()) if mix else 1.0
+    counts = {t: volume * w / total for t, w in mix.weights.items()} if mix else {}
+    spec = TrialSpec(
+        model=ModelSpec(name="m", path="m", digest="m", parameters=1000),
+        method=MethodSpec(name="lora", rank=8, learning_rate=rate)
+        if mix
+        else MethodSpec(name="none"),
+        mix=mix,
+        volume=volume,
+        examples={task: round(n) for task, n in counts.items()},
+        tasks=tuple(TaskSpec(name=task, validation=FILE) for task in TASKS),
+        seed=seed,
+    )
+    noise = SD if mix else 0.0
+    scores = tuple(
+        TaskScore(
+            task=task,
+            n=100,
+            score_name="exact_match",
+            score=score(task, counts, mix) + noise * rng.standard_normal(),
+            score_se=0.0,
+        )
+        for task in TASKS
+    )
+    kept = 0.9 if mix and mix.replay else 0.0
+    suite = SuiteScore(
+        suite="text",
+        measure="bits_per_byte",
+        before=2.0,
+        after=2.0 * (1 + (1 - kept) * volume / 1000),
+        after_se=0.01,
+    )
+    result = TrialResult(
+        spec=spec,
+        status=Status.COMPLETE,
+        tasks=scores,
+        general=(suite,),
+        cost=Cost(device="cpu"),
+        ended_at=float(number),
+    )
+    return TrialRecord(number=number, stage="grid", result=result)
+
+
+def sweep(
+    draw: int = 0, mixes: tuple[MixSpec, ...] = MIXES, stray: bool = False
+) -> list[TrialRecord]:
+    rng = np.random.default_rng(draw)
+    plan = [(None, 0, 0, 1e-3)]
+    plan += [(mix, v, seed, 1e-3) for mix in mixes for v in VOLUMES for seed in range(3)]
+    if stray:  # a search for a learning rate, far off
+        plan += [(mixes[0], 480, 0, 1e-1)]
+    return [record(i, mix, v, s, rng, rate) for i, (mix, v, s, rate) in enumerate(plan)]
+
+
+def points(records: list[TrialRecord]) -> MixPoints:
+    return mix_table(results_table(records), records).points("m", LABEL)
+
+
+def counts_of(effect, side) -> dict[str, float]:
+    spec = next((m for m in MIXES if m.name == side.mix), None)
+    if spec is None:
+        return {}
+    return {t: side.volume * w / sum(spec.weights.values()) for t, w in spec.weights.items()}
+
+
+def truth(effect) -> float:
+    after, before = counts_of(effect, effect.after), counts_of(effect, effect.before)
+    return score(effect.task, after, None) - score(effect.task, before, None)
+
+
+def test_added_data_leaves_all_others_alone():
+    found = [e for e in effects(points(sweep())) if e.kind == "added" and e.before.mix == "even"]
+    assert {e.data for e in found} == {"a"}
+    for effect in found:
+        before, after = counts_of(effect, effect.before), counts_of(effect, effect.after)
+        assert before["b"] == pytest.approx(after["b"])
+        assert (effect.before.data, effect.after.data) == pytest.approx((before["a"], after["a"]))
+    # 3/5 of 480 against 1/3 of the volume that holds as many of b and c, between 240 and 480
+    (one,) = [e for e in found if e.task == "b" and e.after.volume == 480]
+    assert one.before.volume == pytest.approx(288)
+    assert one.before.between
+    assert one.verdict == "hurts"
+
+
+def test_the_base_is_what_a_task_alone_is_added_to():
+    found = [e for e in effects(points(sweep())) if e.after.mix == "alone a" and e.kind == "added"]
+    assert {e.before.mix for e in found} == {""}
+    assert all(e.before.data == 0 for e in found)
+    assert {e.task for e in found} == {*TASKS}
+
+
+def test_others_keep_the_tasks_own_examples():
+    found = [e for e in effects(points(sweep())) if e.kind == "others"]
+    assert {e.task for e in found} == {"a"}
+    for effect in found:
+        assert effect.before.own == pytest.approx(effect.after.own)
+        assert effect.after.data > effect.before.data
+    assert {e.before.mix for e in found if e.alone} == {"alone a"}
+    assert all(e.verdict == "helps" for e in found if e.alone and e.after.own > 100)
+
+
+def test_the_same_volume_is_the_same_volume():
+    found = [e for e in effects(points(sweep())) if e.kind == "shifted"]
+    assert found
+    assert all(e.before.volume == e.after.volume for e in found)
+    assert all(e.after.own < e.before.own for e in found if e.task != e.data)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    hits = [
+        effect.gap.low <= truth(effect) <= effect.gap.high
+        for draw in range(40)
+        for effect in effects(points(sweep(draw)))
+    ]
+    assert len(hits) > 1000
+    assert 0.74 <= np.mean(hits) <= 0.9
+
+
+def test_replay_and_passes_are_compared_by_themselves():
+    found = swaps(points(sweep()))
+    replay = [s for s in found if not s.boosted]
+    assert {(s.before.name, s.after.name) for s in replay} == {("even", "replayed")}
+    (lost,) = [s for s in replay if s.quantity == "forgetting.text" and s.volume == 960]
+    assert lost.gap.value == pytest.approx(-0.9 * 0.96)
+    passes = [s for s in found if s.boosted == ("b",) and s.quantity == "b"]
+    assert {(s.before.name, s.after.name) for s in passes} == {("even", "boosted")}
+    assert all(s.gap.low <= 0.1 <= s.gap.high or abs(s.gap.value - 0.1) < 0.03 for s in passes)
+
+
+def test_the_weakest_task_and_what_it_would_be_elsewhere():
+    found = {w.mix: w for w in weakest(points(sweep()), 960)}
+    assert found["more a"].task == "b"
+    assert found["more a"].best_mix == "boosted"
+    assert found["more a"].cost.low > 0
+    assert not found["alone a"].trained
+    assert all(0 <= v.low <= v.high <= 1 for w in found.values() for v in w.values.values())
+
+
+def test_runs_that_looked_for_a_rate_stay_out():
+    plain, with_stray = points(sweep()), points(sweep(stray=True))
+    assert with_stray.learning_rate == 1e-3
+    assert with_stray.points[("even", 480), "a"].runs == plain.points[("even", 480), "a"].runs == 3
+
+
+def test_what_cannot_be_told_says_why():
+    found = points(sweep(mixes=MIXES[:2]))
+    assert "no two mixes differ in b alone" in why_not(found, "b", "added")
+    assert "add a mix that trains it alone" in why_not(found, None, "others")
+    alone = points(sweep(mixes=MIXES[2:3]))
+    assert "nothing else could give way" in why_not(alone, "a", "shifted")
+    assert "no mix trains b" in why_not(alone, "b", "added")
+
+
+def test_without_repeats_or_rows_nothing_is_called_sure():
+    lone = [r for r in sweep() if r.result.spec.seed == 0]
+    lone = [
+        r.model_copy(
+            update={
+                "result": r.result.model_copy(
+                    update={
+                        "tasks": tuple(
+                            s.model_copy(update={"score_se": None}) for s in r.result.tasks
+                        )
+                    }
+                )
+            }
+        )
+        for r in lone
+    ]
+    assert all(e.gap.high > e.gap.low for e in effects(points(lone)))
