@@ -201,7 +201,6 @@ class Driver:
             self._twins.setdefault(asked.key, []).append(asked)
         elif result is None:
             self._waiting.append(asked)
-            self.delivery.begin(asked.number, asked.stage, asked.spec)
         else:
             # The last driver may have been killed between the result and tidying up after it.
             self.results.tidy(asked.key)
@@ -227,6 +226,7 @@ class Driver:
             asked = self._waiting.pop(0)
             self.running[asked.key] = asked
             self._sent_at[asked.key] = time.monotonic()
+            self.delivery.begin(asked.number, asked.stage, asked.spec)
             self.engine.submit(self.results.job(asked.key, asked.spec, self.sweep.spec))
 
     def _handle(self, event: Progress | Ended | Died | Refused) -> None:
