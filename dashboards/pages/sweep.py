@@ -102,9 +102,9 @@ def layout() -> html.Div:
     rest = html.Div(
         [
             html.Div(id=sweep_control.PLACE),
+            html.Div(id="sweep-log"),
             html.Div([best, html.Div(now, className="fill")], className="columns wide-first"),
             html.Div(id="sweep-failures"),
-            html.Div(id="sweep-log"),
             card(
                 "Trials", grid, lead="Press a heading to sort by it; the funnel beside it filters."
             ),

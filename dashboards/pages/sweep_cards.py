@@ -31,6 +31,7 @@ _STATE_TONES = {"running": "live", "finished": "good"}
 _MAX_GROUPS = 12
 _MAX_NUMBERS = 12
 _MAX_LOGGED = 30
+_SHOWN_AT_ONCE = 3  # of the log; older ones unfold
 _MAX_ROWS = 50
 
 
@@ -179,10 +180,12 @@ def log(exchanges: tuple[Exchange, ...]) -> html.Section | None:
     """What was asked of the sweep while it ran, the newest first, and what became of it."""
     if not exchanges:
         return None
-    newest = exchanges[::-1][:_MAX_LOGGED]
+    rows = [_exchange(each) for each in exchanges[::-1][:_MAX_LOGGED]]
+    older = html.Ul(rows[_SHOWN_AT_ONCE:], className="rows")
     return card(
         "Requests",
-        html.Ul([_exchange(each) for each in newest], className="rows"),
+        html.Ul(rows[:_SHOWN_AT_ONCE], className="rows"),
+        behind("Show earlier ones", older) if len(rows) > _SHOWN_AT_ONCE else None,
         lead="What people asked of this sweep, and what its driver answered. The driver looks every few "
         "seconds; nobody has to reach its machine.",
     )

@@ -134,8 +134,11 @@ def _stop() -> html.Details:
         [
             html.Summary("Stop the sweep"),
             html.P(
-                "Running trials end, to go on from their last checkpoint when the same `sft-select run` "
-                "is given again. What has ended is kept."
+                [
+                    "Running trials end, to go on from their last checkpoint when the same ",
+                    html.Code("sft-select run"),
+                    " is given again. What has ended is kept.",
+                ]
             ),
             html.Button("Yes, stop the sweep", id="control-stop", className="button danger"),
         ]
