@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sweeps import cli_control, cli_laws, cli_replay, cli_tables, lookup
+from sweeps import cli_control, cli_laws, cli_replay, cli_report, cli_tables, lookup
 from sweeps.cli_options import (
     WORKSPACE,
+    Bounds,
     Json,
+    Reach,
     StoreUri,
     SweepFile,
     SweepName,
@@ -35,19 +37,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Bounds = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--constraint",
-        help="NAME=BOUND, beside the sweep's (examples=1000: as much data is on hand); "
-        "NAME=none drops its own.",
-    ),
-]
-Reach = Annotated[
-    float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
-]
-
 
 @app.command()
 def demo(
@@ -332,6 +321,7 @@ app.command("import")(cli_tables.import_)
 app.command()(cli_tables.predict)
 app.command()(cli_laws.laws)
 app.command()(cli_replay.replay)
+app.command()(cli_report.report)
 app.command()(cli_control.control)
 
 

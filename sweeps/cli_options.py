@@ -28,3 +28,14 @@ Columns = Annotated[
 OneMetric = Annotated[
     str | None, typer.Option(help="The metric to take where a task has several of one kind.")
 ]
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constraint",
+        help="NAME=BOUND, beside the sweep's (examples=1000: as much data is on hand); "
+        "NAME=none drops its own.",
+    ),
+]
+Reach = Annotated[
+    float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
+]

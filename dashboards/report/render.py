@@ -1,0 +1,109 @@
+"""A page's component tree → HTML that needs no server: the same words, tables and charts.
+
+Text and attribute values are escaped, tags and attributes come from lists of known ones. What only works
+in the dashboard (buttons, fields, pickers) is left out, and links keep their words.
+"""
+
+from __future__ import annotations
+
+import html as escaping
+from collections.abc import Mapping
+from typing import Any
+
+from dash.development.base_component import Component
+
+_TAGS = frozenset(
+    "a abbr b blockquote br caption cite code col colgroup dd del details div dl dt em figcaption figure "
+    "footer h1 h2 h3 h4 h5 h6 header hr i ins kbd li main mark meter ol p pre progress q s samp section "
+    "small span strong sub summary sup table tbody td tfoot th thead time tr u ul var article aside "
+    "fieldset legend label nav".split()
+)
+_VOID = frozenset({"br", "hr", "col"})
+#: Tags whose words alone are kept.
+_PLAIN = {"a": "span", "nav": "div", "label": "span", "fieldset": "div", "legend": "div"}
+#: By what Dash calls it.
+_ATTRIBUTES = {
+    "className": "class",
+    "role": "role",
+    "title": "title",
+    "lang": "lang",
+    "colSpan": "colspan",
+    "rowSpan": "rowspan",
+    "scope": "scope",
+    "tabIndex": "tabindex",
+    "value": "value",
+    "max": "max",
+}
+#: They name other elements by their ids, which are not kept: pages may share them.
+_BY_ID = frozenset({"aria-controls", "aria-describedby", "aria-labelledby", "aria-owns"})
+#: Classes of what a reader of paper cannot use.
+_LEFT_OUT = frozenset({"picker", "pickers", "actions", "menu"})
+
+
+class Renderer:
+    """Turns components into HTML; ``figures`` collects the charts as plotly's JSON, in their order."""
+
+    def __init__(self) -> None:
+        self.figures: list[str] = []
+
+    def html(self, node: Any) -> str:
+        """*node* and all below it."""
+        if node is None or isinstance(node, bool):
+            return ""
+        if isinstance(node, str | int | float):
+            return escaping.escape(str(node))
+        if isinstance(node, list | tuple):
+            return "".join(self.html(child) for child in node)
+        if not isinstance(node, Component):
+            raise TypeError(f"a report cannot show a {type(node).__name__}")
+        plain = node.to_plotly_json()
+        kind, props = plain["type"], plain["props"]
+        if plain["namespace"] == "dash_core_components" and kind == "Graph":
+            return self._graph(props)
+        classes = set(str(props.get("className") or "").split())
+        tag = str(kind).lower()
+        if plain["namespace"] != "dash_html_components" or tag not in _TAGS or classes & _LEFT_OUT:
+            return ""
+        return self._element(_PLAIN.get(tag, tag), props)
+
+    def _element(self, tag: str, props: Mapping[str, Any]) -> str:
+        opened = f"<{tag}{attributes(props)}>"
+        if tag in _VOID:
+            return opened
+        # A newline right after <pre> would be dropped.
+        first = "\n" if tag == "pre" else ""
+        return f"{opened}{first}{self.html(props.get('children'))}</{tag}>"
+
+    def _graph(self, props: Mapping[str, Any]) -> str:
+        figure = props["figure"]
+        number = len(self.figures)
+        self.figures.append(figure.to_json())
+        return f'<div class="chart" data-figure="{number}"{attributes({"style": props.get("style")})}></div>'
+
+
+def attributes(props: Mapping[str, Any]) -> str:
+    """The known ones of *props* as HTML, with a space before each."""
+    found: dict[str, str] = {}
+    for name, value in props.items():
+        if value is None or value is False:
+            continue
+        if name in _ATTRIBUTES or (name.startswith("aria-") and name not in _BY_ID):
+            found[_ATTRIBUTES.get(name, name)] = str(value)
+        elif name == "open":
+            found["open"] = ""
+        elif name == "style":
+            found["style"] = _style(value)
+    return "".join(f' {name}="{escaping.escape(text)}"' for name, text in found.items())
+
+
+def _style(style: Mapping[str, Any]) -> str:
+    """``{"--strength": "40%", "marginTop": 4}`` as CSS; React's numbers are pixels."""
+    parts = []
+    for name, value in style.items():
+        written = name
+        if not name.startswith("--"):
+            written = "".join(f"-{c.lower()}" if c.isupper() else c for c in name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        pixels = number and value != 0 and written not in ("opacity", "flex", "order", "z-index")
+        parts.append(f"{written}:{value}{'px' if pixels and not name.startswith('--') else ''}")
+    return ";".join(part.replace(";", "") for part in parts)

@@ -1,0 +1,122 @@
+"""What a report is made of: the pages' own contents in the order of reading, and the best trials."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from dash import html
+
+from dashboards.components import card, data_table, empty
+from dashboards.figures.wording import ABSENT, count, duration, percent, plural, quality
+from dashboards.pages import mix, recommend, scaling
+from dashboards.report.document import Section
+from dashboards.snapshot import SweepView
+from dashboards.state import Query
+from dashboards.trials import plain_rows, trial_frame
+from tracker.errors import SftSelectError
+
+#: Of the trials' table.
+TOP = 50
+#: A task each; a sweep with more shows these.
+MAX_TASKS = 8
+Content = Callable[[SweepView, Query, str | None], Any]
+
+
+def sections(view: SweepView, query: Query) -> list[Section]:
+    """The parts of the report of *view*; *query* holds what is asked of the recommendation."""
+    return [
+        _section("recommendation", recommend.TITLE, recommend.content, view, query),
+        Section("scaling", scaling.TITLE, lambda theme: _by_task(view, theme)),
+        _section("task-mix", mix.TITLE, mix.content, view, Query(query.sweep)),
+        Section("trials", "Trials", lambda _theme: best_trials(view)),
+    ]
+
+
+def head(view: SweepView) -> list[Any]:
+    """The title, and how far the sweep was when this was written."""
+    statuses = Counter(str(record.result.status.value) for record in view.findings.records)
+    counts = ", ".join(f"{count(n)} {status}" for status, n in statuses.most_common())
+    seconds = [r.result.cost.device_seconds for r in view.findings.records]
+    spent = sum(s for s in seconds if s is not None)
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(view.read_at))
+    facts = [
+        f"{plural(sum(statuses.values()), 'trial')} ended ({counts or 'none'})",
+        f"{duration(spent)} of device time" if spent else "",
+        f"sweep {view.info.state}",
+        f"as of {when}",
+    ]
+    return [
+        html.P("sft-select report", className="quiet"),
+        html.H1(view.info.name),
+        html.P(" · ".join(fact for fact in facts if fact), className="lead quiet"),
+    ]
+
+
+def best_trials(view: SweepView) -> Any:
+    """The trials with the best weighted quality, what they scored, lost and cost."""
+    frame = trial_frame(view.findings.table, view.findings.weights)
+    scored = frame[frame["quality"].notna()]
+    title = "The best trials"
+    if scored.empty:
+        return card(
+            title, empty("No trial has a score yet", "Trials appear as they end.", small=True)
+        )
+    tasks = [name for name in scored.columns if name.startswith("score.")]
+    suites = [name for name in scored.columns if name.startswith("forgetting.")]
+    best = scored.sort_values(["quality", "number"], ascending=[False, True]).head(TOP)
+    columns = ("Trial", "Model", "Method", "Examples", "Mix", "Quality")
+    table = data_table(
+        (
+            *columns,
+            *(name.removeprefix("score.") for name in tasks),
+            *(f"Lost on {name.removeprefix('forgetting.')}" for name in suites),
+            "Device time",
+        ),
+        [_trial(row, tasks, suites) for row in plain_rows(best)],
+        text=(1, 2, 4),
+    )
+    lead = f"{count(len(best))} of {plural(len(scored), 'scored trial')}, by weighted quality."
+    return card(title, table, lead=lead)
+
+
+def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[str, ...]:
+    variant = row["variant"] or ""
+    rank = "" if row["rank"] is None else f"rank {count(row['rank'])}"
+    return (
+        count(row["number"]),
+        str(row["model"]),
+        " ".join(part for part in (row["method"], variant, rank) if part),
+        count(row["volume"]),
+        str(row["mix"] or ABSENT),
+        quality(row["quality"]),
+        *(percent(row[task]) for task in tasks),
+        *(percent(row[suite]) for suite in suites),
+        duration(row["device_seconds"]),
+    )
+
+
+def _by_task(view: SweepView, theme: str) -> list[Any]:
+    """The scaling page of each task that counts, one after the other."""
+    tasks = [task for task, weight in view.findings.weights.items() if weight > 0][:MAX_TASKS]
+    return [
+        part
+        for task in tasks
+        for part in _held(
+            lambda q: scaling.content(view, q, theme), Query.of(view.info.name, task=task)
+        )
+    ]
+
+
+def _section(anchor: str, title: str, content: Content, view: SweepView, query: Query) -> Section:
+    return Section(anchor, title, lambda theme: _held(lambda q: content(view, q, theme), query))
+
+
+def _held(content: Callable[[Query], Any], query: Query) -> list[Any]:
+    """The *content*, or in its place why it cannot be shown."""
+    try:
+        return list(content(query))
+    except SftSelectError as error:
+        return [card("This cannot be shown yet", empty("Not yet", str(error), small=True))]

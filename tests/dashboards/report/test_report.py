@@ -1,0 +1,104 @@
+"""The report as a file: whole, self-contained, and the pages' own words."""
+
+import base64
+import hashlib
+import re
+import subprocess
+import sys
+
+import pytest
+from dash import html
+
+from dashboards.pages import recommend
+from dashboards.report.document import Section, document, plotly_script, policy
+from dashboards.report.render import Renderer
+from dashboards.report.sections import TOP, best_trials, sections
+from dashboards.state import Query
+from tracker.record.trial import Objective
+
+
+@pytest.fixture(scope="module")
+def written(workspace, tmp_path_factory):
+    """The report of the made-up sweep, as the verb writes it."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "sweeps.cli", "report", "support", "-o", str(path)),
+            *("--workspace", str(workspace), "--constraint", "examples=1000"),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"wrote {path}")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_report_holds_the_page_as_it_is(written, records, view_of):
+    query = Query.of("support", constraint="examples=1000")
+    page = Renderer().html(recommend.content(view_of(records), query, "light"))
+    assert page in written
+    assert "With 1,000 examples" in page
+
+
+@pytest.mark.slow
+def test_nothing_is_fetched_and_only_its_own_scripts_run(written):
+    body = written.replace(plotly_script(), "")
+    assert not re.search(r"\b(src|href)=\"(?!#)", body)
+    assert "url(" not in body
+    assert "@import" not in body
+    allowed = re.search(r"script-src ([^;]*);", written)[1].split()
+    scripts = re.findall(r"<script>(.*?)</script>", written, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    assert allowed == [f"'sha256-{digest}'" for digest in digests]
+    assert "default-src 'none'" in written
+
+
+@pytest.mark.slow
+def test_every_chart_is_there_in_both_themes(written):
+    charts = len(re.findall(r'class="chart" data-figure', written))
+    assert charts > 3
+    for theme in ("light", "dark"):
+        assert len(re.findall(rf'id="figure-{theme}-\d+"', written)) == charts
+
+
+def test_data_cannot_end_a_script_nor_become_markup():
+    evil = "</script><script>alert(1)</script>"
+    text = document(evil, html.H1(evil), [Section("a", evil, lambda _theme: html.P(evil))])
+    assert evil not in text
+    assert policy(["a"]) != policy(["b"])
+
+
+def test_the_best_trials_come_first_and_are_counted(view_of, records, words):
+    view = view_of(records)
+    text = words(best_trials(view))
+    assert "scored trials, by weighted quality" in text
+    rows = best_trials(view).children[1].children.children[1].children
+    assert len(rows) <= TOP
+    values = [float(row.children[5].children.removesuffix(" %")) for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert "No trial has a score yet" in words(best_trials(view_of([])))
+
+
+def test_what_cannot_be_told_yet_is_said_in_its_place(view_of, words):
+    view = view_of([], objective=Objective(weights={"intent": 1}))
+    told = [words(section.content("light")) for section in sections(view, Query("support"))]
+    assert "Too little is known for this" in told[0]
+    assert all(told)
+
+
+def test_an_unknown_sweep_and_a_wrong_question_are_a_line_each(workspace, tmp_path):
+    def told(*words):
+        command = [sys.executable, "-m", "dashboards.report", "--workspace", str(workspace)]
+        done = subprocess.run(
+            [*command, "--output", str(tmp_path / "r.html"), *words], capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert not (tmp_path / "r.html").exists()
+        return done.stderr
+
+    assert told("--sweep", "nosuch") == "sweep 'nosuch': not in the store; sweeps: support\n"
+    assert told("--sweep", "support", "--reach", "high") == (
+        "reach: found 'high'; allowed: a number, such as 0.5\n"
+    )
