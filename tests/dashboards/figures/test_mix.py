@@ -1,0 +1,95 @@
+import pytest
+
+from dashboards.figures.mix import (
+    OTHERS,
+    default_volume,
+    matrix,
+    one_for_all,
+    trained_tasks,
+    volumes,
+)
+from dashboards.figures.mix_chart import draw_forest, draw_weakest
+from dashboards.figures.mix_words import (
+    cell_words,
+    chance_note,
+    effect_rows,
+    matrix_sentences,
+    weakest_sentences,
+)
+from dashboards.figures.theme import LIGHT
+from tracker.select.mix_effects import weakest
+
+
+@pytest.fixture
+def points(findings):
+    return findings.mix_points("en-1m", "full")
+
+
+@pytest.fixture
+def effects(findings):
+    return findings.mix_effects("en-1m", "full")
+
+
+def test_the_findings_are_worked_out_once(findings, effects):
+    assert findings.mix_effects("en-1m", "full") is effects
+
+
+def test_the_matrix_has_a_cell_for_every_pair(points, effects):
+    found = matrix(points, effects, "added", 1000)
+    assert found.tasks == trained_tasks(points) == ("intent", "slots")
+    assert found.columns == ("intent", "slots", OTHERS)
+    assert len(found.cells) == 6
+    own = found.at("intent", "intent")
+    assert own.effect.verdict == "helps"
+    assert (own.effect.before.data, own.effect.after.data) == (0, 1000)
+    # The even mix at 2,000 holds as many rows of intent as that mix alone at 1,000, and slots beside.
+    added = found.at("slots", "slots").effect
+    assert (added.before.mix, added.after.volume, added.after.data) == ("intent", 2000, 1000)
+    lone = found.at("slots", OTHERS)
+    assert lone.effect is None
+    assert "trains it alone" in lone.why
+
+
+def test_a_cell_takes_the_nearest_volume(points, effects):
+    assert matrix(points, effects, "added", 250).at("intent", "intent").effect.after.volume == 1000
+
+
+def test_every_cell_says_its_interval(points, effects):
+    effect = matrix(points, effects, "added", 1000).at("intent", "intent").effect
+    value, interval, change = cell_words(effect, scored=True)
+    assert value.startswith("+")
+    assert " to +" in interval
+    assert change == "0 → 1,000"
+
+
+def test_sharing_is_compared_at_equal_numbers(points, effects):
+    (row,) = one_for_all(points, effects, 2000)
+    assert row.label == "intent, 1,000 of its examples: even against intent"
+    assert row.estimate.low < row.estimate.high
+    figure = draw_forest((row,), LIGHT, "x")
+    assert figure.data[1].x == (row.estimate.value,)
+
+
+def test_the_sentences_are_the_told_cells(points, effects):
+    found = matrix(points, effects, "added", 1000)
+    told = [c for c in found.told if not (c.task == c.data and c.effect.gap.value > 0)]
+    assert len(matrix_sentences(found, points)) == len(told)
+    assert f"{len(found.told)} of {found.known} effects" in chance_note(found)
+    assert len(effect_rows(effects, points)) == len(effects)
+
+
+def test_the_weakest_task_is_the_lowest_score(points):
+    found = weakest(points, 1000)
+    for each in found:
+        assert each.values[each.task].value == min(v.value for v in each.values.values())
+    assert {w.mix: w.trained for w in found} == {"even": True, "intent": False}
+    assert all("intent" not in s.text.split(",")[0] for s in weakest_sentences(found))
+    figure = draw_weakest(found, LIGHT)
+    assert len(figure.data) == 3 * len(found)
+
+
+def test_the_default_volume_is_the_one_with_most_comparisons(points, effects):
+    known = volumes(effects, points)
+    assert known == (1000, 2000)
+    counts = {v: sum(e.after.volume == v for e in effects) for v in known}
+    assert counts[default_volume(effects, known)] == max(counts.values())

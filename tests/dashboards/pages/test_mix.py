@@ -1,0 +1,94 @@
+import pytest
+
+from dashboards.pages.mix import content, laws, setting, shown
+from dashboards.state import Query
+from tracker.record.trial import MixSpec
+
+HELD = {"model": "en-1m", "method": "full"}
+
+
+def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
+    view = view_of(records)
+    wanted = Query.of(model="en-0.3m", method="lora rslora r=8", compared="shifted")
+    state = shown(view, wanted)
+    assert (state.model, state.method) == ("en-0.3m", "lora rslora r=8")
+    assert state.compared == "shifted"
+    fallback = shown(view, Query.of(model="nosuch", method="nosuch", volume="7", compared="x"))
+    assert (fallback.model, fallback.method) == ("en-1m", "full")
+    assert fallback.volume in (250, 500, 1000, 2000)
+    assert fallback.compared == "added"
+
+
+def test_nothing_tuned_nothing_shown(view_of, records, words):
+    assert setting(view_of([]), Query()) is None
+    assert "No trials yet" in words(content(view_of([]), Query(), None))
+    assert "No trials yet" in words(content(view_of(records[:3]), Query(), None))
+
+
+def test_one_trial_says_what_is_missing(view_of, records, words):
+    text = words(content(view_of(records[6:7]), Query(), None))
+    assert "Nothing to compare yet" in text
+    assert "Only the mix even was run here" in text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_holds_matrix_sharing_replay_and_weakest(view_of, records, words, theme):
+    text = words(content(view_of(records), Query.of(**HELD), theme))
+    # A mix of intent alone at 1,000 against the even mix at 2,000: as many rows of intent.
+    assert "intent, 1,000 of its examples: even against intent" in text
+    assert "no two mixes give this task the same number of examples" in text
+    assert "No two mixes here differ in replay alone" in text
+    assert "What a mix costs the weakest task" in text
+    assert "slots (not trained)" in text
+
+
+def test_a_cell_shows_effect_interval_and_what_was_added(view_of, records, words):
+    text = words(content(view_of(records), Query.of(**HELD, volume="1000"), None))
+    assert "0 → 1,000" in text
+    assert ", helps" in text
+
+
+def test_replay_is_compared_where_mixes_differ_in_it(view_of, records, words):
+    more = MixSpec(name="replayed", weights={"intent": 1, "slots": 1}, replay=0.05)
+    again = [
+        r.model_copy(
+            update={
+                "number": 1000 + r.number,
+                "result": r.result.model_copy(
+                    update={"spec": r.result.spec.model_copy(update={"mix": more})}
+                ),
+            }
+        )
+        for r in records
+        if r.result.spec.mix and r.result.spec.mix.name == "even"
+    ]
+    text = words(content(view_of([*records, *again]), Query.of(**HELD), None))
+    assert "Forgotten of english, by share of replay" in text
+    assert "lost of english" in text
+
+
+def test_the_laws_come_with_what_refuses_them(view_of, records, words):
+    text = words(laws(view_of(records), Query.of(**HELD)))
+    assert "What the other tasks' examples are worth" in text
+    assert "Not fitted" in text or "they" in text or "cannot be told" in text
+    assert laws(view_of([]), Query()) is None
+
+
+def test_names_from_data_stay_text(view_of, records, words):
+    evil = "<script>alert(1)</script>"
+    mix = MixSpec(name=evil, weights={"intent": 3, "slots": 1})
+    changed = [
+        r.model_copy(
+            update={
+                "number": 1000 + r.number,
+                "result": r.result.model_copy(
+                    update={"spec": r.result.spec.model_copy(update={"mix": mix})}
+                ),
+            }
+        )
+        for r in records
+        if r.result.spec.mix and r.result.spec.mix.name == "even"
+    ]
+    built = content(view_of([*records, *changed]), Query.of(**HELD), None)
+    assert evil in words(built)  # as text, in components that escape it
+    assert evil not in str([part.to_plotly_json() for part in built if hasattr(part, "figure")])
