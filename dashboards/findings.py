@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from dashboards.answers import Answer, Answering, work_out
+from dashboards.trials import trial_frame
 from tracker.record.data_profile import DataProfile
 from tracker.record.table import extended_table, results_table
 from tracker.record.trial import Objective, TrialRecord
@@ -73,6 +74,12 @@ class Findings:
     def _make_table(self) -> pd.DataFrame:
         earlier, self._earlier = self._earlier, None
         return extended_table(*earlier, self.records) if earlier else results_table(self.records)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial, newest first (:func:`dashboards.trials.trial_frame`)."""
+        found: pd.DataFrame = self._once("trials", lambda: trial_frame(self.table, self.weights))
+        return found
 
     @property
     def weights(self) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -11,66 +11,140 @@ from dashboards.figures.progress import trial_quality
 from dashboards.figures.theme import method_words
 
 _PLAIN = (
-    *("number", "status", "model", "method", "variant", "rank", "virtual_tokens", "mix", "volume"),
-    *("learning_rate", "seed", "stage", "train_tokens", "flops", "device_seconds", "peak_bytes"),
-    "reason",
+    *("number", "status", "model", "parameters", "method", "variant", "rank", "virtual_tokens"),
+    *("mix", "volume", "learning_rate", "seed", "stage", "train_tokens", "flops", "device"),
+    *("device_seconds", "peak_bytes", "trained_parameters", "adapter_bytes"),
+    *("seconds_per_1k_tokens", "reason"),
 )
 
 
-def trial_rows(table: pd.DataFrame, weights: Mapping[str, float]) -> list[dict[str, Any]]:
-    """One dict per trial, newest first; absent is ``None``.
-
-    Beside the table's own columns: ``quality``, ``score.<task>`` and ``forgetting.<suite>``.
+class Column(NamedTuple):
+    """``form``: the function of ``assets/dashAgGridFunctions.js`` that writes its values. ``width`` in
+    pixels. ``words``: text, not a number. ``usual``: shown unless the reader chooses otherwise.
     """
-    if table.empty:
-        return []
+
+    field: str
+    title: str
+    form: str
+    width: int
+    words: bool = False
+    usual: bool = True
+
+
+_CONFIGURATION = (
+    Column("number", "Trial", "plain", 104),
+    Column("status", "Status", "plain", 116, words=True),
+    Column("model", "Model", "plain", 120, words=True),
+    Column("method", "Method", "plain", 140, words=True),
+    Column("variant", "Variant", "plain", 108, words=True),
+    Column("volume", "Examples", "count", 122),
+    Column("mix", "Mix", "plain", 100, words=True),
+    Column("quality", "Quality", "quality", 108),
+)
+_REST = (
+    Column("learning_rate", "Learning rate", "rate", 134),
+    Column("rank", "Rank", "plain", 88),
+    Column("virtual_tokens", "Virtual tokens", "plain", 134),
+    Column("seed", "Seed", "plain", 84),
+    Column("device_seconds", "Device time", "seconds", 122),
+    Column("train_tokens", "Train tokens", "count", 128),
+    Column("parameters", "Parameters", "compact", 122, usual=False),
+    Column("flops", "Training FLOP", "compact", 138, usual=False),
+    Column("peak_bytes", "Peak memory", "bytes", 130, usual=False),
+    Column("trained_parameters", "Trained parameters", "compact", 164, usual=False),
+    Column("adapter_bytes", "Stored beside base", "bytes", 160, usual=False),
+    Column("seconds_per_1k_tokens", "Seconds per 1k tokens", "rate", 180, usual=False),
+    Column("device", "Device", "plain", 120, words=True, usual=False),
+    Column("stage", "Stage", "plain", 100, words=True, usual=False),
+    Column("reason", "Reason", "plain", 280, words=True),
+)
+
+
+def trial_frame(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
+    """One row per trial, newest first, of *table* (one row per trial × task); absent is NaN or ``None``.
+
+    Beside the table's own columns: ``quality``, ``score.<task>``, ``over_reach.<task>``,
+    ``valid_format.<task>`` and ``forgetting.<suite>``.
+    """
     suites = [name for name in table.columns if name.startswith("forgetting.")]
     trials = table.drop_duplicates("key").set_index("key")[[*_PLAIN, *suites]]
     scored = table[table["task"].notna()]
-    scores = scored.pivot_table(index="key", columns="task", values="score", aggfunc="first")
-    trials = trials.join(scores.add_prefix("score."))
+    for measure in ("score", "over_reach", "valid_format"):
+        known = scored[scored[measure].notna()]
+        wide = known.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
+        trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
     trials = trials.join(trial_quality(table, weights).rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()
     trials["method"] = trials["method"].map(method_words)
-    rows = trials.astype(object).where(trials.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+    numbers = [column.field for column in (*_CONFIGURATION, *_REST) if not column.words]
+    trials[numbers] = trials[numbers].astype(float)  # one all of ``None`` would pass for text
+    for column in (*_CONFIGURATION, *_REST):
+        if column.words:
+            trials[column.field] = _categories(trials[column.field])
+    return trials
+
+
+def _categories(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """*texts* by their few distinct values, in the order of the alphabet: quick to sort and filter."""
+    known = sorted(map(str, texts.dropna().unique()), key=lambda text: (text.lower(), text))
+    return texts.astype(pd.CategoricalDtype(known, ordered=True))
+
+
+def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """*frame* as JSON takes it: one dict per row, absent is ``None``."""
+    names = [str(name) for name in frame.columns]
+    values = [  # NaN alone is not equal to itself
+        [None if value != value else value for value in frame[name].tolist()] for name in names
+    ]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def columns_of(fields: Iterable[str]) -> tuple[Column, ...]:
+    """The grid's columns for a frame that has *fields*, most telling first."""
+    names = [str(field) for field in fields]
+    scores = _measured(names, "score.", "score", usual=True)
+    lost = _measured(names, "forgetting.", "lost", usual=True)
+    over = _measured(names, "over_reach.", "over-reach", usual=False)
+    valid = _measured(names, "valid_format.", "valid answers", usual=False)
+    return (*_CONFIGURATION, *scores, *lost, *_REST, *over, *valid)
+
+
+def _measured(names: list[str], prefix: str, word: str, *, usual: bool) -> list[Column]:
+    return [
+        Column(name, f"{name.removeprefix(prefix)}, {word}", "percent", 140 + 30 * (not usual),
+               usual=usual)
+        for name in names
+        if name.startswith(prefix)
+    ]  # fmt: skip
+
+
+def definitions(columns: Iterable[Column], shown: Iterable[str]) -> list[dict[str, Any]]:
+    """*columns* as AG Grid takes them; those whose field is not in *shown* are hidden."""
+    wanted = set(shown)
+    return [_definition(column, column.field in wanted) for column in columns]
+
+
+def _definition(column: Column, shown: bool) -> dict[str, Any]:
+    definition: dict[str, Any] = {
+        "field": column.field,
+        "headerName": column.title,
+        "width": column.width,
+        "hide": not shown,
+        "filter": "agTextColumnFilter" if column.words else "agNumberColumnFilter",
+        "valueFormatter": {"function": f"{column.form}(params.value)"},
+        "type": None if column.words else "rightAligned",
+    }
+    if column.field == "number":
+        definition |= {"pinned": "left", "lockVisible": True}
+    return definition
+
+
+def trial_rows(table: pd.DataFrame, weights: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Every trial at once, for the grid of the sweep page."""
+    return plain_rows(trial_frame(table, weights))
 
 
 def column_defs(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The grid's columns for *table*, most telling first."""
-    tasks = table.loc[table["score"].notna(), "task"].unique().tolist()
-    suites = [name for name in table.columns if name.startswith("forgetting.")]
-    return [
-        _column("number", "Trial", "plain", width=84, pinned="left"),
-        _column("status", "Status", "plain", width=116, words=True),
-        _column("model", "Model", "plain", width=120, words=True),
-        _column("method", "Method", "plain", width=140, words=True),
-        _column("variant", "Variant", "plain", width=108, words=True),
-        _column("volume", "Examples", "count", width=122),
-        _column("mix", "Mix", "plain", width=100, words=True),
-        _column("quality", "Quality", "quality", width=108),
-        *(_column(f"score.{task}", f"{task}, score", "percent", width=140) for task in tasks),
-        *(_column(name, f"{name[11:]}, lost", "percent", width=140) for name in suites),
-        _column("learning_rate", "Learning rate", "rate", width=134),
-        _column("rank", "Rank", "plain", width=88),
-        _column("virtual_tokens", "Virtual tokens", "plain", width=134),
-        _column("seed", "Seed", "plain", width=84),
-        _column("device_seconds", "Device time", "seconds", width=122),
-        _column("train_tokens", "Train tokens", "count", width=128),
-        _column("reason", "Reason", "plain", width=280, words=True),
-    ]
-
-
-def _column(
-    field: str, title: str, form: str, *, width: int, words: bool = False, **more: Any
-) -> dict[str, Any]:
-    kind = "agTextColumnFilter" if words else "agNumberColumnFilter"
-    return {
-        "field": field,
-        "headerName": title,
-        "width": width,
-        "filter": kind,
-        "valueFormatter": {"function": f"{form}(params.value)"},
-        "type": None if words else "rightAligned",
-        **more,
-    }
+    """The columns of the grid of the sweep page."""
+    columns = columns_of(trial_frame(table, {}).columns)
+    return definitions(columns, [column.field for column in columns if column.usual])

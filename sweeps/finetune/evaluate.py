@@ -16,6 +16,7 @@ from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.model import base_model
 from sweeps.finetune.prompt import Encoded
+from sweeps.finetune.records import answer_records
 from sweeps.finetune.scores import Answers, resamples, score_task, standard_error
 from tracker.record.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
@@ -75,16 +76,14 @@ class Evaluator:
         tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
         score = score_task(task, Answers(given, rows.truth, nats, tokens, sizes), labels, split)
-        records = [
-            {
-                "row": i,
-                "answer": given[i].strip(),
-                "truth": rows.truth[i],
-                "nats": round(nats[i], 5),
-            }
-            for i in range(len(given))
-        ]
+        records = answer_records(
+            task, given, rows.truth, nats, labels, lambda row: self._prompt(rows.encoded[row])
+        )
         return TaskEvaluation(score, records)
+
+    def _prompt(self, row: Encoded) -> str:
+        """The prompt as the model reads it, cut to the length limit, without special tokens."""
+        return str(self.tokenizer.decode(row.prompt_ids, skip_special_tokens=True))
 
     def text(self, suite: str, rows: Rows, before: float | None) -> SuiteScore:
         """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token."""

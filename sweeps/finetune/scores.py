@@ -61,6 +61,24 @@ def score_task(
     )
 
 
+class Verdict(NamedTuple):
+    """Of one answer: its ``score`` in [0, 1]; whether it has the task's format; whether it claims
+    something where nothing is to be claimed. ``None``: the task has no format, no negative answer.
+    """
+
+    score: float
+    valid: bool | None
+    over_reach: bool | None
+
+
+def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None) -> Verdict:
+    """One stripped answer beside its stripped truth; a label's score is whether it is right."""
+    score = token_f1(given, truth)[0] if task.score == "token_f1" else float(given == truth)
+    negative = task.negative is not None and truth == task.negative
+    over_reach = _claims(task, given, labels) if negative else None
+    return Verdict(score, _well_formed(task, given, labels), over_reach)
+
+
 def resamples(name: str, rows: int) -> Floats:
     """(REPLICATES, rows) counts of each row in bootstrap resamples drawn from the task's name."""
     digest = hashlib.sha256(f"{name}:{rows}".encode()).digest()

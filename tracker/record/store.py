@@ -23,6 +23,7 @@ from tracker.errors import StoreError
 from tracker.record import address, bulk, experiment, naming, outside, question, registry
 from tracker.record.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
 from tracker.record.data_profile import DataProfile, keep_profile, read_profile
+from tracker.record.examples import TaskExamples, read_examples
 from tracker.record.inputs import log_inputs
 from tracker.record.journal import Step
 from tracker.record.quiet import set_environment, silence_logs
@@ -96,13 +97,15 @@ class Store:
                     "or start one with `sft-select run`"
                 )
             uri = address.default_uri(workspace)
-        client_class = _load_mlflow()
+        set_environment()
+        from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
+        silence_logs()
         try:
             with address.initialisation_lock(workspace, uri):
-                client = client_class(tracking_uri=uri, registry_uri=uri)
+                client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if address.is_database(uri) else None
                 experiment_id = address.experiment(client, project, artifacts)
         except (MlflowException, SQLAlchemyError, OSError) as error:
@@ -316,6 +319,11 @@ class Store:
         return self._runs.history(self._run_id(sweep, key))
 
     @_guarded
+    def examples(self, sweep: str, key: str) -> tuple[TaskExamples, ...]:
+        """Its worst answers per task, as far as they were kept."""
+        return read_examples(self._runs, self._run_id(sweep, key))
+
+    @_guarded
     def run_url_parts(self, sweep: str, key: str) -> tuple[str, str]:
         """Experiment id and run id: ``<mlflow ui>/#/experiments/<first>/runs/<second>``."""
         return self._runs.experiment_id, self._run_id(sweep, key)
@@ -388,12 +396,3 @@ class Store:
         self._run_ids.clear()
         self._begun.clear()
         self._delivered.clear()
-
-
-def _load_mlflow() -> type[MlflowClient]:
-    """MLflow's client class, imported quiet and deaf."""
-    set_environment()
-    from mlflow import MlflowClient
-
-    silence_logs()
-    return cast("type[MlflowClient]", MlflowClient)

@@ -140,9 +140,11 @@ def test_changed_data_is_refused(make_spec: MakeSpec, home: TrialHome, tmp_path:
 def test_records_tell_what_the_model_said(make_spec: MakeSpec, home: TrialHome) -> None:
     run_trial(make_spec("full"), home, Notes())
     lines = (home.artifacts / "intent.validation.jsonl").read_text().splitlines()
-    first = json.loads(lines[0])
-    assert len(lines) == 24
-    assert first.keys() == {"row", "answer", "truth", "nats"}
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 24
+    assert {"row", "answer", "truth", "nats", "score", "valid", "prompt"} <= records[0].keys()
+    assert all(record["score"] == (record["answer"] == record["truth"]) for record in records)
+    assert all(record["prompt"].strip() for record in records)
 
 
 def test_test_split_is_touched_on_request_only(make_spec: MakeSpec, home: TrialHome) -> None:
