@@ -11,7 +11,7 @@ from dash import html
 
 from dashboards.components import card, data_table, empty
 from dashboards.figures.wording import ABSENT, count, duration, percent, plural, quality
-from dashboards.pages import mix, recommend, scaling
+from dashboards.pages import data, generalisation, mix, recommend, scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
@@ -22,16 +22,25 @@ from tracker.errors import SftSelectError
 TOP = 50
 #: A task each; a sweep with more shows these.
 MAX_TASKS = 8
+TRIALS = "Trials"
 Content = Callable[[SweepView, Query, str | None], Any]
 
 
 def sections(view: SweepView, query: Query) -> list[Section]:
     """The parts of the report of *view*; *query* holds what is asked of the recommendation."""
+    own = Query(query.sweep)
+
+    def part(title: str, content: Content, asked: Query = own) -> Section:
+        anchor = title.lower().replace(" ", "-")
+        return Section(anchor, title, lambda theme: _held(lambda q: content(view, q, theme), asked))
+
     return [
-        _section("recommendation", recommend.TITLE, recommend.content, view, query),
-        Section("scaling", scaling.TITLE, lambda theme: _by_task(view, theme)),
-        _section("task-mix", mix.TITLE, mix.content, view, Query(query.sweep)),
-        Section("trials", "Trials", lambda _theme: best_trials(view)),
+        part(recommend.TITLE, recommend.content, query),
+        part(scaling.TITLE, _by_task),
+        part(generalisation.TITLE, generalisation.content),
+        part(mix.TITLE, _mixes),
+        part(TRIALS, lambda view, _query, _theme: [best_trials(view)]),
+        part(data.TITLE, data.content),
     ]
 
 
@@ -98,20 +107,17 @@ def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[st
     )
 
 
-def _by_task(view: SweepView, theme: str) -> list[Any]:
+def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The scaling page of each task that counts, one after the other."""
     tasks = [task for task, weight in view.findings.weights.items() if weight > 0][:MAX_TASKS]
-    return [
-        part
-        for task in tasks
-        for part in _held(
-            lambda q: scaling.content(view, q, theme), Query.of(view.info.name, task=task)
-        )
-    ]
+    return [part for task in tasks for part in scaling.content(view, query.put(task=task), theme)]
 
 
-def _section(anchor: str, title: str, content: Content, view: SweepView, query: Query) -> Section:
-    return Section(anchor, title, lambda theme: _held(lambda q: content(view, q, theme), query))
+def _mixes(view: SweepView, query: Query, theme: str | None) -> list[Any]:
+    """The task mix page with its laws, which the page itself draws later."""
+    laws = mix.laws(view, query)
+    more = None if laws is None else html.Section(laws, className="card")
+    return [*mix.content(view, query, theme), more]
 
 
 def _held(content: Callable[[Query], Any], query: Query) -> list[Any]:
