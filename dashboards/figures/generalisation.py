@@ -136,7 +136,8 @@ def generalisation(
     known = trials.join(quality.add_prefix("quality_"), how="inner")
     known = known.join(lost.add_prefix("lost_"), how="left")
     bases, spots = {}, []
-    for spot in _spots(known):
+    scored = all(measures.get(task, "score") == "score" for task in weights)
+    for spot in _spots(known, scored):
         if spot.method == "none":
             bases.setdefault(spot.model, spot.quality)
         elif not np.isnan(spot.lost.value):
@@ -144,7 +145,6 @@ def generalisation(
     sizes = _sizes(trials)
     paths, others = _paths(spots, list(sizes))
     only = next(iter(weights)) if len(weights) == 1 else None
-    scored = all(measures.get(task, "score") == "score" for task in weights)
     return Generalisation(only, cost, scored, sizes, bases, paths, others)
 
 
@@ -206,8 +206,8 @@ def _transfer(rows: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.DataFra
             pd.DataFrame(
                 {
                     "number": own.loc[tuned, "number"],
-                    "value": model.map(zero) - value[tuned],
-                    "variance": model.map(zero_se) ** 2 + error[tuned] ** 2,
+                    "value": model.map(zero).astype(float) - value[tuned],
+                    "variance": model.map(zero_se).astype(float) ** 2 + error[tuned] ** 2,
                 }
             )
         )
@@ -218,7 +218,7 @@ def _transfer(rows: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.DataFra
     return pd.DataFrame({"value": found["value"].mean(), "se": spread})
 
 
-def _spots(trials: pd.DataFrame) -> list[Spot]:
+def _spots(trials: pd.DataFrame, scored: bool) -> list[Spot]:
     """One a configuration, in the order of the table."""
     columns = ["quality_value", "quality_se", "lost_value", "lost_se"]
     grouped = trials.groupby(_CONFIGURATION, dropna=False, sort=False)
@@ -236,6 +236,7 @@ def _spots(trials: pd.DataFrame) -> list[Spot]:
             _value(mean[i], mean[i + 1], between[name], runs)
             for i, name in ((0, "quality"), (2, "lost"))
         )
+        quality = _within(quality) if scored else quality
         spots.append(Spot(str(model), str(key[0]), label, int(volume), int(runs), quality, lost))
     return spots
 
@@ -267,6 +268,13 @@ def _value(mean: float, rows_se: float, between: float | None, runs: int) -> Val
         return Value(float(mean), None, None)
     half = Z80 * float(np.hypot(rows_se, (between or 0.0) / np.sqrt(runs)))
     return Value(float(mean), float(mean) - half, float(mean) + half)
+
+
+def _within(score: Value) -> Value:
+    """A score's interval keeps to [0, 1]."""
+    if score.low is None or score.high is None:
+        return score
+    return Value(score.value, max(score.low, 0.0), min(score.high, 1.0))
 
 
 def _paths(

@@ -143,8 +143,15 @@ def _draw_other(figure: go.Figure, spot: Spot, data: Generalisation, colour: str
 
 
 def _errors(values: Sequence[Value], colour: str) -> dict[str, object]:
-    halves = [0.0 if v.high is None else v.high - v.value for v in values]
-    return {"type": "data", "array": halves, "thickness": 1, "width": 0, "color": colour}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0.0 if v.high is None else v.high - v.value for v in values],
+        "arrayminus": [0.0 if v.low is None else v.value - v.low for v in values],
+        "thickness": 1,
+        "width": 0,
+        "color": colour,
+    }
 
 
 def _error(value: Value, colour: str) -> dict[str, object]:

@@ -38,7 +38,7 @@ def tradeoff_card(
         return card(title, empty("Nothing measured here", absent, small=True), lead=lead)
     sentences = [
         html.Li([html.Strong(f"{model}. "), cost_sentence(spot, data)])
-        for model in models
+        for model in models[-1:]  # of several the largest: the charts and the table show them all
         for spot in spots_at(data, model, volume)
     ]
     facets = [

@@ -1,0 +1,68 @@
+import pytest
+
+from dashboards.later import Later
+from dashboards.pages.generalisation import content, shown
+from dashboards.state import Query
+
+
+def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
+    view = view_of(records)
+    state = shown(view, Query.of(task="slots", cost="transfer", model="en-0.1m", volume="500"))
+    assert (state.task, state.cost, state.model, state.volume) == (
+        "slots",
+        "transfer",
+        "en-0.1m",
+        500,
+    )
+    fallback = shown(view, Query.of(task="x", cost="x", model="x", volume="7", mix="x"))
+    assert (fallback.task, fallback.cost, fallback.mix) == ("all", "english", "even")
+    assert (fallback.model, fallback.volume) == ("en-1m", 2000)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [Query(), Query.of(model="all", task="slots"), Query.of(model="together", axis="linear")],
+)
+def test_the_page_says_what_each_method_costs(view_of, records, words, state):
+    text = words(content(view_of(records), state, "dark"))
+    assert "Full tuning: quality from" in text
+    assert "Pareto front" in text
+    assert "What is forgotten as examples grow" in text
+    assert "Valid format" in text
+
+
+def test_transfer_is_shown_where_a_mix_leaves_tasks_out_and_else_said_to_be_absent(
+    view_of, records, words
+):
+    asked = Query.of(cost="transfer", mix="intent")
+    assert "tasks it was not trained on" in words(content(view_of(records), asked, None))
+    absent = words(content(view_of(records), Query.of(cost="transfer"), None))
+    assert "These leave some out: intent (slots)" in absent
+
+
+def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
+    view, later = view_of(records), Later()
+    first = words(content(view, Query(), None, later))
+    for _ in range(200):
+        if later.ready(("support", "forgetting"), view.findings.version):
+            break
+        later.get(("support", "forgetting"), view.findings.version, lambda: None, wait=0.5)
+    assert "Show the laws" in words(content(view, Query(), None, later))
+    assert "Fitting the laws" in first or "Show the laws" in first
+
+
+def test_no_trials_and_one_trial(view_of, records, words):
+    assert "No trials yet" in words(content(view_of([]), Query(), None))
+    assert "No trials yet" in words(content(view_of(records[:3]), Query(), None))
+    one = words(content(view_of(records[6:7]), Query(), None))
+    assert "Full tuning" in one
+    assert "No law of forgetting here" in one
+
+
+def test_without_a_general_suite_that_is_said(view_of, records, words):
+    def bare(record):
+        result = record.result.model_copy(update={"general": ()})
+        return record.model_copy(update={"result": result})
+
+    text = words(content(view_of([bare(r) for r in records]), Query(), None))
+    assert "Every mix trains every task" in text or "These leave some out" in text
