@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboards.figures.theme import Palette, shade, template
 from dashboards.figures.wording import count, percent, unmarked
-from tracker.record.data_profile import DataProfile, MixVolume, Quantiles, SplitProfile, TaskProfile
+from tracker.record.data_profile import MixVolume, Quantiles, SplitProfile, TaskProfile
 from tracker.record.trial import MixSpec
 
 #: An answer standing in at least so many rows on average is a label, not free text.
@@ -75,12 +75,8 @@ def spans(task: TaskProfile) -> tuple[Span, ...]:
     return (*prompts, *answers)
 
 
-def contents(
-    profile: DataProfile | None, table: pd.DataFrame, mixes: Mapping[str, MixSpec]
-) -> tuple[MixVolume, ...]:
-    """What each mix holds at each volume: as planned, or without a profile as the trials say."""
-    if profile is not None and profile.volumes:
-        return profile.volumes
+def contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolume, ...]:
+    """What each mix holds at each volume, as the trials say, for sweeps that kept no profile."""
     known = table[(table["method"] != "none") & (table["examples"] > 0)]
     rows = known[["mix", "volume", "task", "examples"]].drop_duplicates()
     found: dict[tuple[str, int], dict[str, int]] = {}
@@ -123,7 +119,7 @@ def draw_balance(data: Balance, colours: Palette) -> go.Figure:
     figure.update_layout(
         template=template(colours),
         bargap=0.35,
-        xaxis={"title": "Rows", "range": [0, 1.3 * largest]},
+        xaxis={"title": "Rows", "range": [0, 1.55 * largest]},
         yaxis={
             "autorange": "reversed",
             "tickvals": names,

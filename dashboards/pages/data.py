@@ -57,7 +57,9 @@ def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
         "mix together; each smaller volume is part of every larger one."
     )
     head = page_head("The data behind the sweep", lead)
-    held = contents(profile, view.findings.table, view.findings.mixes.mixes)
+    held = profile.volumes if profile else ()
+    if not held:
+        held = contents(view.findings.table, view.findings.mixes.mixes)
     parts: list[Any] = [head, _warnings(view.findings.notes)]
     if profile is None or not profile.tasks:
         parts += [_without_profile(view)]
@@ -372,7 +374,7 @@ def _excerpt(suite: TaskProfile | TextProfile) -> str:
         else (turns[0].text if turns else "")
     )
     flat = " ".join(text.split())
-    return flat if len(flat) <= 110 else f"{flat[:109]}…"
+    return flat if len(flat) <= 72 else f"{flat[:71]}…"
 
 
 PAGE = whole(PATH, TITLE, content)

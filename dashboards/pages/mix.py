@@ -62,7 +62,7 @@ class Shown(NamedTuple):
 
 def setting(view: SweepView, query: Query) -> tuple[str, str] | None:
     """Model and method: the largest model and the method with the most mixes unless asked otherwise."""
-    known = view.findings.mixes.settings()
+    known = view.findings.mixes.settings
     if not known:
         return None
     models = list(dict.fromkeys(model for model, _ in known))
@@ -122,7 +122,7 @@ def _nothing(view: SweepView) -> str:
 
 
 def _pickers(view: SweepView, query: Query, state: Shown, known: Sequence[int]) -> html.Div:
-    settings = view.findings.mixes.settings()
+    settings = view.findings.mixes.settings
 
     def choices(field: str, options: Sequence[tuple[str, str]], now: str) -> list[Choice]:
         return [
@@ -166,6 +166,11 @@ def _summary(
     )
     title = "What helps and what hurts"
     who = f"{state.model}, {words_of(state.method)}, {count(state.volume)} examples or the nearest."
+    if points.learning_rate is None and len(points.mixes) > 1:
+        who += (
+            " No two mixes were run at one learning rate here, so each is taken at its own: part of a "
+            "difference may be the rate's."
+        )
     if not told:
         if not found.known and not swapped:
             return card(title, empty("Nothing to compare yet", _advice(points), small=True))

@@ -9,6 +9,7 @@ runs scored on the same rows, and the seeds', pooled over the whole sweep by met
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,7 +62,8 @@ class Noise(NamedTuple):
 class MixPoints(NamedTuple):
     """Everything one model and method measured under its mixes.
 
-    A *quantity* is a task, or ``forgetting.<suite>``. ``measures``: what each task is decided on; of a
+    A *quantity* is a task, or ``forgetting.<suite>``. ``learning_rate``: of all its mixes; ``None`` where no
+    two share one, so that each is taken at its own. ``measures``: what each task is decided on; of a
     loss the quality is minus it. ``examples``: by place and task. ``noise`` lacks quantities that no
     two seeds measured.
     """
@@ -122,7 +124,7 @@ class MixPoints(NamedTuple):
         rows = _rows_sd(weights, points)
         noise = self.noise.get(quantity)
         if noise is not None:
-            width = float(stats.t.ppf(0.9, noise.freedom)) * noise.sd * np.sqrt(seeds)
+            width = _quantile(noise.freedom) * noise.sd * np.sqrt(seeds)
         elif rows is not None:
             width = 0.0
         else:  # nothing tells it: as laws assume of a lone run, in units of the error
@@ -132,6 +134,12 @@ class MixPoints(NamedTuple):
         return Estimate(
             value=rounded(value), low=rounded(value - spread), high=rounded(value + spread)
         )
+
+
+@lru_cache
+def _quantile(freedom: int) -> float:
+    """Half the width of an 80 % interval in standard deviations estimated with so many degrees."""
+    return float(stats.t.ppf(0.9, freedom))
 
 
 def _error(value: float, measure: Measure | None) -> float:
@@ -152,6 +160,8 @@ def _rows_sd(weights: Array, points: Sequence[Point]) -> float | None:
 class MixTable(NamedTuple):
     """A sweep's complete runs, one row per run and quantity: ``model label rate mix volume seed
     quantity value se replicates``; what the seeds add, by (label's method, quantity); the mixes by name.
+
+    ``settings``: every (model, method with its variant) that tuned, smallest model first.
     """
 
     rows: pd.DataFrame
@@ -159,19 +169,19 @@ class MixTable(NamedTuple):
     mixes: dict[str, MixSpec]
     measures: dict[str, Measure]
     labels: dict[str, str]
-
-    def settings(self) -> list[tuple[str, str]]:
-        """Every (model, method with its variant) that tuned, smallest model first."""
-        tuned = self.rows[self.rows["mix"] != ""].drop_duplicates(["model", "label"])
-        ordered = tuned.sort_values(["parameters", "model", "label"], kind="stable")
-        return [(str(m), str(f)) for m, f in zip(ordered["model"], ordered["label"], strict=True)]
+    settings: tuple[tuple[str, str], ...]
 
     def points(self, model: str, label: str) -> MixPoints:
         """What *model* measured with the method *label*, at its one learning rate, and untouched."""
         of_model = self.rows[self.rows["model"] == model]
         own = of_model[(of_model["label"] == label) & of_model["mix"].isin(self.mixes)]
         rate = _rate(own)
-        own = own[_alike(own["rate"], rate)]
+        shared = own[_alike(own["rate"], rate)]
+        if shared["mix"].nunique() == 1 < own["mix"].nunique():
+            by_mix = (rows for _, rows in own.groupby("mix", sort=True))
+            own, rate = pd.concat([r[_alike(r["rate"], _rate(r))] for r in by_mix]), None
+        else:
+            own = shared
         base = of_model[of_model["label"] == "none"]
         found = {}
         both = pd.concat([base, own])
@@ -208,7 +218,14 @@ def mix_table(table: pd.DataFrame, records: Iterable[TrialRecord]) -> MixTable:
     tasks = _task_rows(complete, measures)
     rows = pd.concat([tasks, *_suite_rows(complete)], ignore_index=True)
     labels = {label: str(family[0]) for family, label in named.items()}
-    return MixTable(rows, _noise(rows, labels), mixes, measures, labels)
+    return MixTable(rows, _noise(rows, labels), mixes, measures, labels, _settings(rows))
+
+
+def _settings(rows: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    tuned = rows[rows["mix"] != ""].drop_duplicates(["model", "label"])
+    ordered = tuned.sort_values(["parameters", "model", "label"], kind="stable")
+    pairs = zip(ordered["model"], ordered["label"], strict=True)
+    return tuple((str(model), str(label)) for model, label in pairs)
 
 
 _KEPT = ["model", "parameters", "label", "learning_rate", "mix", "volume", "seed"]
