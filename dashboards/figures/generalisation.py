@@ -135,7 +135,8 @@ def generalisation(
     lost.loc[lost.index.intersection(base)] = 0.0  # before and after are one measurement
     known = trials.join(quality.add_prefix("quality_"), how="inner")
     known = known.join(lost.add_prefix("lost_"), how="left")
-    bases, spots = {}, []
+    bases: dict[str, Value] = {}
+    spots: list[Spot] = []
     scored = all(measures.get(task, "score") == "score" for task in weights)
     for spot in _spots(known, scored):
         if spot.method == "none":
@@ -188,7 +189,8 @@ def _forgetting(trials: pd.DataFrame, suite: str) -> pd.DataFrame:
     after = trials[f"general.{suite}.after"].astype(float)
     # A loss is forgotten relative to the base, a score in its own points.
     relative = np.isclose(after / before - 1, lost)
-    error = trials[f"general.{suite}.after_se"].astype(float) / np.where(relative, before, 1.0)
+    unit = before.where(relative, 1.0)
+    error = trials[f"general.{suite}.after_se"].astype(float) / unit
     return pd.DataFrame({"value": lost, "se": error})
 
 
@@ -223,7 +225,7 @@ def _spots(trials: pd.DataFrame, scored: bool) -> list[Spot]:
     columns = ["quality_value", "quality_se", "lost_value", "lost_se"]
     grouped = trials.groupby(_CONFIGURATION, dropna=False, sort=False)
     means, counts = grouped[columns].mean(), grouped.size()
-    between = {name: _between_seeds(grouped[f"{name}_value"]) for name in ("quality", "lost")}
+    between = {name: between_seeds(grouped[f"{name}_value"]) for name in ("quality", "lost")}
     labels: dict[tuple[Any, ...], str] = {}
     spots = []
     for place, mean, runs in zip(
@@ -254,8 +256,8 @@ def _label(setting: tuple[Any, ...]) -> str:
     )
 
 
-def _between_seeds(grouped: Any) -> float | None:
-    """Pooled standard deviation within configurations; ``None`` where none has several runs."""
+def between_seeds(grouped: Any) -> float | None:
+    """Pooled standard deviation of *grouped*, a series by configuration; ``None`` where none has several."""
     freedom = (grouped.count() - 1).clip(lower=0)
     if not freedom.sum():
         return None

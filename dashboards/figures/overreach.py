@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dashboards.figures.generalisation import with_settings
+from dashboards.figures.generalisation import between_seeds, with_settings
 from dashboards.figures.scaling import Z80
 from dashboards.figures.theme import in_order
 
@@ -101,34 +101,21 @@ def overreach(
 def _panel(kind: Kind, tuned: pd.DataFrame, zero: pd.Series[float], base_rows: float) -> Panel:
     base = float(zero.mean()) if len(zero) else None
     base_se = 0.0 if base is None else _share_se(base, base_rows)
-    grouped = tuned.groupby(["method", "volume"])[kind]
-    rows = tuned.groupby(["method", "volume"])["n"].mean()
-    between = _between_seeds(grouped)
+    grouped = tuned.groupby(["method", "volume"])
+    means = grouped.agg(value=(kind, "mean"), runs=(kind, "size"), rows=("n", "mean")).reset_index()
+    between = between_seeds(grouped[kind]) or 0.0
     found: dict[str, list[Reading]] = {}
-    for (method, volume), values in grouped:
-        value, runs = float(values.mean()), len(values)
-        row_se = _share_se(value, rows.loc[(method, volume)])
-        change = value - (base or 0.0)
-        half = Z80 * float(np.sqrt(row_se**2 + base_se**2 + between**2 / runs))
-        known = np.isfinite(half)
-        zero_at = base or 0.0  # a share stays within 0 and 1
-        low, high = (
-            (max(change - half, -zero_at), min(change + half, 1 - zero_at))
-            if known
-            else (None, None)
-        )
-        found.setdefault(str(method), []).append(
-            Reading(int(volume), runs, value, change, low, high)
+    for method, volume, value, runs, rows in means.itertuples(index=False, name=None):
+        change, zero_at = value - (base or 0.0), base or 0.0
+        half = Z80 * float(np.sqrt(_share_se(value, rows) ** 2 + base_se**2 + between**2 / runs))
+        low, high = (None, None)
+        if np.isfinite(half):  # a share stays within 0 and 1
+            low, high = max(change - half, -zero_at), min(change + half, 1 - zero_at)
+        found.setdefault(method, []).append(
+            Reading(int(volume), int(runs), float(value), float(change), low, high)
         )
     order = in_order(found)
     return Panel(kind, base, tuple(Trace(method, tuple(found[method])) for method in order))
-
-
-def _between_seeds(grouped: pd.core.groupby.SeriesGroupBy) -> float:
-    freedom = (grouped.count() - 1).clip(lower=0)
-    if not freedom.sum():
-        return 0.0
-    return float(np.sqrt((grouped.var() * freedom).sum() / freedom.sum()))
 
 
 def _share_se(share: float, rows: float) -> float:

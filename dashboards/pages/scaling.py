@@ -92,8 +92,8 @@ def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
     task, metric, mix = state.task, state.metric, state.mix
     try:
         if later is None:
-            sizes = findings.size_laws(task, metric, mix, asked) if asked else {}
-            return Laws(findings.fits(task, metric), sizes, asked, fresh=True)
+            over_size = findings.size_laws(task, metric, mix, asked) if asked else {}
+            return Laws(findings.fits(task, metric), over_size, asked, fresh=True)
         fits_name, sizes_name = _questions(view, state)
         version = findings.version
         fits = later.get(fits_name, version, lambda: findings.all_fits(metric), _PATIENCE)
