@@ -142,7 +142,7 @@ def why_not(points: MixPoints, data: str | None, kind: Kind) -> str:
 
 def swaps(points: MixPoints) -> tuple[Swap, ...]:
     """Mixes that differ in replay alone, or in passes alone, at every volume both were run at."""
-    found = []
+    found: list[Swap] = []
     for after, before in permutations(points.mixes.values(), 2):
         if not _proportional(after.weights, before.weights):
             continue

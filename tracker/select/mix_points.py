@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -183,12 +183,12 @@ class MixTable(NamedTuple):
         else:
             own = shared
         base = of_model[of_model["label"] == "none"]
-        found = {}
-        both = pd.concat([base, own])
-        for (mix, volume, quantity), group in both.groupby(
+        found: dict[tuple[Place, str], Point] = {}
+        for place, group in pd.concat([base, own]).groupby(
             ["mix", "volume", "quantity"], sort=True
         ):
-            found[(str(mix), int(volume)), str(quantity)] = _point(group)
+            mix, volume, quantity = cast("tuple[str, int, str]", place)
+            found[(mix, int(volume)), quantity] = _point(group)
         quantities = list(dict.fromkeys(q for _, q in found))
         method = self.labels[label]
         return MixPoints(
@@ -284,12 +284,12 @@ def _noise(rows: pd.DataFrame, labels: Mapping[str, str]) -> dict[tuple[str, str
         return {}
     apart["method"] = apart["label"].map(labels)
     overall = apart.groupby("quantity")[["sum", "df"]].sum()
-    own = apart.groupby(["method", "quantity"])[["sum", "df"]].sum()
+    sums = apart.groupby(["method", "quantity"])[["sum", "df"]].sum()
+    own = {place: (row["sum"], row["df"]) for place, row in sums.iterrows()}
     found = {}
     for quantity, (squares, freedom) in overall.iterrows():
         for method in set(labels.values()):
-            known = (method, quantity) in own.index
-            mine, more = own.loc[(method, quantity)] if known else (0.0, 0.0)
+            mine, more = own.get((method, quantity), (0.0, 0.0))
             pooled = (_BORROWED * squares / freedom + mine) / (_BORROWED + more)
             found[method, str(quantity)] = Noise(float(np.sqrt(pooled)), int(freedom))
     return found
@@ -321,10 +321,11 @@ def _rate(own: pd.DataFrame) -> float | None:
     return max(rates, key=worth)
 
 
-def _alike(rates: pd.Series, rate: float | None) -> pd.Series:  # type: ignore[type-arg]
+def _alike(rates: pd.Series[Any], rate: float | None) -> pd.Series[Any]:
     if rate is None:
         return rates.isna()
-    return (np.log(rates.astype(float) / rate)).abs() <= np.log(_SAME_RATE) / 2 + 1e-9
+    within = np.sqrt(_SAME_RATE) * (1 + 1e-9)
+    return rates.between(rate / within, rate * within)
 
 
 def _label(name: str, variant: str | None, rank: float | None, tokens: float | None) -> str:
