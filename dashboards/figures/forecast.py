@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from tracker.record.trial import TrialResult
 
 #: How sure an interval is meant to be.
 COVERAGE = 0.8
@@ -26,7 +28,8 @@ class Spending(NamedTuple):
 
     ``seconds``: device seconds of the ended trials that ran; ``ended``: how many have ended, ``planned`` how
     many there will be at most, ``None`` where the sweep does not say; ``workers`` where it is known; budgets
-    as the sweep has them, ``budget_seconds`` of device time.
+    as the sweep has them, ``budget_seconds`` of device time; ``stretch``: seconds on the clock that a trial
+    takes per device second.
     """
 
     seconds: tuple[float, ...]
@@ -35,6 +38,7 @@ class Spending(NamedTuple):
     workers: int | None = None
     budget_trials: int | None = None
     budget_seconds: float | None = None
+    stretch: float = 1.0
 
     @property
     def spent(self) -> float:
@@ -80,7 +84,8 @@ def forecast(spending: Spending) -> Forecast | None:
         paid = _sum(rest / mean, 1.0, reach / mean, n)
         trials = Span(*(min(planned, spending.ended + round(m)) for m in paid))
         left = Span(min(left.low, rest), min(left.high, rest))
-    clock = Span(*(s / spending.workers for s in left)) if spending.workers else None
+    pace = spending.stretch / spending.workers if spending.workers else None
+    clock = Span(left.low * pace, left.high * pace) if pace else None
     total = Span(spending.spent + left.low, spending.spent + left.high)
     return Forecast(total, trials, clock)
 
@@ -94,3 +99,13 @@ def _sum(count: float, mean: float, reach: float, n: int) -> Span:
 def known(seconds: Sequence[float | None]) -> tuple[float, ...]:
     """Those that were measured and are of trials that ran."""
     return tuple(value for value in seconds if value)
+
+
+def stretch(results: Iterable[TrialResult]) -> float:
+    """Seconds on the clock per device second, over the trials that tell both; 1 where none does."""
+    clock = device = 0.0
+    for result in results:
+        if result.started_at and result.ended_at and result.cost.device_seconds:
+            clock += result.ended_at - result.started_at
+            device += result.cost.device_seconds
+    return max(1.0, clock / device) if device else 1.0

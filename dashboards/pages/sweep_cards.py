@@ -8,11 +8,19 @@ from typing import Any, NamedTuple
 from dash import html
 
 from dashboards.components import behind, card, data_table, empty, page_head, pill, tiles
-from dashboards.figures.forecast import Forecast, Span, Spending, forecast, known
+from dashboards.figures.forecast import Forecast, Span, Spending, forecast, known, stretch
 from dashboards.figures.progress import BestSoFar, Trial
 from dashboards.figures.setbacks import Setback, setbacks
 from dashboards.figures.theme import method_words
-from dashboards.figures.wording import compact, count, duration, percent, plural, quality
+from dashboards.figures.wording import (
+    compact,
+    count,
+    duration,
+    percent,
+    plural,
+    quality,
+    time_span,
+)
 from dashboards.snapshot import SweepView
 from tracker.record.control import Exchange, described
 from tracker.record.store import LiveTrial
@@ -71,6 +79,7 @@ def spending(view: SweepView) -> Spending:
         ended=len(records),
         planned=view.info.planned,
         workers=int(workers) if workers else None,
+        stretch=stretch([record.result for record in records]),
         budget_trials=int(trials) if trials else None,
         budget_seconds=hours * 3600 if hours else None,
     )
@@ -82,7 +91,7 @@ def head(view: SweepView, best: BestSoFar, now: float) -> html.Div:
     until = now if info.is_live or info.ended_at is None else info.ended_at
     ahead = forecast(cost) if info.is_live else None
     of = f" of {count(done.planned)}" if done.planned else ""
-    left = f"{_between(ahead.clock_seconds)} left" if ahead and ahead.clock_seconds else ""
+    left = f"{time_span(*ahead.clock_seconds)} left" if ahead and ahead.clock_seconds else ""
     facts = [
         ("Trials ended", f"{count(done.ended)}{of}", f"{done.running} running now"),
         ("Elapsed", duration(until - info.started_at), left),
@@ -137,7 +146,7 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
     ]
     if view.info.is_live:
         early = ("Too early to say", "it takes a tenth of the trials, at least five")
-        time_words = (_between(ahead.device_seconds), "80 % interval") if ahead else early
+        time_words = (time_span(*ahead.device_seconds), "80 % interval") if ahead else early
         trial_words = (_numbers(ahead.trials), "at most, in all") if ahead else early
         found += [("Device time at the end", *time_words), ("Trials at the end", *trial_words)]
     return found
@@ -152,10 +161,8 @@ def now_running(view: SweepView, now: float) -> list[Any]:
             "finished": "The sweep has ended.",
         }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
         return [empty("No trial is running", detail, small=True)]
-    workers = spending(view).workers
-    busy = f"{len(view.running)} of {plural(workers, 'worker')} busy." if workers else None
     return [
-        html.P(busy, className="quiet") if busy else None,
+        html.P(_busy(len(view.running), spending(view).workers), className="quiet"),
         html.Ul([_live(trial, now) for trial in view.running], className="rows"),
     ]
 
@@ -236,6 +243,17 @@ def _leader(leader: Trial | None) -> tuple[str, str]:
     return quality(leader.quality), leader.label
 
 
+def _busy(running: int, workers: int | None) -> str:
+    if workers is None:
+        return f"{plural(running, 'trial')} under way."
+    if running <= workers:
+        return f"{running} of {plural(workers, 'worker')} busy."
+    # A driver that was killed leaves trials begun; they go on from their checkpoints, one by one.
+    return (
+        f"{plural(running, 'trial')} under way on {plural(workers, 'worker')}; some wait to go on."
+    )
+
+
 def _live(trial: LiveTrial, now: float) -> html.Li:
     what = f"{trial.model} · {method_words(trial.method)}"
     if trial.volume:
@@ -286,13 +304,6 @@ def _exchange(each: Exchange) -> html.Li:
             html.Span(f"asked by {asked.by}", className="how") if asked.by else None,
         ]
     )
-
-
-def _between(span: Span | None) -> str:
-    if span is None:
-        return duration(None)
-    low, high = duration(span.low), duration(span.high)
-    return low if low == high else f"{low} to {high}"
 
 
 def _numbers(span: Span) -> str:

@@ -85,10 +85,10 @@ class Control:
     def _stop(self, _request: Request) -> str:
         self.driver.stopped = True
         running = len(self.driver.running)
-        return (
-            f"stopped; {_trials(running)} under way ended, to go on from the last checkpoint when "
-            "the same `sft-select run` is given again"
+        ended = f"; {_trials(running)} under way will go on from the last checkpoint" * bool(
+            running
         )
+        return f"stopped{ended}; to go on, give the same `sft-select run` again"
 
     def _stop_trial(self, request: Request) -> str:
         asked = self._trial(request)

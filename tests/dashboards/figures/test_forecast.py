@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dashboards.figures.forecast import Span, Spending, forecast, known
+from dashboards.figures.forecast import Span, Spending, forecast, known, stretch
 
 
 def test_equal_trials_are_foretold_exactly():
@@ -34,6 +34,19 @@ def test_the_interval_holds_in_four_of_five_cases():
         ahead = forecast(Spending(tuple(row[:12]), 12, 40))
         held.append(ahead.device_seconds.low <= row.sum() <= ahead.device_seconds.high)
     assert np.mean(held) == pytest.approx(0.8, abs=0.03)
+
+
+def test_trials_that_wait_for_more_than_the_device_take_longer_on_the_clock(records):
+    assert stretch([record.result for record in records]) == pytest.approx(1.0)
+    slow = [
+        record.result.model_copy(update={"started_at": record.result.started_at - 1})
+        for record in records
+    ]
+    seconds = sum(result.cost.device_seconds for result in slow)
+    assert stretch(slow) == pytest.approx(1 + len(slow) / seconds)
+    assert stretch([]) == 1.0
+    ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2, stretch=1.5))
+    assert ahead.clock_seconds == pytest.approx(Span(225, 225))
 
 
 def test_what_is_burnt_is_a_share_of_the_budget_else_of_the_plan():

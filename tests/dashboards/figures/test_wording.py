@@ -2,7 +2,15 @@ import math
 
 import pytest
 
-from dashboards.figures.wording import compact, count, duration, percent, plural, signed_percent
+from dashboards.figures.wording import (
+    compact,
+    count,
+    duration,
+    percent,
+    plural,
+    signed_percent,
+    time_span,
+)
 
 
 @pytest.mark.parametrize("write", [percent, signed_percent, compact, count, duration])
@@ -29,3 +37,18 @@ def test_absent_is_a_dash_and_never_zero(write, absent):
 )
 def test_numbers_read_as_people_write_them(written, expected):
     assert written == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (912, 1230, "15 to 20 min"),
+        (20, 100, "20 to 100 s"),
+        (5000, 9000, "1.4 to 2.5 h"),
+        (400_000, 900_000, "5 to 10 d"),
+        (60, 60.2, "60 s"),
+        (0, 0, "0 s"),
+    ],
+)
+def test_spans_of_time_share_a_unit(low, high, expected):
+    assert time_span(low, high) == expected

@@ -159,7 +159,7 @@ def test_stop_leaves_the_rest_for_the_next_start(
     assert driver.stopped
     assert len(first.ran) == 3
     assert words(asker, stop)[0]
-    assert words(asker, stop)[1].startswith("stopped; 1 trial under way ended, to go on from")
+    assert words(asker, stop)[1].startswith("stopped; 1 trial under way will go on from the last")
     stale, second = new_request("stop"), FormulaEngine(2)
     later = Asker({}, early=[stale])
     resumed = drive(sweep, folder, second, later)

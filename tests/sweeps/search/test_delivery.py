@@ -12,6 +12,7 @@ from sweeps.search.delivery import Delivery
 from sweeps.search.folder import SweepFolder
 from tests.sweeps.search.conftest import answered
 from tracker.errors import StoreError
+from tracker.record.control import Answer, Request, new_request
 from tracker.record.store import Store
 from tracker.record.trial import (
     FileRef,
@@ -102,3 +103,39 @@ def test_a_store_that_cannot_be_asked_is_taken_to_hold_nothing(
     deliver.end(records(1)[0])
     deliver.close(patience_seconds=60)
     assert deliver.delivered() == {records(1)[0].result.spec.key}
+
+
+def test_requests_come_back_and_their_answers_are_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
+    deliver = Delivery(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    first, second = new_request("pause"), new_request("resume")
+    store.ask("tiny", first)
+    time.sleep(0.3)
+    assert deliver.requests() == [], "nobody takes requests before the driver has begun"
+    assert deliver.read_now() == [first]
+    assert deliver.read_now() == [], "handed over once, whether answered yet or not"
+    store.ask("tiny", second)
+    found: list[Request] = []
+    until = time.monotonic() + 60
+    while not found and time.monotonic() < until:
+        found = deliver.requests()
+    assert found == [second]
+    deliver.state("paused", planned=7)
+    deliver.answer(Answer(id=first.id, at=1.0, accepted=True, words="done"))
+    assert deliver.close(patience_seconds=60) == 0
+    assert store.requests("tiny") == [second]
+    info = store.sweeps()[0]
+    assert (info.state, info.planned) == ("paused", 7)
+
+
+def test_a_store_that_is_down_asks_for_nothing(store: Store, tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Delivery(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
+    asked = new_request("pause")
+    store.ask("tiny", asked)
+    assert deliver.read_now() == []
+    assert deliver.problem == "the line is dead"
+    assert deliver.read_now() == [asked]
+    deliver.close(patience_seconds=60)
