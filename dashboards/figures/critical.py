@@ -25,8 +25,8 @@ from tracker.select.pooling import Array
 
 #: Who is ahead with this probability is called sure: an 80 % interval has a tenth on either side.
 SURE = 0.9
-#: Nearer to one half than this nobody leads: a probability that wavers about it is no change of lead.
-_EVEN = 0.1
+#: Less likely ahead than this nobody leads: a probability that wavers about one half is no change of lead.
+LEADS = 0.7
 _STEPS = 72
 
 
@@ -141,9 +141,9 @@ def _strip(
 def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:
     """Where the lead passes over along ascending *sizes* (m,), interpolated in ln D.
 
-    *probability* (m,) that the first leads; whoever is less than 0.1 from one half does not lead.
+    *probability* (m,) that the first is ahead; who is so with less than :data:`LEADS` does not lead.
     """
-    lead = np.where(np.abs(probability - 0.5) >= _EVEN, np.sign(probability - 0.5), 0)
+    lead = (probability >= LEADS).astype(int) - (probability <= 1 - LEADS)
     changes = [(a, b) for a, b in pairwise(np.flatnonzero(lead).tolist()) if lead[a] != lead[b]]
     found = []
     for i, (before, after) in enumerate(changes):
@@ -191,14 +191,10 @@ def in_words(strip: Strip, data: Critical) -> str:
     one, other = data.first, data.second
     if not strip.turns:
         return _without_turn(strip, data)
-    leads = next(p for p in strip.probability if abs(p - 0.5) >= _EVEN)
+    leads = next(p for p in strip.probability if max(p, 1 - p) >= LEADS)
     names = (one, other) if leads > 0.5 else (other, one)
     if len(strip.turns) > 1:
-        places = ", ".join(_place(turn, strip) for turn in strip.turns)
-        return (
-            f"The lead changes {len(strip.turns)} times, beginning with {method_within(names[0])}: "
-            f"at about {places}. Within these ranges the two cannot be told apart."
-        )
+        return _many_turns(strip, names)
     turn = strip.turns[0]
     far = " That lies ahead of anything measured." if turn.at > strip.end else ""
     return (
@@ -207,10 +203,19 @@ def in_words(strip: Strip, data: Critical) -> str:
     )
 
 
+def _many_turns(strip: Strip, names: tuple[str, str]) -> str:
+    parts = [
+        f"{method_within(names[i % 2])} from there to about {_place(turn, strip)}"
+        for i, turn in enumerate(strip.turns)
+    ]
+    parts[0] = f"{method_words(names[0])} is better below about {_place(strip.turns[0], strip)}"
+    return f"{', '.join(parts)}, {method_within(names[len(strip.turns) % 2])} above."
+
+
 def _without_turn(strip: Strip, data: Critical) -> str:
     reach = f"{about(strip.sizes[0])} to {about(strip.sizes[-1])} examples"
     names = f"{method_words(data.first)} and {method_within(data.second)}"
-    led = [p for p in strip.probability if abs(p - 0.5) >= _EVEN]
+    led = [p for p in strip.probability if max(p, 1 - p) >= LEADS]
     if not led:
         return f"{names} cannot be told apart at any size, {reach}."
     leader, rest = (data.first, data.second) if led[0] > 0.5 else (data.second, data.first)
@@ -220,12 +225,24 @@ def _without_turn(strip: Strip, data: Critical) -> str:
             f"{method_words(leader)} is better than {method_within(rest)} at every size, "
             f"{reach} (probability {_range(min(sure), max(sure))})."
         )
-    open_sizes = [s for s, p in zip(strip.sizes, sure, strict=True) if p < 0.5 + _EVEN]
     return (
-        f"{method_words(leader)} is never behind {method_within(rest)}, {reach} (probability "
-        f"{_range(min(sure), max(sure))}); between about {about(open_sizes[0])} and "
-        f"{about(open_sizes[-1])} the two cannot be told apart."
+        f"{method_words(leader)} is better than {method_within(rest)} with up to "
+        f"{percent(max(sure), 0)} probability, but {_unclear(strip.sizes, sure)} examples the two "
+        "cannot be told apart."
     )
+
+
+def _unclear(sizes: Sequence[float], sure: Sequence[float]) -> str:
+    """The ranges of sizes where nobody leads: ``from about 450 to 1,200 and ...``."""
+    ranges: list[list[float]] = []
+    before = False
+    for size, p in zip(sizes, sure, strict=True):
+        if p < LEADS:
+            if not before:
+                ranges.append([size, size])
+            ranges[-1][1] = size
+        before = p < LEADS
+    return " and ".join(f"from about {about(low)} to {about(high)}" for low, high in ranges)
 
 
 def _place(turn: Turn, strip: Strip) -> str:

@@ -29,6 +29,10 @@ from dashboards.pages.scaling_state import METRIC_WORDS, Shown
 from tracker.select.curves import CurveFits, CurveKey, Metric
 from tracker.select.laws import FittedLaw
 
+_OFF_LINE = (
+    "Bars and bands: 80 %. The line tells what another model of that size would do, by all models, "
+    "methods and settings together; the models that were run may lie well off it."
+)
 _WAIT = "The laws are being fitted; this appears by itself."
 
 
@@ -243,7 +247,7 @@ def size_card(
             f"{found.title} of {found.task} against parameters at {count(found.volume)} examples",
             height=400,
         ),
-        html.P(f"{ahead}{alone}Bars and bands: 80 %.{unsized}", className="note"),
+        html.P(f"{ahead}{alone}{_OFF_LINE}{unsized}", className="note"),
         behind("Show the numbers", _size_table(found)),
         lead=lead,
     )
