@@ -326,7 +326,7 @@ class Driver:
 
     def _raise_again(self, index: int) -> None:
         """Raise the budget where an earlier run did: the same proposals follow."""
-        while self._raises and self._raises[0].index <= index:
+        while self._raises and self._raises[0].since <= index:
             raised = self._raises.pop(0)
             budget = Budget(trials=raised.trials, gpu_hours=raised.gpu_hours)
             if exceeds(budget, self.sweep.spec.budget):

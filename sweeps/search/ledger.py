@@ -40,9 +40,9 @@ class Clone(NamedTuple):
 
 
 class Raise(NamedTuple):
-    """From proposal ``index`` on the budget is ``trials``, or ``gpu_hours``, because of ``request``."""
+    """From proposal number ``since`` on the budget is ``trials``, or ``gpu_hours``, because of ``request``."""
 
-    index: int
+    since: int
     trials: int | None
     gpu_hours: float | None
     request: str

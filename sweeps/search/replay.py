@@ -100,6 +100,9 @@ class ReplayEngine:
         ended, self._ended = self._ended, []
         return [Ended(key) for key in ended]
 
+    def cancel(self, key: str) -> None:
+        """Every trial ends as it begins."""
+
     def close(self) -> None:
         """Nothing runs."""
 
