@@ -40,7 +40,7 @@ class Clone(NamedTuple):
 
 
 class Raise(NamedTuple):
-    """From proposal number ``since`` on the budget is ``trials``, or ``gpu_hours``, because of ``request``."""
+    """From proposal ``since`` on the budget is ``trials``, or ``gpu_hours``, as ``request`` asked."""
 
     since: int
     trials: int | None
