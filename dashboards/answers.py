@@ -15,7 +15,7 @@ from tracker.errors import InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import Config, config_of, config_text
 from tracker.record.trial import Objective, TrialRecord
-from tracker.select.asked import Asked, asked, number
+from tracker.select.asked import NONE, Asked, asked, in_words, number
 from tracker.select.choice import Candidate, Recommendation
 from tracker.select.predict import Forecast, predict
 from tracker.select.recommend import candidates, recommend
@@ -121,11 +121,11 @@ def command(sweep: str, asked: Asked) -> str:
     """What gives the same answer in a terminal."""
     words = ["sft-select", "recommend", sweep]
     for task, weight in asked.weights:
-        words += ["--weight", f"{task}={weight:.12g}"]
+        words += ["--weight", f"{task}={in_words(weight)}"]
     for name, bound in asked.constraints:
-        words += ["--constraint", f"{name}={'none' if bound is None else format(bound, '.12g')}"]
+        words += ["--constraint", f"{name}={NONE if bound is None else in_words(bound)}"]
     if asked.reach is not None:
-        words += ["--reach", f"{asked.reach:.12g}"]
+        words += ["--reach", in_words(asked.reach)]
     return shlex.join([*words, "-o", FILE_NAME])
 
 

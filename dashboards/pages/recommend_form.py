@@ -17,7 +17,7 @@ from dashboards.exports import QUESTION
 from dashboards.findings import Findings
 from dashboards.state import Query, href
 from tracker.errors import InputError
-from tracker.select.asked import NONE, bound, number, weight
+from tracker.select.asked import NONE, bound, in_words, number, weight
 from tracker.select.measure import Measure
 
 FIELD = "recommend-field"
@@ -223,7 +223,7 @@ def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _texts(numbers: Mapping[str, float]) -> dict[str, str]:
-    return {name: f"{value:.12g}" for name, value in numbers.items()}
+    return {name: in_words(value) for name, value in numbers.items()}
 
 
 def _shown(text: str, factor: float) -> str:
@@ -245,7 +245,7 @@ def _plain(text: str, factor: float) -> str:
 
 def _same(text: str, value: float | None) -> bool:
     """Whether *text* says what *value* does; an empty one, that there is none."""
-    return text == ("" if value is None else f"{value:.12g}")
+    return text == ("" if value is None else in_words(value))
 
 
 def _all_same(texts: Mapping[str, str], own: Mapping[str, float]) -> bool:

@@ -108,16 +108,21 @@ def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[st
 
 
 def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The scaling page of each task that counts, one after the other."""
+    """The scaling page of each task that counts, one after the other under one heading."""
     tasks = [task for task, weight in view.findings.weights.items() if weight > 0][:MAX_TASKS]
-    return [part for task in tasks for part in scaling.content(view, query.put(task=task), theme)]
+    pages = [scaling.content(view, query.put(task=task), theme) for task in tasks]
+    return [part for i, page in enumerate(pages) for part in page[min(i, 1) :]]
 
 
 def _mixes(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The task mix page with its laws, which the page itself draws later."""
-    laws = mix.laws(view, query)
-    more = None if laws is None else html.Section(laws, className="card")
-    return [*mix.content(view, query, theme), more]
+    page = html.Div(mix.content(view, query, theme), className="stack")
+    try:
+        place = page["mix-laws"]
+    except KeyError:  # nothing to compare yet
+        return [page]
+    place.children = mix.laws(view, query)
+    return [page]
 
 
 def _held(content: Callable[[Query], Any], query: Query) -> list[Any]:

@@ -1,8 +1,9 @@
 import pytest
 
-from dashboards.findings import Findings
+from dashboards.findings import MAX_QUESTIONS, Findings
 from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Objective
+from tracker.select.asked import asked
 from tracker.select.recommend import recommend
 
 ASKED = Objective(weights={"intent": 1})
@@ -35,3 +36,18 @@ def test_the_version_follows_what_is_asked_and_noted(records):
         Findings("s", records, ASKED, ("a note",)).version,
     }
     assert len(found) == 3
+
+
+def test_answers_are_kept_by_question_and_bounded(records):
+    found = Findings("support", records, ASKED)
+    cheap = asked((), ["flops=1e9"])
+    assert found.answer(cheap) is found.answer(cheap)
+    assert found.answer(cheap).recommendation == recommend(
+        records, cheap.objective(ASKED), sweep="support"
+    )
+    for i in range(MAX_QUESTIONS + 3):
+        try:
+            found.answer(asked((), [f"adapter_bytes={i + 1}"]))
+        except NotEnoughDataError:
+            continue
+    assert len(found._asked) == MAX_QUESTIONS

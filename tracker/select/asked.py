@@ -60,6 +60,12 @@ def number(text: str) -> float:
     return value
 
 
+def in_words(value: float) -> str:
+    """The shortest text that :func:`number` reads as *value*."""
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
+
+
 def weight(text: str) -> float:
     """How much a task counts; raises InputError."""
     value = number(text)

@@ -2,7 +2,7 @@ import pytest
 
 from tracker.errors import InputError
 from tracker.record.trial import Objective
-from tracker.select.asked import Asked, asked
+from tracker.select.asked import Asked, asked, in_words, number
 
 OWN = Objective(weights={"intent": 2.0, "slots": 1.0}, constraints={"forgetting.english": 0.1})
 
@@ -47,3 +47,11 @@ def test_every_problem_is_told_at_once():
 
 def test_a_question_can_be_a_key():
     assert {Asked(): 1}[asked()] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1, "0.1"), (2e9, "2000000000"), (1 / 3, "0.3333333333333333"), (0, "0")]
+)
+def test_a_number_is_written_short_and_read_back_the_same(value, text):
+    assert in_words(value) == text
+    assert number(text) == value
