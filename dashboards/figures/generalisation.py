@@ -19,12 +19,13 @@ from dashboards.figures.theme import in_order
 from tracker.record.trial import MethodSpec
 from tracker.select.curves import method_label
 from tracker.select.frontier import pareto_front
-from tracker.select.measure import Measure
+from tracker.select.measure import MEASURES, Measure
 
 #: The cost axis of what tuning does to tasks that the mix does not train.
 TRANSFER = "transfer"
 _SETTING = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
 _CONFIGURATION = ["model", *_SETTING, "mix", "volume"]
+_SUITE = ("before", "after", "after_se")
 
 
 class Value(NamedTuple):
@@ -126,8 +127,10 @@ def generalisation(
 
     *weights*: of the tasks that quality is the mean of; *measures*: what each is decided on.
     """
-    rows = table[(table["status"] == "complete") & table["task"].notna()]
-    rows = rows[(rows["mix"] == mix) | (rows["method"] == "none")]
+    wanted = (table["status"] == "complete") & table["task"].notna()
+    wanted &= (table["mix"] == mix) | (table["method"] == "none")
+    # The table is wide, and its rows are copied a few times from here on.
+    rows = table.loc[wanted, [column for column in table if _needed(str(column), cost)]]
     trials = rows.drop_duplicates("number").set_index("number")
     quality = _quality(rows, weights, measures)
     base = trials.index[trials["method"] == "none"]
@@ -147,6 +150,20 @@ def generalisation(
     paths, others = _paths(spots, list(sizes))
     only = next(iter(weights)) if len(weights) == 1 else None
     return Generalisation(only, cost, scored, sizes, bases, paths, others)
+
+
+def _needed(column: str, suite: str) -> bool:
+    scores = {f"{measure}{end}" for measure in MEASURES for end in ("", "_se")}
+    of_suite = {f"forgetting.{suite}"} | {f"general.{suite}.{x}" for x in _SUITE}
+    return column in {
+        *_CONFIGURATION,
+        "number",
+        "parameters",
+        "task",
+        "examples",
+        *scores,
+        *of_suite,
+    }
 
 
 def _sizes(trials: pd.DataFrame) -> dict[str, int | None]:

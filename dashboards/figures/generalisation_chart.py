@@ -33,9 +33,12 @@ def draw_generalisation(
         return shade(method_colour(method, colours), colours.surface, strength)
 
     draw_front(figure, data.front(models), colours)
+    faint: dict[tuple[str, str], list[Spot]] = {}
     for spot in data.others:
         if spot.model in models:
-            _draw_other(figure, spot, data, tint(spot.model, spot.method))
+            faint.setdefault((spot.model, spot.method), []).append(spot)
+    for (model, method), spots in faint.items():
+        _draw_others(figure, spots, method, data, tint(model, method))
     for path in data.paths:
         if path.model in models:
             base = data.bases.get(path.model)
@@ -130,14 +133,16 @@ def _draw_arrows(figure: go.Figure, places: Sequence[tuple[float, float]], colou
     )
 
 
-def _draw_other(figure: go.Figure, spot: Spot, data: Generalisation, colour: str) -> None:
+def _draw_others(
+    figure: go.Figure, spots: Sequence[Spot], method: str, data: Generalisation, colour: str
+) -> None:
     figure.add_scatter(
-        x=[spot.lost.value],
-        y=[spot.quality.value],
+        x=[s.lost.value for s in spots],
+        y=[s.quality.value for s in spots],
         mode="markers",
         opacity=0.3,
-        marker={"color": colour, "symbol": method_symbol(spot.method), "size": 6},
-        customdata=[[_hover(spot, data)]],
+        marker={"color": colour, "symbol": method_symbol(method), "size": 6},
+        customdata=[[_hover(s, data)] for s in spots],
         hovertemplate="%{customdata[0]}<extra></extra>",
     )
 

@@ -29,6 +29,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
     "over_reach": ("Over-reach", "of the rows without an answer, the share answered all the same"),
     "valid_format": ("Valid format", "the share of answers that have the form asked for"),
 }
+_NEEDED = "method variant rank virtual_tokens learning_rate mix volume n".split()
 
 
 class Reading(NamedTuple):
@@ -82,8 +83,8 @@ def overreach(
     *settings*: by method the setting to take, as :func:`dashboards.figures.generalisation.with_settings`
     names it; methods that are not there are left out.
     """
-    rows = table[(table["task"] == task) & (table["status"] == "complete")]
-    rows = with_settings(rows[rows["model"] == model])
+    wanted = (table["task"] == task) & (table["status"] == "complete") & (table["model"] == model)
+    rows = with_settings(table.loc[wanted, [*_NEEDED, *KINDS]])
     base = rows[rows["method"] == "none"]
     tuned = rows[(rows["mix"] == mix) & rows["method"].isin(list(settings))]
     tuned = tuned[tuned["setting"] == tuned["method"].map(settings)]

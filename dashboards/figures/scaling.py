@@ -26,6 +26,17 @@ AHEAD = min(4.0, FAR)
 _STEPS = 48
 #: Columns that tell one curve from another, within a task and mix.
 _SETTING = ["model", "method", "variant", "rank", "virtual_tokens", "learning_rate", "mix"]
+_NEEDED = [
+    *_SETTING,
+    "key",
+    "number",
+    "parameters",
+    "score_name",
+    "seed",
+    "stage",
+    "task",
+    "volume",
+]
 
 
 class Point(NamedTuple):
@@ -119,9 +130,11 @@ def scaling(
     """The curves of *task* under *mix*; *fits* are those of *metric*, ``None`` where they are not known
     yet: the points stand alone then. No *models* means all.
     """
-    rows = table[(table["task"] == task) & table[metric].notna() & (table["status"] == "complete")]
+    wanted = (table["task"] == task) & table[metric].notna() & (table["status"] == "complete")
     if models:
-        rows = rows[rows["model"].isin(list(models))]
+        wanted &= table["model"].isin(list(models))
+    # The table is wide, and its rows are copied a few times from here on.
+    rows = table.loc[wanted, list(dict.fromkeys([*_NEEDED, metric, f"{metric}_se"]))]
     rows = rows.sort_values(["parameters", "model", "volume", "number"], kind="stable")
     tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
     curves, loose = [], []

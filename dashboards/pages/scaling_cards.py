@@ -29,6 +29,8 @@ from dashboards.pages.scaling_state import METRIC_WORDS, Shown
 from tracker.select.curves import CurveFits, CurveKey, Metric
 from tracker.select.laws import FittedLaw
 
+#: Rows of the table of points: a browser must lay them all out.
+_MOST_ROWS = 400
 _OFF_LINE = (
     "Bars and bands: 80 %. The line tells what another model of that size would do, by all models, "
     "methods and settings together; the models that were run may lie well off it."
@@ -103,6 +105,7 @@ def _names(data: Scaling, group: list[str]) -> str:
 
 
 def _points_table(data: Scaling) -> html.Div:
+    """The points behind the chart, of a large sweep the first few hundred."""
     curves = [(c.model, method_words(c.method), p) for c in data.curves for p in c.points]
     loose = [(model, method_words(method), point) for model, method, point in data.strays]
     rows: list[tuple[str, ...]] = [
@@ -117,8 +120,9 @@ def _points_table(data: Scaling) -> html.Div:
             str(p.number),
             "yes" if p.used else "no",
         )
-        for model, method, p in [*curves, *loose]
+        for model, method, p in [*curves, *loose][:_MOST_ROWS]
     ]
+    more = len(curves) + len(loose) - len(rows)
     rows += [
         (base.model, "Untouched base", "0", value(base.value, data.metric), *[ABSENT] * 5)
         for base in data.bases
@@ -127,7 +131,8 @@ def _points_table(data: Scaling) -> html.Div:
         "Model", "Method", "Examples", METRIC_WORDS[data.metric], "80 % interval",
         "Learning rate", "Seed", "Trial", "Under a law",
     )  # fmt: skip
-    return data_table(head, rows, text=(0, 1))
+    words = f"{count(more)} more points are in the chart alone." if more > 0 else ""
+    return html.Div([data_table(head, rows, text=(0, 1)), html.P(words, className="note")])
 
 
 def critical_card(
