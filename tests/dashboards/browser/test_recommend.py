@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,13 @@ def test_a_report_shows_every_chart_without_a_network(browser, workspace, tmp_pa
     assert page.locator(".chart:has(.main-svg)").count() == charts
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     page.emulate_media(color_scheme="light")
-    page.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    page.locator("html[data-theme=light]").wait_for(state="attached")
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("document.documentElement.scrollWidth <= 390")
+    # Charts follow the window a moment later; the report's own policy forbids to wait in the page.
+    until = time.monotonic() + 20
+    while page.evaluate("document.documentElement.scrollWidth") > 390:
+        assert time.monotonic() < until
+        time.sleep(0.1)
     assert page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
     context.close()
     assert wrong == []
