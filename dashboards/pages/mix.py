@@ -166,14 +166,18 @@ def _summary(
     )
     title = "What helps and what hurts"
     who = f"{state.model}, {words_of(state.method)}, {count(state.volume)} examples or the nearest."
-    if points.learning_rate is None and len(points.mixes) > 1:
+    if points.learning_rate is not None:
+        who += f" All at learning rate {points.learning_rate:.3g}, give or take a factor of 1.4."
+    if points.left_out:
         who += (
-            " No two mixes were run at one learning rate here, so each is taken at its own: part of a "
-            "difference may be the rate's."
+            f" Left out: {', '.join(points.left_out)}, run at other rates alone, and the rate matters more "
+            "than the mix."
         )
     if not told:
         if not found.known and not swapped:
-            return card(title, empty("Nothing to compare yet", _advice(points), small=True))
+            return card(
+                title, empty("Nothing to compare yet", _advice(points), small=True), lead=who
+            )
         detail = "Every effect measured could be noise: its 80 % interval holds zero."
         return card(title, empty("Nothing can be told from noise", detail, small=True), lead=who)
     helps = [s for s in told if s.verdict == "helps"][:MAX_SENTENCES]
@@ -193,6 +197,11 @@ def _sentences(kind: str, found: Sequence[Sentence]) -> html.Div:
 
 def _advice(points: MixPoints) -> str:
     mixes = list(points.mixes)
+    if points.left_out:
+        return (
+            f"Nothing can be set against {', '.join(mixes)} at this learning rate. Run {', '.join(points.left_out)} at it "
+            "as well: strategy grid gives every mix the same rate."
+        )
     if len(mixes) < 2:
         return (
             f"Only the mix {mixes[0] if mixes else ABSENT} was run here. Add mixes to the sweep that give "

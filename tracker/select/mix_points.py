@@ -62,10 +62,9 @@ class Noise(NamedTuple):
 class MixPoints(NamedTuple):
     """Everything one model and method measured under its mixes.
 
-    A *quantity* is a task, or ``forgetting.<suite>``. ``learning_rate``: of all its mixes; ``None`` where no
-    two share one, so that each is taken at its own. ``measures``: what each task is decided on; of a
-    loss the quality is minus it. ``examples``: by place and task. ``noise`` lacks quantities that no
-    two seeds measured.
+    A *quantity* is a task, or ``forgetting.<suite>``. ``measures``: what each task is decided on; of a
+    loss the quality is minus it. ``noise`` lacks quantities that no two seeds measured. ``left_out``:
+    mixes that were run at other learning rates alone.
     """
 
     model: str
@@ -77,6 +76,7 @@ class MixPoints(NamedTuple):
     mixes: dict[str, MixSpec]
     points: dict[tuple[Place, str], Point]
     noise: dict[str, Noise]
+    left_out: tuple[str, ...]
 
     def volumes(self, mix: str, quantity: str) -> list[int]:
         """Where *quantity* was measured, ascending."""
@@ -176,12 +176,8 @@ class MixTable(NamedTuple):
         of_model = self.rows[self.rows["model"] == model]
         own = of_model[(of_model["label"] == label) & of_model["mix"].isin(self.mixes)]
         rate = _rate(own)
-        shared = own[_alike(own["rate"], rate)]
-        if shared["mix"].nunique() == 1 < own["mix"].nunique():
-            by_mix = (rows for _, rows in own.groupby("mix", sort=True))
-            own, rate = pd.concat([r[_alike(r["rate"], _rate(r))] for r in by_mix]), None
-        else:
-            own = shared
+        ran = own["mix"].unique()
+        own = own[_alike(own["rate"], rate)]
         base = of_model[of_model["label"] == "none"]
         found: dict[tuple[Place, str], Point] = {}
         for place, group in pd.concat([base, own]).groupby(
@@ -201,6 +197,7 @@ class MixTable(NamedTuple):
             mixes={str(mix): self.mixes[mix] for mix in own["mix"].unique()},
             points=found,
             noise={q: self.noise[method, q] for q in quantities if (method, q) in self.noise},
+            left_out=tuple(sorted({str(mix) for mix in ran} - set(own["mix"]))),
         )
 
 

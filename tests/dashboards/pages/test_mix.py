@@ -42,6 +42,18 @@ def test_the_page_holds_matrix_sharing_replay_and_weakest(view_of, records, word
     assert "slots (not trained)" in text
 
 
+def test_a_mix_at_another_rate_is_named_as_left_out(view_of, record_of, spec_of, words):
+    plan = [("even", 0.001), ("intent", 0.01)]
+    trials = [
+        record_of(i, spec_of("en-1m", "full", 1000, mix=mix, rate=rate))
+        for i, (mix, rate) in enumerate(plan)
+    ]
+    text = words(content(view_of(trials), Query(), None))
+    assert "Left out: " in text
+    assert "Nothing to compare yet" in text
+    assert "at it as well" in text
+
+
 def test_a_cell_shows_effect_interval_and_what_was_added(view_of, records, words):
     text = words(content(view_of(records), Query.of(**HELD, volume="1000"), None))
     assert "0 → 1,000" in text

@@ -194,19 +194,13 @@ def test_runs_that_looked_for_a_rate_stay_out():
     assert with_stray.points[("even", 480), "a"].runs == plain.points[("even", 480), "a"].runs == 3
 
 
-def test_mixes_without_a_rate_in_common_are_each_taken_at_their_own():
+def test_a_mix_run_at_other_rates_alone_is_left_out():
     rng = np.random.default_rng(0)
-    plan = [
-        (MIXES[0], 480, 1e-3),
-        (MIXES[0], 960, 1e-3),
-        (MIXES[1], 480, 1e-2),
-        (MIXES[2], 480, 1e-1),
-    ]
+    plan = [(MIXES[0], 480, 1e-3), (MIXES[1], 480, 1.2e-3), (MIXES[2], 480, 1e-1)]
     apart = [record(i, mix, volume, 0, rng, rate) for i, (mix, volume, rate) in enumerate(plan)]
     found = points(apart)
-    assert found.learning_rate is None
-    assert list(found.mixes) == ["alone a", "even", "more a"]
-    assert any(e.kind == "shifted" for e in effects(found))
+    assert list(found.mixes) == ["even", "more a"]
+    assert found.left_out == ("alone a",)
 
 
 def test_what_cannot_be_told_says_why():
