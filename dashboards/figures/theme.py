@@ -8,6 +8,7 @@ marks reach a contrast of 3:1 on the card they lie on.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Literal, NamedTuple
 
 import plotly.graph_objects as go
@@ -90,20 +91,25 @@ def palette(theme: str | None) -> Palette:
 
 def template(colours: Palette) -> go.layout.Template:
     """The plotly template for *colours*: no frame, faint grid, room to breathe."""
+    return _template(colours.surface, colours.text, colours.muted, colours.line)
+
+
+@cache  # plotly validates each anew, which takes longer than drawing most figures
+def _template(surface: str, text: str, muted: str, line: str) -> go.layout.Template:
     axis = {
-        "gridcolor": colours.line,
-        "linecolor": colours.line,
+        "gridcolor": line,
+        "linecolor": line,
         "zeroline": False,
         "ticks": "outside",
-        "tickcolor": colours.line,
+        "tickcolor": line,
         "ticklen": 4,
-        "title": {"standoff": 10, "font": {"size": 12, "color": colours.muted}},
-        "tickfont": {"size": 12, "color": colours.muted},
+        "title": {"standoff": 10, "font": {"size": 12, "color": muted}},
+        "tickfont": {"size": 12, "color": muted},
         "automargin": True,
     }
     return go.layout.Template(
         layout={
-            "font": {"family": FONT, "size": 13, "color": colours.text},
+            "font": {"family": FONT, "size": 13, "color": text},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "margin": {"l": 8, "r": 12, "t": 12, "b": 8},
@@ -111,9 +117,9 @@ def template(colours: Palette) -> go.layout.Template:
             "yaxis": axis,
             "hovermode": "closest",
             "hoverlabel": {
-                "bgcolor": colours.surface,
-                "bordercolor": colours.line,
-                "font": {"family": FONT, "size": 13, "color": colours.text},
+                "bgcolor": surface,
+                "bordercolor": line,
+                "font": {"family": FONT, "size": 13, "color": text},
                 "align": "left",
             },
             "showlegend": False,
