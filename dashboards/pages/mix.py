@@ -199,8 +199,8 @@ def _advice(points: MixPoints) -> str:
     mixes = list(points.mixes)
     if points.left_out:
         return (
-            f"Nothing can be set against {', '.join(mixes)} at this learning rate. Run {', '.join(points.left_out)} at it "
-            "as well: strategy grid gives every mix the same rate."
+            f"Nothing can be set against {', '.join(mixes)} at this learning rate. Run "
+            f"{', '.join(points.left_out)} at it as well: strategy grid gives every mix the same rate."
         )
     if len(mixes) < 2:
         return (

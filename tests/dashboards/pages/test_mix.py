@@ -42,6 +42,18 @@ def test_the_page_holds_matrix_sharing_replay_and_weakest(view_of, records, word
     assert "slots (not trained)" in text
 
 
+def test_a_table_that_does_not_split_its_mixes_says_which_column_would(view_of, records, words):
+    def unsplit(record):
+        spec = record.result.spec
+        mix = spec.mix and MixSpec(name=spec.mix.name, weights={})
+        outside = spec.model_copy(update={"mix": mix, "examples": {}, "origin": "table.csv"})
+        result = record.result.model_copy(update={"spec": outside})
+        return record.model_copy(update={"result": result})
+
+    view = view_of([unsplit(record) for record in records])
+    assert "give an outside table a column mix:TASK" in words(content(view, Query(), None))
+
+
 def test_a_mix_at_another_rate_is_named_as_left_out(view_of, record_of, spec_of, words):
     plan = [("even", 0.001), ("intent", 0.01)]
     trials = [
