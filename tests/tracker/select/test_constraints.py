@@ -139,3 +139,25 @@ def test_weights_decide_between_tasks(record: Make) -> None:
 def test_an_unknown_bound_names_the_nearest(record: Make) -> None:
     with pytest.raises(InputError, match="did you mean 'gpu_hours'"):
         _asked(record, gpu_hour=1)
+
+
+def test_what_needs_more_examples_than_are_on_hand_is_left_out(record: Make) -> None:
+    few = record(volume=400, scores={"intent": 0.7, "slots": 0.6})
+    many = record(volume=1600, scores={"intent": 0.9, "slots": 0.6})
+    weights = {"intent": 1.0}
+    for bounds, volume in (
+        ({}, 1600),
+        ({"examples": 1600.0}, 1600),
+        ({"examples": 1599.0}, 400),
+        ({"examples.intent": float(many.result.spec.examples["intent"])}, 1600),
+        ({"examples.intent": float(few.result.spec.examples["intent"])}, 400),
+    ):
+        found = recommend([few, many], Objective(weights=weights, constraints=bounds))
+        assert found.choice.volume == volume
+        assert [r.best_value for r in found.rejected] == (
+            []
+            if volume == 1600
+            else [float(many.result.spec.volume)]
+            if "examples" in bounds
+            else [float(many.result.spec.examples["intent"])]
+        )
