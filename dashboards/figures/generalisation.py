@@ -93,15 +93,15 @@ class Generalisation(NamedTuple):
 
 def suites_of(table: pd.DataFrame) -> list[str]:
     """General suites of which some tuned trial knows the forgetting."""
-    tuned = table[table["method"] != "none"]
+    tuned = table["method"] != "none"
     names = [c.removeprefix("forgetting.") for c in table.columns if c.startswith("forgetting.")]
-    return [name for name in names if tuned[f"forgetting.{name}"].notna().any()]
+    return [name for name in names if table.loc[tuned, f"forgetting.{name}"].notna().any()]
 
 
 def untrained(table: pd.DataFrame) -> dict[str, list[str]]:
     """By mix, the tasks that were evaluated and not trained; mixes that train all are left out."""
-    tuned = table[(table["method"] != "none") & table["task"].notna() & (table["examples"] == 0)]
-    pairs = tuned.drop_duplicates(["mix", "task"])[["mix", "task"]]
+    left_out = (table["method"] != "none") & table["task"].notna() & (table["examples"] == 0)
+    pairs = table.loc[left_out, ["mix", "task"]].drop_duplicates()
     return {str(mix): sorted(rows["task"]) for mix, rows in pairs.groupby("mix")}
 
 

@@ -21,7 +21,7 @@ from dashboards.figures.overreach import overreach
 from dashboards.figures.theme import palette
 from dashboards.later import Answer, Later
 from dashboards.pages.generalisation_cards import answers_card, forgetting_card, tradeoff_card
-from dashboards.pages.scaling_state import mixes_of, sizes_of, tasks_of, volumes_of
+from dashboards.pages.scaling_state import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
@@ -49,7 +49,7 @@ class Shown(NamedTuple):
 def shown(view: SweepView, query: Query) -> Shown | None:
     """Settle *query* against what was measured; ``None`` before the first tuned result."""
     table = view.findings.table
-    tuned = _tuned(table)
+    tuned = tuned_of(table)
     if tuned.empty:
         return None
     mix = one_of(mixes_of(tuned), query.get("mix"))
@@ -63,10 +63,6 @@ def shown(view: SweepView, query: Query) -> Shown | None:
         volume=next((v for v in volumes if str(v) == query.get("volume")), volumes[-1]),
         log_x=query.get("axis") != "linear",
     )
-
-
-def _tuned(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["method"] != "none") & table["task"].notna()]
 
 
 def _weighted(view: SweepView) -> dict[str, float]:
@@ -100,9 +96,9 @@ def content(
     colours = palette(theme)
     data = _generalisation(view, state)
     models = [m for m in data.sizes if state.model in (m, ALL, _TOGETHER)]
-    one = models[-1] if models else next(iter(sizes_of(_tuned(view.findings.table))))
+    one = models[-1] if models else next(iter(sizes_of(tuned_of(view.findings.table))))
     groups = [models] if state.model == _TOGETHER else [[model] for model in models]
-    task = state.task if state.task != ALL else tasks_of(_tuned(view.findings.table))[0]
+    task = state.task if state.task != ALL else tasks_of(tuned_of(view.findings.table))[0]
     settings = {path.method: path.setting for path in data.paths if path.model == one}
     answers = overreach(view.findings.table, task=task, model=one, mix=state.mix, settings=settings)
     return [
@@ -183,7 +179,7 @@ def _forgetting(view: SweepView, state: Shown, laws: Answer, models: list[str]) 
 
 def _pickers(view: SweepView, query: Query, state: Shown) -> html.Div:
     table = view.findings.table
-    tuned = _tuned(table)
+    tuned = tuned_of(table)
 
     def choices(field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
         return [

@@ -26,6 +26,7 @@ from dashboards.pages.scaling_state import (
     shown,
     sizes_of,
     tasks_of,
+    tuned_of,
     volumes_of,
 )
 from dashboards.pages.scaling_trust import laws_card
@@ -67,7 +68,7 @@ def content(
     )
     colours = palette(theme)
     links = _Links(query)
-    tuned = table[(table["method"] != "none") & table["task"].notna()]
+    tuned = tuned_of(table)
     own = tuned[tuned["mix"] == state.mix]
     known = {m: size for m, size in sizes_of(tuned).items() if m in state.models}
     volumes = [(str(v), f"{v:,}") for v in volumes_of(own)]
@@ -87,7 +88,7 @@ def content(
 def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
     """The laws behind *state*, as far as they are known by now."""
     findings = view.findings
-    tuned = findings.table[(findings.table["method"] != "none") & findings.table["task"].notna()]
+    tuned = tuned_of(findings.table)
     asked = sizes_to_ask(sizes_of(tuned).values())
     task, metric, mix = state.task, state.metric, state.mix
     try:

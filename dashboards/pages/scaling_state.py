@@ -17,6 +17,8 @@ METRIC_WORDS: dict[Metric, str] = {
 }
 #: How many times the largest volume the comparison of sizes may look ahead.
 _FURTHER = (2, 4)
+#: The table is wide: what a page only looks through is taken without the rest.
+_COLUMNS = ["model", "parameters", "method", "mix", "volume", "task", "examples", *METRIC_WORDS]
 
 
 class Shown(NamedTuple):
@@ -38,7 +40,7 @@ class Shown(NamedTuple):
 
 def shown(table: pd.DataFrame, query: Query) -> Shown | None:
     """Settle *query* against what was measured; ``None`` before the first tuned result."""
-    tuned = table[(table["method"] != "none") & table["task"].notna()]
+    tuned = tuned_of(table)
     if tuned.empty:
         return None
     tasks, mixes = tasks_of(tuned), mixes_of(tuned)
@@ -59,6 +61,11 @@ def shown(table: pd.DataFrame, query: Query) -> Shown | None:
         pair=one_of([*pairs, ""], query.get("pair")),
         volume=next((v for v in volumes if str(v) == query.get("volume")), _largest(tuned, mix)),
     )
+
+
+def tuned_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The scored rows of tuned trials, in the columns that tell what was run and measured."""
+    return table.loc[(table["method"] != "none") & table["task"].notna(), _COLUMNS]
 
 
 def tasks_of(tuned: pd.DataFrame) -> list[str]:
