@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="visitors may pause, resume and stop a sweep, stop and clone trials, raise the budget",
     )
+    parser.add_argument(
+        "--mlflow-url", metavar="URL",
+        help="where `mlflow ui` answers, to link trials to their runs (default: --store if a server)",
+    )  # fmt: skip
     return parser
 
 
@@ -55,11 +59,19 @@ def _serve(options: argparse.Namespace) -> None:
     import waitress
 
     from dashboards.app import create_app
+    from dashboards.trial_reader import mlflow_address
     from tracker.record.store import Store
 
     store = Store.open(options.workspace, options.store, create=False)
+    mlflow_url = mlflow_address(options.mlflow_url, options.store)
     access = access_for(options.host, options.workspace, options.allow_name)
-    app = create_app(store, default_sweep=options.sweep, access=access, control=options.control)
+    app = create_app(
+        store,
+        default_sweep=options.sweep,
+        access=access,
+        control=options.control,
+        mlflow_url=mlflow_url,
+    )
     try:
         server = waitress.create_server(
             app.server,

@@ -13,13 +13,20 @@ from dashboards.desk import Desk
 from dashboards.exports import serve_exports
 from dashboards.frame import Frame, shell
 from dashboards.page import ADDRESS, VERSION
-from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep
+from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
 from dashboards.security import harden
 from dashboards.snapshot import Snapshot
+from dashboards.trial_csv import serve_csv
+from dashboards.trial_reader import TrialReader
 from tracker.record.store import Store
 
+#: Seconds that a download waits for the first reading: it cannot come back later, as a page does.
+_FIRST_READING = 20.0
 #: The tabs in their order.
-PAGES = (sweep.PAGE, scaling.PAGE, generalisation.PAGE, mix.PAGE, recommend.PAGE, data.PAGE)
+PAGES = (
+    *(sweep.PAGE, scaling.PAGE, generalisation.PAGE, mix.PAGE, trials.PAGE, recommend.PAGE),
+    data.PAGE,
+)
 
 _INDEX = """<!doctype html>
 <html lang="en">
@@ -45,10 +52,12 @@ def create_app(
     refresh_seconds: float = 2.0,
     access: Access = Access(),  # noqa: B008 - frozen
     control: bool = False,
+    mlflow_url: str | None = None,
 ) -> Dash:
     """The dashboard over *store*. *default_sweep* is shown where the address names none.
 
     *control*: visitors may ask things of a running sweep; without it no such callback exists.
+    *mlflow_url*: where trials link to, an address as :func:`mlflow_address` gives it.
     """
     app = Dash(
         __name__,
@@ -61,12 +70,18 @@ def create_app(
         add_log_handler=False,
     )
     asks = store.ask if control else None
-    desk = Desk(Snapshot(store, interval=refresh_seconds), default_sweep, asks)
+    desk = Desk(
+        Snapshot(store, interval=refresh_seconds),
+        default_sweep,
+        asks,
+        TrialReader(store, mlflow_url),
+    )
     app.layout = shell(refresh_seconds)
     _connect(app, desk)
     for page in PAGES:
         page.connect(app, desk)
     serve_exports(app.server, desk.export)
+    serve_csv(app.server, lambda name: desk.snapshot.view(name, wait=_FIRST_READING))
     harden(app.server, app.csp_hashes(), access)
     return app
 

@@ -12,6 +12,7 @@ from dashboards.components import card, empty
 from dashboards.exports import FILES, File, file_of
 from dashboards.snapshot import Snapshot, SweepView
 from dashboards.state import Query, parse_query
+from dashboards.trial_reader import TrialReader
 from tracker.errors import SftSelectError
 from tracker.record.control import Request, described, new_request
 
@@ -22,7 +23,8 @@ _DOWNLOAD_SECONDS = 300.0  # a download cannot come back later, as a page does
 class Desk:
     """The shared snapshot, and the sweep shown where an address names none.
 
-    *asks*: hands a request to the sweep of that name; ``None`` where visitors may only look.
+    *asks*: hands a request to the sweep of that name; ``None`` where visitors may only look. *reader*:
+    of single trials.
     """
 
     def __init__(
@@ -30,10 +32,12 @@ class Desk:
         snapshot: Snapshot,
         default_sweep: str | None = None,
         asks: Callable[[str, Request], None] | None = None,
+        reader: TrialReader | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.default_sweep = default_sweep
         self.asks = asks
+        self.reader = reader
 
     def name(self, query: Query) -> str | None:
         """The sweep that *query* asks for; ``None`` means the latest."""

@@ -39,7 +39,7 @@ _CONFIGURATION = (
     Column("variant", "Variant", "plain", 108, words=True),
     Column("volume", "Examples", "count", 122),
     Column("mix", "Mix", "plain", 100, words=True),
-    Column("quality", "Quality", "quality", 108),
+    Column("quality", "Quality", "quality", 124),
 )
 _REST = (
     Column("learning_rate", "Learning rate", "rate", 134),
@@ -135,7 +135,7 @@ def _definition(column: Column, shown: bool) -> dict[str, Any]:
         "type": None if column.words else "rightAligned",
     }
     if column.field == "number":
-        definition |= {"pinned": "left", "lockVisible": True}
+        definition |= {"pinned": "left", "lockVisible": True, "cellRenderer": "TrialLink"}
     return definition
 
 

@@ -38,6 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("demo"),
@@ -299,6 +300,9 @@ def dashboard(
     control: Annotated[
         bool, typer.Option("--control", help="Visitors may pause, stop, clone, raise the budget.")
     ] = False,
+    mlflow_url: Annotated[
+        str | None, typer.Option(help="Where `mlflow ui` answers, to link trials to their runs.")
+    ] = None,
 ) -> None:
     """Serve the dashboard on this machine, or with a token to others."""
     command = [
@@ -313,6 +317,7 @@ def dashboard(
     command += ["--store", store] if store else []
     command += ["--sweep", sweep] if sweep else []
     command += ["--control"] if control else []
+    command += ["--mlflow-url", mlflow_url] if mlflow_url else []
     command += ["--host", host, *(f"--allow-name={name}" for name in allow_name or ())]
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 

@@ -10,3 +10,10 @@ dagfuncs.count = (value) => (value == null ? "–" : value.toLocaleString("en"))
 dagfuncs.plain = (value) => (value == null || value === "" ? "–" : String(value));
 dagfuncs.rate = (value) => (value == null ? "–" : Number(value).toPrecision(2));
 dagfuncs.seconds = (value) => (value == null ? "–" : `${value.toFixed(value < 10 ? 1 : 0)} s`);
+dagfuncs.compact = (value) =>
+  value == null ? "–" : value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+dagfuncs.bytes = (value) => {
+  if (value == null) return "–";
+  const step = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)));
+  return `${(value / 1000 ** step).toPrecision(3)} ${["B", "kB", "MB", "GB", "TB"][step]}`;
+};

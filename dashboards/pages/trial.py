@@ -1,0 +1,287 @@
+"""One trial: how it was made, what it scored and how surely, what it cost, what it got wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dash import html
+
+from dashboards.components import (
+    Choice,
+    behind,
+    card,
+    data_table,
+    empty,
+    graph,
+    link,
+    notice,
+    page_head,
+    pill,
+    tiles,
+)
+from dashboards.figures.curves import Curve, curve, draw_curves
+from dashboards.figures.progress import label
+from dashboards.figures.theme import Palette
+from dashboards.figures.wording import ABSENT, compact, count, duration, percent
+from dashboards.trial_fields import (
+    CONFIGURATION,
+    COST,
+    GENERAL,
+    TRAINING,
+    Field,
+    fields,
+    score_of,
+    with_interval,
+)
+from dashboards.trial_reader import Reading
+from tracker.record.examples import Example, TaskExamples
+from tracker.record.trial import Status, TrialRecord
+
+_CURVE_HEIGHT = 320
+#: Wrong answers shown at once; the others are behind a press.
+_FIRST = 3
+#: Rows of the table behind a curve.
+_POINTS = 24
+_STATUS = {
+    Status.COMPLETE: ("finished", "good"),
+    Status.PRUNED: ("stopped early", ""),
+    Status.INFEASIBLE: ("did not fit the device", "warn"),
+    Status.DIVERGED: ("diverged", "warn"),
+    Status.FAILED: ("failed", "bad"),
+}
+_INTERVALS = (
+    "In brackets the 80 % interval that the evaluated rows leave; another seed of the same training "
+    "would move a score further."
+)
+
+
+def words_of(record: TrialRecord) -> str:
+    """What the trial is, in a line."""
+    spec = record.result.spec
+    return label(
+        spec.method.model_dump()
+        | {
+            "method": spec.method.name,
+            "model": spec.model.name,
+            "volume": spec.volume,
+            "mix": spec.mix.name if spec.mix else "",
+        }
+    )
+
+
+def content(record: TrialRecord, ways: Sequence[Choice]) -> list[Any]:
+    """What is known without asking the store; *ways*: links away from here."""
+    result = record.result
+    words, tone = _STATUS[result.status]
+    known = fields(record)
+    return [
+        actions(ways),
+        page_head(f"Trial {record.number}", words_of(record), badge=pill(words, tone)),
+        notice("It ended without a result.", result.reason, "bad" if tone == "bad" else "")
+        if result.reason
+        else None,
+        _tiles(record),
+        _scores(record),
+        html.Div(
+            [
+                card(CONFIGURATION, _facts(known, CONFIGURATION)),
+                html.Div(
+                    [_group(known, TRAINING), _group(known, GENERAL), _group(known, COST)],
+                    className="stack column",
+                ),
+            ],
+            className="columns",
+        ),
+        _software(record),
+    ]
+
+
+def actions(ways: Sequence[Choice]) -> html.Nav:
+    """Links away from a trial."""
+    return html.Nav([link(way) for way in ways], className="ways", **{"aria-label": "Trials"})
+
+
+def closer(record: TrialRecord, reading: Reading, colours: Palette) -> list[Any]:
+    """What was read from the store for this trial: its link, its curve, its worst answers."""
+    return [
+        problem(reading),
+        mlflow_link(reading),
+        curves_card(
+            [(words_of(record), record.result.spec.method.name, reading)],
+            colours,
+            trained=record.result.spec.method.name != "none",
+        ),
+        *(_examples(task) for task in reading.examples),
+        None if reading.examples or reading.problem else _no_answers(),
+    ]
+
+
+def problem(reading: Reading) -> Any:
+    """Says in words why something is missing."""
+    if reading.problem is None:
+        return None
+    return notice("Curve and answers cannot be read now.", reading.problem, "bad")
+
+
+def mlflow_link(reading: Reading, words: str = "Open its run in MLflow") -> Any:
+    """The way to the trial's MLflow run; leaving is the reader's own step."""
+    if reading.link is None:
+        return None
+    away = {"target": "_blank", "rel": "noopener noreferrer", "className": "button"}
+    return html.Div(html.A(words, href=reading.link, **away), className="actions")
+
+
+def curves_card(
+    trials: Sequence[tuple[str, str, Reading]], colours: Palette, *, trained: bool = True
+) -> html.Section:
+    """Learning curves of (words, method, reading), over one another."""
+    found = [c for words, method, reading in trials if (c := curve(words, method, reading.curve))]
+    if not found:
+        why = "No step of its training was recorded." if trained else "It was not trained."
+        return card("Learning curve", empty("No curve", why, small=True))
+    title = "Learning curve" if len(trials) == 1 else "Learning curves"
+    lead = "Bold: the running mean. Faint: what was measured at each step."
+    missing = len(trials) - len(found)
+    return card(
+        title,
+        graph(draw_curves(found, colours), _spoken(found), height=_CURVE_HEIGHT),
+        html.P(f"{missing} without a recorded step.", className="note") if missing else None,
+        behind("Show the numbers", _curve_table(found)),
+        lead=lead,
+    )
+
+
+def _spoken(curves: Iterable[Curve]) -> str:
+    parts = [f"{c.name} from {c.smooth[0]:.3f} to {c.smooth[-1]:.3f}" for c in curves]
+    return "Training loss in nats per token over optimizer steps: " + "; ".join(parts)
+
+
+def _curve_table(curves: Sequence[Curve]) -> html.Div:
+    rows = []
+    for data in curves:
+        last = len(data.steps) - 1
+        for i in sorted({round(k * last / (_POINTS - 1)) for k in range(_POINTS)}):
+            row = (count(data.steps[i]), f"{data.loss[i]:.4f}", f"{data.smooth[i]:.4f}")
+            rows.append((data.name, *row))
+    return data_table(("Trial", "Step", "Loss, nats per token", "Running mean"), rows)
+
+
+def _tiles(record: TrialRecord) -> html.Dl:
+    cost = record.result.cost
+    return tiles(
+        [
+            ("Device time", duration(cost.device_seconds), f"on {cost.device}"),
+            ("Training", compact(cost.flops, "FLOP"), "counted operations"),
+            ("Peak memory", compact(cost.peak_bytes, "B"), "of the device"),
+            ("Stored beside the base", compact(cost.adapter_bytes, "B"), "to serve it"),
+        ]
+    )
+
+
+def _scores(record: TrialRecord) -> html.Section:
+    result = record.result
+    if not result.tasks:
+        return card("Scores", empty("No scores", "The trial did not get that far.", small=True))
+    rows = [
+        (
+            score.task if score.split == "validation" else f"{score.task} ({score.split})",
+            count(result.spec.examples.get(score.task, 0)) if result.spec.examples else ABSENT,
+            with_interval(score_of(score)),
+            ABSENT if score.loss_nats is None else f"{score.loss_nats:.3f}",
+            ABSENT if score.bits_per_byte is None else f"{score.bits_per_byte:.3f}",
+            percent(score.valid_format),
+            percent(score.over_reach),
+            count(score.n),
+        )
+        for score in result.tasks
+    ]
+    head = ("Task", "Trained on", "Score", "Loss, nats", "Bits per byte", "Valid answers",
+            "Over-reach", "Rows")  # fmt: skip
+    note = (
+        f"{_INTERVALS} Valid answers have the task's format; over-reach is the share of rows where "
+        "nothing was to be claimed, answered with a claim all the same."
+    )
+    return card("Scores", data_table(head, rows), lead=note)
+
+
+def _group(known: Sequence[Field], group: str) -> html.Section | None:
+    return card(group, _facts(known, group)) if any(f.group == group for f in known) else None
+
+
+def _facts(known: Sequence[Field], group: str) -> html.Dl:
+    return html.Dl(
+        [
+            html.Div([html.Dt(field.name), html.Dd(field.text)])
+            for field in known
+            if field.group == group
+        ],
+        className="pairs",
+    )
+
+
+def _software(record: TrialRecord) -> Any:
+    rows = sorted(record.result.environment.items())
+    rows += [("key of the trial", record.result.spec.key)]
+    return card(
+        "Made with", behind("Show versions", data_table(("What", "Which"), rows, text=(0, 1)))
+    )
+
+
+def _no_answers() -> html.Section:
+    words = "Its answers were not kept, as with every result that was measured elsewhere."
+    return card("Worst answers", empty("No answers", words, small=True))
+
+
+def _examples(task: TaskExamples) -> html.Section:
+    split = "" if task.split == "validation" else f", {task.split} rows"
+    title = f"Worst answers: {task.task}{split}"
+    if not task.worst:
+        return card(title, empty("No answers", task.left_out or "No row was kept.", small=True))
+    lead = (
+        f"{count(task.wrong)} of {count(task.rows)} answers are not fully right. "
+        "The lowest score first, then the highest loss of the true answer."
+    )
+    shown, rest = task.worst[:_FIRST], task.worst[_FIRST:]
+    more = html.Ol([_example(e) for e in rest], className="examples", start=len(shown) + 1)
+    return card(
+        title,
+        html.P(f"Not all was read: {task.left_out}.", className="note") if task.left_out else None,
+        html.Ol([_example(e) for e in shown], className="examples"),
+        behind(f"Show {len(rest)} more", more) if rest else None,
+        lead=lead,
+    )
+
+
+def _example(example: Example) -> html.Li:
+    marks = [pill("right", "good") if example.score == 1 else pill("wrong", "bad")]
+    if 0 < example.score < 1:
+        marks = [pill(f"partly right, {percent(example.score)}", "warn")]
+    if example.over_reach:
+        marks.append(pill("over-reach: nothing was to be claimed", "warn"))
+    if example.valid is False:
+        marks.append(pill("not in the task's format", "warn"))
+    nats = "" if example.nats is None else f"loss of the truth {example.nats:.2f} nats"
+    texts = [
+        (
+            "Prompt",
+            "not kept" if example.prompt is None else example.prompt,
+            example.prompt is None,
+        ),
+        ("Answer", example.answer or "nothing", not example.answer),
+        ("Truth", example.truth, False),
+    ]
+    return html.Li(
+        [
+            html.Div([*marks, html.Span(nats, className="quiet")], className="marks"),
+            html.Dl(
+                [
+                    html.Div(
+                        [html.Dt(name), html.Dd(text, className="quiet" if absent else "said")]
+                    )
+                    for name, text, absent in texts
+                ],
+                className="pairs",
+            ),
+        ]
+    )

@@ -1,0 +1,286 @@
+"""Every trial in a grid to sort and filter; one of them from near, or a few side by side.
+
+The grid asks for the rows it shows (AG Grid's infinite row model) and stays in the page while a trial is
+looked at, so that going back finds it as it was. Its sort and filters are written into the address; it
+is made anew only where the address says otherwise (a deep link, the browser's back button).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+
+from dashboards.components import Choice, empty, page_head
+from dashboards.desk import Desk
+from dashboards.figures.theme import palette
+from dashboards.figures.wording import count, plural
+from dashboards.page import ADDRESS, RESULTS, THEME, Page
+from dashboards.pages import compare, trial
+from dashboards.pages.trials_grid import PATH, asked_text, bar, grid, put_fields, rows, shown_fields
+from dashboards.snapshot import SweepView
+from dashboards.state import Query, href, parse_query
+from dashboards.trial_csv import csv_path
+from dashboards.trial_query import select, wanted_in, wanted_of
+from dashboards.trials import columns_of, definitions
+from tracker.record.trial import TrialRecord
+
+TITLE = "Trials"
+_MODES = (("", "All fields"), ("differences", "Only differences"))
+
+
+def numbers_in(query: Query, name: str) -> tuple[int, ...]:
+    """Trial numbers in the address, such as ``compare=3,9``; each once."""
+    found = re.findall(r"\d{1,9}", query.get(name) or "")
+    return tuple(dict.fromkeys(int(number) for number in found))
+
+
+def records_of(view: SweepView, numbers: Sequence[int]) -> list[TrialRecord]:
+    """The ended trials with *numbers*, in that order; those that there are."""
+    known = {r.number: r for r in view.findings.records}
+    return [known[number] for number in numbers if number in known]
+
+
+def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
+    """The trials that the address asks to see from near: none, one, or two to five."""
+    wanted = numbers_in(query, "compare")
+    if len(wanted) < 2:
+        wanted = (*numbers_in(query, "trial"), *wanted)[:1]
+    return records_of(view, wanted[: compare.MOST])
+
+
+def is_near(query: Query) -> bool:
+    """Whether the address asks for single trials, be they there or not."""
+    return bool(numbers_in(query, "trial") or numbers_in(query, "compare"))
+
+
+def head(view: SweepView, query: Query) -> list[Any]:
+    """Title, what is where, and the way to take it away."""
+    ended, running = len(view.findings.records), len(view.running)
+    lead = (
+        f"{plural(ended, 'trial')} ended, {count(running)} running now. Press a row to see it from near, "
+        "tick two to five to compare them. A heading sorts; the funnel beside it filters."
+    )
+    way = csv_path(view.info.name, query)
+    download = html.A("CSV of the rows as filtered", href=way, className="button", download=True)
+    return [page_head("Every trial", lead), html.Div(download, className="actions")]
+
+
+def near(view: SweepView, query: Query) -> list[Any]:
+    """One trial, or a few side by side, from what is known without the store."""
+    back = query.put(trial=None, compare=None, only=None)
+    found = looked_at(view, query)
+    if not found:
+        words = "It may still be running, or its run was deleted; the grid holds all that ended."
+        ways = trial.actions([Choice("All trials", href(PATH, back), False)])
+        return [ways, empty("There is no such ended trial", words)]
+    numbers = ",".join(str(record.number) for record in found)
+    if len(found) > 1:
+        ways = [Choice("All trials", href(PATH, back.put(ticked=numbers)), False)]
+        alone = back.put(ticked=numbers)
+        ways += [
+            Choice(f"Trial {r.number}", href(PATH, alone.put(trial=str(r.number))), False)
+            for r in found
+        ]
+        modes = [
+            Choice(words, href(PATH, query.put(only=only)), (query.get("only") or "") == only)
+            for only, words in _MODES
+        ]
+        return compare.content(found, ways, modes)
+    return trial.content(found[0], [Choice("All trials", href(PATH, back), False),
+                                    *_beside(view, found[0], query)])  # fmt: skip
+
+
+def _beside(view: SweepView, record: TrialRecord, query: Query) -> list[Choice]:
+    """The trials before and after in the grid's order, and the one that differs in the seed alone."""
+    frame = view.findings.trials
+    order = frame["number"].to_numpy()[select(frame, wanted_in(query, frame.columns))]
+    at = [int(place) for place in (order == record.number).nonzero()[0]]
+    if not at:
+        return []
+    near_by = [("Previous", at[0] - 1), ("Next", at[0] + 1)]
+    return [
+        Choice(f"{words} in the grid", href(PATH, query.put(trial=str(int(order[place])))), False)
+        for words, place in near_by
+        if 0 <= place < len(order)
+    ]
+
+
+def _frame() -> html.Div:
+    """The page's frame: the grid's part, hidden while a trial is seen from near."""
+    listing = html.Div(
+        [
+            html.Div(id="trials-head", className="stack"),
+            html.Div(id="trials-bar", className="ticked", role="status"),
+            html.Div(id="trials-place", className="card grid-card"),
+        ],
+        id="trials-list",
+        className="stack",
+        hidden=True,
+    )
+    slow = dcc.Loading(
+        html.Div(id="trials-closer", className="stack"), delay_show=400, type="dot",
+        color="var(--accent)",
+    )  # fmt: skip
+    return html.Div(
+        [
+            dcc.Store(id="trials-asked"),
+            dcc.Store(id="trials-drawn"),
+            dcc.Store(id="trials-fresh"),
+            dcc.Store(id="trials-ticked"),
+            listing,
+            html.Div(id="trials-near", className="stack"),
+            slow,
+        ],
+        className="stack",
+    )
+
+
+class _Callbacks:
+    """Each fills one part of the frame."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def words(self, _results: str | None, search: str | None) -> tuple[Any, bool, Any]:
+        """The head of the grid, whether it is hidden, and what stands in its place."""
+        view, query = self.desk.view(search), parse_query(search)
+        if view is None:
+            return [], True, self.desk.nothing(search)
+        if is_near(query):
+            return [], True, near(view, query)
+        if not view.findings.records:
+            none = empty("No trial has ended yet", "They appear here as they end.")
+            return [], True, none
+        return head(view, query), False, []
+
+    def place(
+        self, _results: str | None, search: str | None, asked: Any, drawn: Any
+    ) -> tuple[Any, Any]:
+        """The grid, made anew only where it does not show what the address asks for."""
+        view, query = self.desk.view(search), parse_query(search)
+        if view is None or not view.findings.records:
+            return [], None
+        frame = view.findings.trials
+        columns = columns_of(frame.columns)
+        shape = [view.info.name, [c.field for c in columns]]
+        state = {
+            "rows": asked_text(wanted_in(query, frame.columns)),
+            "columns": shown_fields(columns, query),
+        }
+        known = {**(drawn or {}).get("state", {}), **(asked or {})}
+        if drawn and drawn["shape"] == shape and known == state:
+            return no_update, no_update
+        ticked = numbers_in(query, "ticked")
+        return grid(frame, query, view.info.name, ticked), {"shape": shape, "state": state}
+
+    def rows(self, request: Any, search: str | None, asked: Any) -> tuple[Any, Any, Any]:
+        """Rows for the grid; a new sort or filter goes into the address."""
+        view = self.desk.view(search)
+        if not request or view is None:
+            return no_update, no_update, no_update
+        query, frame = parse_query(search), view.findings.trials
+        answer, wanted = rows(frame, request), wanted_of(request, frame.columns)
+        text = asked_text(wanted)
+        same = text == asked_text(wanted_in(query, frame.columns))
+        return (
+            answer,
+            {**(asked or {}), "rows": text},
+            no_update if same else href("", wanted.put_in(query)),
+        )
+
+    def columns(self, chosen: list[str], search: str | None, asked: Any) -> tuple[Any, Any, Any]:
+        """The grid's columns as ticked in its menu, and in the address."""
+        view = self.desk.view(search)
+        if view is None:
+            return no_update, no_update, no_update
+        query, columns = parse_query(search), columns_of(view.findings.trials.columns)
+        wanted = put_fields(columns, ["number", *chosen], query)
+        if wanted == query:
+            return no_update, no_update, no_update
+        shown = shown_fields(columns, wanted)
+        return (
+            definitions(columns, shown),
+            {**(asked or {}), "columns": shown},
+            href("", wanted),
+        )
+
+    def opened(self, click: Any, search: str | None) -> Any:
+        """The trial of a row that was pressed goes into the address."""
+        view = self.desk.view(search)
+        if not click or view is None or click.get("colId") not in set(view.findings.trials.columns):
+            return no_update
+        frame = view.findings.trials
+        number = frame.loc[frame["key"] == click.get("rowId"), "number"]
+        if click["colId"] == "number" or number.empty:
+            return no_update  # the number is a link itself
+        return href("", parse_query(search).put(trial=str(int(number.iloc[0]))))
+
+    def ticked(self, chosen: Any) -> list[int]:
+        """The numbers of the rows ticked by now."""
+        given = chosen if isinstance(chosen, list) else []
+        return [int(row["number"]) for row in given if row and "number" in row]
+
+    def bar(self, ticked: list[int] | None, search: str | None) -> Any:
+        """What can be done with them."""
+        return bar(ticked or [], parse_query(search))
+
+    def closer(self, _results: str | None, search: str | None, theme: str | None) -> Any:
+        """Curves, worst answers and links of the trials seen from near; read from the store."""
+        view, query, reader = self.desk.view(search), parse_query(search), self.desk.reader
+        if view is None or reader is None or not is_near(query):
+            return []
+        found = looked_at(view, query)
+        readings = [reader.read(view.info.name, r.result.spec.key) for r in found]
+        colours = palette(theme)
+        if len(found) == 1:
+            return trial.closer(found[0], readings[0], colours)
+        return compare.closer(found, readings, colours) if found else []
+
+
+def _connect(app: Dash, desk: Desk) -> None:
+    own = _Callbacks(desk)
+    address, asked = State("url", "search"), State("trials-asked", "data")
+    search = Output("url", "search", allow_duplicate=True)
+    ask = Output("trials-asked", "data", allow_duplicate=True)
+    app.callback(
+        Output("trials-head", "children"),
+        Output("trials-list", "hidden"),
+        Output("trials-near", "children"),
+        RESULTS,
+        ADDRESS,
+    )(own.words)
+    app.callback(
+        Output("trials-place", "children"),
+        Output("trials-drawn", "data"),
+        RESULTS,
+        ADDRESS,
+        asked,
+        State("trials-drawn", "data"),
+    )(own.place)
+    app.callback(
+        Output("trials-table", "getRowsResponse"), ask, search,
+        Input("trials-table", "getRowsRequest"), address, asked, prevent_initial_call=True,
+    )(own.rows)  # fmt: skip
+    app.callback(
+        Output("trials-table", "columnDefs"), ask, search,
+        Input("trials-columns", "value"), address, asked, prevent_initial_call=True,
+    )(own.columns)  # fmt: skip
+    app.callback(search, Input("trials-table", "cellClicked"), address, prevent_initial_call=True)(
+        own.opened
+    )
+    app.callback(
+        Output("trials-ticked", "data"),
+        Input("trials-table", "selectedRows"),
+        prevent_initial_call=True,
+    )(own.ticked)
+    app.callback(Output("trials-bar", "children"), Input("trials-ticked", "data"), ADDRESS)(own.bar)
+    app.callback(Output("trials-closer", "children"), RESULTS, ADDRESS, THEME)(own.closer)
+    app.clientside_callback(
+        ClientsideFunction("sftTrials", "refresh"), Output("trials-fresh", "data"), RESULTS
+    )
+
+
+PAGE = Page(PATH, TITLE, _frame, _connect)

@@ -1,0 +1,205 @@
+"""Everything known of one trial as named fields in words: for its own page, and for comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from dashboards.figures.theme import method_words
+from dashboards.figures.wording import ABSENT, compact, count, duration, percent
+from tracker.record.trial import SuiteScore, TaskScore, TrialRecord
+
+#: Of a normal distribution: 80 % lies within this many standard errors.
+_Z80 = 1.2816
+CONFIGURATION, TRAINING, SCORES, GENERAL, COST = (
+    *("Configuration", "Training", "Scores", "General ability", "Cost"),
+)
+
+
+class Measured(NamedTuple):
+    """A value with its standard error and replicates, where they are known."""
+
+    value: float
+    se: float | None
+    replicates: tuple[float, ...] = ()
+
+
+class Field(NamedTuple):
+    """``text``: as read; ``measured``: what it says as a number, where it carries uncertainty."""
+
+    group: str
+    name: str
+    text: str
+    measured: Measured | None = None
+
+
+def fields(record: TrialRecord) -> tuple[Field, ...]:
+    """All fields of *record*, group by group; what is not known is left out."""
+    found = (*_configuration(record), *_training(record), *_results(record), *_cost(record))
+    return tuple(field for field in found if field.text not in (ABSENT, ""))
+
+
+def interval(measured: Measured) -> tuple[float, float] | None:
+    """The 80 % interval that the evaluated rows leave; ``None`` where nothing is known of it.
+
+    The replicates' 10th and 90th percentile where there are any (percentile bootstrap), else the normal
+    approximation.
+    """
+    if len(measured.replicates) > 1:
+        low, high = np.quantile(measured.replicates, (0.1, 0.9))
+        return float(low), float(high)
+    if measured.se is None:
+        return None
+    return measured.value - _Z80 * measured.se, measured.value + _Z80 * measured.se
+
+
+def score_of(score: TaskScore) -> Measured | None:
+    """The task's score with its uncertainty."""
+    if score.score is None:
+        return None
+    return Measured(score.score, score.score_se, score.replicates)
+
+
+def with_interval(measured: Measured | None, *, share: bool = True) -> str:
+    """``85.1 % (83.0 to 87.2)``; *share*: as per cent."""
+    if measured is None:
+        return ABSENT
+    value = percent(measured.value) if share else _figure(measured.value)
+    ends = interval(measured)
+    if ends is None:
+        return value
+    low, high = (percent(e).removesuffix(" %") if share else _figure(e) for e in ends)
+    return f"{value} ({low} to {high})"
+
+
+def apart(values: list[Measured]) -> bool:
+    """Whether the evaluated rows tell any two of *values* apart, at 80 %.
+
+    Replicates of equal number were drawn on the same rows: their differences are paired.
+    """
+    return any(_two_apart(a, b) for i, a in enumerate(values) for b in values[i + 1 :])
+
+
+def _two_apart(a: Measured, b: Measured) -> bool:
+    if len(a.replicates) == len(b.replicates) > 1:
+        low, high = np.quantile(np.subtract(a.replicates, b.replicates), (0.1, 0.9))
+        return bool(low > 0 or high < 0)
+    if a.se is None or b.se is None:
+        return a.value != b.value
+    return abs(a.value - b.value) > _Z80 * float(np.hypot(a.se, b.se))
+
+
+def _configuration(record: TrialRecord) -> Iterator[Field]:
+    spec = record.result.spec
+    method, model = spec.method, spec.model
+    values: dict[str, object] = {
+        "Model": model.name,
+        "Parameters": compact(model.parameters),
+        "Model family": model.family,
+        "Method": method_words(method.name),
+        "Variant": method.variant,
+        "Rank": method.rank,
+        "Virtual tokens": method.virtual_tokens,
+        "Learning rate": _plain(method.learning_rate),
+        "Task mix": spec.mix.name if spec.mix else None,
+        "Examples": count(spec.volume) if spec.volume else None,
+    }
+    values |= {f"Examples of {task}": count(n) for task, n in spec.examples.items()}
+    values |= {"Replay": percent(spec.mix.replay) if spec.mix and spec.mix.replay else None}
+    values |= {"Seed": spec.seed, "Stage": record.stage, "Taken from the table": spec.origin}
+    yield from _given(CONFIGURATION, values)
+
+
+def _training(record: TrialRecord) -> Iterator[Field]:
+    spec = record.result.spec
+    if spec.origin is not None or spec.method.name == "none":
+        return
+    train = spec.train
+    values: dict[str, object] = {
+        "Passes over the examples": train.epochs,
+        "Batch size": train.batch_size,
+        "Gradient accumulation": train.accumulation,
+        "Longest row, tokens": count(train.max_length),
+        "Schedule": train.scheduler,
+        "Warm-up, share of steps": percent(train.warmup),
+        "Weight decay": _plain(train.weight_decay),
+        "Largest gradient norm": _plain(train.max_grad_norm),
+        "Number format": train.dtype,
+        "Gradient checkpointing": "yes" if train.gradient_checkpointing else "no",
+        "Packing": "yes" if train.packing else "no",
+    }
+    yield from _given(TRAINING, values)
+
+
+def _results(record: TrialRecord) -> Iterator[Field]:
+    result = record.result
+    yield from _given(SCORES, {"Status": result.status.value, "Reason": result.reason})
+    if result.final_train_loss is not None:
+        yield Field(SCORES, "Final training loss, nats per token", _figure(result.final_train_loss))
+    for score in result.tasks:
+        yield from _task(score)
+    for suite in result.general:
+        yield from _suite(suite)
+
+
+def _task(score: TaskScore) -> Iterator[Field]:
+    task = score.task if score.split == "validation" else f"{score.task} ({score.split})"
+    measured = score_of(score)
+    yield Field(SCORES, f"{task}: score", with_interval(measured), measured)
+    for words, value, error in (
+        ("loss, nats per token", score.loss_nats, score.loss_nats_se),
+        ("bits per byte", score.bits_per_byte, score.bits_per_byte_se),
+    ):
+        known = None if value is None else Measured(value, error)
+        yield Field(SCORES, f"{task}: {words}", with_interval(known, share=False), known)
+    for words, value in (
+        ("precision", score.precision),
+        ("recall", score.recall),
+        ("valid answers", score.valid_format),
+        ("over-reach", score.over_reach),
+    ):
+        yield Field(SCORES, f"{task}: {words}", percent(value))
+
+
+def _suite(suite: SuiteScore) -> Iterator[Field]:
+    share = suite.measure == "score"
+    words = "score" if share else "bits per byte"
+    after = None if suite.after is None else Measured(suite.after, suite.after_se)
+    before = (
+        ABSENT if suite.before is None else with_interval(Measured(suite.before, None), share=share)
+    )
+    yield Field(GENERAL, f"{suite.suite}: {words} of the untouched base", before)
+    yield Field(GENERAL, f"{suite.suite}: {words} after", with_interval(after, share=share), after)
+    yield Field(GENERAL, f"{suite.suite}: lost", percent(suite.forgetting))
+
+
+def _cost(record: TrialRecord) -> Iterator[Field]:
+    cost = record.result.cost
+    values: dict[str, object] = {
+        "Device": cost.device,
+        "Device time": duration(cost.device_seconds),
+        "Of it training": duration(cost.train_seconds),
+        "Training tokens": count(cost.train_tokens),
+        "Training operations": compact(cost.flops, "FLOP"),
+        "Peak memory": compact(cost.peak_bytes, "B"),
+        "Trained parameters": compact(cost.trained_parameters),
+        "Stored beside the base": compact(cost.adapter_bytes, "B"),
+        "Seconds per 1,000 answer tokens": _plain(cost.seconds_per_1k_tokens),
+    }
+    yield from _given(COST, values)
+    for phase, seconds in cost.phases.items():
+        yield Field(COST, f"Seconds in {phase.replace('_', ' ')}", f"{seconds:.3g}")
+
+
+def _given(group: str, values: dict[str, object]) -> Iterator[Field]:
+    yield from (Field(group, name, str(v)) for name, v in values.items() if v is not None)
+
+
+def _plain(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
