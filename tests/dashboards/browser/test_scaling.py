@@ -1,0 +1,31 @@
+"""A visitor finds the critical data size of two methods, and what each costs elsewhere, in a browser."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_critical_size_between_two_methods_is_two_clicks_away(page, address):
+    page.goto(address)
+    page.get_by_role("link", name="Scaling").click()
+    page.get_by_role("link", name="slots").click()
+    card = page.get_by_label("Critical data sizes: which method wins at how much data", exact=True)
+    answer = card.locator(".answers li").first
+    answer.wait_for()
+    assert re.match(r"en-0\.1m: .+ examples", answer.inner_text())
+    card.get_by_role("link", name="LoRA or P-tuning").click()
+    page.wait_for_url("**pair=lora*p_tuning**")
+    card.get_by_text("P-tuning").first.wait_for()
+
+
+def test_what_a_method_costs_elsewhere_is_said_and_drawn(page, address):
+    page.goto(f"{address}/generalisation?task=intent&model=en-0.3m&volume=500")
+    page.get_by_text("Full tuning: quality from").wait_for()
+    page.locator(".facet .point").first.wait_for()
+    page.get_by_role("link", name="Untrained tasks").click()
+    page.get_by_text("These leave some out: intent (slots)").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
