@@ -8,6 +8,7 @@ import pytest
 
 from dashboards.snapshot import MAX_SWEEPS, Patience, Snapshot
 from tracker.errors import StoreError
+from tracker.record.control import Exchange, new_request
 from tracker.record.store import SweepInfo
 from tracker.record.table import results_table
 from tracker.record.trial import Objective
@@ -17,6 +18,7 @@ class FakeStore:
     """Only what the snapshot asks for; a fake transport, so that failure and pace can be chosen."""
 
     def __init__(self, records):
+        self.asked = []
         self.held = list(records)
         self.names = ["support"]
         self.down = False
@@ -38,6 +40,9 @@ class FakeStore:
 
     def running(self, name):
         return []
+
+    def control_log(self, name):
+        return self.asked
 
     def objective(self, name):
         return Objective(weights={"intent": 1})
@@ -85,6 +90,16 @@ def test_nothing_new_means_the_same_version_and_no_records_read(snapshot, fake, 
     assert snapshot.version(None) == before
     assert snapshot.view(None).findings is findings
     assert fake.reads == {"sweeps": 2, "records": 1}
+
+
+def test_a_request_changes_what_the_sweep_page_shows_alone(snapshot, fake, clock):
+    version, results = snapshot.version(None), snapshot.results_version(None)
+    fake.asked = [Exchange(new_request("pause"), None)]
+    clock.now += 60
+    snapshot.view(None)
+    assert snapshot.version(None) != version
+    assert snapshot.results_version(None) == results
+    assert snapshot.view(None).log == tuple(fake.asked)
 
 
 def test_a_new_trial_changes_both_versions(snapshot, fake, clock, records):

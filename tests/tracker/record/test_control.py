@@ -16,6 +16,7 @@ from tracker.record.control import (
     described,
     new_request,
 )
+from tracker.record.runs import thinned
 from tracker.record.store import Store
 from tracker.record.trial import Objective
 
@@ -157,3 +158,9 @@ def test_requests_in_words() -> None:
     assert described(asked) == "clone trial 3 with volume=800, seed=1"
     raised: Request = new_request("raise_budget", budget={"gpu_hours": 1.5})
     assert described(raised) == "raise budget to 1.5 device hours"
+
+
+def test_a_long_curve_is_thinned_to_its_ends_and_some_between() -> None:
+    assert thinned(range(5), 10) == [0, 1, 2, 3, 4]
+    few = thinned(range(1000), 5)
+    assert few == [0, 250, 500, 749, 999]
