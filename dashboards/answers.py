@@ -25,6 +25,8 @@ from tracker.select.shared import Shared
 FILE_NAME = "recommended.yaml"
 #: The constraint that says how much data is on hand.
 ON_HAND = "examples"
+#: With more trials than these the laws of one task take minutes: the command line foretells them.
+MAX_FORETOLD = 200
 
 
 class Answer(NamedTuple):
@@ -33,7 +35,7 @@ class Answer(NamedTuple):
     ``candidates``: all that the choice was made from. ``config``: the bytes of ``sft-select recommend
     -o recommended.yaml`` as text, ``None`` of trials measured elsewhere. ``recipes``: by trainer its
     files by name, or why it cannot train this. ``forecasts``: by weighted task what every curve would
-    measure with the examples on hand, or why that cannot be told; empty where that was not asked.
+    measure with the examples on hand, or why that is not told; empty where that was not asked.
     """
 
     sweep: str
@@ -139,6 +141,9 @@ def _recipe(config: Config, to: str) -> dict[str, str] | str:
 def _forecast(
     records: Sequence[TrialRecord], task: str, examples: int, sweep: str
 ) -> Forecast | str:
+    if len(records) > MAX_FORETOLD:
+        words = ["sft-select", "predict", sweep, "--task", task, "--examples", str(examples)]
+        return f"{len(records):,} trials take long to fit; in a terminal: {shlex.join(words)}"
     try:
         return predict(records, task, examples, sweep=sweep)
     except (InputError, NotEnoughDataError) as error:

@@ -70,7 +70,8 @@ def runners(answer: Recommendation, theme: str | None) -> html.Section:
             "Runners-up",
             empty("There is no other candidate", "Only one was left to choose from.", small=True),
         )
-    words = f"Gap in quality between the choice and {plural(len(data), 'runner-up').replace('ups', 's-up')}"
+    others = "1 runner-up" if len(data) == 1 else f"{len(data)} runners-up"
+    words = f"Gap in quality between the choice and {others}"
     chart = graph(draw_gaps(data, palette(theme)), words, height=70 + 62 * len(data))
     more = len(answer.runners_up) - len(data)
     return card(

@@ -113,7 +113,7 @@ def forecasts(found: Answer) -> html.Section | None:
 
 def _forecast(forecast: Forecast | str) -> html.Div:
     if isinstance(forecast, str):
-        return html.Div(html.P(f"Nothing to foretell from: {forecast}.", className="note"))
+        return html.Div(html.P(f"Not foretold: {forecast}", className="note"))
     rows = [_predicted(p, forecast) for p in forecast.predictions[:_MOST]]
     head = ("Setting", "Predicted", "80 % interval", "Chance of being best", "Beyond measurement")
     more = len(rows) - _FIRST

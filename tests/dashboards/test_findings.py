@@ -1,5 +1,6 @@
 import pytest
 
+from dashboards import answers
 from dashboards.findings import MAX_QUESTIONS, Findings
 from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Objective
@@ -51,3 +52,11 @@ def test_answers_are_kept_by_question_and_bounded(records):
         except NotEnoughDataError:
             continue
     assert len(found._asked) == MAX_QUESTIONS
+
+
+def test_a_large_sweep_is_foretold_on_the_command_line(records, monkeypatch):
+    monkeypatch.setattr(answers, "MAX_FORETOLD", len(records) - 1)
+    found = Findings("my sweep", records, ASKED).answer(asked((), ["examples=500"]))
+    assert found.forecasts["intent"].endswith(
+        "in a terminal: sft-select predict 'my sweep' --task intent --examples 500"
+    )
