@@ -7,7 +7,9 @@ document.addEventListener("click", (event) => {
   link.closest("details.menu")?.removeAttribute("open");
   if (link.href === window.location.href) return;
   const moved = link.pathname !== window.location.pathname;
-  window.dash_clientside.set_props("url", { pathname: link.pathname, search: link.search });
+  // A path set again, even to itself, would put the whole page in place anew.
+  const there = moved ? { pathname: link.pathname, search: link.search } : { search: link.search };
+  window.dash_clientside.set_props("url", there);
   if (moved) {
     window.scrollTo(0, 0);
     document.getElementById("main")?.focus({ preventScroll: true });
