@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+from dashboards.figures.curves import curve, draw_curves, smoothed
+from dashboards.figures.theme import LIGHT
+from dashboards.pages import compare, trial
+from dashboards.pages.trials import looked_at, near, numbers_in
+from dashboards.pages.trials_grid import bar
+from dashboards.state import Query
+from dashboards.trial_fields import Measured, apart, interval, with_interval
+from dashboards.trial_reader import Reading, TrialReader, mlflow_address
+from tracker.errors import InputError, StoreError
+from tracker.record.examples import worst_of
+
+HARM = "<script>alert(1)</script>"
+
+
+def test_one_trial_shows_scores_with_intervals_and_its_configuration(view_of, records, words):
+    text = words(near(view_of(records), Query.of(trial="45")))
+    assert "Trial 45" in text
+    assert "80 % interval" in text
+    assert "Learning rate" in text
+    assert "Peak memory" in text
+
+
+def test_a_number_that_is_no_ended_trial_is_said(view_of, records, words):
+    assert "no such ended trial" in words(near(view_of(records), Query.of(trial="999")))
+
+
+def test_the_address_names_at_most_five_trials_each_once(view_of, records):
+    query = Query.of(compare="3,9,3,x,1,2,4,5")
+    assert numbers_in(query, "compare") == (3, 9, 1, 2, 4, 5)
+    assert [r.number for r in looked_at(view_of(records), query)] == [3, 9, 1, 2, 4]
+
+
+def test_only_what_differs_is_marked(records):
+    rows = {row.name: row for row in compare.side_by_side([records[33], records[45]])}
+    assert rows["Seed"].differs
+    assert not rows["Model"].differs
+    same = compare.side_by_side([records[33], records[33]])
+    assert not any(row.differs for row in same)
+
+
+def test_two_scores_differ_where_paired_rows_tell_them_apart():
+    base = tuple(0.5 + i / 100 for i in range(20))
+    higher = tuple(value + 0.01 for value in base)
+    assert apart([Measured(0.6, 0.06, base), Measured(0.61, 0.06, higher)])
+    assert not apart([Measured(0.60, 0.06), Measured(0.61, 0.06)])
+    low, high = interval(Measured(0.5, 0.1)) or (0, 0)
+    assert (round(low, 3), round(high, 3)) == (0.372, 0.628)
+    assert with_interval(Measured(0.5, None)) == "50.0 %"
+
+
+def test_worst_answers_are_text_and_marked_in_words(records, words):
+    rows = [{"row": 0, "answer": HARM, "truth": "none", "nats": 2.0, "score": 0.0, "valid": False,
+             "over_reach": True, "prompt": HARM}]  # fmt: skip
+    task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
+    reading = Reading(((1, 3.0), (2, 2.0)), (task,), "http://localhost:5000/#/experiments/1/runs/a")
+    parts = trial.closer(records[45], reading, LIGHT)
+    text = words(parts)
+    assert text.count(HARM) == 2
+    assert "over-reach" in text
+    assert "not in the task's format" in text
+    assert "Open its run in MLflow" in text
+
+
+def test_a_running_mean_does_not_lag_and_keeps_the_ends():
+    line = [10.0 - i for i in range(100)]
+    assert smoothed(line) == pytest.approx(line)
+    assert curve("a", "lora", []) is None
+    one = curve("Trial 1", "lora", [(5, 2.0)])
+    assert one is not None
+    assert one.smooth == (2.0,)
+    assert len(draw_curves([one, one], LIGHT).data) == 4
+
+
+def test_ticks_lead_to_one_or_to_a_comparison(words):
+    assert bar([], Query()) == []
+    assert "See trial 3" in words(bar([3], Query()))
+    assert "Compare 3 and 9" in words(bar([3, 9], Query()))
+    assert "the first 5" in words(bar([1, 2, 3, 4, 5, 6], Query()))
+
+
+class Calls:
+    """A store that answers twice and is then down."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def history(self, sweep: str, key: str) -> list[object]:
+        self.count += 1
+        if self.count > 2:
+            raise StoreError("the store is down")
+        return []
+
+    def run_url_parts(self, sweep: str, key: str) -> tuple[str, str]:
+        return "7", key
+
+    def examples(self, sweep: str, key: str) -> tuple[object, ...]:
+        return ()
+
+
+def test_a_reading_is_kept_and_a_store_that_is_down_is_a_problem():
+    store = Calls()
+    reader = TrialReader(store, "http://localhost:5000")  # type: ignore[arg-type]
+    assert reader.read("s", "a").link == "http://localhost:5000/#/experiments/7/runs/a"
+    assert reader.read("s", "a") == reader.read("s", "a")
+    reader.read("s", "b")
+    assert store.count == 2
+    assert reader.read("s", "c").problem == "the store is down"
+    assert reader.read("s", "c").problem == "the store is down"
+    assert store.count == 4
+
+
+def test_a_link_needs_an_address_and_carries_no_password():
+    assert mlflow_address(None, None) is None
+    assert mlflow_address(None, "sqlite:///mlflow.db") is None
+    assert mlflow_address("http://u:p@host:5000/", None) == "http://host:5000"
+    assert mlflow_address(None, "https://host/mlflow/") == "https://host/mlflow"
+    with pytest.raises(InputError, match="not an address"):
+        mlflow_address("javascript:alert(1)", None)
