@@ -196,8 +196,9 @@ def _holds(values: pd.Series[Any], condition: Condition) -> Any:
 
 
 def _number_passes(values: pd.Series[Any], condition: Condition) -> Any:
-    test, bounds = NUMBER_TESTS.get(condition.test), [_number(v) for v in condition.values]
-    if test is None or not bounds or None in bounds:
+    test = NUMBER_TESTS.get(condition.test)
+    bounds = [bound for v in condition.values if (bound := _number(v)) is not None]
+    if test is None or not bounds or len(bounds) < len(condition.values):
         return None
     known = values.to_numpy(dtype=float, na_value=np.nan)
     return test(known, bounds[0], bounds[-1]) & ~np.isnan(known)

@@ -30,7 +30,12 @@ def answer_records(
         said = answer.strip()
         verdict = judge(task, said, true.strip(), labels)
         known = {name: v for name, v in verdict._asdict().items() if v is not None}
-        record = {"row": row, "answer": said, "truth": true, "nats": round(float(nats[row]), 5)}
+        record: dict[str, Any] = {
+            "row": row,
+            "answer": said,
+            "truth": true,
+            "nats": round(float(nats[row]), 5),
+        }
         records.append(record | known)
     worst = sorted(records, key=lambda record: (record["score"], -record["nats"]))
     for record in worst[:PROMPTS]:
