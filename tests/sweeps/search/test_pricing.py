@@ -78,3 +78,8 @@ def test_no_term_is_negative_and_no_price_is_0() -> None:
         assert min(found[:4]) >= 0
         assert found.seconds({"model": "small"}) > 0
         assert found.seconds({"model": "large", "volume": 0}) > 0
+
+
+def test_what_a_stopped_trial_took_until_then_is_no_price() -> None:
+    stopped = outcome("large", 32000, 1.0)._replace(status=Status.PRUNED)
+    assert learned_pricing([*told(), stopped], MILLIONS) == learned_pricing(told(), MILLIONS)
