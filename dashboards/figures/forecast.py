@@ -50,7 +50,7 @@ class Spending(NamedTuple):
         """The share of the budget, or of the plan, that is used up; ``None`` without either."""
         if self.budget_seconds:
             return min(1.0, self.spent / self.budget_seconds)
-        whole = self.budget_trials or self.planned
+        whole = self.planned or self.budget_trials  # clones come on top of a budget of trials
         return min(1.0, self.ended / whole) if whole else None
 
 

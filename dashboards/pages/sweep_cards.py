@@ -123,7 +123,7 @@ def progress(view: SweepView) -> html.Section:
         ],
         className="keys",
     )
-    ahead = forecast(cost)
+    ahead = forecast(cost) if view.info.is_live else None
     facts = tiles(_budget(view, cost, ahead), style="facts")
     note = (
         "Intervals hold in 4 of 5 cases if the trials to come are like those so far; later ones may be "

@@ -51,7 +51,7 @@ def test_trials_that_wait_for_more_than_the_device_take_longer_on_the_clock(reco
 
 def test_what_is_burnt_is_a_share_of_the_budget_else_of_the_plan():
     assert Spending((30.0,), 1, 10, budget_seconds=60.0).burnt == 0.5
-    assert Spending((30.0,), 1, 10, budget_trials=4).burnt == 0.25
+    assert Spending((30.0,), 1, None, budget_trials=4).burnt == 0.25
     assert Spending((30.0,), 1, 10).burnt == 0.1
     assert Spending((30.0,), 1, None).burnt is None
 
