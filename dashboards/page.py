@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dash import Dash, Input, Output, html
 
 from dashboards.desk import Desk
+from dashboards.drawn import Drawn
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
 
@@ -33,8 +34,14 @@ def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None
     place = f"{path.strip('/')}-content"
 
     def connect(app: Dash, desk: Desk) -> None:
+        drawn = Drawn()
+
         def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
-            return desk.show(search, lambda view, query: content(view, query, theme))
+            def build(view: SweepView, query: Query) -> Any:
+                what = (view.info.name, view.findings.version, query, theme)
+                return drawn.get(what, lambda: content(view, query, theme))
+
+            return desk.show(search, build)
 
         app.callback(Output(place, "children"), RESULTS, ADDRESS, THEME)(filled)
 

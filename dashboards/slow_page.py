@@ -8,6 +8,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.desk import Desk
+from dashboards.drawn import Drawn
 from dashboards.later import Later
 from dashboards.page import ADDRESS, RESULTS, THEME, Page
 from dashboards.snapshot import SweepView
@@ -28,7 +29,7 @@ def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
         return html.Div([filled, dcc.Store(id=drawn), dcc.Store(id=news)])
 
     def connect(app: Dash, desk: Desk) -> None:
-        later = Later()
+        later, views = Later(), Drawn()
 
         def there(view: SweepView, query: Query) -> str:
             version = view.findings.version
@@ -40,7 +41,8 @@ def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
 
             def build(view: SweepView, query: Query) -> Any:
                 known.append(there(view, query))  # before it is drawn: what comes meanwhile is news
-                return content(view, query, theme, later)
+                what = (view.info.name, known[0], query, theme)
+                return views.get(what, lambda: content(view, query, theme, later))
 
             return desk.show(search, build), known[0] if known else None
 

@@ -1,0 +1,54 @@
+"""Views are drawn once, for however many, and few are kept."""
+
+import threading
+import time
+
+import pytest
+
+from dashboards.drawn import Drawn
+
+
+def test_the_same_view_is_drawn_once():
+    drawn, made = Drawn(), []
+    views = [drawn.get("a", lambda: made.append(1) or object()) for _ in range(3)]
+    assert made == [1]
+    assert views[0] is views[1] is views[2]
+    assert drawn.get("b", lambda: "other") == "other"
+
+
+def test_many_at_once_share_one_drawing():
+    drawn, made, found = Drawn(), [], []
+
+    def draw():
+        made.append(1)
+        time.sleep(0.05)
+        return object()
+
+    threads = [
+        threading.Thread(target=lambda: found.append(drawn.get("a", draw))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(found) == 8
+    assert len(set(map(id, found))) == 1
+    assert made == [1]
+
+
+def test_an_error_is_raised_and_asked_again():
+    drawn = Drawn()
+    with pytest.raises(ZeroDivisionError):
+        drawn.get("a", lambda: 1 / 0)
+    assert drawn.get("a", lambda: 2) == 2
+
+
+def test_the_view_unused_for_longest_is_dropped():
+    drawn = Drawn(limit=2)
+    for view in ("a", "b", "a", "c"):
+        drawn.get(view, lambda view=view: view)
+    made = []
+    drawn.get("a", lambda: made.append("a"))
+    drawn.get("b", lambda: made.append("b"))
+    assert made == ["b"]
+    assert not drawn._drawing
