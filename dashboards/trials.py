@@ -137,14 +137,3 @@ def _definition(column: Column, shown: bool) -> dict[str, Any]:
     if column.field == "number":
         definition |= {"pinned": "left", "lockVisible": True, "cellRenderer": "TrialLink"}
     return definition
-
-
-def trial_rows(table: pd.DataFrame, weights: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Every trial at once, for the grid of the sweep page."""
-    return plain_rows(trial_frame(table, weights))
-
-
-def column_defs(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The columns of the grid of the sweep page."""
-    columns = columns_of(trial_frame(table, {}).columns)
-    return definitions(columns, [column.field for column in columns if column.usual])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-import dash_ag_grid as dag
 import plotly.graph_objects as go
 from dash import Dash, Output, html
 
@@ -17,19 +16,10 @@ from dashboards.figures.theme import in_order, palette
 from dashboards.page import ADDRESS, THEME, VERSION, Page
 from dashboards.pages import sweep_cards, sweep_control
 from dashboards.snapshot import SweepView
-from dashboards.trials import column_defs, trial_rows
 
 TITLE = "Sweep"
 _CHART_HEIGHT = 340
 _HIDDEN = {"display": "none"}
-#: The grid takes the sheet's colours, so that it follows light and dark by itself.
-_GRID_THEME = (
-    "themeQuartz.withParams({backgroundColor: 'var(--surface)', foregroundColor: 'var(--text)', "
-    "headerBackgroundColor: 'var(--surface)', headerTextColor: 'var(--muted)', "
-    "borderColor: 'var(--line)', accentColor: 'var(--accent)', fontFamily: 'var(--sans)', "
-    "fontSize: 14, headerFontWeight: 500, spacing: 7, wrapperBorderRadius: 12, "
-    "menuBackgroundColor: 'var(--surface)', rowHoverColor: 'var(--sunken)'})"
-)
 
 
 class Content(NamedTuple):
@@ -46,8 +36,6 @@ class Content(NamedTuple):
     curves_style: dict[str, str]
     failures: Any
     log: Any
-    rows: list[dict[str, Any]]
-    columns: list[dict[str, Any]]
 
 
 #: Component and property that each field of :class:`Content` fills.
@@ -63,30 +51,11 @@ OUTPUTS = (
     ("sweep-curves", "style"),
     ("sweep-failures", "children"),
     ("sweep-log", "children"),
-    ("trials-grid", "rowData"),
-    ("trials-grid", "columnDefs"),
 )
 
 
 def layout() -> html.Div:
-    """The page's frame. Charts and grid are updated in place: a live page must not flicker."""
-    grid = dag.AgGrid(
-        id="trials-grid",
-        className="trials",
-        getRowId="params.data.key",
-        defaultColDef={"sortable": True, "filter": True, "resizable": True},
-        dashGridOptions={
-            "theme": {"function": _GRID_THEME},
-            "suppressFieldDotNotation": True,
-            "animateRows": False,
-            "pagination": True,
-            "paginationPageSize": 20,
-            "paginationPageSizeSelector": [20, 50, 200],
-            "domLayout": "autoHeight",
-            "enableCellTextSelection": True,
-        },
-        style={"width": "100%"},
-    )
+    """The page's frame. Charts are updated in place: a live page must not flicker."""
     best = card(
         "Best so far, over what it cost",
         html.Div(id="sweep-best-legend"),
@@ -105,9 +74,6 @@ def layout() -> html.Div:
             html.Div(id="sweep-log"),
             html.Div([best, html.Div(now, className="fill")], className="columns wide-first"),
             html.Div(id="sweep-failures"),
-            card(
-                "Trials", grid, lead="Press a heading to sort by it; the funnel beside it filters."
-            ),
         ],
         id="sweep-rest",
         className="stack",
@@ -132,8 +98,6 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
         {"height": f"{curves.height}px"} if curves.panels else _HIDDEN,
         sweep_cards.what_failed(view),
         sweep_cards.log(view.log),
-        trial_rows(table, weights),
-        column_defs(table),
     )
 
 
@@ -151,7 +115,7 @@ def connect(app: Dash, desk: Desk) -> None:
 def nothing(message: Any) -> Content:
     """The page where there is no sweep: the message alone."""
     figures = (go.Figure(), _HIDDEN)
-    return Content(True, message, None, *figures, None, None, *figures, None, None, [], [])
+    return Content(True, message, None, *figures, None, None, *figures, None, None)
 
 
 def _legend(best: BestSoFar) -> Any:

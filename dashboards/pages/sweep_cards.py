@@ -176,7 +176,7 @@ def what_failed(view: SweepView) -> html.Section | None:
     return card(
         "Trials without a result",
         html.Ul([_group(group) for group in groups[:_MAX_GROUPS]], className="rows"),
-        html.P(f"{plural(more, 'further kind')} below in the grid.", className="note")
+        html.P(f"{plural(more, 'further kind')} among the trials.", className="note")
         if more > 0
         else None,
         lead="The sweep goes on without them; they are never recommended.",

@@ -16,7 +16,6 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     page.goto(address)
     page.get_by_role("heading", name="support", level=1).wait_for()
     page.locator("#sweep-best .point").first.wait_for()
-    page.get_by_text("1 to 20 of 49", exact=True).wait_for()
     assert page.title() == "Sweep · support · sft-select"
 
     page.get_by_role("link", name="Scaling").click()
@@ -26,6 +25,14 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     assert "task=slots" in page.url
     page.go_back()
     page.get_by_role("heading", name="intent, score against examples").wait_for()
+
+    page.get_by_role("link", name="Trials").click()
+    page.get_by_role("heading", name="Every trial").wait_for()
+    page.get_by_role("link", name="48", exact=True).click()
+    page.get_by_role("heading", name="Trial 48", level=1).wait_for()
+    assert "trial=48" in page.url
+    page.go_back()
+    page.get_by_role("heading", name="Every trial").wait_for()
 
     page.get_by_role("link", name="Recommendation").click()
     page.get_by_text("Chance of being the best").wait_for()

@@ -40,13 +40,11 @@ def test_no_trials_yet(view_of, words):
     assert "No scored trial yet" in words(page.legend)
     assert page.figure_style == {"display": "none"}
     assert page.failures is None
-    assert page.rows == []
 
 
 def test_one_trial(view_of, records, words):
     page = content(view_of(records[6:7], state="finished"), None)
     assert "1 of 60" in words(page.head)
-    assert len(page.rows) == 1
 
 
 def test_counts_add_up(view_of, records):
