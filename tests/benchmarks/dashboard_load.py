@@ -133,7 +133,8 @@ def first_page(server: Server) -> list[float]:
 
 def clicks(server: Server, chance: random.Random) -> Iterator[Callable[[], Any]]:
     """Anything a visitor may do, at random: pages, filters, sorts, scrolling."""
-    pages = [c["output"] for c in server.callbacks if c["output"].endswith("-content.children")]
+    frames = ("-content.children", "sweep-head.children", "trials-head.children")
+    pages = [c["output"] for c in server.callbacks if any(f in c["output"] for f in frames)]
     sorts = ("number", "quality", "volume", "device_seconds", "model")
     while True:
         search = f"?sweep={NAME}&task={chance.choice(['topic', 'roles', 'facts'])}"
@@ -150,7 +151,7 @@ def clicks(server: Server, chance: random.Random) -> Iterator[Callable[[], Any]]
                 "filterModel": {},
             }
             yield lambda s=state, a=ask: server.ask(
-                "trials-grid.getRowsResponse", s | {"trials-grid.getRowsRequest": a}
+                "trials-table.getRowsResponse", s | {"trials-table.getRowsRequest": a}
             )
         else:
             page = chance.choice(pages)
@@ -192,14 +193,14 @@ def top_fifty(server: Server, store: Store) -> tuple[float, float]:
         "sortModel": [{"colId": "quality", "sort": "desc"}],
         "filterModel": {},
     }
-    state = {"url.search": f"?sweep={NAME}", "trials-grid.getRowsRequest": ask}
+    state = {"url.search": f"?sweep={NAME}", "trials-table.getRowsRequest": ask}
     experiment = store.client.get_experiment_by_name("sft-select")
     order = ["metrics.`eval/topic/score` DESC"]
 
     def theirs() -> None:
         store.client.search_runs([experiment.experiment_id], order_by=order, max_results=50)
 
-    ours = [seconds(lambda: server.ask("trials-grid.getRowsResponse", state)) for _ in range(10)]
+    ours = [seconds(lambda: server.ask("trials-table.getRowsResponse", state)) for _ in range(10)]
     return statistics.median(ours), statistics.median(seconds(theirs) for _ in range(10))
 
 
