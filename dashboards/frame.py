@@ -72,9 +72,11 @@ class Frame:
     def header(self, _version: str | None, path: str | None, search: str | None) -> Any:
         """Tabs, the sweep menu, a warning where the store cannot be read, the browser's title."""
         query = parse_query(search)
-        kept = Query(query.sweep)
+        kept = Query(
+            query.sweep
+        )  # the tab of a page leads to the page as it opens, also from within
         tabs = [
-            link(Choice(page.title, href(place, query if place == path else kept), place == path))
+            link(Choice(page.title, href(place, kept), place == path))
             for place, page in self.pages.items()
         ]
         view = self.desk.view(search)

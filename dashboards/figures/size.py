@@ -42,7 +42,8 @@ class Mark(NamedTuple):
 class SizeCurve(NamedTuple):
     """One method under ``setting``. ``inside``: this size lies within the sizes measured.
 
-    ``parameters``, ``value``, ``low``, ``high``, ``inside`` are the line, empty without a law.
+    ``parameters``, ``value``, ``low``, ``high``, ``inside`` are the line, empty without a law, or where
+    it is ``withheld``: most of what was measured lies outside its band.
     """
 
     method: str
@@ -53,6 +54,7 @@ class SizeCurve(NamedTuple):
     low: tuple[float, ...]
     high: tuple[float, ...]
     inside: tuple[bool, ...]
+    withheld: bool = False
 
 
 class Size(NamedTuple):
@@ -104,12 +106,25 @@ def size(
         line = _line(setting, laws, asked, reach, volume, data.metric) if setting else _NO_LINE
         if marks or setting:
             label = setting or Counter(c.setting for c in own).most_common(1)[0][0]
-            curves.append(SizeCurve(method, label, tuple(marks), *line))
+            withheld = misses(marks, line)
+            drawn = _NO_LINE if withheld else line
+            curves.append(SizeCurve(method, label, tuple(marks), *drawn, withheld))
     most = max((p.examples for c in data.curves for p in c.points), default=0)
     unsized = dict.fromkeys(c.model for c in mains if not c.parameters)
     return Size(
         data.task, data.metric, data.title, volume, volume > most, tuple(curves), tuple(unsized)
     )
+
+
+def misses(marks: Sequence[Mark], line: _Line) -> bool:
+    """Whether more than half of the measured *marks* lie outside the band of *line*."""
+    measured = [mark for mark in marks if mark.runs]
+    if not measured or not line[0]:
+        return False
+    at, sizes = np.log([mark.parameters for mark in measured]), np.log(line[0])
+    low, high = np.interp(at, sizes, line[2]), np.interp(at, sizes, line[3])
+    value = np.array([mark.value for mark in measured])
+    return bool(((value < low) | (value > high)).mean() > 0.5)
 
 
 def _settings(laws: Mapping[CurveKey, FittedLaw], mains: Sequence[Curve]) -> dict[str, str]:

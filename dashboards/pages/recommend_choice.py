@@ -62,11 +62,12 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
     words, tone = certainty(answer)
     before, model, after = headline(choice)
     among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
+    bounded = {name.partition(".")[2] for name in answer.objective.constraints}
     facts = [
         ("Predicted quality", form(choice.quality.value), _interval(choice.quality, form)),
         *(
             (f"Lost on {suite}", percent(lost.value), _interval(lost, percent))
-            for suite, lost in choice.forgetting.items()
+            for suite, lost in sorted(choice.forgetting.items(), key=lambda s: s[0] not in bounded)
         ),
         ("Chance of being the best", percent(answer.p_best, 0), among),
         ("Expected regret", regret, "quality lost if another is best"),

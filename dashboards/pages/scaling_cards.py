@@ -252,10 +252,17 @@ def size_card(
             f"{found.title} of {found.task} against parameters at {count(found.volume)} examples",
             height=400,
         ),
-        html.P(f"{ahead}{alone}{_OFF_LINE}{unsized}", className="note"),
+        html.P(f"{ahead}{alone}{_OFF_LINE}{_withheld(found)}{unsized}", className="note"),
         behind("Show the numbers", _size_table(found)),
         lead=lead,
     )
+
+
+def _withheld(data: Size) -> str:
+    names = [method_words(curve.method) for curve in data.curves if curve.withheld]
+    if not names:
+        return ""
+    return f" {', '.join(names)}: no line, since most measured marks lie outside its band."
 
 
 def _growth(curve: SizeCurve, data: Size) -> str:

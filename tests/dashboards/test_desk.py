@@ -42,7 +42,7 @@ def test_the_header_keeps_the_sweep_and_marks_the_page(desk, words):
     )
     links = {tab.children: tab for tab in tabs}
     assert links["Sweep"].href == "/?sweep=support"
-    assert links["Scaling"].href == "/scaling?sweep=support&task=slots"
+    assert links["Scaling"].href == "/scaling?sweep=support"
     assert [word for word, tab in links.items() if getattr(tab, "aria-current", None)] == [
         "Scaling"
     ]

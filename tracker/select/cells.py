@@ -202,7 +202,8 @@ def forgetting(cells: Sequence[Cell]) -> list[dict[str, Estimate]]:
         for estimates, cell, value in zip(found, cells, values, strict=True):
             if value:
                 sd = _forgetting_se(cell, suite)
-                spread = None if sd is None else Z * np.hypot(sd, between / np.sqrt(len(value)))
+                seeds = 0.0 if cell.untouched else between / np.sqrt(len(value))
+                spread = None if sd is None else Z * np.hypot(sd, seeds)
                 estimates[suite] = estimate(float(np.mean(value)), spread)
     return found
 

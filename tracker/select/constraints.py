@@ -79,7 +79,9 @@ def held(
     for name, limit in sorted(constraints.items()):
         value, sd = value_of(cells[index], name), _deviation(cells, index, lost, name)
         probability = None
-        if value is not None and sd:
+        if value is not None and sd == 0.0:  # the untouched base loses nothing against itself
+            probability = float(keeps(name, value, limit))
+        elif value is not None and sd:
             room = value - limit if name.startswith("min.") else limit - value
             probability = rounded(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
         shown = None if value is None or name in MEASURED else rounded(value)

@@ -1,7 +1,7 @@
 import pytest
 
 from dashboards.figures.scaling import scaling
-from dashboards.figures.size import Size, size, sizes_to_ask
+from dashboards.figures.size import Size, misses, size, sizes_to_ask
 from dashboards.figures.size_chart import draw_size
 from dashboards.figures.theme import DARK, LIGHT
 from tests.dashboards.conftest import MODELS, error_at
@@ -85,3 +85,13 @@ def test_one_run_and_none_make_charts(records):
         found = size(data, CurveFits({}, {}), {}, mix="even", volume=250, asked={})
         assert found.unsized == ()
         draw_size(found, LIGHT)
+
+
+def test_a_law_that_misses_what_was_measured_is_not_drawn(made):
+    curve = next(c for c in made(1000).curves if c.method == "full")
+    line = (curve.parameters, curve.value, curve.low, curve.high, curve.inside)
+    assert not curve.withheld
+    assert not misses(curve.marks, line)
+    lifted = [mark._replace(value=mark.value + 1.0) for mark in curve.marks]
+    assert misses(lifted, line)
+    assert not misses([mark._replace(runs=0) for mark in lifted], line)  # nothing was measured
