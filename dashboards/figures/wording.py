@@ -28,7 +28,7 @@ def signed_percent(value: float | None, digits: int = 1) -> str:
 
 def quality(value: float | None, digits: int = 1) -> str:
     """A quality: a score as per cent, minus a loss (it is below 0) as a number."""
-    if _missing(value) or _known(value) >= 0:
+    if _missing(value) or _is_score(_known(value)):
         return percent(value, digits)
     return f"{_known(value):.4g}".replace("-", "−")
 
@@ -42,7 +42,12 @@ def quality_gap(value: float | None, *, scored: bool, signed: bool = True) -> st
 
 def quality_ticks(values: Iterable[float]) -> str:
     """Plotly's number format for an axis of qualities."""
-    return ".0%" if all(value >= 0 for value in values) else "~g"
+    return ".0%" if all(_is_score(value) for value in values) else "~g"
+
+
+def _is_score(value: float) -> bool:
+    """A score's estimate may come out a little below 0; no loss is that small."""
+    return value > -0.02
 
 
 def compact(value: float | None, unit: str = "") -> str:

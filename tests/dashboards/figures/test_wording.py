@@ -8,6 +8,8 @@ from dashboards.figures.wording import (
     duration,
     percent,
     plural,
+    quality,
+    quality_ticks,
     signed_percent,
     time_span,
 )
@@ -52,3 +54,10 @@ def test_numbers_read_as_people_write_them(written, expected):
 )
 def test_spans_of_time_share_a_unit(low, high, expected):
     assert time_span(low, high) == expected
+
+
+def test_a_score_a_little_below_zero_is_still_one_and_a_loss_a_number():
+    assert quality(-0.0003) == "0.0 %"
+    assert quality(-1.234567) == "−1.235"
+    assert quality_ticks([0.5, -0.003]) == ".0%"
+    assert quality_ticks([-1.2, -2.3]) == "~g"
