@@ -19,12 +19,12 @@ from dashboards.figures.theme import palette
 from dashboards.figures.wording import count, plural
 from dashboards.page import ADDRESS, RESULTS, THEME, Page
 from dashboards.pages import compare, trial
-from dashboards.pages.trials_grid import PATH, asked_text, bar, grid, put_fields, rows, shown_fields
+from dashboards.pages.trials_grid import PATH, asked_text, bar, grid, menu, rows, shown_fields
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trial_csv import csv_path
 from dashboards.trial_query import select, wanted_in, wanted_of
-from dashboards.trials import columns_of, definitions
+from dashboards.trials import columns_of
 from tracker.record.trial import TrialRecord
 
 TITLE = "Trials"
@@ -114,6 +114,9 @@ def _frame() -> html.Div:
         [
             html.Div(id="trials-head", className="stack"),
             html.Div(id="trials-bar", className="ticked", role="status"),
+            html.Details(
+                [html.Summary("Columns"), html.Ul(id="trials-menu")], className="menu column-menu"
+            ),
             html.Div(id="trials-place", className="card grid-card"),
         ],
         id="trials-list",
@@ -191,21 +194,10 @@ class _Callbacks:
             no_update if same else href("", wanted.put_in(query)),
         )
 
-    def columns(self, chosen: list[str], search: str | None, asked: Any) -> tuple[Any, Any, Any]:
-        """The grid's columns as ticked in its menu, and in the address."""
+    def menu(self, _results: Any, search: str | None) -> Any:
+        """The columns to choose from."""
         view = self.desk.view(search)
-        if view is None:
-            return no_update, no_update, no_update
-        query, columns = parse_query(search), columns_of(view.findings.trials.columns)
-        wanted = put_fields(columns, ["number", *chosen], query)
-        if wanted == query:
-            return no_update, no_update, no_update
-        shown = shown_fields(columns, wanted)
-        return (
-            definitions(columns, shown),
-            {**(asked or {}), "columns": shown},
-            href("", wanted),
-        )
+        return menu(columns_of(view.findings.trials.columns), parse_query(search)) if view else []
 
     def opened(self, click: Any, search: str | None) -> Any:
         """The trial of a row that was pressed goes into the address."""
@@ -264,10 +256,7 @@ def _connect(app: Dash, desk: Desk) -> None:
         Output("trials-table", "getRowsResponse"), ask, search,
         Input("trials-table", "getRowsRequest"), address, asked, prevent_initial_call=True,
     )(own.rows)  # fmt: skip
-    app.callback(
-        Output("trials-table", "columnDefs"), ask, search,
-        Input("trials-columns", "value"), address, asked, prevent_initial_call=True,
-    )(own.columns)  # fmt: skip
+    app.callback(Output("trials-menu", "children"), RESULTS, ADDRESS)(own.menu)
     app.callback(search, Input("trials-table", "cellClicked"), address, prevent_initial_call=True)(
         own.opened
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import dash_ag_grid as dag
 import pandas as pd
-from dash import dcc, html
+from dash import html
 
 from dashboards.components import Choice, link
 from dashboards.figures.wording import plural
@@ -59,25 +59,11 @@ def put_fields(columns: Sequence[Column], chosen: Sequence[str], query: Query) -
 
 
 def grid(frame: pd.DataFrame, query: Query, sweep: str, ticked: Sequence[int] = ()) -> list[Any]:
-    """The grid in the state *query* with the trials *ticked*, and the menu of its columns."""
+    """The grid in the state *query* with the trials *ticked*."""
     columns = columns_of(frame.columns)
     shown = shown_fields(columns, query)
     words = {column.field for column in columns if column.words}
     keys = keys_of(frame, ticked)
-    menu = html.Details(
-        [
-            html.Summary("Columns"),
-            dcc.Checklist(
-                id="trials-columns",
-                options=[
-                    {"label": c.title, "value": c.field} for c in columns if c.field != "number"
-                ],
-                value=[field for field in shown if field != "number"],
-                className="checks",
-            ),
-        ],
-        className="menu column-menu",
-    )
     table = dag.AgGrid(
         id="trials-table",
         className="trials",
@@ -100,7 +86,22 @@ def grid(frame: pd.DataFrame, query: Query, sweep: str, ticked: Sequence[int] = 
         },
         style={"width": "100%", "height": "min(72vh, 760px)"},
     )
-    return [menu, html.Div(table, role="region", **{"aria-label": f"Trials of {sweep}"})]
+    return [html.Div(table, role="region", **{"aria-label": f"Trials of {sweep}"})]
+
+
+def menu(columns: Sequence[Column], query: Query) -> list[html.Li]:
+    """A link per column, which shows or hides it."""
+    shown = shown_fields(columns, query)
+
+    def toggled(field: str) -> str:
+        kept = [f for f in shown if f != field]
+        return href(PATH, put_fields(columns, kept if field in shown else [*shown, field], query))
+
+    return [
+        html.Li(link(Choice(c.title, toggled(c.field), c.field in shown)))
+        for c in columns
+        if c.field != "number"
+    ]
 
 
 def keys_of(frame: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
