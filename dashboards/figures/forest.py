@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from dashboards.figures.marks import name_rows
 from dashboards.figures.theme import Palette, method_colour, method_symbol, template
-from dashboards.figures.wording import percent, quality_gap, unmarked
+from dashboards.figures.wording import percent, quality_gap
 from tracker.select.choice import Recommendation
 
 #: More rows than these make the reader scroll past the answer.
@@ -96,24 +97,8 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> go.Figure:
         yaxis={"visible": False, "range": [len(data) - 0.5, -0.5]},
         margin={"l": 8, "r": 12, "t": 4, "b": 8},
     )
-    _name_rows(figure, data, colours)
+    name_rows(figure, [gap.label for gap in data], colours)
     return figure
-
-
-def _name_rows(figure: go.Figure, data: tuple[Gap, ...], colours: Palette) -> None:
-    """Names above their rows rather than beside them: they are long, and phones are narrow."""
-    for row, gap in enumerate(data):
-        figure.add_annotation(
-            xref="paper",
-            x=0,
-            y=row - 0.36,
-            text=unmarked(gap.label),
-            showarrow=False,
-            xanchor="left",
-            bgcolor=colours.surface,
-            borderpad=1,
-            font={"size": 12, "color": colours.muted},
-        )
 
 
 def _range(data: tuple[Gap, ...]) -> list[float]:

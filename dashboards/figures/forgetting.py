@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from dashboards.figures.marks import draw_band
 from dashboards.figures.scaling import AHEAD, Z80
 from dashboards.figures.theme import (
     Palette,
@@ -141,15 +142,7 @@ def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -
     figure = go.Figure()
     for curve in data.curves:
         colour = method_colour(curve.method, colours)
-        figure.add_scatter(
-            x=[*curve.examples, *reversed(curve.examples)],
-            y=[*curve.high, *reversed(curve.low)],
-            mode="lines",
-            fill="toself",
-            fillcolor=transparent(colour, 0.1),
-            line={"width": 0},
-            hoverinfo="skip",
-        )
+        draw_band(figure, curve.examples, curve.low, curve.high, colour)
         for part, dash in (
             (slice(0, curve.measured), "solid"),
             (slice(max(curve.measured - 1, 0), None), "dash"),

@@ -8,6 +8,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from dashboards.figures.generalisation import TRANSFER, Generalisation, Path, Spot, Value
+from dashboards.figures.marks import error_bars
 from dashboards.figures.theme import (
     Palette,
     method_colour,
@@ -148,15 +149,8 @@ def _draw_others(
 
 
 def _errors(values: Sequence[Value], colour: str) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [0.0 if v.high is None else v.high - v.value for v in values],
-        "arrayminus": [0.0 if v.low is None else v.value - v.low for v in values],
-        "thickness": 1,
-        "width": 0,
-        "color": colour,
-    }
+    middle, low, high = [v.value for v in values], [v.low for v in values], [v.high for v in values]
+    return error_bars(middle, low, high, colour, thickness=1)
 
 
 def _error(value: Value, colour: str) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from dashboards.figures.marks import error_bars, name_rows
 from dashboards.figures.mix import ReplayLine, Row
 from dashboards.figures.theme import Palette, shade, template, transparent
 from dashboards.figures.wording import percent, quality_gap, unmarked
@@ -23,17 +24,7 @@ def draw_forest(rows: Sequence[Row], colours: Palette, title: str) -> go.Figure:
     figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
     for at, row in enumerate(rows):
         _draw_row(figure, at, row, colours)
-        figure.add_annotation(
-            xref="paper",
-            x=0,
-            y=at - 0.36,
-            text=unmarked(row.label),
-            showarrow=False,
-            xanchor="left",
-            bgcolor=colours.surface,
-            borderpad=1,
-            font={"size": 12, "color": colours.muted},
-        )
+    name_rows(figure, [row.label for row in rows], colours)
     figure.update_layout(
         template=template(colours),
         xaxis={
@@ -91,15 +82,14 @@ def draw_replay(lines: Sequence[ReplayLine], colours: Palette) -> go.Figure:
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": _DASHES[at % len(_DASHES)]},
             marker={"size": 9, "symbol": _SYMBOLS[at % len(_SYMBOLS)], "color": colour},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [(v.high or v.value) - v.value for v in line.values],
-                "arrayminus": [v.value - (v.low or v.value) for v in line.values],
-                "color": transparent(colours.accent, 0.5),
-                "thickness": 1.4,
-                "width": 3,
-            },
+            error_y=error_bars(
+                values,
+                [v.low for v in line.values],
+                [v.high for v in line.values],
+                transparent(colours.accent, 0.5),
+                thickness=1.4,
+                width=3,
+            ),
             customdata=[[percent(v.value), percent(v.low), percent(v.high)] for v in line.values],
             hovertemplate=f"<b>{unmarked(name)}</b><br>%{{x:,}} examples: %{{customdata[0]}} lost"
             "<br>80 % interval %{customdata[1]} to %{customdata[2]}<extra></extra>",

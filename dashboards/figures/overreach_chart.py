@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboards.figures.marks import error_bars
 from dashboards.figures.overreach import KINDS, Panel, Reading
 from dashboards.figures.theme import (
     Palette,
@@ -27,15 +28,13 @@ def draw_panel(panel: Panel, colours: Palette, *, log_x: bool = True) -> go.Figu
         figure.add_scatter(
             x=[r.volume for r in readings],
             y=[r.change for r in readings],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [0 if r.high is None else r.high - r.change for r in readings],
-                "arrayminus": [0 if r.low is None else r.change - r.low for r in readings],
-                "thickness": 1.1,
-                "width": 0,
-                "color": transparent(colour, 0.5),
-            },
+            error_y=error_bars(
+                [r.change for r in readings],
+                [r.low for r in readings],
+                [r.high for r in readings],
+                transparent(colour, 0.5),
+                thickness=1.1,
+            ),
             mode="lines+markers",
             line={"color": colour, "width": 1.6},
             marker={"color": colour, "symbol": method_symbol(trace.method), "size": 8},

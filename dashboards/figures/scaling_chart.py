@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboards.figures.marks import draw_band, error_bars
 from dashboards.figures.scaling import Base, Curve, Point, Scaling
 from dashboards.figures.theme import (
     Palette,
@@ -15,7 +16,6 @@ from dashboards.figures.theme import (
     method_words,
     shade,
     template,
-    transparent,
 )
 from dashboards.figures.wording import count, percent, unmarked
 from tracker.select.curves import Metric
@@ -74,15 +74,7 @@ def _draw_line(figure: go.Figure, curve: Curve, colour: str, *, band: float) -> 
     if line is None:
         return
     if band:
-        figure.add_scatter(
-            x=[*line.examples, *reversed(line.examples)],
-            y=[*line.high, *reversed(line.low)],
-            mode="lines",
-            fill="toself",
-            fillcolor=transparent(colour, band),
-            line={"width": 0},
-            hoverinfo="skip",
-        )
+        draw_band(figure, line.examples, line.low, line.high, colour, band)
     measured, beyond = slice(0, line.measured), slice(line.measured - 1, None)
     for part, dash in ((measured, "solid"), (beyond, "dash")):
         figure.add_scatter(
@@ -116,16 +108,14 @@ def _draw_points(
         figure.add_scatter(
             x=[p.examples for p in own],
             y=[p.value for p in own],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [p.high - p.value if p.high is not None else 0 for p in own],
-                "arrayminus": [p.value - p.low if p.low is not None else 0 for p in own],
-                "thickness": 1.2,
-                "width": 0,
-                "color": colour,
-                "visible": used and main,
-            },
+            error_y=error_bars(
+                [p.value for p in own],
+                [p.low for p in own],
+                [p.high for p in own],
+                colour,
+                thickness=1.2,
+                visible=used and main,
+            ),
             mode="markers",
             opacity=1.0 if used and main else 0.55 if main or not used else 0.3,
             marker={

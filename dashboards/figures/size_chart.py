@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboards.figures.marks import draw_band, error_bars
 from dashboards.figures.size import Mark, Size, SizeCurve
 from dashboards.figures.theme import (
     Palette,
@@ -12,7 +13,6 @@ from dashboards.figures.theme import (
     method_symbol,
     method_words,
     template,
-    transparent,
 )
 from dashboards.figures.wording import ABSENT, compact, percent, plural, unmarked
 from tracker.select.curves import Metric
@@ -57,15 +57,7 @@ def _range(values: list[float]) -> list[float]:
 def _draw_line(figure: go.Figure, curve: SizeCurve, colour: str) -> None:
     if not curve.parameters:
         return
-    figure.add_scatter(
-        x=[*curve.parameters, *reversed(curve.parameters)],
-        y=[*curve.high, *reversed(curve.low)],
-        mode="lines",
-        fill="toself",
-        fillcolor=transparent(colour, 0.1),
-        line={"width": 0},
-        hoverinfo="skip",
-    )
+    draw_band(figure, curve.parameters, curve.low, curve.high, colour)
     within = np.array(curve.inside)
     first, last = int(within.argmax()), len(within) - 1 - int(within[::-1].argmax())
     for part, dash in (
@@ -92,15 +84,13 @@ def _draw_marks(
         figure.add_scatter(
             x=[m.parameters * aside for m in own],
             y=[m.value for m in own],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [m.high - m.value if m.high is not None else 0 for m in own],
-                "arrayminus": [m.value - m.low if m.low is not None else 0 for m in own],
-                "thickness": 1.3,
-                "width": 0,
-                "color": colour,
-            },
+            error_y=error_bars(
+                [m.value for m in own],
+                [m.low for m in own],
+                [m.high for m in own],
+                colour,
+                thickness=1.3,
+            ),
             mode="markers",
             marker={
                 "color": colour if measured else "rgba(0,0,0,0)",
