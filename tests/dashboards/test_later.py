@@ -15,8 +15,15 @@ def settle(later: Later, question: object, version: str) -> None:
 
 def test_an_answer_comes_later_and_the_old_one_stands_meanwhile():
     later, go = Later(), threading.Event()
-    assert later.get("q", "1", lambda: "one") == (None, False)
+
+    def first() -> str:
+        go.wait(5)
+        return "one"
+
+    assert later.get("q", "1", first) == (None, False)
+    go.set()
     settle(later, "q", "1")
+    go.clear()
     assert later.get("q", "1", lambda: pytest.fail("worked out twice")) == ("one", True)
 
     def slow() -> str:
@@ -41,12 +48,14 @@ def test_of_versions_that_wait_only_the_newest_is_worked_out():
 
 
 def test_what_was_raised_is_raised_where_it_is_asked_for():
-    later = Later()
+    later, go = Later(), threading.Event()
 
     def fail() -> None:
+        go.wait(5)  # so that the first question is never answered already
         raise ValueError("no")
 
     later.get("q", "1", fail)
+    go.set()
     settle(later, "q", "1")
     with pytest.raises(ValueError, match="no"):
         later.get("q", "1", fail)
