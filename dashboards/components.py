@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import plotly.graph_objects as go
 from dash import dcc, html
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import METHOD_LABELS
 
 #: No buttons above a chart: the picture is the message, and the table behind it is the export.
@@ -89,9 +89,7 @@ def empty(title: str, detail: Any, *, small: bool = False, command: str | None =
     return html.Div([heading, html.P(detail), code], className="empty small" if small else "empty")
 
 
-def graph(
-    figure: go.Figure, label: str, *, height: int, identity: str | None = None
-) -> html.Figure:
+def graph(figure: Chart, label: str, *, height: int, identity: str | None = None) -> html.Figure:
     """A chart that screen readers name by *label*; *height* in pixels."""
     extra = {"id": identity} if identity else {}
     return html.Figure(

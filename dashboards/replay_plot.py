@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import plotly.graph_objects as go
+
 from dashboards.figures.replay import draw_regret_curves, regret_curves
 from dashboards.figures.theme import LIGHT
 from tracker.errors import InputError, SftSelectError
@@ -36,7 +38,7 @@ def write_plot(data: Path) -> Path:
             "`sft-select replay TABLE -o FOLDER` writes it"
         ) from error
     path = data.with_suffix(".html")
-    draw_regret_curves(curves, LIGHT).write_html(path, include_plotlyjs=True)
+    go.Figure(draw_regret_curves(curves, LIGHT)).write_html(path, include_plotlyjs=True)
     return path
 
 

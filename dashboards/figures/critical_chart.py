@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.critical import Critical, Strip, in_words
 from dashboards.figures.theme import Palette, method_colour, method_words, shade, template
 from dashboards.figures.wording import about, compact, count, percent, unmarked
@@ -20,9 +20,9 @@ def height(data: Critical) -> int:
     return AXIS + ROW * len(data.strips)
 
 
-def draw_critical(data: Critical, colours: Palette, *, log_x: bool = True) -> go.Figure:
+def draw_critical(data: Critical, colours: Palette, *, log_x: bool = True) -> Chart:
     """Strong colour: that method is surely better; pale: cannot be told. Larger models lie higher."""
-    figure = go.Figure()
+    figure = Chart()
     for row, strip in enumerate(data.strips):
         for beyond in (False, True):
             _draw_strip(figure, row, strip, data, colours, beyond=beyond)
@@ -58,7 +58,7 @@ def _scale(data: Critical, colours: Palette) -> list[tuple[float, str]]:
 
 
 def _draw_strip(
-    figure: go.Figure, row: int, strip: Strip, data: Critical, colours: Palette, *, beyond: bool
+    figure: Chart, row: int, strip: Strip, data: Critical, colours: Palette, *, beyond: bool
 ) -> None:
     last = strip.measured - 1
     part = slice(last, None) if beyond else slice(0, strip.measured)
@@ -86,9 +86,7 @@ def _draw_strip(
     )  # fmt: skip
 
 
-def _draw_turns(
-    figure: go.Figure, row: int, strip: Strip, data: Critical, colours: Palette
-) -> None:
+def _draw_turns(figure: Chart, row: int, strip: Strip, data: Critical, colours: Palette) -> None:
     """The band as a bar with a mark at one half; a bar that does not end there has no cap."""
     for turn in strip.turns:
         low = strip.sizes[0] if turn.low is None else turn.low
@@ -119,7 +117,7 @@ def _draw_turns(
         )
 
 
-def _lay_out(figure: go.Figure, data: Critical, colours: Palette, *, log_x: bool) -> None:
+def _lay_out(figure: Chart, data: Critical, colours: Palette, *, log_x: bool) -> None:
     low = min(strip.sizes[0] for strip in data.strips)
     high = max(strip.sizes[-1] for strip in data.strips)
     ticks = [low]

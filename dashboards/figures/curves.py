@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, method_colour, template, transparent
 from dashboards.figures.wording import unmarked
 
@@ -49,9 +49,9 @@ def smoothed(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(means.tolist())
 
 
-def draw_curves(curves: Sequence[Curve], colours: Palette) -> go.Figure:
+def draw_curves(curves: Sequence[Curve], colours: Palette) -> Chart:
     """Each trial's running mean, and behind it faintly what was measured at each step."""
-    figure = go.Figure()
+    figure = Chart()
     for place, data in enumerate(curves):
         colour = method_colour(data.method, colours)
         figure.add_scatter(

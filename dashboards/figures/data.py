@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, shade, template
 from dashboards.figures.wording import count, percent, unmarked
 from tracker.record.data_profile import MixVolume, Quantiles, SplitProfile, TaskProfile
@@ -97,9 +97,9 @@ def contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolu
     return tuple(made)
 
 
-def draw_balance(data: Balance, colours: Palette) -> go.Figure:
+def draw_balance(data: Balance, colours: Palette) -> Chart:
     """A bar per answer, the most frequent on top."""
-    figure = go.Figure()
+    figure = Chart()
     names = [f"{i}" for i in range(len(data.bars))]
     figure.add_bar(
         y=names,
@@ -135,9 +135,9 @@ def balance_height(data: Balance) -> int:
     return 70 + _ROW * len(data.bars)
 
 
-def draw_spans(data: Sequence[Span], colours: Palette, unit: str) -> go.Figure:
+def draw_spans(data: Sequence[Span], colours: Palette, unit: str) -> Chart:
     """Per line: thin from shortest to longest, thick where eight of ten lie, the median as a mark."""
-    figure = go.Figure()
+    figure = Chart()
     names = [f"{i}" for i in range(len(data))]
     for name, span in zip(names, data, strict=True):
         at = span.lengths
@@ -174,9 +174,9 @@ def draw_spans(data: Sequence[Span], colours: Palette, unit: str) -> go.Figure:
     return figure
 
 
-def draw_contents(data: Sequence[MixVolume], colours: Palette) -> go.Figure:
+def draw_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
     """A bar per volume of one mix, cut by task; replayed text at the end, hatched."""
-    figure = go.Figure()
+    figure = Chart()
     tasks = list(dict.fromkeys(task for each in data for task in each.examples))
     names = [f"{i}" for i in range(len(data))]
     for at, task in enumerate(tasks):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import plotly.graph_objects as go
-
+from dashboards.figures.chart import Chart
 from dashboards.figures.marks import name_rows
 from dashboards.figures.theme import Palette, method_colour, method_symbol, template
 from dashboards.figures.wording import percent, quality_gap
@@ -49,9 +48,9 @@ def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
     return tuple(sorted(found, key=lambda gap: gap.value))[:MAX_ROWS]
 
 
-def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> go.Figure:
+def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
     """One row per runner-up; those whose interval touches 0 are hollow."""
-    figure = go.Figure()
+    figure = Chart()
     figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
     for row, gap in enumerate(data):
         colour = method_colour(gap.method, colours)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.marks import draw_band
 from dashboards.figures.scaling import AHEAD, Z80
 from dashboards.figures.theme import (
@@ -137,9 +137,9 @@ def _line(law: FittedForgetting, size: float, replay: float, unit: float) -> _Li
     return examples, value, low, high, len(inside)
 
 
-def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -> go.Figure:
+def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -> Chart:
     """Runs, laws with their 80 % bands, dashed ahead of anything measured; 0 is the untouched model."""
-    figure = go.Figure()
+    figure = Chart()
     for curve in data.curves:
         colour = method_colour(curve.method, colours)
         draw_band(figure, curve.examples, curve.low, curve.high, colour)

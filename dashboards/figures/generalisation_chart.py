@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import plotly.graph_objects as go
-
+from dashboards.figures.chart import Chart
 from dashboards.figures.generalisation import TRANSFER, Generalisation, Path, Spot, Value
 from dashboards.figures.marks import error_bars
 from dashboards.figures.theme import (
@@ -22,11 +21,9 @@ from dashboards.figures.tradeoff import draw_front
 from dashboards.figures.wording import count, percent, plural, quality, quality_ticks, unmarked
 
 
-def draw_generalisation(
-    data: Generalisation, colours: Palette, *, models: Sequence[str]
-) -> go.Figure:
+def draw_generalisation(data: Generalisation, colours: Palette, *, models: Sequence[str]) -> Chart:
     """*models* in one chart, the largest in the strongest colour. Up and to the left is better."""
-    figure = go.Figure()
+    figure = Chart()
     together = [model for model in data.sizes if model in models]
 
     def tint(model: str, method: str) -> str:
@@ -78,7 +75,7 @@ def quality_title(data: Generalisation) -> str:
     return f"Score, {of}" if data.scored else f"Quality (minus the loss), {of}"
 
 
-def _draw_base(figure: go.Figure, model: str, base: Value, colours: Palette) -> None:
+def _draw_base(figure: Chart, model: str, base: Value, colours: Palette) -> None:
     figure.add_scatter(
         x=[0],
         y=[base.value],
@@ -91,7 +88,7 @@ def _draw_base(figure: go.Figure, model: str, base: Value, colours: Palette) -> 
 
 
 def _draw_path(
-    figure: go.Figure, path: Path, base: Value | None, data: Generalisation, colour: str
+    figure: Chart, path: Path, base: Value | None, data: Generalisation, colour: str
 ) -> None:
     spots = path.spots
     places = [(s.lost.value, s.quality.value) for s in spots]
@@ -117,7 +114,7 @@ def _draw_path(
     )
 
 
-def _draw_arrows(figure: go.Figure, places: Sequence[tuple[float, float]], colour: str) -> None:
+def _draw_arrows(figure: Chart, places: Sequence[tuple[float, float]], colour: str) -> None:
     """A line with an arrowhead in the middle of each step, so that it says which way data leads."""
     xs, ys, heads = [places[0][0]], [places[0][1]], [0]
     for (x0, y0), (x1, y1) in pairwise(places):
@@ -135,7 +132,7 @@ def _draw_arrows(figure: go.Figure, places: Sequence[tuple[float, float]], colou
 
 
 def _draw_others(
-    figure: go.Figure, spots: Sequence[Spot], method: str, data: Generalisation, colour: str
+    figure: Chart, spots: Sequence[Spot], method: str, data: Generalisation, colour: str
 ) -> None:
     figure.add_scatter(
         x=[s.lost.value for s in spots],

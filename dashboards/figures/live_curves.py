@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
-
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, method_colour, method_words, template
 from dashboards.figures.wording import unmarked
 from tracker.record.store import LiveTrial
@@ -16,6 +14,7 @@ from tracker.record.store import LiveTrial
 MAX_PANELS = 8
 PANEL_HEIGHT = 92  # pixels
 _FRAME_HEIGHT = 44
+_GAP = 0.36  # between two charts, as a share of what one has
 
 
 class Panel(NamedTuple):
@@ -56,32 +55,46 @@ def live_curves(running: Sequence[LiveTrial]) -> LiveCurves:
     return LiveCurves(panels, len(running) - len(panels))
 
 
-def draw_live_curves(data: LiveCurves, colours: Palette) -> go.Figure:
+def draw_live_curves(data: LiveCurves, colours: Palette) -> Chart:
     """A row per trial, each with its own range: whether it still falls matters, not how high it is."""
-    count = len(data.panels)
-    if not count:
-        return go.Figure(layout={"template": template(colours)})
-    figure = make_subplots(
-        rows=count,
-        cols=1,
-        subplot_titles=[unmarked(panel.title) for panel in data.panels],
-        vertical_spacing=0.36 / count if count > 1 else 0.0,
-    )
+    figure, count = Chart(), len(data.panels)
+    axes: dict[str, Any] = {}
     for row, panel in enumerate(data.panels, start=1):
+        number = "" if row == 1 else str(row)
         figure.add_scatter(
             x=panel.steps,
             y=panel.losses,
+            xaxis=f"x{number}",
+            yaxis=f"y{number}",
             mode="lines",
             line={"color": method_colour(panel.method, colours), "width": 1.8},
             hovertemplate="step %{x:,}<br>loss %{y:.3f} nats per token<extra></extra>",
-            row=row,
-            col=1,
         )
-    figure.update_layout(template=template(colours), margin={"l": 8, "r": 12, "t": 24, "b": 8})
-    figure.update_xaxes(showgrid=False, nticks=4, tickfont={"size": 11})
-    figure.update_yaxes(nticks=3, tickfont={"size": 11})
-    figure.update_xaxes(title="Optimizer step", row=count, col=1)
-    figure.update_annotations(
-        font={"size": 12, "color": colours.muted}, x=0, xanchor="left", yshift=2
-    )
+        figure.add_annotation(
+            text=unmarked(panel.title),
+            x=0,
+            xref="paper",
+            y=1,
+            yref=f"y{number} domain",
+            xanchor="left",
+            yanchor="bottom",
+            yshift=2,
+            showarrow=False,
+            font={"size": 12, "color": colours.muted},
+        )
+        small = {"tickfont": {"size": 11}}
+        axes[f"xaxis{number}"] = {"showgrid": False, "nticks": 4, "anchor": f"y{number}", **small}
+        axes[f"yaxis{number}"] = {"nticks": 3, "domain": _share(row, count), **small}
+        if row == count:
+            axes[f"xaxis{number}"]["title"] = "Optimizer step"
+    margin = {"l": 8, "r": 12, "t": 24, "b": 8}
+    figure.update_layout(template=template(colours), margin=margin, **axes)
     return figure
+
+
+def _share(row: int, count: int) -> list[float]:
+    """Bottom and top of *row*, the first being uppermost, as shares of the height."""
+    gap = _GAP / count if count > 1 else 0.0
+    height = (1 - gap * (count - 1)) / count
+    top = 1 - (row - 1) * (height + gap)
+    return [max(0.0, top - height), top]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, transparent
 from dashboards.figures.wording import unmarked
 
 
 def draw_band(
-    figure: go.Figure,
+    figure: Chart,
     x: Sequence[float],
     low: Sequence[float],
     high: Sequence[float],
@@ -50,7 +49,7 @@ def error_bars(
     }
 
 
-def name_rows(figure: go.Figure, labels: Sequence[str], colours: Palette) -> None:
+def name_rows(figure: Chart, labels: Sequence[str], colours: Palette) -> None:
     """*labels* above their rows rather than beside them: they are long, and phones are narrow."""
     for row, label in enumerate(labels):
         figure.add_annotation(

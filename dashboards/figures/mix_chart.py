@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
+from dashboards.figures.chart import Chart
 from dashboards.figures.marks import error_bars, name_rows
 from dashboards.figures.mix import ReplayLine, Row
 from dashboards.figures.theme import Palette, shade, template, transparent
@@ -18,9 +17,9 @@ _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x")
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
-def draw_forest(rows: Sequence[Row], colours: Palette, title: str) -> go.Figure:
+def draw_forest(rows: Sequence[Row], colours: Palette, title: str) -> Chart:
     """One line per row; those whose interval touches 0 are hollow."""
-    figure = go.Figure()
+    figure = Chart()
     figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
     for at, row in enumerate(rows):
         _draw_row(figure, at, row, colours)
@@ -38,7 +37,7 @@ def draw_forest(rows: Sequence[Row], colours: Palette, title: str) -> go.Figure:
     return figure
 
 
-def _draw_row(figure: go.Figure, at: int, row: Row, colours: Palette) -> None:
+def _draw_row(figure: Chart, at: int, row: Row, colours: Palette) -> None:
     estimate = row.estimate
     told = row.verdict != "cannot be told"
     if estimate.low is not None and estimate.high is not None:
@@ -67,9 +66,9 @@ def _draw_row(figure: go.Figure, at: int, row: Row, colours: Palette) -> None:
     )
 
 
-def draw_replay(lines: Sequence[ReplayLine], colours: Palette) -> go.Figure:
+def draw_replay(lines: Sequence[ReplayLine], colours: Palette) -> Chart:
     """What was forgotten of one suite against examples, a line per share of replay."""
-    figure = go.Figure()
+    figure = Chart()
     shares = sorted({line.replay for line in lines})
     for at, line in enumerate(lines):
         strength = 0.45 + 0.55 * (shares.index(line.replay) + 1) / len(shares)
@@ -112,9 +111,9 @@ def draw_replay(lines: Sequence[ReplayLine], colours: Palette) -> go.Figure:
     return figure
 
 
-def draw_weakest(found: Sequence[Weakest], colours: Palette) -> go.Figure:
+def draw_weakest(found: Sequence[Weakest], colours: Palette) -> Chart:
     """A row per mix: all its tasks as small marks, the weakest in full with its interval."""
-    figure = go.Figure()
+    figure = Chart()
     for at, each in enumerate(found):
         others = {task: v for task, v in each.values.items() if task != each.task}
         figure.add_scatter(
@@ -139,7 +138,7 @@ def draw_weakest(found: Sequence[Weakest], colours: Palette) -> go.Figure:
     return figure
 
 
-def _draw_weakest(figure: go.Figure, at: int, each: Weakest, colours: Palette) -> None:
+def _draw_weakest(figure: Chart, at: int, each: Weakest, colours: Palette) -> None:
     value = each.values[each.task]
     figure.add_scatter(
         x=[value.low, value.high],

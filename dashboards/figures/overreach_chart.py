@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.marks import error_bars
 from dashboards.figures.overreach import KINDS, Panel, Reading
 from dashboards.figures.theme import (
@@ -18,9 +18,9 @@ from dashboards.figures.theme import (
 from dashboards.figures.wording import count, percent, plural, signed_percent, unmarked
 
 
-def draw_panel(panel: Panel, colours: Palette, *, log_x: bool = True) -> go.Figure:
+def draw_panel(panel: Panel, colours: Palette, *, log_x: bool = True) -> Chart:
     """Change from the untouched base against examples, the base at 0."""
-    figure = go.Figure()
+    figure = Chart()
     volumes = sorted({reading.volume for trace in panel.traces for reading in trace.readings})
     for trace in panel.traces:
         colour = method_colour(trace.method, colours)

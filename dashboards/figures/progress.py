@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import (
     METHOD_LABELS,
     Palette,
@@ -116,9 +116,9 @@ def _kept(best: np.ndarray) -> np.ndarray:
     return kept
 
 
-def draw_best_so_far(data: BestSoFar, colours: Palette) -> go.Figure:
+def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
     """Dots per trial, a step line for the best."""
-    figure = go.Figure()
+    figure = Chart()
     spent = [t.spent for t in data.trials]
     figure.add_scatter(
         x=spent,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import plotly.graph_objects as go
-
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, template, transparent
 from dashboards.figures.wording import unmarked
 
@@ -63,9 +62,9 @@ def regret_curves(report: Mapping[str, Any]) -> RegretCurves:
     return RegretCurves(report["table"], report["unit"], report["seeds"], curves, found)
 
 
-def draw_regret_curves(data: RegretCurves, colours: Palette) -> go.Figure:
+def draw_regret_curves(data: RegretCurves, colours: Palette) -> Chart:
     """A step line per strategy for the median, a shaded band up to the worst, a mark per budget."""
-    figure = go.Figure()
+    figure = Chart()
     for curve in data.curves:
         _draw(figure, curve, data, colours)
     figure.add_hline(y=_TARGET, line={"color": colours.muted, "width": 1, "dash": "dot"})
@@ -86,7 +85,7 @@ def draw_regret_curves(data: RegretCurves, colours: Palette) -> go.Figure:
     return figure
 
 
-def _draw(figure: go.Figure, curve: Curve, data: RegretCurves, colours: Palette) -> None:
+def _draw(figure: Chart, curve: Curve, data: RegretCurves, colours: Palette) -> None:
     hue = _HUES.get(curve.strategy, colours.accent)
     figure.add_scatter(
         x=[*curve.shares, *reversed(curve.shares)],

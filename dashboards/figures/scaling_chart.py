@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.marks import draw_band, error_bars
 from dashboards.figures.scaling import Base, Curve, Point, Scaling
 from dashboards.figures.theme import (
@@ -23,9 +23,9 @@ from tracker.select.curves import Metric
 
 def draw_scaling(
     data: Scaling, colours: Palette, *, models: Sequence[str], log_x: bool = True
-) -> go.Figure:
+) -> Chart:
     """The curves of *models* in one chart. Several models share it by shade, the largest darkest."""
-    figure = go.Figure()
+    figure = Chart()
     together = len(models) > 1
     rank = {model: i for i, model in enumerate(data.models)}
 
@@ -59,7 +59,7 @@ def draw_scaling(
     return figure
 
 
-def _draw_base(figure: go.Figure, base: Base, data: Scaling, colours: Palette) -> None:
+def _draw_base(figure: Chart, base: Base, data: Scaling, colours: Palette) -> None:
     figure.add_scatter(
         x=data.x_range,
         y=[base.value] * 2,
@@ -69,7 +69,7 @@ def _draw_base(figure: go.Figure, base: Base, data: Scaling, colours: Palette) -
     )
 
 
-def _draw_line(figure: go.Figure, curve: Curve, colour: str, *, band: float) -> None:
+def _draw_line(figure: Chart, curve: Curve, colour: str, *, band: float) -> None:
     line = curve.line
     if line is None:
         return
@@ -88,7 +88,7 @@ def _draw_line(figure: go.Figure, curve: Curve, colour: str, *, band: float) -> 
 
 
 def _draw_points(
-    figure: go.Figure,
+    figure: Chart,
     data: Scaling,
     name: str,
     method: str,
@@ -148,7 +148,7 @@ def _value(value: float | None, metric: Metric) -> str:
     return f"{value:.3f}"
 
 
-def _lay_out(figure: go.Figure, data: Scaling, colours: Palette, *, log_x: bool) -> None:
+def _lay_out(figure: Chart, data: Scaling, colours: Palette, *, log_x: bool) -> None:
     low, high = data.x_range
     figure.update_layout(
         template=template(colours),

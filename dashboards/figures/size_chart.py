@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.marks import draw_band, error_bars
 from dashboards.figures.size import Mark, Size, SizeCurve
 from dashboards.figures.theme import (
@@ -21,9 +21,9 @@ from tracker.select.curves import Metric
 _APART = 0.035
 
 
-def draw_size(data: Size, colours: Palette, *, log_x: bool = True) -> go.Figure:
+def draw_size(data: Size, colours: Palette, *, log_x: bool = True) -> Chart:
     """Filled marks were measured, hollow ones foretold; a dashed line lies outside the sizes measured."""
-    figure = go.Figure()
+    figure = Chart()
     for curve in data.curves:
         _draw_line(figure, curve, method_colour(curve.method, colours))
     middle = (len(data.curves) - 1) / 2
@@ -54,7 +54,7 @@ def _range(values: list[float]) -> list[float]:
     return [max(min(values) - pad, -0.03), min(max(values) + pad, 1.03)]
 
 
-def _draw_line(figure: go.Figure, curve: SizeCurve, colour: str) -> None:
+def _draw_line(figure: Chart, curve: SizeCurve, colour: str) -> None:
     if not curve.parameters:
         return
     draw_band(figure, curve.parameters, curve.low, curve.high, colour)
@@ -74,9 +74,7 @@ def _draw_line(figure: go.Figure, curve: SizeCurve, colour: str) -> None:
         )
 
 
-def _draw_marks(
-    figure: go.Figure, curve: SizeCurve, metric: Metric, colour: str, aside: float
-) -> None:
+def _draw_marks(figure: Chart, curve: SizeCurve, metric: Metric, colour: str, aside: float) -> None:
     for measured in (True, False):
         own = [m for m in curve.marks if bool(m.runs) is measured]
         if not own:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Literal, NamedTuple
-
-import plotly.graph_objects as go
+from typing import Any, Literal, NamedTuple
 
 ThemeName = Literal["light", "dark"]
 
@@ -89,13 +87,13 @@ def palette(theme: str | None) -> Palette:
     return DARK if theme == "dark" else LIGHT
 
 
-def template(colours: Palette) -> go.layout.Template:
+def template(colours: Palette) -> dict[str, Any]:
     """The plotly template for *colours*: no frame, faint grid, room to breathe."""
     return _template(colours.surface, colours.text, colours.muted, colours.line)
 
 
-@cache  # plotly validates each anew, which takes longer than drawing most figures
-def _template(surface: str, text: str, muted: str, line: str) -> go.layout.Template:
+@cache
+def _template(surface: str, text: str, muted: str, line: str) -> dict[str, Any]:
     axis = {
         "gridcolor": line,
         "linecolor": line,
@@ -107,8 +105,8 @@ def _template(surface: str, text: str, muted: str, line: str) -> go.layout.Templ
         "tickfont": {"size": 12, "color": muted},
         "automargin": True,
     }
-    return go.layout.Template(
-        layout={
+    return {
+        "layout": {
             "font": {"family": FONT, "size": 13, "color": text},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
@@ -125,7 +123,7 @@ def _template(surface: str, text: str, muted: str, line: str) -> go.layout.Templ
             "showlegend": False,
             "dragmode": False,
         }
-    )
+    }
 
 
 def shade(colour: str, surface: str, strength: float) -> str:

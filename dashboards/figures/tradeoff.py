@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import plotly.graph_objects as go
 
+from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, in_order, method_colour, method_symbol, template
 from dashboards.figures.wording import percent, quality, quality_ticks, unmarked
 from tracker.select.choice import Candidate
@@ -51,9 +51,9 @@ def tradeoff(
     return Tradeoff(suite, tuple(sorted(spots, key=lambda s: (s.forgetting, s.quality))), limit)
 
 
-def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
+def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
     """Up and to the left is better; the choice wears a ring."""
-    figure = go.Figure()
+    figure = Chart()
     draw_front(figure, [(s.forgetting, s.quality) for s in data.spots if s.front], colours)
     for method in in_order(s.method for s in data.spots):
         for on_front in (False, True):
@@ -78,7 +78,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
         figure.add_vline(
             x=data.limit,
             line={"color": colours.muted, "width": 1.4, "dash": "dot"},
-            annotation={"text": "your limit", "font": {"size": 12, "color": colours.muted}},
+            words={"text": "your limit", "font": {"size": 12, "color": colours.muted}},
         )
     figure.update_layout(
         template=template(colours),
@@ -91,7 +91,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> go.Figure:
     return figure
 
 
-def draw_front(figure: go.Figure, front: Sequence[tuple[float, float]], colours: Palette) -> None:
+def draw_front(figure: Chart, front: Sequence[tuple[float, float]], colours: Palette) -> None:
     """The Pareto front through *front*, (forgetting, quality) by ascending forgetting."""
     figure.add_scatter(
         x=[forgetting for forgetting, _ in front],
@@ -103,7 +103,7 @@ def draw_front(figure: go.Figure, front: Sequence[tuple[float, float]], colours:
 
 
 def _draw_spots(
-    figure: go.Figure, spots: list[Spot], method: str, colours: Palette, *, strong: bool
+    figure: Chart, spots: list[Spot], method: str, colours: Palette, *, strong: bool
 ) -> None:
     if not spots:
         return

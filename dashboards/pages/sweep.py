@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-import plotly.graph_objects as go
 from dash import Dash, Output, html
 
 from dashboards.components import card, empty, graph, legend
 from dashboards.desk import Desk
+from dashboards.figures.chart import Chart
 from dashboards.figures.live_curves import draw_live_curves, live_curves
 from dashboards.figures.progress import BestSoFar, best_so_far, draw_best_so_far
 from dashboards.figures.theme import in_order, palette
@@ -28,11 +28,11 @@ class Content(NamedTuple):
     hidden: bool
     head: Any
     legend: Any
-    figure: go.Figure
+    figure: Chart
     figure_style: dict[str, str]
     table: Any
     now: Any
-    curves: go.Figure
+    curves: Chart
     curves_style: dict[str, str]
     failures: Any
     log: Any
@@ -59,14 +59,14 @@ def layout() -> html.Div:
     best = card(
         "Best so far, over what it cost",
         html.Div(id="sweep-best-legend"),
-        graph(go.Figure(), "Best quality so far", height=_CHART_HEIGHT, identity="sweep-best"),
+        graph(Chart(), "Best quality so far", height=_CHART_HEIGHT, identity="sweep-best"),
         html.Div(id="sweep-best-table"),
     )
     label = "Training loss of each running trial over optimizer steps"
     now = card(
         "Running now",
         html.Div(id="sweep-now"),
-        graph(go.Figure(), label, height=_CHART_HEIGHT, identity="sweep-curves"),
+        graph(Chart(), label, height=_CHART_HEIGHT, identity="sweep-curves"),
     )
     rest = html.Div(
         [
@@ -114,7 +114,7 @@ def connect(app: Dash, desk: Desk) -> None:
 
 def nothing(message: Any) -> Content:
     """The page where there is no sweep: the message alone."""
-    figures = (go.Figure(), _HIDDEN)
+    figures = (Chart(), _HIDDEN)
     return Content(True, message, None, *figures, None, None, *figures, None, None)
 
 

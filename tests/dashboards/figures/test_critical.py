@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.critical import Critical, Strip, critical, in_words, pairs, turns
@@ -109,7 +110,7 @@ def test_pairs_are_those_some_model_has_laws_of(findings):
 @pytest.mark.parametrize("colours", [LIGHT, DARK])
 def test_measured_and_ahead_are_drawn_apart(findings, colours):
     data = asked(findings)
-    figure = draw_critical(data, colours, log_x=False)
+    figure = go.Figure(draw_critical(data, colours, log_x=False))
     strong = [t.opacity for t in figure.data if t.type == "heatmap"]
     assert strong == [1.0, 0.4] * 3
     marks = [t.text[0] for t in figure.data if t.type == "scatter" and t.mode == "markers+text"]

@@ -1,3 +1,5 @@
+import plotly.graph_objects as go
+
 from dashboards.figures.data import (
     balance,
     balance_height,
@@ -37,7 +39,7 @@ def test_answers_that_hardly_repeat_are_free_text():
 
 def test_a_bar_per_label_and_its_rows():
     data = balance(split(100, {"yes": 60, "a <b>label</b>": 40}, 2))
-    figure = draw_balance(data, LIGHT)
+    figure = go.Figure(draw_balance(data, LIGHT))
     assert figure.data[0].x == (60, 40)
     assert figure.layout.yaxis.ticktext[1] == "a &lt;b>label&lt;/b>"
     assert balance_height(data) > 100
@@ -47,7 +49,7 @@ def test_lengths_go_from_shortest_to_longest():
     task = TaskProfile(name="t", score="exact_match", splits={"train": split(9, {"a": 9}, 1)})
     found = spans(task)
     assert [(span.part, span.name) for span in found] == [("prompt", "train"), ("answer", "train")]
-    figure = draw_spans(found, DARK, "tokens")
+    figure = go.Figure(draw_spans(found, DARK, "tokens"))
     assert figure.data[0].x == (1, 20)
     assert figure.data[1].x == (2, 9)
     assert figure.data[2].x == (5,)
@@ -58,6 +60,6 @@ def test_without_a_profile_the_trials_say_what_a_mix_holds(findings):
     held = {(each.mix, each.volume): each.examples for each in found}
     assert held["even", 1000] == {"intent": 500, "slots": 500}
     assert held["intent", 1000] == {"intent": 1000}
-    figure = draw_contents([each for each in found if each.mix == "even"], LIGHT)
+    figure = go.Figure(draw_contents([each for each in found if each.mix == "even"], LIGHT))
     assert [bar.name for bar in figure.data] == ["intent", "slots"]
     assert figure.data[0].x == (125, 250, 500, 1000)

@@ -1,3 +1,5 @@
+import plotly.graph_objects as go
+
 from dashboards.figures.forest import draw_gaps, gaps
 from dashboards.figures.theme import LIGHT
 
@@ -16,7 +18,7 @@ def test_ties_are_hollow_and_every_row_is_named(findings):
     data = gaps(findings.recommendation)
     first = data[0]._replace(separable=False, low=-0.01, high=0.02, label="<i>a</i>")
     second = data[0]._replace(separable=True, low=None, high=None)
-    figure = draw_gaps((first, second), LIGHT)
+    figure = go.Figure(draw_gaps((first, second), LIGHT))
     markers = [t for t in figure.data if t.mode == "markers"]
     assert [m.marker.color == LIGHT.surface for m in markers] == [True, False]
     assert len(figure.data) == 3  # no line where the interval is unknown

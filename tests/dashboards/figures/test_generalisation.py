@@ -1,4 +1,5 @@
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.costs import answer_sentences, cost_sentence, lost_words, spots_at
@@ -110,7 +111,7 @@ def test_what_was_not_measured_is_not_shown(findings):
         results_table([]), weights={"intent": 1}, measures=SCORED, cost="english", mix="even"
     )
     assert empty.paths == ()
-    draw_generalisation(empty, LIGHT, models=[])
+    go.Figure(draw_generalisation(empty, LIGHT, models=[]))
 
 
 def test_a_loss_is_quality_turned_round(findings):
@@ -127,7 +128,7 @@ def test_a_loss_is_quality_turned_round(findings):
 
 @pytest.mark.parametrize("models", [["en-1m"], ["en-0.1m", "en-0.3m", "en-1m"]])
 def test_the_chart_holds_arrows_bars_and_the_front(data, models):
-    figure = draw_generalisation(data, DARK, models=models)
+    figure = go.Figure(draw_generalisation(data, DARK, models=models))
     arrows = [t for t in figure.data if t.marker.symbol == "arrow"]
     assert len(arrows) == 3 * len(models)
     assert all((a.x[0], a.marker.angleref) == (0.0, "previous") for a in arrows)
@@ -164,7 +165,7 @@ def test_answers_are_changes_from_the_base(findings):
         assert reading.high <= 1 - recall.base
     assert data.panels[0].traces[0].readings[-1].runs == 2
     assert any("recall" in s and "over-reach 8.0 %" in s for s in answer_sentences(data, 2000))
-    draw_panel(recall, LIGHT, log_x=False)
+    go.Figure(draw_panel(recall, LIGHT, log_x=False))
 
 
 def test_a_base_without_a_value_leaves_values_as_they_are_and_absent_is_said(findings):
@@ -177,7 +178,7 @@ def test_a_base_without_a_value_leaves_values_as_they_are_and_absent_is_said(fin
     assert precision.base is None
     assert all(r.change == r.value for r in precision.traces[0].readings)
     assert "the base has none" in answer_sentences(data, 2000)[0]
-    assert "itself" in draw_panel(precision, LIGHT).layout.yaxis.title.text
+    assert "itself" in go.Figure(draw_panel(precision, LIGHT)).layout.yaxis.title.text
 
 
 def test_finding_more_and_claiming_wrongly_more_is_said_where_it_is_sure(findings):
@@ -213,7 +214,7 @@ def test_forgetting_is_relative_to_the_base_and_its_law_near_the_truth(findings)
     assert np.abs(np.array(full.value[: full.measured]) - truth).max() < 0.01
     assert full.runs[-1].lost == pytest.approx(FORGETTING["full"], abs=0.01)
     assert full.examples[full.measured - 1] == pytest.approx(2000)
-    dashes = [t.line.dash for t in draw_forgetting(data, LIGHT).data if t.line.dash]
+    dashes = [t.line.dash for t in go.Figure(draw_forgetting(data, LIGHT)).data if t.line.dash]
     assert dashes == ["solid", "dash"] * 3
     assert (
         forgetting(findings.table, laws, model="en-1m", mix="even", suite="x", replay=0).curves

@@ -1,3 +1,5 @@
+import plotly.graph_objects as go
+
 from dashboards.figures.live_curves import MAX_PANELS, draw_live_curves, live_curves
 from dashboards.figures.theme import LIGHT
 from tracker.record.store import LiveTrial
@@ -18,17 +20,17 @@ def test_many_running_trials_are_drawn_up_to_a_point():
     data = live_curves([trial(n, 2) for n in range(MAX_PANELS + 3)])
     assert len(data.panels) == MAX_PANELS
     assert data.undrawn == 3
-    figure = draw_live_curves(data, LIGHT)
+    figure = go.Figure(draw_live_curves(data, LIGHT))
     assert len(figure.data) == MAX_PANELS
 
 
 def test_nothing_runs():
     data = live_curves([])
     assert data == ((), 0)
-    assert len(draw_live_curves(data, LIGHT).data) == 0
+    assert len(go.Figure(draw_live_curves(data, LIGHT)).data) == 0
 
 
 def test_titles_are_shown_as_they_are():
     odd = trial(1, 2)._replace(model="<b>%{x}")
-    figure = draw_live_curves(live_curves([odd]), LIGHT)
+    figure = go.Figure(draw_live_curves(live_curves([odd]), LIGHT))
     assert figure.layout.annotations[0].text.startswith("#1 &lt;b>% {x}")

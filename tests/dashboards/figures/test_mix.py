@@ -1,3 +1,4 @@
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.mix import (
@@ -66,7 +67,7 @@ def test_sharing_is_compared_at_equal_numbers(points, effects):
     (row,) = one_for_all(points, effects, 2000)
     assert row.label == "intent, 1,000 of its examples: even against intent"
     assert row.estimate.low < row.estimate.high
-    figure = draw_forest((row,), LIGHT, "x")
+    figure = go.Figure(draw_forest((row,), LIGHT, "x"))
     assert figure.data[1].x == (row.estimate.value,)
 
 
@@ -84,7 +85,7 @@ def test_the_weakest_task_is_the_lowest_score(points):
         assert each.values[each.task].value == min(v.value for v in each.values.values())
     assert {w.mix: w.trained for w in found} == {"even": True, "intent": False}
     assert all("intent" not in s.text.split(",")[0] for s in weakest_sentences(found))
-    figure = draw_weakest(found, LIGHT)
+    figure = go.Figure(draw_weakest(found, LIGHT))
     assert len(figure.data) == 3 * len(found)
 
 

@@ -1,4 +1,5 @@
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.progress import best_so_far, draw_best_so_far, label, trial_quality
@@ -34,7 +35,7 @@ def test_a_trial_without_one_of_the_weighted_scores_is_left_out_and_counted(find
 def test_no_trials_draw_an_empty_chart():
     data = best_so_far(results_table([]), WEIGHTS)
     assert data.trials == ()
-    assert len(draw_best_so_far(data, LIGHT).data) == 1
+    assert len(go.Figure(draw_best_so_far(data, LIGHT)).data) == 1
 
 
 def test_labels_name_what_was_trained(findings, records):
@@ -44,6 +45,6 @@ def test_labels_name_what_was_trained(findings, records):
 
 
 def test_one_trace_per_method_and_one_for_the_best(findings):
-    figure = draw_best_so_far(best_so_far(findings.table, WEIGHTS), LIGHT)
+    figure = go.Figure(draw_best_so_far(best_so_far(findings.table, WEIGHTS), LIGHT))
     assert len(figure.data) == 1 + 4
     assert isinstance(findings.table, pd.DataFrame)

@@ -1,5 +1,6 @@
 import json
 
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.replay import draw_regret_curves, regret_curves
@@ -42,7 +43,7 @@ def test_each_strategy_shows_its_largest_budget_and_every_end(report):
 
 
 def test_three_traces_per_strategy_on_a_logarithmic_cost(report):
-    figure = draw_regret_curves(regret_curves(report), LIGHT)
+    figure = go.Figure(draw_regret_curves(regret_curves(report), LIGHT))
     assert len(figure.data) == 2 * 3
     assert figure.layout.xaxis.type == "log"
     assert [trace.name for trace in figure.data if trace.name] == ["law", "tpe"]

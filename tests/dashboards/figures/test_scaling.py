@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.scaling import AHEAD, scaling
@@ -63,7 +64,7 @@ def test_too_few_volumes_give_points_and_the_reason(findings):
     data = scaling(findings.table, fits, task="intent", mix="intent", metric="score")
     assert [c.line for c in data.curves] == [None] * 3
     assert all("needs 3" in c.why_not for c in data.curves)
-    assert len(draw_scaling(data, LIGHT, models=["en-1m"]).data) == 1 + 3
+    assert len(go.Figure(draw_scaling(data, LIGHT, models=["en-1m"])).data) == 1 + 3
 
 
 def test_bits_per_byte_are_drawn_as_they_are(findings):
@@ -80,7 +81,7 @@ def test_models_can_be_picked_and_drawn_together(findings):
         findings.table, fits, task="intent", mix="even", metric="score", models=("en-0.1m", "en-1m")
     )
     assert list(data.models) == ["en-0.1m", "en-1m"]
-    figure = draw_scaling(data, DARK, models=list(data.models), log_x=False)
+    figure = go.Figure(draw_scaling(data, DARK, models=list(data.models), log_x=False))
     assert figure.layout.xaxis.type == "linear"
     lines = {t.line.color for t in figure.data if t.mode == "lines" and t.line.dash == "solid"}
     assert len(lines) == 6  # three methods, two shades each
@@ -92,7 +93,7 @@ def test_one_trial_and_no_trial_make_charts(records):
         fits = fit_table(table, "score", ["intent"]) if some else CurveFits({}, {})
         data = scaling(table, fits, task="intent", mix="even", metric="score")
         assert len(data.curves) == len(some)
-        draw_scaling(data, LIGHT, models=list(data.models))
+        go.Figure(draw_scaling(data, LIGHT, models=list(data.models)))
 
 
 def test_names_cannot_bring_markup_into_a_chart(record_of, spec_of):
@@ -103,6 +104,8 @@ def test_names_cannot_bring_markup_into_a_chart(record_of, spec_of):
     table = results_table([record.model_copy(update={"result": result})])
     fits = fit_table(table, "score", ["intent"])
     data = scaling(table, fits, task="intent", mix="even", metric="score")
-    text = json.dumps(draw_scaling(data, LIGHT, models=[evil.name]).to_dict(), default=str)
+    text = json.dumps(
+        go.Figure(draw_scaling(data, LIGHT, models=[evil.name])).to_dict(), default=str
+    )
     assert "<b>x" not in text
     assert "%{y}" not in text

@@ -1,3 +1,4 @@
+import plotly.graph_objects as go
 import pytest
 
 from dashboards.figures.scaling import scaling
@@ -62,14 +63,14 @@ def test_a_volume_nobody_ran_is_foretold_and_said_to_be(made):
     data = made(4000)
     assert data.ahead
     assert all(mark.runs == 0 and mark.low is not None for c in data.curves for mark in c.marks)
-    figure = draw_size(data, LIGHT)
+    figure = go.Figure(draw_size(data, LIGHT))
     hollow = [t for t in figure.data if t.mode == "markers"]
     assert all(t.marker.color == "rgba(0,0,0,0)" for t in hollow)
 
 
 def test_outside_the_sizes_measured_the_line_is_dashed(made):
     data = made(1000)
-    figure = draw_size(data, DARK, log_x=False)
+    figure = go.Figure(draw_size(data, DARK, log_x=False))
     for curve in data.curves:
         assert not curve.inside[0]
         assert not curve.inside[-1]
@@ -84,7 +85,7 @@ def test_one_run_and_none_make_charts(records):
         )
         found = size(data, CurveFits({}, {}), {}, mix="even", volume=250, asked={})
         assert found.unsized == ()
-        draw_size(found, LIGHT)
+        go.Figure(draw_size(found, LIGHT))
 
 
 def test_a_law_that_misses_what_was_measured_is_not_drawn(made):

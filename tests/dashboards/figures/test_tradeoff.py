@@ -1,3 +1,5 @@
+import plotly.graph_objects as go
+
 from dashboards.figures.theme import LIGHT
 from dashboards.figures.tradeoff import draw_tradeoff, tradeoff
 
@@ -19,12 +21,12 @@ def test_the_front_holds_what_nothing_beats_in_both(findings):
 def test_what_was_not_measured_is_not_drawn(findings):
     data = tradeoff(findings.candidates, "no such suite", chosen="")
     assert data.spots == ()
-    draw_tradeoff(data, LIGHT)
+    go.Figure(draw_tradeoff(data, LIGHT))
 
 
 def test_the_choice_and_the_limit_are_marked(findings):
     chosen = findings.recommendation.choice.label
     data = tradeoff(findings.candidates, "english", chosen=chosen, limit=0.1)
-    figure = draw_tradeoff(data, LIGHT)
+    figure = go.Figure(draw_tradeoff(data, LIGHT))
     assert figure.data[-1].text == ("recommended",)
     assert figure.layout.annotations[0].text == "your limit"

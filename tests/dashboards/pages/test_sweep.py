@@ -80,7 +80,7 @@ def test_an_ended_sweep_foretells_nothing(view_of, records, words):
 
 def test_live_curves_are_drawn_in_place(view_of, records):
     page = content(view_of(records, running=(LIVE,)), "light")
-    assert [tuple(trace.y) for trace in page.curves.data] == [(2.5, 1.5, 1.25)]
+    assert [tuple(trace["y"]) for trace in page.curves.traces] == [(2.5, 1.5, 1.25)]
     assert page.curves_style != {"display": "none"}
     assert content(view_of(records), "light").curves_style == {"display": "none"}
 
