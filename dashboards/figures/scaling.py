@@ -24,6 +24,8 @@ Z80 = 1.2816
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
 _STEPS = 48
+#: Of many runs at one volume, those of a curve that are drawn.
+MOST_DRAWN = 8
 #: Columns that tell one curve from another, within a task and mix.
 _SETTING = ["model", "method", "variant", "rank", "virtual_tokens", "learning_rate", "mix"]
 _NEEDED = [
@@ -241,6 +243,19 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
             )
         )
     return tuple(found)
+
+
+def drawn(points: Sequence[Point]) -> list[Point]:
+    """At each volume at most :data:`MOST_DRAWN` of *points*, evenly by rank, both ends among them."""
+    by_volume: dict[int, list[Point]] = {}
+    for point in points:
+        by_volume.setdefault(point.examples, []).append(point)
+    kept = []
+    for own in by_volume.values():
+        ranked = sorted(own, key=lambda p: (p.value, p.number))
+        places = np.linspace(0, len(ranked) - 1, min(MOST_DRAWN, len(ranked)))
+        kept += [ranked[place] for place in places.round().astype(int)]
+    return kept
 
 
 def _line(law: FittedLaw, metric: Metric) -> Line:

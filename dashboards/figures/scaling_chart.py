@@ -8,7 +8,7 @@ import numpy as np
 
 from dashboards.figures.chart import Chart
 from dashboards.figures.marks import draw_band, error_bars
-from dashboards.figures.scaling import Base, Curve, Point, Scaling
+from dashboards.figures.scaling import Base, Curve, Point, Scaling, drawn
 from dashboards.figures.theme import (
     Palette,
     method_colour,
@@ -102,7 +102,7 @@ def _draw_points(
     Those of a setting that does not stand for its method (not *main*) are small and faint.
     """
     for used in (False, True):
-        own = [p for p in points if p.used is used]
+        own = drawn([p for p in points if p.used is used])
         if not own:
             continue
         figure.add_scatter(

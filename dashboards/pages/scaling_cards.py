@@ -19,7 +19,7 @@ from dashboards.components import (
 )
 from dashboards.figures.critical import Critical, Strip, critical, in_words, interval
 from dashboards.figures.critical_chart import draw_critical, height
-from dashboards.figures.scaling import AHEAD, Scaling
+from dashboards.figures.scaling import AHEAD, MOST_DRAWN, Scaling, drawn
 from dashboards.figures.scaling_chart import draw_scaling
 from dashboards.figures.size import Mark, Size, SizeCurve, size
 from dashboards.figures.size_chart import between, draw_size, value
@@ -30,7 +30,7 @@ from tracker.select.curves import CurveFits, CurveKey, Metric
 from tracker.select.laws import FittedLaw
 
 #: Rows of the table of points: a browser must lay them all out.
-_MOST_ROWS = 400
+_MOST_ROWS = 200
 _OFF_LINE = (
     "Bars and bands: 80 %. The line tells what another model of that size would do, by all models, "
     "methods and settings together; the models that were run may lie well off it."
@@ -85,9 +85,16 @@ def curves_card(data: Scaling, state: Shown, colours: Palette) -> html.Section:
         title,
         legend(data.methods, [*marks, ("band", "80 % band")]),
         html.Div(facets, className=f"facets of-{min(len(facets), 5)}"),
-        html.P(note, className="note"),
+        html.P(f"{note}{_thinned(data)}", className="note"),
         behind("Show the measured points", _points_table(data)),
     )
+
+
+def _thinned(data: Scaling) -> str:
+    """What the chart leaves out, where it does."""
+    if all(len(drawn(curve.points)) == len(curve.points) for curve in data.curves):
+        return ""
+    return f" Of many runs at one volume, {MOST_DRAWN} from the lowest to the highest are drawn."
 
 
 def _facet_title(group: list[str], data: Scaling) -> html.H3:

@@ -9,6 +9,7 @@ from dash import Dash, Output, html
 
 from dashboards.components import card, empty, graph, legend
 from dashboards.desk import Desk
+from dashboards.drawn import Drawn
 from dashboards.figures.chart import Chart
 from dashboards.figures.live_curves import draw_live_curves, live_curves
 from dashboards.figures.progress import BestSoFar, best_so_far, draw_best_so_far
@@ -81,20 +82,38 @@ def layout() -> html.Div:
     return html.Div([html.Div(id="sweep-head", className="stack"), rest], className="stack")
 
 
-def content(view: SweepView, theme: str | None, now: float | None = None) -> Content:
-    """Everything the page shows; *now* in seconds since the epoch."""
+class Reached(NamedTuple):
+    """What the ended trials reached: it changes with them alone, while the rest of the page lives."""
+
+    best: BestSoFar
+    legend: Any
+    figure: Chart
+    table: Any
+
+
+def reached(view: SweepView, theme: str | None) -> Reached:
+    """The best so far over what it cost."""
+    best = best_so_far(view.findings.table, view.findings.weights)
+    chart = draw_best_so_far(best, palette(theme))
+    return Reached(best, _legend(best), chart, sweep_cards.best_table(best))
+
+
+def content(
+    view: SweepView, theme: str | None, now: float | None = None, drawn: Reached | None = None
+) -> Content:
+    """Everything the page shows; *now* in seconds since the epoch. *drawn*: :func:`reached`, where known."""
     now = time.time() if now is None else now
-    table, weights, colours = view.findings.table, view.findings.weights, palette(theme)
-    best, curves = best_so_far(table, weights), live_curves(view.running)
+    drawn = drawn or reached(view, theme)
+    curves = live_curves(view.running)
     return Content(
         False,
-        [sweep_cards.head(view, best, now), sweep_cards.progress(view)],
-        _legend(best),
-        draw_best_so_far(best, colours),
-        {"height": f"{_CHART_HEIGHT}px"} if best.trials else _HIDDEN,
-        sweep_cards.best_table(best),
+        [sweep_cards.head(view, drawn.best, now), sweep_cards.progress(view)],
+        drawn.legend,
+        drawn.figure,
+        {"height": f"{_CHART_HEIGHT}px"} if drawn.best.trials else _HIDDEN,
+        drawn.table,
         sweep_cards.now_running(view, now),
-        draw_live_curves(curves, colours),
+        draw_live_curves(curves, palette(theme)),
         {"height": f"{curves.height}px"} if curves.panels else _HIDDEN,
         sweep_cards.what_failed(view),
         sweep_cards.log(view.log),
@@ -104,9 +123,14 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
 def connect(app: Dash, desk: Desk) -> None:
     """Fill the frame anew whenever anything happens in the sweep."""
 
+    known = Drawn()
+
     def filled(_version: str | None, search: str | None, theme: str | None) -> Content:
         view = desk.view(search)
-        return nothing(desk.nothing(search)) if view is None else content(view, theme)
+        if view is None:
+            return nothing(desk.nothing(search))
+        what = (view.info.name, view.findings.version, theme)
+        return content(view, theme, drawn=known.get(what, lambda: reached(view, theme)))
 
     app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
     sweep_control.connect(app, desk)

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.figures.scaling import AHEAD, scaling
+from dashboards.figures.scaling import AHEAD, MOST_DRAWN, Point, drawn, scaling
 from dashboards.figures.scaling_chart import draw_scaling
 from dashboards.figures.theme import DARK, LIGHT
 from tracker.record.table import results_table
@@ -85,6 +85,19 @@ def test_models_can_be_picked_and_drawn_together(findings):
     assert figure.layout.xaxis.type == "linear"
     lines = {t.line.color for t in figure.data if t.mode == "lines" and t.line.dash == "solid"}
     assert len(lines) == 6  # three methods, two shades each
+
+
+def test_of_many_runs_at_one_volume_a_spread_is_drawn():
+    def point(number: int, examples: int, value: float) -> Point:
+        return Point(number, examples, value, None, None, 0, None, used=True)
+
+    few = [point(i, 100, 0.1) for i in range(MOST_DRAWN)]
+    many = [point(10 + i, 200, (7 * i % 50) / 50) for i in range(50)]
+    found = drawn([*many, *few])
+    values = [p.value for p in found if p.examples == 200]
+    assert len(found) == 2 * MOST_DRAWN
+    assert values == sorted(values)
+    assert (values[0], values[-1]) == (0.0, 0.98)
 
 
 def test_one_trial_and_no_trial_make_charts(records):
