@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def _serve(options: argparse.Namespace) -> None:
     # Heavy imports wait until the options are known to be good.
     import waitress
 
+    # A page asks for several parts at once: that some wait a moment is no news for a terminal.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from dashboards.app import create_app
     from dashboards.trial_reader import mlflow_address
     from tracker.record.store import Store

@@ -142,11 +142,15 @@ class Runs:
 
     def text(self, run: Run, name: str) -> str:
         """A text artifact of the run."""
-        place = urlsplit(run.info.artifact_uri)
+        return self.text_at(run.info.run_id, run.info.artifact_uri, name)
+
+    def text_at(self, run_id: str, artifact_uri: str, name: str) -> str:
+        """A text artifact of the run *run_id*, whose artifacts lie at *artifact_uri*."""
+        place = urlsplit(artifact_uri)
         if place.scheme == "file":  # MLflow would ask the database four times where this lies
             return (Path(url2pathname(place.path)) / name).read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run.info.run_id, name, folder)
+            path = self.client.download_artifacts(run_id, name, folder)
             return Path(path).read_text(encoding="utf-8")
 
     def live(self, run: Run) -> LiveTrial:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from tracker.errors import StoreError
-from tracker.record.runs import Run, Runs
+from tracker.record.ended import Ended, ended
+from tracker.record.runs import Runs
 from tracker.record.trial import TrialRecord, TrialResult
 
 #: A run counts as new for so long after its end: clocks and commits are not in step.
@@ -30,10 +31,14 @@ class Entry(NamedTuple):
 
 
 class Snapshot:
-    """The ended trials of the sweep with run *parent_id*, copied to *path*."""
+    """The ended trials of the sweep with run *parent_id*, copied to *path*.
 
-    def __init__(self, path: Path, parent_id: str) -> None:
+    *database*: the store's SQLite file, where it is one.
+    """
+
+    def __init__(self, path: Path, parent_id: str, database: Path | None = None) -> None:
         self.path = path
+        self.database = database
         self.parent_id = parent_id
         self._entries = _load(path)
         self._newest_ms: int | None = None  # end of the newest run seen by this process
@@ -59,28 +64,28 @@ class Snapshot:
         """
         first = not self.is_compared
         newest = self._newest_ms or 0
-        since = f"attributes.end_time > {max(newest - _OVERLAP_MS, 0)}"
-        ended = {run.info.run_id: run for run in runs.trials(self.parent_id, since)}
-        for run in ended.values():
+        since = max(newest - _OVERLAP_MS, 0)
+        found = {run.run_id: run for run in ended(runs, self.database, self.parent_id, since)}
+        for run in found.values():
             self._take(runs, run)
         if first:
-            gone = self._entries.keys() - ended.keys()
+            gone = self._entries.keys() - found.keys()
         else:
-            deleted = runs.trials(self.parent_id, "attributes.end_time > 0", deleted=True)
-            gone = {run.info.run_id for run in deleted}
+            deleted = ended(runs, self.database, self.parent_id, deleted=True)
+            gone = {run.run_id for run in deleted}
         for run_id in gone:
             if self._entries.pop(run_id, None):
                 self._records = None
-        self._newest_ms = max((run.info.end_time for run in ended.values()), default=newest)
+        self._newest_ms = max((run.end_ms for run in found.values()), default=newest)
 
-    def _take(self, runs: Runs, run: Run) -> None:
-        run_id, tags = run.info.run_id, run.data.tags
+    def _take(self, runs: Runs, run: Ended) -> None:
+        run_id, tags = run.run_id, run.tags
         known = self._entries.get(run_id)
         if "sft.result" not in tags:  # closed by hand, in MLflow's own pages
             return
         if known is not None and known.digest == tags["sft.result"]:
             return
-        text = runs.text(run, "result.json")
+        text = runs.text_at(run_id, run.artifact_uri, "result.json")
         number, stage = int(tags["sft.number"]), tags["sft.stage"]
         try:
             self._entries[run_id] = _entry(number, stage, text)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
 from tracker.record import address, bulk, experiment, naming, outside, question, registry
+from tracker.record.bulk_rows import database_file
 from tracker.record.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
 from tracker.record.data_profile import DataProfile, keep_profile, read_profile
 from tracker.record.examples import TaskExamples, read_examples
@@ -343,7 +344,8 @@ class Store:
             snapshot = self._snapshots.get(parent_id)
             if snapshot is None:
                 path = self.workspace / "cache" / f"{parent_id}.jsonl"
-                snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id)
+                database = database_file(self._uri)
+                snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id, database)
             if refresh or not snapshot.is_compared:
                 snapshot.refresh(self._runs)
             return snapshot.records()

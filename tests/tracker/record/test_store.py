@@ -334,13 +334,13 @@ def test_a_run_created_twice_is_one_again(store: Store, make_record: Records) ->
 def count_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The run ids whose result.json is read from now on."""
     reads: list[str] = []
-    text = store._runs.text
+    text_at = store._runs.text_at
 
-    def counted(run: Any, name: str) -> str:
-        reads.append(run.info.run_id)
-        return text(run, name)
+    def counted(run_id: str, artifact_uri: str, name: str) -> str:
+        reads.append(run_id)
+        return text_at(run_id, artifact_uri, name)
 
-    monkeypatch.setattr(store._runs, "text", counted)
+    monkeypatch.setattr(store._runs, "text_at", counted)
     return reads
 
 
