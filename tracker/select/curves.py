@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,20 +168,79 @@ def _columns_of(
 def _all_runs(
     table: pd.DataFrame, metric: Metric
 ) -> tuple[dict[CurveKey, tuple[CurveRuns, list[LeftOut]]], list[str]]:
-    """The runs of every curve with those left out and why; and the tasks there are."""
-    complete = table[(table["status"] == "complete") & table["task"].notna()]
-    base = complete[complete["method"] == "none"]
-    tuned = complete[complete["method"] != "none"]
-    ended_early = table[(table["status"] != "complete") & (table["method"] != "none")]
+    """The runs of every curve with those left out and why; and the tasks there are.
+
+    Rows are named by their place in *table*: a curve copied out of it, one at a time, takes longer than
+    all laws together.
+    """
+    complete = (table["status"] == "complete").to_numpy(dtype=bool)
+    tuned = (table["method"] != "none").to_numpy(dtype=bool)
+    curve = table.groupby(_CURVE, dropna=False, sort=True).ngroup().to_numpy()
+    lost = _places(curve, ~complete & tuned)
+    columns = _Columns(table, metric)
     found: dict[CurveKey, tuple[CurveRuns, list[LeftOut]]] = {}
-    by_task = sorted(tuned.groupby("task"), key=lambda item: str(item[0]))
-    for task, rows in by_task:
-        noise = _seed_noise(rows, metric)
-        for key, points in _curves(rows, str(task)):
-            zero = base[(base["model"] == key.model) & (base["task"] == task)]
-            lost = _same_curve(ended_early, points.iloc[0])
-            found[key] = _runs(key, pd.concat([zero, points]), lost, metric, noise)
-    return found, [str(task) for task, _ in by_task]
+    tasks = sorted({str(t) for t in table.loc[complete & tuned, "task"].dropna()})
+    for task in tasks:
+        own = complete & (table["task"] == task).to_numpy(dtype=bool)
+        bases = _places(table["model"].to_numpy(), own & ~tuned)
+        points = _places(curve, own & tuned)
+        noise = _seed_noise(columns, points.values())
+        for number, places in points.items():
+            if any(columns.stage[place] != TUNE_STAGE for place in places):
+                key = _curve_key(table.iloc[places[0]], task)
+                all_runs = [*bases.get(key.model, ()), *places]
+                shared = table.iloc[places[-1]]
+                found[key] = columns.runs(key, all_runs, lost.get(number, []), shared, noise)
+    return found, tasks
+
+
+def _places(groups: ArrayLike, among: ArrayLike) -> dict[Any, list[int]]:
+    """By group, in ascending order, the places *among* the rows."""
+    labels = np.asarray(groups)
+    found: dict[Any, list[int]] = {}
+    for place in np.flatnonzero(np.asarray(among)).tolist():
+        found.setdefault(labels[place], []).append(place)
+    return {label: found[label] for label in sorted(found)}
+
+
+class _Columns:
+    """What is read of every row of a table, as plain lists."""
+
+    def __init__(self, table: pd.DataFrame, metric: Metric) -> None:
+        values = table[metric].to_numpy(dtype=float)
+        self.metric = metric
+        self.errors = errors(values, table["n"].to_numpy(dtype=float), metric)
+        self.measured = ~np.isnan(values)
+        self.volume, self.seed = table["volume"].tolist(), table["seed"].tolist()
+        self.key, self.status = table["key"].tolist(), table["status"].tolist()
+        self.stage = table["stage"].tolist()
+
+    def runs(
+        self,
+        key: CurveKey,
+        places: Sequence[int],
+        lost: Sequence[int],
+        shared: pd.Series[Any],
+        noise: float | None,
+    ) -> tuple[CurveRuns, list[LeftOut]]:
+        """The runs at *places* and why others are left out; *shared*: a row with what they share."""
+        measured = [place for place in places if self.measured[place]]
+        measured.sort(key=lambda i: (self.volume[i], self.seed[i], self.key[i]))
+        left_out = [
+            LeftOut(key=self.key[i], reason=f"{self.status[i]} at {self.volume[i]} examples")
+            for i in sorted(lost, key=lambda i: self.key[i])
+        ]
+        unmeasured = sorted(self.key[i] for i in places if not self.measured[i])
+        left_out += [LeftOut(key=name, reason=f"no {self.metric}") for name in unmeasured]
+        runs = CurveRuns(
+            sizes=np.array([self.volume[i] for i in measured], dtype=float),
+            values=self.errors[measured],
+            keys=tuple(self.key[i] for i in measured),
+            groups=_groups(key, shared),
+            parameters=_absent(shared["parameters"]),
+            noise_sd=noise,
+        )
+        return runs, left_out
 
 
 def fit_measures(table: pd.DataFrame, measures: Mapping[str, Measure]) -> CurveFits:
@@ -194,44 +253,10 @@ def fit_measures(table: pd.DataFrame, measures: Mapping[str, Measure]) -> CurveF
     return both
 
 
-def _curves(rows: pd.DataFrame, task: str) -> Iterator[tuple[CurveKey, pd.DataFrame]]:
-    for _, group in rows.groupby(_CURVE, dropna=False, sort=True):
-        if (group["stage"] != TUNE_STAGE).any():
-            first = group.iloc[0]
-            fields = {column: _absent(first[column]) for column in _METHOD}
-            method = MethodSpec(name=fields.pop("method"), **fields)
-            yield CurveKey(model=first["model"], method=method, mix=first["mix"], task=task), group
-
-
-def _same_curve(rows: pd.DataFrame, like: pd.Series[Any]) -> pd.DataFrame:
-    same = np.ones(len(rows), dtype=bool)
-    for column in _CURVE:
-        value = _absent(like[column])
-        equal = rows[column].isna() if value is None else rows[column] == value
-        same &= equal.to_numpy(dtype=bool)
-    return rows[same]
-
-
-def _runs(
-    key: CurveKey, points: pd.DataFrame, lost: pd.DataFrame, metric: Metric, noise: float | None
-) -> tuple[CurveRuns, list[LeftOut]]:
-    measured = points[points[metric].notna()].sort_values(["volume", "seed", "key"])
-    lost = lost.sort_values("key")
-    left_out = [
-        LeftOut(key=name, reason=f"{status} at {volume} examples")
-        for name, status, volume in zip(lost["key"], lost["status"], lost["volume"], strict=True)
-    ]
-    unmeasured = sorted(points.loc[points[metric].isna(), "key"])
-    left_out += [LeftOut(key=name, reason=f"no {metric}") for name in unmeasured]
-    runs = CurveRuns(
-        sizes=measured["volume"].to_numpy(dtype=float),
-        values=_values(measured, metric),
-        keys=tuple(measured["key"]),
-        groups=_groups(key, points.iloc[-1]),
-        parameters=_absent(points["parameters"].iloc[-1]),
-        noise_sd=noise,
-    )
-    return runs, left_out
+def _curve_key(row: pd.Series[Any], task: str) -> CurveKey:
+    fields = {column: _absent(row[column]) for column in _METHOD}
+    method = MethodSpec(name=fields.pop("method"), **fields)
+    return CurveKey(model=row["model"], method=method, mix=row["mix"], task=task)
 
 
 def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
@@ -249,14 +274,15 @@ def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
     }
 
 
-def _values(rows: pd.DataFrame, metric: Metric) -> Any:
-    return errors(rows[metric].to_numpy(dtype=float), rows["n"].to_numpy(dtype=float), metric)
-
-
-def _seed_noise(rows: pd.DataFrame, metric: Metric) -> float | None:
-    measured = rows[rows[metric].notna()]
-    groups = measured.groupby([*_CURVE, "volume"], dropna=False, sort=True)
-    return pooled_sd(_values(group, metric) for _, group in groups)
+def _seed_noise(columns: _Columns, curves: Iterable[Sequence[int]]) -> float | None:
+    """The spread between runs that differ in nothing but the seed."""
+    alike: dict[tuple[int, float], list[float]] = {}
+    for number, places in enumerate(curves):
+        for place in places:
+            if columns.measured[place]:
+                same = number, columns.volume[place]
+                alike.setdefault(same, []).append(columns.errors[place])
+    return pooled_sd(alike[same] for same in sorted(alike))
 
 
 def _absent(value: Any) -> Any:
