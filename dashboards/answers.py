@@ -25,8 +25,6 @@ from tracker.select.shared import Shared
 FILE_NAME = "recommended.yaml"
 #: The constraint that says how much data is on hand.
 ON_HAND = "examples"
-#: With more trials than these the laws of one task take minutes: the command line foretells them.
-MAX_FORETOLD = 200
 
 
 class Answer(NamedTuple):
@@ -116,7 +114,7 @@ def work_out(
         return answer
     tasks = [task for task, weight in objective.weights.items() if weight > 0]
     at = answer.on_hand
-    return answer._replace(forecasts={task: _forecast(records, task, at, sweep) for task in tasks})
+    return answer._replace(forecasts={task: _forecast(shared, task, at, sweep) for task in tasks})
 
 
 def command(sweep: str, asked: Asked) -> str:
@@ -138,13 +136,8 @@ def _recipe(config: Config, to: str) -> dict[str, str] | str:
         return str(error)
 
 
-def _forecast(
-    records: Sequence[TrialRecord], task: str, examples: int, sweep: str
-) -> Forecast | str:
-    if len(records) > MAX_FORETOLD:
-        words = ["sft-select", "predict", sweep, "--task", task, "--examples", str(examples)]
-        return f"{len(records):,} trials take long to fit; in a terminal: {shlex.join(words)}"
+def _forecast(shared: Shared, task: str, examples: int, sweep: str) -> Forecast | str:
     try:
-        return predict(records, task, examples, sweep=sweep)
+        return predict(shared.records, task, examples, sweep=sweep, shared=shared)
     except (InputError, NotEnoughDataError) as error:
         return str(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 #: Views kept; a further one drops that unused for longest.
-MAX_VIEWS = 64
+MAX_VIEWS = 24
 
 
 class Drawn:

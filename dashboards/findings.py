@@ -21,7 +21,7 @@ from tracker.record.table import extended_table, results_table
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.asked import Asked
 from tracker.select.choice import Candidate, Recommendation
-from tracker.select.curves import CurveFits, CurveKey, Metric, fit_sizes, fit_table
+from tracker.select.curves import CurveFits, CurveKey, Metric, fit_sizes
 from tracker.select.further import FurtherLaws, forgetting_laws, mix_laws
 from tracker.select.laws import FittedLaw
 from tracker.select.measure import Measure, measures_of
@@ -95,8 +95,14 @@ class Findings:
         found: dict[str, CurveFits] = self._once(metric, lambda: self._fit(metric))
         return found
 
+    @property
+    def _shared(self) -> Shared:
+        """What all questions about these trials have in common."""
+        found: Shared = self._once("shared", lambda: Shared(self.records, lambda: self.table))
+        return found
+
     def _fit(self, metric: Metric) -> dict[str, CurveFits]:
-        fits = fit_table(self.table, metric)
+        fits = self._shared.all_fits(metric)
         found: dict[str, CurveFits] = {}
         for key, law in fits.laws.items():
             found.setdefault(key.task, CurveFits({}, {})).laws[key] = law
@@ -108,10 +114,23 @@ class Findings:
         self, task: str, metric: Metric, mix: str, models: Mapping[str, int]
     ) -> dict[CurveKey, FittedLaw]:
         """The joint laws of *task* under *mix* for *models* that nobody ran, name → parameters."""
-        found: dict[CurveKey, FittedLaw] = self._once(
-            ("sizes", task, metric, mix, tuple(models.items())),
-            lambda: fit_sizes(self.table, metric, task, models, mix),
+        return self.all_size_laws(metric, models).get((task, mix), {})
+
+    def all_size_laws(
+        self, metric: Metric, models: Mapping[str, int]
+    ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
+        """Those of every task and mix: whoever looks at one looks at the next, and most work is shared."""
+        found: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = self._once(
+            ("sizes", metric, tuple(models.items())), lambda: self._fit_sizes(metric, models)
         )
+        return found
+
+    def _fit_sizes(
+        self, metric: Metric, models: Mapping[str, int]
+    ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
+        found: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = {}
+        for key, law in fit_sizes(self.table, metric, models).items():
+            found.setdefault((key.task, key.mix), {})[key] = law
         return found
 
     @property
@@ -163,7 +182,7 @@ class Findings:
 
         Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
         """
-        shared: Shared = self._once("shared", lambda: Shared(self.records))
+        shared = self._shared
         with self._lock:
             ask = self._asked.setdefault(asked, Answering())
             self._asked.move_to_end(asked)

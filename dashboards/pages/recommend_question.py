@@ -80,8 +80,8 @@ def reached(reach: Reach | None) -> html.Section | None:
         f"closest, with {sure}."
     )
     if not reach.needed:
-        return card(title, html.P(words), html.P(
-            "No curve's law gets there within 16 times its data.", className="note"))  # fmt: skip
+        none = "No curve's law gets there within 16 times its data and keeps the limits."
+        return card(title, html.P(words), html.P(none, className="note"))
     rows = [
         (
             needed.label,
@@ -93,7 +93,10 @@ def reached(reach: Reach | None) -> html.Section | None:
         for needed in reach.needed
     ]
     head = ("More data for", "Examples", "80 % interval", "Gets there", "Measured up to")
-    return card(title, html.P(words), data_table(head, rows))
+    note = (
+        "Only what could keep the limits is listed; what tuning loses is taken as measured so far."
+    )
+    return card(title, html.P(words), data_table(head, rows), html.P(note, className="note"))
 
 
 def forecasts(found: Answer) -> html.Section | None:

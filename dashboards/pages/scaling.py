@@ -39,7 +39,7 @@ from tracker.select.curves import CurveFits
 TITLE = "Scaling"
 PATH = "/scaling"
 #: Seconds that a page waits for its laws before it shows the points alone.
-_PATIENCE = 0.15
+_PATIENCE = 0.05
 
 
 def content(
@@ -93,8 +93,8 @@ def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
     task, metric, mix = state.task, state.metric, state.mix
     try:
         if later is None:
-            over_size = findings.size_laws(task, metric, mix, asked) if asked else {}
-            return Laws(findings.fits(task, metric), over_size, asked, fresh=True)
+            known = findings.size_laws(task, metric, mix, asked) if asked else {}
+            return Laws(findings.fits(task, metric), known, asked, fresh=True)
         fits_name, sizes_name = _questions(view, state)
         version = findings.version
         fits = later.get(fits_name, version, lambda: findings.all_fits(metric), _PATIENCE)
@@ -102,17 +102,18 @@ def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
         if not asked:
             return Laws(found, {}, asked, fits.fresh)
         sizes = later.get(
-            sizes_name, version, lambda: findings.size_laws(task, metric, mix, asked), _PATIENCE
+            sizes_name, version, lambda: findings.all_size_laws(metric, asked), _PATIENCE
         )
+        over_size = None if sizes.value is None else sizes.value.get((task, mix), {})
     except SftSelectError as error:
         return Laws(CurveFits({}, {}), {}, asked, fresh=True, problem=str(error))
-    return Laws(found, sizes.value, asked, fits.fresh and sizes.fresh)
+    return Laws(found, over_size, asked, fits.fresh and sizes.fresh)
 
 
 def _questions(view: SweepView, state: Shown) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of the two slow answers behind *state*: laws over data, and over size."""
     fits = (view.info.name, "fits", state.metric)
-    return fits, (view.info.name, "sizes", state.task, state.metric, state.mix)
+    return fits, (view.info.name, "sizes", state.metric)
 
 
 def _badge(laws: Laws) -> html.Span | None:

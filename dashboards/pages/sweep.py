@@ -20,6 +20,7 @@ from dashboards.snapshot import SweepView
 
 TITLE = "Sweep"
 _CHART_HEIGHT = 340
+_KEPT = 8  # states of the page: of a few sweeps the last, light and dark
 _HIDDEN = {"display": "none"}
 
 
@@ -123,14 +124,20 @@ def content(
 def connect(app: Dash, desk: Desk) -> None:
     """Fill the frame anew whenever anything happens in the sweep."""
 
-    known = Drawn()
+    pages, results = Drawn(_KEPT), Drawn(_KEPT)
 
     def filled(_version: str | None, search: str | None, theme: str | None) -> Content:
         view = desk.view(search)
         if view is None:
             return nothing(desk.nothing(search))
-        what = (view.info.name, view.findings.version, theme)
-        return content(view, theme, drawn=known.get(what, lambda: reached(view, theme)))
+        name = view.info.name
+
+        def drawn() -> Content:
+            found = results.get((name, view.findings.version, theme), lambda: reached(view, theme))
+            return content(view, theme, drawn=found)
+
+        page: Content = pages.get((name, view.version, theme), drawn)
+        return page
 
     app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
     sweep_control.connect(app, desk)

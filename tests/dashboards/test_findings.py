@@ -1,10 +1,10 @@
 import pytest
 
-from dashboards import answers
 from dashboards.findings import MAX_QUESTIONS, Findings
 from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Objective
 from tracker.select.asked import asked
+from tracker.select.predict import predict
 from tracker.select.recommend import recommend
 
 ASKED = Objective(weights={"intent": 1})
@@ -54,9 +54,10 @@ def test_answers_are_kept_by_question_and_bounded(records):
     assert len(found._asked) == MAX_QUESTIONS
 
 
-def test_a_large_sweep_is_foretold_on_the_command_line(records, monkeypatch):
-    monkeypatch.setattr(answers, "MAX_FORETOLD", len(records) - 1)
-    found = Findings("my sweep", records, ASKED).answer(asked((), ["examples=500"]))
-    assert found.forecasts["intent"].endswith(
-        "in a terminal: sft-select predict 'my sweep' --task intent --examples 500"
-    )
+def test_what_is_foretold_is_what_the_command_line_foretells(records):
+    found = Findings("my sweep", records, ASKED)
+    answer = found.answer(asked((), ["examples=500"]))
+    assert answer.forecasts["intent"] == predict(records, "intent", 500, sweep="my sweep")
+    # The laws are those that the pages draw, fitted once.
+    laws = found._shared.all_fits("score").laws
+    assert all(laws[key] is law for key, law in found.fits("intent", "score").laws.items())

@@ -19,6 +19,9 @@ COUNTED = ("parameters", "flops", "adapter_bytes", "examples")
 #: What clock and device say differs between machines and runs of one machine.
 MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens")
 
+#: What grows in proportion to the examples.
+GROWING = ("flops", "device_seconds", "gpu_hours")
+
 
 class Verdict(NamedTuple):
     """``admitted``: indices of the cells that keep every constraint; ``rejected``: by constraint."""
@@ -66,6 +69,24 @@ def keeps(name: str, value: float, limit: float) -> bool:
     """Whether *value* keeps the bound; 0.1 that a division left at 0.1 + 1e-16 does."""
     slack = 1e-9 * abs(limit)
     return value >= limit - slack if name.startswith("min.") else value <= limit + slack
+
+
+def could_keep(cell: Cell, constraints: Mapping[str, float], times: float) -> bool:
+    """Whether *cell* trained on *times* its examples would keep every bound, by what is known of it.
+
+    What is counted or clocked of training grows with the examples. What is lost or over-reached is taken
+    as it was measured, size and memory too; a task's minimum is not held, for more data raises scores.
+    """
+    for name, limit in constraints.items():
+        if name.startswith("min."):
+            continue
+        value = value_of(cell, name)
+        if value is None:
+            return False
+        grows = name in GROWING or name.startswith("examples")
+        if not keeps(name, times * value if grows else value, limit):
+            return False
+    return True
 
 
 def held(

@@ -121,29 +121,24 @@ def fit_elsewhere(
 
     One per method and mix that was measured; empty where nothing could be fitted.
     """
-    return fit_sizes(table, metric, task, {model: parameters})
+    found = fit_sizes(table, metric, {model: parameters})
+    return {key: law for key, law in found.items() if key.task == task}
 
 
 def fit_sizes(
-    table: pd.DataFrame,
-    metric: Metric,
-    task: str,
-    models: Mapping[str, int],
-    mix: str | None = None,
+    table: pd.DataFrame, metric: Metric, models: Mapping[str, int]
 ) -> dict[CurveKey, FittedLaw]:
-    """:func:`fit_elsewhere` for many *models* at once, name → parameters; *mix*: of that one alone."""
+    """:func:`fit_elsewhere` for every task and many *models* at once, name → parameters."""
     runs, _ = _columns_of(table, metric)
     asked: dict[CurveKey, CurveRuns] = {}
+    none = np.zeros(0)
     for key, (curve, _) in runs.items():
-        if key.task == task and mix in (None, key.mix):
-            groups = {
-                k: v for k, v in curve.groups.items() if k in ("task", "method", "mix", "setting")
-            }
-            none = np.zeros(0)
-            for model, parameters in models.items():
-                asked[key.model_copy(update={"model": model})] = CurveRuns(
-                    none, none, (), groups, parameters
-                )
+        shared = {
+            k: v for k, v in curve.groups.items() if k in ("task", "method", "mix", "setting")
+        }
+        for model, parameters in models.items():
+            elsewhere = CurveRuns(none, none, (), shared, parameters)
+            asked[key.model_copy(update={"model": model})] = elsewhere
     fit = fit_curves(
         [curve for curve, _ in runs.values()],
         elsewhere=list(asked.values()),
@@ -241,16 +236,6 @@ class _Columns:
             noise_sd=noise,
         )
         return runs, left_out
-
-
-def fit_measures(table: pd.DataFrame, measures: Mapping[str, Measure]) -> CurveFits:
-    """:func:`fit_table` for the tasks of *measures*, each on what it is decided on."""
-    both = CurveFits({}, {})
-    for measure in dict.fromkeys(measures.values()):
-        fits = fit_table(table, measure, [task for task, m in measures.items() if m == measure])
-        both.laws.update(fits.laws)
-        both.refused.update(fits.refused)
-    return both
 
 
 def _curve_key(row: pd.Series[Any], task: str) -> CurveKey:

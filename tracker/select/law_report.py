@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.record.table import results_table
 from tracker.record.trial import Objective, TrialRecord
-from tracker.select.curves import CurveFits, CurveKey, Metric, fit_measures
+from tracker.select.curves import CurveFits, CurveKey, Metric
 from tracker.select.further import FurtherLaws, further_laws
 from tracker.select.further_text import lines as further_lines
 from tracker.select.further_text import refusals
 from tracker.select.laws import FORM, FittedLaw
 from tracker.select.measure import MEASURES, measures_of
+from tracker.select.shared import Shared
 
 #: Draws that only a program's next step needs; they would bury the rest.
 _DRAWS = {"replicates", "misses", "best"}
@@ -46,7 +46,7 @@ def every_law(
             "no complete trial measured a task of the objective: run the sweep first"
         )
     metrics: dict[str, Metric] = {task: metric or decided[task] for task in sorted(wanted)}
-    curves = fit_measures(results_table(records), metrics)
+    curves = Shared(records).fits(metrics)
     return EveryLaw(metrics, curves, further_laws(records, objective))
 
 

@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.record.table import results_table
 from tracker.record.trial import Frozen, MethodSpec, TrialRecord
 from tracker.select.cells import near, rounded
-from tracker.select.curves import CurveKey, fit_elsewhere, fit_table
+from tracker.select.curves import CurveKey, fit_elsewhere
 from tracker.select.laws import FAR, FittedLaw
 from tracker.select.measure import Measure, measures_of, value_from_error
 from tracker.select.pooling import Array
+from tracker.select.shared import Shared
 
 #: In per cent; the keys of every prediction's intervals.
 LEVELS = ("50", "80", "95")
@@ -98,10 +98,12 @@ def predict(
     allow_far: bool = False,
     sweep: str = "",
     notes: Sequence[str] = (),
+    shared: Shared | None = None,
 ) -> Forecast:
     """Predict *task* at *examples* for every curve measured, or for a model of *model_params*.
 
-    Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. Raises
+    Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. *shared*: of the
+    same records, where they are asked several questions. Raises
     InputError for an unknown task or no examples, NotEnoughDataError where no curve answers.
     """
     measures = measures_of(record.result for record in records)
@@ -111,16 +113,14 @@ def predict(
     if problems:
         raise InputError(problems)
     measure = measures[task]
-    # The same rows in the same order however the records came.
-    ordered = sorted(records, key=lambda r: (r.result.spec.key, r.number))
-    table = results_table(ordered)
-    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in ordered}
+    shared = shared or Shared(records)
+    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in shared.records}
     if model_params is None:
-        fits = fit_table(table, measure, [task])
+        fits = shared.fits({task: measure})
         laws, refused = fits.laws, fits.refused
     else:
         name, refused = f"a model of {model_params:,} parameters", {}
-        laws = fit_elsewhere(table, measure, task, name, model_params)
+        laws = fit_elsewhere(shared.table, measure, task, name, model_params)
         sizes = _with_size(sizes, name, model_params)
     if not allow_far:
         refused |= {

@@ -9,6 +9,7 @@ import numpy as np
 from tracker.select.belief import Belief, cell_laws, interval
 from tracker.select.cells import Cell, rounded
 from tracker.select.choice import Estimate, ExamplesNeeded
+from tracker.select.constraints import could_keep
 from tracker.select.crossover import FEWEST
 from tracker.select.curves import CurveFits, method_label
 from tracker.select.laws import FAR, FittedLaw
@@ -49,21 +50,39 @@ def measured_sizes(laws: Mapping[str, FittedLaw]) -> tuple[float, float]:
 
 
 def examples_needed(
-    cells: Sequence[Cell], weights: Mapping[str, float], fits: CurveFits, quality: float
+    cells: Sequence[Cell],
+    weights: Mapping[str, float],
+    fits: CurveFits,
+    quality: float,
+    constraints: Mapping[str, float],
 ) -> tuple[ExamplesNeeded, ...]:
-    """The curves that may reach *quality* within 16 times their data, the smallest models first."""
+    """The curves that may reach *quality* within 16 times their data, the smallest models first.
+
+    Those alone that could keep the *constraints* with so much data
+    (:func:`tracker.select.constraints.could_keep`).
+    """
     found: dict[str, ExamplesNeeded] = {}
-    for cell in cells:
-        mix = cell.spec.mix.name if cell.spec.mix else ""
-        label = f"{cell.spec.model.name} {method_label(cell.spec.method)}, {mix}"
+    for label, cell in _largest(cells).items():
         laws = cell_laws(cell, weights, fits)
-        if laws and label not in found:
-            needed = _needed(label, laws, weights, cell.measures, quality)
-            if needed:
+        needed = _needed(label, laws, weights, cell.measures, quality) if laws else None
+        if needed is not None:
+            times = needed.examples.value / max(cell.spec.volume, 1)
+            if could_keep(cell, constraints, times):
                 found[label] = needed
     # Likely ones only; cells come with the smallest model first.
     likely = [n for n in found.values() if n.probability >= 0.5]
     return tuple((likely or sorted(found.values(), key=lambda n: -n.probability))[:_MOST])
+
+
+def _largest(cells: Sequence[Cell]) -> dict[str, Cell]:
+    """By curve, in the order of *cells*, the one with most data."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        mix = cell.spec.mix.name if cell.spec.mix else ""
+        label = f"{cell.spec.model.name} {method_label(cell.spec.method)}, {mix}"
+        if label not in found or cell.spec.volume > found[label].spec.volume:
+            found[label] = cell
+    return found
 
 
 def _needed(

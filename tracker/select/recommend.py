@@ -17,7 +17,7 @@ where the user's own constraint asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -92,7 +92,7 @@ def recommend(
     p_best = belief.p_best(known.admitted)
     runners_up = _runners_up(known, index, p_best)
     regret = belief.expected_regret(index, known.admitted)
-    answer = _reach(known, pick, reach)
+    answer = _reach(known, pick, reach, objective.constraints)
     return Recommendation(
         sweep=sweep,
         question=question(objective, reach, known.measures),
@@ -213,12 +213,14 @@ def _as_crossover(known: Study, first: int, second: int, fit: CrossoverFit) -> C
     )
 
 
-def _reach(known: Study, pick: Pick, quality: float | None) -> Reach | None:
+def _reach(
+    known: Study, pick: Pick, quality: float | None, constraints: Mapping[str, float]
+) -> Reach | None:
     if quality is None:
         return None
     needed: tuple[ExamplesNeeded, ...] = ()
     if not pick.reached:
-        needed = examples_needed(known.cells, known.weights, known.fits, quality)
+        needed = examples_needed(known.cells, known.weights, known.fits, quality, constraints)
     return Reach(
         quality=quality,
         reached=pick.reached,

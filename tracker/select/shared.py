@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from tracker.record.table import results_table
 from tracker.record.trial import TrialRecord
 from tracker.select.belief import Belief, believe
 from tracker.select.cells import Cell, group
-from tracker.select.curves import CurveFits, fit_measures
+from tracker.select.curves import CurveFits, fit_table
 from tracker.select.measure import Measure
 
 _Made = TypeVar("_Made")
@@ -25,13 +25,17 @@ _KEPT = 4
 class Shared:
     """What all questions about *records* have in common: grouped, believed and fitted once.
 
-    Another bound needs neither again, other weights no new laws; thread-safe.
+    Another bound needs neither again, other weights no new laws; thread-safe. *table*: gives their
+    table, where that is kept elsewhere.
     """
 
-    def __init__(self, records: Sequence[TrialRecord]) -> None:
+    def __init__(
+        self, records: Sequence[TrialRecord], table: Callable[[], pd.DataFrame] | None = None
+    ) -> None:
         # The same rows in the same order however the records came.
         self.records = tuple(sorted(records, key=lambda r: (r.result.spec.key, r.number)))
         self._given = tuple(records)
+        self._table = table
         self._lock = threading.RLock()
         self._beliefs: OrderedDict[Hashable, Any] = OrderedDict()
         self._fits: OrderedDict[Hashable, Any] = OrderedDict()
@@ -44,17 +48,29 @@ class Shared:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row per trial × task (:mod:`tracker.record.table`)."""
-        return results_table(self.records)
+        return results_table(self.records) if self._table is None else self._table()
 
     def belief(self, cells: Sequence[Cell], weights: dict[str, float]) -> Belief:
         """What is believed of *cells*, those with a score for each of *weights*."""
         key = tuple(weights.items())
         return self._once(self._beliefs, key, lambda: believe(cells, weights))
 
-    def fits(self, measures: dict[str, Measure]) -> CurveFits:
-        """The laws of the tasks of *measures*."""
-        key = tuple(measures.items())
-        return self._once(self._fits, key, lambda: fit_measures(self.table, measures))
+    def all_fits(self, measure: Measure) -> CurveFits:
+        """The laws of every task, of *measure*."""
+        return self._once(self._fits, measure, lambda: fit_table(self.table, measure))
+
+    def fits(self, measures: Mapping[str, Measure]) -> CurveFits:
+        """The laws of the tasks of *measures*, each on what it is decided on."""
+        both = CurveFits({}, {})
+        for measure in dict.fromkeys(measures.values()):
+            found = self.all_fits(measure)
+            both.laws.update(
+                {k: v for k, v in found.laws.items() if measures.get(k.task) == measure}
+            )
+            both.refused.update(
+                {k: v for k, v in found.refused.items() if measures.get(k.task) == measure}
+            )
+        return both
 
     def _once(
         self, kept: OrderedDict[Hashable, Any], key: Hashable, build: Callable[[], _Made]

@@ -9,9 +9,12 @@ import pytest
 
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Objective, Status, TrialRecord
+from tracker.select.cells import group
 from tracker.select.choice import Recommendation
 from tracker.select.describe import lines
+from tracker.select.reach import examples_needed
 from tracker.select.recommend import candidates, recommend
+from tracker.select.shared import Shared
 
 Make = Callable[..., TrialRecord]
 BOTH = Objective(weights={"intent": 2, "slots": 1})
@@ -143,6 +146,24 @@ def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -
     assert "closest" in found.why[0]
     with pytest.raises(InputError, match="at most 1"):
         recommend(sweep, BOTH, reach=85)
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({}, {"large full", "large lora"}),
+        ({"forgetting.english": 0.1}, {"large lora"}),  # full tuning lost 0.2
+        ({"examples": 3000}, {"large full"}),  # 2,650 against 4,757
+        ({"min.intent": 0.9}, {"large full", "large lora"}),  # more data may yet reach it
+    ],
+)
+def test_more_data_is_advised_only_where_the_limits_could_be_kept(
+    sweep: list[TrialRecord], limits: dict[str, float], named: set[str]
+) -> None:
+    cells = group(sweep)
+    fits = Shared(sweep).fits({"intent": "score", "slots": "score"})
+    found = examples_needed(cells, {"intent": 2 / 3, "slots": 1 / 3}, fits, 0.83, limits)
+    assert {" ".join(n.label.split()[:2]) for n in found} == named
 
 
 def test_order_of_the_records_does_not_matter(
