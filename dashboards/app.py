@@ -28,6 +28,7 @@ PAGES = (
     data.PAGE,
 )
 
+# Charts are most of every page: their library is fetched while the rest is still being read.
 _INDEX = """<!doctype html>
 <html lang="en">
 <head>
@@ -35,6 +36,7 @@ _INDEX = """<!doctype html>
 <title>{%title%}</title>
 {%favicon%}
 {%css%}
+<link rel="preload" as="script" href="/_dash-component-suites/plotly/package_data/plotly.min.js">
 </head>
 <body>
 {%app_entry%}

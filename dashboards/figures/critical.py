@@ -27,7 +27,7 @@ from tracker.select.pooling import Array
 SURE = 0.9
 #: Less likely ahead than this nobody leads: a probability that wavers about one half is no change of lead.
 LEADS = 0.7
-_STEPS = 72
+_STEPS = 40
 
 
 class Turn(NamedTuple):

@@ -23,7 +23,7 @@ from tracker.select.pooling import Array
 Z80 = 1.2816
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
-_STEPS = 48
+_STEPS = 28
 #: Of many runs at one volume, those of a curve that are drawn.
 MOST_DRAWN = 8
 #: Columns that tell one curve from another, within a task and mix.

@@ -142,7 +142,7 @@ def _foretold(table: Table, start: Prior, end: float) -> Cut:
         if law is None or not later.any():
             continue
         sizes, runs = curve.sizes[later], curve.values[later]
-        logs = np.log(forecast(np.array(law.replicates), sizes, law.domain[1]))
+        logs = np.log(forecast(law.replicates.rows, sizes, law.domain[1]))
         told = spread(logs, law.noise, law.noise_at, LEVELS)
         width, far = (told.high - told.low) / 2, np.log2(sizes / law.domain[1])
         parts.append((told.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs))

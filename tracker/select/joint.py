@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from tracker.errors import NotEnoughDataError
 from tracker.select import pooling
+from tracker.select.draws import Draws
 from tracker.select.experience import prior
 from tracker.select.held_out import Suspects, faint, fit_and_hold_out, held_out_ends
 from tracker.select.laws import (
@@ -181,7 +182,7 @@ def _law(
         left_out=points.left_out,
         glitches=_glitches(data, points, without, flagged),
         without=tuple(held),
-        replicates=tuple(map(tuple, drawn.tolist())),
+        replicates=Draws(drawn),
     )
 
 

@@ -29,6 +29,7 @@ from pydantic import Field
 
 from tracker.errors import NotEnoughDataError
 from tracker.record.trial import Frozen
+from tracker.select.draws import Draws
 from tracker.select.experience import widening
 from tracker.select.misses import Misses
 from tracker.select.pooling import Array
@@ -127,7 +128,7 @@ class FittedLaw(Frozen):
     glitches: tuple[Glitch, ...] = ()
     without: tuple[WithoutSize, ...] = ()
     misses: Misses = Misses()
-    replicates: tuple[tuple[float, float, float, float, float], ...] = Field(repr=False)
+    replicates: Draws = Field(repr=False)
 
     def predict(
         self, examples: ArrayLike, level: float = _LEVEL, *, allow_far: bool = False
@@ -162,7 +163,7 @@ class FittedLaw(Frozen):
                 f"{self.domain[1]:,.0f} and the law is trusted up to {limit:,.0f}: "
                 f"measure at least {sizes.max() / FAR:,.0f} examples, or allow far extrapolation"
             )
-        return forecast(np.array(self.replicates), sizes, self.domain[1])
+        return forecast(self.replicates.rows, sizes, self.domain[1])
 
     def _wider(self, sizes: Array, level: float) -> Array:
         """How many times wider an interval is than its draws, by how far beyond the data it reaches."""
