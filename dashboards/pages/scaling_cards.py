@@ -30,7 +30,7 @@ from tracker.select.curves import CurveFits, CurveKey, Metric
 from tracker.select.laws import FittedLaw
 
 #: Rows of the table of points: a browser must lay them all out.
-_MOST_ROWS = 200
+_MOST_ROWS = 100
 _OFF_LINE = (
     "Bars and bands: 80 %. The line tells what another model of that size would do, by all models, "
     "methods and settings together; the models that were run may lie well off it."
@@ -112,7 +112,7 @@ def _names(data: Scaling, group: list[str]) -> str:
 
 
 def _points_table(data: Scaling) -> html.Div:
-    """The points behind the chart, of a large sweep the first few hundred."""
+    """The points behind the chart, of a large sweep the first hundred."""
     curves = [(c.model, method_words(c.method), p) for c in data.curves for p in c.points]
     loose = [(model, method_words(method), point) for model, method, point in data.strays]
     rows: list[tuple[str, ...]] = [

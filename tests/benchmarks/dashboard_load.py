@@ -32,7 +32,9 @@ from tests.benchmarks.large_store import NAME, large_store, many_records
 from tracker.record.store import Store
 
 VISITORS = 20
-CLICKS = 60  # of each visitor, and of one alone
+CLICKS = 60  # of one visitor alone
+CROWD_CLICKS = 20  # of each of many
+PAUSE = (1.0, 3.0)  # seconds that each of many looks at what came, before the next click
 NEW = 50
 
 
@@ -159,8 +161,17 @@ def clicks(server: Server, chance: random.Random) -> Iterator[Callable[[], Any]]
 
 
 def visit(server: Server, seed: int) -> list[float]:
-    """Seconds of each of a visitor's clicks."""
+    """Seconds of each of a visitor's clicks, who never stops to look."""
     return [seconds(click) for click in islice(clicks(server, random.Random(seed)), CLICKS)]
+
+
+def stroll(server: Server, seed: int) -> list[float]:
+    """Seconds of each of a visitor's clicks, who looks at what came."""
+    chance, found = random.Random(seed), []
+    for click in islice(clicks(server, chance), CROWD_CLICKS):
+        time.sleep(chance.uniform(*PAUSE))
+        found.append(seconds(click))
+    return found
 
 
 def refresh_seconds(store: Store) -> tuple[float, float]:
@@ -222,8 +233,12 @@ def measure(workspace: Path, trials: int, rows: int) -> None:
         print(f"first page: {', '.join(f'{s:.2f}' for s in first_page(server))} s", flush=True)
         print(f"one visitor, {CLICKS} clicks: {p95(visit(server, 0))}", flush=True)
         with ThreadPoolExecutor(VISITORS) as pool:
-            found = list(pool.map(lambda seed: visit(server, seed), range(1, VISITORS + 1)))
-        print(f"{VISITORS} visitors: {p95([s for own in found for s in own])}", flush=True)
+            found = list(pool.map(lambda seed: stroll(server, seed), range(1, VISITORS + 1)))
+        print(
+            f"{VISITORS} visitors, {PAUSE[0]:g} to {PAUSE[1]:g} s between clicks: "
+            f"{p95([s for own in found for s in own])}",
+            flush=True,
+        )
         ours, theirs = top_fifty(server, store)
         print(
             f"top 50 by score: {ours:.3f} s, MLflow {theirs:.3f} s: {theirs / ours:.0f} times",
