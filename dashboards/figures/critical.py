@@ -216,8 +216,9 @@ def _without_turn(strip: Strip, data: Critical) -> str:
     reach = f"{about(strip.sizes[0])} to {about(strip.sizes[-1])} examples"
     names = f"{method_words(data.first)} and {method_within(data.second)}"
     led = [p for p in strip.probability if max(p, 1 - p) >= LEADS]
+    even = _even_words(strip)
     if not led:
-        return f"{names} cannot be told apart at any size, {reach}."
+        return f"{names} cannot be told apart at any size, {reach}.{even}"
     leader, rest = (data.first, data.second) if led[0] > 0.5 else (data.second, data.first)
     sure = [p if led[0] > 0.5 else 1 - p for p in strip.probability]
     if len(led) == len(sure):
@@ -228,8 +229,22 @@ def _without_turn(strip: Strip, data: Critical) -> str:
     return (
         f"{method_words(leader)} is better than {method_within(rest)} with up to "
         f"{percent(max(sure), 0)} probability, but {_unclear(strip.sizes, sure)} examples the two "
-        "cannot be told apart."
+        f"cannot be told apart.{even}"
     )
+
+
+def even_at(strip: Strip) -> tuple[float, ...]:
+    """Where both are as likely to be ahead, in examples, whether or not one leads on either side."""
+    sizes, above = np.array(strip.sizes), np.array(strip.probability) - 0.5
+    passes = np.flatnonzero(np.sign(above[:-1]) * np.sign(above[1:]) < 0).tolist()
+    return tuple(_passes(sizes, above, i, 0.0) for i in passes)
+
+
+def _even_words(strip: Strip) -> str:
+    even = even_at(strip)
+    if not 0 < len(even) <= 2:  # more are no turns: it wavers
+        return ""
+    return f" As likely ahead as each other near {' and '.join(map(about, even))} examples."
 
 
 def _unclear(sizes: Sequence[float], sure: Sequence[float]) -> str:

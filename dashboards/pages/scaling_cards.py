@@ -17,7 +17,15 @@ from dashboards.components import (
     legend,
     picker,
 )
-from dashboards.figures.critical import Critical, Strip, critical, in_words, interval
+from dashboards.figures.critical import (
+    LEADS,
+    Critical,
+    Strip,
+    critical,
+    even_at,
+    in_words,
+    interval,
+)
 from dashboards.figures.critical_chart import draw_critical, height
 from dashboards.figures.scaling import AHEAD, MOST_DRAWN, Scaling, drawn
 from dashboards.figures.scaling_chart import draw_scaling
@@ -153,7 +161,7 @@ def critical_card(
     title = "Critical data sizes: which method wins at how much data"
     lead = (
         "Where one method overtakes the other, and how sure that is. Strong colour: surely better "
-        "there. Pale: the two cannot be told apart. The dot is where both are as likely to be ahead; "
+        "there. Pale: the two cannot be told apart. A dot is where the lead passes over; "
         "its bar spans 80 %. Fainter beyond the dotted line: ahead of anything measured."
     )
     if laws.fits is None or not state.pair:
@@ -183,7 +191,7 @@ def critical_card(
         title,
         picker("Methods", choices),
         html.Ul(rows, className="points answers"),
-        legend((first, second), [("band", "cannot be told"), ("even", "even, with 80 % bar")]),
+        legend((first, second), [("band", "cannot be told"), *_turn_mark(data)]),
         graph(
             draw_critical(data, colours, log_x=state.log_x),
             f"{words}, against training examples",
@@ -191,8 +199,9 @@ def critical_card(
         ),
         html.P(
             [
-                "A method run with several settings counts at the best of them at each size. What is "
-                "compared is what a method yields on average, without the chance of a single run. ",
+                f"A method leads where it is ahead with at least {100 * LEADS:.0f} %. With several "
+                "settings it counts at the best of them at each size. What is compared is what a method "
+                "yields on average, without the chance of a single run. ",
                 lacking,
             ],
             className="note",
@@ -202,6 +211,10 @@ def critical_card(
     )
 
 
+def _turn_mark(data: Critical) -> list[tuple[str, str]]:
+    return [("even", "even, with 80 % bar")] if any(s.turns for s in data.strips) else []
+
+
 def _critical_table(data: Critical) -> html.Div:
     rows = [row for strip in data.strips for row in _strip_rows(strip)]
     head = ("Model", "Examples", f"P({method_words(data.first)} better)", "Measured", "Turns at")
@@ -209,7 +222,10 @@ def _critical_table(data: Critical) -> html.Div:
 
 
 def _strip_rows(strip: Strip) -> Iterable[tuple[str, ...]]:
-    turns = "; ".join(f"{about(t.at)} ({interval(t, strip)})" for t in strip.turns) or "no turn"
+    turns = "; ".join(f"{about(t.at)} ({interval(t, strip)})" for t in strip.turns)
+    if not turns:
+        even = even_at(strip)
+        turns = f"none surely; even near {about(even[0])}" if len(even) == 1 else "no turn"
     every = 8
     for i in range(0, len(strip.sizes), every):
         yield (

@@ -4,7 +4,15 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.figures.critical import Critical, Strip, critical, in_words, pairs, turns
+from dashboards.figures.critical import (
+    Critical,
+    Strip,
+    critical,
+    even_at,
+    in_words,
+    pairs,
+    turns,
+)
 from dashboards.figures.critical_chart import draw_critical
 from dashboards.figures.theme import DARK, LIGHT
 from dashboards.figures.wording import about
@@ -90,6 +98,18 @@ def test_sentences_name_the_leader_and_the_band():
     assert twice.startswith("Full tuning is better below about ")
     assert ", LoRA from there to about " in twice
     assert twice.endswith(", full tuning above.")
+
+
+def test_where_nobody_surely_leads_the_even_point_is_said():
+    data = Critical("intent", "full", "lora", (), ())
+    faint = strip_of(np.interp(np.linspace(0, 1, 65), [0, 0.5, 1], [0.4, 0.5001, 0.62]))
+    assert not faint.turns
+    (at,) = even_at(faint)
+    assert at == pytest.approx(400, rel=0.05)  # half way between 100 and 1,600 in ln D
+    words = in_words(faint, data)
+    assert "cannot be told apart at any size" in words
+    assert words.endswith("As likely ahead as each other near 400 examples.")
+    assert even_at(strip_of(np.linspace(0.77, 0.99, 65))) == ()
 
 
 def test_a_model_without_both_laws_is_said_to_lack_them(findings):
