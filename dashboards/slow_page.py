@@ -22,50 +22,56 @@ Questions = Callable[[SweepView, Query], Sequence[Hashable]]
 def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
     """The page that *content* draws; *questions* names what it asks of its Later."""
     place = path.strip("/")
-    drawn, news = f"{place}-drawn", f"{place}-news"
-
-    def frame() -> html.Div:
-        filled = html.Div(id=f"{place}-content", className="stack")
-        return html.Div([filled, dcc.Store(id=drawn), dcc.Store(id=news)])
 
     def connect(app: Dash, desk: Desk) -> None:
-        later, views = Later(), Drawn()
+        connect_slow(app, desk, place, content, questions)
 
-        def there(view: SweepView, query: Query) -> str:
-            version = view.findings.version
-            names = questions(view, query)
-            return repr((names, version, [later.ready(name, version) for name in names]))
+    return Page(path, title, lambda: html.Div(slow_frame(place)), connect)
 
-        def fill(_results: Any, search: str | None, theme: str | None, _news: Any) -> Any:
-            known: list[str] = []
 
-            def build(view: SweepView, query: Query) -> Any:
-                known.append(there(view, query))  # before it is drawn: what comes meanwhile is news
-                what = (view.info.name, known[0], query, theme)
-                return views.get(what, lambda: content(view, query, theme, later))
+def slow_frame(place: str) -> list[Any]:
+    """Where :func:`connect_slow` of the same *place* draws, and what it keeps in the browser."""
+    filled = html.Div(id=f"{place}-content", className="stack")
+    return [filled, dcc.Store(id=f"{place}-drawn"), dcc.Store(id=f"{place}-news")]
 
-            return desk.show(search, build), known[0] if known else None
 
-        def look(_ticks: Any, search: str | None, shown: str | None) -> Any:
-            view = desk.view(search)
-            if view is None or shown is None:
-                return no_update
-            now = there(view, parse_query(search))
-            return no_update if now == shown else now
+def connect_slow(app: Dash, desk: Desk, place: str, content: Content, questions: Questions) -> None:
+    """Fill the frame of *place*; see :func:`slow`."""
+    later, views = Later(), Drawn()
 
-        app.callback(
-            Output(f"{place}-content", "children"),
-            Output(drawn, "data"),
-            RESULTS,
-            ADDRESS,
-            THEME,
-            Input(news, "data"),
-        )(fill)
-        app.callback(
-            Output(news, "data"),
-            Input("tick", "n_intervals"),
-            State("url", "search"),
-            State(drawn, "data"),
-        )(look)
+    def there(view: SweepView, query: Query) -> str:
+        version = view.findings.version
+        names = questions(view, query)
+        return repr((names, version, [later.ready(name, version) for name in names]))
 
-    return Page(path, title, frame, connect)
+    def fill(_results: Any, search: str | None, theme: str | None, _news: Any) -> Any:
+        known: list[str] = []
+
+        def build(view: SweepView, query: Query) -> Any:
+            known.append(there(view, query))  # before it is drawn: what comes meanwhile is news
+            what = (view.info.name, known[0], query, theme)
+            return views.get(what, lambda: content(view, query, theme, later))
+
+        return desk.show(search, build), known[0] if known else None
+
+    def look(_ticks: Any, search: str | None, shown: str | None) -> Any:
+        view = desk.view(search)
+        if view is None or shown is None:
+            return no_update
+        now = there(view, parse_query(search))
+        return no_update if now == shown else now
+
+    app.callback(
+        Output(f"{place}-content", "children"),
+        Output(f"{place}-drawn", "data"),
+        RESULTS,
+        ADDRESS,
+        THEME,
+        Input(f"{place}-news", "data"),
+    )(fill)
+    app.callback(
+        Output(f"{place}-news", "data"),
+        Input("tick", "n_intervals"),
+        State("url", "search"),
+        State(f"{place}-drawn", "data"),
+    )(look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -10,12 +11,13 @@ from dashboards.answers import Answer, asked_of
 from dashboards.components import card, empty, page_head
 from dashboards.desk import Desk
 from dashboards.later import Later
-from dashboards.page import ADDRESS, RESULTS, THEME, Page
+from dashboards.page import ADDRESS, RESULTS, Page
 from dashboards.pages.recommend_choice import hero
 from dashboards.pages.recommend_evidence import caveats, runners, tradeoffs, why
 from dashboards.pages.recommend_files import take_away, trainers_card, yaml_card
 from dashboards.pages.recommend_form import FIELD, ask, fields, form
 from dashboards.pages.recommend_question import bounds, forecasts, reached
+from dashboards.slow_page import connect_slow, slow_frame
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from tracker.errors import InputError, NotEnoughDataError
@@ -23,34 +25,31 @@ from tracker.select.asked import Asked
 
 TITLE = "Recommendation"
 PATH = "/recommend"
+_PLACE = "recommend"
 #: Seconds that a page waits for its answer before it says that it is being worked out.
 _PATIENCE = 0.8
 
 
-def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The answer for *view* to the question in *query*, worked out on the spot."""
-    return draw(view, query, theme)[0]
-
-
-def draw(
+def content(
     view: SweepView, query: Query, theme: str | None, later: Later | None = None
-) -> tuple[list[Any], bool]:
-    """The page as far as it is known, and whether that is all of it; without *later* it waits."""
+) -> list[Any]:
+    """The answer for *view* to the question in *query* as far as it is known; without *later* it waits."""
     try:
         asked = asked_of(query)
         if later is None:
-            return shown(view.findings.answer(asked), query, theme), True
+            return shown(view.findings.answer(asked), query, theme)
         name, version = _question(view, asked), view.findings.version
         found = later.get(name, version, lambda: view.findings.answer(asked), _PATIENCE)
     except NotEnoughDataError as error:
         lead, title = "What to train, once enough is known.", "Too little is known for this"
-        return _not_yet(lead, title, error), True
+        return _not_yet(lead, title, str(error).splitlines())
     except InputError as error:
         lead, title = "What to train, once the question is clear.", "The question is not clear"
-        return _not_yet(lead, title, error), True
+        wrong = [f"{f.place.label}: {f.problem}" for f in fields(view.findings, query) if f.problem]
+        return _not_yet(lead, title, wrong or str(error).splitlines())
     if found.value is None:
-        return _working(len(view.findings.records)), False
-    return shown(found.value, query, theme, older=not found.fresh), found.fresh
+        return _working(len(view.findings.records))
+    return shown(found.value, query, theme, older=not found.fresh)
 
 
 def shown(found: Answer, query: Query, theme: str | None, *, older: bool = False) -> list[Any]:
@@ -69,8 +68,8 @@ def shown(found: Answer, query: Query, theme: str | None, *, older: bool = False
     ]
 
 
-def _not_yet(lead: str, title: str, error: Exception) -> list[Any]:
-    lines = [html.P(line) for line in str(error).splitlines()]
+def _not_yet(lead: str, title: str, reasons: Sequence[str]) -> list[Any]:
+    lines = [html.P(reason) for reason in reasons]
     return [page_head(TITLE, lead), card("Not yet", empty(title, lines, small=True))]
 
 
@@ -84,66 +83,21 @@ def _question(view: SweepView, asked: Asked) -> tuple[str, str, Asked]:
     return ("recommendation", view.info.name, asked)
 
 
+def _questions(view: SweepView, query: Query) -> tuple[tuple[str, str, Asked], ...]:
+    try:
+        return (_question(view, asked_of(query)),)
+    except InputError:
+        return ()
+
+
 def _frame() -> html.Div:
-    stores = [dcc.Store(id=f"recommend-{name}") for name in ("drawn", "news", "asked")]
-    return html.Div(
-        [
-            html.Div(id="recommend-form"),
-            html.Div(id="recommend-content", className="stack"),
-            *stores,
-        ],
-        className="stack",
-    )
+    form_of = [html.Div(id="recommend-form"), dcc.Store(id="recommend-asked")]
+    return html.Div([*form_of, *slow_frame(_PLACE)], className="stack")
 
 
 def _connect(app: Dash, desk: Desk) -> None:
-    _connect_answer(app, desk)
+    connect_slow(app, desk, _PLACE, content, _questions)
     _connect_form(app, desk)
-
-
-def _connect_answer(app: Dash, desk: Desk) -> None:
-    later = Later()
-
-    def state_of(view: SweepView, query: Query, ready: bool | None = None) -> str | None:
-        """Which answer belongs on the page, and whether it is there."""
-        try:
-            question = _question(view, asked_of(query))
-        except InputError:
-            return None
-        version = view.findings.version
-        there = later.ready(question, version) if ready is None else ready
-        return repr((question, version, there))
-
-    def filled(_results: Any, search: str | None, theme: str | None, _news: Any) -> tuple[Any, Any]:
-        drawn: list[str | None] = [None]
-
-        def build(view: SweepView, query: Query) -> list[Any]:
-            page, complete = draw(view, query, theme, later)
-            drawn[0] = state_of(view, query, complete)
-            return page
-
-        return desk.show(search, build), drawn[0]
-
-    def news(_ticks: Any, search: str | None, drawn: str | None) -> Any:
-        """Draw anew when the answer has come since; *drawn* is what the page shows."""
-        view = desk.view(search)
-        now = state_of(view, parse_query(search)) if view else None
-        return no_update if now in (None, drawn) else now
-
-    app.callback(
-        Output("recommend-content", "children"),
-        Output("recommend-drawn", "data"),
-        RESULTS,
-        ADDRESS,
-        THEME,
-        Input("recommend-news", "data"),
-    )(filled)
-    app.callback(
-        Output("recommend-news", "data"),
-        Input("tick", "n_intervals"),
-        State("url", "search"),
-        State("recommend-drawn", "data"),
-    )(news)
 
 
 def _connect_form(app: Dash, desk: Desk) -> None:

@@ -21,6 +21,11 @@ from dashboards.figures.wording import (
 )
 from tracker.select.choice import Candidate, Estimate, Recommendation
 
+_LIKELY = (
+    "Probably the best, yet by less than runs that differ in nothing but their seed: the chance counts who "
+    "is ahead by anything at all, the verdict beside the title by enough to be seen in a rerun."
+)
+
 
 def headline(choice: Candidate) -> tuple[str, str, str]:
     """The choice in one line, the model's name in the middle: ``LoRA on | en-1m |, 2,000 examples``."""
@@ -66,7 +71,7 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
     facts = [
         ("Predicted quality", form(choice.quality.value), _interval(choice.quality, form)),
         *(
-            (f"Lost on {suite}", percent(lost.value), _interval(lost, percent))
+            _lost(suite, lost)
             for suite, lost in sorted(choice.forgetting.items(), key=lambda s: s[0] not in bounded)
         ),
         ("Chance of being the best", percent(answer.p_best, 0), among),
@@ -90,11 +95,21 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
                 ]
             ),
             tiles(facts, style="facts"),
+            html.P(_LIKELY, className="note") if tone == "warn" and answer.p_best >= 0.8 else None,
             actions,
         ],
         className="card hero",
         **{"aria-label": "The recommended configuration"},
     )
+
+
+def _lost(suite: str, lost: Estimate) -> tuple[str, str, str]:
+    """What was lost on *suite*, or gained."""
+    if lost.value >= 0:
+        return f"Lost on {suite}", percent(lost.value), _interval(lost, percent)
+    turned = [None if end is None else -end for end in (lost.high, lost.low)]
+    gained = Estimate(value=-lost.value, low=turned[0], high=turned[1])
+    return f"Gained on {suite}", percent(gained.value), _interval(gained, percent)
 
 
 def _verb(choice: Candidate) -> str:

@@ -6,11 +6,12 @@ from dashboards.answers import asked_of
 from dashboards.exports import export_path
 from dashboards.figures.tradeoff import Spot, Tradeoff
 from dashboards.later import Later
-from dashboards.pages.recommend import content, draw, shown
-from dashboards.pages.recommend_choice import certainty, headline, setting
+from dashboards.pages.recommend import content, shown
+from dashboards.pages.recommend_choice import certainty, headline, hero, setting
 from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
 from tracker.record.trial import Objective
+from tracker.select.choice import Estimate
 from tracker.select.describe import further_text
 
 
@@ -105,18 +106,29 @@ def test_what_reaches_a_quality_is_said(view_of, records, words):
 
 def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
     text = words(content(view_of(records), Query.of(weight="intent=x", constraint="flops=0"), None))
-    assert "--weight intent=x: found 'x'; allowed: a number, such as 0.5" in text
-    assert "--constraint flops=0: found 0; allowed: above 0" in text
+    assert "intent: found x; allowed: a number, such as 0.5" in text
+    assert "found 0; allowed: above 0" in text
+    assert "--" not in text  # these are the command line's words
 
 
 def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
     view, later = view_of(records), Later()
-    page, complete = draw(view, Query(), None, later)
-    until = time.monotonic() + 60
-    while not complete and time.monotonic() < until:
-        assert "Working it out" in words(page)
-        page, complete = draw(view, Query(), None, later)
+    page, until = content(view, Query(), None, later), time.monotonic() + 60
+    while "Working it out" in words(page) and time.monotonic() < until:
+        page = content(view, Query(), None, later)
     assert "Chance of being the best" in words(page)
+
+
+def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, records, words):
+    found = view_of(records).findings.answer()
+    choice = found.recommendation.choice
+    lost = {"english": Estimate(value=-0.58, low=-0.6, high=-0.5)}
+    better = choice.model_copy(update={"forgetting": lost})
+    answer = found.recommendation.model_copy(update={"choice": better})
+    text = words(hero(found._replace(recommendation=answer), None))
+    assert "Gained on english" in text
+    assert "58.0 %" in text
+    assert "80 %: 50.0 % to 60.0 %" in text
 
 
 def test_newer_results_are_announced_on_the_answer_before(view_of, records, words):
