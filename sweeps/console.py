@@ -13,13 +13,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tracker.record.trial import Status, TrialRecord
+from tracker.record.trial import Status, TrialRecord, TrialResult
+from tracker.select.describe import interval_text
 
 if TYPE_CHECKING:
     from sweeps.finetune.final import FinalModel
     from sweeps.search.driver import Asked, Driver
     from tracker.export.config import Config
     from tracker.record.store import LiveTrial, SweepInfo
+    from tracker.select.choice import Recommendation
 
 _PLAIN_EVERY_SECONDS = 30.0
 
@@ -217,5 +219,23 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
     for score in final.scores("test"):
         error = f" ± {score.score_se:.4f}" if score.score_se is not None else ""
         lines.append(f"test       {score.task}: {score.score_name} {score.score:.4f}{error}")
+    lines += _as_a_whole(final.result, config.recommendation)
     lines.append(f"registered as {final.name} version {final.version}; files in {final.folder}")
+    return lines
+
+
+def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]:
+    """The one number that the choice was made by, and what of general ability was lost."""
+    from sweeps.search.objective import weighted_score
+
+    lines = []
+    quality = None if answer is None else weighted_score(result, answer.objective)
+    if answer is not None and quality is not None:
+        told = interval_text(answer.choice.quality)
+        lines.append(f"validation quality, weighted: {quality:.4f} (predicted {told})")
+    for suite in result.general:
+        if suite.forgetting is not None:
+            change = f"{suite.measure} {suite.before:.3f} before, {suite.after:.3f} after"
+            word = "lost" if suite.forgetting >= 0 else "gained"
+            lines.append(f"general    {suite.suite}: {word} {abs(suite.forgetting):.1%} ({change})")
     return lines
