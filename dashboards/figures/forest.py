@@ -7,6 +7,7 @@ from typing import NamedTuple
 from dashboards.figures.chart import Chart
 from dashboards.figures.marks import name_rows
 from dashboards.figures.theme import Palette, method_colour, method_symbol, template
+from dashboards.figures.ticks import quality_axis
 from dashboards.figures.wording import percent, quality_gap
 from tracker.select.choice import Recommendation
 
@@ -86,12 +87,13 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
             "80 % interval %{customdata[1]} to %{customdata[2]}: %{customdata[3]}<br>"
             "chance of being the best: %{customdata[4]}<extra></extra>",
         )
+    low, high = _range(data)
     figure.update_layout(
         template=template(colours),
         xaxis={
             "title": "Quality of the choice minus the runner-up's",
-            "tickformat": ".0%" if all(gap.scored for gap in data) else "~g",
-            "range": _range(data),
+            "tickformat": quality_axis(low, high, scored=all(gap.scored for gap in data)),
+            "range": [low, high],
         },
         yaxis={"visible": False, "range": [len(data) - 0.5, -0.5]},
         margin={"l": 8, "r": 12, "t": 4, "b": 8},
@@ -100,7 +102,7 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
     return figure
 
 
-def _range(data: tuple[Gap, ...]) -> list[float]:
+def _range(data: tuple[Gap, ...]) -> tuple[float, float]:
     ends = [0.0, *(x for gap in data for x in (gap.value, gap.low, gap.high) if x is not None)]
     pad = 0.06 * (max(ends) - min(ends) or 0.01)
-    return [min(ends) - pad, max(ends) + pad]
+    return min(ends) - pad, max(ends) + pad

@@ -17,8 +17,9 @@ from dashboards.figures.theme import (
     template,
     transparent,
 )
+from dashboards.figures.ticks import quality_axis, share_ticks
 from dashboards.figures.tradeoff import draw_front
-from dashboards.figures.wording import count, percent, plural, quality, quality_ticks, unmarked
+from dashboards.figures.wording import count, percent, plural, quality, unmarked
 
 
 def draw_generalisation(data: Generalisation, colours: Palette, *, models: Sequence[str]) -> Chart:
@@ -45,10 +46,14 @@ def draw_generalisation(data: Generalisation, colours: Palette, *, models: Seque
         if model in models:
             _draw_base(figure, model, base, colours)
     shown = [s.quality.value for path in data.paths if path.model in models for s in path.spots]
+    shown += [base.value for model, base in data.bases.items() if model in models] or [0.0]
+    least, most = reach(data, models)
     figure.update_layout(
         template=template(colours),
-        xaxis={"title": cost_title(data), "tickformat": ".0%", "range": reach(data, models)},
-        yaxis={"title": quality_title(data), "tickformat": quality_ticks([*shown, 0.0])},
+        xaxis={"title": cost_title(data)}
+        | {"tickformat": share_ticks(least, most), "range": [least, most]},
+        yaxis={"title": quality_title(data)}
+        | {"tickformat": quality_axis(min(shown), max(shown), scored=data.scored)},
     )
     figure.add_vline(x=0, line={"color": colours.line, "width": 1.4})
     return figure

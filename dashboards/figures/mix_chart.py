@@ -9,6 +9,7 @@ from dashboards.figures.chart import Chart
 from dashboards.figures.marks import error_bars, name_rows
 from dashboards.figures.mix import ReplayLine, Row
 from dashboards.figures.theme import Palette, shade, template, transparent
+from dashboards.figures.ticks import quality_axis, share_ticks
 from dashboards.figures.wording import percent, quality_gap, unmarked
 from tracker.select.choice import Estimate
 from tracker.select.mix_effects import Weakest
@@ -24,12 +25,14 @@ def draw_forest(rows: Sequence[Row], colours: Palette, title: str) -> Chart:
     for at, row in enumerate(rows):
         _draw_row(figure, at, row, colours)
     name_rows(figure, [row.label for row in rows], colours)
+    low, high = _range([row.estimate for row in rows])
+    scored = all(row.scored for row in rows)
     figure.update_layout(
         template=template(colours),
         xaxis={
             "title": title,
-            "tickformat": "+.0%" if all(row.scored for row in rows) else "~g",
-            "range": _range([row.estimate for row in rows]),
+            "tickformat": quality_axis(low, high, scored=scored, signed=True),
+            "range": [low, high],
         },
         yaxis={"visible": False, "range": [len(rows) - 0.5, -0.6]},
         margin={"l": 8, "r": 12, "t": 4, "b": 8},
@@ -102,10 +105,11 @@ def draw_replay(lines: Sequence[ReplayLine], colours: Palette) -> Chart:
             xshift=9,
             font={"size": 12, "color": colours.text},
         )
+    ends = _range([value for line in lines for value in line.values], zero=False)
     figure.update_layout(
         template=template(colours),
         xaxis={"title": "Training examples", "type": "log", **_ticks(lines)},
-        yaxis={"title": "General ability lost", "tickformat": ".0%"},
+        yaxis={"title": "General ability lost", "tickformat": share_ticks(*ends)},
         margin={"l": 8, "r": 44, "t": 12, "b": 8},
     )
     return figure
@@ -181,7 +185,9 @@ def _log10(value: float) -> float:
     return math.log10(value)
 
 
-def _range(found: Sequence[Estimate]) -> list[float]:
-    ends = [0.0, *(x for e in found for x in (e.value, e.low, e.high) if x is not None)]
+def _range(found: Sequence[Estimate], *, zero: bool = True) -> tuple[float, float]:
+    """What holds all of *found* with their intervals, and with *zero* 0 as well."""
+    ends = [x for e in found for x in (e.value, e.low, e.high) if x is not None]
+    ends += [0.0] * (zero or not ends)
     pad = 0.06 * (max(ends) - min(ends) or 0.01)
-    return [min(ends) - pad, max(ends) + pad]
+    return min(ends) - pad, max(ends) + pad

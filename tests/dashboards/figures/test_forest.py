@@ -23,3 +23,12 @@ def test_ties_are_hollow_and_every_row_is_named(findings):
     assert [m.marker.color == LIGHT.surface for m in markers] == [True, False]
     assert len(figure.data) == 3  # no line where the interval is unknown
     assert figure.layout.annotations[0].text == "&lt;i>a&lt;/i>"
+
+
+def test_gaps_of_a_hair_have_ticks_that_differ(findings):
+    gap = gaps(findings.recommendation)[0]
+    near = gap._replace(value=0.001, low=-0.002, high=0.004, scored=True)
+    figure = draw_gaps((near,), LIGHT)
+    assert figure["layout"]["xaxis"]["tickformat"] == ".2~%"
+    far = near._replace(low=-0.2, high=0.5)
+    assert draw_gaps((far,), LIGHT)["layout"]["xaxis"]["tickformat"] == ".0%"

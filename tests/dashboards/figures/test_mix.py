@@ -3,13 +3,14 @@ import pytest
 
 from dashboards.figures.mix import (
     OTHERS,
+    ReplayLine,
     default_volume,
     matrix,
     one_for_all,
     trained_tasks,
     volumes,
 )
-from dashboards.figures.mix_chart import draw_forest, draw_weakest
+from dashboards.figures.mix_chart import draw_forest, draw_replay, draw_weakest
 from dashboards.figures.mix_words import (
     cell_words,
     chance_note,
@@ -18,6 +19,7 @@ from dashboards.figures.mix_words import (
     weakest_sentences,
 )
 from dashboards.figures.theme import LIGHT
+from tracker.select.choice import Estimate
 from tracker.select.mix_effects import weakest
 
 
@@ -94,3 +96,11 @@ def test_the_default_volume_is_the_one_with_most_comparisons(points, effects):
     assert known == (1000, 2000)
     counts = {v: sum(e.after.volume == v for e in effects) for v in known}
     assert counts[default_volume(effects, known)] == max(counts.values())
+
+
+def test_effects_of_a_hair_have_ticks_that_differ(points, effects):
+    (row,) = one_for_all(points, effects, 2000)
+    near = row._replace(estimate=Estimate(value=0.001, low=-0.002, high=0.004))
+    assert draw_forest((near,), LIGHT, "x")["layout"]["xaxis"]["tickformat"] == "+.2~%"
+    line = ReplayLine("forgetting.english", "even", 0.0, (100, 200), (near.estimate,) * 2)
+    assert draw_replay([line], LIGHT)["layout"]["yaxis"]["tickformat"] == ".2~%"
