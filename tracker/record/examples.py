@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
 
 class TaskExamples(NamedTuple):
-    """A task's worst answers, the lowest score first, then the highest loss.
+    """A task's worst answers, the lowest score first, then the highest loss; none that is right.
 
     ``rows``: how many were looked at; ``wrong``: how many of them score below 1; ``left_out``: why not
     all of the file was read, in words, or ``None``.
@@ -67,13 +67,13 @@ def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
 
 
 def worst_of(task: str, split: str, text: str) -> TaskExamples:
-    """The worst of the records in *text*; lines that are none are passed over."""
+    """The worst wrong ones of the records in *text*; lines that are none are passed over."""
     lines = text.split("\n")
     examples = [e for line in lines[:MAX_ROWS] if (e := _example(line)) is not None]
-    worst = sorted(examples, key=lambda e: (e.score, -(e.nats or 0.0)))[:MAX_WORST]
+    wrong = [example for example in examples if example.score < 1]
+    worst = sorted(wrong, key=lambda e: (e.score, -(e.nats or 0.0)))[:MAX_WORST]
     left_out = f"only the first {MAX_ROWS:,} rows were read" if len(lines) > MAX_ROWS + 1 else None
-    wrong = sum(example.score < 1 for example in examples)
-    return TaskExamples(task, split, len(examples), wrong, tuple(worst), left_out)
+    return TaskExamples(task, split, len(examples), len(wrong), tuple(worst), left_out)
 
 
 def _example(line: str) -> Example | None:

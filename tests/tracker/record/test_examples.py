@@ -23,7 +23,9 @@ def lines(rows: list[dict[str, object]]) -> str:
 
 def test_lowest_score_first_then_highest_loss() -> None:
     found = worst_of("intent", "validation", lines(ROWS))
-    assert [example.row for example in found.worst] == [2, 1, 0]
+    assert [example.row for example in found.worst] == [2, 1], (
+        "what is right is not among the worst"
+    )
     assert (found.rows, found.wrong, found.left_out) == (3, 2, None)
     assert found.worst[1].prompt == "Which?"
     assert found.worst[1].over_reach is True
@@ -34,7 +36,7 @@ def test_lowest_score_first_then_highest_loss() -> None:
 def test_records_of_before_scores_were_kept_are_right_or_wrong() -> None:
     old = [{"row": 0, "answer": "a", "truth": "a", "nats": 0.1}, {"answer": "b", "truth": "a"}]
     found = worst_of("intent", "validation", lines(old))
-    assert [example.score for example in found.worst] == [0.0, 1.0]
+    assert ([example.score for example in found.worst], found.rows) == ([0.0], 2)
     assert found.worst[0].nats is None
 
 
