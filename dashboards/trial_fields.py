@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dashboards.figures.theme import method_words
 from dashboards.figures.wording import ABSENT, compact, count, duration, percent
-from tracker.record.trial import SuiteScore, TaskScore, TrialRecord
+from tracker.record.trial import SuiteScore, TaskScore, TrialRecord, TrialResult
+from tracker.select.measure import Measure, quality_of, se_of
 
 #: Of a normal distribution: 80 % lies within this many standard errors.
 _Z80 = 1.2816
-CONFIGURATION, TRAINING, SCORES, GENERAL, COST = (
-    *("Configuration", "Training", "Scores", "General ability", "Cost"),
+QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
+    *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),
+)
+#: What stands in the place of an interval that the rows cannot give, and why.
+UNTOLD = "interval not known"
+UNTOLD_WHY = (
+    "Where every row came out alike, as with a score of exactly 0 or 100 %, the rows alone do not tell "
+    "how far it is off."
 )
 
 
@@ -24,6 +31,45 @@ class Measured(NamedTuple):
     value: float
     se: float | None
     replicates: tuple[float, ...] = ()
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether all rows came out alike: a spread of 0 between them is no certainty."""
+        if len(self.replicates) > 1:
+            return min(self.replicates) == max(self.replicates)
+        return self.se == 0
+
+
+class Weighing(NamedTuple):
+    """The objective's ``weights`` by task, and what each task is decided on (``measures``)."""
+
+    weights: Mapping[str, float]
+    measures: Mapping[str, Measure]
+
+    def in_order(self, scores: Sequence[TaskScore]) -> list[TaskScore]:
+        """*scores* with the weighted tasks first, as the objective has them; then the others."""
+        places = {task: place for place, task in enumerate(self.weights)}
+        return sorted(scores, key=lambda score: places.get(score.task, len(places)))
+
+    def quality(self, result: TrialResult) -> Measured | None:
+        """The weighted quality of *result*; ``None`` where a weighted task was not measured.
+
+        Its replicates are the weighted means of the tasks' own, where every task decided by score has
+        as many: a task's resamples depend on its rows alone, so those of two trials stay paired. Else its
+        standard error comes from the tasks', taken as independent, where all are known.
+        """
+        parts: list[tuple[float, Measured]] = []
+        total = sum(self.weights.values())
+        own = {score.task: score for score in result.tasks if score.split == "validation"}
+        for task, weight in self.weights.items():
+            measure = self.measures.get(task, "score")
+            value = quality_of(own[task], measure) if task in own else None
+            if value is None or total <= 0:
+                return None
+            replicates = own[task].replicates if measure == "score" else ()
+            known = Measured(value, se_of(own[task], measure), replicates)
+            parts.append((weight / total, known))
+        return _weighted(parts) if parts else None
 
 
 class Field(NamedTuple):
@@ -35,18 +81,26 @@ class Field(NamedTuple):
     measured: Measured | None = None
 
 
-def fields(record: TrialRecord) -> tuple[Field, ...]:
-    """All fields of *record*, group by group; what is not known is left out."""
-    found = (*_configuration(record), *_training(record), *_results(record), *_cost(record))
+def fields(record: TrialRecord, weighing: Weighing) -> tuple[Field, ...]:
+    """All fields of *record*, group by group, the quality first; what is not known is left out."""
+    found = (
+        *_quality(record, weighing),
+        *_configuration(record),
+        *_training(record),
+        *_results(record, weighing),
+        *_cost(record),
+    )
     return tuple(field for field in found if field.text not in (ABSENT, ""))
 
 
 def interval(measured: Measured) -> tuple[float, float] | None:
-    """The 80 % interval that the evaluated rows leave; ``None`` where nothing is known of it.
+    """The 80 % interval that the evaluated rows leave; ``None`` where they tell nothing of it.
 
     The replicates' 10th and 90th percentile where there are any (percentile bootstrap), else the normal
     approximation.
     """
+    if measured.is_untold:
+        return None
     if len(measured.replicates) > 1:
         low, high = np.quantile(measured.replicates, (0.1, 0.9))
         return float(low), float(high)
@@ -63,13 +117,13 @@ def score_of(score: TaskScore) -> Measured | None:
 
 
 def with_interval(measured: Measured | None, *, share: bool = True) -> str:
-    """``85.1 % (83.0 to 87.2)``; *share*: as per cent."""
+    """``85.1 % (83.0 to 87.2)``; *share*: as per cent, else as a number."""
     if measured is None:
         return ABSENT
     value = percent(measured.value) if share else _figure(measured.value)
     ends = interval(measured)
     if ends is None:
-        return value
+        return f"{value} ({UNTOLD})" if measured.is_untold else value
     low, high = (percent(e).removesuffix(" %") if share else _figure(e) for e in ends)
     return f"{value} ({low} to {high})"
 
@@ -89,6 +143,46 @@ def _two_apart(a: Measured, b: Measured) -> bool:
     if a.se is None or b.se is None:
         return a.value != b.value
     return abs(a.value - b.value) > _Z80 * float(np.hypot(a.se, b.se))
+
+
+def is_share(weighing: Weighing) -> bool:
+    """Whether a quality is a share, decided by scores; minus a loss is a number."""
+    return all(weighing.measures.get(task, "score") == "score" for task in weighing.weights)
+
+
+def untold_tasks(result: TrialResult, weighing: Weighing) -> list[str]:
+    """The weighted tasks of *result* whose part in its quality has no known error of its own."""
+    return [
+        score.task
+        for score in weighing.in_order(result.tasks)
+        if score.task in weighing.weights
+        and score.split == "validation"
+        and weighing.measures.get(score.task, "score") == "score"
+        and (known := score_of(score)) is not None
+        and known.is_untold
+    ]
+
+
+def _weighted(parts: Sequence[tuple[float, Measured]]) -> Measured:
+    """The sum of share × value, with what is known of its spread."""
+    value = sum(share * part.value for share, part in parts)
+    lengths = {len(part.replicates) for _, part in parts}
+    if len(lengths) == 1 and min(lengths) > 1:
+        drawn = np.array([part.replicates for _, part in parts])
+        mean = np.average(drawn, axis=0, weights=[share for share, _ in parts])
+        return Measured(value, None, tuple(float(v) for v in mean))
+    errors = [(share, part.se) for share, part in parts]
+    if any(error is None for _, error in errors):
+        return Measured(value, None)
+    squared = sum((share * (error or 0.0)) ** 2 for share, error in errors)
+    return Measured(value, float(np.sqrt(squared)))
+
+
+def _quality(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:
+    found = weighing.quality(record.result)
+    if found is not None:
+        text = with_interval(found, share=is_share(weighing))
+        yield Field(QUALITY, "Quality, weighted over the tasks", text, found)
 
 
 def _configuration(record: TrialRecord) -> Iterator[Field]:
@@ -133,12 +227,12 @@ def _training(record: TrialRecord) -> Iterator[Field]:
     yield from _given(TRAINING, values)
 
 
-def _results(record: TrialRecord) -> Iterator[Field]:
+def _results(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:
     result = record.result
     yield from _given(SCORES, {"Status": result.status.value, "Reason": result.reason})
     if result.final_train_loss is not None:
         yield Field(SCORES, "Final training loss, nats per token", _figure(result.final_train_loss))
-    for score in result.tasks:
+    for score in weighing.in_order(result.tasks):
         yield from _task(score)
     for suite in result.general:
         yield from _suite(suite)

@@ -63,6 +63,8 @@ _REST = (
 def trial_frame(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
     """One row per trial, newest first, of *table* (one row per trial × task); absent is NaN or ``None``.
 
+    Tasks stand in the order of *weights*, then the others by name.
+
     Beside the table's own columns: ``quality``, ``score.<task>``, ``over_reach.<task>``,
     ``valid_format.<task>`` and ``forgetting.<suite>``.
     """
@@ -72,6 +74,8 @@ def trial_frame(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFra
     for measure in ("score", "over_reach", "valid_format"):
         known = scored[scored[measure].notna()]
         wide = known.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
+        weighted = [task for task in weights if task in wide]
+        wide = wide[[*weighted, *(task for task in wide if task not in weights)]]
         trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
     trials = trials.join(trial_quality(table, weights).rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()

@@ -11,7 +11,7 @@ from dashboards.components import Choice, card, empty, page_head, picker
 from dashboards.figures.theme import Palette
 from dashboards.figures.wording import ABSENT
 from dashboards.pages.trial import actions, curves_card, mlflow_link, problem, words_of
-from dashboards.trial_fields import Field, apart, fields
+from dashboards.trial_fields import GROUPS, UNTOLD, UNTOLD_WHY, Field, Weighing, apart, fields
 from dashboards.trial_reader import Reading
 from tracker.record.trial import TrialRecord
 
@@ -30,12 +30,11 @@ class Row(NamedTuple):
     differs: bool
 
 
-def side_by_side(records: Sequence[TrialRecord]) -> tuple[Row, ...]:
+def side_by_side(records: Sequence[TrialRecord], weighing: Weighing) -> tuple[Row, ...]:
     """The fields of *records*, group by group, in the order in which the trials list them."""
-    of_each = [{(f.group, f.name): f for f in fields(record)} for record in records]
+    of_each = [{(f.group, f.name): f for f in fields(record, weighing)} for record in records]
     names = dict.fromkeys(name for each in of_each for name in each)
-    groups = list(dict.fromkeys(group for group, _ in names))
-    ordered = sorted(names, key=lambda name: groups.index(name[0]))  # stable
+    ordered = sorted(names, key=lambda name: GROUPS.index(name[0]))  # stable
     return tuple(_row(name, [each.get(name) for each in of_each]) for name in ordered)
 
 
@@ -49,18 +48,23 @@ def _row(name: tuple[str, str], found: Sequence[Field | None]) -> Row:
 
 
 def content(
-    records: Sequence[TrialRecord], ways: Sequence[Choice], modes: Sequence[Choice]
+    records: Sequence[TrialRecord],
+    ways: Sequence[Choice],
+    modes: Sequence[Choice],
+    weighing: Weighing,
 ) -> list[Any]:
     """The table of all fields; *modes*: all of them, or only those that differ (the chosen one)."""
-    rows = side_by_side(records)
+    rows = side_by_side(records, weighing)
     differ = sum(row.differs for row in rows)
     only = len(modes) > 1 and modes[1].chosen
     shown = [row for row in rows if row.differs or not only]
     lead = f"{differ} of {len(rows)} fields differ."
     note = (
-        "≠ marks a difference. Scores and losses with an interval differ where the evaluated rows tell "
+        "≠ marks a difference. What has an interval differs where the evaluated rows tell "
         "any two of the trials apart at 80 %; on the same rows the differences are paired."
     )
+    if any(UNTOLD in text for row in rows for text in row.texts):
+        note += f" {UNTOLD_WHY}"
     table = _table(records, shown) if shown else empty("No differences", note, small=True)
     return [
         actions(ways),

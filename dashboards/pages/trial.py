@@ -23,15 +23,19 @@ from dashboards.components import (
 from dashboards.figures.curves import Curve, curve, draw_curves
 from dashboards.figures.progress import label
 from dashboards.figures.theme import Palette
-from dashboards.figures.wording import ABSENT, compact, count, duration, percent
+from dashboards.figures.wording import ABSENT, compact, count, duration, percent, plural, quality
 from dashboards.trial_fields import (
     CONFIGURATION,
     COST,
     GENERAL,
     TRAINING,
+    UNTOLD_WHY,
     Field,
+    Weighing,
     fields,
+    interval,
     score_of,
+    untold_tasks,
     with_interval,
 )
 from dashboards.trial_reader import Reading
@@ -70,19 +74,19 @@ def words_of(record: TrialRecord) -> str:
     )
 
 
-def content(record: TrialRecord, ways: Sequence[Choice]) -> list[Any]:
+def content(record: TrialRecord, ways: Sequence[Choice], weighing: Weighing) -> list[Any]:
     """What is known without asking the store; *ways*: links away from here."""
     result = record.result
     words, tone = _STATUS[result.status]
-    known = fields(record)
+    known = fields(record, weighing)
     return [
         actions(ways),
         page_head(f"Trial {record.number}", words_of(record), badge=pill(words, tone)),
         notice("It ended without a result.", result.reason, "bad" if tone == "bad" else "")
         if result.reason
         else None,
-        _tiles(record),
-        _scores(record),
+        _tiles(record, weighing),
+        _scores(record, weighing),
         html.Div(
             [
                 card(CONFIGURATION, _facts(known, CONFIGURATION)),
@@ -167,10 +171,11 @@ def _curve_table(curves: Sequence[Curve]) -> html.Div:
     return data_table(("Trial", "Step", "Loss, nats per token", "Running mean"), rows)
 
 
-def _tiles(record: TrialRecord) -> html.Dl:
+def _tiles(record: TrialRecord, weighing: Weighing) -> html.Dl:
     cost = record.result.cost
     return tiles(
         [
+            _quality(record, weighing),
             ("Device time", duration(cost.device_seconds), f"on {cost.device}"),
             ("Training", compact(cost.flops, "FLOP"), "counted operations"),
             ("Peak memory", compact(cost.peak_bytes, "B"), "of the device"),
@@ -179,7 +184,24 @@ def _tiles(record: TrialRecord) -> html.Dl:
     )
 
 
-def _scores(record: TrialRecord) -> html.Section:
+def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:
+    """The tile of the number that everything is decided by."""
+    title, found = "Quality", weighing.quality(record.result)
+    if found is None:
+        return title, ABSENT, "a task that counts has no result"
+    ends = interval(found)
+    if ends is None:
+        detail = "weighted mean of the tasks"
+    else:
+        low, high = (quality(end) for end in ends)
+        detail = f"80 % interval {low.removesuffix(' %')} to {high}"
+    exact = untold_tasks(record.result, weighing)
+    if exact and ends is not None:
+        detail += f", without what {', '.join(exact)} may be off"
+    return title, quality(found.value), detail
+
+
+def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:
     result = record.result
     if not result.tasks:
         return card("Scores", empty("No scores", "The trial did not get that far.", small=True))
@@ -194,7 +216,7 @@ def _scores(record: TrialRecord) -> html.Section:
             percent(score.over_reach),
             count(score.n),
         )
-        for score in result.tasks
+        for score in weighing.in_order(result.tasks)
     ]
     head = ("Task", "Trained on", "Score", "Loss, nats", "Bits per byte", "Valid answers",
             "Over-reach", "Rows")  # fmt: skip
@@ -202,6 +224,8 @@ def _scores(record: TrialRecord) -> html.Section:
         f"{_INTERVALS} Valid answers have the task's format; over-reach is the share of rows where "
         "nothing was to be claimed, answered with a claim all the same."
     )
+    if any(known.is_untold for score in result.tasks if (known := score_of(score))):
+        note += f" {UNTOLD_WHY}"
     return card("Scores", data_table(head, rows), lead=note)
 
 
@@ -236,17 +260,25 @@ def _no_answers() -> html.Section:
 def _examples(task: TaskExamples) -> html.Section:
     split = "" if task.split == "validation" else f", {task.split} rows"
     title = f"Worst answers: {task.task}{split}"
+    cut = f"Not all was read: {task.left_out}." if task.left_out else None
     if not task.worst:
-        return card(title, empty("No answers", task.left_out or "No row was kept.", small=True))
+        if task.rows:
+            words = ("Every kept answer is right", f"All {plural(task.rows, 'row')}.")
+        else:
+            words = ("No answers", task.left_out or "No row was kept.")
+        return card(title, html.P(cut, className="note") if cut and task.rows else None,
+                    empty(*words, small=True))  # fmt: skip
     lead = (
         f"{count(task.wrong)} of {count(task.rows)} answers are not fully right. "
         "The lowest score first, then the highest loss of the true answer."
     )
+    if all(example.prompt is None for example in task.worst):
+        lead += " The prompts were not kept with these answers."
     shown, rest = task.worst[:_FIRST], task.worst[_FIRST:]
     more = html.Ol([_example(e) for e in rest], className="examples", start=len(shown) + 1)
     return card(
         title,
-        html.P(f"Not all was read: {task.left_out}.", className="note") if task.left_out else None,
+        html.P(cut, className="note") if cut else None,
         html.Ol([_example(e) for e in shown], className="examples"),
         behind(f"Show {len(rest)} more", more) if rest else None,
         lead=lead,
@@ -254,20 +286,17 @@ def _examples(task: TaskExamples) -> html.Section:
 
 
 def _example(example: Example) -> html.Li:
-    marks = [pill("right", "good") if example.score == 1 else pill("wrong", "bad")]
-    if 0 < example.score < 1:
+    marks = [pill("wrong", "bad")]
+    if example.score > 0:
         marks = [pill(f"partly right, {percent(example.score)}", "warn")]
     if example.over_reach:
         marks.append(pill("over-reach: nothing was to be claimed", "warn"))
     if example.valid is False:
         marks.append(pill("not in the task's format", "warn"))
     nats = "" if example.nats is None else f"loss of the truth {example.nats:.2f} nats"
+    prompt = [] if example.prompt is None else [("Prompt", example.prompt, False)]
     texts = [
-        (
-            "Prompt",
-            "not kept" if example.prompt is None else example.prompt,
-            example.prompt is None,
-        ),
+        *prompt,
         ("Answer", example.answer or "nothing", not example.answer),
         ("Truth", example.truth, False),
     ]

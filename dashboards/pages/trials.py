@@ -23,6 +23,7 @@ from dashboards.pages.trials_grid import PATH, asked_text, bar, grid, menu, rows
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trial_csv import csv_path
+from dashboards.trial_fields import Weighing
 from dashboards.trial_query import select, wanted_in, wanted_of
 from dashboards.trials import columns_of
 from tracker.record.trial import TrialRecord
@@ -77,6 +78,7 @@ def near(view: SweepView, query: Query) -> list[Any]:
         ways = trial.actions([Choice("All trials", href(PATH, back), False)])
         return [ways, empty("There is no such ended trial", words)]
     numbers = ",".join(str(record.number) for record in found)
+    weighing = Weighing(view.findings.weights, view.findings.measures)
     if len(found) > 1:
         ways = [Choice("All trials", href(PATH, back.put(ticked=numbers)), False)]
         alone = back.put(ticked=numbers)
@@ -88,9 +90,9 @@ def near(view: SweepView, query: Query) -> list[Any]:
             Choice(words, href(PATH, query.put(only=only)), (query.get("only") or "") == only)
             for only, words in _MODES
         ]
-        return compare.content(found, ways, modes)
-    return trial.content(found[0], [Choice("All trials", href(PATH, back), False),
-                                    *_beside(view, found[0], query)])  # fmt: skip
+        return compare.content(found, ways, modes, weighing)
+    ways = [Choice("All trials", href(PATH, back), False), *_beside(view, found[0], query)]
+    return trial.content(found[0], ways, weighing)
 
 
 def _beside(view: SweepView, record: TrialRecord, query: Query) -> list[Choice]:

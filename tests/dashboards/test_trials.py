@@ -49,6 +49,20 @@ def test_every_column_is_in_the_rows_and_the_usual_ones_are_shown(frame):
     assert "quality" not in hidden
 
 
+def test_tasks_stand_in_the_objective_s_order_and_then_by_name(findings):
+    def order(**weights):
+        frame = trial_frame(findings.table, weights)
+        shown = [c.field for c in columns_of(frame.columns) if c.field.startswith("score.")]
+        assert shown == [name for name in frame.columns if name.startswith("score.")]
+        assert csv_text(frame, Query()).index(shown[0]) < csv_text(frame, Query()).index(shown[1])
+        return shown
+
+    assert order(slots=1, intent=2) == ["score.slots", "score.intent"]
+    assert order(intent=2, slots=1) == ["score.intent", "score.slots"]
+    assert order(slots=1) == ["score.slots", "score.intent"]
+    assert order(unknown=1) == ["score.intent", "score.slots"]
+
+
 def test_the_choice_of_columns_lives_in_the_address(frame):
     columns = columns_of(frame.columns)
     chosen = [f for f in shown_fields(columns, Query()) if f != "seed"] + ["flops"]

@@ -9,17 +9,26 @@ from dashboards.pages import compare, trial
 from dashboards.pages.trials import looked_at, near, numbers_in
 from dashboards.pages.trials_grid import bar
 from dashboards.state import Query
-from dashboards.trial_fields import Measured, apart, interval, with_interval
+from dashboards.trial_fields import (
+    Measured,
+    Weighing,
+    apart,
+    fields,
+    interval,
+    untold_tasks,
+    with_interval,
+)
 from dashboards.trial_reader import Reading, TrialReader, mlflow_address
 from tracker.errors import InputError, StoreError
 from tracker.record.examples import worst_of
 
 HARM = "<script>alert(1)</script>"
+WEIGHING = Weighing({"slots": 1, "intent": 2}, {"intent": "score", "slots": "score"})
 
 
 def test_one_trial_shows_scores_with_intervals_and_its_configuration(view_of, records, words):
     text = words(near(view_of(records), Query.of(trial="45")))
-    assert "Trial 45" in text
+    assert text.index("Trial 45") < text.index("Quality") < text.index("Device time")
     assert "80 % interval" in text
     assert "Learning rate" in text
     assert "Peak memory" in text
@@ -36,10 +45,10 @@ def test_the_address_names_at_most_five_trials_each_once(view_of, records):
 
 
 def test_only_what_differs_is_marked(records):
-    rows = {row.name: row for row in compare.side_by_side([records[33], records[45]])}
+    rows = {row.name: row for row in compare.side_by_side([records[33], records[45]], WEIGHING)}
     assert rows["Seed"].differs
     assert not rows["Model"].differs
-    same = compare.side_by_side([records[33], records[33]])
+    same = compare.side_by_side([records[33], records[33]], WEIGHING)
     assert not any(row.differs for row in same)
 
 
@@ -53,6 +62,64 @@ def test_two_scores_differ_where_paired_rows_tell_them_apart():
     assert with_interval(Measured(0.5, None)) == "50.0 %"
 
 
+def rescored(record, **changes):
+    """*record* with each of its task scores changed."""
+    tasks = tuple(score.model_copy(update=changes) for score in record.result.tasks)
+    return record.model_copy(update={"result": record.result.model_copy(update={"tasks": tasks})})
+
+
+def test_the_quality_is_the_grid_s_with_an_interval_from_the_tasks_replicates(findings, records):
+    grid = findings.trials.set_index("number")["quality"]
+    weighing = Weighing(findings.weights, findings.measures)
+    found = weighing.quality(records[45].result)
+    assert found is not None
+    assert found.value == pytest.approx(grid[45])
+    low, high = interval(found) or (0, 0)
+    assert low < found.value < high
+    assert len(found.replicates) == len(records[45].result.tasks[0].replicates)
+    alone = weighing.quality(rescored(records[45], replicates=()).result)
+    assert alone is not None
+    assert interval(alone) is not None
+    assert not alone.replicates
+    bare = weighing.quality(rescored(records[45], replicates=(), score_se=None).result)
+    assert bare is not None
+    assert interval(bare) is None
+    assert weighing.quality(rescored(records[45], score=None).result) is None
+    assert weighing.quality(records[-1].result) is None, "it failed"
+
+
+def test_a_quality_of_losses_is_a_number(records, words, view_of):
+    lost = [rescored(r, score=None, replicates=(), score_se=None) for r in records[:46]]
+    text = words(near(view_of(lost), Query.of(trial="45")))
+    assert "Quality −0." in text
+    first = compare.side_by_side(lost[44:46], Weighing({"intent": 1}, {"intent": "bits_per_byte"}))[
+        0
+    ]
+    assert (first.group, first.texts[0][:3]) == ("Quality", "−0.")
+
+
+def test_the_comparison_begins_with_the_quality_and_keeps_the_objective_s_order(records):
+    rows = compare.side_by_side([records[47], records[45]], WEIGHING)
+    assert rows[0].name == "Quality, weighted over the tasks"
+    assert rows[0].texts[0] == "–", "it diverged"
+    names = [row.name for row in rows if row.name.endswith(": score")]
+    assert names == ["slots: score", "intent: score"]
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_rows_that_all_came_out_alike_tell_no_interval(records, words, view_of, score):
+    same = rescored(records[45], score=score, score_se=0.0, replicates=(score,) * 20)
+    assert untold_tasks(same.result, WEIGHING) == ["slots", "intent"]
+    assert interval(Measured(score, 0.0)) is None
+    texts = {field.name: field.text for field in fields(same, WEIGHING)}
+    assert texts["intent: score"] == f"{100 * score:.1f} % (interval not known)"
+    text = words(near(view_of([*records[:45], same]), Query.of(trial="45")))
+    assert "do not tell how far it is off" in text
+    assert "0.0 to" not in text
+    both = words(near(view_of([*records[:45], same]), Query.of(compare="44,45")))
+    assert "do not tell how far it is off" in both
+
+
 def test_worst_answers_are_text_and_marked_in_words(records, words):
     rows = [{"row": 0, "answer": HARM, "truth": "none", "nats": 2.0, "score": 0.0, "valid": False,
              "over_reach": True, "prompt": HARM}]  # fmt: skip
@@ -64,6 +131,21 @@ def test_worst_answers_are_text_and_marked_in_words(records, words):
     assert "over-reach" in text
     assert "not in the task's format" in text
     assert "Open its run in MLflow" in text
+
+
+def test_only_wrong_answers_are_listed_and_prompts_that_were_not_kept_are_said_once(records, words):
+    rows = [{"row": i, "answer": "a", "truth": "ab"[i % 2], "score": float(i % 2 == 0)}
+            for i in range(8)]  # fmt: skip
+    task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
+    text = words(trial.closer(records[45], Reading((), (task,)), LIGHT))
+    assert "4 of 8 answers are not fully right" in text
+    assert text.count("Truth") == 4
+    assert text.count("prompts were not kept") == 1
+    assert "Prompt " not in text
+    right = worst_of("intent", "validation", "\n".join(json.dumps(row) for row in rows[::2]))
+    text = words(trial.closer(records[45], Reading((), (right,)), LIGHT))
+    assert "Every kept answer is right" in text
+    assert "Truth" not in text
 
 
 def test_a_running_mean_does_not_lag_and_keeps_the_ends():
