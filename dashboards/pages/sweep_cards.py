@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 from dash import html
 
-from dashboards.components import behind, card, data_table, empty, page_head, pill, tiles
+from dashboards.components import (
+    Choice,
+    behind,
+    card,
+    data_table,
+    empty,
+    link,
+    page_head,
+    pill,
+    tiles,
+)
 from dashboards.figures.forecast import Forecast, Span, Spending, forecast, known, stretch
 from dashboards.figures.progress import BestSoFar, Trial
 from dashboards.figures.setbacks import Setback, setbacks
@@ -41,6 +51,7 @@ _MAX_NUMBERS = 12
 _MAX_LOGGED = 30
 _SHOWN_AT_ONCE = 3  # of the log; older ones unfold
 _MAX_ROWS = 50
+_MAX_LIVE = 8  # running trials above the grid of the ended ones
 
 
 class Counts(NamedTuple):
@@ -85,19 +96,33 @@ def spending(view: SweepView) -> Spending:
     )
 
 
+def is_imported(view: SweepView) -> bool:
+    """Whether its trials were taken in from a table: no driver ran, had a budget or took its time."""
+    records = view.findings.records
+    return bool(records) and all(record.result.spec.origin is not None for record in records)
+
+
 def head(view: SweepView, best: BestSoFar, now: float) -> html.Div:
-    """Name, state and the four numbers that everybody asks for; *now* in seconds since the epoch."""
+    """Name, state and the four numbers that everybody asks for; *now* in seconds since the epoch.
+
+    Of an imported sweep those that are known.
+    """
     info, cost, done = view.info, spending(view), counts(view)
+    imported = is_imported(view)
     until = now if info.is_live or info.ended_at is None else info.ended_at
     ahead = forecast(cost) if info.is_live else None
     of = f" of {count(done.planned)}" if done.planned else ""
     left = f"{time_span(*ahead.clock_seconds)} left" if ahead and ahead.clock_seconds else ""
-    facts = [
-        ("Trials ended", f"{count(done.ended)}{of}", f"{done.running} running now"),
-        ("Elapsed", duration(until - info.started_at), left),
-        ("Device time", duration(cost.spent if cost.seconds else None), "training and evaluation"),
-        ("Best quality so far", *_leader(best.leader)),
-    ]
+    running = f"{done.running} running now"
+    facts = [("Trials ended", f"{count(done.ended)}{of}", running)]
+    if imported:
+        facts = [("Trials", count(done.ended), "measured elsewhere, taken in from a table")]
+    else:
+        facts.append(("Elapsed", duration(until - info.started_at), left))
+    if cost.seconds or not imported:
+        spent = duration(cost.spent if cost.seconds else None)
+        facts.append(("Device time", spent, "training and evaluation"))
+    facts.append(("Best quality so far", *_leader(best.leader)))
     badge = pill(info.state, _STATE_TONES.get(info.state, "warn"))
     return html.Div(
         [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
@@ -124,7 +149,8 @@ def progress(view: SweepView) -> html.Section:
         className="keys",
     )
     ahead = forecast(cost) if view.info.is_live else None
-    facts = tiles(_budget(view, cost, ahead), style="facts")
+    known_of = [] if is_imported(view) else _budget(view, cost, ahead)
+    facts = tiles(known_of, style="facts") if known_of else None
     note = (
         "Intervals hold in 4 of 5 cases if the trials to come are like those so far; later ones may be "
         "larger. Device time adds up over all workers."
@@ -155,6 +181,9 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
 def now_running(view: SweepView, now: float) -> list[Any]:
     """What each worker does; *now* in seconds since the epoch."""
     if not view.running:
+        if is_imported(view):
+            words = "Its trials were measured elsewhere; no driver runs here."
+            return [empty("No trial is running", words, small=True)]
         detail = {
             "running": "The driver is between two trials.",
             "paused": "The sweep is paused; it goes on when somebody resumes it.",
@@ -165,6 +194,25 @@ def now_running(view: SweepView, now: float) -> list[Any]:
         html.P(_busy(len(view.running), spending(view).workers), className="quiet"),
         html.Ul([_live(trial, now) for trial in view.running], className="rows"),
     ]
+
+
+def under_way(view: SweepView, now: float, way: str) -> html.Section | None:
+    """The running trials in short, for a page of ended ones; *way* leads to where they are followed."""
+    if not view.running:
+        return None
+    more = len(view.running) - _MAX_LIVE
+    return card(
+        "Running now",
+        html.Ul([_live(trial, now) for trial in view.running[:_MAX_LIVE]], className="rows"),
+        html.P(f"{plural(more, 'further trial')} under way.", className="note")
+        if more > 0
+        else None,
+        lead=[
+            "Each joins the grid below when it ends; the ",
+            link(Choice("Sweep page", way, False)),
+            " follows their training.",
+        ],
+    )
 
 
 def what_failed(view: SweepView) -> html.Section | None:

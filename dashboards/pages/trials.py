@@ -8,6 +8,7 @@ is made anew only where the address says otherwise (a deep link, the browser's b
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ from dashboards.components import Choice, empty, page_head
 from dashboards.desk import Desk
 from dashboards.figures.theme import palette
 from dashboards.figures.wording import count, plural
-from dashboards.page import ADDRESS, RESULTS, THEME, Page
-from dashboards.pages import compare, trial
+from dashboards.page import ADDRESS, RESULTS, THEME, VERSION, Page
+from dashboards.pages import compare, sweep_cards, trial
 from dashboards.pages.trials_grid import PATH, asked_text, bar, grid, menu, rows, shown_fields
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
@@ -114,7 +115,6 @@ def _frame() -> html.Div:
     """The page's frame: the grid's part, hidden while a trial is seen from near."""
     listing = html.Div(
         [
-            html.Div(id="trials-head", className="stack"),
             html.Div(id="trials-bar", className="ticked", role="status"),
             html.Details(
                 [html.Summary("Columns"), html.Ul(id="trials-menu")], className="menu column-menu"
@@ -135,6 +135,8 @@ def _frame() -> html.Div:
             dcc.Store(id="trials-drawn"),
             dcc.Store(id="trials-fresh"),
             dcc.Store(id="trials-ticked"),
+            html.Div(id="trials-head", className="stack"),
+            html.Div(id="trials-running"),
             listing,
             html.Div(id="trials-near", className="stack"),
             slow,
@@ -160,6 +162,13 @@ class _Callbacks:
             none = empty("No trial has ended yet", "They appear here as they end.")
             return [], True, none
         return head(view, query), False, []
+
+    def running(self, _version: str | None, search: str | None) -> Any:
+        """The trials under way, above the grid of those that ended."""
+        view, query = self.desk.view(search), parse_query(search)
+        if view is None or is_near(query):
+            return None
+        return sweep_cards.under_way(view, time.time(), href("/", Query(query.sweep)))
 
     def place(
         self, _results: str | None, search: str | None, asked: Any, drawn: Any
@@ -246,6 +255,7 @@ def _connect(app: Dash, desk: Desk) -> None:
         RESULTS,
         ADDRESS,
     )(own.words)
+    app.callback(Output("trials-running", "children"), VERSION, ADDRESS)(own.running)
     app.callback(
         Output("trials-place", "children"),
         Output("trials-drawn", "data"),

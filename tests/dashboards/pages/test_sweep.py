@@ -78,6 +78,23 @@ def test_an_ended_sweep_foretells_nothing(view_of, records, words):
     assert "None it ends when its design is done" in text
 
 
+def test_an_imported_sweep_shows_only_what_is_known(view_of, records, words):
+    def taken_in(record, **cost):
+        spec = record.result.spec.model_copy(update={"origin": "table.csv@1"})
+        changes = {"spec": spec, "cost": record.result.cost.model_copy(update=cost)}
+        return record.model_copy(update={"result": record.result.model_copy(update=changes)})
+
+    known = content(view_of([taken_in(r) for r in records], state="finished"), "light")
+    text = words(known.head)
+    assert "49 measured elsewhere" in text
+    assert "Device time" in text
+    assert not {"Elapsed", "Budget", "Burnt", "None", "of 60"} & set(text.replace("–", "").split())
+    assert "Budget" not in text
+    assert "measured elsewhere" in words(known.now)
+    bare = [taken_in(r, device_seconds=None) for r in records]
+    assert "Device time" not in words(content(view_of(bare, state="finished"), "light").head)
+
+
 def test_live_curves_are_drawn_in_place(view_of, records):
     page = content(view_of(records, running=(LIVE,)), "light")
     assert [tuple(trace["y"]) for trace in page.curves.traces] == [(2.5, 1.5, 1.25)]

@@ -6,6 +6,7 @@ import pytest
 from dashboards.figures.curves import curve, draw_curves, smoothed
 from dashboards.figures.theme import LIGHT
 from dashboards.pages import compare, trial
+from dashboards.pages.sweep_cards import under_way
 from dashboards.pages.trials import looked_at, near, numbers_in
 from dashboards.pages.trials_grid import bar
 from dashboards.state import Query
@@ -21,6 +22,7 @@ from dashboards.trial_fields import (
 from dashboards.trial_reader import Reading, TrialReader, mlflow_address
 from tracker.errors import InputError, StoreError
 from tracker.record.examples import worst_of
+from tracker.record.store import LiveTrial
 
 HARM = "<script>alert(1)</script>"
 WEIGHING = Weighing({"slots": 1, "intent": 2}, {"intent": "score", "slots": "score"})
@@ -156,6 +158,21 @@ def test_a_running_mean_does_not_lag_and_keeps_the_ends():
     assert one is not None
     assert one.smooth == (2.0,)
     assert len(go.Figure(draw_curves([one, one], LIGHT)).data) == 4
+
+
+def test_trials_under_way_stand_above_the_grid_and_lead_to_the_sweep(view_of, records, words):
+    live = [
+        LiveTrial("k", 50 + i, "grid", "en-1m", "lora", "even", 2000, 100.0, 120, 1.25)
+        for i in range(9)
+    ]
+    found = under_way(view_of(records, running=tuple(live)), 160.0, "/?sweep=support")
+    text = words(found)
+    assert "#50 en-1m · LoRA · 2,000 examples · even 1 min 0 s step 120, loss 1.250" in text
+    assert "#57" in text
+    assert "#58" not in text
+    assert "1 further trial under way" in text
+    assert "href='/?sweep=support'" in str(found)
+    assert under_way(view_of(records), 160.0, "/") is None
 
 
 def test_ticks_lead_to_one_or_to_a_comparison(words):
