@@ -1,8 +1,11 @@
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tracker.record.store import Store
 from tracker.record.trial import (
     Cost,
     FileRef,
@@ -18,6 +21,8 @@ from tracker.record.trial import (
     TrialResult,
     TrialSpec,
 )
+
+_PROJECTS = itertools.count()
 
 
 def file_ref(path: str) -> FileRef:
@@ -83,3 +88,15 @@ def make_record(make_spec: Callable[..., TrialSpec]) -> Callable[..., TrialRecor
         return TrialRecord(number=number, stage="design", result=result)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for the module, with a blank in its path: creating its tables takes seconds."""
+    return tmp_path_factory.mktemp("work space")
+
+
+@pytest.fixture
+def store(workspace: Path) -> Store:
+    """A project of its own in the module's database."""
+    return Store.open(workspace, project=f"project-{next(_PROJECTS)}")

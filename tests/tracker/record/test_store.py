@@ -4,60 +4,28 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.tracker.record.stores import (
+    OBJECTIVE,
+    STEPS,
+    Dying,
+    Records,
+    Specs,
+    begin,
+    client_survives,
+    reopened,
+)
 from tracker.errors import StoreError
-from tracker.record.journal import Step
 from tracker.record.store import LiveTrial, Store
 from tracker.record.trial import (
-    FileRef,
     MethodSpec,
-    Objective,
     Status,
-    TrialRecord,
     TrialSpec,
 )
-
-Specs = Callable[..., TrialSpec]
-Records = Callable[..., TrialRecord]
-
-DATASETS = [FileRef(path="data/intent/train.jsonl", sha256="7" * 64, rows=100)]
-OBJECTIVE = Objective(weights={"intent": 2.0}, constraints={"forgetting.language": 0.1})
-STEPS = [Step(n, 1_700_000_000_000 + n, {"train/loss": 1 / n}) for n in range(1, 4)]
-_projects = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One database for the module, with a blank in its path: creating its tables takes seconds."""
-    return tmp_path_factory.mktemp("work space")
-
-
-@pytest.fixture
-def store(workspace: Path) -> Store:
-    return Store.open(workspace, project=f"project-{next(_projects)}")
-
-
-def begin(store: Store, name: str = "support", planned: int | None = 8) -> None:
-    store.begin_sweep(
-        name,
-        spec_text="name: support\n",
-        spec_digest="a" * 64,
-        planned=planned,
-        datasets=DATASETS,
-        objective=OBJECTIVE,
-        notes=("a note",),
-    )
-
-
-def reopened(store: Store) -> Store:
-    experiment = store.client.get_experiment(store._runs.experiment_id)
-    return Store.open(store.workspace, project=experiment.name)
-
 
 # -- sweeps and trials -------------------------------------------------------------------------
 
@@ -176,266 +144,6 @@ def test_the_untouched_base_has_no_mix(store: Store, make_record: Records) -> No
     assert store.records("support") == [base]
 
 
-# -- writing twice, and dying in between ---------------------------------------------------------
-
-
-def test_a_step_is_logged_once_however_often_it_is_delivered(
-    store: Store, make_spec: Specs
-) -> None:
-    begin(store)
-    spec = make_spec()
-    store.begin_trial("support", 0, "design", spec)
-    store.log_steps("support", spec.key, STEPS[:2])
-    again = [step._replace(time_ms=step.time_ms + 60_000) for step in STEPS]  # a resumed attempt
-    for writer in (store, reopened(store)):
-        writer.log_steps("support", spec.key, again)
-    assert store.history("support", spec.key) == [*STEPS[:2], again[2]]
-
-
-def test_more_points_than_one_batch_holds(store: Store, make_spec: Specs) -> None:
-    begin(store)
-    spec = make_spec()
-    store.begin_trial("support", 0, "design", spec)
-    steps = [Step(n, n + 1, {"train/loss": float(n), "train/rate": 0.5}) for n in range(1_100)]
-    store.log_steps("support", spec.key, steps)
-    assert store.history("support", spec.key) == steps
-
-
-def test_a_changed_sweep_file_is_refused(store: Store) -> None:
-    begin(store)
-    with pytest.raises(StoreError, match="begun with a file of digest aaaaaaaaaaaa, this one has"):
-        store.begin_sweep(
-            "support",
-            spec_text="x",
-            spec_digest="b" * 64,
-            planned=1,
-            datasets=DATASETS,
-            objective=OBJECTIVE,
-        )
-    assert store.spec_text("support") == "name: support\n"
-
-
-def test_a_sweep_gone_on_with_is_running_again(store: Store) -> None:
-    begin(store)
-    store.set_sweep_state("support", "interrupted")
-    assert store.sweeps()[0].state == "interrupted"
-    begin(store, planned=None)
-    (info,) = store.sweeps()
-    assert (info.state, info.ended_at, info.planned) == ("running", None, None)
-
-
-class Dying:
-    """An MLflow client that dies right after its *n*-th write took effect, before it answers.
-
-    To die before a write is to die after the one before it.
-    """
-
-    WRITES = ("create_", "delete_", "log_", "set_", "update_")
-
-    def __init__(self, client: Any, n: int) -> None:
-        self._client = client
-        self._left = n
-        self.died = False
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            answer = method(*args, **kwargs)
-            if name.startswith(self.WRITES):
-                self._left -= 1
-                if self._left == 0:
-                    self.died = True
-                    raise ConnectionError("the line went dead")
-            return answer
-
-        return call
-
-
-def state_of(store: Store) -> dict[str, Any]:
-    """Everything in the experiment, times apart; lists, so that doubles show."""
-    runs = list(store._runs.search(""))
-    names = {run.info.run_id: run.info.run_name for run in runs}
-    return {
-        "runs": sorted(
-            (
-                run.info.run_name,
-                run.info.status,
-                sorted((k, names.get(v, v)) for k, v in run.data.tags.items()),
-                sorted(run.data.params.items()),
-                sorted(
-                    (m.key, m.step, m.timestamp, m.value)
-                    for key in run.data.metrics
-                    for m in store.client.get_metric_history(run.info.run_id, key)
-                ),
-                sorted((i.dataset.name, i.dataset.digest) for i in run.inputs.dataset_inputs),
-                sorted(a.path for a in store.client.list_artifacts(run.info.run_id)),
-            )
-            for run in runs
-        ),
-        "records": store.records("support"),
-    }
-
-
-def test_dying_at_any_write_and_starting_over_ends_in_the_same_state(
-    workspace: Path, make_record: Records, tmp_path: Path
-) -> None:
-    record = make_record(0)
-    key = record.result.spec.key
-    (tmp_path / "examples.jsonl").write_text("{}\n")
-
-    def write(store: Store) -> None:
-        begin(store)
-        store.begin_trial("support", 0, "design", record.result.spec)
-        store.log_steps("support", key, STEPS[:2])
-        store.log_steps("support", key, STEPS)
-        store.end_trial("support", record, tmp_path)
-        store.set_sweep_state("support", "finished", best=key)
-
-    whole = Store.open(workspace, project="not-dying")
-    write(whole)
-    expected = state_of(whole)
-    assert len(expected["runs"]) == 2
-    write(whole)
-    assert state_of(whole) == expected, "twice is once"
-    for n in itertools.count(1):
-        store = Store.open(workspace, project=f"dying-{n}")
-        client = Dying(store.client, n)
-        dying = Store(client, store._runs.experiment_id, workspace, "sqlite")
-        if client_survives(dying, write):
-            assert n > 15
-            return
-        write(dying if n % 2 else store)  # the same process goes on, or another one
-        assert state_of(store) == expected, f"after dying at write {n}"
-
-
-def client_survives(store: Store, write: Callable[[Store], object]) -> bool:
-    try:
-        write(store)
-    except StoreError:
-        return False
-    return True
-
-
-def test_a_run_created_twice_is_one_again(store: Store, make_record: Records) -> None:
-    begin(store)
-    record = make_record(0)
-    store.end_trial("support", record, None)
-    run = store.client.get_run(store.run_url_parts("support", record.result.spec.key)[1])
-    store.client.create_run(run.info.experiment_id, tags=run.data.tags, start_time=1)
-    store.end_trial("support", record, None)
-    assert store.records("support") == [record]
-    assert store.running("support") == []
-
-
-# -- the snapshot --------------------------------------------------------------------------------
-
-
-def count_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The run ids whose result.json is read from now on."""
-    reads: list[str] = []
-    text_at = store._runs.text_at
-
-    def counted(run_id: str, artifact_uri: str, name: str) -> str:
-        reads.append(run_id)
-        return text_at(run_id, artifact_uri, name)
-
-    monkeypatch.setattr(store._runs, "text_at", counted)
-    return reads
-
-
-def test_a_second_reading_reads_only_what_ended_since(
-    store: Store, make_record: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin(store)
-    first, second = make_record(0, seed=0), make_record(1, seed=1)
-    store.end_trial("support", first, None)
-    assert store.records("support") == [first]
-    store.end_trial("support", second, None)
-    other = reopened(store)
-    for reader in (store, other):
-        reads = count_reads(reader, monkeypatch)
-        assert reader.records("support") == [first, second]
-        assert len(reads) == (1 if reader is store else 0)  # the other found both on disk
-
-
-def test_deleted_runs_vanish_and_restored_ones_return(store: Store, make_record: Records) -> None:
-    begin(store)
-    first, second = make_record(0, seed=0), make_record(1, seed=1)
-    for record in (first, second):
-        store.end_trial("support", record, None)
-    assert store.records("support") == [first, second]
-    _, run_id = store.run_url_parts("support", first.result.spec.key)
-    store.client.delete_run(run_id)
-    assert store.records("support") == [second]
-    assert reopened(store).records("support") == [second]
-    store.client.restore_run(run_id)
-    assert reopened(store).records("support") == [first, second]
-
-
-def test_a_damaged_snapshot_is_read_again(store: Store, make_record: Records) -> None:
-    begin(store)
-    record = make_record(0)
-    store.end_trial("support", record, None)
-    assert store.records("support") == [record]
-    parent_id = store._runs.sweep("support").info.run_id
-    file = store.workspace / "cache" / f"{parent_id}.jsonl"
-    whole = file.read_bytes()
-    for damage in (b"", b"{\n", whole[:-20], whole.replace(b"0.75", b"0.99")):
-        file.write_bytes(damage)
-        assert reopened(store).records("support") == [record]
-
-
-def test_a_trial_delivered_late_is_not_missed(store: Store, make_record: Records) -> None:
-    begin(store)
-    first, late = make_record(0, seed=0), make_record(1, seed=1)
-    store.begin_trial("support", 1, "design", late.result.spec)
-    store.end_trial("support", first, None)
-    assert len(store.records("support")) == 1
-    reader = reopened(store)
-    assert len(reader.records("support")) == 1
-    store.end_trial("support", late, None)  # its ended_at lies years back
-    assert reader.records("support") == [first, late]
-
-
-def test_a_run_closed_by_hand_is_no_result_until_it_has_one(
-    store: Store, make_record: Records
-) -> None:
-    begin(store)
-    record = make_record(0)
-    store.begin_trial("support", 0, "design", record.result.spec)
-    run_id = store.run_url_parts("support", record.result.spec.key)[1]
-    store.client.set_terminated(run_id, "KILLED")
-    assert store.records("support") == []
-    store.end_trial("support", record)
-    assert store.records("support") == [record]
-    assert store.client.get_run(run_id).info.status == "FINISHED"
-
-
-def test_a_sweep_at_rest_is_counted_again_when_it_is_read(
-    store: Store, make_record: Records
-) -> None:
-    begin(store)
-    records = [make_record(n, seed=n) for n in range(2)]
-    store.end_trial("support", records[0])
-    store.set_sweep_state("support", "interrupted")
-    assert store.sweeps()[0].counts == {"complete": 1}
-    store.end_trial("support", records[1])
-    assert store.records("support") == records
-    assert store.sweeps()[0].counts == {"complete": 2}
-
-
-def test_more_trials_than_a_page(
-    store: Store, make_record: Records, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tracker.record.runs._PAGE", 2)
-    begin(store)
-    records = [make_record(n, seed=n) for n in range(5)]
-    for record in records:
-        store.end_trial("support", record, None)
-    assert store.records("support") == records
-
-
 # -- models --------------------------------------------------------------------------------------
 
 
@@ -447,7 +155,7 @@ def test_a_registered_model_comes_back_by_its_alias(store: Store, tmp_path: Path
     (model / "sub").mkdir(parents=True)
     (model / "model.safetensors").write_bytes(b"weights")
     (model / "sub" / "config.json").write_text("{}")
-    name = f"support-{next(_projects)}"
+    name = f"support-{uuid.uuid4().hex[:8]}"
 
     def register(alias: str) -> str:
         return store.register_model("support", model, name, alias, "c: 1\n", {"test/f1": 0.5})
