@@ -54,6 +54,15 @@ class Matrix(NamedTuple):
         return sum(cell.effect is not None for cell in self.cells)
 
 
+def measured(found: Matrix) -> Matrix:
+    """*found* without the rows and columns in which nothing is known."""
+    known = [cell for cell in found.cells if cell.effect is not None]
+    tasks = tuple(task for task in found.tasks if any(cell.task == task for cell in known))
+    columns = tuple(data for data in found.columns if any(cell.data == data for cell in known))
+    cells = tuple(cell for cell in found.cells if cell.task in tasks and cell.data in columns)
+    return Matrix(found.compared, tasks, columns, cells)
+
+
 class Row(NamedTuple):
     """A line of a forest: an estimate with its 80 % interval and what it is of. ``detail`` is for whoever
     points at it; ``scored``: in shares of a score.

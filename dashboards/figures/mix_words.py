@@ -14,6 +14,8 @@ from tracker.select.mix_points import MixPoints
 
 #: More sentences than these are read by nobody.
 MAX_SENTENCES = 8
+#: A mix of more tasks is no example that a note has room for.
+_MAX_WEIGHTS = 6
 
 
 class Sentence(NamedTuple):
@@ -104,6 +106,53 @@ def chance_note(found: Matrix) -> str:
         f"in five of effects that are none looks told as well; trust what repeats at other volumes. More "
         "data also means more training steps, which is part of what it does."
     )
+
+
+def unknown_notes(found: Matrix, points: MixPoints) -> list[str]:
+    """What no pair of mixes tells, a sentence or two each, with the mix that would tell."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for cell in found.cells:
+        if cell.effect is None:
+            groups.setdefault((cell.data, cell.why), []).append(cell.task)
+    notes, apart = [], []
+    for (data, why), tasks in groups.items():
+        if len(tasks) == len(found.tasks) and why.startswith(
+            f"no two mixes differ in {data} alone"
+        ):
+            apart.append(data)
+            continue
+        what = "all other tasks together" if data == OTHERS else data
+        to = "any task" if len(tasks) == len(found.tasks) > 1 else _listed(tasks, "or")
+        # The reason, then the advice behind its colon.
+        reason, _, advice = why.partition(": ")
+        reason = reason.replace("this task", "such a task" if len(tasks) > 1 else tasks[0])
+        advice = f" {_sentence(advice)}" if advice else ""
+        notes.append(f"What more data of {what} does to {to}: {reason}.{advice}")
+    return [*([_not_apart(apart, points)] if apart else []), *notes]
+
+
+def _not_apart(names: Sequence[str], points: MixPoints) -> str:
+    """Why nothing is known of what more data of *names* does, and an example of what to run."""
+    first = names[0]
+    weights = max((mix.weights for mix in points.mixes.values()), key=len)
+    such = [f"{{{first}: 1}}"]
+    if first in weights and 1 < len(weights) <= _MAX_WEIGHTS:
+        more = {task: weight * (3 if task == first else 1) for task, weight in weights.items()}
+        such.insert(0, f"{{{', '.join(f'{task}: {w:g}' for task, w in more.items())}}}")
+    which = first if len(names) == 1 else "one of them"
+    return (
+        f"What more data of {_listed(names, 'or')} does: no two mixes differ in {which} alone. A mix with "
+        f"3 times the weight of one task, or of it alone, would tell: for {first}, {' or '.join(such)}."
+    )
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    """``a, b or c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def law_rows(laws: FurtherLaws) -> list[tuple[str, ...]]:

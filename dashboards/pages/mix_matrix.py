@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dash import html
 
 from dashboards.components import behind, card, data_table
-from dashboards.figures.mix import Cell, Matrix
-from dashboards.figures.mix_words import cell_words, chance_note, effect_rows
-from dashboards.figures.wording import ABSENT
+from dashboards.figures.mix import OTHERS, Cell, Matrix, measured
+from dashboards.figures.mix_words import cell_words, chance_note, effect_rows, unknown_notes
 from tracker.select.mix_effects import Effect
 from tracker.select.mix_points import MixPoints
 
@@ -18,23 +17,23 @@ def matrix_card(
     found: Matrix, points: MixPoints, effects: Sequence[Effect], same: str
 ) -> html.Section:
     title = "What each task's data does to every other task"
+    shown = measured(found)
+    last = " In the last column the row's own examples are unchanged." * (OTHERS in shown.columns)
     lead = (
         "Row: the task scored. Column: the task whose examples were increased, as the small figures say; "
         f"{same.lower()}. In points of the score, 80 % interval below; coloured "
-        "where it can be told from noise. In the last column the row's own examples are unchanged."
+        f"where it can be told from noise.{last}"
     )
-    whys = dict.fromkeys(cell.why for cell in found.cells if cell.why)
-    marks = {why: chr(ord("a") + i) for i, why in enumerate(whys)}
-    notes = [html.Li([html.Sup(mark), f" {why}"]) for why, mark in marks.items()]
+    unknown = unknown_notes(found, points)
     head = (
         "Task scored", "More data of", "What stays the same", "Examples of that data", "Own examples",
         "With less", "With more", "Effect", "Low", "High", "Read off between volumes",
     )  # fmt: skip
     return card(
         title,
-        _grid(found, points, marks),
+        _grid(shown, points) if shown.known else None,
         html.P(chance_note(found), className="note") if found.known else None,
-        html.Ul(notes, className="mix-notes") if notes else None,
+        _unknown(unknown) if unknown else None,
         behind(
             f"Show all {len(effects)} comparisons",
             data_table(head, effect_rows(effects, points), text=(0, 1, 2, 5, 6, 10)),
@@ -45,7 +44,18 @@ def matrix_card(
     )
 
 
-def _grid(found: Matrix, points: MixPoints, marks: dict[str, str]) -> html.Div:
+def _unknown(notes: Sequence[str]) -> html.Div:
+    """What is not in the matrix, and what would put it there."""
+    return html.Div(
+        [
+            html.H3("What these mixes cannot tell"),
+            html.Ul([html.Li(note) for note in notes], className="points"),
+        ],
+        className="further",
+    )
+
+
+def _grid(found: Matrix, points: MixPoints) -> html.Div:
     head = [html.Th("Task scored", scope="col")]
     head += [html.Th(column, scope="col") for column in found.columns]
     largest = max((abs(c.effect.gap.value) for c in found.cells if c.effect), default=1.0) or 1.0
@@ -53,10 +63,7 @@ def _grid(found: Matrix, points: MixPoints, marks: dict[str, str]) -> html.Div:
         html.Tr(
             [
                 html.Th(task, scope="row"),
-                *(
-                    _cell(found.at(task, column), points, marks, largest)
-                    for column in found.columns
-                ),
+                *(_cell(found.at(task, column), points, largest) for column in found.columns),
             ]
         )
         for task in found.tasks
@@ -71,9 +78,9 @@ def _grid(found: Matrix, points: MixPoints, marks: dict[str, str]) -> html.Div:
     )
 
 
-def _cell(cell: Cell, points: MixPoints, marks: dict[str, str], largest: float) -> html.Td:
+def _cell(cell: Cell, points: MixPoints, largest: float) -> html.Td:
     if cell.effect is None:
-        return html.Td([ABSENT, html.Sup(marks[cell.why])], className="unknown", title=cell.why)
+        return html.Td("not measured", className="unknown", title=cell.why)
     effect = cell.effect
     value, interval, change = cell_words(effect, points.measures[cell.task] == "score")
     told = effect.verdict != "cannot be told"

@@ -6,6 +6,7 @@ from dashboards.figures.mix import (
     ReplayLine,
     default_volume,
     matrix,
+    measured,
     one_for_all,
     trained_tasks,
     volumes,
@@ -16,6 +17,7 @@ from dashboards.figures.mix_words import (
     chance_note,
     effect_rows,
     matrix_sentences,
+    unknown_notes,
     weakest_sentences,
 )
 from dashboards.figures.theme import LIGHT
@@ -104,3 +106,34 @@ def test_effects_of_a_hair_have_ticks_that_differ(points, effects):
     assert draw_forest((near,), LIGHT, "x")["layout"]["xaxis"]["tickformat"] == "+.2~%"
     line = ReplayLine("forgetting.english", "even", 0.0, (100, 200), (near.estimate,) * 2)
     assert draw_replay([line], LIGHT)["layout"]["yaxis"]["tickformat"] == ".2~%"
+
+
+def test_only_what_was_measured_is_in_the_grid_and_the_rest_is_said(points, effects):
+    found = matrix(points, effects, "added", 1000)
+    shown = measured(found)
+    assert shown.known == found.known
+    for task in shown.tasks:
+        assert any(shown.at(task, column).effect for column in shown.columns)
+    notes = unknown_notes(found, points)
+    assert not any("_" in note for note in notes)
+    unknown = {c.task for c in found.cells if c.effect is None}
+    assert all(any(task in note for note in notes) for task in unknown)
+
+
+def test_columns_that_no_mixes_set_apart_share_one_note_with_a_mix_that_would(points, effects):
+    found = matrix(points, [], "added", 1000)
+    cells = [
+        c._replace(effect=None, why=f"no two mixes differ in {c.data} alone: add one")
+        if c.data != OTHERS
+        else c._replace(effect=None, why="no two mixes give this task enough: add a mix")
+        for c in found.cells
+    ]
+    first, second = unknown_notes(found._replace(cells=tuple(cells)), points)
+    assert first == (
+        "What more data of intent or slots does: no two mixes differ in one of them alone. A mix with 3 "
+        "times the weight of one task, or of it alone, would tell: for intent, {intent: 3, slots: 1} or "
+        "{intent: 1}."
+    )
+    assert second.startswith("What more data of all other tasks together does to any task: no two")
+    assert second.endswith("give such a task enough. Add a mix.")
+    assert measured(found._replace(cells=tuple(cells))).tasks == ()

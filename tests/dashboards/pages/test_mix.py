@@ -36,7 +36,7 @@ def test_the_page_holds_matrix_sharing_replay_and_weakest(view_of, records, word
     text = words(content(view_of(records), Query.of(**HELD), theme))
     # A mix of intent alone at 1,000 against the even mix at 2,000: as many rows of intent.
     assert "intent, 1,000 of its examples: even against intent" in text
-    assert "no two mixes give this task the same number of examples" in text
+    assert "no two mixes give slots the same number of examples" in text
     assert "No two mixes here differ in replay alone" in text
     assert "What a mix costs the weakest task" in text
     assert "slots (not trained)" in text
@@ -116,3 +116,9 @@ def test_names_from_data_stay_text(view_of, records, words):
     built = content(view_of([*records, *changed]), Query.of(**HELD), None)
     assert evil in words(built)  # as text, in components that escape it
     assert evil not in str([part.to_plotly_json() for part in built if hasattr(part, "figure")])
+
+
+def test_the_matrix_has_no_marks_to_look_up_and_says_what_mixes_would_tell(view_of, records, words):
+    built = content(view_of(records), Query.of(**HELD, volume="1000"), None)
+    assert "Sup(" not in str(built)
+    assert "What these mixes cannot tell" in words(built)
