@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import html
 
-from dashboards.components import Choice, card, empty, page_head, picker, pill
+from dashboards.components import Choice, card, empty, link, page_head, picker, pill
 from dashboards.figures.forgetting import forgetting
 from dashboards.figures.generalisation import (
     TRANSFER,
@@ -104,7 +104,7 @@ def content(
     return [
         page_head(head, lead, badge=badge),
         _pickers(view, query, state),
-        tradeoff_card(data, groups, state.volume, colours, absent=_absent(view, state)),
+        tradeoff_card(data, groups, state.volume, colours, absent=_absent(view, query, state)),
         forgetting_card(_forgetting(view, state, laws, models), laws, colours, log_x=state.log_x)
         if state.cost != TRANSFER
         else None,
@@ -124,23 +124,33 @@ def _generalisation(view: SweepView, state: Shown) -> Generalisation:
     )
 
 
-def _absent(view: SweepView, state: Shown) -> str:
-    """Why this combination has nothing to show, in case it has."""
+def _absent(view: SweepView, query: Query, state: Shown) -> tuple[str, list[Any]]:
+    """A heading and words for why this combination has nothing to show, in case it has."""
     if state.cost != TRANSFER:
+        why = f"No trial of mix {state.mix} has both this task and {state.cost} measured."
         if not suites_of(view.findings.table):
-            return "The sweep measured no general suite: list one under general in the sweep file."
-        return f"No trial of mix {state.mix} has both this task and {state.cost} measured."
+            why = "The sweep measured no general suite: list one under general in the sweep file."
+        return "Nothing measured here", [why]
     mixes = untrained(view.findings.table)
     if not mixes:
-        return (
+        return "No task was left untrained", [
             "Every mix trains every task, so what tuning does to a task it has not seen was not "
             "measured. A mix that leaves a task out, listed under mixes in the sweep file, would tell."
-        )
-    return (
-        f"Mix {state.mix} trains every task. These leave some out: "
-        + "; ".join(f"{mix} ({', '.join(tasks)})" for mix, tasks in mixes.items())
-        + "."
+        ]
+    if state.mix in mixes:
+        why = f"Mix {state.mix} leaves out {', '.join(mixes[state.mix])}, but no trial of it measured "
+        return "Nothing measured here", [
+            f"{why}both such a task and what quality is asked of, beside the untouched base."
+        ]
+    told: list[Any] = []
+    for mix, tasks in mixes.items():
+        there = link(Choice(f"Show mix {mix}", href(PATH, query.put(mix=mix)), False))
+        told += [html.Br(), there, f", which was not trained on {', '.join(tasks)}."]
+    why = (
+        f"Mix {state.mix} trains every task, so it cannot show what tuning does to a task it has not "
+        f"seen. {'This mix tells' if len(mixes) == 1 else 'These mixes tell'}:"
     )
+    return f"Mix {state.mix} leaves no task untrained", [why, *told]
 
 
 def _laws(view: SweepView, later: Later | None) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dash import html
 
@@ -24,9 +25,9 @@ def tradeoff_card(
     volume: int,
     colours: Palette,
     *,
-    absent: str,
+    absent: tuple[str, list[Any]],
 ) -> html.Section:
-    """Quality against cost, a chart a group of models; *absent*: why there may be nothing."""
+    """Quality against cost, a chart a group of models; *absent*: a heading and why there may be nothing."""
     title = "Quality against what it cost elsewhere"
     lead = (
         "Every path begins at the untouched model, the cross, and follows one method through more and "
@@ -35,7 +36,8 @@ def tradeoff_card(
     )
     models = [model for group in groups for model in group]
     if not any(path.model in models for path in data.paths):
-        return card(title, empty("Nothing measured here", absent, small=True), lead=lead)
+        heading, why = absent
+        return card(title, empty(heading, why, small=True))
     sentences = [
         html.Li([html.Strong(f"{model}. "), cost_sentence(spot, data)])
         for model in models[-1:]  # of several the largest: the charts and the table show them all

@@ -36,8 +36,11 @@ def test_transfer_is_shown_where_a_mix_leaves_tasks_out_and_else_said_to_be_abse
 ):
     asked = Query.of(cost="transfer", mix="intent")
     assert "tasks it was not trained on" in words(content(view_of(records), asked, None))
-    absent = words(content(view_of(records), Query.of(cost="transfer"), None))
-    assert "These leave some out: intent (slots)" in absent
+    asked = Query.of(cost="transfer", task="slots")
+    built = content(view_of(records), asked, None)
+    assert "Mix even leaves no task untrained" in words(built)
+    assert "Show mix intent , which was not trained on slots." in words(built)
+    assert "/generalisation?cost=transfer&mix=intent&task=slots" in str(built)
 
 
 def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
@@ -65,4 +68,11 @@ def test_without_a_general_suite_that_is_said(view_of, records, words):
         return record.model_copy(update={"result": result})
 
     text = words(content(view_of([bare(r) for r in records]), Query(), None))
-    assert "Every mix trains every task" in text or "These leave some out" in text
+    assert "Show mix intent" in text
+
+
+def test_where_every_mix_trains_every_task_the_page_says_what_would_tell(view_of, records, words):
+    even = [r for r in records if r.result.spec.mix is None or r.result.spec.mix.name == "even"]
+    text = words(content(view_of(even), Query.of(cost="transfer"), None))
+    assert "No task was left untrained" in text
+    assert "A mix that leaves a task out" in text
