@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
+
+from cachetools import LRUCache
 
 #: Views kept; a further one drops that unused for longest.
 MAX_VIEWS = 24
@@ -15,9 +16,8 @@ class Drawn:
     """The last views of one page, thread-safe. Two who ask for the same one at once share the drawing."""
 
     def __init__(self, limit: int = MAX_VIEWS) -> None:
-        self._limit = limit
         self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        self._known: LRUCache[Hashable, Any] = LRUCache(limit)
         self._drawing: dict[Hashable, threading.Lock] = {}
 
     def get(self, view: Hashable, draw: Callable[[], Any]) -> Any:
@@ -27,15 +27,12 @@ class Drawn:
         with mine:
             with self._lock:
                 if view in self._known:
-                    self._known.move_to_end(view)
                     self._drawing.pop(view, None)
                     return self._known[view]
             try:
                 made = draw()
                 with self._lock:
                     self._known[view] = made
-                    while len(self._known) > self._limit:
-                        self._known.popitem(last=False)
             finally:
                 with self._lock:
                     self._drawing.pop(view, None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from cachetools import LRUCache
 
 from dashboards.answers import Answer, Answering, work_out
 from dashboards.trials import trial_frame
@@ -58,7 +58,7 @@ class Findings:
         self._lock = threading.Lock()
         self._locks: dict[Hashable, threading.RLock] = {}
         self._known: dict[Hashable, Any] = {}
-        self._asked: OrderedDict[Asked, Answering] = OrderedDict()
+        self._asked: LRUCache[Asked, Answering] = LRUCache(MAX_QUESTIONS)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -184,10 +184,7 @@ class Findings:
         """
         shared = self._shared
         with self._lock:
-            ask = self._asked.setdefault(asked, Answering())
-            self._asked.move_to_end(asked)
-            while len(self._asked) > MAX_QUESTIONS:
-                self._asked.popitem(last=False)
+            ask: Answering = self._asked.setdefault(asked, Answering())
         return ask.once(
             lambda: work_out(self.sweep, self.records, self.objective, self.notes, asked, shared)
         )

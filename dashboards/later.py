@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
+from cachetools import LRUCache
+
 #: Questions whose answers are kept; a further one drops that unused for longest.
 MAX_ANSWERS = 64
 _LOOK = 0.01  # seconds between two looks while waiting
@@ -29,7 +31,7 @@ class Later:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, tuple[str, Any]] = OrderedDict()
+        self._known: LRUCache[Hashable, tuple[str, Any]] = LRUCache(MAX_ANSWERS)
         self._wanted: OrderedDict[Hashable, tuple[str, Callable[[], Any]]] = OrderedDict()
         self._busy = False
         self._doing: tuple[Hashable, str] | None = None
@@ -63,10 +65,8 @@ class Later:
         """Whether the answer is there already; it is begun where not."""
         with self._lock:
             known = self._known.get(question)
-            if known is not None:
-                self._known.move_to_end(question)
-                if known[0] == version:
-                    return True
+            if known is not None and known[0] == version:
+                return True
             if self._doing != (question, version):
                 self._wanted[question] = (version, build)
                 self._wanted.move_to_end(question)  # what is looked at now comes first
@@ -90,5 +90,3 @@ class Later:
             with self._lock:
                 self._doing = None
                 self._known[question] = (version, value)
-                while len(self._known) > MAX_ANSWERS:
-                    self._known.popitem(last=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
 import pandas as pd
+from cachetools import LRUCache
 
 from tracker.record.table import results_table
 from tracker.record.trial import TrialRecord
@@ -37,8 +37,8 @@ class Shared:
         self._given = tuple(records)
         self._table = table
         self._lock = threading.RLock()
-        self._beliefs: OrderedDict[Hashable, Any] = OrderedDict()
-        self._fits: OrderedDict[Hashable, Any] = OrderedDict()
+        self._beliefs: LRUCache[Hashable, Any] = LRUCache(_KEPT)
+        self._fits: LRUCache[Hashable, Any] = LRUCache(_KEPT)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -73,13 +73,10 @@ class Shared:
         return both
 
     def _once(
-        self, kept: OrderedDict[Hashable, Any], key: Hashable, build: Callable[[], _Made]
+        self, kept: LRUCache[Hashable, Any], key: Hashable, build: Callable[[], _Made]
     ) -> _Made:
         with self._lock:
             if key not in kept:
                 kept[key] = build()
-                while len(kept) > _KEPT:
-                    kept.popitem(last=False)
-            kept.move_to_end(key)
             found: _Made = kept[key]
             return found
