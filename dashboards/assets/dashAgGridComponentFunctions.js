@@ -14,7 +14,8 @@ dagcomponentfuncs.TrialLink = (props) => {
   const renew = (event) => { event.currentTarget.href = there(); };
   return window.React.createElement(
     "a",
-    { className: "go", href: there(), onPointerDown: renew, onFocus: renew },
+    // No stop of Tab's: arrows lead to its cell, and Enter there follows it (trials.js).
+    { className: "go", href: there(), tabIndex: -1, onPointerDown: renew, onFocus: renew },
     String(props.value),
   );
 };

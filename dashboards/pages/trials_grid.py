@@ -26,7 +26,7 @@ _GRID_THEME = (
     "borderColor: 'var(--line)', accentColor: 'var(--accent)', fontFamily: 'var(--sans)', "
     "fontSize: 14, headerFontWeight: 500, spacing: 7, wrapperBorderRadius: 12, "
     "menuBackgroundColor: 'var(--surface)', rowHoverColor: 'var(--sunken)', "
-    "selectedRowBackgroundColor: 'var(--accent-soft)'})"
+    "selectedRowBackgroundColor: 'var(--accent-soft)', browserColorScheme: 'inherit'})"
 )
 
 
@@ -83,10 +83,18 @@ def grid(frame: pd.DataFrame, query: Query, sweep: str, ticked: Sequence[int] = 
             "rowSelection": {"mode": "multiRow", "headerCheckbox": False},
             "selectionColumnDef": {"pinned": "left", "width": 48},
             "enableCellTextSelection": True,
+            # Arrows walk the cells; Tab leaves them, or it would lead through every one of ten thousand rows.
+            "tabToNextCell": {"function": "false"},
         },
         style={"width": "100%", "height": "min(72vh, 760px)"},
     )
-    return [html.Div(table, role="region", **{"aria-label": f"Trials of {sweep}"})]
+    keys_note = (
+        "By keyboard: arrows walk the rows, Enter opens a trial, Space ticks it, Tab leaves."
+    )
+    return [
+        html.Div(table, role="region", **{"aria-label": f"Trials of {sweep}"}),
+        html.P(keys_note, className="note"),
+    ]
 
 
 def menu(columns: Sequence[Column], query: Query) -> list[html.Li]:
