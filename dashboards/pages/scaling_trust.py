@@ -13,9 +13,12 @@ from dashboards.figures.wording import ABSENT, count, percent
 from tracker.select.curves import CurveFits, Metric
 from tracker.select.laws import BEND, FORM, Parameter
 
+#: A law that missed its largest volume by more than this share foretells nothing.
+TRUSTED = 0.5
+
 
 def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
-    """How far each law can be trusted, its form in plain words, and its parameters."""
+    """How far each law can be trusted, its form in plain words, and its parameters; others are muted."""
     rows = [_law_row(curve, data.metric) for curve in data.curves]
     head: tuple[str, ...] = (
         "Model", "Setting", "Measured at", "At the largest volume", "At twice that",
@@ -31,12 +34,44 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
             else "It is the relative error in the loss."
         )
     )
+    doubted = [curve for curve in data.curves if not trusted(curve)]
+    if doubted:
+        lead += (
+            f" In grey, {len(doubted)} of {len(data.curves)}: no law, one that was not checked, or one that "
+            f"missed by more than {percent(TRUSTED, 0)}."
+        )
     return card(
         "How far to trust each law",
-        data_table(head, rows, text=(0, 1, 6)),
+        _muted(data_table(head, rows, text=(0, 1, 6)), [not trusted(c) for c in data.curves]),
         behind("What form the laws have, and their parameters", _form(data, fits, mix)),
         lead=lead,
     )
+
+
+def trusted(curve: Curve) -> bool:
+    """Whether there is a law whose held-out check came near enough."""
+    error = curve.held_out_error
+    return curve.line is not None and error is not None and error <= TRUSTED
+
+
+def _muted(table: html.Div, rows: list[bool]) -> html.Div:
+    """*table* with those of its *rows* in the colour of what matters less."""
+    body = table.children.children[1]
+    for row, quiet in zip(body.children, rows, strict=True):
+        if quiet:
+            row.className = "quiet"
+    return table
+
+
+def _note(curve: Curve) -> str:
+    error = curve.held_out_error
+    if curve.line is None:
+        return curve.why_not or "no law"
+    if error is None:
+        return "not checked, no volume to spare: do not rely on it for more data"
+    if error > TRUSTED:
+        return "far off: do not rely on it for more data"
+    return ""
 
 
 def _form(data: Scaling, fits: CurveFits | None, mix: str) -> html.Div:
@@ -76,11 +111,10 @@ def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:
     volumes = sorted({p.examples for p in curve.points})
     measured = ", ".join(count(v) for v in volumes)
     if curve.line is None:
-        return curve.model, curve.setting, measured, ABSENT, ABSENT, ABSENT, curve.why_not or ""
+        return curve.model, curve.setting, measured, ABSENT, ABSENT, ABSENT, _note(curve)
     line = curve.line
     at_end = line.measured - 1
     double = min(range(len(line.examples)), key=lambda i: abs(line.examples[i] - 2 * volumes[-1]))
-    note = "no volume to spare for a check" if curve.held_out_error is None else ""
     return (
         curve.model,
         curve.setting,
@@ -88,7 +122,7 @@ def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:
         _band(line.value[at_end], line.low[at_end], line.high[at_end], metric),
         _band(line.value[double], line.low[double], line.high[double], metric),
         percent(curve.held_out_error),
-        note,
+        _note(curve),
     )
 
 
