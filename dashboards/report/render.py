@@ -1,12 +1,14 @@
 """A page's component tree → HTML that needs no server: the same words, tables and charts.
 
 Text and attribute values are escaped, tags and attributes come from lists of known ones. What only works
-in the dashboard (buttons, fields, pickers) is left out, and links keep their words.
+in the dashboard (buttons, fields, pickers) is left out, and links keep their words. Of absolute paths the
+last name stays: the folders are of the machine that wrote the report, which others need not know.
 """
 
 from __future__ import annotations
 
 import html as escaping
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +40,10 @@ _ATTRIBUTES = {
 _BY_ID = frozenset({"aria-controls", "aria-describedby", "aria-labelledby", "aria-owns"})
 #: Classes of what a reader of paper cannot use.
 _LEFT_OUT = frozenset({"picker", "pickers", "actions", "menu"})
+#: The folders of an absolute path, and not of an address or of a relative one.
+_FOLDERS = re.compile(r"(?<![\w/:.~-])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")
+#: Of what a user's rows say, which stays as it is.
+_VERBATIM = "data-turns"
 
 
 class Renderer:
@@ -45,13 +51,14 @@ class Renderer:
 
     def __init__(self) -> None:
         self.figures: list[str] = []
+        self._verbatim = False
 
     def html(self, node: Any) -> str:
         """*node* and all below it."""
         if node is None or isinstance(node, bool):
             return ""
         if isinstance(node, str | int | float):
-            return escaping.escape(str(node))
+            return escaping.escape(str(node) if self._verbatim else without_folders(str(node)))
         if isinstance(node, list | tuple):
             return "".join(self.html(child) for child in node)
         if not isinstance(node, Component):
@@ -64,7 +71,10 @@ class Renderer:
         tag = str(kind).lower()
         if plain["namespace"] != "dash_html_components" or tag not in _TAGS or classes & _LEFT_OUT:
             return ""
-        return self._element(_PLAIN.get(tag, tag), props)
+        held, self._verbatim = self._verbatim, self._verbatim or _VERBATIM in classes
+        text = self._element(_PLAIN.get(tag, tag), props)
+        self._verbatim = held
+        return text
 
     def _element(self, tag: str, props: Mapping[str, Any]) -> str:
         opened = f"<{tag}{attributes(props)}>"
@@ -81,6 +91,11 @@ class Renderer:
         return f'<div class="chart" data-figure="{number}"{attributes({"style": props.get("style")})}></div>'
 
 
+def without_folders(text: str) -> str:
+    """*text* with the last names of its absolute paths alone."""
+    return _FOLDERS.sub("", text)
+
+
 def attributes(props: Mapping[str, Any]) -> str:
     """The known ones of *props* as HTML, with a space before each."""
     found: dict[str, str] = {}
@@ -88,7 +103,7 @@ def attributes(props: Mapping[str, Any]) -> str:
         if value is None or value is False:
             continue
         if name in _ATTRIBUTES or (name.startswith("aria-") and name not in _BY_ID):
-            found[_ATTRIBUTES.get(name, name)] = str(value)
+            found[_ATTRIBUTES.get(name, name)] = without_folders(str(value))
         elif name == "open":
             found["open"] = ""
         elif name == "style":

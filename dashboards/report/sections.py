@@ -9,7 +9,8 @@ from typing import Any
 
 from dash import html
 
-from dashboards.components import card, data_table, empty
+from dashboards.answers import FILE_NAME
+from dashboards.components import behind, card, data_table, empty
 from dashboards.figures.wording import ABSENT, count, duration, percent, plural, quality
 from dashboards.pages import data, generalisation, mix, recommend, scaling
 from dashboards.report.document import Section
@@ -22,6 +23,8 @@ from tracker.errors import SftSelectError
 TOP = 50
 #: A task each; a sweep with more shows these.
 MAX_TASKS = 8
+#: Tables of a page with more rows are folded away.
+FOLDED = 6
 TRIALS = "Trials"
 Content = Callable[[SweepView, Query, str | None], Any]
 
@@ -35,9 +38,9 @@ def sections(view: SweepView, query: Query) -> list[Section]:
         return Section(anchor, title, lambda theme: _held(lambda q: content(view, q, theme), asked))
 
     return [
-        part(recommend.TITLE, recommend.content, query),
+        part(recommend.TITLE, _recommendation, query),
         part(scaling.TITLE, _by_task),
-        part(generalisation.TITLE, generalisation.content),
+        part(generalisation.TITLE, _generalisation),
         part(mix.TITLE, _mixes),
         part(TRIALS, lambda view, _query, _theme: [best_trials(view)]),
         part(data.TITLE, data.content),
@@ -107,16 +110,50 @@ def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[st
     )
 
 
+def _recommendation(view: SweepView, query: Query, theme: str | None) -> list[Any]:
+    """The page with its file folded away, which is long and here without folders."""
+    page = html.Div(recommend.content(view, query, theme), className="stack")
+    try:
+        text = page["yaml-text"]
+    except KeyError:  # nothing to choose from, or nothing here trains it
+        return [page]
+    note = "Here without the folders that its files lie in; this command writes it whole:"
+    page["yaml-text"] = html.Div(
+        [behind(f"Show {FILE_NAME}", text), html.P(note, className="note")],
+    )
+    return [page]
+
+
+def _generalisation(view: SweepView, query: Query, theme: str | None) -> list[Any]:
+    """All models side by side: nobody can pick another here."""
+    return generalisation.content(view, query.put(model=generalisation.ALL), theme)
+
+
 def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The scaling page of each task that counts, one after the other under one heading."""
     tasks = [task for task, weight in view.findings.weights.items() if weight > 0][:MAX_TASKS]
     pages = [scaling.content(view, query.put(task=task), theme) for task in tasks]
-    return [part for i, page in enumerate(pages) for part in page[min(i, 1) :]]
+    return [folded(part) for i, page in enumerate(pages) for part in page[min(i, 1) :]]
+
+
+def folded(part: Any) -> Any:
+    """The card *part* with its long tables behind a line that opens them: a report is read from above."""
+    for i, child in enumerate(part.children if isinstance(part, html.Section) else ()):
+        if "scroll" in str(getattr(child, "className", "")).split():
+            rows = child.children.children[1].children
+            if len(rows) > FOLDED:
+                part.children[i] = behind(f"Show the {len(rows)} rows", child)
+    return part
 
 
 def _mixes(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The task mix page with its laws, which the page itself draws later."""
-    page = html.Div(mix.content(view, query, theme), className="stack")
+    """The task mix page with its laws, which the page itself draws later; it is of one model and method."""
+    parts = mix.content(view, query, theme)
+    if chosen := mix.setting(view, query):
+        model, method = chosen
+        words = f"Of {model} by {mix.words_of(method)}; the dashboard shows every model and method."
+        parts.insert(1, html.P(words, className="note"))
+    page = html.Div(parts, className="stack")
     try:
         place = page["mix-laws"]
     except KeyError:  # nothing to compare yet

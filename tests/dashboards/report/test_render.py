@@ -1,10 +1,12 @@
+from html import escape
+
 import pytest
 from dash import dcc, html
 
 from dashboards.components import Choice, behind, card, data_table, graph, picker
 from dashboards.figures.forest import draw_gaps
 from dashboards.figures.theme import palette
-from dashboards.report.render import Renderer
+from dashboards.report.render import Renderer, without_folders
 
 
 def rendered(node):
@@ -82,3 +84,25 @@ def test_charts_are_collected_in_their_order():
 def test_an_unknown_thing_is_a_fault():
     with pytest.raises(TypeError, match="a report cannot show a dict"):
         rendered({"type": "P"})
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("path: /srv/a-b/data/train.jsonl", "path: train.jsonl"),
+        ("'/srv/x/model', read", "'model', read"),
+        ("see https://example.org/a/b and data/a/b.csv", None),
+        ("24 rows/s, 3/4, org/model, ./a/b, ~/a/b", None),
+    ],
+)
+def test_of_absolute_paths_the_last_name_stays(said, shown):
+    assert without_folders(said) == (shown or said)
+    assert Renderer().html(html.P(said)) == f"<p>{escape(shown or said)}</p>"
+
+
+def test_a_user_s_rows_stay_as_they_are():
+    said = "look into /etc/app/settings"
+    rows = html.Dl([html.Dt("user"), html.Dd(said)], className="data-turns")
+    page = Renderer().html([rows, html.P(said)])
+    assert f"<dd>{said}</dd>" in page
+    assert "<p>look into settings</p>" in page

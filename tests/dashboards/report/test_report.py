@@ -10,10 +10,11 @@ import pytest
 from dash import html
 
 from dashboards.app import PAGES
+from dashboards.components import card, data_table
 from dashboards.pages import recommend
 from dashboards.report.document import Section, document, plotly_script, policy
 from dashboards.report.render import Renderer
-from dashboards.report.sections import TOP, best_trials, sections
+from dashboards.report.sections import FOLDED, TOP, best_trials, folded, sections
 from dashboards.state import Query
 from tracker.record.trial import Objective
 
@@ -38,9 +39,12 @@ def written(workspace, tmp_path_factory):
 @pytest.mark.slow
 def test_the_report_holds_the_page_as_it_is(written, records, view_of):
     query = Query.of("support", constraint="examples=1000")
-    page = Renderer().html(recommend.content(view_of(records), query, "light"))
-    assert page in written
-    assert "With 1,000 examples" in page
+    parts = recommend.content(view_of(records), query, "light")
+    renderer = Renderer()  # one for all: charts are numbered through the whole report
+    pages = [renderer.html(part) for part in parts if part and "yaml-text" not in str(part)]
+    assert len(pages) > 3
+    assert all(page in written for page in pages)
+    assert "With 1,000 examples" in " ".join(pages)
 
 
 @pytest.mark.slow
@@ -62,6 +66,35 @@ def test_every_chart_is_there_in_both_themes(written):
     assert charts > 3
     for theme in ("light", "dark"):
         assert len(re.findall(rf'id="figure-{theme}-\d+"', written)) == charts
+
+
+@pytest.mark.slow
+def test_no_folder_of_the_machine_that_wrote_it_is_in_it(written, workspace):
+    body = written.replace(plotly_script(), "")
+    assert str(workspace) not in body
+    assert not re.search(r"(?:path|base_model|model_name_or_path): /", body)
+    assert "Show recommended.yaml" in body
+
+
+def test_generalisation_has_every_model_and_the_mix_says_which_it_is_of(view_of, records, words):
+    view = view_of(records)
+    parts = {part.title: part for part in sections(view, Query("support"))}
+    text = words(parts["Generalisation"].content("light"))
+    assert all(f"{model} " in text for model in ("en-0.1m", "en-0.3m", "en-1m"))
+    titles = str(parts["Generalisation"].content("light"))
+    assert titles.count("Quality against what is lost on") == 3
+    assert "Of en-1m by Full tuning; the dashboard shows every model" in words(
+        parts["Task mix"].content("light")
+    )
+
+
+def test_long_tables_of_laws_are_folded(view_of, records):
+    rows = [(str(i), "x") for i in range(FOLDED + 1)]
+    long = folded(card("Laws", data_table(("a", "b"), rows)))
+    assert isinstance(long.children[1], html.Details)
+    assert not getattr(long.children[1], "open", False)
+    short = folded(card("Laws", data_table(("a", "b"), rows[:-1])))
+    assert not isinstance(short.children[1], html.Details)
 
 
 def test_data_cannot_end_a_script_nor_become_markup():
