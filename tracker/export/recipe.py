@@ -61,9 +61,14 @@ class Schedule(NamedTuple):
 
 
 def check_method(config: Config, trainer: str, variants: Collection[str]) -> None:
-    """InputError where *trainer* lacks the method; *variants* are the LoRA ones it has."""
+    """InputError where *trainer* lacks the method, or there is nothing to train; *variants*: of LoRA."""
     method = config.trial.method
-    if method.name in ("none", "p_tuning"):
+    if method.name == "none":
+        raise InputError(
+            f"the untouched base: there is nothing to train, so {trainer} needs no files; "
+            f"use {config.trial.model.name} as it is"
+        )
+    if method.name == "p_tuning":
         found, allowed = f"method {method.name}", "full, lora"
     elif method.name == "lora" and variant(config.trial) not in variants:
         found, allowed = f"LoRA variant {variant(config.trial)}", options(variants)
@@ -71,7 +76,7 @@ def check_method(config: Config, trainer: str, variants: Collection[str]) -> Non
         return
     raise InputError(
         f"{found}: {trainer} has no such thing; it has: {allowed}; "
-        "train this configuration with `sft-select train CONFIG`"
+        "train this configuration here: sft-select train CONFIG"
     )
 
 

@@ -73,7 +73,7 @@ def test_keys_are_ones_the_trainer_knows(
         method=MethodSpec(name="lora", rank=8, variant=variant, learning_rate=1e-5)
     )
     if (variant or "plain") not in MODULES[to].VARIANTS:
-        with pytest.raises(InputError, match=f"LoRA variant {variant}.*`sft-select train CONFIG`"):
+        with pytest.raises(InputError, match=f"LoRA variant {variant}.*: sft-select train CONFIG"):
             export_config(config, to, lambda: rows, tmp_path)
         return
     lines = export_config(config, to, lambda: rows, tmp_path)
@@ -100,8 +100,13 @@ def test_methods_no_trainer_has_are_refused_before_any_row_is_read(
     make_config: Configs, tmp_path: Path, to: str, name: str
 ) -> None:
     config = make_config(method=MethodSpec(name=name, virtual_tokens=8))
-    with pytest.raises(InputError, match=f"method {name}: .*`sft-select train CONFIG`"):
+    said = {
+        "none": "the untouched base: there is nothing to train, so .* needs no files; use .* as it is$",
+        "p_tuning": "method p_tuning: .*; train this configuration here: sft-select train CONFIG$",
+    }
+    with pytest.raises(InputError, match=said[name]) as told:
         export_config(config, to, lambda: pytest.fail("rows were read"), tmp_path / "out")
+    assert "`" not in str(told.value)  # the dashboard shows it as plain words
     assert not (tmp_path / "out").exists()
 
 
