@@ -9,8 +9,10 @@ from dashboards.figures.mix import OTHERS, Matrix
 from dashboards.figures.wording import about, percent, quality_gap, signed_percent
 from tracker.select.choice import Estimate
 from tracker.select.further import FurtherLaws
+from tracker.select.laws import Parameter
 from tracker.select.mix_effects import Effect, Swap, Verdict, Weakest, verdict
 from tracker.select.mix_points import MixPoints
+from tracker.select.numbers import number
 
 #: More sentences than these are read by nobody.
 MAX_SENTENCES = 8
@@ -164,9 +166,7 @@ def law_rows(laws: FurtherLaws) -> list[tuple[str, ...]]:
     return [
         (
             key.task,
-            f"{law.worth.value:.2g} ({law.worth.low:.2g} to {law.worth.high:.2g})".replace(
-                "-", "−"
-            ),
+            _worth(law.worth),
             {"helps": "they help", "hurts": "they hurt"}.get(law.effect, "cannot be told"),
             error(law.held_out_error),
             error(law.held_out_alone),
@@ -174,6 +174,11 @@ def law_rows(laws: FurtherLaws) -> list[tuple[str, ...]]:
         )
         for key, law in laws.mixes.items()
     ]
+
+
+def _worth(worth: Parameter) -> str:
+    value, low, high = (number(x, 2) for x in (worth.value, worth.low, worth.high))
+    return f"{value} ({low} to {high})".replace("-", "−")
 
 
 def cell_words(effect: Effect, scored: bool) -> tuple[str, str, str]:

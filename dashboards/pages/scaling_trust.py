@@ -12,6 +12,7 @@ from dashboards.figures.size_chart import between, value
 from dashboards.figures.wording import ABSENT, count, percent
 from tracker.select.curves import CurveFits, Metric
 from tracker.select.laws import BEND, FORM, Parameter
+from tracker.select.numbers import number
 
 #: A law that missed its largest volume by more than this share foretells nothing.
 TRUSTED = 0.5
@@ -104,7 +105,7 @@ def _form(data: Scaling, fits: CurveFits | None, mix: str) -> html.Div:
 
 
 def _parameter(p: Parameter) -> str:
-    return f"{p.value:.3g} ({p.low:.3g} to {p.high:.3g})"
+    return f"{number(p.value)} ({number(p.low)} to {number(p.high)})".replace("-", "−")
 
 
 def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:

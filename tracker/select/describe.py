@@ -19,6 +19,7 @@ from tracker.select.choice import (
     Rejection,
 )
 from tracker.select.measure import Measure
+from tracker.select.numbers import small, work
 from tracker.select.reach import weighted_curves
 from tracker.select.study import Study
 
@@ -77,7 +78,7 @@ def reasons(
     lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
     lines.append(
         f"It is the best of {len(known.admitted)} admitted candidates with probability "
-        f"{p_best:.0%}; taking it loses {_small(regret)} of quality on average."
+        f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
     )
     if index != best and (reach is None or not reach.reached):
         gap = known.belief.gap(best, index)
@@ -155,9 +156,9 @@ def lines(recommendation: Recommendation) -> list[str]:
 
 def further_text(further: FurtherTrials) -> str:
     """One plan in a sentence, without anything a clock measured."""
-    parts = [] if further.flops is None else [_work(further.flops)]
+    parts = [] if further.flops is None else [work(further.flops)]
     if further.removes is not None:
-        parts.append(f"removes {_small(further.removes)} of the expected regret")
+        parts.append(f"removes {small(further.removes)} of the expected regret")
     if further.separates is not None and further.changes is not None:
         parts.append(f"tells the choice from its rival with probability {further.separates:.0%}")
         parts.append(f"puts another ahead with probability {further.changes:.0%}")
@@ -166,25 +167,12 @@ def further_text(further: FurtherTrials) -> str:
     return f"{further.label} ({', '.join(parts)})"
 
 
-def _small(value: float) -> str:
-    """A difference of qualities, which nobody should have to read as 7.5e-05."""
-    return "less than 0.0001" if 0 < value < 1e-4 else f"{value:.2g}"
-
-
-def _work(flops: float) -> str:
-    """Counted training operations: ``1.3 TFLOP``."""
-    for factor, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
-        if flops >= factor:
-            return f"{flops / factor:.3g} {prefix}FLOP of training"
-    return f"{flops:,.0f} FLOP of training"
-
-
 def _cost(recommendation: Recommendation) -> str:
     cost = recommendation.choice.counted
     size = cost.parameters
     parts = ["an unknown number of parameters" if size is None else f"{size:,} parameters"]
     if cost.flops is not None:
-        parts.append(_work(cost.flops))
+        parts.append(work(cost.flops))
     if cost.train_tokens is not None:
         parts.append(f"{cost.train_tokens:,.0f} training tokens")
     return ", ".join(parts)

@@ -7,6 +7,7 @@ from tracker.select.further import ForgettingKey, FurtherLaws, MixKey
 from tracker.select.laws import Parameter
 from tracker.select.link import FittedLink
 from tracker.select.mix_law import FittedMix
+from tracker.select.numbers import number
 
 
 def lines(laws: FurtherLaws) -> list[str]:
@@ -37,13 +38,17 @@ def _forgetting_line(key: ForgettingKey, law: FittedForgetting) -> str:
     share = law.domain["replay"][1]
     replay = f", replay up to {share:g}" if share else ""
     told = law.predict(most, volume, share)
-    others = ", ".join(f"{kind} {e:.2g}" for kind, e in law.held_out.items())
+    value, low, high = (float(side[0]) for side in (told.value, told.low, told.high))
+    lost = "loses"
+    if value < 0:
+        lost, value, low, high = "gains", -value, -high, -low
+    others = ", ".join(f"{kind} {e:.1%}" for kind, e in law.held_out.items())
     verdict = "" if law.kind == "law" else " (the published law foretells it no better)"
     return (
         f"Forgetting by {key.label}: {law.form}{verdict}, with {parameters}; {_rows(law)}, "
         f"{least:,.0f} to {most:,.0f} parameters, up to {volume:,.0f} examples{replay}. "
-        f"A run of the largest size at the most of these loses {told.value[0]:.3g} (80 % "
-        f"{told.low[0]:.3g} to {told.high[0]:.3g}). Error at the held-out largest volume, as a share of "
+        f"A run of the largest size at the most of these {lost} {number(value)} (80 % "
+        f"{number(low)} to {number(high)}). Error at the held-out largest volume, as a share of "
         f"the base's loss: {others or 'not known'}."
     )
 
@@ -68,13 +73,13 @@ def _link_line(task: str, link: FittedLink) -> str:
     return (
         f"Link, {task}: {link.shape}, rank correlation of loss and score "
         f"{_interval(link.rank_correlation)}, {_rows(link)}; it misses the score of a model it has not "
-        f"seen by {link.held_out_error:.3g} on average (the mean score by {link.constant_error:.3g})."
+        f"seen by {number(link.held_out_error)} on average (the mean score by {number(link.constant_error)})."
         f"{verdict}"
     )
 
 
 def _interval(value: Parameter) -> str:
-    return f"{value.value:.3g} (80 % {value.low:.3g} to {value.high:.3g})"
+    return f"{number(value.value)} (80 % {number(value.low)} to {number(value.high)})"
 
 
 def _rows(law: FittedForgetting | FittedMix | FittedLink) -> str:

@@ -1,7 +1,8 @@
 import pytest
 
 from dashboards.figures.scaling import Curve, Line, Point, Scaling
-from dashboards.pages.scaling_trust import laws_card, trusted
+from dashboards.pages.scaling_trust import _parameter, laws_card, trusted
+from tracker.select.laws import Parameter
 
 LINE = Line((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 2)
 POINTS = tuple(Point(i, 100 * (i + 1), 0.5, None, None, 0, None, True) for i in range(2))
@@ -39,3 +40,9 @@ def test_laws_that_held_have_no_notes(words):
     built, _ = _card(_curve(0.1), _curve(0.5))
     assert "grey" not in words(built)
     assert "Note" not in words(built)
+
+
+def test_parameters_hold_no_exponents():
+    assert _parameter(Parameter(value=123_456.0, low=-7.5e-05, high=2.5e12)) == (
+        "123,000 (−0.000075 to 2.5 trillion)"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tracker.record.trial import MixSpec, Objective, TrialRecord
 from tracker.select import law_report
 from tracker.select.further import ForgettingKey, FurtherLaws, further_laws
 from tracker.select.further_text import lines
+from tracker.select.laws import Parameter
 
 VOLUMES = (100, 200, 400, 800, 1600)
 MIXES = {
@@ -154,3 +156,24 @@ def test_the_report_refuses_what_it_cannot_do(records: list[TrialRecord]) -> Non
         law_report.every_law(records, OBJECTIVE, "accuracy")  # type: ignore[arg-type]
     with pytest.raises(NotEnoughDataError, match="no complete trial measured"):
         law_report.every_law([], OBJECTIVE)
+
+
+def test_numbers_are_written_as_people_read_them_and_a_gain_is_called_one(
+    laws: FurtherLaws,
+) -> None:
+    ((key, law),) = laws.forgetting.items()
+    tiny = Parameter(value=7.5e-05, low=-2e-05, high=1.23e12)
+    law = law.model_copy(
+        update={
+            "parameters": dict.fromkeys(law.parameters, tiny),
+            "best": (-law.best[0], *law.best[1:]),
+            "replicates": tuple((-row[0], *row[1:]) for row in law.replicates),
+        }
+    )
+    told = lines(laws._replace(forgetting={key: law}))[0]
+    assert "A 0.000075 (80 % -0.00002 to 1.23 trillion)" in told
+    assert not re.search(r"\de[-+]\d", told)
+    gained = re.search(r"the most of these gains ([\d.]+) \(80 % ([\d.-]+) to ([\d.]+)\)", told)
+    assert gained is not None
+    value, low, high = map(float, gained.groups())
+    assert low < value < high
