@@ -18,7 +18,7 @@ QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
     *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),
 )
 #: What stands in the place of an interval that the rows cannot give, and why.
-UNTOLD = "interval not known"
+UNTOLD = "no interval"
 UNTOLD_WHY = (
     "Where every row came out alike, as with a score of exactly 0 or 100 %, the rows alone do not tell "
     "how far it is off."
@@ -48,8 +48,12 @@ class Weighing(NamedTuple):
 
     def in_order(self, scores: Sequence[TaskScore]) -> list[TaskScore]:
         """*scores* with the weighted tasks first, as the objective has them; then the others."""
-        places = {task: place for place, task in enumerate(self.weights)}
-        return sorted(scores, key=lambda score: places.get(score.task, len(places)))
+        return sorted(scores, key=lambda score: self.place(score.task))
+
+    def place(self, task: str) -> int:
+        """Where *task* stands among the weighted ones; the others all come after them."""
+        weighted = list(self.weights)
+        return weighted.index(task) if task in weighted else len(weighted)
 
     def quality(self, result: TrialResult) -> Measured | None:
         """The weighted quality of *result*; ``None`` where a weighted task was not measured.
@@ -182,7 +186,7 @@ def _quality(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:
     found = weighing.quality(record.result)
     if found is not None:
         text = with_interval(found, share=is_share(weighing))
-        yield Field(QUALITY, "Quality, weighted over the tasks", text, found)
+        yield Field(QUALITY, "Weighted mean of the tasks", text, found)
 
 
 def _configuration(record: TrialRecord) -> Iterator[Field]:

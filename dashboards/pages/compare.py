@@ -31,9 +31,10 @@ class Row(NamedTuple):
 
 
 def side_by_side(records: Sequence[TrialRecord], weighing: Weighing) -> tuple[Row, ...]:
-    """The fields of *records*, group by group, in the order in which the trials list them."""
+    """The fields of *records*, group by group, in the order in which the fullest lists them."""
     of_each = [{(f.group, f.name): f for f in fields(record, weighing)} for record in records]
-    names = dict.fromkeys(name for each in of_each for name in each)
+    fullest = sorted(of_each, key=len, reverse=True)  # the base has no method's settings to place
+    names = dict.fromkeys(name for each in fullest for name in each)
     ordered = sorted(names, key=lambda name: GROUPS.index(name[0]))  # stable
     return tuple(_row(name, [each.get(name) for each in of_each]) for name in ordered)
 

@@ -106,7 +106,9 @@ def actions(ways: Sequence[Choice]) -> html.Nav:
     return html.Nav([link(way) for way in ways], className="ways", **{"aria-label": "Trials"})
 
 
-def closer(record: TrialRecord, reading: Reading, colours: Palette) -> list[Any]:
+def closer(
+    record: TrialRecord, reading: Reading, colours: Palette, weighing: Weighing
+) -> list[Any]:
     """What was read from the store for this trial: its link, its curve, its worst answers."""
     return [
         problem(reading),
@@ -116,7 +118,7 @@ def closer(record: TrialRecord, reading: Reading, colours: Palette) -> list[Any]
             colours,
             trained=record.result.spec.method.name != "none",
         ),
-        *(_examples(task) for task in reading.examples),
+        *map(_examples, sorted(reading.examples, key=lambda each: weighing.place(each.task))),
         None if reading.examples or reading.problem else _no_answers(),
     ]
 
@@ -194,10 +196,11 @@ def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:
         detail = "weighted mean of the tasks"
     else:
         low, high = (quality(end) for end in ends)
-        detail = f"80 % interval {low.removesuffix(' %')} to {high}"
+        unit = "\N{NO-BREAK SPACE}%"
+        detail = f"80 % interval {low.removesuffix(' %')} to {high.replace(' %', unit)}"
     exact = untold_tasks(record.result, weighing)
     if exact and ends is not None:
-        detail += f", without what {', '.join(exact)} may be off"
+        detail += f", not counting how far {' and '.join(exact)} may be off"
     return title, quality(found.value), detail
 
 

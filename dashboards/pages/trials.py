@@ -53,6 +53,11 @@ def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
     return records_of(view, wanted[: compare.MOST])
 
 
+def weighing_of(view: SweepView) -> Weighing:
+    """What the trials of *view* are judged by."""
+    return Weighing(view.findings.weights, view.findings.measures)
+
+
 def is_near(query: Query) -> bool:
     """Whether the address asks for single trials, be they there or not."""
     return bool(numbers_in(query, "trial") or numbers_in(query, "compare"))
@@ -79,7 +84,7 @@ def near(view: SweepView, query: Query) -> list[Any]:
         ways = trial.actions([Choice("All trials", href(PATH, back), False)])
         return [ways, empty("There is no such ended trial", words)]
     numbers = ",".join(str(record.number) for record in found)
-    weighing = Weighing(view.findings.weights, view.findings.measures)
+    weighing = weighing_of(view)
     if len(found) > 1:
         ways = [Choice("All trials", href(PATH, back.put(ticked=numbers)), False)]
         alone = back.put(ticked=numbers)
@@ -239,7 +244,7 @@ class _Callbacks:
         readings = [reader.read(view.info.name, r.result.spec.key) for r in found]
         colours = palette(theme)
         if len(found) == 1:
-            return trial.closer(found[0], readings[0], colours)
+            return trial.closer(found[0], readings[0], colours, weighing_of(view))
         return compare.closer(found, readings, colours) if found else []
 
 

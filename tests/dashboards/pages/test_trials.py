@@ -102,8 +102,10 @@ def test_a_quality_of_losses_is_a_number(records, words, view_of):
 
 def test_the_comparison_begins_with_the_quality_and_keeps_the_objective_s_order(records):
     rows = compare.side_by_side([records[47], records[45]], WEIGHING)
-    assert rows[0].name == "Quality, weighted over the tasks"
+    assert rows[0].name == "Weighted mean of the tasks"
     assert rows[0].texts[0] == "–", "it diverged"
+    base = [row.name for row in compare.side_by_side([records[0], records[34]], WEIGHING)]
+    assert base.index("Variant") < base.index("Seed"), "as a tuned trial has them"
     names = [row.name for row in rows if row.name.endswith(": score")]
     assert names == ["slots: score", "intent: score"]
 
@@ -114,7 +116,7 @@ def test_rows_that_all_came_out_alike_tell_no_interval(records, words, view_of, 
     assert untold_tasks(same.result, WEIGHING) == ["slots", "intent"]
     assert interval(Measured(score, 0.0)) is None
     texts = {field.name: field.text for field in fields(same, WEIGHING)}
-    assert texts["intent: score"] == f"{100 * score:.1f} % (interval not known)"
+    assert texts["intent: score"] == f"{100 * score:.1f} % (no interval)"
     text = words(near(view_of([*records[:45], same]), Query.of(trial="45")))
     assert "do not tell how far it is off" in text
     assert "0.0 to" not in text
@@ -127,7 +129,7 @@ def test_worst_answers_are_text_and_marked_in_words(records, words):
              "over_reach": True, "prompt": HARM}]  # fmt: skip
     task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
     reading = Reading(((1, 3.0), (2, 2.0)), (task,), "http://localhost:5000/#/experiments/1/runs/a")
-    parts = trial.closer(records[45], reading, LIGHT)
+    parts = trial.closer(records[45], reading, LIGHT, WEIGHING)
     text = words(parts)
     assert text.count(HARM) == 2
     assert "over-reach" in text
@@ -139,13 +141,15 @@ def test_only_wrong_answers_are_listed_and_prompts_that_were_not_kept_are_said_o
     rows = [{"row": i, "answer": "a", "truth": "ab"[i % 2], "score": float(i % 2 == 0)}
             for i in range(8)]  # fmt: skip
     task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
-    text = words(trial.closer(records[45], Reading((), (task,)), LIGHT))
+    other = worst_of("slots", "validation", "")
+    text = words(trial.closer(records[45], Reading((), (task, other)), LIGHT, WEIGHING))
+    assert text.index("answers: slots") < text.index("answers: intent"), "the objective's order"
     assert "4 of 8 answers are not fully right" in text
     assert text.count("Truth") == 4
     assert text.count("prompts were not kept") == 1
     assert "Prompt " not in text
     right = worst_of("intent", "validation", "\n".join(json.dumps(row) for row in rows[::2]))
-    text = words(trial.closer(records[45], Reading((), (right,)), LIGHT))
+    text = words(trial.closer(records[45], Reading((), (right,)), LIGHT, WEIGHING))
     assert "Every kept answer is right" in text
     assert "Truth" not in text
 
