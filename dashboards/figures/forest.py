@@ -70,7 +70,8 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
             mode="markers",
             marker={
                 "color": colour if gap.separable else colours.surface,
-                "symbol": method_symbol(gap.method),
+                # The base's own mark is a line, which would vanish in its interval.
+                "symbol": "hexagon" if gap.method == "none" else method_symbol(gap.method),
                 "size": 11,
                 "line": {"color": colour, "width": 2},
             },

@@ -61,6 +61,7 @@ def _muted(table: html.Div, rows: list[bool]) -> html.Div:
     for row, quiet in zip(body.children, rows, strict=True):
         if quiet:
             row.className = "quiet"
+            row.children[-1].style = {"whiteSpace": "normal", "minWidth": "110px"}  # the note
     return table
 
 
@@ -69,9 +70,9 @@ def _note(curve: Curve) -> str:
     if curve.line is None:
         return curve.why_not or "no law"
     if error is None:
-        return "not checked, no volume to spare: do not rely on it for more data"
+        return "not checked: no volume to spare"
     if error > TRUSTED:
-        return "far off: do not rely on it for more data"
+        return "far off: do not rely on it"
     return ""
 
 

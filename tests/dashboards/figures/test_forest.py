@@ -32,3 +32,9 @@ def test_gaps_of_a_hair_have_ticks_that_differ(findings):
     assert figure["layout"]["xaxis"]["tickformat"] == ".2~%"
     far = near._replace(low=-0.2, high=0.5)
     assert draw_gaps((far,), LIGHT)["layout"]["xaxis"]["tickformat"] == ".0%"
+
+
+def test_an_untouched_base_is_seen_on_its_interval(findings):
+    base = gaps(findings.recommendation)[0]._replace(method="none", low=-0.01, high=0.02)
+    marks = [t for t in draw_gaps((base,), LIGHT).traces if t["mode"] == "markers"]
+    assert not marks[0]["marker"]["symbol"].startswith("line")

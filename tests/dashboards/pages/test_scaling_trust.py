@@ -22,8 +22,8 @@ def _card(*curves):
 @pytest.mark.parametrize(
     ("curve", "note"),
     [
-        (_curve(3.3), "far off: do not rely on it for more data"),
-        (_curve(None), "not checked, no volume to spare: do not rely on it for more data"),
+        (_curve(3.3), "far off: do not rely on it"),
+        (_curve(None), "not checked: no volume to spare"),
         (_curve(None, None, "needs 3 volumes"), "needs 3 volumes"),
     ],
 )
@@ -32,6 +32,7 @@ def test_a_law_not_to_be_trusted_is_muted_and_says_so(curve, note, words):
     assert not trusted(curve)
     assert note in words(doubted)
     assert doubted.className == "quiet"
+    assert doubted.children[-1].style["whiteSpace"] == "normal"  # else it is cut off
     assert getattr(good, "className", None) is None
     assert "In grey, 1 of 2" in words(built)
 
