@@ -19,7 +19,7 @@ from dashboards.components import (
     tiles,
 )
 from dashboards.figures.forecast import Forecast, Span, Spending, forecast, known, stretch
-from dashboards.figures.progress import BestSoFar, Trial
+from dashboards.figures.progress import BestSoFar, label, trial_quality
 from dashboards.figures.setbacks import Setback, setbacks
 from dashboards.figures.theme import method_words
 from dashboards.figures.wording import (
@@ -122,7 +122,8 @@ def head(view: SweepView, best: BestSoFar, now: float) -> html.Div:
     if cost.seconds or not imported:
         spent = duration(cost.spent if cost.seconds else None)
         facts.append(("Device time", spent, "training and evaluation"))
-    facts.append(("Best quality so far", *_leader(best.leader)))
+    title = "Best quality" if imported else "Best quality so far"
+    facts.append((title, *_leader(view, best)))
     badge = pill(info.state, _STATE_TONES.get(info.state, "warn"))
     return html.Div(
         [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
@@ -285,7 +286,17 @@ def _lead(view: SweepView) -> str:
     return f"{models}, {methods}, {volumes} and {mixes} task mix{'es' * (mixes != 1)} so far."
 
 
-def _leader(leader: Trial | None) -> tuple[str, str]:
+def _leader(view: SweepView, best: BestSoFar) -> tuple[str, str]:
+    leader = best.leader
+    if (
+        best.uncounted
+    ):  # a trial whose cost is not known is in no chart of costs, but may be the best
+        table = view.findings.table
+        ended = table[table["status"] == "complete"].drop_duplicates("key").set_index("key")
+        found = trial_quality(table, view.findings.weights).reindex(ended.index).dropna()
+        if len(found):
+            key = found.sort_values(ascending=False, kind="stable").index[0]
+            return quality(float(found[key])), label(ended.loc[key].to_dict())
     if leader is None:
         return percent(None), "no trial has all its scores yet"
     return quality(leader.quality), leader.label

@@ -175,15 +175,13 @@ def _curve_table(curves: Sequence[Curve]) -> html.Div:
 
 def _tiles(record: TrialRecord, weighing: Weighing) -> html.Dl:
     cost = record.result.cost
-    return tiles(
-        [
-            _quality(record, weighing),
-            ("Device time", duration(cost.device_seconds), f"on {cost.device}"),
-            ("Training", compact(cost.flops, "FLOP"), "counted operations"),
-            ("Peak memory", compact(cost.peak_bytes, "B"), "of the device"),
-            ("Stored beside the base", compact(cost.adapter_bytes, "B"), "to serve it"),
-        ]
-    )
+    costs = [
+        ("Device time", duration(cost.device_seconds), f"on {cost.device}"),
+        ("Training", compact(cost.flops, "FLOP"), "counted operations"),
+        ("Peak memory", compact(cost.peak_bytes, "B"), "of the device"),
+        ("Stored beside the base", compact(cost.adapter_bytes, "B"), "to serve it"),
+    ]
+    return tiles([_quality(record, weighing), *(each for each in costs if each[1] != ABSENT)])
 
 
 def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:

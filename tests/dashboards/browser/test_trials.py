@@ -76,6 +76,25 @@ def test_trials_under_way_stand_above_the_grid(grid):
     grid.get_by_role("heading", name="support", level=1).wait_for()
 
 
+@pytest.mark.parametrize("width", [390, 760, 1000, 1280])
+def test_the_head_fits_at_every_width(page, address, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(address)
+    page.locator("#tabs a[aria-current]").wait_for()
+    heights = page.locator("#tabs a").evaluate_all("tabs => tabs.map(tab => tab.clientHeight)")
+    assert len(set(heights)) == 1
+    assert heights[0] < 70, "a tab's words stand on one line"
+    name = page.locator("#sweep-menu summary > span").last.evaluate(
+        "span => [span.clientWidth, span.scrollWidth]"
+    )
+    assert name[0] > 30, "the name of the sweep can be read"
+    summary, button = (
+        page.locator(one).bounding_box() for one in ("#sweep-menu summary", "#theme-button")
+    )
+    assert summary["x"] + summary["width"] <= button["x"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
 def test_the_open_page_s_tab_is_in_view_on_a_phone(page, address, motion):
     page.emulate_media(reduced_motion=motion)

@@ -91,8 +91,13 @@ def test_an_imported_sweep_shows_only_what_is_known(view_of, records, words):
     assert not {"Elapsed", "Budget", "Burnt", "None", "of 60"} & set(text.replace("–", "").split())
     assert "Budget" not in text
     assert "measured elsewhere" in words(known.now)
-    bare = [taken_in(r, device_seconds=None) for r in records]
-    assert "Device time" not in words(content(view_of(bare, state="finished"), "light").head)
+    bare = [taken_in(r, device_seconds=None, flops=None) for r in records]
+    text = words(content(view_of(bare, state="finished"), "light").head)
+    assert "Device time" not in text
+    best = view_of(bare).findings.trials["quality"].max()
+    assert f"{100 * best:.1f} % en-1m · Full tuning" in text, (
+        "not the base, whose cost alone is known"
+    )
 
 
 def test_live_curves_are_drawn_in_place(view_of, records):

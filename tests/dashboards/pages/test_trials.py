@@ -36,6 +36,16 @@ def test_one_trial_shows_scores_with_intervals_and_its_configuration(view_of, re
     assert "Peak memory" in text
 
 
+def test_a_cost_that_is_not_known_has_no_tile(view_of, records, words):
+    cost = records[45].result.cost.model_copy(update={"device_seconds": None, "peak_bytes": None})
+    result = records[45].result.model_copy(update={"cost": cost})
+    bare = [*records[:45], records[45].model_copy(update={"result": result})]
+    text = words(near(view_of(bare), Query.of(trial="45")))
+    assert "counted operations" in text
+    assert "on cpu" not in text
+    assert "Peak memory" not in text
+
+
 def test_a_number_that_is_no_ended_trial_is_said(view_of, records, words):
     assert "no such ended trial" in words(near(view_of(records), Query.of(trial="999")))
 
