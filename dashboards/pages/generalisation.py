@@ -137,20 +137,34 @@ def _absent(view: SweepView, query: Query, state: Shown) -> tuple[str, list[Any]
             "Every mix trains every task, so what tuning does to a task it has not seen was not "
             "measured. A mix that leaves a task out, listed under mixes in the sweep file, would tell."
         ]
-    if state.mix in mixes:
-        why = f"Mix {state.mix} leaves out {', '.join(mixes[state.mix])}, but no trial of it measured "
-        return "Nothing measured here", [
-            f"{why}both such a task and what quality is asked of, beside the untouched base."
-        ]
     told: list[Any] = []
     for mix, tasks in mixes.items():
-        there = link(Choice(f"Show mix {mix}", href(PATH, query.put(mix=mix)), False))
-        told += [html.Br(), there, f", which was not trained on {', '.join(tasks)}."]
+        models = _run_under(view, mix)
+        if state.model in (*models, ALL, _TOGETHER):
+            if mix == state.mix:
+                continue  # this is what has nothing to show
+            there, of = query.put(mix=mix), ""
+        else:
+            there, of = query.put(mix=mix, model=models[0]), f" on {models[0]}"
+        named = link(Choice(f"Show mix {mix}{of}", href(PATH, there), False))
+        told += [html.Br(), named, f", which was not trained on {', '.join(tasks)}."]
+    if state.mix in mixes:
+        why = (
+            f"Mix {state.mix} leaves out {', '.join(mixes[state.mix])}, but no trial of it on this model "
+            "measured both such a task and what quality is asked of, beside the untouched base."
+        )
+        return "Nothing measured here", [why, *told]
     why = (
         f"Mix {state.mix} trains every task, so it cannot show what tuning does to a task it has not "
         f"seen. {'This mix tells' if len(mixes) == 1 else 'These mixes tell'}:"
     )
     return f"Mix {state.mix} leaves no task untrained", [why, *told]
+
+
+def _run_under(view: SweepView, mix: str) -> list[str]:
+    """Models tuned with *mix*, the largest first."""
+    tuned = tuned_of(view.findings.table)
+    return list(reversed(sizes_of(tuned[tuned["mix"] == mix])))
 
 
 def _laws(view: SweepView, later: Later | None) -> Answer:

@@ -76,3 +76,14 @@ def test_where_every_mix_trains_every_task_the_page_says_what_would_tell(view_of
     text = words(content(view_of(even), Query.of(cost="transfer"), None))
     assert "No task was left untrained" in text
     assert "A mix that leaves a task out" in text
+
+
+def test_the_link_goes_to_a_model_that_was_run_with_that_mix(view_of, records, words):
+    small = {"cost": "transfer", "model": "en-0.3m"}
+    view = view_of(records)
+    built = content(view, Query.of(**small), None)
+    assert "Show mix intent on en-1m" in words(built)
+    assert "/generalisation?cost=transfer&mix=intent&model=en-1m" in str(built)
+    there = words(content(view, Query.of(**small, mix="intent"), None))
+    assert "no trial of it on this model" in there
+    assert "Show mix intent on en-1m" in there
