@@ -11,8 +11,8 @@ A cell's quality f is that of its configuration over fresh rows and seeds. A cel
 - *selection*: the largest of many noisy values is larger than what it measures (the winner's curse).
   The cells' prior is the sweep's response surface (:mod:`tracker.select.surface`): what similar
   configurations measured, on the scale on which effects add up. Each cell is drawn towards it by as
-  much as the table itself says that the surface can be trusted and the measurement can not. Below six
-  trained cells there is no surface, and the runs alone count.
+  much as the table itself says that the surface can be trusted and the measurement can not. Only cells
+  that learned something are on it; below six there is no surface, and the runs alone count.
 
 Draws of the posterior come by Matheron's rule: draw f, e and s from the prior, then move f by what the
 measured y differs from the drawn one (Wilson et al., 2021, eq. 5). Without a surface that is y - e - s.
@@ -44,6 +44,9 @@ NEGLIGIBLE = 0.25
 #: Share of the noise floor that is within noise: of candidates as near as that, one more run of each puts
 #: the worse one ahead in more than one case of three.
 WITHIN_NOISE = 0.5
+#: A cell that gained less than this share of what the best did learned next to nothing: how factors add up
+#: near zero says nothing of how they do among the leaders, and most cells of a sweep may lie there.
+_LEARNED = 0.1
 #: At most so many cells, the best measured, share a surface.
 _LARGEST = 1000
 
@@ -151,10 +154,15 @@ def _sources(count: int, told: Sequence[int]) -> tuple[Source, ...]:
 
 
 def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
-    """Indices of the cells that share a surface; empty below six."""
+    """Indices of the cells that share a surface: those that learned something; empty below six."""
     trained = [i for i, cell in enumerate(cells) if not cell.untouched]
     if len(trained) < ENOUGH:
         return []
+    untouched = [measured[i] for i, cell in enumerate(cells) if cell.untouched]
+    start = float(np.median(untouched)) if untouched else min(measured[trained])
+    least = start + _LEARNED * (max(measured[trained]) - start)
+    learned = [i for i in trained if measured[i] >= least]
+    trained = learned if len(learned) >= ENOUGH else trained
     return sorted(sorted(trained, key=lambda i: (-measured[i], i))[:_LARGEST])
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from tests.benchmarks.calibration_of_choice import Judged, calibration_error, deciles, judge
 from tests.benchmarks.synthetic import configuration, synthetic_sweep
+from tracker.record.trial import TrialRecord
 from tracker.select.belief import believe
 from tracker.select.cells import group, task_weights
 from tracker.select.pooling import Array
@@ -63,3 +66,32 @@ def test_the_centre_is_nearer_the_truth_than_the_measurement() -> None:
         return float(np.std((values - truth)[trained]))
 
     assert spread(belief.centre) < 0.75 * spread(belief.measured)
+
+
+def test_what_learned_nothing_says_nothing_of_the_leaders(
+    record: Callable[..., TrialRecord],
+) -> None:
+    """Two mixes do alike wherever nothing was learned, and differ where something was."""
+    base = record(model="small", method="none", scores={"intent": 0.0})
+    leaders = [base] + [
+        record(model=model, method="full", mix=mix, volume=volume, scores={"intent": score})
+        for model, most in (("small", 0.5), ("large", 0.8))
+        for volume, share in ((500, 0.5), (1000, 0.75), (2000, 1.0))
+        for mix, part in (("even", 1.0), ("boost", 0.8))
+        for score in [most * share * part]
+    ]
+    flat = [
+        record(model=model, method=method, mix=mix, volume=volume, scores={"intent": 0.001 * k})
+        for k, (model, method, mix) in enumerate(
+            itertools.product(("small", "large"), ("lora", "p_tuning"), ("even", "boost"))
+        )
+        for volume in (250, 500, 1000, 2000)
+    ]
+    alone, beside = (believe(group(r), {"intent": 1.0}) for r in (leaders, [*leaders, *flat]))
+    cells = group([*leaders, *flat])
+    learned = [i for i, cell in enumerate(cells) if cell.spec.method.name == "full"]
+    tuned = [i for i, cell in enumerate(group(leaders)) if not cell.untouched]
+    # Within what the noise of other rows does; with the flat ones on the surface it is 0.03.
+    assert beside.centre[learned] == pytest.approx(alone.centre[tuned], abs=0.005)
+    assert {beside.sources[i] for i in learned} == {"measured and neighbours"}
+    assert {s for i, s in enumerate(beside.sources) if i not in learned} == {"measured"}
