@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 from dashboards.figures.chart import Chart
 from dashboards.figures.theme import Palette, transparent
 from dashboards.figures.wording import unmarked
+
+#: Of a row's name in one line: a phone shows no more.
+_ROW_CHARACTERS = 44
 
 
 def draw_band(
@@ -56,7 +60,8 @@ def name_rows(figure: Chart, labels: Sequence[str], colours: Palette) -> None:
             xref="paper",
             x=0,
             y=row - 0.36,
-            text=unmarked(label),
+            text="<br>".join(unmarked(line) for line in wrap(label, _ROW_CHARACTERS)),
+            align="left",
             showarrow=False,
             xanchor="left",
             bgcolor=colours.surface,

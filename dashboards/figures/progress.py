@@ -49,6 +49,11 @@ class BestSoFar(NamedTuple):
     thinned: int = 0
 
     @property
+    def has_cost(self) -> bool:
+        """Whether any trial was spent on, as far as is known; the untouched base costs nothing."""
+        return any(trial.spent > 0 for trial in self.trials)
+
+    @property
     def leader(self) -> Trial | None:
         """The trial that holds the best quality; the earlier of equals."""
         return max(self.trials, key=lambda t: (t.quality, -t.number), default=None)

@@ -47,8 +47,16 @@ def yaml_card(found: Answer) -> html.Section:
             ["The same bytes in a terminal: ", html.Code(command(found.sweep, found.asked))],
             className="note",
         ),
-        lead="Everything that determines this fine-tune, with the evidence for it. "
-        f"sft-select train {FILE_NAME} trains exactly this model.",
+        lead=_lead(found),
+    )
+
+
+def _lead(found: Answer) -> str:
+    if found.recommendation.choice.method.name == "none":
+        return "The base model as it is, and the evidence that tuning would not pay."
+    return (
+        "Everything that determines this fine-tune, with the evidence for it. "
+        f"sft-select train {FILE_NAME} trains exactly this model."
     )
 
 

@@ -111,7 +111,7 @@ def content(
         [sweep_cards.head(view, drawn.best, now), sweep_cards.progress(view)],
         drawn.legend,
         drawn.figure,
-        {"height": f"{_CHART_HEIGHT}px"} if drawn.best.trials else _HIDDEN,
+        {"height": f"{_CHART_HEIGHT}px"} if drawn.best.has_cost else _HIDDEN,
         drawn.table,
         sweep_cards.now_running(view, now),
         draw_live_curves(curves, palette(theme)),
@@ -153,6 +153,11 @@ def _legend(best: BestSoFar) -> Any:
     if not best.trials:
         detail = "A trial counts once it has a score on every weighted task."
         return empty("No scored trial yet", detail, small=True)
+    if not best.has_cost:
+        detail = (
+            "What training cost is known of no trial; the grid of trials shows what each reached."
+        )
+        return empty("Nothing to set against a cost", detail, small=True)
     methods = in_order(t.method for t in best.trials)
     return legend(methods, [("solid", "best so far")], base="cross")
 

@@ -141,11 +141,15 @@ def _noise_at(points: CurvePoints, noise: float) -> float | None:
 
 def _too_few(points: CurvePoints) -> str:
     positive, base = int((points.sizes > 0).sum()), bool((points.sizes == 0).any())
-    found = f"{positive} volumes above 0" + " and the base model" * base
+    found = f"{_volumes(positive)} above 0" + " and the base model" * base
     return (
         f"{found} measured; a law needs 3, or 2 and the base model, or 2 beside another curve with "
-        f"3: run {ENOUGH - positive - base} more volume(s) of this curve"
+        f"3: run {_volumes(ENOUGH - positive - base, ' more')} of this curve"
     )
+
+
+def _volumes(count: int, more: str = "") -> str:
+    return f"{count}{more} volume{'s' * (count != 1)}"
 
 
 def _law(

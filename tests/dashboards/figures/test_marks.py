@@ -1,4 +1,16 @@
-from dashboards.figures.marks import error_bars
+from dashboards.figures.chart import Chart
+from dashboards.figures.marks import error_bars, name_rows
+from dashboards.figures.theme import LIGHT
+
+
+def test_a_long_name_takes_two_lines_and_brings_no_markup():
+    chart = Chart()
+    name_rows(
+        chart, ["pg-800k lora plain r=8 lr=0.00548, even, 1,600 <b>examples</b>", "short"], LIGHT
+    )
+    first, second = (a["text"] for a in chart["layout"]["annotations"])
+    assert first == "pg-800k lora plain r=8 lr=0.00548, even,<br>1,600 &lt;b>examples&lt;/b>"
+    assert second == "short"
 
 
 def test_an_interval_that_ends_at_zero_is_drawn_and_an_unknown_end_is_not():
