@@ -6,7 +6,7 @@ relative to the loss of the untouched model, as results state it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ from tracker.select.forgetting_law import FittedForgetting
 from tracker.select.further import ForgettingKey
 
 _STEPS = 20
+#: An average of at least so many runs is another than a law's if it is so many standard errors away.
+_FEWEST, _SURELY = 3, 3.0
 
 
 class Run(NamedTuple):
@@ -42,7 +44,8 @@ class Run(NamedTuple):
 
 
 class ForgettingCurve(NamedTuple):
-    """One method. The line is empty without a law; its first ``measured`` sizes were measured.
+    """One method. The line is empty without a law, or where that is the average of all models' runs and
+    surely not of these; its first ``measured`` sizes were measured.
 
     ``form``: of the law; ``held_out_error``: its mean error at the largest volume of the law fitted
     without it, as a share of the base's loss.
@@ -98,13 +101,13 @@ def forgetting(
         own = tuned[tuned["key"].isin(law.used)] if key.suite == suite else tuned.iloc[:0]
         if own.empty or pd.isna(size):
             continue
-        line = _line(law, float(size), replay, unit)
+        runs, line = _runs(own, suite, unit), _line(law, float(size), replay, unit)
+        if law.kind == "constant" and _astray(runs, line):
+            line = _NO_LINE
+        method = str(own["method"].iloc[0])
         curves.append(
-            ForgettingCurve(
-                str(own["method"].iloc[0]), key.method, _runs(own, suite, unit), *line, law.form,
-                law.held_out_error,
-            )
-        )  # fmt: skip
+            ForgettingCurve(method, key.method, runs, *line, law.form, law.held_out_error)
+        )
     order = in_order(curve.method for curve in curves)
     return Forgetting(model, suite, tuple(sorted(curves, key=lambda c: order.index(c.method))))
 
@@ -119,7 +122,17 @@ def _runs(rows: pd.DataFrame, suite: str, unit: float) -> tuple[Run, ...]:
     return tuple(sorted(found, key=lambda run: (run.examples, run.number)))
 
 
+def _astray(runs: Sequence[Run], line: _Line) -> bool:
+    """Whether the average of all models' runs is surely not that of *runs*, which are one model's."""
+    lost = [run.lost for run in runs]
+    if len(lost) < _FEWEST or not line[1]:
+        return False
+    error = float(np.std(lost, ddof=1)) / len(lost) ** 0.5
+    return bool(abs(float(np.mean(lost)) - line[1][0]) > _SURELY * error)
+
+
 _Line = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...], int]
+_NO_LINE: _Line = ((), (), (), (), 0)
 
 
 def _line(law: FittedForgetting, size: float, replay: float, unit: float) -> _Line:
@@ -131,7 +144,7 @@ def _line(law: FittedForgetting, size: float, replay: float, unit: float) -> _Li
         try:
             told = law.predict(size, examples, replay)
         except NotEnoughDataError:
-            return (), (), (), (), 0
+            return _NO_LINE
         rows.append((examples, *(float(x[0]) / unit for x in (told.value, told.low, told.high))))
     examples, value, low, high = (tuple(column) for column in zip(*rows, strict=True))
     return examples, value, low, high, len(inside)
@@ -142,18 +155,7 @@ def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -
     figure = Chart()
     for curve in data.curves:
         colour = method_colour(curve.method, colours)
-        draw_band(figure, curve.examples, curve.low, curve.high, colour)
-        for part, dash in (
-            (slice(0, curve.measured), "solid"),
-            (slice(max(curve.measured - 1, 0), None), "dash"),
-        ):
-            figure.add_scatter(
-                x=curve.examples[part],
-                y=curve.value[part],
-                mode="lines",
-                line={"color": colour, "width": 2, "dash": dash},
-                hoverinfo="skip",
-            )
+        _draw_line(figure, curve, colour)
         runs = curve.runs
         halves = [0.0 if r.high is None else r.high - r.lost for r in runs]
         figure.add_scatter(
@@ -181,6 +183,23 @@ def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -
         },
     )
     return figure
+
+
+def _draw_line(figure: Chart, curve: ForgettingCurve, colour: str) -> None:
+    if not curve.examples:
+        return
+    draw_band(figure, curve.examples, curve.low, curve.high, colour)
+    for part, dash in (
+        (slice(0, curve.measured), "solid"),
+        (slice(max(curve.measured - 1, 0), None), "dash"),
+    ):
+        figure.add_scatter(
+            x=curve.examples[part],
+            y=curve.value[part],
+            mode="lines",
+            line={"color": colour, "width": 2, "dash": dash},
+            hoverinfo="skip",
+        )
 
 
 def _ticks(data: Forgetting) -> dict[str, list[float] | list[str]]:

@@ -11,7 +11,7 @@ from dashboards.figures.theme import Palette, transparent
 from dashboards.figures.wording import unmarked
 
 #: Of a row's name in one line: a phone shows no more.
-_ROW_CHARACTERS = 44
+_ROW_CHARACTERS = 50
 
 
 def draw_band(

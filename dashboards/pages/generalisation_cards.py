@@ -189,10 +189,24 @@ def forgetting_card(
             [("solid", "law"), ("dashed", "ahead of measurement"), ("band", "80 % band")],
         ),
         html.Div(facets, className=f"facets of-{min(len(facets), 5)}"),
+        _without_line(known),
         reasons if refused else None,
         behind("Show the laws", _law_table(known)),
         lead=lead,
     )
+
+
+def _without_line(found: Sequence[Forgetting]) -> html.P | None:
+    """Which methods have marks alone, and why."""
+    curves = [curve for data in found for curve in data.curves if not curve.examples]
+    if not curves:
+        return None
+    names = ", ".join(method_words(m) for m in in_order(curve.method for curve in curves))
+    words = (
+        f"{names}: marks alone. No law foretold the largest volume better than the average over all models, "
+        "and that is surely not this model's; or its size lies too far from those measured."
+    )
+    return html.P(words, className="note")
 
 
 def _law_table(found: Sequence[Forgetting]) -> html.Div:

@@ -16,6 +16,8 @@ from dashboards.figures.generalisation_chart import draw_generalisation, reach
 from dashboards.figures.overreach import KINDS, overreach
 from dashboards.figures.overreach_chart import draw_panel
 from dashboards.figures.theme import DARK, LIGHT
+from dashboards.later import Answer
+from dashboards.pages.generalisation_cards import forgetting_card
 from tests.dashboards.conftest import FORGETTING
 from tracker.record.table import results_table
 from tracker.select.cells import forgetting as cell_forgetting
@@ -220,3 +222,21 @@ def test_forgetting_is_relative_to_the_base_and_its_law_near_the_truth(findings)
         forgetting(findings.table, laws, model="en-1m", mix="even", suite="x", replay=0).curves
         == ()
     )
+
+
+def test_the_average_of_all_runs_is_no_line_of_one_model(findings, words):
+    laws = {
+        key: law.model_copy(
+            update={"kind": "constant", "best": (0.5,), "replicates": ((0.5,),) * 9}
+        )
+        if key.method.startswith("full")
+        else law
+        for key, law in findings.forgetting.forgetting.items()
+    }
+    data = forgetting(findings.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
+    assert [bool(curve.examples) for curve in data.curves] == [False, True, True]
+    assert len(data.curves[0].runs) > 3  # its marks stay
+    drawn = go.Figure(draw_forgetting(data, LIGHT)).data
+    assert [t.line.dash for t in drawn if t.line.dash] == ["solid", "dash"] * 2
+    known = Answer(findings.forgetting, fresh=True)
+    assert "Full tuning: marks alone." in words(forgetting_card([data], known, LIGHT, log_x=True))

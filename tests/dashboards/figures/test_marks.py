@@ -9,7 +9,7 @@ def test_a_long_name_takes_two_lines_and_brings_no_markup():
         chart, ["pg-800k lora plain r=8 lr=0.00548, even, 1,600 <b>examples</b>", "short"], LIGHT
     )
     first, second = (a["text"] for a in chart["layout"]["annotations"])
-    assert first == "pg-800k lora plain r=8 lr=0.00548, even,<br>1,600 &lt;b>examples&lt;/b>"
+    assert first == "pg-800k lora plain r=8 lr=0.00548, even, 1,600<br>&lt;b>examples&lt;/b>"
     assert second == "short"
 
 
