@@ -70,8 +70,8 @@ def reach(data: Generalisation, models: Sequence[str]) -> list[float]:
 def cost_title(data: Generalisation) -> str:
     """What the horizontal axis shows."""
     if data.cost == TRANSFER:
-        return "Lost on tasks not trained on (left of 0: gained)"
-    return f"General ability lost on {unmarked(data.cost)} (left of 0: gained)"
+        return "Lost on tasks not trained on<br>(left of 0: gained)"
+    return f"General ability lost on {unmarked(data.cost)}<br>(left of 0: gained)"
 
 
 def quality_title(data: Generalisation) -> str:
