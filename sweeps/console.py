@@ -232,7 +232,13 @@ def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]
     quality = None if answer is None else weighted_score(result, answer.objective)
     if answer is not None and quality is not None:
         told = interval_text(answer.choice.quality)
-        lines.append(f"validation quality, weighted: {quality:.4f} (predicted {told})")
+        seeds = (
+            "" if answer.noise_floor is None else f"; one run lies ± {answer.noise_floor:.2g} off"
+        )
+        lines.append(
+            f"validation quality, weighted: {quality:.4f} "
+            f"(predicted on average over seeds: {told}{seeds})"
+        )
     for suite in result.general:
         if suite.forgetting is not None:
             change = f"{suite.measure} {suite.before:.3f} before, {suite.after:.3f} after"

@@ -41,3 +41,7 @@ class StoreError(SftSelectError):
 
 class NotEnoughDataError(SftSelectError):
     """The results on hand do not suffice; the message says which further ones would."""
+
+
+class NothingAdmittedError(NotEnoughDataError):
+    """No candidate keeps every limit that was set."""

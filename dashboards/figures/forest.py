@@ -40,7 +40,7 @@ def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
             r.gap.value,
             r.gap.low,
             r.gap.high,
-            r.separable,
+            r.separable or r.surely_better,
             r.p_best,
             bool(r.candidate.scores),
         )

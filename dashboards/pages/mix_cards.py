@@ -83,7 +83,7 @@ def replay_card(
     if not swapped:
         detail = (
             "No two mixes here differ in replay alone, or in passes alone. Add a mix with the same "
-            "weights and replay: 0.03, or with extra_epochs: {TASK: 1}."
+            "weights and another share of replay, or with extra_epochs: {TASK: 1}."
         )
         return card(title, empty("Nothing to compare", detail, small=True), lead=lead)
     rows = swap_rows(points, swapped, volume)

@@ -20,7 +20,7 @@ from dashboards.pages.recommend_question import bounds, forecasts, reached
 from dashboards.slow_page import connect_slow, slow_frame
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
 from tracker.select.asked import Asked
 
 TITLE = "Recommendation"
@@ -42,6 +42,8 @@ def content(
         found = later.get(name, version, lambda: view.findings.answer(asked), _PATIENCE)
     except NotEnoughDataError as error:
         lead, title = "What to train, once enough is known.", "Too little is known for this"
+        if isinstance(error, NothingAdmittedError):
+            lead, title = "What to train, within other limits.", "Nothing keeps these limits"
         return _not_yet(lead, title, str(error).splitlines())
     except InputError as error:
         lead, title = "What to train, once the question is clear.", "The question is not clear"

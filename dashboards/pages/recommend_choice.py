@@ -52,7 +52,9 @@ def setting(choice: Candidate) -> str:
 
 def certainty(answer: Recommendation) -> tuple[str, str]:
     """The verdict in a few words, and its tone."""
-    tied = sum(not r.separable for r in answer.runners_up)
+    if answer.reach is not None and answer.reach.reached:
+        return f"Reaches {quality(answer.reach.quality)}, the smallest that does", "good"
+    tied = sum(not (r.separable or r.surely_better) for r in answer.runners_up)
     if answer.separable or not tied:
         return "A clear choice", "good"
     return f"Cannot be separated from {plural(tied, 'other')}", "warn"
@@ -62,22 +64,23 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
     """The answer in one screen; *actions* stand below it. *older*: newer results are being taken in."""
     answer = found.recommendation
     choice = answer.choice
-    regret = quality_gap(answer.expected_regret, scored=bool(choice.scores), signed=False)
     form = percent if choice.scores else quality  # an interval about 0 is still one of a score
     words, tone = certainty(answer)
     before, model, after = headline(choice)
-    among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
     bounded = {name.partition(".")[2] for name in answer.objective.constraints}
     facts = [
-        ("Predicted quality", form(choice.quality.value), _interval(choice.quality, form)),
+        (
+            "Predicted quality",
+            form(choice.quality.value),
+            f"on average over seeds; {_interval(choice.quality, form)}",
+        ),
         *(
             _lost(suite, lost)
             for suite, lost in sorted(choice.forgetting.items(), key=lambda s: s[0] not in bounded)
         ),
-        ("Chance of being the best", percent(answer.p_best, 0), among),
-        ("Expected regret", regret, "quality lost if another is best"),
+        *_how_sure(answer),
         ("Training cost", compact(choice.counted.flops, "FLOP"), _measured_cost(choice)),
-    ]  # fmt: skip
+    ]
     return html.Section(
         [
             html.Div(
@@ -101,6 +104,20 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
         className="card hero",
         **{"aria-label": "The recommended configuration"},
     )
+
+
+def _how_sure(answer: Recommendation) -> list[tuple[str, str, str]]:
+    """How sure the choice is, of what was asked."""
+    among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
+    if answer.reach is not None and answer.reach.reached:
+        chance = percent(answer.reach.probability, 0)
+        return [(f"Chance of reaching {quality(answer.reach.quality)}", chance, among)]
+    scored = bool(answer.choice.scores)
+    regret = quality_gap(answer.expected_regret, scored=scored, signed=False)
+    return [
+        ("Chance of being the best", percent(answer.p_best, 0), among),
+        ("Expected regret", regret, "quality lost if another is best"),
+    ]
 
 
 def _lost(suite: str, lost: Estimate) -> tuple[str, str, str]:

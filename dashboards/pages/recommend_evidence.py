@@ -63,7 +63,7 @@ def runners(answer: Recommendation, theme: str | None) -> html.Section:
     lead = (
         "How far the choice is ahead of each, on the same validation rows. A hollow mark is a tie: "
         "another seed could turn the order round. Left of zero: predicted to score more, but at a "
-        "higher cost and not surely enough."
+        f"higher cost{'' if answer.reach and answer.reach.reached else ' and not surely enough'}."
     )
     if not data:
         return card(

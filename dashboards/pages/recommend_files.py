@@ -44,7 +44,10 @@ def yaml_card(found: Answer) -> html.Section:
         FILE_NAME,
         html.Pre(found.config, className="yaml", id="yaml-text", tabIndex=0),
         html.P(
-            ["The same bytes in a terminal: ", html.Code(command(found.sweep, found.asked))],
+            [
+                "The same bytes in a terminal, in the folder where the sweep ran: ",
+                html.Code(command(found.sweep, found.asked)),
+            ],
             className="note",
         ),
         lead=_lead(found),

@@ -21,7 +21,10 @@ def test_a_final_training_tells_the_number_it_was_chosen_by_and_what_was_lost():
     total = sum(drawn.objective.weights.values())
     shares = {task: weight / total for task, weight in drawn.objective.weights.items()}
     quality = run_quality(result, shares, {})
-    assert f"validation quality, weighted: {quality:.4f} (predicted " in "\n".join(lines)
+    assert (
+        f"validation quality, weighted: {quality:.4f} (predicted on average over seeds: "
+        in "\n".join(lines)
+    )
     assert "general    english: lost 15.0% (bits_per_byte 2.000 before, 2.300 after)" in lines
     assert "general    dutch: gained 10.0% (score 0.500 before, 0.600 after)" in lines
     assert lines[-1] == "registered as s version 1; files in model"

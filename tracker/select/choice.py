@@ -83,6 +83,11 @@ class RunnerUp(Frozen):
     separable: bool
     p_best: float
 
+    @property
+    def surely_better(self) -> bool:
+        """Whether it scores more than the choice, which was taken for being smaller or cheaper."""
+        return self.gap.high is not None and self.gap.high < 0
+
 
 class Rejection(Frozen):
     """What one constraint cost: how many candidates broke it, and the best of those.

@@ -10,6 +10,7 @@ import numpy as np
 from tracker.record.trial import Objective
 from tracker.select.belief import cell_laws, interval
 from tracker.select.choice import (
+    Candidate,
     Crossover,
     Estimate,
     FurtherTrials,
@@ -87,9 +88,20 @@ def reasons(
             nothing = "nothing, as far as one seed tells"
         lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
     if choice.method.name == "none":
-        lines.append("The untouched base suffices: nothing needs to be trained.")
+        lines.append(_untouched(known, choice))
     more = _with_more_data(known, index)
     return (*lines, *([more] if more else []))
+
+
+def _untouched(known: Study, choice: Candidate) -> str:
+    better = [r for r in known.rejected if r.best_quality and r.best_quality > choice.quality.value]
+    if not better:
+        return "The untouched base suffices: nothing needs to be trained."
+    best = max(better, key=lambda r: r.best_quality or 0.0)
+    return (
+        "Nothing that was tuned does better and keeps every limit, so the base is left as it is: "
+        f"{best.constraint} alone rejects {best.best}, quality {best.best_quality:.3g}."
+    )
 
 
 def _headline(
@@ -133,6 +145,8 @@ def lines(recommendation: Recommendation) -> list[str]:
     out.append(f"Counted cost: {_cost(recommendation)}")
     for runner in r.runners_up:
         verdict = "separable" if runner.separable else "cannot be separated from the choice"
+        if runner.surely_better:
+            verdict = "better, but larger or dearer"
         out.append(
             f"Runner-up: {runner.candidate.label}, quality {runner.candidate.quality.value:.3g}, "
             f"gap {interval_text(runner.gap)}, {verdict}"

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import InputError, NothingAdmittedError
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.belief import TIE, cell_laws
 from tracker.select.caveats import caveats
@@ -86,7 +86,7 @@ def recommend(
     if reach is not None and scored and not 0 < reach <= 1:
         raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
     if not known.admitted:
-        raise NotEnoughDataError(_nothing_admitted(known))
+        raise NothingAdmittedError(_nothing_admitted(known))
     pick = choose(known, reach)
     index, belief = pick.choice, known.belief
     p_best = belief.p_best(known.admitted)
@@ -103,7 +103,9 @@ def recommend(
         p_best=p_best[index],
         expected_regret=regret,
         separable=all(runner.separable for runner in runners_up),
-        further_trials=further_trials(known, index, _rivals(known, runners_up, p_best)),
+        further_trials=()
+        if pick.reached  # who is best was not asked
+        else further_trials(known, index, _rivals(known, runners_up, p_best)),
         runners_up=runners_up,
         held=held(known.cells, index, known.candidates[index].forgetting, objective.constraints),
         rejected=known.rejected,

@@ -61,6 +61,12 @@ def test_too_little_is_said_in_words(view_of, words):
     assert "Too little is known" in words(content(view_of([]), Query(), None))
 
 
+def test_limits_that_nothing_keeps_are_not_taken_for_too_little_data(view_of, records, words):
+    text = words(content(view_of(records), Query.of(constraint="min.intent=1"), None))
+    assert "Nothing keeps these limits" in text
+    assert "Too little is known" not in text
+
+
 def test_an_unclear_question_is_said_in_words(view_of, records, words):
     text = words(
         content(view_of(records, objective=Objective(weights={"nosuch": 1})), Query(), None)
@@ -99,6 +105,9 @@ def test_what_reaches_a_quality_is_said(view_of, records, words):
     view = view_of(records)
     near = words(content(view, Query.of(reach="0.5"), None))
     assert "What reaches 50.0 %" in near
+    assert "Reaches 50.0 %, the smallest that does" in near
+    assert "Chance of reaching 50.0 %" in near
+    assert "Chance of being the best" not in near  # that was not asked
     assert "The choice above is the smallest model" in near
     far = words(content(view, Query.of(reach="0.99"), None))
     assert "Nothing that was measured reaches 99.0 %" in far

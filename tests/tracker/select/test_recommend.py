@@ -315,3 +315,21 @@ def test_a_curve_that_rises_late_does_not_overrule_its_last_run(record: Make) ->
     assert choice.volume == 2000
     assert choice.quality.value == choice.measured_quality == 0.48
     assert choice.quality.source == "measured"
+
+
+def test_asked_to_reach_a_quality_the_best_are_no_rivals(sweep: list[TrialRecord]) -> None:
+    found = recommend(sweep, BOTH, reach=0.6)
+    assert found.runners_up[0].surely_better
+    assert not found.runners_up[0].separable
+    assert found.further_trials == ()
+    assert sum("better, but larger or dearer" in line for line in lines(found)) >= 1
+    assert not recommend(sweep, BOTH).runners_up[0].surely_better
+
+
+def test_a_base_that_limits_alone_leave_is_not_said_to_suffice(sweep: list[TrialRecord]) -> None:
+    limited = recommend(sweep, BOTH.model_copy(update={"constraints": {"forgetting.english": 0.0}}))
+    assert limited.choice.method.name == "none"
+    assert any(
+        "the base is left as it is: forgetting.english alone rejects" in w for w in limited.why
+    )
+    assert not any("suffices" in w for w in limited.why)
