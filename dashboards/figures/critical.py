@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.figures.scaling import AHEAD
+from dashboards.figures.scaling import AHEAD, TRUSTED
 from dashboards.figures.theme import method_within, method_words
 from dashboards.figures.wording import about, percent
 from tracker.select.crossover import ahead
@@ -45,7 +45,8 @@ class Turn(NamedTuple):
 class Strip(NamedTuple):
     """One model. ``probability``: that the first method is better, at each of ``sizes``, ascending.
 
-    The first ``measured`` sizes lie within what both methods were measured at.
+    The first ``measured`` sizes lie within what both methods were measured at. ``doubtful``: the laws of
+    one of them all missed their largest volume by far when fitted without it.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Strip(NamedTuple):
     probability: tuple[float, ...]
     measured: int
     turns: tuple[Turn, ...]
+    doubtful: bool = False
 
     @property
     def end(self) -> float:
@@ -135,7 +137,12 @@ def _strip(
         probability=tuple(probability.tolist()),
         measured=len(inside),
         turns=turns(sizes, probability),
+        doubtful=any(all(map(_missed, laws)) for laws in (first, second)),
     )
+
+
+def _missed(law: FittedLaw) -> bool:
+    return law.held_out_error is not None and law.held_out_error > TRUSTED
 
 
 def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:
@@ -188,6 +195,11 @@ def _first_above(
 
 def in_words(strip: Strip, data: Critical) -> str:
     """Who is better where, as a sentence with its 80 % interval."""
+    doubt = " The laws behind it foretold their largest volume badly: take it with care."
+    return _told(strip, data) + doubt * strip.doubtful
+
+
+def _told(strip: Strip, data: Critical) -> str:
     one, other = data.first, data.second
     if not strip.turns:
         return _without_turn(strip, data)

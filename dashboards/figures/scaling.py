@@ -24,6 +24,8 @@ Z80 = 1.2816
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
 _STEPS = 28
+#: A law that missed its largest volume by more than this share foretells nothing.
+TRUSTED = 0.5
 #: Of many runs at one volume, those of a curve that are drawn.
 MOST_DRAWN = 8
 #: Columns that tell one curve from another, within a task and mix.

@@ -7,15 +7,12 @@ from typing import Any
 from dash import html
 
 from dashboards.components import behind, card, data_table
-from dashboards.figures.scaling import Curve, Scaling
+from dashboards.figures.scaling import TRUSTED, Curve, Scaling
 from dashboards.figures.size_chart import between, value
 from dashboards.figures.wording import ABSENT, count, percent
 from tracker.select.curves import CurveFits, Metric
 from tracker.select.laws import BEND, FORM, Parameter
 from tracker.select.numbers import number
-
-#: A law that missed its largest volume by more than this share foretells nothing.
-TRUSTED = 0.5
 
 
 def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:

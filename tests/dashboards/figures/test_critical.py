@@ -112,6 +112,13 @@ def test_where_nobody_surely_leads_the_even_point_is_said():
     assert even_at(strip_of(np.linspace(0.77, 0.99, 65))) == ()
 
 
+def test_a_turn_by_laws_that_missed_their_largest_volume_is_told_with_a_warning():
+    data = Critical("intent", "full", "lora", (), ())
+    strip = strip_of(sigmoid(400, 4))
+    assert "take it with care" not in in_words(strip, data)
+    assert in_words(strip._replace(doubtful=True), data).endswith("take it with care.")
+
+
 def test_a_model_without_both_laws_is_said_to_lack_them(findings):
     data = asked(findings, mix="no such mix")
     assert data.strips == ()
