@@ -138,6 +138,12 @@ def _definition(column: Column, shown: bool) -> dict[str, Any]:
         "valueFormatter": {"function": f"{column.form}(params.value)"},
         "type": None if column.words else "rightAligned",
     }
+    if column.form in ("percent", "quality"):
+        definition["filterParams"] = {
+            "allowedCharPattern": r"\d\-−\.",
+            "numberParser": {"function": f"{column.form}Typed(params)"},
+            "numberFormatter": {"function": f"{column.form}Shown(params)"},
+        }
     if column.field == "number":
         definition |= {"pinned": "left", "lockVisible": True, "cellRenderer": "TrialLink"}
     return definition

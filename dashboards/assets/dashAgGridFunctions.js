@@ -6,6 +6,18 @@ dagfuncs.percent = (value) =>
 /* A score is a share; minus a loss, below 0, is a number. */
 dagfuncs.quality = (value) =>
   value == null || value >= 0 ? dagfuncs.percent(value) : value.toPrecision(4).replace("-", "−");
+/* A filter reads and writes numbers as the column shows them: 2 means 2 %. */
+dagfuncs.percentTyped = (text) => {
+  const found = Number.parseFloat(String(text ?? "").replace("−", "-"));
+  return Number.isNaN(found) ? null : found / 100;
+};
+dagfuncs.percentShown = (value) => (value == null ? null : String(Number((100 * value).toFixed(6))));
+dagfuncs.qualityTyped = (text) => {
+  const share = dagfuncs.percentTyped(text);
+  return share == null || share >= 0 ? share : 100 * share;
+};
+dagfuncs.qualityShown = (value) =>
+  value == null || value >= 0 ? dagfuncs.percentShown(value) : String(value);
 dagfuncs.count = (value) => (value == null ? "–" : value.toLocaleString("en"));
 dagfuncs.plain = (value) => (value == null || value === "" ? "–" : String(value));
 dagfuncs.rate = (value) => (value == null ? "–" : Number(value).toPrecision(2));

@@ -113,3 +113,25 @@ def test_the_open_page_s_tab_is_in_view_on_a_phone(page, address, motion):
     assert page.locator("#tabs").evaluate("row => row.scrollLeft") == 0, (
         "a reader scrolls as they like"
     )
+
+
+def test_a_filter_takes_per_cent_as_the_column_shows_them(grid):
+    heading = grid.get_by_role("columnheader", name="Quality")
+    heading.hover()
+    heading.locator(".ag-header-cell-filter-button").click()
+    grid.get_by_role("combobox", name="Filtering operator").click()
+    grid.get_by_role("option", name="Greater than", exact=True).click()
+    grid.get_by_role("textbox", name="Filter Value").fill("50")
+    soon(grid, "new URL(location).searchParams.get('where')", "quality:greaterThan:0.5")
+    shown = "[...document.querySelectorAll('#trials-table [col-id=quality][role=gridcell]')]"
+    soon(grid, f"{shown}.length > 0 && {shown}.every(c => parseFloat(c.innerText) > 50)", True)
+
+
+def test_a_filter_in_the_address_is_shown_as_the_column_shows_it(page, address):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{address}/trials?where=quality:greaterThan:0.5")
+    page.get_by_role("columnheader", name="Quality").wait_for()
+    heading = page.get_by_role("columnheader", name="Quality")
+    heading.hover()
+    heading.locator(".ag-header-cell-filter-button").click()
+    assert page.get_by_role("textbox", name="Filter Value").first.input_value() == "50"
