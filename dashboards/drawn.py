@@ -9,7 +9,7 @@ from typing import Any
 from cachetools import LRUCache
 
 #: Views kept; a further one drops that unused for longest.
-MAX_VIEWS = 24
+MAX_VIEWS = 16
 
 
 class Drawn:
