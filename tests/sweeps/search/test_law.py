@@ -138,6 +138,15 @@ def test_what_is_foretold_is_where_the_truth_is(undecided: Undecided) -> None:
     assert 0 <= belief.expected_regret < 0.2 * np.std(belief.mean)
 
 
+def test_few_trials_are_not_spent_in_a_round_or_two(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    """Each round is chosen from all before it: of 20 trials two at a time, whatever the window."""
+    sweep, _ = make_sweep(search={**FEW, "window": 8}, budget={"trials": 20})
+    strategy = drive(sweep, SweepFolder(tmp_path, "tiny"), FormulaEngine(2)).strategy
+    assert isinstance(strategy, Law)
+    assert len(strategy._rounds) > 3
+    assert all(len(batch) <= 2 for _, batch in strategy._rounds[2:])  # after bases and first looks
+
+
 def test_neither_workers_nor_speed_change_the_trials(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(search=FEW, budget={"trials": 15})
     runs = [
