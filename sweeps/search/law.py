@@ -44,8 +44,8 @@ from tracker.select.pooling import Array
 
 _ROUND_SHARE = 0.01  # of the budget, which a round costs about: cheap trials come in bulk
 _LARGEST_ROUND = 16
-#: Of a budget of trials at most so much in one round, though two at least: a round is chosen from what those
-#: before it taught. With 36 trials of the recorded playground, rounds of 8 had twice the regret of rounds of 2.
+#: Of a budget of trials at most so much in one round, though two at least: a round is chosen from what
+#: those before it taught. With 36 trials of the recorded playground, rounds of 8 had twice the regret of 2.
 _ROUND_TRIALS, _FEWEST = 0.05, 2
 _ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
 _NEAR = 3.0  # doublings below the largest volume from which the leader may be looked at there
