@@ -1,7 +1,7 @@
 """A plotly figure as plain data: what plotly.js reads, with nothing checked while a visitor waits.
 
 ``plotly.graph_objects`` checks every property each time, which took longer than all else that a page does.
-Here the tests do it once: ``Chart(chart)`` refuses what plotly does not know.
+Here the tests do it once: ``go.Figure(chart)`` refuses what plotly does not know.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _WHOLE = "paper"  # plotly's word for the length of an axis, whatever it shows
 
 
 class Chart(dict[str, Any]):
-    """Traces and layout, built up as on a ``Chart``, whose names the methods bear."""
+    """Traces and layout, built up as on a ``go.Figure``, whose names the methods bear."""
 
     def __init__(self) -> None:
         super().__init__(data=[], layout={})

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dashboards.figures.chart import Chart
-from dashboards.figures.marks import draw_band
+from dashboards.figures.marks import draw_band, draw_line
 from dashboards.figures.scaling import AHEAD, Z80
 from dashboards.figures.theme import (
     Palette,
@@ -189,17 +189,8 @@ def _draw_line(figure: Chart, curve: ForgettingCurve, colour: str) -> None:
     if not curve.examples:
         return
     draw_band(figure, curve.examples, curve.low, curve.high, colour)
-    for part, dash in (
-        (slice(0, curve.measured), "solid"),
-        (slice(max(curve.measured - 1, 0), None), "dash"),
-    ):
-        figure.add_scatter(
-            x=curve.examples[part],
-            y=curve.value[part],
-            mode="lines",
-            line={"color": colour, "width": 2, "dash": dash},
-            hoverinfo="skip",
-        )
+    measured, beyond = slice(0, curve.measured), slice(max(curve.measured - 1, 0), None)
+    draw_line(figure, curve.examples, curve.value, [(measured, "solid"), (beyond, "dash")], colour)
 
 
 def _ticks(data: Forgetting) -> dict[str, list[float] | list[str]]:

@@ -34,6 +34,28 @@ def draw_band(
     )
 
 
+def draw_line(
+    figure: Chart,
+    x: Sequence[float],
+    y: Sequence[float],
+    parts: Sequence[tuple[slice, str]],
+    colour: str,
+    *,
+    width: float = 2.0,
+    opacity: float = 1.0,
+) -> None:
+    """A law's line in *parts*: which points, and how they are joined, ``solid`` or ``dash``."""
+    for part, dash in parts:
+        figure.add_scatter(
+            x=x[part],
+            y=y[part],
+            mode="lines",
+            line={"color": colour, "width": width, "dash": dash},
+            opacity=opacity,
+            hoverinfo="skip",
+        )
+
+
 def error_bars(
     values: Sequence[float],
     low: Sequence[float | None],

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dashboards.figures.chart import Chart
-from dashboards.figures.marks import draw_band, error_bars
+from dashboards.figures.marks import draw_band, draw_line, error_bars
 from dashboards.figures.scaling import Base, Curve, Point, Scaling, drawn
 from dashboards.figures.theme import (
     Palette,
@@ -76,15 +76,15 @@ def _draw_line(figure: Chart, curve: Curve, colour: str, *, band: float) -> None
     if band:
         draw_band(figure, line.examples, line.low, line.high, colour, band)
     measured, beyond = slice(0, line.measured), slice(line.measured - 1, None)
-    for part, dash in ((measured, "solid"), (beyond, "dash")):
-        figure.add_scatter(
-            x=line.examples[part],
-            y=line.value[part],
-            mode="lines",
-            line={"color": colour, "width": 2.2 if curve.main else 1.0, "dash": dash},
-            opacity=1.0 if curve.main else 0.6,
-            hoverinfo="skip",
-        )
+    draw_line(
+        figure,
+        line.examples,
+        line.value,
+        [(measured, "solid"), (beyond, "dash")],
+        colour,
+        width=2.2 if curve.main else 1.0,
+        opacity=1.0 if curve.main else 0.6,
+    )
 
 
 def _draw_points(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dashboards.figures.chart import Chart
-from dashboards.figures.marks import draw_band, error_bars
+from dashboards.figures.marks import draw_band, draw_line, error_bars
 from dashboards.figures.size import Mark, Size, SizeCurve
 from dashboards.figures.theme import (
     Palette,
@@ -60,18 +60,12 @@ def _draw_line(figure: Chart, curve: SizeCurve, colour: str) -> None:
     draw_band(figure, curve.parameters, curve.low, curve.high, colour)
     within = np.array(curve.inside)
     first, last = int(within.argmax()), len(within) - 1 - int(within[::-1].argmax())
-    for part, dash in (
+    parts = [
         (slice(0, first + 1), "dash"),
         (slice(first, last + 1), "solid"),
         (slice(last, None), "dash"),
-    ):
-        figure.add_scatter(
-            x=curve.parameters[part],
-            y=curve.value[part],
-            mode="lines",
-            line={"color": colour, "width": 2.0, "dash": dash},
-            hoverinfo="skip",
-        )
+    ]
+    draw_line(figure, curve.parameters, curve.value, parts, colour)
 
 
 def _draw_marks(figure: Chart, curve: SizeCurve, metric: Metric, colour: str, aside: float) -> None:

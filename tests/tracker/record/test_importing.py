@@ -1,7 +1,6 @@
 """Outside tables as trials: what is taken, what is named, what is refused, and all of it at once."""
 
 import gzip
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from tracker.record.trial import Status
 
 PUBLIC = Path(__file__).parents[4] / "shared" / "data" / "public_results"
 HEAD = "model,model_params,family,method,rank,learning_rate,task,metric,direction,examples,value"
-_projects = itertools.count()
 Write = Callable[..., Path]
 
 
@@ -29,17 +27,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return table
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One database for the module: creating its tables takes seconds."""
-    return tmp_path_factory.mktemp("runs")
-
-
-@pytest.fixture
-def store(workspace: Path) -> Store:
-    return Store.open(workspace, project=f"project-{next(_projects)}")
 
 
 def problems(path: Path, **options: object) -> list[str]:

@@ -21,8 +21,6 @@ from tracker.errors import StoreError
 from tracker.record.journal import Step
 from tracker.record.store import Store
 
-# -- writing twice, and dying in between ---------------------------------------------------------
-
 
 def test_a_step_is_logged_once_however_often_it_is_delivered(
     store: Store, make_spec: Specs
