@@ -288,9 +288,8 @@ def _lead(view: SweepView) -> str:
 
 def _leader(view: SweepView, best: BestSoFar) -> tuple[str, str]:
     leader = best.leader
-    if (
-        best.uncounted
-    ):  # a trial whose cost is not known is in no chart of costs, but may be the best
+    # A trial whose cost is not known is in no chart of costs, but may be the best.
+    if best.uncounted:
         table = view.findings.table
         ended = table[table["status"] == "complete"].drop_duplicates("key").set_index("key")
         found = trial_quality(table, view.findings.weights).reindex(ended.index).dropna()
