@@ -15,6 +15,9 @@ import pandas as pd
 from cachetools import LRUCache
 
 from dashboards.answers import Answer, Answering, work_out
+from dashboards.figures.forecast import Tally, tally
+from dashboards.figures.progress import BestSoFar, best_so_far
+from dashboards.figures.scaling import Line, lines_of
 from dashboards.trials import trial_frame
 from tracker.record.data_profile import DataProfile
 from tracker.record.table import extended_table, results_table
@@ -95,6 +98,13 @@ class Findings:
         found: dict[str, CurveFits] = self._once(metric, lambda: self._fit(metric))
         return found
 
+    def lines(self, metric: Metric) -> dict[CurveKey, Line]:
+        """The laws of every task as they are drawn."""
+        found: dict[CurveKey, Line] = self._once(
+            ("lines", metric), lambda: lines_of(self.all_fits(metric), metric)
+        )
+        return found
+
     @property
     def _shared(self) -> Shared:
         """What all questions about these trials have in common."""
@@ -167,6 +177,18 @@ class Findings:
             ("mix laws", model, method),
             lambda: mix_laws(self.records, self.objective, model, method),
         )
+        return found
+
+    @property
+    def best(self) -> BestSoFar:
+        """Quality over what it cost."""
+        found: BestSoFar = self._once("best", lambda: best_so_far(self.table, self.weights))
+        return found
+
+    @property
+    def tally(self) -> Tally:
+        """What became of its trials, and what they took."""
+        found: Tally = self._once("tally", lambda: tally([r.result for r in self.records]))
         return found
 
     @property

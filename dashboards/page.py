@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dash import Dash, Input, Output, html
 
 from dashboards.desk import Desk
-from dashboards.drawn import Drawn
+from dashboards.drawn import Drawn, encoded
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
 
@@ -39,7 +39,7 @@ def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None
         def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
             def build(view: SweepView, query: Query) -> Any:
                 what = (view.info.name, view.findings.version, query, theme)
-                return drawn.get(what, lambda: content(view, query, theme))
+                return drawn.get(what, lambda: encoded(content(view, query, theme)))
 
             return desk.show(search, build)
 

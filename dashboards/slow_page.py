@@ -8,7 +8,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.desk import Desk
-from dashboards.drawn import Drawn
+from dashboards.drawn import Drawn, encoded
 from dashboards.later import Later
 from dashboards.page import ADDRESS, RESULTS, THEME, Page
 from dashboards.snapshot import SweepView
@@ -50,7 +50,7 @@ def connect_slow(app: Dash, desk: Desk, place: str, content: Content, questions:
         def build(view: SweepView, query: Query) -> Any:
             known.append(there(view, query))  # before it is drawn: what comes meanwhile is news
             what = (view.info.name, known[0], query, theme)
-            return views.get(what, lambda: content(view, query, theme, later))
+            return views.get(what, lambda: encoded(content(view, query, theme, later)))
 
         return desk.show(search, build), known[0] if known else None
 

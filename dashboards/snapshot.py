@@ -13,9 +13,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from dashboards.findings import Findings
+from dashboards.heap import settled
 from tracker.errors import StoreError
 from tracker.record.control import Exchange
 from tracker.record.store import LiveTrial, Store, SweepInfo
@@ -162,8 +164,10 @@ class Snapshot:
         if known is not None and known.info.counts == info.counts:
             return SweepView(info, known.findings, running, self._clock(), log)
         name = info.name
-        records, objective = self._store.records(name), self._store.objective(name)
         before = known.findings if known else None
+        with settled() if before is None else nullcontext():
+            records = self._store.records(name)
+        objective = self._store.objective(name)
         data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
         findings = Findings(name, records, objective, self._store.notes(name), data, before)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from tracker.record.trial import TrialResult
+from tracker.record.trial import Status, TrialResult
 
 #: How sure an interval is meant to be.
 COVERAGE = 0.8
@@ -96,12 +97,34 @@ def _sum(count: float, mean: float, reach: float, n: int) -> Span:
     return Span(max(0.0, count * mean - half), count * mean + half)
 
 
-def known(seconds: Sequence[float | None]) -> tuple[float, ...]:
-    """Those that were measured and are of trials that ran."""
-    return tuple(value for value in seconds if value)
+class Tally(NamedTuple):
+    """What became of the ended trials, and what they took.
+
+    ``seconds``, ``stretch``: see :class:`Spending`. ``imported``: all were measured elsewhere.
+    """
+
+    by_status: Mapping[str, int]
+    seconds: tuple[float, ...]
+    stretch: float
+    imported: bool
+
+    @property
+    def ended(self) -> int:
+        return sum(self.by_status.values())
 
 
-def stretch(results: Iterable[TrialResult]) -> float:
+def tally(results: Sequence[TrialResult]) -> Tally:
+    """Count *results*."""
+    found = Counter(result.status for result in results)
+    return Tally(
+        {status.value: found[status] for status in Status},
+        tuple(seconds for result in results if (seconds := result.cost.device_seconds)),
+        _stretch(results),
+        bool(results) and all(result.spec.origin is not None for result in results),
+    )
+
+
+def _stretch(results: Iterable[TrialResult]) -> float:
     """Seconds on the clock per device second, over the trials that tell both; 1 where none does."""
     clock = device = 0.0
     for result in results:

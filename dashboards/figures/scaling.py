@@ -7,7 +7,8 @@ error. Intervals are 80 % throughout: of a measured point from its rows' standar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,9 +131,10 @@ def scaling(
     mix: str,
     metric: Metric,
     models: Collection[str] = (),
+    lines: Mapping[CurveKey, Line] = MappingProxyType({}),
 ) -> Scaling:
     """The curves of *task* under *mix*; *fits* are those of *metric*, ``None`` where they are not known
-    yet: the points stand alone then. No *models* means all.
+    yet: the points stand alone then. No *models* means all. *lines*: of :func:`lines_of`, where known.
     """
     wanted = (table["task"] == task) & table[metric].notna() & (table["status"] == "complete")
     if models:
@@ -146,10 +148,10 @@ def scaling(
         key = _curve_key(group.iloc[0])
         if fits is None and (group["stage"] != TUNE_STAGE).any():
             curves.append(
-                _curve(group, key, CurveFits({}, {key: "its law is being fitted"}), metric)
+                _curve(group, key, CurveFits({}, {key: "its law is being fitted"}), metric, {})
             )
         elif fits is not None and (key in fits.laws or key in fits.refused):
-            curves.append(_curve(group, key, fits, metric))
+            curves.append(_curve(group, key, fits, metric, lines))
         else:
             loose += [
                 (key.model, key.method.name, point) for point in _points(group, metric, frozenset())
@@ -208,7 +210,13 @@ def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
     return f"{names.get(name, 'Score')} on validation"
 
 
-def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -> Curve:
+def _curve(
+    rows: pd.DataFrame,
+    key: CurveKey,
+    fits: CurveFits,
+    metric: Metric,
+    lines: Mapping[CurveKey, Line],
+) -> Curve:
     law, size = fits.laws.get(key), rows["parameters"].iloc[0]
     return Curve(
         model=key.model,
@@ -216,7 +224,7 @@ def _curve(rows: pd.DataFrame, key: CurveKey, fits: CurveFits, metric: Metric) -
         method=key.method.name,
         setting=method_label(key.method),
         points=_points(rows, metric, frozenset(law.used) if law else frozenset()),
-        line=_line(law, metric) if law else None,
+        line=lines.get(key) or _line(law, metric) if law else None,
         held_out_error=law.held_out_error if law else None,
         noise=law.noise if law else None,
         why_not=fits.refused.get(key),
@@ -258,6 +266,11 @@ def drawn(points: Sequence[Point]) -> list[Point]:
         places = np.linspace(0, len(ranked) - 1, min(MOST_DRAWN, len(ranked)))
         kept += [ranked[place] for place in places.round().astype(int)]
     return kept
+
+
+def lines_of(fits: Mapping[str, CurveFits], metric: Metric) -> dict[CurveKey, Line]:
+    """The lines of all laws of *fits* (task → laws), which take longer than the rest of a chart."""
+    return {key: _line(law, metric) for own in fits.values() for key, law in own.laws.items()}
 
 
 def _line(law: FittedLaw, metric: Metric) -> Line:

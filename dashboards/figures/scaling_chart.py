@@ -108,14 +108,7 @@ def _draw_points(
         figure.add_scatter(
             x=[p.examples for p in own],
             y=[p.value for p in own],
-            error_y=error_bars(
-                [p.value for p in own],
-                [p.low for p in own],
-                [p.high for p in own],
-                colour,
-                thickness=1.2,
-                visible=used and main,
-            ),
+            **({"error_y": _bars(own, colour)} if used and main else {}),
             mode="markers",
             opacity=1.0 if used and main else 0.55 if main or not used else 0.3,
             marker={
@@ -127,6 +120,11 @@ def _draw_points(
             customdata=[[_hover(p, data.metric)] for p in own],
             hovertemplate=f"<b>{unmarked(name)}</b><br>%{{customdata[0]}}<extra></extra>",
         )
+
+
+def _bars(points: Sequence[Point], colour: str) -> dict[str, object]:
+    values, low, high = zip(*((p.value, p.low, p.high) for p in points), strict=True)
+    return error_bars(values, low, high, colour, thickness=1.2)
 
 
 def _hover(point: Point, metric: Metric) -> str:

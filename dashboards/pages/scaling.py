@@ -65,6 +65,7 @@ def content(
         mix=state.mix,
         metric=state.metric,
         models=state.models,
+        lines=laws.lines,
     )
     colours = palette(theme)
     links = _Links(query)
@@ -97,17 +98,23 @@ def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
             return Laws(findings.fits(task, metric), known, asked, fresh=True)
         fits_name, sizes_name = _questions(view, state)
         version = findings.version
-        fits = later.get(fits_name, version, lambda: findings.all_fits(metric), _PATIENCE)
-        found = fits.value and fits.value.get(task, CurveFits({}, {}))
+        fits = later.get(
+            fits_name,
+            version,
+            lambda: (findings.all_fits(metric), findings.lines(metric)),
+            _PATIENCE,
+        )
+        laws, lines = fits.value or (None, {})
+        found = laws and laws.get(task, CurveFits({}, {}))
         if not asked:
-            return Laws(found, {}, asked, fits.fresh)
+            return Laws(found, {}, asked, fits.fresh, lines)
         sizes = later.get(
             sizes_name, version, lambda: findings.all_size_laws(metric, asked), _PATIENCE
         )
         over_size = None if sizes.value is None else sizes.value.get((task, mix), {})
     except SftSelectError as error:
         return Laws(CurveFits({}, {}), {}, asked, fresh=True, problem=str(error))
-    return Laws(found, over_size, asked, fits.fresh and sizes.fresh)
+    return Laws(found, over_size, asked, fits.fresh and sizes.fresh, lines)
 
 
 def _questions(view: SweepView, state: Shown) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from dash import html
@@ -27,7 +28,7 @@ from dashboards.figures.critical import (
     interval,
 )
 from dashboards.figures.critical_chart import draw_critical, height
-from dashboards.figures.scaling import AHEAD, MOST_DRAWN, Scaling, drawn
+from dashboards.figures.scaling import AHEAD, MOST_DRAWN, Line, Scaling, drawn
 from dashboards.figures.scaling_chart import draw_scaling
 from dashboards.figures.size import Mark, Size, SizeCurve, size
 from dashboards.figures.size_chart import between, draw_size, value
@@ -49,13 +50,15 @@ _WAIT = "The laws are being fitted; this appears by itself."
 class Laws(NamedTuple):
     """The laws behind the page; ``None``: not known yet. ``fresh``: of the trials shown.
 
-    ``sizes``: of the models ``asked`` for (name → parameters). ``problem``: why there are none.
+    ``sizes``: of the models ``asked`` for (name → parameters). ``lines``: of ``fits``, those drawn already.
+    ``problem``: why there are none.
     """
 
     fits: CurveFits | None
     sizes: Mapping[CurveKey, FittedLaw] | None
     asked: Mapping[str, int]
     fresh: bool
+    lines: Mapping[CurveKey, Line] = MappingProxyType({})
     problem: str = ""
 
 

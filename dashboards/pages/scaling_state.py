@@ -81,7 +81,8 @@ def mixes_of(tuned: pd.DataFrame) -> list[str]:
 
 def sizes_of(tuned: pd.DataFrame) -> dict[str, int | None]:
     """Models, the smallest first, and their parameters; ``None`` where not known, last."""
-    ordered = tuned.sort_values("parameters").drop_duplicates("model")
+    known = tuned[["model", "parameters"]].drop_duplicates()
+    ordered = known.sort_values("parameters").drop_duplicates("model")
     sizes = zip(ordered["model"].tolist(), ordered["parameters"].tolist(), strict=True)
     return {str(model): None if pd.isna(size) else int(size) for model, size in sizes}
 

@@ -9,10 +9,10 @@ from dash import Dash, Output, html
 
 from dashboards.components import card, empty, graph, legend
 from dashboards.desk import Desk
-from dashboards.drawn import Drawn
+from dashboards.drawn import Drawn, encoded
 from dashboards.figures.chart import Chart
 from dashboards.figures.live_curves import draw_live_curves, live_curves
-from dashboards.figures.progress import BestSoFar, best_so_far, draw_best_so_far
+from dashboards.figures.progress import BestSoFar, draw_best_so_far
 from dashboards.figures.theme import in_order, palette
 from dashboards.page import ADDRESS, THEME, VERSION, Page
 from dashboards.pages import sweep_cards, sweep_control
@@ -33,6 +33,7 @@ class Content(NamedTuple):
     figure: Chart
     figure_style: dict[str, str]
     table: Any
+    idle: bool
     now: Any
     curves: Chart
     curves_style: dict[str, str]
@@ -48,6 +49,7 @@ OUTPUTS = (
     ("sweep-best", "figure"),
     ("sweep-best", "style"),
     ("sweep-best-table", "children"),
+    ("sweep-now-card", "hidden"),
     ("sweep-now", "children"),
     ("sweep-curves", "figure"),
     ("sweep-curves", "style"),
@@ -74,7 +76,10 @@ def layout() -> html.Div:
         [
             html.Div(id=sweep_control.PLACE),
             html.Div(id="sweep-log"),
-            html.Div([best, html.Div(now, className="fill")], className="columns wide-first"),
+            html.Div(
+                [best, html.Div(now, id="sweep-now-card", className="fill")],
+                className="columns wide-first",
+            ),
             html.Div(id="sweep-failures"),
         ],
         id="sweep-rest",
@@ -83,36 +88,19 @@ def layout() -> html.Div:
     return html.Div([html.Div(id="sweep-head", className="stack"), rest], className="stack")
 
 
-class Reached(NamedTuple):
-    """What the ended trials reached: it changes with them alone, while the rest of the page lives."""
-
-    best: BestSoFar
-    legend: Any
-    figure: Chart
-    table: Any
-
-
-def reached(view: SweepView, theme: str | None) -> Reached:
-    """The best so far over what it cost."""
-    best = best_so_far(view.findings.table, view.findings.weights)
-    chart = draw_best_so_far(best, palette(theme))
-    return Reached(best, _legend(best), chart, sweep_cards.best_table(best))
-
-
-def content(
-    view: SweepView, theme: str | None, now: float | None = None, drawn: Reached | None = None
-) -> Content:
-    """Everything the page shows; *now* in seconds since the epoch. *drawn*: :func:`reached`, where known."""
+def content(view: SweepView, theme: str | None, now: float | None = None) -> Content:
+    """Everything the page shows; *now* in seconds since the epoch."""
     now = time.time() if now is None else now
-    drawn = drawn or reached(view, theme)
+    best = view.findings.best
     curves = live_curves(view.running)
     return Content(
         False,
-        [sweep_cards.head(view, drawn.best, now), sweep_cards.progress(view)],
-        drawn.legend,
-        drawn.figure,
-        {"height": f"{_CHART_HEIGHT}px"} if drawn.best.has_cost else _HIDDEN,
-        drawn.table,
+        [sweep_cards.head(view, now), sweep_cards.progress(view)],
+        _legend(best),
+        draw_best_so_far(best, palette(theme)),
+        {"height": f"{_CHART_HEIGHT}px"} if best.has_cost else _HIDDEN,
+        sweep_cards.best_table(best),
+        not view.running and view.info.state == "finished",
         sweep_cards.now_running(view, now),
         draw_live_curves(curves, palette(theme)),
         {"height": f"{curves.height}px"} if curves.panels else _HIDDEN,
@@ -124,19 +112,18 @@ def content(
 def connect(app: Dash, desk: Desk) -> None:
     """Fill the frame anew whenever anything happens in the sweep."""
 
-    pages, results = Drawn(_KEPT), Drawn(_KEPT)
+    pages = Drawn(_KEPT)
 
-    def filled(_version: str | None, search: str | None, theme: str | None) -> Content:
+    def filled(_version: str | None, search: str | None, theme: str | None) -> tuple[Any, ...]:
         view = desk.view(search)
         if view is None:
             return nothing(desk.nothing(search))
         name = view.info.name
 
-        def drawn() -> Content:
-            found = results.get((name, view.findings.version, theme), lambda: reached(view, theme))
-            return content(view, theme, drawn=found)
+        def drawn() -> tuple[Any, ...]:
+            return tuple(map(encoded, content(view, theme)))
 
-        page: Content = pages.get((name, view.version, theme), drawn)
+        page: tuple[Any, ...] = pages.get((name, view.version, theme), drawn)
         return page
 
     app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
@@ -146,7 +133,7 @@ def connect(app: Dash, desk: Desk) -> None:
 def nothing(message: Any) -> Content:
     """The page where there is no sweep: the message alone."""
     figures = (Chart(), _HIDDEN)
-    return Content(True, message, None, *figures, None, None, *figures, None, None)
+    return Content(True, message, None, *figures, None, True, None, *figures, None, None)
 
 
 def _legend(best: BestSoFar) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dash import html
@@ -18,7 +19,7 @@ from dashboards.components import (
     pill,
     tiles,
 )
-from dashboards.figures.forecast import Forecast, Span, Spending, forecast, known, stretch
+from dashboards.figures.forecast import Forecast, Span, Spending, forecast
 from dashboards.figures.progress import BestSoFar, label, trial_quality
 from dashboards.figures.setbacks import Setback, setbacks
 from dashboards.figures.theme import method_words
@@ -58,7 +59,7 @@ class Counts(NamedTuple):
     """Trials by where they are; ``planned`` is ``None`` where the sweep does not say."""
 
     planned: int | None
-    by_status: dict[str, int]
+    by_status: Mapping[str, int]
     running: int
 
     @property
@@ -72,10 +73,7 @@ class Counts(NamedTuple):
 
 def counts(view: SweepView) -> Counts:
     """Where the trials of *view* are."""
-    by_status = {s.value: 0 for s in Status}
-    for record in view.findings.records:
-        by_status[record.result.status.value] += 1
-    return Counts(view.info.planned, by_status, len(view.running))
+    return Counts(view.info.planned, view.findings.tally.by_status, len(view.running))
 
 
 def spending(view: SweepView) -> Spending:
@@ -84,36 +82,30 @@ def spending(view: SweepView) -> Spending:
     hours, trials, workers = (
         _number(facts.get(name)) for name in ("budget_gpu_hours", "budget_trials", "workers")
     )
-    records = view.findings.records
+    done = view.findings.tally
     return Spending(
-        seconds=known([record.result.cost.device_seconds for record in records]),
-        ended=len(records),
+        seconds=done.seconds,
+        ended=done.ended,
         planned=view.info.planned,
         workers=int(workers) if workers else None,
-        stretch=stretch([record.result for record in records]),
+        stretch=done.stretch,
         budget_trials=int(trials) if trials else None,
         budget_seconds=hours * 3600 if hours else None,
     )
 
 
-def is_imported(view: SweepView) -> bool:
-    """Whether its trials were taken in from a table: no driver ran, had a budget or took its time."""
-    records = view.findings.records
-    return bool(records) and all(record.result.spec.origin is not None for record in records)
-
-
-def head(view: SweepView, best: BestSoFar, now: float) -> html.Div:
+def head(view: SweepView, now: float) -> html.Div:
     """Name, state and the four numbers that everybody asks for; *now* in seconds since the epoch.
 
     Of an imported sweep those that are known.
     """
     info, cost, done = view.info, spending(view), counts(view)
-    imported = is_imported(view)
+    imported = view.findings.tally.imported  # no driver ran, had a budget or took its time
     until = now if info.is_live or info.ended_at is None else info.ended_at
     ahead = forecast(cost) if info.is_live else None
     of = f" of {count(done.planned)}" if done.planned else ""
     left = f"{time_span(*ahead.clock_seconds)} left" if ahead and ahead.clock_seconds else ""
-    running = f"{done.running} running now"
+    running = f"{done.running} running now" if info.is_live or done.running else ""
     facts = [("Trials ended", f"{count(done.ended)}{of}", running)]
     if imported:
         facts = [("Trials", count(done.ended), "measured elsewhere, taken in from a table")]
@@ -122,8 +114,8 @@ def head(view: SweepView, best: BestSoFar, now: float) -> html.Div:
     if cost.seconds or not imported:
         spent = duration(cost.spent if cost.seconds else None)
         facts.append(("Device time", spent, "training and evaluation"))
-    title = "Best quality" if imported else "Best quality so far"
-    facts.append((title, *_leader(view, best)))
+    title = "Best quality so far" if info.is_live else "Best quality"
+    facts.append((title, *_leader(view)))
     badge = pill(info.state, _STATE_TONES.get(info.state, "warn"))
     return html.Div(
         [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
@@ -150,7 +142,7 @@ def progress(view: SweepView) -> html.Section:
         className="keys",
     )
     ahead = forecast(cost) if view.info.is_live else None
-    known_of = [] if is_imported(view) else _budget(view, cost, ahead)
+    known_of = [] if view.findings.tally.imported else _budget(view, cost, ahead)
     facts = tiles(known_of, style="facts") if known_of else None
     note = (
         "Intervals hold in 4 of 5 cases if the trials to come are like those so far; later ones may be "
@@ -167,11 +159,12 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
     else:
         budget = ("None", "it ends when its design is done")
     spent = duration(cost.spent) if cost.budget_seconds else plural(cost.ended, "trial")
+    live = view.info.is_live
     found = [
         ("Budget", *budget),
-        ("Burnt so far", percent(cost.burnt, 0), f"{spent} so far"),
+        ("Used so far" if live else "Used", percent(cost.burnt, 0), spent),
     ]
-    if view.info.is_live:
+    if live:
         early = ("Too early to say", "it takes a tenth of the trials, at least five")
         time_words = (time_span(*ahead.device_seconds), "80 % interval") if ahead else early
         trial_words = (_numbers(ahead.trials), "at most, in all") if ahead else early
@@ -182,7 +175,7 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
 def now_running(view: SweepView, now: float) -> list[Any]:
     """What each worker does; *now* in seconds since the epoch."""
     if not view.running:
-        if is_imported(view):
+        if view.findings.tally.imported:
             words = "Its trials were measured elsewhere; no driver runs here."
             return [empty("No trial is running", words, small=True)]
         detail = {
@@ -283,10 +276,12 @@ def _lead(view: SweepView) -> str:
     methods = plural(tuned["method"].nunique(), "method")
     volumes = plural(tuned["volume"].nunique(), "data volume")
     mixes = tuned["mix"].nunique()
-    return f"{models}, {methods}, {volumes} and {mixes} task mix{'es' * (mixes != 1)} so far."
+    so_far = " so far" * view.info.is_live
+    return f"{models}, {methods}, {volumes} and {mixes} task mix{'es' * (mixes != 1)}{so_far}."
 
 
-def _leader(view: SweepView, best: BestSoFar) -> tuple[str, str]:
+def _leader(view: SweepView) -> tuple[str, str]:
+    best = view.findings.best
     leader = best.leader
     # A trial whose cost is not known is in no chart of costs, but may be the best.
     if best.uncounted:

@@ -53,10 +53,10 @@ def ahead(first: Sequence[FittedLaw], second: Sequence[FittedLaw], sizes: Array)
 
 
 def _best_setting(laws: Sequence[FittedLaw], sizes: Array) -> Array:
-    """Draws (replicates, m) of whichever law is expected to be best at each size."""
-    drawn = np.stack([law.curves(sizes, allow_far=True) for law in laws])
-    best = np.median(drawn, axis=1).argmin(axis=0)
-    return np.asarray(drawn[best, :, np.arange(len(sizes))].T)
+    """Draws (replicates, m) of whichever law is expected to be best at each size, in logs."""
+    drawn = [law.log_curves(sizes, allow_far=True) for law in laws]
+    best = np.array([law.median for law in drawn]).argmin(axis=0)
+    return np.array([drawn[i].curves[:, place] for place, i in enumerate(best)]).T
 
 
 def overtakes(first: Array, second: Array, sizes: Array, level: float = 0.8) -> CrossoverFit:

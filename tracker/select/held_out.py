@@ -8,7 +8,7 @@ import numpy as np
 
 from tracker.select import pooling
 from tracker.select.experience import LEVELS
-from tracker.select.laws import GLITCH, NoiseSource, WithoutSize, forecast, spread
+from tracker.select.laws import GLITCH, NoiseSource, WithoutSize, log_forecast, spread
 from tracker.select.misses import TELLING, Ends
 from tracker.select.points import robust_sd
 from tracker.select.pooling import Curves, Pool, Prior
@@ -135,9 +135,9 @@ def held_out_ends(data: Curves, noise_at: Sequence[float | None], start: Prior) 
     posterior = pooling.posterior(part, pool, _END_DRAWS, np.random.default_rng(3))
     needed = []
     for i, (c, m) in enumerate(zip(rows.tolist(), last.tolist(), strict=True)):
-        draws = forecast(
+        logs = log_forecast(
             replicates(part, posterior, i), data.sizes[m : m + 1], data.sizes[before[i]]
         )
-        told = spread(np.log(draws), data.sd[c, m], noise_at[c], LEVELS)
+        told = spread(logs, data.sd[c, m], noise_at[c], LEVELS)
         needed.append(told.needed(data.logs[c, m : m + 1])[:, 0])
     return Ends(np.array(needed).T, np.log2(data.sizes[last] / data.sizes[before]))

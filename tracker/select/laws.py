@@ -138,7 +138,7 @@ class FittedLaw(Frozen):
         Raises NotEnoughDataError beyond 16 times the largest measured size unless *allow_far*.
         """
         sizes = np.atleast_1d(np.asarray(examples, dtype=float))
-        told = spread(np.log(self._draws(sizes, allow_far)), self.noise, self.noise_at, (level,))
+        told = spread(self._logs(sizes, allow_far), self.noise, self.noise_at, (level,))
         wider, centre = self._wider(sizes, level), told.centre
         low, high = (centre + wider * (end[0] - centre) for end in (told.low, told.high))
         below = (sizes < self.domain[0]) & (not self.base)
@@ -150,12 +150,19 @@ class FittedLaw(Frozen):
 
         Beyond the domain they are spread about their median as 80 % intervals are widened.
         """
-        sizes = np.atleast_1d(np.asarray(examples, dtype=float))
-        logs = np.log(self._draws(sizes, allow_far))
-        centre = np.median(logs, axis=0)
-        return np.asarray(np.exp(centre + self._wider(sizes, _LEVEL) * (logs - centre)))
+        return np.asarray(np.exp(self.log_curves(examples, allow_far=allow_far).curves))
 
-    def _draws(self, sizes: Array, allow_far: bool) -> Array:
+    def log_curves(self, examples: ArrayLike, *, allow_far: bool = False) -> LogCurves:
+        """The logs of :meth:`curves`, and their median."""
+        sizes = np.atleast_1d(np.asarray(examples, dtype=float))
+        logs = self._logs(sizes, allow_far)
+        centre = np.median(logs, axis=0)
+        logs -= centre
+        logs *= self._wider(sizes, _LEVEL)
+        logs += centre
+        return LogCurves(logs, centre)
+
+    def _logs(self, sizes: Array, allow_far: bool) -> Array:
         limit = FAR * self.domain[1]
         if not allow_far and sizes.max(initial=0) > limit:
             raise NotEnoughDataError(
@@ -163,12 +170,19 @@ class FittedLaw(Frozen):
                 f"{self.domain[1]:,.0f} and the law is trusted up to {limit:,.0f}: "
                 f"measure at least {sizes.max() / FAR:,.0f} examples, or allow far extrapolation"
             )
-        return forecast(self.replicates.rows, sizes, self.domain[1])
+        return log_forecast(self.replicates.rows, sizes, self.domain[1])
 
     def _wider(self, sizes: Array, level: float) -> Array:
         """How many times wider an interval is than its draws, by how far beyond the data it reaches."""
         doublings = np.log2(np.maximum(sizes / self.domain[1], 1.0))
         return np.asarray(widening(doublings, level) * self.misses.at(doublings, level))
+
+
+class LogCurves(NamedTuple):
+    """``curves`` (replicates, m) and their ``median`` (m,), both in logs."""
+
+    curves: Array
+    median: Array
 
 
 class Spread(NamedTuple):
@@ -192,8 +206,8 @@ def spread(logs: Array, noise: float, noise_at: float | None, levels: Sequence[f
     centre = np.median(logs, axis=0)
     grown = 1.0 if noise_at is None else np.maximum(noise_at / np.exp(centre), 1.0)
     runs = logs + noise * grown * normals
-    tails = [[(1 - p) / 2 for p in levels], [(1 + p) / 2 for p in levels]]
-    low, high = (np.quantile(runs, tail, axis=0) for tail in tails)
+    tails = [*((1 - p) / 2 for p in levels), *((1 + p) / 2 for p in levels)]
+    low, high = np.split(np.quantile(runs, tails, axis=0), 2)
     return Spread(centre, low, high)
 
 
@@ -205,9 +219,13 @@ def law(parameters: Array, sizes: Array) -> Array:
     return np.asarray(e + a / (1 + rise))
 
 
-def forecast(replicates: Array, sizes: Array, end: float) -> Array:
-    """Replicates (R, 5) at *sizes* (m,): the law up to *end*, and half bent beyond it."""
-    inside = law(replicates, np.minimum(sizes, end))
-    bent = np.log(law(replicates, sizes) / inside)
-    straight = replicates[:, 4:] * np.log(np.maximum(sizes / end, 1.0))
-    return np.asarray(inside * np.exp(BEND * bent + (1 - BEND) * straight))
+def log_forecast(replicates: Array, sizes: Array, end: float) -> Array:
+    """ln of the replicates (R, 5) at *sizes* (m,): the law up to *end*, and half bent beyond it."""
+    logs = np.log(law(replicates, np.minimum(sizes, end)))
+    beyond = sizes > end
+    if beyond.any():
+        ahead = sizes[beyond]
+        bent = np.log(law(replicates, ahead)) - logs[:, beyond]
+        straight = replicates[:, 4:] * np.log(ahead / end)
+        logs[:, beyond] += BEND * bent + (1 - BEND) * straight
+    return np.asarray(logs)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from tracker.select import pooling
 from tracker.select.experience import prior, widening
-from tracker.select.laws import forecast
+from tracker.select.laws import log_forecast
 from tracker.select.points import CurveRuns, noise_of, points_of, stacked
 from tracker.select.pooling import Array
 from tracker.select.replicates import replicates
@@ -57,7 +57,7 @@ def outlook(
     for c, (p, target) in enumerate(zip(points, wanted.tolist(), strict=True)):
         at = np.array([target, *sizes])
         end = float(p.sizes[-1]) if len(p.sizes) else None
-        logs = np.log(forecast(replicates(data, posterior, c), at, end or data.sizes[-1]))
+        logs = log_forecast(replicates(data, posterior, c), at, end or data.sizes[-1])
         here = logs[:, 0] - logs[:, 0].mean()
         far = max(float(np.log2(target / end)), 0.0) if end else np.inf
         wide = widening(np.array([far if end else 0.0]), _LEVEL)[0]

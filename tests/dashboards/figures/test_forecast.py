@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dashboards.figures.forecast import Span, Spending, forecast, known, stretch
+from dashboards.figures.forecast import Span, Spending, forecast, tally
 
 
 def test_equal_trials_are_foretold_exactly():
@@ -37,14 +37,14 @@ def test_the_interval_holds_in_four_of_five_cases():
 
 
 def test_trials_that_wait_for_more_than_the_device_take_longer_on_the_clock(records):
-    assert stretch([record.result for record in records]) == pytest.approx(1.0)
+    assert tally([record.result for record in records]).stretch == pytest.approx(1.0)
     slow = [
         record.result.model_copy(update={"started_at": record.result.started_at - 1})
         for record in records
     ]
     seconds = sum(result.cost.device_seconds for result in slow)
-    assert stretch(slow) == pytest.approx(1 + len(slow) / seconds)
-    assert stretch([]) == 1.0
+    assert tally(slow).stretch == pytest.approx(1 + len(slow) / seconds)
+    assert tally([]).stretch == 1.0
     ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2, stretch=1.5))
     assert ahead.clock_seconds == pytest.approx(Span(225, 225))
 
@@ -56,5 +56,13 @@ def test_what_is_burnt_is_a_share_of_the_budget_else_of_the_plan():
     assert Spending((30.0,), 1, None).burnt is None
 
 
-def test_trials_that_never_ran_are_no_measure():
-    assert known([1.0, None, 0.0]) == (1.0,)
+def test_trials_that_never_ran_are_no_measure(records):
+    first = records[0].result
+    never = [
+        first.model_copy(update={"cost": first.cost.model_copy(update={"device_seconds": seconds})})
+        for seconds in (None, 0.0)
+    ]
+    found = tally([first, *never])
+    assert found.seconds == (first.cost.device_seconds,)
+    assert found.ended == 3
+    assert not found.imported

@@ -88,7 +88,7 @@ def test_an_imported_sweep_shows_only_what_is_known(view_of, records, words):
     text = words(known.head)
     assert "49 measured elsewhere" in text
     assert "Device time" in text
-    assert not {"Elapsed", "Budget", "Burnt", "None", "of 60"} & set(text.replace("–", "").split())
+    assert not {"Elapsed", "Budget", "Used", "None", "of 60"} & set(text.replace("–", "").split())
     assert "Budget" not in text
     assert "measured elsewhere" in words(known.now)
     bare = [taken_in(r, device_seconds=None, flops=None) for r in records]
