@@ -28,7 +28,8 @@ PAGES = (
     data.PAGE,
 )
 
-# Charts are most of every page: their library is fetched while the rest is still being read.
+# Charts are most of every page: their library is fetched and compiled while the rest is still being read
+# (see assets/charts.js).
 _INDEX = """<!doctype html>
 <html lang="en">
 <head>
@@ -36,7 +37,7 @@ _INDEX = """<!doctype html>
 <title>{%title%}</title>
 {%favicon%}
 {%css%}
-<link rel="preload" as="script" href="/_dash-component-suites/plotly/package_data/plotly.min.js">
+<script async id="plotly-script" src="/_dash-component-suites/plotly/package_data/plotly.min.js"></script>
 </head>
 <body>
 {%app_entry%}

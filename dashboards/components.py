@@ -9,6 +9,7 @@ from dash import dcc, html
 
 from dashboards.figures.chart import Chart
 from dashboards.figures.theme import METHOD_LABELS
+from dashboards.tables import DataTable, fold
 
 #: No buttons above a chart: the picture is the message, and the table behind it is the export.
 GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
@@ -101,35 +102,14 @@ def graph(figure: Chart, label: str, *, height: int, identity: str | None = None
 
 def data_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[int] = (0,)
-) -> html.Div:
+) -> DataTable:
     """A plain table; the columns in *text* are words, the others numbers."""
-
-    def kind(column: int) -> str:
-        return "" if column in text else "number"
-
-    return html.Div(
-        html.Table(
-            [
-                html.Thead(
-                    html.Tr(
-                        [html.Th(h, className=kind(i), scope="col") for i, h in enumerate(head)]
-                    )
-                ),
-                html.Tbody(
-                    [
-                        html.Tr([html.Td(cell, className=kind(i)) for i, cell in enumerate(row)])
-                        for row in rows
-                    ]
-                ),
-            ]
-        ),
-        className="scroll",
-        tabIndex=0,
-    )
+    return DataTable(head, rows, text)
 
 
 def behind(summary: str, table: Any) -> html.Details:
-    """The table behind a chart."""
+    """The table behind a chart; it is made when somebody opens it."""
+    fold(table)
     return html.Details([html.Summary(summary), table], className="data")
 
 

@@ -136,7 +136,8 @@ class Snapshot:
         with self._one_reader:
             began, first = self._clock(), self._known(name) is None
             try:
-                self._take(name)
+                with settled() if first else nullcontext():
+                    self._take(name)
                 self.problem = None
             except StoreError as error:
                 self.problem = str(error)
@@ -165,9 +166,7 @@ class Snapshot:
             return SweepView(info, known.findings, running, self._clock(), log)
         name = info.name
         before = known.findings if known else None
-        with settled() if before is None else nullcontext():
-            records = self._store.records(name)
-        objective = self._store.objective(name)
+        records, objective = self._store.records(name), self._store.objective(name)
         data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
         findings = Findings(name, records, objective, self._store.notes(name), data, before)

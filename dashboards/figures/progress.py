@@ -21,7 +21,7 @@ from dashboards.figures.wording import compact, quality, quality_ticks, unmarked
 from tracker.select.measure import MEASURES
 
 #: Dots that a chart still shows apart, and a browser still draws quickly.
-_MOST_DRAWN = 500
+_MOST_DRAWN = 250
 
 
 class Trial(NamedTuple):

@@ -239,7 +239,7 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
     for number, volume, value, error, seed, rate, key in zip(
         *(rows[column].tolist() for column in columns), strict=True
     ):
-        half = None if pd.isna(error) else Z80 * float(error)
+        half = None if _absent(error) else Z80 * float(error)
         found.append(
             Point(
                 number=int(number),
@@ -248,11 +248,15 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
                 low=None if half is None else max(0.0, value - half),
                 high=None if half is None else value + half,
                 seed=int(seed),
-                learning_rate=None if pd.isna(rate) else float(rate),
+                learning_rate=None if _absent(rate) else float(rate),
                 used=key in used,
             )
         )
     return tuple(found)
+
+
+def _absent(value: float | None) -> bool:
+    return value is None or value != value
 
 
 def drawn(points: Sequence[Point]) -> list[Point]:

@@ -1,11 +1,17 @@
 """Views are drawn once, for however many, and few are kept."""
 
+import json
 import threading
 import time
 
+import orjson
 import pytest
+from dash import html
+from plotly.io.json import to_json_plotly
 
-from dashboards.drawn import Drawn
+from dashboards.components import behind, card, data_table
+from dashboards.drawn import Drawn, encoded
+from dashboards.figures.chart import Chart
 
 
 def test_the_same_view_is_drawn_once():
@@ -52,3 +58,27 @@ def test_the_view_unused_for_longest_is_dropped():
     drawn.get("b", lambda: made.append("b"))
     assert made == ["b"]
     assert not drawn._drawing
+
+
+def test_what_is_sent_is_what_dash_would_send():
+    page = html.Div(
+        [card("Laws", data_table(("Model", "Value"), [("en-1m", "1 %")])), None, Chart(), 1.5],
+        className="stack",
+    )
+    assert json.loads(orjson.dumps(encoded(page))) == json.loads(to_json_plotly(page))
+
+
+def test_a_table_behind_something_is_sent_as_its_rows():
+    rows = [("en-1m", "1 %"), ("<script>", "2 %")]
+    folded = behind("Show", html.Div([data_table(("Model", "Value"), rows), html.P("note")]))
+    place = json.loads(orjson.dumps(encoded(folded)))["props"]["children"][1]["props"]["children"]
+    sent = place[0]["props"]
+    assert "children" not in sent
+    head, body, kinds = json.loads(sent["data-table"])
+    assert (head, kinds) == (["Model", "Value"], ["", "number"])
+    assert [tuple(row) for row in body] == rows
+
+
+def test_what_no_browser_could_show_is_said():
+    with pytest.raises(TypeError):
+        encoded({"what": object()})

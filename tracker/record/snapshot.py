@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from tracker.errors import StoreError
+from tracker.record.compact import compact
 from tracker.record.ended import Ended, ended
 from tracker.record.runs import Runs
 from tracker.record.trial import TrialRecord, TrialResult
@@ -116,18 +117,21 @@ def digest_of(text: str) -> str:
 
 def _load(path: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    lines = path.read_bytes().split(b"\n") if path.exists() else []
-    for line in lines:
-        try:
-            kept = json.loads(line)
-            entry = _entry(kept["number"], kept["stage"], kept["result"])
-        except (ValueError, KeyError, TypeError, AttributeError):  # torn, or of another version
-            continue
-        if entry.digest == kept.get("digest"):
-            entries[kept["run_id"]] = entry
+    if not path.exists():
+        return entries
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                kept = json.loads(line)
+                entry = _entry(kept["number"], kept["stage"], kept["result"])
+            except (ValueError, KeyError, TypeError, AttributeError):  # torn, or of another version
+                continue
+            if entry.digest == kept.get("digest"):
+                entries[kept["run_id"]] = entry
     return entries
 
 
 def _entry(number: int, stage: str, text: str) -> Entry:
     result = TrialResult.model_validate_json(text)
+    compact(result)
     return Entry(digest_of(text), TrialRecord(number=number, stage=stage, result=result))

@@ -1,0 +1,71 @@
+"""Tables. One behind a chart is sent as plain rows: ``assets/tables.js`` makes the table when it is opened.
+
+As components its cells were most of a page: a browser took longer over them than over the charts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from dash import html
+
+
+class Cell(html.Td):  # type: ignore[misc]
+    """A cell without the checks of its properties, which took a quarter of a page with long tables."""
+
+    _prop_names = ("children", "className", "style")
+    _valid_wildcard_attributes = ()
+
+    def __init__(self, children: Any, className: str) -> None:  # noqa: N803 - HTML's name
+        self.children = children
+        self.className = className
+
+    def to_plotly_json(self) -> dict[str, Any]:
+        """As the browser reads it."""
+        return {"props": vars(self), "type": self._type, "namespace": self._namespace}
+
+
+class DataTable(html.Div):  # type: ignore[misc]
+    """A table of words; the columns in *text* are words to read, the others numbers.
+
+    ``folded``: it is sent as its plain rows, since nobody sees it before they ask.
+    """
+
+    def __init__(
+        self, head: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = (0,)
+    ) -> None:
+        kinds = ["" if i in text else "number" for i in range(len(head))]
+        self._plain = (tuple(head), [tuple(row) for row in rows], kinds)
+        titles = [
+            html.Th(h, className=kind, scope="col") for h, kind in zip(head, kinds, strict=True)
+        ]
+        body = [
+            html.Tr([Cell(cell, kind) for cell, kind in zip(row, kinds, strict=False)])
+            for row in self._plain[1]
+        ]
+        table = html.Table([html.Thead(html.Tr(titles)), html.Tbody(body)])
+        super().__init__(table, className="scroll", tabIndex=0)
+        self.folded = False
+
+    def to_plotly_json(self) -> dict[str, Any]:
+        """As the browser reads it."""
+        whole: dict[str, Any] = super().to_plotly_json()
+        if self.folded:
+            rows = orjson.dumps(self._plain).decode()
+            return whole | {"props": {"className": "scroll", "tabIndex": 0, "data-table": rows}}
+        return whole
+
+
+def fold(node: Any) -> None:
+    """Fold every table in *node*, which is behind something that has to be opened."""
+    if isinstance(node, DataTable):
+        node.folded = True
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            fold(child)
+    else:
+        children = getattr(node, "children", None)
+        if not isinstance(children, str | None):
+            fold(children)
