@@ -75,6 +75,7 @@ class Runs:
     def __init__(self, client: Client, experiment_id: str) -> None:
         self.client = client
         self.experiment_id = experiment_id
+        self._parents: dict[str, str] = {}  # name of a sweep → id of its run
 
     def search(self, condition: str, *, deleted: bool = False) -> Iterator[Run]:
         """Every run that matches MLflow's filter *condition*, the oldest first."""
@@ -98,14 +99,29 @@ class Runs:
         sweeps: dict[str, Run] = {}
         for run in self.search("tags.`sft.kind` = 'sweep'"):
             sweeps.setdefault(run.data.tags["sft.sweep"], run)
+        self._parents = {name: run.info.run_id for name, run in sweeps.items()}
         return sweeps
 
     def sweep(self, name: str) -> Run:
         """The sweep's parent run; StoreError with the known names where there is none."""
+        if (parent := self._parent(name)) is not None:
+            return parent
         known = self.sweeps()
         if name not in known:
             raise StoreError(f"no such sweep in this store: {unknown(name, known)}")
         return known[name]
+
+    def _parent(self, name: str) -> Run | None:
+        """The parent run by its id, where that is known and it is still there; a search takes far longer."""
+        from mlflow.exceptions import MlflowException
+
+        if name not in self._parents:
+            return None
+        try:
+            run = self.client.get_run(self._parents[name])
+        except MlflowException:  # the search tells whether it is gone, or the store
+            return None
+        return run if run.info.lifecycle_stage == "active" else None
 
     def trial(self, parent_id: str, key: str) -> Run | None:
         """The trial's run. A request sent twice over a bad line may have made two: one stays."""
