@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.figures.scaling import AHEAD, TRUSTED
+from dashboards.figures.scaling import AHEAD, missed
 from dashboards.figures.theme import method_within, method_words
 from dashboards.figures.wording import about, percent
 from tracker.select.crossover import ahead
-from tracker.select.curves import CurveFits
+from tracker.select.curves import CurveFits, Metric
 from tracker.select.laws import FittedLaw
 from tracker.select.pooling import Array
 
@@ -46,7 +46,7 @@ class Strip(NamedTuple):
     """One model. ``probability``: that the first method is better, at each of ``sizes``, ascending.
 
     The first ``measured`` sizes lie within what both methods were measured at. ``doubtful``: the laws of
-    one of them all missed their largest volume by far when fitted without it.
+    one of them all missed their largest volume by far when fitted without it; nothing is said ahead then.
     """
 
     model: str
@@ -81,6 +81,7 @@ def critical(
     models: Mapping[str, int | None],
     first: str,
     second: str,
+    metric: Metric = "score",
 ) -> Critical:
     """*first* against *second* under *mix*, for each of *models* (name → parameters) by its laws.
 
@@ -88,8 +89,8 @@ def critical(
     """
     strips, lacking = [], []
     for model, parameters in models.items():
-        sides = [_laws(fits, model, mix, method) for method in (first, second)]
-        strip = _strip(model, parameters, *sides) if all(sides) else None
+        one, other = (_laws(fits, model, mix, method) for method in (first, second))
+        strip = _strip(model, parameters, one, other, metric) if one and other else None
         if strip is None:
             lacking.append(model)
         else:
@@ -120,7 +121,11 @@ def _laws(fits: CurveFits, model: str, mix: str, method: str) -> list[FittedLaw]
 
 
 def _strip(
-    model: str, parameters: int | None, first: list[FittedLaw], second: list[FittedLaw]
+    model: str,
+    parameters: int | None,
+    first: list[FittedLaw],
+    second: list[FittedLaw],
+    metric: Metric,
 ) -> Strip | None:
     """``None`` where the two were measured at no common range of sizes."""
     start = max(min(law.domain[0] for law in laws) for laws in (first, second))
@@ -128,8 +133,10 @@ def _strip(
     if start > end:
         return None
     inside = np.geomspace(start, end, _STEPS) if start < end else np.array([start])
-    sizes = np.concatenate([inside, np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]])
-    probability = ahead(first, second, sizes)
+    doubtful = any(all(map(missed, laws)) for laws in (first, second))
+    beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
+    sizes = inside if doubtful else np.concatenate([inside, beyond])
+    probability = ahead(first, second, sizes, 1.0 if metric == "score" else np.inf)
     return Strip(
         model=model,
         parameters=parameters,
@@ -137,12 +144,8 @@ def _strip(
         probability=tuple(probability.tolist()),
         measured=len(inside),
         turns=turns(sizes, probability),
-        doubtful=any(all(map(_missed, laws)) for laws in (first, second)),
+        doubtful=doubtful,
     )
-
-
-def _missed(law: FittedLaw) -> bool:
-    return law.held_out_error is not None and law.held_out_error > TRUSTED
 
 
 def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:

@@ -129,7 +129,10 @@ def _lay_out(figure: Chart, data: Critical, colours: Palette, *, log_x: bool) ->
         xaxis={
             "title": "Training examples, all tasks",
             "type": "log" if log_x else "linear",
-            "range": [np.log10(low), np.log10(high)] if log_x else [0, high],
+            # Past the end, or the last label would not fit in and be left out.
+            "range": [np.log10(low), np.log10(high) + 0.03 * np.log10(high / low)]
+            if log_x
+            else [0, 1.03 * high],
             "showgrid": False,
             **({"tickvals": ticks, "ticktext": [count(t) for t in ticks]} if log_x else {}),
         },

@@ -62,7 +62,10 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A law along ``examples``; the first ``measured`` of them lie within the measured range."""
+    """A law along ``examples``; the first ``measured`` of them lie within the measured range.
+
+    It ends there where the law missed its largest volume by far: such a law foretells nothing.
+    """
 
     examples: tuple[float, ...]
     value: tuple[float, ...]
@@ -281,7 +284,7 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
     start, end = law.domain
     inside = np.geomspace(start, end, _STEPS)
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
-    grid = np.concatenate([inside, beyond])
+    grid = inside if missed(law) else np.concatenate([inside, beyond])
     value, low, high = own_unit(law.predict(grid, 0.8), metric)
     return Line(
         tuple(grid.tolist()),
@@ -292,10 +295,16 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
     )
 
 
+def missed(law: FittedLaw) -> bool:
+    """Whether the law, fitted without its largest volume, missed it by far."""
+    return law.held_out_error is not None and law.held_out_error > TRUSTED
+
+
 def own_unit(told: Prediction, metric: Metric) -> tuple[Array, Array, Array]:
     """Value, low and high (m,) of *told* in the metric's own unit: a law of a score is of its error."""
-    if metric == "score":
-        return 1 - told.value, np.clip(1 - told.high, 0, 1), np.clip(1 - told.low, 0, 1)
+    if metric == "score":  # within which every run's score lies
+        value, low, high = (np.clip(1 - x, 0, 1) for x in (told.value, told.high, told.low))
+        return value, low, high
     return told.value, told.low, told.high
 
 

@@ -21,6 +21,8 @@ from tracker.select.laws import FittedLaw
 
 #: Sizes from the smallest model measured to the largest at which the law is asked.
 _STEPS = 11
+#: A law so many times further from what was measured than one value for all sizes fails it.
+_WORSE = 1.5
 #: The law goes on past the sizes measured by the largest step between them, at most this.
 _LONGEST_STEP = 4.0
 
@@ -43,7 +45,7 @@ class SizeCurve(NamedTuple):
     """One method under ``setting``. ``inside``: this size lies within the sizes measured.
 
     ``parameters``, ``value``, ``low``, ``high``, ``inside`` are the line, empty without a law, or where
-    it is ``withheld``: most of what was measured lies outside its band.
+    it is ``withheld``: it fails what was measured (:func:`misses`).
     """
 
     method: str
@@ -117,14 +119,18 @@ def size(
 
 
 def misses(marks: Sequence[Mark], line: _Line) -> bool:
-    """Whether more than half of the measured *marks* lie outside the band of *line*."""
+    """Whether *line* fails the measured *marks*: one value for all sizes would lie much nearer to them, or
+    more than half lie outside its band.
+    """
     measured = [mark for mark in marks if mark.runs]
     if not measured or not line[0]:
         return False
     at, sizes = np.log([mark.parameters for mark in measured]), np.log(line[0])
-    low, high = np.interp(at, sizes, line[2]), np.interp(at, sizes, line[3])
+    told, low, high = (np.interp(at, sizes, line[i]) for i in (1, 2, 3))
     value = np.array([mark.value for mark in measured])
-    return bool(((value < low) | (value > high)).mean() > 0.5)
+    one_value = np.abs(value - value.mean()).sum() if len(value) > 1 else np.inf
+    outside = ((value < low) | (value > high)).mean()
+    return bool(outside > 0.5 or np.abs(value - told).sum() > _WORSE * one_value)
 
 
 def _settings(laws: Mapping[CurveKey, FittedLaw], mains: Sequence[Curve]) -> dict[str, str]:

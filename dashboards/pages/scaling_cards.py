@@ -88,7 +88,8 @@ def curves_card(data: Scaling, state: Shown, colours: Palette) -> html.Section:
     mix = f"Mix {state.mix}. " if state.mix else ""
     note = (
         f"{mix}Error bars: 80 % interval from the validation rows. Lines run to "
-        f"{AHEAD:g} times the largest volume measured. Hollow marks lie under no law: runs that "
+        f"{AHEAD:g} times the largest volume measured, those not to be relied on (below) to that volume "
+        "alone. Hollow marks lie under no law: runs that "
         "looked for a learning rate, or too few volumes. Small faint ones: a setting of the method other "
         "than the one measured at most volumes."
     )
@@ -176,7 +177,13 @@ def critical_card(
         return card(title, empty(*reason, small=True), lead=lead)
     first, second = state.pair.split("~")
     data = critical(
-        laws.fits, task=state.task, mix=state.mix, models=models, first=first, second=second
+        laws.fits,
+        task=state.task,
+        mix=state.mix,
+        models=models,
+        first=first,
+        second=second,
+        metric=state.metric,
     )
     lacking = (
         f"{', '.join(data.lacking)}: no law of both methods, which takes three volumes of each, or two "
@@ -194,7 +201,10 @@ def critical_card(
         title,
         picker("Methods", choices),
         html.Ul(rows, className="points answers"),
-        legend((first, second), [("band", "cannot be told"), *_turn_mark(data)]),
+        legend(
+            (first, second),
+            [(f"pale from-{first} to-{second}", "cannot be told apart"), *_turn_mark(data)],
+        ),
         graph(
             draw_critical(data, colours, log_x=state.log_x),
             f"{words}, against training examples",
@@ -235,7 +245,7 @@ def _strip_rows(strip: Strip) -> Iterable[tuple[str, ...]]:
             strip.model,
             about(strip.sizes[i]),
             percent(strip.probability[i], 0),
-            "yes" if i < strip.measured else "no, ahead",
+            "yes" if i < strip.measured else "ahead of that",
             turns,
         )
 
@@ -288,7 +298,10 @@ def _withheld(data: Size) -> str:
     names = [method_words(curve.method) for curve in data.curves if curve.withheld]
     if not names:
         return ""
-    return f" {', '.join(names)}: no line, since most measured marks lie outside its band."
+    return (
+        f" {', '.join(names)}: no line, since the law lies further from what was measured than one value for "
+        "all sizes would."
+    )
 
 
 def _growth(curve: SizeCurve, data: Size) -> str:

@@ -114,12 +114,13 @@ def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:
     line = curve.line
     at_end = line.measured - 1
     double = min(range(len(line.examples)), key=lambda i: abs(line.examples[i] - 2 * volumes[-1]))
+    ahead = _band(line.value[double], line.low[double], line.high[double], metric)
     return (
         curve.model,
         curve.setting,
         measured,
         _band(line.value[at_end], line.low[at_end], line.high[at_end], metric),
-        _band(line.value[double], line.low[double], line.high[double], metric),
+        ahead if double > at_end else ABSENT,
         percent(curve.held_out_error),
         _note(curve),
     )

@@ -14,7 +14,7 @@ from tracker.record.table import results_table
 from tracker.select.curves import Metric, table_runs
 from tracker.select.experience import LEVELS
 from tracker.select.joint import fit_curves
-from tracker.select.laws import Array, forecast, spread
+from tracker.select.laws import Array, log_forecast, spread
 from tracker.select.misses import Ends
 from tracker.select.points import CurveRuns
 from tracker.select.pooling import Prior
@@ -142,7 +142,7 @@ def _foretold(table: Table, start: Prior, end: float) -> Cut:
         if law is None or not later.any():
             continue
         sizes, runs = curve.sizes[later], curve.values[later]
-        logs = np.log(forecast(law.replicates.rows, sizes, law.domain[1]))
+        logs = log_forecast(law.replicates.rows, sizes, law.domain[1])
         told = spread(logs, law.noise, law.noise_at, LEVELS)
         width, far = (told.high - told.low) / 2, np.log2(sizes / law.domain[1])
         parts.append((told.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs))

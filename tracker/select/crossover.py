@@ -40,15 +40,18 @@ def crossover(first: FittedLaw, second: FittedLaw, level: float = 0.8) -> Crosso
     return overtakes(first.curves(sizes), second.curves(sizes), sizes, level)
 
 
-def ahead(first: Sequence[FittedLaw], second: Sequence[FittedLaw], sizes: Array) -> Array:
+def ahead(
+    first: Sequence[FittedLaw], second: Sequence[FittedLaw], sizes: Array, most: float = np.inf
+) -> Array:
     """Probability (m,) that *first* is better (smaller) than *second* at *sizes* (m,); ties count half.
 
     Laws of the settings of either side, at least one: at each size the setting of the lowest median
     stands for its side. Compared are the curves themselves, without a run's noise; beyond what was
     measured they are spread as :meth:`FittedLaw.curves` says. Draws are paired by index: curves are
-    drawn apart once the population is given.
+    drawn apart once the population is given. Beyond *most* no value can be, 1 for the error of a score:
+    two curves there are level.
     """
-    one, other = (_best_setting(laws, sizes) for laws in (first, second))
+    one, other = (np.minimum(_best_setting(laws, sizes), np.log(most)) for laws in (first, second))
     return np.asarray((one < other).mean(axis=0) + 0.5 * (one == other).mean(axis=0))
 
 

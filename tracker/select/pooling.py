@@ -58,13 +58,14 @@ class Curves(NamedTuple):
 class Prior(NamedTuple):
     """``mean`` (2, 4): intercept and slope on ln N per feature; ``cov`` (4, 4): the curves' scatter,
     trusted as if it came from ``trust`` curves. A group deviates by ``cov`` over ``hold``, by kind of
-    group; kinds not named by _GROUP.
+    group; kinds not named by _GROUP. ``slope``: curves' worth of trust in the slope.
     """
 
     mean: Array
     cov: Array
     trust: float = 1000.0
     hold: Mapping[str, float] = MappingProxyType({})
+    slope: float = _SLOPE
 
 
 class Pool(NamedTuple):
@@ -129,7 +130,7 @@ def fit_pool(curves: Curves, prior: Prior) -> Pool:
     start[:2] = prior.mean
     held = [prior.hold.get(column.partition("=")[0], _GROUP) for column in columns]
     trust = np.tile(np.array(held)[:, None], 4)
-    trust[0], trust[1] = _INTERCEPT, _SLOPE
+    trust[0], trust[1] = _INTERCEPT, prior.slope
     alike = np.ones(len(curves.logs))
     grid = _coarse(curves.sizes)
     coefficients, cov = start.copy(), prior.cov.copy()

@@ -96,3 +96,7 @@ def test_a_law_that_misses_what_was_measured_is_not_drawn(made):
     lifted = [mark._replace(value=mark.value + 1.0) for mark in curve.marks]
     assert misses(lifted, line)
     assert not misses([mark._replace(runs=0) for mark in lifted], line)  # nothing was measured
+    wide = (*line[:2], tuple(0.0 for _ in line[2]), tuple(1.0 for _ in line[3]), line[4])
+    level = [mark._replace(value=0.05) for mark in curve.marks]
+    assert misses(level, wide), "one value for all sizes lies nearer"
+    assert not misses(level[:1], wide), "of one size nothing can be told"

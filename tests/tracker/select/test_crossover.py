@@ -57,3 +57,10 @@ def test_of_several_settings_the_best_stands_for_its_side() -> None:
     worse = _fit(QUICK + np.array([[0.2, 0, 0, 0]]), 2)
     assert ahead([worse, quick], [deep], SIZES) == pytest.approx(ahead([quick], [deep], SIZES))
     assert ahead([quick], [quick], SIZES) == pytest.approx(0.5)
+
+
+def test_where_no_value_can_be_larger_two_curves_are_level() -> None:
+    """Both far above the largest error that there is: neither leads, whatever their laws say."""
+    low, high = _fit(QUICK), _fit(DEEP, 1)
+    assert ahead([low], [high], SIZES[:1]) != pytest.approx(0.5, abs=0.1)
+    assert ahead([low], [high], SIZES[:1], most=1e-6) == pytest.approx(0.5)
