@@ -53,7 +53,9 @@ def _effect(effect: Effect, points: MixPoints) -> str:
         if effect.kind == "added"
         else f"{effect.after.volume:,.0f} in all, so that the others give way"
     )
-    return f"{effect.task}, by more {effect.data} data ({change}, {kept}): {gap}."
+    untrained = effect.before.own == effect.after.own == 0
+    which = f"{effect.task}, with no data of its own," if untrained else f"{effect.task},"
+    return f"{which} by more {effect.data} data ({change}, {kept}): {gap}."
 
 
 def swap_sentences(swaps: Sequence[Swap], points: MixPoints, volume: int) -> tuple[Sentence, ...]:

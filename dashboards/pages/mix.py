@@ -227,7 +227,7 @@ def laws(view: SweepView, query: Query) -> Any:
     note = (
         "A law fitted to all mixes and volumes at once: how many examples of its own one example of the "
         "other tasks is worth, 80 % interval. It takes a verdict only if it foretells the held-out largest "
-        "volume better than a law without transfer."
+        "volume better than a law without transfer, and by less than 50 % off."
     )
     return [
         html.H3("What the other tasks' examples are worth"),

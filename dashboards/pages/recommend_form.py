@@ -26,7 +26,10 @@ _GROUPS = {
     "keep": ("What it must keep", "Empty: no bound."),
     "cost": ("What it may cost", "Of one training run, as it was measured here."),
     "data": ("Data on hand", "Configurations that need more examples are left out."),
-    "reach": ("Good enough", "Asks for the smallest model that surely reaches it instead."),
+    "reach": (
+        "Good enough",
+        "Asks for the smallest, cheapest model that surely reaches it instead.",
+    ),
 }
 #: Column of the table, the constraint's name, what it is, the unit, and that unit in the constraint's.
 _COSTS = (

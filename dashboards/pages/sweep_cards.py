@@ -38,7 +38,7 @@ from tracker.record.store import LiveTrial
 from tracker.record.trial import Status
 
 STATUS_WORDS = {
-    "complete": "finished",
+    "complete": "complete",
     "running": "running now",
     "pruned": "stopped early",
     "infeasible": "did not fit the device",

@@ -95,7 +95,7 @@ def content(record: TrialRecord, ways: Sequence[Choice], weighing: Weighing) -> 
                     className="stack column",
                 ),
             ],
-            className="columns",
+            className="columns top",
         ),
         _software(record),
     ]

@@ -65,10 +65,15 @@ def is_near(query: Query) -> bool:
 
 def head(view: SweepView, query: Query) -> list[Any]:
     """Title, what is where, and the way to take it away."""
-    ended, running = len(view.findings.records), len(view.running)
+    frame = view.findings.trials
+    wanted = wanted_in(query, frame.columns)
+    ended = plural(len(frame), "ended trial")
+    if wanted.where or wanted.any_of:
+        ended = f"{count(len(select(frame, wanted)))} of {ended} pass the filters"
+    running = f", {count(len(view.running))} running now" if view.info.is_live else ""
     lead = (
-        f"{plural(ended, 'trial')} ended, {count(running)} running now. Press a row to see it from near, "
-        "tick two to five to compare them. A heading sorts; the funnel beside it filters."
+        f"{ended}{running}. Press a row to see it from near, tick two to five to compare them. A heading "
+        "sorts; the funnel beside it filters."
     )
     way = csv_path(view.info.name, query)
     download = html.A("CSV of the rows as filtered", href=way, className="button", download=True)

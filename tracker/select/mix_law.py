@@ -28,6 +28,8 @@ _REPLICATES = 200
 _ENOUGH_VOLUMES, _FREE = 3, 5  # the law has five parameters
 #: Shares of a task within the mix that differ by less than this factor are one share.
 _SAME_SHARE = 1.1
+#: A law that missed the largest volume by this share, fitted without it, tells nothing.
+_FAR_OFF = 0.5
 
 Effect = Literal["helps", "hurts", "cannot be told"]
 
@@ -47,10 +49,11 @@ class FittedMix(Frozen):
     ``parameters``: C, k, a, b, E with 80 % intervals. ``worth``: examples of this task that one
     example of the others is worth, where there are ``at_others`` of them (the geometric mean over the
     runs); ``effect``: its sign, told only if the 80 % interval has one and the law with transfer
-    foretells the largest volume better than that without. ``domain``: smallest and largest N_i
-    and N - N_i. ``noise``: robust standard deviation of a run's log loss. ``held_out_error``: mean
-    |relative error| at the largest volume of the law fitted without it; ``held_out_alone``: the same
-    without transfer (k = 0). ``shares``: of the task within the mixes that tell k.
+    foretells the largest volume better than that without, and less than half off. ``domain``: smallest
+    and largest N_i and N - N_i. ``noise``: robust standard deviation of a run's log loss.
+    ``held_out_error``: mean |relative error| at the largest volume of the law fitted without it;
+    ``held_out_alone``: the same without transfer (k = 0). ``shares``: of the task within the mixes that
+    tell k.
     ``replicates``: bootstrap rows of (ln C, worth, ln a, ln b, ln E), relative to the references.
     """
 
@@ -144,7 +147,7 @@ def fit_mix(
     parameters = _published(found.theta[None], drawn, sizes)
     worth = _interval(found.theta[1], drawn[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
-    foretells = error is not None and alone is not None and error < alone
+    foretells = error is not None and alone is not None and error < min(alone, _FAR_OFF)
     told = foretells and not _floored(found.theta, sizes)
     return FittedMix(
         parameters=parameters,
