@@ -32,13 +32,13 @@ class Column(NamedTuple):
 
 
 _CONFIGURATION = (
-    Column("number", "Trial", "plain", 104),
-    Column("status", "Status", "plain", 116, words=True),
+    Column("number", "Trial", "plain", 84),
     Column("model", "Model", "plain", 120, words=True),
     Column("method", "Method", "plain", 140, words=True),
     Column("variant", "Variant", "plain", 108, words=True),
     Column("volume", "Examples", "count", 122),
     Column("mix", "Mix", "plain", 100, words=True),
+    Column("status", "Status", "plain", 116, words=True),
     Column("quality", "Quality", "quality", 124),
 )
 _REST = (

@@ -48,7 +48,7 @@ _FIRST = 3
 #: Rows of the table behind a curve.
 _POINTS = 24
 _STATUS = {
-    Status.COMPLETE: ("finished", "good"),
+    Status.COMPLETE: ("complete", "good"),
     Status.PRUNED: ("stopped early", ""),
     Status.INFEASIBLE: ("did not fit the device", "warn"),
     Status.DIVERGED: ("diverged", "warn"),

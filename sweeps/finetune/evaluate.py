@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,8 +83,13 @@ class Evaluator:
         return TaskEvaluation(score, records)
 
     def _prompt(self, row: Encoded) -> str:
-        """The prompt as the model reads it, cut to the length limit, without special tokens."""
-        return str(self.tokenizer.decode(row.prompt_ids, skip_special_tokens=True))
+        """The prompt as the model reads it, cut to the length limit; special tokens part its lines."""
+        special = set(self.tokenizer.all_special_ids)
+        parts = groupby(row.prompt_ids, key=lambda token: token in special)
+        texts = [
+            self.tokenizer.decode(list(tokens)) for is_special, tokens in parts if not is_special
+        ]
+        return "\n".join(text.strip() for text in texts if text.strip())
 
     def text(self, suite: str, rows: Rows, before: float | None) -> SuiteScore:
         """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token."""
