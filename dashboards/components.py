@@ -107,6 +107,13 @@ def data_table(
     return DataTable(head, rows, text)
 
 
+def wrapped(table: DataTable) -> DataTable:
+    """*table* with its first column, of long words, in as many lines as it takes."""
+    for row in table.children.children[1].children:
+        row.children[0].style = {"whiteSpace": "normal", "minWidth": "220px"}
+    return table
+
+
 def behind(summary: str, table: Any) -> html.Details:
     """The table behind a chart; it is made when somebody opens it."""
     fold(table)

@@ -13,7 +13,7 @@ from dashboards.desk import Desk
 from dashboards.later import Later
 from dashboards.page import ADDRESS, RESULTS, Page
 from dashboards.pages.recommend_choice import hero
-from dashboards.pages.recommend_evidence import caveats, runners, tradeoffs, why
+from dashboards.pages.recommend_evidence import caveats, runners, settling, tradeoffs, why
 from dashboards.pages.recommend_files import take_away, trainers_card, yaml_card
 from dashboards.pages.recommend_form import FIELD, ask, fields, form
 from dashboards.pages.recommend_question import bounds, forecasts, reached
@@ -63,6 +63,7 @@ def shown(found: Answer, query: Query, theme: str | None, *, older: bool = False
         hero(found, take_away(found, query), older=older),
         reached(answer.reach),
         html.Div([left, right], className="columns"),
+        settling(answer),
         bounds(answer),
         forecasts(found),
         yaml_card(found),

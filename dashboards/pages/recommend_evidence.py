@@ -5,17 +5,20 @@ from __future__ import annotations
 from dash import html
 
 from dashboards.answers import Answer
-from dashboards.components import behind, card, data_table, empty, graph, legend
+from dashboards.components import behind, card, data_table, empty, graph, legend, wrapped
 from dashboards.figures.forest import MAX_ROWS, Gap, draw_gaps, gaps
 from dashboards.figures.theme import in_order, palette
 from dashboards.figures.tradeoff import Tradeoff, draw_tradeoff, tradeoff
-from dashboards.figures.wording import percent, plural, quality, quality_gap
+from dashboards.figures.wording import ABSENT, compact, percent, plural, quality, quality_gap
 from tracker.select.choice import Recommendation
-from tracker.select.describe import further_text
 
 #: More marks than these hide each other, and a browser takes long over them.
 MAX_SPOTS = 600
 _TABLE_ROWS = 100
+
+_SEEDS_UNKNOWN = (
+    "How much seeds differ is not known yet, and with it what runs are worth; these would show it."
+)
 
 
 def why(answer: Recommendation) -> html.Section:
@@ -28,7 +31,7 @@ def why(answer: Recommendation) -> html.Section:
 
 
 def caveats(answer: Recommendation) -> html.Section:
-    """What to keep in mind, and which further runs would settle the choice."""
+    """What to keep in mind."""
     noise = (
         "No configuration was run with several seeds, so the noise between runs is assumed."
         if answer.noise_floor is None
@@ -36,24 +39,38 @@ def caveats(answer: Recommendation) -> html.Section:
         f"{percent(answer.noise_floor, 2)}."
     )
     lines = [*answer.caveats, noise]
-    further = (
-        html.Div(
-            [
-                html.H3("Runs that would settle it"),
-                html.Ul(
-                    [html.Li(further_text(run)) for run in answer.further_trials],
-                    className="points",
-                ),
-            ],
-            className="further",
+    points = html.Ul([html.Li(line) for line in lines], className="points caution")
+    return card("What to keep in mind", points)
+
+
+def settling(answer: Recommendation) -> html.Section | None:
+    """Which further runs would settle the choice, and what each plan is worth."""
+    if not answer.further_trials:
+        return None
+    head = (
+        "Further runs", "Cost", "Regret removed", "Tells it from its rival", "Another comes out ahead",
+    )  # fmt: skip
+    scored = bool(answer.choice.scores)
+    rows = [
+        (
+            run.label,
+            compact(run.flops, "FLOP"),
+            ABSENT
+            if run.removes is None
+            else quality_gap(run.removes, scored=scored, signed=False),
+            percent(run.separates, 0),
+            percent(run.changes, 0),
         )
-        if answer.further_trials
-        else None
-    )
+        for run in answer.further_trials
+    ]
     return card(
-        "What to keep in mind",
-        html.Ul([html.Li(line) for line in lines], className="points caution"),
-        further,
+        "Runs that would settle it",
+        wrapped(data_table(head, rows)),
+        html.P(_SEEDS_UNKNOWN, className="note")
+        if any(run.removes is None for run in answer.further_trials)
+        else None,
+        lead="What each plan would take off the expected regret, and with which probability the choice can "
+        "be told from its likeliest rival afterwards, or another is then ahead.",
     )
 
 

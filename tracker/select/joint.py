@@ -116,7 +116,7 @@ def fit_curves(
     typical = sorted(noise)[len(noise) // 2]
     noise += [typical] * len(asked)
     data = faint(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), suspects)
-    posterior = pooling.posterior(data, pool, DRAWS, np.random.default_rng(0))
+    posterior = _posterior(data, pool, len(kept))
     misses = Misses.of(ends)
     fitted = [
         _law(data, posterior, c, curve, noise[c], without.get(c, {}), suspects).model_copy(
@@ -128,6 +128,20 @@ def fit_curves(
     for i, law in zip(taken, fitted, strict=False):
         laws[i] = law
     return JointFit(laws, refused, fitted[len(taken) :], pool, ends)
+
+
+def _posterior(data: Curves, pool: Pool, measured: int) -> Posterior:
+    """Of the first *measured* curves by themselves; of those elsewhere by the same random numbers, so that
+    they run smoothly over model size.
+    """
+    parts = [
+        pooling.posterior(
+            pooling.some(data, part), pool, DRAWS, np.random.default_rng(0), alike=part[0] > 0
+        )
+        for part in np.split(np.arange(len(data.logs)), [measured])
+        if len(part)
+    ]
+    return Posterior(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
 
 def _sizes(points: CurvePoints) -> int:

@@ -17,6 +17,7 @@ further error of DRIFT x a, so that where the data end, what was measured last s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -147,12 +148,19 @@ def fit_pool(curves: Curves, prior: Prior) -> Pool:
     return Pool(columns, coefficients, cov, level, spread)
 
 
-def posterior(curves: Curves, pool: Pool, draws: int, rng: np.random.Generator) -> Posterior:
-    """Each curve's own features, given its points and the population."""
+def posterior(
+    curves: Curves, pool: Pool, draws: int, rng: np.random.Generator, *, alike: bool = False
+) -> Posterior:
+    """Each curve's own features, given its points and the population.
+
+    *alike*: all curves by the same random numbers, so that they differ in what is known of them alone.
+    """
     expected, scale = pool.expected(curves)
     found = []
     for part in _parts(curves):
-        found.append(_posterior(some(curves, part), pool, expected[part], scale[part], draws, rng))
+        chance = copy.deepcopy(rng) if alike else rng
+        own = some(curves, part)
+        found.append(_posterior(own, pool, expected[part], scale[part], draws, chance, alike))
     return Posterior(
         np.concatenate([f.draws for f in found]), np.concatenate([f.mean for f in found])
     )
@@ -165,6 +173,7 @@ def _posterior(
     scale: Array,
     draws: int,
     rng: np.random.Generator,
+    alike: bool,
 ) -> Posterior:
     """The coarse grid first, then finer ones around each curve's own posterior."""
     coarse = _coarse(curves.sizes)
@@ -180,10 +189,11 @@ def _posterior(
             grid, step = _zoomed(centre, np.maximum(2.5 * width, 0.8 * step))
     mean_shape = np.einsum("cg,cgi->ci", weights, grid)
     mean_level = (weights * level).sum(1) + pool.level
-    count, rows = len(grid), np.arange(len(grid))[:, None]
+    count, rows = (1 if alike else len(grid)), np.arange(len(grid))[:, None]
     even = (np.arange(draws) + 0.5) / draws  # one draw from each thousandth of a curve's posterior
     picks = [np.searchsorted(w.cumsum(), even * w.sum(), side="right") for w in weights]
-    pick = rng.permuted(np.minimum(np.array(picks), grid.shape[1] - 1), axis=1)
+    pick = np.minimum(np.array(picks), grid.shape[1] - 1)
+    pick = pick[:, rng.permutation(draws)] if alike else rng.permuted(pick, axis=1)
     shapes = grid[rows, pick] + (rng.random((count, draws, 3)) - 0.5) * step[:, None, :]
     normals = rng.standard_normal((count, draws))
     levels = level[rows, pick] + pool.level + normals * spread[:, None]

@@ -12,7 +12,6 @@ from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
 from tracker.record.trial import Objective
 from tracker.select.choice import Estimate
-from tracker.select.describe import further_text
 
 
 @pytest.fixture
@@ -23,7 +22,8 @@ def answer(findings):
 def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words, answer):
     text = words(content(view_of(records), Query(), "light"))
     assert "".join(headline(answer.choice)) in text.replace("  ", " ").replace(" ,", ",")
-    for part in (*answer.why, *answer.caveats, *map(further_text, answer.further_trials)):
+    runs = [run.label for run in answer.further_trials]
+    for part in (*answer.why, *answer.caveats, *runs):
         assert part in text
     for runner in answer.runners_up:
         assert runner.candidate.label in text
