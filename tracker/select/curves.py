@@ -16,6 +16,7 @@ from tracker.select.joint import fit_curves
 from tracker.select.laws import FittedLaw, LeftOut
 from tracker.select.measure import MEASURES, Measure, errors
 from tracker.select.points import CurveRuns
+from tracker.select.pooling import Prior
 
 Metric = Measure
 #: The stage whose trials look for hyper-parameters: points of a curve only where they share its
@@ -26,8 +27,7 @@ _CURVE = ["model", *_METHOD, "mix"]
 #: What a model that nobody ran shares with those that were.
 _PLACE = "place"
 _SHARED = ("task", "method", "mix", "setting", _PLACE)
-#: Trust in what the law over size starts from. Where few models were run, a model's own deviation would
-#: else take what is due to its size. Chosen by leaving one model out of the recorded playground.
+#: Trust in what the law over size starts from, chosen by leaving one model out of the recorded playground.
 _SIZE_SLOPE = 0.3
 _SIZE_HOLD = {_PLACE: 0.1, "model": 3.0, "family": 3.0, "pair": 3.0, "run": 3.0}
 
@@ -145,10 +145,17 @@ def fit_sizes(
         for model, parameters in models.items():
             elsewhere = CurveRuns(none, none, (), shared, parameters)
             asked[key.model_copy(update={"model": model})] = elsewhere
-    start = prior(metric)
-    start = start._replace(hold={**start.hold, **_SIZE_HOLD}, slope=_SIZE_SLOPE)
+    start = over_size(prior(metric))
     fit = fit_curves(known, elsewhere=list(asked.values()), held_out=False, start=start)
     return dict(zip(asked, fit.elsewhere, strict=False))
+
+
+def over_size(start: Prior) -> Prior:
+    """*start* for a law that is asked over model size (``tests/benchmarks/law_over_size.py``).
+
+    Where few models were run, a model's own deviation would else take what is due to its size.
+    """
+    return start._replace(hold={**start.hold, **_SIZE_HOLD}, slope=_SIZE_SLOPE)
 
 
 def _placed(key: CurveKey, curve: CurveRuns) -> CurveRuns:

@@ -1,0 +1,86 @@
+"""The law over model size, asked of a model left out: how far off it is, and how often its band holds.
+
+Every model of the recorded playground (4 sizes) is left out in turn, and every third of the 30 of FLAN and
+WMT19; what is compared are the larger half of its volumes. Beside it the start that the laws over data have,
+from which :func:`tracker.select.curves.over_size` departs.
+
+``python -m tests.benchmarks.law_over_size``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.benchmarks.curve_tables import Table, playground, published
+from tracker.select.curves import over_size
+from tracker.select.experience import prior
+from tracker.select.joint import fit_curves
+from tracker.select.points import CurveRuns
+from tracker.select.pooling import Prior
+
+
+class Miss(NamedTuple):
+    """One volume of a model left out: value and band foretold, and what was measured."""
+
+    value: float
+    low: float
+    high: float
+    truth: float
+
+
+def main() -> None:
+    tables = [playground("score"), playground("bits_per_byte")]
+    tables += [published("rectified_flan"), published("rectified_wmt19")]
+    for table in tables:
+        own = prior("score" if table.measure == "score" else "loss")
+        for words, start in (("law over data", own), ("law over size", over_size(own))):
+            print(f"{table.name}, start of the {words}: {summary(list(left_out(table, start)))}")
+
+
+def left_out(table: Table, start: Prior) -> Iterator[Miss]:
+    """What *start* leads to, for each model left out."""
+    curves = [placed(curve) for curve in table.curves]
+    models = sorted({curve.groups["model"] for curve in curves})
+    for model in models[:: 3 if len(models) > 12 else 1]:
+        known = [curve for curve in curves if curve.groups["model"] != model]
+        away = [curve for curve in curves if curve.groups["model"] == model]
+        laws = fit_curves(known, elsewhere=list(map(unmeasured, away)), held_out=False, start=start)
+        for curve, law in zip(away, laws.elsewhere, strict=True):
+            sizes = np.unique(curve.sizes)
+            sizes = sizes[sizes >= np.median(sizes)]
+            told = law.predict(sizes, 0.8, allow_far=True)
+            for size, *foretold in zip(sizes, told.value, told.low, told.high, strict=True):
+                most = 1.0 if table.measure == "score" else np.inf
+                truth = float(curve.values[curve.sizes == size].mean())
+                yield Miss(*(min(float(x), most) for x in foretold), truth)
+
+
+def placed(curve: CurveRuns) -> CurveRuns:
+    """*curve* with the place that it shares with other models' curves."""
+    place = " ".join(curve.groups.get(kind, "") for kind in ("method", "mix", "task"))
+    return curve._replace(groups={**curve.groups, "place": place})
+
+
+def unmeasured(curve: CurveRuns) -> CurveRuns:
+    """*curve* as it would be asked for before anybody ran its model."""
+    none = np.zeros(0)
+    shared = {k: v for k, v in curve.groups.items() if k in ("task", "method", "mix", "place")}
+    return CurveRuns(none, none, (), shared, curve.parameters)
+
+
+def summary(misses: list[Miss]) -> str:
+    """Mean and median |error|, the share within the 80 % band, and its half width."""
+    value, low, high, truth = np.array(misses).T
+    off = np.abs(value - truth)
+    held = ((low <= truth) & (truth <= high)).mean()
+    return (
+        f"mean error {off.mean():.3f}, median {np.median(off):.3f}, band holds {held:.1%}, "
+        f"half width {((high - low) / 2).mean():.3f}, {len(misses)} values"
+    )
+
+
+if __name__ == "__main__":
+    main()
