@@ -13,8 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tracker.record.trial import Status, TrialRecord, TrialResult
+from tracker.record.trial import Cost, Status, TrialRecord, TrialResult
 from tracker.select.describe import interval_text
+from tracker.select.numbers import work
 
 if TYPE_CHECKING:
     from sweeps.finetune.final import FinalModel
@@ -219,9 +220,17 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
     for score in final.scores("test"):
         error = f" ± {score.score_se:.4f}" if score.score_se is not None else ""
         lines.append(f"test       {score.task}: {score.score_name} {score.score:.4f}{error}")
-    lines += _as_a_whole(final.result, config.recommendation)
+    lines += [*_as_a_whole(final.result, config.recommendation), *_took(final.result.cost)]
     lines.append(f"registered as {final.name} version {final.version}; files in {final.folder}")
     return lines
+
+
+def _took(cost: Cost) -> list[str]:
+    """Counted work, and the time it took on this device."""
+    parts = [] if cost.flops is None else [work(cost.flops)]
+    if cost.device_seconds is not None:
+        parts.append(f"{cost.device_seconds:,.0f} s on {cost.device}")
+    return [f"cost       {', '.join(parts)}"] if parts else []
 
 
 def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]:
