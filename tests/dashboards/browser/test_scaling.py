@@ -22,6 +22,23 @@ def test_the_critical_size_between_two_methods_is_two_clicks_away(page, address)
     card.get_by_text("P-tuning").first.wait_for()
 
 
+def test_the_table_behind_a_chart_is_made_when_opened_and_changes_with_the_page(page, address):
+    page.goto(f"{address}/scaling?task=intent")
+    behind = page.locator("details.data", has_text="Show the measured points")
+    assert behind.locator("td").count() == 0
+    behind.locator("summary").click()
+    behind.locator("td").first.wait_for()
+    assert behind.locator("th").first.inner_text() == "Model"
+    before = behind.locator("tbody").inner_text()
+    assert "Untouched base" in before
+    page.get_by_role("link", name="slots").first.click()
+    page.get_by_role("heading", name="slots, score against examples").wait_for()
+    if not behind.evaluate("details => details.open"):
+        behind.locator("summary").click()
+    behind.locator("td").first.wait_for()
+    assert behind.locator("tbody").inner_text() != before
+
+
 def test_what_a_method_costs_elsewhere_is_said_and_drawn(page, address):
     page.goto(f"{address}/generalisation?task=intent&model=en-0.3m&volume=500")
     page.get_by_text("Full tuning: quality from").wait_for()
