@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from dash.development.base_component import Component
 
 #: Views kept; a further one drops that unused for longest.
-MAX_VIEWS = 16
+MAX_VIEWS = 32
 
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 

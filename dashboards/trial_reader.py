@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from cachetools import LRUCache
 
 from tracker.errors import InputError, StoreError
 from tracker.record.examples import TaskExamples
@@ -45,7 +46,7 @@ class TrialReader:
     ) -> None:
         self._store, self._mlflow_url, self._clock = store, mlflow_url, clock
         self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[str, str], tuple[float, Reading]] = OrderedDict()
+        self._known: LRUCache[tuple[str, str], tuple[float, Reading]] = LRUCache(MAX_READINGS)
 
     def read(self, sweep: str, key: str, *, ended: bool = True) -> Reading:
         """The trial *key* of *sweep*. A store that is down is a ``problem``, and asked again next time."""
@@ -53,14 +54,11 @@ class TrialReader:
         with self._lock:
             until, reading = self._known.get(name, (0.0, Reading()))
             if self._clock() < until:
-                self._known.move_to_end(name)
                 return reading
             reading = self._read(sweep, key)
             lasts = float("inf") if ended else FRESH
             if reading.problem is None:
                 self._known[name] = (self._clock() + lasts, reading)
-            while len(self._known) > MAX_READINGS:
-                self._known.popitem(last=False)
             return reading
 
     def _read(self, sweep: str, key: str) -> Reading:
