@@ -12,11 +12,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """What is made inside is never looked through again; it is freed as soon as nothing refers to it."""
+    """What is made inside is never looked through again: it is freed as soon as nothing refers to it.
+
+    In a cycle it would stay for good: for plain values alone, and once.
+    """
     gc.collect(1)  # what is garbage now would otherwise be kept for good
     gc.disable()
     try:
         yield
-    finally:
         gc.freeze()
+    finally:
         gc.enable()

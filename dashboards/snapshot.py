@@ -136,8 +136,7 @@ class Snapshot:
         with self._one_reader:
             began, first = self._clock(), self._known(name) is None
             try:
-                with settled() if first else nullcontext():
-                    self._take(name)
+                self._take(name)
                 self.problem = None
             except StoreError as error:
                 self.problem = str(error)
@@ -152,7 +151,9 @@ class Snapshot:
                 done.set()
 
     def _take(self, name: str | None) -> None:
-        found = self._store.sweeps()
+        # The first time it reads the trials of all sweeps.
+        with settled() if self._infos is None else nullcontext():
+            found = self._store.sweeps()
         self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
         info = self._info(name)
         if info is not None:

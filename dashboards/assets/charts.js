@@ -4,7 +4,16 @@
   const script = document.getElementById("plotly-script");
   if (window.Plotly || !script) return;
   window.Plotly = new Promise((resolve, reject) => {
+    const failed = () => reject(new Error("plotly.js did not load"));
+    const again = () => {
+      const second = document.createElement("script");
+      second.src = script.src;
+      second.addEventListener("load", () => resolve());
+      second.addEventListener("error", failed);
+      document.body.append(second);
+    };
     script.addEventListener("load", () => resolve());
-    script.addEventListener("error", () => reject(new Error("plotly.js did not load")));
+    script.addEventListener("error", again);
+    setTimeout(failed, 60_000); // an error before this ran is heard of by nobody
   });
 })();

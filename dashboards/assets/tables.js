@@ -11,24 +11,29 @@
     if (tag === "th") element.scope = "col";
     return element;
   };
+  const clear = (place) => place.querySelector(":scope > table[data-made]")?.remove();
   const build = (place) => {
     const [head, rows, kinds] = JSON.parse(place.dataset.table);
     const row = (tag, words) => made("tr", ...words.map((word, i) => cell(tag, word, kinds[i])));
-    place.replaceChildren(
-      made("table", made("thead", row("th", head)), made("tbody", ...rows.map((r) => row("td", r)))),
-    );
+    clear(place);
+    const table = made("table", made("thead", row("th", head)), made("tbody", ...rows.map((r) => row("td", r))));
+    table.dataset.made = "";
+    place.append(table);
   };
   const open = (place) => !place.closest("details:not([open])");
 
   document.addEventListener("toggle", ({ target }) => {
     if (target.open) target.querySelectorAll("[data-table]").forEach((p) => { if (open(p)) build(p); });
   }, true);
-  /* A page that is drawn anew may keep the place and change its rows. */
+  /* A page that is drawn anew may change the rows of a place, or put a place where it is open already. */
+  const show = (place) => { if (place.dataset.table && open(place)) build(place); else clear(place); };
   new MutationObserver((changes) => {
-    changes.forEach(({ target }) => {
-      if (!target.dataset.table) target.replaceChildren();
-      else if (target.firstChild && open(target)) build(target);
-      else target.replaceChildren();
+    changes.forEach(({ type, target, addedNodes }) => {
+      if (type === "attributes") show(target);
+      else addedNodes.forEach((node) => {
+        if (node.matches?.("[data-table]")) show(node);
+        node.querySelectorAll?.("[data-table]").forEach(show);
+      });
     });
-  }).observe(document.documentElement, { attributeFilter: ["data-table"], subtree: true });
+  }).observe(document.documentElement, { attributeFilter: ["data-table"], childList: true, subtree: true });
 })();

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.figures.scaling import Curve, Scaling, own_unit
+from dashboards.figures.scaling import Curve, Scaling, missed, own_unit
 from tracker.select.curves import CurveFits, CurveKey, Metric, method_label
 from tracker.select.laws import FittedLaw
 
@@ -119,8 +119,8 @@ def size(
 
 
 def misses(marks: Sequence[Mark], line: _Line) -> bool:
-    """Whether *line* fails the measured *marks*: one value for all sizes would lie much nearer to them, or
-    more than half lie outside its band.
+    """Whether *line* fails the measured *marks*: more than half lie outside its band, or one value for all
+    sizes would lie much nearer to them, by more than their own error and a quarter of the band.
     """
     measured = [mark for mark in marks if mark.runs]
     if not measured or not line[0]:
@@ -128,9 +128,11 @@ def misses(marks: Sequence[Mark], line: _Line) -> bool:
     at, sizes = np.log([mark.parameters for mark in measured]), np.log(line[0])
     told, low, high = (np.interp(at, sizes, line[i]) for i in (1, 2, 3))
     value = np.array([mark.value for mark in measured])
+    halves = np.array([0.0 if mark.high is None else mark.high - mark.value for mark in measured])
+    chance = np.maximum(halves, (high - low) / 4).sum()
     one_value = np.abs(value - value.mean()).sum() if len(value) > 1 else np.inf
     outside = ((value < low) | (value > high)).mean()
-    return bool(outside > 0.5 or np.abs(value - told).sum() > _WORSE * one_value)
+    return bool(outside > 0.5 or np.abs(value - told).sum() > _WORSE * one_value + chance)
 
 
 def _settings(laws: Mapping[CurveKey, FittedLaw], mains: Sequence[Curve]) -> dict[str, str]:
@@ -166,7 +168,7 @@ def _mark(curve: Curve, fits: CurveFits, data: Scaling, mix: str, volume: int) -
         ),
         None,
     )
-    if law is None or volume < law.domain[0]:
+    if law is None or volume < law.domain[0] or (volume > law.domain[1] and missed(law)):
         return None
     told = law.predict(volume, allow_far=True)
     value, low, high = (x[0] for x in own_unit(told, data.metric))

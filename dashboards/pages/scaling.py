@@ -105,7 +105,7 @@ def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
             _PATIENCE,
         )
         laws, lines = fits.value or (None, {})
-        found = laws and laws.get(task, CurveFits({}, {}))
+        found = None if laws is None else laws.get(task, CurveFits({}, {}))
         if not asked:
             return Laws(found, {}, asked, fits.fresh, lines)
         sizes = later.get(

@@ -44,6 +44,11 @@ _OFF_LINE = (
     "Bars and bands: 80 %. The line tells what another model of that size would do, by all models, "
     "methods and settings together; the models that were run may lie well off it."
 )
+_LEADING = (
+    f"A method leads where it is ahead with at least {100 * LEADS:.0f} %. With several settings it counts at "
+    "the best of them at each size. What is compared is what a method yields on average, without the chance "
+    "of a single run. "
+)
 _WAIT = "The laws are being fitted; this appears by itself."
 
 
@@ -175,16 +180,8 @@ def critical_card(
             else ("Nothing to compare", "One method alone was run with this mix.")
         )
         return card(title, empty(*reason, small=True), lead=lead)
-    first, second = state.pair.split("~")
-    data = critical(
-        laws.fits,
-        task=state.task,
-        mix=state.mix,
-        models=models,
-        first=first,
-        second=second,
-        metric=state.metric,
-    )
+    data = _critical(laws.fits, state, models)
+    first, second = data.first, data.second
     lacking = (
         f"{', '.join(data.lacking)}: no law of both methods, which takes three volumes of each, or two "
         "beside another curve."
@@ -211,16 +208,24 @@ def critical_card(
             height=height(data),
         ),
         html.P(
-            [
-                f"A method leads where it is ahead with at least {100 * LEADS:.0f} %. With several "
-                "settings it counts at the best of them at each size. What is compared is what a method "
-                "yields on average, without the chance of a single run. ",
-                lacking,
-            ],
+            [_LEADING, lacking],
             className="note",
         ),
         behind("Show the probabilities", _critical_table(data)),
         lead=lead,
+    )
+
+
+def _critical(fits: CurveFits, state: Shown, models: Mapping[str, int | None]) -> Critical:
+    first, second = state.pair.split("~")
+    return critical(
+        fits,
+        task=state.task,
+        mix=state.mix,
+        models=models,
+        first=first,
+        second=second,
+        metric=state.metric,
     )
 
 
@@ -299,8 +304,8 @@ def _withheld(data: Size) -> str:
     if not names:
         return ""
     return (
-        f" {', '.join(names)}: no line, since the law lies further from what was measured than one value for "
-        "all sizes would."
+        f" {', '.join(names)}: no line. What was measured lies outside the law's band, or nearer to one "
+        "value for all sizes than to the law."
     )
 
 

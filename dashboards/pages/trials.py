@@ -69,7 +69,8 @@ def head(view: SweepView, query: Query) -> list[Any]:
     wanted = wanted_in(query, frame.columns)
     ended = plural(len(frame), "ended trial")
     if wanted.where or wanted.any_of:
-        ended = f"{count(len(select(frame, wanted)))} of {ended} pass the filters"
+        passed = len(select(frame, wanted))
+        ended = f"{count(passed)} of {ended} {'passes' if passed == 1 else 'pass'} the filters"
     running = f", {count(len(view.running))} running now" if view.info.is_live else ""
     lead = (
         f"{ended}{running}. Press a row to see it from near, tick two to five to compare them. A heading "

@@ -84,12 +84,12 @@ class Evaluator:
 
     def _prompt(self, row: Encoded) -> str:
         """The prompt as the model reads it, cut to the length limit; special tokens part its lines."""
-        special = set(self.tokenizer.all_special_ids)
+        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
         parts = groupby(row.prompt_ids, key=lambda token: token in special)
         texts = [
             self.tokenizer.decode(list(tokens)) for is_special, tokens in parts if not is_special
         ]
-        return "\n".join(text.strip() for text in texts if text.strip())
+        return "\n".join(text.strip("\n") for text in texts if text.strip())
 
     def text(self, suite: str, rows: Rows, before: float | None) -> SuiteScore:
         """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token."""

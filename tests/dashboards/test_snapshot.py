@@ -1,7 +1,9 @@
 """The snapshot over a store that can be told to fail and counts how often it is read."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pandas as pd
 import pytest
@@ -142,6 +144,19 @@ def test_memory_is_bounded(snapshot, fake):
     for name in fake.names:
         assert snapshot.view(name) is not None
     assert len(snapshot._views) == MAX_SWEEPS
+
+
+def test_what_is_kept_no_more_is_freed(snapshot, fake):
+    """Also the answers, which know the trials that they are about and are known by them."""
+    fake.names = [f"s{i}" for i in range(MAX_SWEEPS + 2)]
+    kept = []
+    for name in fake.names:
+        view = snapshot.view(name)
+        assert view.findings._shared
+        kept.append(weakref.ref(view.findings))
+    del view
+    gc.collect()
+    assert sum(found() is not None for found in kept) == MAX_SWEEPS
 
 
 def hold(fake):

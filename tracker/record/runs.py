@@ -1,7 +1,7 @@
 """Finding and reading runs: where in MLflow a sweep and its trials are, and what their runs say.
 
 Tags that tell runs apart: ``sft.kind`` is ``sweep``, ``trial`` or ``model``; a trial's run is named
-by ``mlflow.parentRunId`` and ``sft.key``. MLflow itself is not imported here: a client is passed.
+by ``mlflow.parentRunId`` and ``sft.key``. A client is passed, MLflow itself is imported late.
 """
 
 from __future__ import annotations
@@ -115,12 +115,15 @@ class Runs:
         """The parent run by its id, where that is known and it is still there; a search takes far longer."""
         from mlflow.exceptions import MlflowException
 
-        if name not in self._parents:
+        run_id = self._parents.get(name)
+        if run_id is None:
             return None
         try:
-            run = self.client.get_run(self._parents[name])
-        except MlflowException:  # the search tells whether it is gone, or the store
-            return None
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
         return run if run.info.lifecycle_stage == "active" else None
 
     def trial(self, parent_id: str, key: str) -> Run | None:

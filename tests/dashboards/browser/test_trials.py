@@ -49,13 +49,13 @@ def test_a_row_is_reached_ticked_opened_and_left_by_keyboard(grid):
     grid.keyboard.press("Tab")
     grid.keyboard.press("Enter")  # on the way back to all trials
     grid.get_by_role("heading", name="Every trial").wait_for()
-    soon(grid, _STANDS, [1, "status"])
+    soon(grid, _STANDS, [1, "model"])
     grid.get_by_text("1 trial ticked").wait_for()
 
     grid.keyboard.press("Enter")
     grid.get_by_role("heading", name="Trial 47", level=1).wait_for()
     grid.go_back()
-    soon(grid, _STANDS, [1, "status"])
+    soon(grid, _STANDS, [1, "model"])
     grid.keyboard.press("Tab")
     assert grid.evaluate(_STANDS) == "", "Tab leaves the grid"
 

@@ -97,6 +97,9 @@ def test_a_law_that_misses_what_was_measured_is_not_drawn(made):
     assert misses(lifted, line)
     assert not misses([mark._replace(runs=0) for mark in lifted], line)  # nothing was measured
     wide = (*line[:2], tuple(0.0 for _ in line[2]), tuple(1.0 for _ in line[3]), line[4])
-    level = [mark._replace(value=0.05) for mark in curve.marks]
+    level = [mark._replace(value=0.05, low=None, high=None) for mark in curve.marks]
     assert misses(level, wide), "one value for all sizes lies nearer"
     assert not misses(level[:1], wide), "of one size nothing can be told"
+    narrow = (line[0], (0.997,) * 14, (0.98,) * 14, (1.0,) * 14, line[4])
+    full = [mark._replace(value=1.0, low=1.0, high=1.0) for mark in curve.marks]
+    assert not misses(full, narrow), "alike, and well within the band"

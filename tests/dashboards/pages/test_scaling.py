@@ -1,5 +1,8 @@
+import time
+
 import pytest
 
+from dashboards.later import Later
 from dashboards.pages.scaling import content
 from dashboards.pages.scaling_state import shown
 from dashboards.state import Query
@@ -40,3 +43,14 @@ def test_what_could_not_be_fitted_says_why(view_of, records, words):
 def test_no_trials_and_one_trial(view_of, records, words):
     assert "No trials yet" in words(content(view_of([]), Query(), None))
     assert "Full tuning" in words(content(view_of(records[6:7]), Query(), None))
+
+
+def test_trials_that_looked_for_a_learning_rate_alone_have_no_law(view_of, records, words):
+    tuning = [record.model_copy(update={"stage": "tune"}) for record in records]
+    view, later = view_of(tuning), Later()
+    for _ in range(50):
+        page = words(content(view, Query(), None, later))
+        if "Fitting the laws" not in page:
+            break
+        time.sleep(0.1)
+    assert "Fitting the laws" not in page
