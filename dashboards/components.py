@@ -109,7 +109,7 @@ def data_table(
 
 def wrapped(table: DataTable) -> DataTable:
     """*table* with its first column, of long words, in as many lines as it takes."""
-    for row in table.children.children[1].children:
+    for row in table.body:
         row.children[0].style = {"whiteSpace": "normal", "minWidth": "220px"}
     return table
 

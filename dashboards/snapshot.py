@@ -166,8 +166,8 @@ class Snapshot:
         if known is not None and known.info.counts == info.counts:
             return SweepView(info, known.findings, running, self._clock(), log)
         name = info.name
-        before = known.findings if known else None
         records, objective = self._store.records(name), self._store.objective(name)
+        before = known.findings if known else None
         data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
         findings = Findings(name, records, objective, self._store.notes(name), data, before)

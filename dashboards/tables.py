@@ -51,11 +51,22 @@ class DataTable(html.Div):  # type: ignore[misc]
 
     def to_plotly_json(self) -> dict[str, Any]:
         """As the browser reads it."""
-        whole: dict[str, Any] = super().to_plotly_json()
-        if self.folded:
-            rows = orjson.dumps(self._plain).decode()
-            return whole | {"props": {"className": "scroll", "tabIndex": 0, "data-table": rows}}
-        return whole
+        if not self.folded:
+            return self.whole()
+        rows = orjson.dumps(self._plain).decode()
+        props = {"className": "scroll", "tabIndex": 0, "data-table": rows}
+        return {"props": props, "type": self._type, "namespace": self._namespace}
+
+    def whole(self) -> dict[str, Any]:
+        """With all its cells, folded or not: on paper nothing is made later."""
+        found: dict[str, Any] = super().to_plotly_json()
+        return found
+
+    @property
+    def body(self) -> list[html.Tr]:
+        """The rows below the head."""
+        found: list[html.Tr] = self.children.children[1].children
+        return found
 
 
 def fold(node: Any) -> None:

@@ -21,12 +21,12 @@
     place.append(table);
   };
   const open = (place) => !place.closest("details:not([open])");
+  const show = (place) => { if (place.dataset.table && open(place)) build(place); else clear(place); };
 
   document.addEventListener("toggle", ({ target }) => {
-    if (target.open) target.querySelectorAll("[data-table]").forEach((p) => { if (open(p)) build(p); });
+    if (target.open) target.querySelectorAll("[data-table]").forEach(show);
   }, true);
   /* A page that is drawn anew may change the rows of a place, or put a place where it is open already. */
-  const show = (place) => { if (place.dataset.table && open(place)) build(place); else clear(place); };
   new MutationObserver((changes) => {
     changes.forEach(({ type, target, addedNodes }) => {
       if (type === "attributes") show(target);

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.figures.scaling import AHEAD, missed
+from dashboards.figures.scaling import AHEAD
 from dashboards.figures.theme import method_within, method_words
 from dashboards.figures.wording import about, percent
 from tracker.select.crossover import ahead
@@ -133,7 +133,7 @@ def _strip(
     if start > end:
         return None
     inside = np.geomspace(start, end, _STEPS) if start < end else np.array([start])
-    doubtful = any(all(map(missed, laws)) for laws in (first, second))
+    doubtful = any(all(law.far_off for law in laws) for laws in (first, second))
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
     sizes = inside if doubtful else np.concatenate([inside, beyond])
     probability = ahead(first, second, sizes, 1.0 if metric == "score" else np.inf)

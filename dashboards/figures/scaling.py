@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dashboards.figures.theme import in_order
+from dashboards.figures.wording import missing
 from tracker.record.trial import MethodSpec
 from tracker.select.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, method_label
 from tracker.select.laws import FAR, FittedLaw, Prediction
@@ -25,8 +26,6 @@ Z80 = 1.2816
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
 _STEPS = 28
-#: A law that missed its largest volume by more than this share foretells nothing.
-TRUSTED = 0.5
 #: Of many runs at one volume, those of a curve that are drawn.
 MOST_DRAWN = 8
 #: Columns that tell one curve from another, within a task and mix.
@@ -242,7 +241,7 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
     for number, volume, value, error, seed, rate, key in zip(
         *(rows[column].tolist() for column in columns), strict=True
     ):
-        half = None if _absent(error) else Z80 * float(error)
+        half = None if missing(error) else Z80 * float(error)
         found.append(
             Point(
                 number=int(number),
@@ -251,15 +250,11 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
                 low=None if half is None else max(0.0, value - half),
                 high=None if half is None else value + half,
                 seed=int(seed),
-                learning_rate=None if _absent(rate) else float(rate),
+                learning_rate=None if missing(rate) else float(rate),
                 used=key in used,
             )
         )
     return tuple(found)
-
-
-def _absent(value: float | None) -> bool:
-    return value is None or value != value
 
 
 def drawn(points: Sequence[Point]) -> list[Point]:
@@ -284,7 +279,7 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
     start, end = law.domain
     inside = np.geomspace(start, end, _STEPS)
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
-    grid = inside if missed(law) else np.concatenate([inside, beyond])
+    grid = inside if law.far_off else np.concatenate([inside, beyond])
     value, low, high = own_unit(law.predict(grid, 0.8), metric)
     return Line(
         tuple(grid.tolist()),
@@ -293,11 +288,6 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
         tuple(high.tolist()),
         len(inside),
     )
-
-
-def missed(law: FittedLaw) -> bool:
-    """Whether the law, fitted without its largest volume, missed it by far."""
-    return law.held_out_error is not None and law.held_out_error > TRUSTED
 
 
 def own_unit(told: Prediction, metric: Metric) -> tuple[Array, Array, Array]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.figures.scaling import Curve, Scaling, missed, own_unit
+from dashboards.figures.scaling import Curve, Scaling, own_unit
 from tracker.select.curves import CurveFits, CurveKey, Metric, method_label
 from tracker.select.laws import FittedLaw
 
@@ -168,7 +168,7 @@ def _mark(curve: Curve, fits: CurveFits, data: Scaling, mix: str, volume: int) -
         ),
         None,
     )
-    if law is None or volume < law.domain[0] or (volume > law.domain[1] and missed(law)):
+    if law is None or volume < law.domain[0] or (volume > law.domain[1] and law.far_off):
         return None
     told = law.predict(volume, allow_far=True)
     value, low, high = (x[0] for x in own_unit(told, data.metric))

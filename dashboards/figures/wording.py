@@ -12,7 +12,7 @@ _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as per cent: 0.6612 → ``66.1 %``."""
-    if _missing(value):
+    if missing(value):
         return ABSENT
     number = round(100 * _known(value), digits) + 0.0  # + 0.0 turns −0.0 into 0.0
     return f"{number:.{digits}f} %".replace("-", "−")
@@ -20,7 +20,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def signed_percent(value: float | None, digits: int = 1) -> str:
     """A change as per cent with its sign: 0.02 → ``+2.0 %``."""
-    if _missing(value):
+    if missing(value):
         return ABSENT
     number = round(100 * _known(value), digits) + 0.0
     return f"{number:+.{digits}f} %".replace("-", "−")
@@ -28,14 +28,14 @@ def signed_percent(value: float | None, digits: int = 1) -> str:
 
 def quality(value: float | None, digits: int = 1) -> str:
     """A quality: a score as per cent, minus a loss (it is below 0) as a number."""
-    if _missing(value) or _is_score(_known(value)):
+    if missing(value) or _is_score(_known(value)):
         return percent(value, digits)
     return f"{_known(value):.4g}".replace("-", "−")
 
 
 def quality_gap(value: float | None, *, scored: bool, signed: bool = True) -> str:
     """A difference of two qualities: in per cent of the score, or in the unit of the loss."""
-    if scored or _missing(value):
+    if scored or missing(value):
         return signed_percent(value) if signed else percent(value, 2)
     return f"{_known(value):{'+' if signed else ''}.3g}".replace("-", "−")
 
@@ -52,7 +52,7 @@ def _is_score(value: float) -> bool:
 
 def compact(value: float | None, unit: str = "") -> str:
     """A count with an SI prefix: 317_000 → ``317k``; with a unit, ``317 kB``."""
-    if _missing(value):
+    if missing(value):
         return ABSENT
     number, prefix = _known(value), ""
     for factor, name in _SI:
@@ -65,19 +65,19 @@ def compact(value: float | None, unit: str = "") -> str:
 
 def count(value: float | None) -> str:
     """A whole number with thin groups: 12000 → ``12,000``."""
-    return ABSENT if _missing(value) else f"{round(_known(value)):,}"
+    return ABSENT if missing(value) else f"{round(_known(value)):,}"
 
 
 def about(value: float | None) -> str:
     """A size that is known only roughly, two digits: 417 → ``420``, 12345 → ``12,000``."""
-    if _missing(value) or _known(value) <= 0:
+    if missing(value) or _known(value) <= 0:
         return count(value)
     return count(float(f"{_known(value):.2g}"))
 
 
 def duration(seconds: float | None) -> str:
     """Seconds as the two largest units: 3725 → ``1 h 2 min``."""
-    if _missing(seconds):
+    if missing(seconds):
         return ABSENT
     whole = max(0, round(_known(seconds)))
     if whole < 60:
@@ -107,7 +107,8 @@ def unmarked(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("%{", "% {")
 
 
-def _missing(value: float | None) -> bool:
+def missing(value: float | None) -> bool:
+    """Whether there is no number; faster than pandas tells it of one value."""
     return value is None or not math.isfinite(value)
 
 

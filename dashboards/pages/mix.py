@@ -33,13 +33,14 @@ from dashboards.figures.mix_words import (
     weakest_sentences,
 )
 from dashboards.figures.theme import method_words, palette
-from dashboards.figures.wording import ABSENT, count
+from dashboards.figures.wording import ABSENT, count, percent
 from dashboards.page import ADDRESS, RESULTS, THEME, Page
 from dashboards.pages.mix_cards import one_for_all_card, replay_card, weakest_card
 from dashboards.pages.mix_matrix import matrix_card
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
 from tracker.select.further_text import refusals
+from tracker.select.laws import TRUSTED
 from tracker.select.mix_effects import Swap, Weakest, swaps, weakest
 from tracker.select.mix_points import MixPoints
 
@@ -227,7 +228,7 @@ def laws(view: SweepView, query: Query) -> Any:
     note = (
         "A law fitted to all mixes and volumes at once: how many examples of its own one example of the "
         "other tasks is worth, 80 % interval. It takes a verdict only if it foretells the held-out largest "
-        "volume better than a law without transfer, and by less than 50 % off."
+        f"volume better than a law without transfer, and by less than {percent(TRUSTED, 0)} off."
     )
     return [
         html.H3("What the other tasks' examples are worth"),

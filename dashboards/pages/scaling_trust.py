@@ -7,11 +7,12 @@ from typing import Any
 from dash import html
 
 from dashboards.components import behind, card, data_table
-from dashboards.figures.scaling import TRUSTED, Curve, Scaling
+from dashboards.figures.scaling import Curve, Scaling
 from dashboards.figures.size_chart import between, value
 from dashboards.figures.wording import ABSENT, count, percent
+from dashboards.tables import DataTable
 from tracker.select.curves import CurveFits, Metric
-from tracker.select.laws import BEND, FORM, Parameter
+from tracker.select.laws import BEND, FORM, TRUSTED, Parameter
 from tracker.select.numbers import number
 
 
@@ -52,10 +53,9 @@ def trusted(curve: Curve) -> bool:
     return curve.line is not None and error is not None and error <= TRUSTED
 
 
-def _muted(table: html.Div, rows: list[bool]) -> html.Div:
+def _muted(table: DataTable, rows: list[bool]) -> DataTable:
     """*table* with those of its *rows* in the colour of what matters less."""
-    body = table.children.children[1]
-    for row, quiet in zip(body.children, rows, strict=True):
+    for row, quiet in zip(table.body, rows, strict=True):
         if quiet:
             row.className = "quiet"
             row.children[-1].style = {"whiteSpace": "normal", "minWidth": "110px"}  # the note

@@ -46,6 +46,13 @@ STATUS_WORDS = {
     "failed": "failed",
     "waiting": "to go",
 }
+STATUS_TONES = {
+    Status.COMPLETE: "good",
+    Status.PRUNED: "",
+    Status.INFEASIBLE: "warn",
+    Status.DIVERGED: "warn",
+    Status.FAILED: "bad",
+}
 _STATE_TONES = {"running": "live", "finished": "good"}
 _MAX_GROUPS = 12
 _MAX_NUMBERS = 12
@@ -324,7 +331,7 @@ def _live(trial: LiveTrial, now: float) -> html.Li:
 
 
 def _group(group: Setback) -> html.Li:
-    tone = {Status.FAILED: "bad", Status.PRUNED: ""}.get(group.status, "warn")
+    tone = STATUS_TONES[group.status]
     numbers = ", ".join(f"#{number}" for number in group.numbers[:_MAX_NUMBERS])
     more = len(group.numbers) - _MAX_NUMBERS
     numbers += f" and {more} more" if more > 0 else ""

@@ -24,6 +24,7 @@ from dashboards.figures.curves import Curve, curve, draw_curves
 from dashboards.figures.progress import label
 from dashboards.figures.theme import Palette
 from dashboards.figures.wording import ABSENT, compact, count, duration, percent, plural, quality
+from dashboards.pages.sweep_cards import STATUS_TONES, STATUS_WORDS
 from dashboards.trial_fields import (
     CONFIGURATION,
     COST,
@@ -40,20 +41,13 @@ from dashboards.trial_fields import (
 )
 from dashboards.trial_reader import Reading
 from tracker.record.examples import Example, TaskExamples
-from tracker.record.trial import Status, TrialRecord
+from tracker.record.trial import TrialRecord
 
 _CURVE_HEIGHT = 320
 #: Wrong answers shown at once; the others are behind a press.
 _FIRST = 3
 #: Rows of the table behind a curve.
 _POINTS = 24
-_STATUS = {
-    Status.COMPLETE: ("complete", "good"),
-    Status.PRUNED: ("stopped early", ""),
-    Status.INFEASIBLE: ("did not fit the device", "warn"),
-    Status.DIVERGED: ("diverged", "warn"),
-    Status.FAILED: ("failed", "bad"),
-}
 _INTERVALS = (
     "In brackets the 80 % interval that the evaluated rows leave; another seed of the same training "
     "would move a score further."
@@ -77,7 +71,7 @@ def words_of(record: TrialRecord) -> str:
 def content(record: TrialRecord, ways: Sequence[Choice], weighing: Weighing) -> list[Any]:
     """What is known without asking the store; *ways*: links away from here."""
     result = record.result
-    words, tone = _STATUS[result.status]
+    words, tone = STATUS_WORDS[result.status.value], STATUS_TONES[result.status]
     known = fields(record, weighing)
     return [
         actions(ways),
@@ -307,7 +301,7 @@ def _example(example: Example) -> html.Li:
             html.Dl(
                 [
                     html.Div(
-                        [html.Dt(name), html.Dd(text, className="quiet" if absent else "said")]
+                        [html.Dt(name), html.Dd(text, className="quiet" if absent else "verbatim")]
                     )
                     for name, text, absent in texts
                 ],

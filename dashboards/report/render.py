@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dash import html
 from dash.development.base_component import Component
 
 from dashboards.tables import DataTable
@@ -66,10 +65,7 @@ class Renderer:
             return "".join(self.html(child) for child in node)
         if not isinstance(node, Component):
             raise TypeError(f"a report cannot show a {type(node).__name__}")
-        # On paper nothing is made later.
-        plain = (
-            html.Div.to_plotly_json(node) if isinstance(node, DataTable) else node.to_plotly_json()
-        )
+        plain = node.whole() if isinstance(node, DataTable) else node.to_plotly_json()
         kind, props = plain["type"], plain["props"]
         if plain["namespace"] == "dash_core_components" and kind == "Graph":
             return self._graph(props)

@@ -99,6 +99,10 @@ class WithoutSize(Frozen):
     missed: float
 
 
+#: A law that missed its largest volume by more than this share, fitted without it, foretells nothing.
+TRUSTED = 0.5
+
+
 class FittedLaw(Frozen):
     """A fitted curve.
 
@@ -129,6 +133,11 @@ class FittedLaw(Frozen):
     without: tuple[WithoutSize, ...] = ()
     misses: Misses = Misses()
     replicates: Draws = Field(repr=False)
+
+    @property
+    def far_off(self) -> bool:
+        """Whether the law, fitted without its largest volume, missed it by more than :data:`TRUSTED`."""
+        return self.held_out_error is not None and self.held_out_error > TRUSTED
 
     def predict(
         self, examples: ArrayLike, level: float = _LEVEL, *, allow_far: bool = False

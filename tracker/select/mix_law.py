@@ -20,7 +20,7 @@ from pydantic import Field
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import Frozen
 from tracker.select.distance import doublings, widened_interval
-from tracker.select.laws import FAR, LeftOut, Parameter, Prediction
+from tracker.select.laws import FAR, TRUSTED, LeftOut, Parameter, Prediction
 from tracker.select.robust import Array, Form, content_generator, estimate, resample
 
 FORM = "C (N_i + k (N - N_i)^a)^(-b) + E"
@@ -28,8 +28,6 @@ _REPLICATES = 200
 _ENOUGH_VOLUMES, _FREE = 3, 5  # the law has five parameters
 #: Shares of a task within the mix that differ by less than this factor are one share.
 _SAME_SHARE = 1.1
-#: A law that missed the largest volume by this share, fitted without it, tells nothing.
-_FAR_OFF = 0.5
 
 Effect = Literal["helps", "hurts", "cannot be told"]
 
@@ -147,7 +145,7 @@ def fit_mix(
     parameters = _published(found.theta[None], drawn, sizes)
     worth = _interval(found.theta[1], drawn[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
-    foretells = error is not None and alone is not None and error < min(alone, _FAR_OFF)
+    foretells = error is not None and alone is not None and error < min(alone, TRUSTED)
     told = foretells and not _floored(found.theta, sizes)
     return FittedMix(
         parameters=parameters,
