@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,6 +250,14 @@ def view_of() -> Callable[..., SweepView]:
         return SweepView(info, Findings(NAME, records, objective, notes), running, STARTED + 300)
 
     return build
+
+
+def when_ready(read: Callable[[], str], waiting: str) -> str:
+    """What *read* gives once it no longer says that it is *waiting*; within a minute."""
+    until = time.monotonic() + 60
+    while waiting in (page := read()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return page
 
 
 @pytest.fixture(scope="session")

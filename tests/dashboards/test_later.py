@@ -38,8 +38,14 @@ def test_an_answer_comes_later_and_the_old_one_stands_meanwhile():
 
 
 def test_of_versions_that_wait_only_the_newest_is_worked_out():
-    later, go, made = Later(), threading.Event(), []
-    later.get("first", "1", lambda: go.wait(5))
+    later, begun, go, made = Later(), threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        begun.set()
+        go.wait(5)
+
+    later.get("first", "1", first)
+    assert begun.wait(5)  # else the worker may take version 1, being what was asked last
     for version in "123":
         later.get("q", version, lambda version=version: made.append(version))
     go.set()

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from dashboards.answers import asked_of
@@ -10,6 +8,7 @@ from dashboards.pages.recommend import content, shown
 from dashboards.pages.recommend_choice import certainty, headline, hero, setting
 from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
+from tests.dashboards.conftest import when_ready
 from tracker.record.trial import Objective
 from tracker.select.choice import Estimate
 
@@ -122,10 +121,8 @@ def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
 
 def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
     view, later = view_of(records), Later()
-    page, until = content(view, Query(), None, later), time.monotonic() + 60
-    while "Working it out" in words(page) and time.monotonic() < until:
-        page = content(view, Query(), None, later)
-    assert "Chance of being the best" in words(page)
+    page = when_ready(lambda: words(content(view, Query(), None, later)), "Working it out")
+    assert "Chance of being the best" in page
 
 
 def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, records, words):

@@ -1,11 +1,10 @@
-import time
-
 import pytest
 
 from dashboards.later import Later
 from dashboards.pages.scaling import content
 from dashboards.pages.scaling_state import shown
 from dashboards.state import Query
+from tests.dashboards.conftest import when_ready
 from tracker.record.table import results_table
 
 
@@ -48,9 +47,5 @@ def test_no_trials_and_one_trial(view_of, records, words):
 def test_trials_that_looked_for_a_learning_rate_alone_have_no_law(view_of, records, words):
     tuning = [record.model_copy(update={"stage": "tune"}) for record in records]
     view, later = view_of(tuning), Later()
-    for _ in range(50):
-        page = words(content(view, Query(), None, later))
-        if "Fitting the laws" not in page:
-            break
-        time.sleep(0.1)
+    page = when_ready(lambda: words(content(view, Query(), None, later)), "Fitting the laws")
     assert "Fitting the laws" not in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -134,10 +133,3 @@ def test_a_template_that_refuses_is_one_line(tiny_model: Path) -> None:
     tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
     with pytest.raises(InputError, match=r"the chat template refuses.*System role not supported"):
         encode(tokenizer, EXAMPLE, 128)
-
-
-def test_thousands_of_rows_a_second(tokenizer: PreTrainedTokenizerBase) -> None:
-    rows = [EXAMPLE._replace(row=i) for i in range(4000)]
-    began = time.perf_counter()
-    encode_examples(tokenizer, rows, 128)
-    assert len(rows) / (time.perf_counter() - began) > 1000
