@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def settled() -> Iterator[None]:
-    """What is made inside is never looked through again: it is freed as soon as nothing refers to it.
+    """What is made inside is not looked through again: it is freed as soon as nothing refers to it.
 
-    In a cycle it would stay for good: for plain values alone, and once.
+    What became garbage in a cycle meanwhile is freed at the next call, which looks through everything
+    once: for what is seldom read and large.
     """
-    gc.collect(1)  # what is garbage now would otherwise be kept for good
+    gc.unfreeze()
+    gc.collect()
     gc.disable()
     try:
         yield

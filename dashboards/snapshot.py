@@ -151,13 +151,15 @@ class Snapshot:
                 done.set()
 
     def _take(self, name: str | None) -> None:
-        # The first time it reads the trials of all sweeps.
-        with settled() if self._infos is None else nullcontext():
-            found = self._store.sweeps()
+        found = self._store.sweeps()
         self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
         info = self._info(name)
         if info is not None:
-            self._keep(self._sweep(info, self._views.get(info.name)))
+            known = self._views.get(info.name)
+            if known is None:
+                self._make_room()
+            self._views[info.name] = self._sweep(info, known)
+            self._views.move_to_end(info.name)
 
     def _sweep(self, info: SweepInfo, known: SweepView | None) -> SweepView:
         """The state of *info*; records are read again only where their counts have changed."""
@@ -165,8 +167,9 @@ class Snapshot:
         log = tuple(self._store.control_log(info.name))
         if known is not None and known.info.counts == info.counts:
             return SweepView(info, known.findings, running, self._clock(), log)
-        name = info.name
-        records, objective = self._store.records(name), self._store.objective(name)
+        name, objective = info.name, self._store.objective(info.name)
+        with settled() if known is None else nullcontext():
+            records = self._store.records(name)
         before = known.findings if known else None
         data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
@@ -175,8 +178,7 @@ class Snapshot:
             findings = before  # its laws and its answer still hold
         return SweepView(info, findings, running, self._clock(), log)
 
-    def _keep(self, view: SweepView) -> None:
-        self._views[view.info.name] = view
-        self._views.move_to_end(view.info.name)
-        while len(self._views) > MAX_SWEEPS:
+    def _make_room(self) -> None:
+        """For one more, before that is read: so that there are never more in memory."""
+        while len(self._views) >= MAX_SWEEPS:
             self._views.popitem(last=False)

@@ -146,6 +146,15 @@ def test_memory_is_bounded(snapshot, fake):
     assert len(snapshot._views) == MAX_SWEEPS
 
 
+def test_a_reading_that_fails_costs_no_view_that_is_known(snapshot, fake, clock, records):
+    before = snapshot.view("support")
+    fake.held = records[:-1]
+    fake.records = lambda name: (_ for _ in ()).throw(StoreError("down"))
+    clock.now += 3
+    assert snapshot.view("support") is before
+    assert snapshot.problem == "down"
+
+
 def test_what_is_kept_no_more_is_freed(snapshot, fake):
     """Also the answers, which know the trials that they are about and are known by them."""
     fake.names = [f"s{i}" for i in range(MAX_SWEEPS + 2)]

@@ -8,9 +8,11 @@ and a test holds both answers against each other.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tracker.record.address import SQLITE, store_error
 from tracker.record.runs import PARENT, Runs
@@ -25,6 +27,16 @@ JOIN runs ON runs.run_uuid = parent.run_uuid
 LEFT JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key IN ({", ".join("?" * len(_NEEDED))})
 WHERE parent.key = '{PARENT}' AND parent.value = ?
 AND runs.experiment_id = ? AND runs.end_time > ? AND runs.lifecycle_stage = ?
+"""
+_COUNT = f"""
+SELECT parent.value, status.value, count(*)
+FROM tags AS parent
+JOIN tags AS status ON status.run_uuid = parent.run_uuid AND status.key = 'sft.status'
+JOIN tags AS result ON result.run_uuid = parent.run_uuid AND result.key = 'sft.result'
+JOIN runs ON runs.run_uuid = parent.run_uuid
+WHERE parent.key = '{PARENT}'
+AND runs.experiment_id = ? AND runs.end_time > 0 AND runs.lifecycle_stage = 'active'
+GROUP BY parent.value, status.value
 """
 
 
@@ -58,20 +70,40 @@ def ended(
     ]
 
 
+def count(runs: Runs, parent_id: str) -> Counter[str]:
+    """How many trials of the sweep *parent_id* ended with which status, by MLflow's client."""
+    found = runs.trials(parent_id, "attributes.end_time > 0")
+    return Counter(run.data.tags["sft.status"] for run in found if "sft.result" in run.data.tags)
+
+
+def count_directly(runs: Runs, database: Path) -> dict[str, Counter[str]]:
+    """As :func:`count`, of every sweep at once, by its run's id; from the SQLite file *database*.
+
+    Raises StoreError where that cannot be read.
+    """
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for parent_id, status, number in _rows(database, _COUNT, (runs.experiment_id,)):
+        counts[parent_id][status] = number
+    return counts
+
+
 def _asked_directly(
     database: Path, experiment_id: str, parent_id: str, since_ms: int, deleted: bool
 ) -> list[Ended]:
     stage = "deleted" if deleted else "active"
     asked = (*_NEEDED, parent_id, experiment_id, since_ms, stage)
-    look_only = f"{database.absolute().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(look_only, timeout=_WAIT_SECONDS, uri=True)) as connection:
-            rows = connection.execute(_QUERY, asked).fetchall()
-    except sqlite3.Error as error:
-        raise store_error(f"{SQLITE}{database}", error) from error
     found: dict[str, Ended] = {}
-    for run_id, end_ms, artifact_uri, name, value in rows:
+    for run_id, end_ms, artifact_uri, name, value in _rows(database, _QUERY, asked):
         run = found.setdefault(run_id, Ended(run_id, end_ms, artifact_uri, {}))
         if name is not None:
             run.tags[name] = value
     return list(found.values())
+
+
+def _rows(database: Path, query: str, asked: Sequence[object]) -> list[tuple[Any, ...]]:
+    look_only = f"{database.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(look_only, timeout=_WAIT_SECONDS, uri=True)) as connection:
+            return connection.execute(query, asked).fetchall()
+    except sqlite3.Error as error:
+        raise store_error(f"{SQLITE}{database}", error) from error

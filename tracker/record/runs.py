@@ -205,6 +205,11 @@ def is_ended(run: Run) -> bool:
     return run.info.end_time is not None
 
 
+def is_live(parent: Run) -> bool:
+    """Whether a driver is at work on the sweep with this run."""
+    return parent.data.tags.get("sft.state", "running") in LIVE
+
+
 def sweep_info(name: str, parent: Run, counts: Mapping[str, int]) -> SweepInfo:
     """What the parent run says, with *counts* of its trials."""
     tags, end = parent.data.tags, parent.info.end_time

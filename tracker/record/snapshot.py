@@ -45,11 +45,6 @@ class Snapshot:
         self._newest_ms: int | None = None  # end of the newest run seen by this process
         self._records: list[TrialRecord] | None = None
 
-    @property
-    def is_compared(self) -> bool:
-        """Whether this process has held it against the store yet."""
-        return self._newest_ms is not None
-
     def records(self) -> list[TrialRecord]:
         """The records held, by number; the same objects every time."""
         if self._records is None:
@@ -63,7 +58,7 @@ class Snapshot:
         The first refresh of a process compares with every run there is, for runs may have been
         removed for good or restored; later ones ask for the new and the deleted alone.
         """
-        first = not self.is_compared
+        first = self._newest_ms is None
         newest = self._newest_ms or 0
         since = max(newest - _OVERLAP_MS, 0)
         found = {run.run_id: run for run in ended(runs, self.database, self.parent_id, since)}

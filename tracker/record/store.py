@@ -13,8 +13,6 @@ home and prints is decided by the environment it finds.
 from __future__ import annotations
 
 import functools
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -24,12 +22,22 @@ from tracker.record import address, bulk, experiment, naming, outside, question,
 from tracker.record.bulk_rows import database_file
 from tracker.record.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
 from tracker.record.data_profile import DataProfile, keep_profile, read_profile
+from tracker.record.ended_trials import EndedTrials
 from tracker.record.examples import TaskExamples, read_examples
 from tracker.record.inputs import log_inputs
 from tracker.record.journal import Step
 from tracker.record.quiet import set_environment, silence_logs
-from tracker.record.runs import FACT, LIVE, LiveTrial, Runs, SweepInfo, is_ended, sweep_info
-from tracker.record.snapshot import Snapshot, digest_of
+from tracker.record.runs import (
+    FACT,
+    LIVE,
+    LiveTrial,
+    Runs,
+    SweepInfo,
+    is_ended,
+    is_live,
+    sweep_info,
+)
+from tracker.record.snapshot import digest_of
 from tracker.record.trial import FileRef, Objective, TrialRecord, TrialSpec
 
 if TYPE_CHECKING:
@@ -72,8 +80,7 @@ class Store:
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
         self._begun: set[str] = set()  # run ids
         self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
-        self._snapshots: dict[str, Snapshot] = {}  # by parent run id
-        self._lock = threading.Lock()  # of the snapshots: a dashboard reads from many threads
+        self._ended = EndedTrials(self._runs, workspace / "cache", database_file(uri))
 
     @classmethod
     def open(
@@ -266,14 +273,15 @@ class Store:
 
     @_guarded
     def sweeps(self) -> list[SweepInfo]:
-        """All sweeps, in the order of their beginning; those not running are counted but once."""
+        """All sweeps, in the order of their beginning."""
         infos = []
-        for name, parent in self._runs.sweeps().items():
-            parent_id, live = parent.info.run_id, parent.data.tags.get("sft.state") in LIVE
-            records = self._records(parent_id, refresh=live)
-            counts = Counter(record.result.status.value for record in records)
-            counts["running"] = len(self._runs.running(parent_id)) if live else 0
-            infos.append(sweep_info(name, parent, counts))
+        parents = self._runs.sweeps()
+        counts = self._ended.counts(parents.values())
+        for name, parent in parents.items():
+            of_sweep = counts[parent.info.run_id]
+            if is_live(parent):
+                of_sweep["running"] = len(self._runs.running(parent.info.run_id))
+            infos.append(sweep_info(name, parent, of_sweep))
         return infos
 
     @_guarded
@@ -306,7 +314,7 @@ class Store:
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
         """All ended trials by number; deleted runs are gone."""
-        return self._records(self._runs.sweep(sweep).info.run_id, refresh=True)
+        return self._ended.records(self._runs.sweep(sweep).info.run_id)
 
     @_guarded
     def running(self, sweep: str) -> list[LiveTrial]:
@@ -338,17 +346,6 @@ class Store:
                 raise StoreError(f"sweep {sweep!r} holds no trial {key}; see `sft-select status`")
             self._run_ids[sweep, key] = run.info.run_id
         return self._run_ids[sweep, key]
-
-    def _records(self, parent_id: str, *, refresh: bool) -> list[TrialRecord]:
-        with self._lock:
-            snapshot = self._snapshots.get(parent_id)
-            if snapshot is None:
-                path = self.workspace / "cache" / f"{parent_id}.jsonl"
-                database = database_file(self._uri)
-                snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id, database)
-            if refresh or not snapshot.is_compared:
-                snapshot.refresh(self._runs)
-            return snapshot.records()
 
     def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
         from mlflow.entities import Param

@@ -1,5 +1,6 @@
 """What the database says of ended trials, against what MLflow's client says; on a real store."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from tracker.errors import StoreError
 from tracker.record.bulk_rows import database_file
 from tracker.record.ended import ended
+from tracker.record.ended_trials import EndedTrials
 from tracker.record.store import Store
 from tracker.record.trial import Objective, TrialRecord
 
@@ -47,6 +49,43 @@ def test_the_database_says_what_the_client_says(store: Store, deleted: bool) -> 
     for since in (newest - 1, newest):
         found = ended(runs, database, parent, since, deleted=deleted)
         assert sorted(found) == sorted(ended(runs, None, parent, since, deleted=deleted))
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_what_ended_is_counted_as_what_is_read(store: Store, at_hand: bool) -> None:
+    """A file at hand is asked for all sweeps at once, a server for one after the other."""
+    store.set_sweep_state("other", "finished")
+    database = database_file(store._uri) if at_hand else None
+    trials = EndedTrials(store._runs, store.workspace / "copies", database)
+    parents = store._runs.sweeps().values()
+    found = trials.counts(parents)
+    assert found == {
+        run.info.run_id: Counter(
+            each.result.status.value for each in trials.records(run.info.run_id)
+        )
+        for run in parents
+    }
+    assert [counts.total() for counts in found.values()] == [3, 4]
+
+
+def test_a_run_deleted_from_a_sweep_at_rest_is_not_counted_on(
+    store: Store, make_record: Callable[..., TrialRecord]
+) -> None:
+    store.set_sweep_state("other", "finished")
+    assert store.sweeps()[1].counts == {"complete": 4}
+    _, gone = store.run_url_parts("other", make_record(1, seed=1).result.spec.key)
+    store.client.delete_run(gone)
+    assert store.sweeps()[1].counts == {"complete": 3}
+
+
+def test_few_sweeps_are_held_however_many_are_read(store: Store) -> None:
+    trials = EndedTrials(store._runs, store.workspace / "copies", database_file(store._uri))
+    parent = store._runs.sweep("other").info.run_id
+    before = trials.records(parent)
+    for name in map(str, range(20)):
+        assert trials.records(name) == []
+    assert len(trials._snapshots) < 10
+    assert trials.records(parent) == before
 
 
 def test_a_database_that_is_gone_is_said_in_one_line_and_not_made_anew(store: Store) -> None:
