@@ -9,6 +9,7 @@ from __future__ import annotations
 from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboards.access import Access
+from dashboards.compression import compress
 from dashboards.desk import Desk
 from dashboards.exports import serve_exports
 from dashboards.frame import Frame, shell
@@ -86,6 +87,8 @@ def create_app(
     serve_exports(app.server, desk.export)
     serve_csv(app.server, lambda name: desk.snapshot.view(name, wait=_FIRST_READING))
     harden(app.server, app.csp_hashes(), access)
+    if access.token is not None:  # others than this machine's may look
+        compress(app.server)
     return app
 
 
