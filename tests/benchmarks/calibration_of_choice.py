@@ -104,8 +104,8 @@ def calibration_error(table: list[tuple[int, float, float]]) -> float:
 def report(judged: list[Judged]) -> None:
     table = deciles(judged)
     print("P(best)   candidates   stated    seen")
-    for n, stated, seen in table:
-        print(f"{'':10}{n:10d}{stated:9.3f}{seen:8.3f}")
+    for n, told, seen in table:
+        print(f"{'':10}{n:10d}{told:9.3f}{seen:8.3f}")
     stated = np.concatenate([j.stated for j in judged])
     best = np.concatenate([j.is_best for j in judged])
     never = stated < _NEVER

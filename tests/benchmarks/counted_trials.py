@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import statistics
+from typing import Any
 
 from sweeps.search.driver import Driver
 from sweeps.search.ledger import SEED, Ledger
 from sweeps.search.replay import MemoryResults, Nobody, ReplayEngine
 from sweeps.search.replay_table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
-from sweeps.search_settings import Halving, Search
-from sweeps.spec import Budget
+from sweeps.search_settings import Budget, Halving, Search
 from tests.benchmarks.record_playground import TABLE
 from tests.benchmarks.replay_curve import tables
 
@@ -28,7 +28,7 @@ _NO_LIMIT = 1e12  # seconds
 
 def regret(table: RecordedTable, strategy: str, trials: int, window: int, seed: int) -> float:
     """What the choice of *strategy* after so many *trials* lies behind the best of *table*, in its unit."""
-    settings = {"strategy": strategy, "window": window, "halving": Halving()}
+    settings: dict[str, Any] = {"strategy": strategy, "window": window, "halving": Halving()}
     sweep = table.sweep(Search.model_construct(**settings), seed, _NO_LIMIT)
     spec = sweep.spec.model_copy(update={"budget": Budget(trials=trials)})
     sweep = dataclasses.replace(sweep, spec=spec)

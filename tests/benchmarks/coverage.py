@@ -20,9 +20,10 @@ from scipy.stats import norm
 from sweeps.search.ats import accept_then_stop
 from tests.benchmarks.curve_tables import Cut, foretold, playground, published, synthetic
 from tests.benchmarks.learn_experience import learn_prior, start_of, widening
+from tracker.select.curves import Metric
 from tracker.select.experience import LEVELS, Widening
-from tracker.select.laws import Array
 from tracker.select.misses import Misses
+from tracker.select.pooling import Array
 
 
 def ats_errors(cut: Cut) -> Array:
@@ -75,10 +76,11 @@ def main() -> None:
         others = widening([found for j, found in enumerate(cuts) if j != i])
         print(row(table.name, cuts[i], others), flush=True)
     others = widening(cuts)
-    for metric in ("score", "bits_per_byte"):
+    metrics: tuple[Metric, ...] = ("score", "bits_per_byte")
+    for metric in metrics:
         every: list[Cut] = []
         for seed in range(arguments.first, arguments.first + arguments.sweeps):
-            table = synthetic(seed, metric)  # type: ignore[arg-type]
+            table = synthetic(seed, metric)
             every += foretold(table, start_of(table, both))
         name = f"{arguments.sweeps} synthetic sweeps, {metric}"
         print(row(name, every, others), flush=True)

@@ -14,10 +14,10 @@ from tracker.record.table import results_table
 from tracker.select.curves import Metric, table_runs
 from tracker.select.experience import LEVELS
 from tracker.select.joint import fit_curves
-from tracker.select.laws import Array, log_forecast, spread
+from tracker.select.laws import log_forecast, spread
 from tracker.select.misses import Ends
 from tracker.select.points import CurveRuns
-from tracker.select.pooling import Prior
+from tracker.select.pooling import Array, Prior
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
 PLAYGROUND = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
@@ -89,7 +89,7 @@ def _pooled_noise(rows: pd.DataFrame, columns: list[str]) -> dict[str, float]:
     repeated = centred[centred["many"] > 1]
     freedom = (1 - 1 / repeated["many"]).groupby(repeated["task"]).sum()
     squares = (repeated["off"] ** 2).groupby(repeated["task"]).sum()
-    return {str(task): float(value) for task, value in np.sqrt(squares / freedom).items()}
+    return {str(task): float(value) ** 0.5 for task, value in (squares / freedom).items()}
 
 
 def _curve(model: str, group: pd.DataFrame, **groups: str) -> CurveRuns:
@@ -104,7 +104,7 @@ def _curve(model: str, group: pd.DataFrame, **groups: str) -> CurveRuns:
     )
 
 
-def _some(curve: CurveRuns, keep: Array) -> CurveRuns:
+def _some(curve: CurveRuns, keep: NDArray[np.bool_]) -> CurveRuns:
     keys = tuple(k for k, kept in zip(curve.keys, keep, strict=True) if kept)
     return curve._replace(sizes=curve.sizes[keep], values=curve.values[keep], keys=keys)
 
@@ -146,5 +146,7 @@ def _foretold(table: Table, start: Prior, end: float) -> Cut:
         told = spread(logs, law.noise, law.noise_at, LEVELS)
         width, far = (told.high - told.low) / 2, np.log2(sizes / law.domain[1])
         parts.append((told.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs))
-    joined = (np.concatenate(column, axis=-1) for column in zip(*parts, strict=True))
-    return Cut(*joined, known, fit.ends)
+    needed, width, doublings, curves, sizes, runs = (
+        np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)
+    )
+    return Cut(needed, width, doublings, curves, sizes, runs, known, fit.ends)

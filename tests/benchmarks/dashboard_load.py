@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -152,12 +153,14 @@ def clicks(server: Server, chance: random.Random) -> Iterator[Callable[[], Any]]
                 ],
                 "filterModel": {},
             }
-            yield lambda s=state, a=ask: server.ask(
-                "trials-table.getRowsResponse", s | {"trials-table.getRowsRequest": a}
+            yield partial(
+                server.ask,
+                "trials-table.getRowsResponse",
+                state | {"trials-table.getRowsRequest": ask},
             )
         else:
             page = chance.choice(pages)
-            yield lambda s=state, p=page: server.ask(p, s)
+            yield partial(server.ask, page, state)
 
 
 def visit(server: Server, seed: int) -> list[float]:

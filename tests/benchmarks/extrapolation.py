@@ -19,9 +19,8 @@ from sweeps.search.ats import accept_then_stop as ats_line
 from tests.benchmarks.curve_tables import Table, published
 from tests.benchmarks.learn_experience import learn_prior
 from tracker.select.joint import fit_curves
-from tracker.select.laws import Array
 from tracker.select.points import CurveRuns
-from tracker.select.pooling import Prior
+from tracker.select.pooling import Array, Prior
 
 BUDGETS = (8, 16, 32, 64, 128, 256, 512)
 Method = Callable[[list[CurveRuns], float], Array]

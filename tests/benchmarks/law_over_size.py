@@ -55,7 +55,8 @@ def left_out(table: Table, start: Prior) -> Iterator[Miss]:
             for size, *foretold in zip(sizes, told.value, told.low, told.high, strict=True):
                 most = 1.0 if table.measure == "score" else np.inf
                 truth = float(curve.values[curve.sizes == size].mean())
-                yield Miss(*(min(float(x), most) for x in foretold), truth)
+                value, low, high = (min(float(x), most) for x in foretold)
+                yield Miss(value, low, high, truth)
 
 
 def placed(curve: CurveRuns) -> CurveRuns:

@@ -27,9 +27,8 @@ from tests.benchmarks.curve_tables import (
 from tracker.select import pooling
 from tracker.select.experience import FILE, LEVELS, Widening, prior
 from tracker.select.joint import fit_curves
-from tracker.select.laws import Array
 from tracker.select.points import CurveRuns
-from tracker.select.pooling import Prior
+from tracker.select.pooling import Array, Prior
 
 #: Before any table is seen: a loss of some nats whose power law starts at tens of thousands of examples.
 BLANK = Prior(

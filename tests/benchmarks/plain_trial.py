@@ -8,6 +8,7 @@ say that it skipped the work.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -23,7 +24,7 @@ from transformers import (
 from sweeps.finetune.data import nested_order, read_examples, read_texts
 from sweeps.finetune.model import adapter_config
 from sweeps.finetune.prompt import encode_examples, encode_texts
-from tracker.record.trial import TrialSpec
+from tracker.record.trial import FileRef, TaskSpec, TrialSpec
 
 
 def main() -> None:
@@ -69,14 +70,14 @@ def _arguments(spec: TrialSpec) -> TrainingArguments:
     )
 
 
-def _dataset(spec: TrialSpec, tokenizer: object) -> Dataset:
+def _dataset(spec: TrialSpec, tokenizer: Any) -> Dataset:
     rows = []
     for task in spec.tasks:
         count = spec.examples.get(task.name, 0)
         if count and task.train:
             examples = read_examples(task, task.train)
             chosen = [examples[i] for i in nested_order(examples, spec.seed)[:count]]
-            rows += encode_examples(tokenizer, chosen, spec.train.max_length)  # type: ignore[arg-type]
+            rows += encode_examples(tokenizer, chosen, spec.train.max_length)
     return Dataset.from_list(
         [
             {
@@ -90,46 +91,46 @@ def _dataset(spec: TrialSpec, tokenizer: object) -> Dataset:
 
 
 @torch.no_grad()
-def _right(model: object, tokenizer: object, task: object, spec: TrialSpec) -> int:
+def _right(model: Any, tokenizer: Any, task: TaskSpec, spec: TrialSpec) -> int:
     """Greedy answers and teacher-forced loss on the rows a sweep would evaluate."""
-    examples = read_examples(task, task.validation)  # type: ignore[attr-defined, arg-type]
+    examples = read_examples(task, task.validation)
     examples = [examples[i] for i in nested_order(examples, 0)[: spec.evaluation.rows]]
-    rows = encode_examples(tokenizer, examples, spec.train.max_length)  # type: ignore[arg-type]
-    tokenizer.padding_side = "left"  # type: ignore[attr-defined]
+    rows = encode_examples(tokenizer, examples, spec.train.max_length)
+    tokenizer.padding_side = "left"
     right = 0
     limit = max(len(row.answer_ids) for row in rows) + 2
     for start in range(0, len(rows), spec.evaluation.batch_size):
         batch = rows[start : start + spec.evaluation.batch_size]
-        whole = tokenizer.pad(  # type: ignore[attr-defined]
+        whole = tokenizer.pad(
             {"input_ids": [[*r.prompt_ids, *r.answer_ids] for r in batch]}, return_tensors="pt"
         )
-        model(**whole)  # type: ignore[operator]
+        model(**whole)
         prompts = tokenizer.pad(
             {"input_ids": [list(r.prompt_ids) for r in batch]}, return_tensors="pt"
-        )  # type: ignore[attr-defined]
-        out = model.generate(**prompts, max_new_tokens=limit, do_sample=False)  # type: ignore[attr-defined]
+        )
+        out = model.generate(**prompts, max_new_tokens=limit, do_sample=False)
         new = out[:, prompts["input_ids"].shape[1] :]
-        texts = tokenizer.batch_decode(new, skip_special_tokens=True)  # type: ignore[attr-defined]
+        texts = tokenizer.batch_decode(new, skip_special_tokens=True)
         answers = [e.answer for e in examples[start : start + len(batch)]]
         right += sum(a.strip() == b.strip() for a, b in zip(texts, answers, strict=True))
     return right
 
 
 @torch.no_grad()
-def _text_loss(model: object, tokenizer: object, file: object, spec: TrialSpec) -> float:
-    rows = encode_texts(tokenizer, read_texts(file)[: spec.evaluation.rows], spec.train.max_length)  # type: ignore[arg-type]
+def _text_loss(model: Any, tokenizer: Any, file: FileRef, spec: TrialSpec) -> float:
+    rows = encode_texts(tokenizer, read_texts(file)[: spec.evaluation.rows], spec.train.max_length)
     total = 0.0
     for start in range(0, len(rows), spec.evaluation.batch_size):
         batch = rows[start : start + spec.evaluation.batch_size]
-        whole = tokenizer.pad(  # type: ignore[attr-defined]
+        whole = tokenizer.pad(
             {"input_ids": [[*r.prompt_ids, *r.answer_ids] for r in batch]}, return_tensors="pt"
         )
-        logits = model(**whole).logits[:, -whole["input_ids"].shape[1] :]  # type: ignore[operator]
+        logits = model(**whole).logits[:, -whole["input_ids"].shape[1] :]
         total += float(
             torch.nn.functional.cross_entropy(
                 logits[:, :-1].flatten(0, 1),
                 whole["input_ids"][:, 1:].flatten(),
-                ignore_index=tokenizer.pad_token_id,  # type: ignore[attr-defined]
+                ignore_index=tokenizer.pad_token_id,
             )
         )
     return total

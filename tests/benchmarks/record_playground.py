@@ -151,7 +151,12 @@ def rows(result: TrialResult) -> Iterator[dict[str, Any]]:
 
 
 def _value(
-    task: str, metric: str, direction: str, value: float | None, se: float | None, n: int
+    task: str,
+    metric: str | None,
+    direction: str,
+    value: float | None,
+    se: float | None,
+    n: int | None,
 ) -> dict[str, Any]:
     def digits(number: float | None) -> float | None:
         return None if number is None else float(f"{number:.5g}")

@@ -81,9 +81,9 @@ class Law:
     def loss(self, parameters: float, examples: float) -> float:
         """Bits per byte; 0 examples is the untouched base."""
         size = math.log(parameters / _SIZES[0])
-        scale = math.exp(self.log_scale - self.size_exponent * size)
+        scale: float = math.exp(self.log_scale - self.size_exponent * size)
         start = math.exp(self.log_start + self.start_exponent * size)
-        return self.floor + scale / (1 + (examples / start) ** self.data_exponent)
+        return float(self.floor + scale / (1 + (examples / start) ** self.data_exponent))
 
 
 def synthetic_sweep(
@@ -165,7 +165,7 @@ class _World:
                 rate = float(f"{_BEST_RATE[name] * factor:.3g}")
                 yield TrialSpec(
                     model=_model(size),
-                    method=MethodSpec(name=name, learning_rate=rate, **METHODS[name]),  # type: ignore[arg-type]
+                    method=MethodSpec(name=name, learning_rate=rate, **METHODS[name]),
                     mix=MixSpec(name=mix, weights={TASK: 1.0}),
                     volume=volume,
                     examples={TASK: volume},
@@ -175,15 +175,13 @@ class _World:
 
     def loss(self, spec: TrialSpec) -> float:
         """Bits per byte without noise: the law, shifted by family and mix, and by a missed rate."""
-        method = spec.method.name
+        method, size = spec.method.name, _size(spec)
         law = self.laws["full" if method == "none" else method]
-        loss = law.loss(spec.model.parameters, spec.volume) * math.exp(
-            self.families[spec.model.parameters]
-        )
+        loss = law.loss(size, spec.volume) * math.exp(self.families[size])
         if spec.mix is None or spec.method.learning_rate is None:
             return loss
         miss = math.log(spec.method.learning_rate / _BEST_RATE[method], 4)
-        missed = 0.04 * (miss - self.misses[spec.model.parameters, method]) ** 2
+        missed = 0.04 * (miss - self.misses[size, method]) ** 2
         return loss * math.exp(self.mixes[spec.mix.name] + (missed if self.rates > 1 else 0.0))
 
     def measured(
@@ -212,7 +210,7 @@ def _right(loss: float, difficulty: np.ndarray, rng: np.random.Generator) -> np.
     Both parts are normal, so the share of right rows is exactly :func:`_score` on average.
     """
     own = rng.normal(size=len(difficulty))
-    return (difficulty + own) / math.sqrt(2) < ndtri(_score(loss))
+    return np.asarray((difficulty + own) / math.sqrt(2) < ndtri(_score(loss)))
 
 
 def _score(loss: float) -> float:
@@ -255,9 +253,15 @@ def _model(size: float) -> ModelSpec:
     return ModelSpec(name=name, path=name, digest=name, parameters=int(size), family="m")
 
 
+def _size(spec: TrialSpec) -> int:
+    size = spec.model.parameters
+    assert size is not None, "every model here is made by _model"
+    return size
+
+
 def _cost(spec: TrialSpec, rng: np.random.Generator) -> Cost:
     """Counted operations, and seconds that scatter about them."""
-    size, tokens = spec.model.parameters, spec.volume * _TOKENS_PER_EXAMPLE
+    size, tokens = _size(spec), spec.volume * _TOKENS_PER_EXAMPLE
     share = _TRAINED_SHARE.get(spec.method.name, 0.0)
     flops = tokens * size * (4 + 2 * share)
     seconds = (2.0 + flops / 1e13) * math.exp(rng.normal(0, 0.05))
