@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from dash import html
@@ -19,7 +18,7 @@ from dashboards.components import (
     pill,
     tiles,
 )
-from dashboards.figures.forecast import Forecast, Span, Spending, forecast
+from dashboards.figures.forecast import Forecast, Span, Spending, Tally, forecast
 from dashboards.figures.progress import BestSoFar, label, trial_quality
 from dashboards.figures.setbacks import Setback, setbacks
 from dashboards.figures.theme import method_words
@@ -66,12 +65,12 @@ class Counts(NamedTuple):
     """Trials by where they are; ``planned`` is ``None`` where the sweep does not say."""
 
     planned: int | None
-    by_status: Mapping[str, int]
+    tally: Tally
     running: int
 
     @property
     def ended(self) -> int:
-        return sum(self.by_status.values())
+        return self.tally.ended
 
     @property
     def waiting(self) -> int:
@@ -80,7 +79,7 @@ class Counts(NamedTuple):
 
 def counts(view: SweepView) -> Counts:
     """Where the trials of *view* are."""
-    return Counts(view.info.planned, view.findings.tally.by_status, len(view.running))
+    return Counts(view.info.planned, view.findings.tally, len(view.running))
 
 
 def spending(view: SweepView) -> Spending:
@@ -132,7 +131,7 @@ def head(view: SweepView, now: float) -> html.Div:
 def progress(view: SweepView) -> html.Section:
     """How many trials are where, as a bar, and what the budget holds."""
     done, cost = counts(view), spending(view)
-    parts = [*done.by_status.items(), ("running", done.running), ("waiting", done.waiting)]
+    parts = [*done.tally.by_status.items(), ("running", done.running), ("waiting", done.waiting)]
     shares = [(name, number) for name, number in parts if number]
     words = ", ".join(f"{number} {STATUS_WORDS[name]}" for name, number in shares)
     bar = html.Div(

@@ -50,7 +50,7 @@ def test_one_trial(view_of, records, words):
 def test_counts_add_up(view_of, records):
     done = counts(view_of(records, running=(LIVE,)))
     assert (done.ended, done.running, done.waiting) == (49, 1, 10)
-    assert done.by_status["complete"] == 47
+    assert done.tally.by_status["complete"] == 47
 
 
 def with_facts(view, state="running", **facts):
