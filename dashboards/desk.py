@@ -82,9 +82,9 @@ class Desk:
 
     def nothing(self, search: str | None) -> Any:
         """What stands where there is no sweep to show."""
-        if self.snapshot.problem is not None:
-            return empty("The tracking store cannot be read", self.snapshot.problem)
         wanted = self.name(parse_query(search))
+        if (problem := self.snapshot.problem(wanted)) is not None:
+            return empty("This cannot be read from the tracking store", problem)
         if self.snapshot.is_reading(wanted):
             return empty(
                 "Reading the trials",

@@ -104,9 +104,11 @@ class Frame:
         ]
 
     def _warning(self, view: SweepView | None) -> Any:
-        problem = self.desk.snapshot.problem
-        if problem is None or view is None:
+        problem = None if view is None else self.desk.snapshot.problem(view.info.name)
+        if problem is None:
             return None
         return notice(
-            "The tracking store cannot be read; this is what was last known.", problem, "bad"
+            "News cannot be read from the tracking store; this is what was last known.",
+            problem,
+            "bad",
         )

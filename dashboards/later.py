@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections import OrderedDict
@@ -52,7 +53,7 @@ class Later:
         if known is None:
             return Answer(None, False)
         if isinstance(known[1], Exception):
-            raise known[1]
+            raise copy.copy(known[1])  # what is raised remembers everything that it passes
         return Answer(known[1], known[0] == version)
 
     def ready(self, question: Hashable, version: str) -> bool:
@@ -86,7 +87,8 @@ class Later:
             try:
                 value = build()
             except Exception as error:  # given to whoever asks, as if it had been raised there
-                value = error
+                error.__cause__ = error.__context__ = None
+                value = error.with_traceback(None)
             with self._lock:
                 self._doing = None
                 self._known[question] = (version, value)

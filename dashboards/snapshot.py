@@ -9,6 +9,7 @@ cannot be read, the last good state stays and ``problem`` says so.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +23,7 @@ from tracker.errors import StoreError
 from tracker.record.control import Exchange
 from tracker.record.store import LiveTrial, Store, SweepInfo
 
+_LOG = logging.getLogger(__name__)
 #: Sweeps kept in memory; opening another drops the one unused for longest.
 MAX_SWEEPS = 4
 #: Reading the store may take at most this share of the time: a sweep may need the same cores.
@@ -73,7 +75,8 @@ class Snapshot:
         self._infos: tuple[SweepInfo, ...] | None = None
         self._views: OrderedDict[str, SweepView] = OrderedDict()
         self._due: dict[str | None, float] = {}
-        self.problem: str | None = None
+        self._problem: str | None = None  # of the store
+        self._problems: dict[str, str] = {}  # of single sweeps, by name
 
     def sweeps(self) -> tuple[SweepInfo, ...]:
         """All sweeps, the latest first, as last read."""
@@ -96,17 +99,22 @@ class Snapshot:
         with self._lock:
             return name in self._reading
 
+    def problem(self, name: str | None) -> str | None:
+        """Why the sweep called *name*, or the latest, could not be read last; ``None`` where it could."""
+        info = self._info(name)
+        return self._problem or (self._problems.get(info.name) if info else None)
+
     def version(self, name: str | None) -> str:
         """What the sweep page compares to know whether to draw again."""
         view = self.view(name)
         names = ",".join(f"{i.name}:{i.state}" for i in self.sweeps())
-        return "|".join([view.version if view else self._without(name), names, self.problem or ""])
+        return "|".join([view.version if view else self._without(name), names, self.problem(name) or ""])
 
     def results_version(self, name: str | None) -> str:
         """As :meth:`version`, for the pages that show ended trials alone."""
         view = self.view(name)
         found = view.findings.version if view else self._without(name)
-        return "|".join([found, self.problem or ""])
+        return "|".join([found, self.problem(name) or ""])
 
     def _without(self, name: str | None) -> str:
         return "reading" if self.is_reading(name) else ""
@@ -136,10 +144,10 @@ class Snapshot:
         with self._one_reader:
             began, first = self._clock(), self._known(name) is None
             try:
-                self._take(name)
-                self.problem = None
-            except StoreError as error:
-                self.problem = str(error)
+                self._problem = _tried(self._take_sweeps)
+                info = self._info(name)
+                if self._problem is None and info is not None:
+                    self._note(info.name, _tried(lambda: self._take(info)))
             finally:
                 # The first reading of a large sweep is no measure of the next.
                 took = 0.0 if first else self._clock() - began
@@ -150,16 +158,21 @@ class Snapshot:
                     del self._reading[name]
                 done.set()
 
-    def _take(self, name: str | None) -> None:
+    def _take_sweeps(self) -> None:
         found = self._store.sweeps()
         self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
-        info = self._info(name)
-        if info is not None:
-            known = self._views.get(info.name)
-            if known is None:
-                self._make_room()
-            self._views[info.name] = self._sweep(info, known)
-            self._views.move_to_end(info.name)
+
+    def _take(self, info: SweepInfo) -> None:
+        known = self._views.get(info.name)
+        if known is None:
+            self._make_room()
+        self._views[info.name] = self._sweep(info, known)
+        self._views.move_to_end(info.name)
+
+    def _note(self, name: str, problem: str | None) -> None:
+        self._problems.pop(name, None)
+        if problem is not None:
+            self._problems[name] = problem
 
     def _sweep(self, info: SweepInfo, known: SweepView | None) -> SweepView:
         """The state of *info*; records are read again only where their counts have changed."""
@@ -182,3 +195,15 @@ class Snapshot:
         """For one more, before that is read: so that there are never more in memory."""
         while len(self._views) >= MAX_SWEEPS:
             self._views.popitem(last=False)
+
+
+def _tried(read: Callable[[], None]) -> str | None:
+    """What went wrong in *read*, in words; a page must never wait for a thread that has ended."""
+    try:
+        read()
+    except StoreError as error:
+        return str(error)
+    except Exception as error:
+        _LOG.exception("what the tracking store holds could not be read")
+        return f"{type(error).__name__}: {error}. This was not foreseen; the terminal says more."
+    return None

@@ -59,8 +59,8 @@ def _write(options: argparse.Namespace) -> None:
     store = Store.open(options.workspace, options.store, create=False)
     snapshot = Snapshot(store, patience=Patience(_PATIENCE, _PATIENCE))
     view = snapshot.view(options.sweep)
-    if view is None and snapshot.problem is not None:
-        raise StoreError(snapshot.problem)
+    if view is None and (problem := snapshot.problem(options.sweep)) is not None:
+        raise StoreError(problem)
     if view is None:
         known = ", ".join(info.name for info in snapshot.sweeps()) or "none"
         raise InputError(f"sweep {options.sweep!r}: not in the store; sweeps: {known}")

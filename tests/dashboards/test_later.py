@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -65,6 +67,24 @@ def test_what_was_raised_is_raised_where_it_is_asked_for():
     settle(later, "q", "1")
     with pytest.raises(ValueError, match="no"):
         later.get("q", "1", fail)
+
+
+def test_an_error_holds_on_to_nothing_that_it_was_asked_with():
+    class View:
+        """Stands for the trials of a sweep."""
+
+    later, kept = Later(), []
+
+    def ask() -> None:
+        view = View()
+        kept.append(weakref.ref(view))
+        later.get("q", "1", lambda: 1 / len([v for v in (view,) if v is None]), wait=5.0)
+
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            ask()
+    gc.collect()
+    assert [view() for view in kept] == [None] * 3
 
 
 def test_answers_do_not_pile_up():

@@ -118,11 +118,11 @@ def test_a_store_that_is_down_is_said_and_the_last_state_stays(snapshot, fake, c
     fake.down = True
     clock.now += 3
     assert len(snapshot.view(None).findings.records) == 10
-    assert snapshot.problem == "the store is down"
+    assert snapshot.problem(None) == "the store is down"
     fake.down = False
     clock.now += 3
     snapshot.view(None)
-    assert snapshot.problem is None
+    assert snapshot.problem(None) is None
 
 
 def test_a_store_down_from_the_start_gives_no_view(snapshot, fake):
@@ -152,7 +152,34 @@ def test_a_reading_that_fails_costs_no_view_that_is_known(snapshot, fake, clock,
     fake.records = lambda name: (_ for _ in ()).throw(StoreError("down"))
     clock.now += 3
     assert snapshot.view("support") is before
-    assert snapshot.problem == "down"
+    assert snapshot.problem("support") == "down"
+
+
+def test_one_sweep_that_cannot_be_read_is_no_fault_of_another(snapshot, fake, clock):
+    fake.names = ["broken", "support"]
+    read = fake.records
+
+    def records(name):
+        if name == "broken":
+            raise StoreError("result.json does not fit")
+        return read(name)
+
+    fake.records = records
+    assert snapshot.view("broken") is None
+    assert snapshot.view("support") is not None
+    assert snapshot.problem("broken") == "result.json does not fit"
+    assert snapshot.problem("support") is None
+    versions = snapshot.version("support"), snapshot.results_version("support")
+    clock.now += 3
+    assert snapshot.view("broken") is None
+    assert (snapshot.version("support"), snapshot.results_version("support")) == versions
+
+
+def test_what_nobody_foresaw_is_said_too(snapshot, fake):
+    fake.sweeps = lambda: int("not a number")
+    assert snapshot.view(None) is None
+    assert "ValueError" in snapshot.problem(None)
+    assert "the terminal says more" in snapshot.problem(None)
 
 
 def test_what_is_kept_no_more_is_freed(snapshot, fake):
