@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -14,7 +16,19 @@ from tracker.record.runs import Run, Runs, is_live
 from tracker.record.snapshot import Snapshot
 from tracker.record.trial import TrialRecord
 
+_AT_REST_SECONDS = (
+    60.0  # between two looks at a sweep that nobody works on: a run may be deleted by hand
+)
+_SELDOM = 50  # and at least so many times as long as a look takes
 _HELD = 8  # sweeps in memory; of another, the copy on disk is read again
+
+
+class _Count(NamedTuple):
+    """What a server said of a sweep that ended at *end*; good until the monotonic clock shows *until*."""
+
+    found: Counter[str]
+    end: int | None
+    until: float
 
 
 class EndedTrials:
@@ -27,7 +41,7 @@ class EndedTrials:
         self._runs, self._folder, self._database = runs, folder, database
         self._lock = threading.Lock()  # a dashboard reads from many threads
         self._snapshots: LRUCache[str, Snapshot] = LRUCache(_HELD)  # by parent run id
-        self._at_rest: dict[tuple[str, int], Counter[str]] = {}  # by parent run id and its end
+        self._at_rest: dict[str, _Count] = {}  # by parent run id
 
     def records(self, parent_id: str) -> list[TrialRecord]:
         """Those of the sweep with run *parent_id*, by number; deleted runs are gone."""
@@ -37,22 +51,39 @@ class EndedTrials:
                 path = self._folder / f"{parent_id}.jsonl"
                 snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id, self._database)
             snapshot.refresh(self._runs)
-            return snapshot.records()
+            records, known = snapshot.records(), self._known(parent_id)
+            if known is not None and known.total() != len(
+                records
+            ):  # such as a run that was restored
+                snapshot.refresh(self._runs, anew=True)
+                records = snapshot.records()
+            return records
+
+    def _known(self, parent_id: str) -> Counter[str] | None:
+        """How many ended, where that is quickly told."""
+        if self._database is not None:
+            return count_directly(self._runs, self._database)[parent_id]
+        held = self._at_rest.get(parent_id)
+        return None if held is None else held.found
 
     def counts(self, parents: Iterable[Run]) -> dict[str, Counter[str]]:
         """How many ended with which status, by the id of the sweep's run.
 
-        A server is asked for what is new of a sweep that runs, and once for one at rest.
+        A server is asked for what is new of a sweep that runs, and seldom for one at rest.
         """
         if self._database is not None:
             return count_directly(self._runs, self._database)
         return {parent.info.run_id: self._count(parent) for parent in parents}
 
     def _count(self, parent: Run) -> Counter[str]:
-        run_id = parent.info.run_id
+        run_id, now = parent.info.run_id, time.monotonic()
         if is_live(parent):
+            self._at_rest.pop(run_id, None)
             return Counter(record.result.status.value for record in self.records(run_id))
-        at_rest = (run_id, parent.info.end_time)
-        if at_rest not in self._at_rest:
-            self._at_rest[at_rest] = count(self._runs, run_id)
-        return self._at_rest[at_rest].copy()
+        held = self._at_rest.get(run_id)
+        if held is None or held.end != parent.info.end_time or now >= held.until:
+            found = count(self._runs, run_id)
+            took = time.monotonic() - now
+            until = now + max(_AT_REST_SECONDS, _SELDOM * took)
+            held = self._at_rest[run_id] = _Count(found, parent.info.end_time, until)
+        return held.found.copy()

@@ -98,7 +98,7 @@ class Runs:
         """Parent runs by the sweep's name, in the order in which they were begun."""
         sweeps: dict[str, Run] = {}
         for run in self.search("tags.`sft.kind` = 'sweep'"):
-            sweeps.setdefault(run.data.tags["sft.sweep"], run)
+            sweeps.setdefault(tag_of(run.info.run_id, run.data.tags, "sft.sweep"), run)
         self._parents = {name: run.info.run_id for name, run in sweeps.items()}
         return sweeps
 
@@ -127,13 +127,22 @@ class Runs:
         return run if run.info.lifecycle_stage == "active" else None
 
     def trial(self, parent_id: str, key: str) -> Run | None:
-        """The trial's run. A request sent twice over a bad line may have made two: one stays."""
-        runs = sorted(
-            self.trials(parent_id, f"tags.`sft.key` = '{key}'"), key=is_ended, reverse=True
-        )
-        for run in runs[1:]:
+        """The trial's run, of several one that has ended."""
+        return next(iter(self._copies(parent_id, key)), None)
+
+    def only_trial(self, parent_id: str, key: str) -> Run | None:
+        """As :meth:`trial`, for the process that writes the sweep: of several copies one stays.
+
+        A request sent twice over a bad line may have made two.
+        """
+        kept, *others = self._copies(parent_id, key) or [None]
+        for run in others:
             self.client.delete_run(run.info.run_id)
-        return runs[0] if runs else None
+        return kept
+
+    def _copies(self, parent_id: str, key: str) -> list[Run]:
+        found = self.trials(parent_id, f"tags.`sft.key` = '{key}'")
+        return sorted(found, key=is_ended, reverse=True)
 
     def trials(self, parent_id: str, condition: str, *, deleted: bool = False) -> Iterator[Run]:
         """The sweep's trials that match *condition*."""
@@ -179,9 +188,9 @@ class Runs:
         losses = sorted(losses, key=lambda point: point.step)
         last = losses[-1] if losses else None
         return LiveTrial(
-            key=tags["sft.key"],
-            number=int(tags["sft.number"]),
-            stage=tags["sft.stage"],
+            key=tag_of(run.info.run_id, tags, "sft.key"),
+            number=number_of(run.info.run_id, tags, "sft.number"),
+            stage=tag_of(run.info.run_id, tags, "sft.stage"),
             model=parameters.get("model.name", ""),
             method=parameters.get("method.name", ""),
             mix=parameters.get("mix", ""),
@@ -200,6 +209,27 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
 
 
+def tag_of(run_id: str, tags: Mapping[str, str], name: str) -> str:
+    """The tag *name* of a run; StoreError where someone took it away."""
+    if name not in tags:
+        raise StoreError(
+            f"MLflow run {run_id}: its tag {name} is missing; every run of ours has one: put it back, "
+            "or delete the run"
+        )
+    return tags[name]
+
+
+def number_of(run_id: str, tags: Mapping[str, str], name: str) -> int:
+    """The whole number in the tag *name* of a run; StoreError where there is none."""
+    text = tag_of(run_id, tags, name)
+    if not (text.isascii() and text.isdigit()):
+        raise StoreError(
+            f"MLflow run {run_id}: its tag {name} is {text!r}; allowed: a whole number: put it back, "
+            "or delete the run"
+        )
+    return int(text)
+
+
 def is_ended(run: Run) -> bool:
     """Whether the run was closed; a sweep that goes on keeps its last end, a trial never does."""
     return run.info.end_time is not None
@@ -212,12 +242,12 @@ def is_live(parent: Run) -> bool:
 
 def sweep_info(name: str, parent: Run, counts: Mapping[str, int]) -> SweepInfo:
     """What the parent run says, with *counts* of its trials."""
-    tags, end = parent.data.tags, parent.info.end_time
+    run_id, tags, end = parent.info.run_id, parent.data.tags, parent.info.end_time
     state = tags.get("sft.state", "running")
     return SweepInfo(
         name=name,
         state=state,
-        planned=int(tags["sft.planned"]) if tags.get("sft.planned") else None,
+        planned=number_of(run_id, tags, "sft.planned") if tags.get("sft.planned") else None,
         started_at=parent.info.start_time / 1000,
         ended_at=end / 1000 if end and state not in LIVE else None,
         counts={status: count for status, count in counts.items() if count},

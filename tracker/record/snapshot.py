@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from tracker.errors import StoreError
 from tracker.record.compact import compact
 from tracker.record.ended import Ended, ended
-from tracker.record.runs import Runs
+from tracker.record.runs import Runs, number_of, tag_of
 from tracker.record.trial import TrialRecord, TrialResult
 
 #: A run counts as new for so long after its end: clocks and commits are not in step.
@@ -52,14 +52,14 @@ class Snapshot:
             self._records = sorted(records, key=lambda record: record.number)
         return list(self._records)
 
-    def refresh(self, runs: Runs) -> None:
+    def refresh(self, runs: Runs, *, anew: bool = False) -> None:
         """Take in what ended and drop what was deleted since.
 
-        The first refresh of a process compares with every run there is, for runs may have been
-        removed for good or restored; later ones ask for the new and the deleted alone.
+        The first refresh of a process, and one *anew*, compares with every run there is, for runs may
+        have been removed for good or restored; others ask for the new and the deleted alone.
         """
-        first = self._newest_ms is None
-        newest = self._newest_ms or 0
+        first = anew or self._newest_ms is None
+        newest = 0 if anew else self._newest_ms or 0
         since = max(newest - _OVERLAP_MS, 0)
         found = {run.run_id: run for run in ended(runs, self.database, self.parent_id, since)}
         for run in found.values():
@@ -82,7 +82,7 @@ class Snapshot:
         if known is not None and known.digest == tags["sft.result"]:
             return
         text = runs.text_at(run_id, run.artifact_uri, "result.json")
-        number, stage = int(tags["sft.number"]), tags["sft.stage"]
+        number, stage = number_of(run_id, tags, "sft.number"), tag_of(run_id, tags, "sft.stage")
         try:
             self._entries[run_id] = _entry(number, stage, text)
         except ValidationError as error:

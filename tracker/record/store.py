@@ -62,7 +62,7 @@ def _guarded(method: Method) -> Method:
 
         try:
             return method(self, *args, **kwargs)
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, UnicodeDecodeError) as error:
             self._forget()  # how far the call got is unknown: ask again next time
             raise address.store_error(self._uri, error) from error
 
@@ -340,17 +340,18 @@ class Store:
     # -- one step each ---------------------------------------------------------------------------
 
     def _run_id(self, sweep: str, key: str) -> str:
-        if (sweep, key) not in self._run_ids:
+        known = self._run_ids.get((sweep, key))  # another thread may forget it any time
+        if known is None:
             run = self._runs.trial(self._runs.sweep(sweep).info.run_id, key)
             if run is None:
                 raise StoreError(f"sweep {sweep!r} holds no trial {key}; see `sft-select status`")
-            self._run_ids[sweep, key] = run.info.run_id
-        return self._run_ids[sweep, key]
+            known = self._run_ids[sweep, key] = run.info.run_id
+        return known
 
     def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
         from mlflow.entities import Param
 
-        run = self._runs.trial(parent.info.run_id, spec.key)
+        run = self._runs.only_trial(parent.info.run_id, spec.key)
         if run is not None and (is_ended(run) or run.info.run_id in self._begun):
             return run
         if run is None:

@@ -275,7 +275,12 @@ class TaskScore(Frozen):
 
 
 class SuiteScore(Frozen):
-    """A general suite before (untouched base) and after tuning, with the rows' standard errors."""
+    """A general suite before (untouched base) and after tuning, with the rows' standard errors.
+
+    ``forgetting_se``: of :attr:`forgetting`, in its unit, before and after measured on the same rows, so
+    that what makes a row hard cancels; ``None`` where the base's rows are not known (an outside table, a
+    result of before this was kept).
+    """
 
     suite: str
     measure: SuiteMeasure
@@ -283,6 +288,7 @@ class SuiteScore(Frozen):
     before: float | None = None
     after: float | None = None
     after_se: float | None = None
+    forgetting_se: float | None = None
 
     @property
     def forgetting(self) -> float | None:
