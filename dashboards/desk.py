@@ -68,17 +68,23 @@ class Desk:
         except SftSelectError as error:
             return card("This cannot be shown yet", empty("Not yet", str(error), small=True))
 
-    def ask(self, search: str | None, action: str, **fields: Any) -> str:
-        """Ask *action* of the sweep shown, and say in words what became of asking."""
+    def ask(self, search: str | None, action: str, shown: str | None, **fields: Any) -> str:
+        """Ask *action* of the sweep asked for, and say in words what became of asking.
+
+        *shown*: the sweep that the visitor saw; where it is another by now, nothing is asked.
+        """
         view = self.snapshot.view(self.name(parse_query(search)), wait=_ASK_SECONDS)
         if view is None or self.asks is None:
             return "Nothing was asked: there is no sweep here that could be."
+        name = view.info.name
+        if shown != name:
+            return f"Not asked: the page showed another sweep, now it shows {name}. Look, and ask again."
         try:
             request = new_request(action, by="dashboard", **fields)
-            self.asks(view.info.name, request)
+            self.asks(name, request)
         except SftSelectError as error:
             return f"Not asked. {error}"
-        return f"Asked: {described(request)}. The driver answers within seconds."
+        return f"Asked of {name}: {described(request)}. The driver answers within seconds."
 
     def nothing(self, search: str | None) -> Any:
         """What stands where there is no sweep to show."""

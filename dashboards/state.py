@@ -46,10 +46,10 @@ class Query(NamedTuple):
 def parse_query(search: str | None) -> Query:
     """*search* as the browser gives it (``?task=intent&models=a&models=b``)."""
     text = (search or "").removeprefix("?")
-    if len(text) > MAX_QUERY:
-        return Query()
-    pairs = parse_qsl(text)
+    pairs = parse_qsl(text[:MAX_QUERY])
     sweep = dict(pairs).get("sweep")
+    if len(text) > MAX_QUERY:
+        return Query(sweep)
     rest = (pair for pair in pairs if pair[0] != "sweep")
     return Query(sweep, tuple(sorted(rest, key=lambda pair: pair[0])))
 

@@ -5,6 +5,7 @@ Too much to keep for every trial: read from the store when asked for, the last f
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,17 +14,17 @@ from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
+from dashboards.later import MAX_ANSWERS, Later
 from tracker.errors import InputError, StoreError
 from tracker.record.examples import TaskExamples
 from tracker.record.runs import thinned
 from tracker.record.store import Store
 
-#: Readings kept; a further one drops that unused for longest.
-MAX_READINGS = 32
 #: Points of a curve: more than a chart has pixels across.
 MAX_POINTS = 1000
-#: Seconds after which a trial under way is read anew.
-FRESH = 5.0
+#: Seconds after which what could not be read is tried again.
+RETRY = 5.0
+_PATIENCE = 0.5  # seconds that a page waits for a reading; it comes back for it
 _LOSS = "train/loss"
 
 
@@ -39,27 +40,38 @@ class Reading(NamedTuple):
 
 
 class TrialReader:
-    """Reads trials of *store*, thread-safe, one at a time. *mlflow_url*: where ``mlflow ui`` answers."""
+    """Reads trials of *store* beside the pages, thread-safe. *mlflow_url*: where ``mlflow ui`` answers.
+
+    A store that hangs keeps its own thread waiting and no page.
+    """
 
     def __init__(
-        self, store: Store, mlflow_url: str | None = None, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        mlflow_url: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._mlflow_url, self._clock = store, mlflow_url, clock
+        self._later = Later()
         self._lock = threading.Lock()
-        self._known: LRUCache[tuple[str, str], tuple[float, Reading]] = LRUCache(MAX_READINGS)
+        self._failed: LRUCache[tuple[str, str], tuple[int, float]] = LRUCache(MAX_ANSWERS)
 
-    def read(self, sweep: str, key: str, *, ended: bool = True) -> Reading:
-        """The trial *key* of *sweep*. A store that is down is a ``problem``, and asked again next time."""
-        name = (sweep, key)
+    def read(self, sweep: str, key: str, wait: float = _PATIENCE) -> Reading | None:
+        """The trial *key* of *sweep*; ``None`` while it is being read. *wait*: seconds at most."""
+        attempt = str(self._attempt(sweep, key))
+        reading: Reading | None = self._later.get(
+            (sweep, key), attempt, lambda: self._read(sweep, key), wait
+        ).value
+        return reading
+
+    def _attempt(self, sweep: str, key: str) -> int:
+        """Counts how often it was tried: another attempt is another version of the answer."""
         with self._lock:
-            until, reading = self._known.get(name, (0.0, Reading()))
-            if self._clock() < until:
-                return reading
-            reading = self._read(sweep, key)
-            lasts = float("inf") if ended else FRESH
-            if reading.problem is None:
-                self._known[name] = (self._clock() + lasts, reading)
-            return reading
+            attempt, failed_at = self._failed.get((sweep, key), (0, math.inf))
+            if self._clock() - failed_at >= RETRY:
+                attempt += 1
+                self._failed[sweep, key] = attempt, math.inf
+            return attempt
 
     def _read(self, sweep: str, key: str) -> Reading:
         try:
@@ -72,6 +84,9 @@ class TrialReader:
                 link = f"{self._mlflow_url}/#/experiments/{experiment}/runs/{run}"
             return Reading(curve, self._store.examples(sweep, key), link)
         except StoreError as error:
+            with self._lock:
+                attempt, _ = self._failed.get((sweep, key), (0, math.inf))
+                self._failed[sweep, key] = attempt, self._clock()
             return Reading(problem=str(error))
 
 

@@ -7,6 +7,8 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       }
       return window.dash_clientside.no_update;
     },
+    /* What is still being read from the store is asked for again. */
+    again: (ticks, waits) => (waits ? ticks : window.dash_clientside.no_update),
   },
 });
 

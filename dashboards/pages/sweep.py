@@ -15,7 +15,7 @@ from dashboards.figures.live_curves import draw_live_curves, live_curves
 from dashboards.figures.progress import BestSoFar, draw_best_so_far
 from dashboards.figures.theme import in_order, palette
 from dashboards.page import ADDRESS, THEME, VERSION, Page
-from dashboards.pages import sweep_cards, sweep_control
+from dashboards.pages import sweep_cards, sweep_control, sweep_live
 from dashboards.snapshot import SweepView
 
 TITLE = "Sweep"
@@ -95,13 +95,13 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
     curves = live_curves(view.running)
     return Content(
         False,
-        [sweep_cards.head(view, now), sweep_cards.progress(view)],
+        [sweep_live.silence(view, now), sweep_cards.head(view, now), sweep_cards.progress(view)],
         _legend(best),
         draw_best_so_far(best, palette(theme)),
         {"height": f"{_CHART_HEIGHT}px"} if best.has_cost else _HIDDEN,
         sweep_cards.best_table(best),
         not view.running and view.info.state == "finished",
-        sweep_cards.now_running(view, now),
+        sweep_live.now_running(view, now, sweep_cards.spending(view).workers),
         draw_live_curves(curves, palette(theme)),
         {"height": f"{curves.height}px"} if curves.panels else _HIDDEN,
         sweep_cards.what_failed(view),

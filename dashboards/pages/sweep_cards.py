@@ -8,12 +8,9 @@ from typing import Any, NamedTuple
 from dash import html
 
 from dashboards.components import (
-    Choice,
     behind,
     card,
     data_table,
-    empty,
-    link,
     page_head,
     pill,
     tiles,
@@ -21,7 +18,6 @@ from dashboards.components import (
 from dashboards.figures.forecast import Forecast, Span, Spending, Tally, forecast
 from dashboards.figures.progress import BestSoFar, label, trial_quality
 from dashboards.figures.setbacks import Setback, setbacks
-from dashboards.figures.theme import method_words
 from dashboards.figures.wording import (
     compact,
     count,
@@ -31,9 +27,9 @@ from dashboards.figures.wording import (
     quality,
     time_span,
 )
+from dashboards.pages.sweep_live import clock, silent_since
 from dashboards.snapshot import SweepView
 from tracker.record.control import Exchange, described
-from tracker.record.store import LiveTrial
 from tracker.record.trial import Status
 
 STATUS_WORDS = {
@@ -58,7 +54,6 @@ _MAX_NUMBERS = 12
 _MAX_LOGGED = 30
 _SHOWN_AT_ONCE = 3  # of the log; older ones unfold
 _MAX_ROWS = 50
-_MAX_LIVE = 8  # running trials above the grid of the ended ones
 
 
 class Counts(NamedTuple):
@@ -107,11 +102,13 @@ def head(view: SweepView, now: float) -> html.Div:
     """
     info, cost, done = view.info, spending(view), counts(view)
     imported = view.findings.tally.imported  # no driver ran, had a budget or took its time
-    until = now if info.is_live or info.ended_at is None else info.ended_at
-    ahead = forecast(cost) if info.is_live else None
+    silent = silent_since(view, now)
+    until = silent or (now if info.is_live or info.ended_at is None else info.ended_at)
+    ahead = forecast(cost) if info.is_live and silent is None else None
     of = f" of {count(done.planned)}" if done.planned else ""
     left = f"{time_span(*ahead.clock_seconds)} left" if ahead and ahead.clock_seconds else ""
     running = f"{done.running} running now" if info.is_live or done.running else ""
+    running = running if silent is None else f"{done.running} begun"
     facts = [("Trials ended", f"{count(done.ended)}{of}", running)]
     if imported:
         facts = [("Trials", count(done.ended), "measured elsewhere, taken in from a table")]
@@ -122,7 +119,8 @@ def head(view: SweepView, now: float) -> html.Div:
         facts.append(("Device time", spent, "training and evaluation"))
     title = "Best quality so far" if info.is_live else "Best quality"
     facts.append((title, *_leader(view)))
-    badge = pill(info.state, _STATE_TONES.get(info.state, "warn"))
+    state = info.state if silent is None else f"no word since {clock(silent, now)}"
+    badge = pill(state, _STATE_TONES.get(state, "warn"))
     return html.Div(
         [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
     )
@@ -176,43 +174,6 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
         trial_words = (_numbers(ahead.trials), "at most, in all") if ahead else early
         found += [("Device time at the end", *time_words), ("Trials at the end", *trial_words)]
     return found
-
-
-def now_running(view: SweepView, now: float) -> list[Any]:
-    """What each worker does; *now* in seconds since the epoch."""
-    if not view.running:
-        if view.findings.tally.imported:
-            words = "Its trials were measured elsewhere; no driver runs here."
-            return [empty("No trial is running", words, small=True)]
-        detail = {
-            "running": "The driver is between two trials.",
-            "paused": "The sweep is paused; it goes on when somebody resumes it.",
-            "finished": "The sweep has ended.",
-        }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
-        return [empty("No trial is running", detail, small=True)]
-    return [
-        html.P(_busy(len(view.running), spending(view).workers), className="quiet"),
-        html.Ul([_live(trial, now) for trial in view.running], className="rows"),
-    ]
-
-
-def under_way(view: SweepView, now: float, way: str) -> html.Section | None:
-    """The running trials in short, for a page of ended ones; *way* leads to where they are followed."""
-    if not view.running:
-        return None
-    more = len(view.running) - _MAX_LIVE
-    return card(
-        "Running now",
-        html.Ul([_live(trial, now) for trial in view.running[:_MAX_LIVE]], className="rows"),
-        html.P(f"{plural(more, 'further trial')} under way.", className="note")
-        if more > 0
-        else None,
-        lead=[
-            "Each joins the grid below when it ends; the ",
-            link(Choice("Sweep page", way, False)),
-            " follows their training.",
-        ],
-    )
 
 
 def what_failed(view: SweepView) -> html.Section | None:
@@ -300,33 +261,6 @@ def _leader(view: SweepView) -> tuple[str, str]:
     if leader is None:
         return percent(None), "no trial has all its scores yet"
     return quality(leader.quality), leader.label
-
-
-def _busy(running: int, workers: int | None) -> str:
-    if workers is None:
-        return f"{plural(running, 'trial')} under way."
-    if running <= workers:
-        return f"{running} of {plural(workers, 'worker')} busy."
-    # A driver that was killed leaves trials begun; they go on from their checkpoints, one by one.
-    return (
-        f"{plural(running, 'trial')} under way on {plural(workers, 'worker')}; some wait to go on."
-    )
-
-
-def _live(trial: LiveTrial, now: float) -> html.Li:
-    what = f"{trial.model} · {method_words(trial.method)}"
-    if trial.volume:
-        what += f" · {count(trial.volume)} examples · {trial.mix}"
-    step = "starting" if trial.step is None else f"step {count(trial.step)}"
-    loss = "" if trial.loss is None else f", loss {trial.loss:.3f} nats per token"
-    return html.Li(
-        [
-            html.Span(f"#{trial.number}", className="which"),
-            html.Span(what, className="what"),
-            html.Span(duration(now - trial.started_at), className="side"),
-            html.Span(f"{step}{loss}", className="how"),
-        ]
-    )
 
 
 def _group(group: Setback) -> html.Li:

@@ -17,6 +17,8 @@ from dashboards.page import ADDRESS, VERSION
 #: Where the page keeps a place for the panel.
 PLACE = "sweep-control"
 _SAID = "control-said"
+_SHOWN = "control-shown"  # the name of the sweep that the panel is about
+_STOP = "Yes, stop the sweep"
 #: Buttons by id, with the action each asks for.
 BUTTONS = {
     "control-pause": "pause",
@@ -55,16 +57,23 @@ def connect(app: Dash, desk: Desk) -> None:
         Output("control-resume", "disabled"),
         Output("control-stop", "disabled"),
         Output("control-running", "children"),
+        Output(_SHOWN, "data"),
+        Output("control-stop", "children"),
         *(Output(f"control-known-{name}", "children") for name in _SUGGESTED),
         VERSION,
         ADDRESS,
     )(lambda _version, search: possible(desk, search))
 
-    def ask(clicks: Mapping[str, int | None], form: Mapping[str, Any], search: str | None) -> Any:
+    def ask(
+        clicks: Mapping[str, int | None],
+        form: Mapping[str, Any],
+        search: str | None,
+        shown: str | None,
+    ) -> Any:
         pressed = ctx.triggered_id
         if pressed not in BUTTONS or not clicks.get(pressed):
             return no_update
-        return desk.ask(search, BUTTONS[pressed], **fields(BUTTONS[pressed], form))
+        return desk.ask(search, BUTTONS[pressed], shown, **fields(BUTTONS[pressed], form))
 
     app.callback(
         output=Output(_SAID, "children"),
@@ -72,6 +81,7 @@ def connect(app: Dash, desk: Desk) -> None:
             "clicks": {button: Input(button, "n_clicks") for button in BUTTONS},
             "form": {name: State(identity, "value") for name, identity in FIELDS.items()},
             "search": State("url", "search"),
+            "shown": State(_SHOWN, "data"),
         },
         prevent_initial_call=True,
     )(ask)
@@ -97,10 +107,10 @@ _SUGGESTED = {"model": "model", "method": "method", "mix": "mix", "volume": "vol
 
 
 def possible(desk: Desk, search: str | None) -> tuple[Any, ...]:
-    """Which buttons can be pressed now, the running trials, and values known of the trials so far."""
+    """Which buttons can be pressed now, the running trials, of which sweep, and values known so far."""
     view = desk.view(search)
     if view is None:
-        return (True, True, True, [], *([] for _ in _SUGGESTED))
+        return (True, True, True, [], None, _STOP, *([] for _ in _SUGGESTED))
     state, table = view.info.state, view.findings.table
     tuned = table[table["method"] != "none"]
     running = [html.Option(value=str(trial.number)) for trial in view.running]
@@ -108,7 +118,8 @@ def possible(desk: Desk, search: str | None) -> tuple[Any, ...]:
         [html.Option(value=str(value)) for value in sorted(tuned[column].dropna().unique())]
         for column in _SUGGESTED.values()
     ]
-    return (state != "running", state != "paused", not view.info.is_live, running, *known)
+    can = (state != "running", state != "paused", not view.info.is_live)
+    return (*can, running, view.info.name, f"{_STOP} {view.info.name}", *known)
 
 
 def panel() -> html.Section:
@@ -123,6 +134,7 @@ def panel() -> html.Section:
             className="actions",
         ),
         html.Div([_stop(), _stop_trial(), _clone(), _raise()], className="asks"),
+        dcc.Store(id=_SHOWN),
         html.P(id=_SAID, className="said", role="status", **{"aria-live": "polite"}),
         lead="A paused sweep lets running trials end and starts none. The driver takes a request within "
         "seconds; what it answers stands under Requests.",
@@ -140,7 +152,7 @@ def _stop() -> html.Details:
                     " is given again. What has ended is kept.",
                 ]
             ),
-            html.Button("Yes, stop the sweep", id="control-stop", className="button danger"),
+            html.Button(_STOP, id="control-stop", className="button danger"),
         ]
     )
 

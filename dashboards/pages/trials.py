@@ -14,13 +14,22 @@ from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
-from dashboards.components import Choice, empty, page_head
+from dashboards.components import Choice, empty, notice, page_head
 from dashboards.desk import Desk
 from dashboards.figures.theme import palette
 from dashboards.figures.wording import count, plural
 from dashboards.page import ADDRESS, RESULTS, THEME, VERSION, Page
-from dashboards.pages import compare, sweep_cards, trial
-from dashboards.pages.trials_grid import PATH, asked_text, bar, grid, menu, rows, shown_fields
+from dashboards.pages import compare, sweep_live, trial
+from dashboards.pages.trials_grid import (
+    PATH,
+    asked_text,
+    bar,
+    grid,
+    marks,
+    menu,
+    rows,
+    shown_fields,
+)
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trial_csv import csv_path
@@ -45,12 +54,17 @@ def records_of(view: SweepView, numbers: Sequence[int]) -> list[TrialRecord]:
     return [known[number] for number in numbers if number in known]
 
 
-def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
-    """The trials that the address asks to see from near: none, one, or two to five."""
+def wanted_near(query: Query) -> tuple[int, ...]:
+    """The numbers of the trials that the address asks to see from near: none, one, or two to five."""
     wanted = numbers_in(query, "compare")
     if len(wanted) < 2:
         wanted = (*numbers_in(query, "trial"), *wanted)[:1]
-    return records_of(view, wanted[: compare.MOST])
+    return wanted[: compare.MOST]
+
+
+def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
+    """Those of them that there are."""
+    return records_of(view, wanted_near(query))
 
 
 def weighing_of(view: SweepView) -> Weighing:
@@ -71,9 +85,8 @@ def head(view: SweepView, query: Query) -> list[Any]:
     if wanted.where or wanted.any_of:
         passed = len(select(frame, wanted))
         ended = f"{count(passed)} of {ended} {'passes' if passed == 1 else 'pass'} the filters"
-    running = f", {count(len(view.running))} running now" if view.info.is_live else ""
     lead = (
-        f"{ended}{running}. Press a row to see it from near, tick two to five to compare them. A heading "
+        f"{ended}. Press a row to see it from near, tick two to five to compare them. A heading "
         "sorts; the funnel beside it filters."
     )
     way = csv_path(view.info.name, query)
@@ -85,6 +98,7 @@ def near(view: SweepView, query: Query) -> list[Any]:
     """One trial, or a few side by side, from what is known without the store."""
     back = query.put(trial=None, compare=None, only=None)
     found = looked_at(view, query)
+    gone = [n for n in wanted_near(query) if n not in {record.number for record in found}]
     if not found:
         words = "It may still be running, or its run was deleted; the grid holds all that ended."
         ways = trial.actions([Choice("All trials", href(PATH, back), False)])
@@ -102,13 +116,21 @@ def near(view: SweepView, query: Query) -> list[Any]:
             Choice(words, href(PATH, query.put(only=only)), (query.get("only") or "") == only)
             for only, words in _MODES
         ]
-        return compare.content(found, ways, modes, weighing)
+        return [_missing(gone), *compare.content(found, ways, modes, weighing)]
     ways = [Choice("All trials", href(PATH, back), False), *_beside(view, found[0], query)]
-    return trial.content(found[0], ways, weighing)
+    return [_missing(gone), *trial.content(found[0], ways, weighing)]
+
+
+def _missing(gone: Sequence[int]) -> Any:
+    """Says which trials of the address are not shown."""
+    if not gone:
+        return None
+    words = "It may still be running, or its run was deleted; the others are shown."
+    return notice(f"There is no ended trial {' and no '.join(map(str, gone))}.", words)
 
 
 def _beside(view: SweepView, record: TrialRecord, query: Query) -> list[Choice]:
-    """The trials before and after in the grid's order, and the one that differs in the seed alone."""
+    """The trials before and after in the grid's order."""
     frame = view.findings.trials
     order = frame["number"].to_numpy()[select(frame, wanted_in(query, frame.columns))]
     at = [int(place) for place in (order == record.number).nonzero()[0]]
@@ -146,6 +168,8 @@ def _frame() -> html.Div:
             dcc.Store(id="trials-drawn"),
             dcc.Store(id="trials-fresh"),
             dcc.Store(id="trials-ticked"),
+            dcc.Store(id="trials-waits"),
+            dcc.Store(id="trials-again"),
             html.Div(id="trials-head", className="stack"),
             html.Div(id="trials-running"),
             listing,
@@ -179,7 +203,7 @@ class _Callbacks:
         view, query = self.desk.view(search), parse_query(search)
         if view is None or is_near(query):
             return None
-        return sweep_cards.under_way(view, time.time(), href("/", Query(query.sweep)))
+        return sweep_live.under_way(view, time.time(), href("/", Query(query.sweep)))
 
     def place(
         self, _results: str | None, search: str | None, asked: Any, drawn: Any
@@ -216,10 +240,12 @@ class _Callbacks:
             no_update if same else href("", wanted.put_in(query)),
         )
 
-    def menu(self, _results: Any, search: str | None) -> Any:
-        """The columns to choose from."""
-        view = self.desk.view(search)
-        return menu(columns_of(view.findings.trials.columns), parse_query(search)) if view else []
+    def menu(self, _results: Any, search: str | None, ticked: list[int] | None) -> Any:
+        """The columns to choose from; choosing one keeps the ticks."""
+        view, query = self.desk.view(search), parse_query(search)
+        if ticked:
+            query = query.put(ticked=marks(ticked))
+        return menu(columns_of(view.findings.trials.columns), query) if view else []
 
     def opened(self, click: Any, search: str | None) -> Any:
         """The trial of a row that was pressed goes into the address."""
@@ -241,17 +267,20 @@ class _Callbacks:
         """What can be done with them."""
         return bar(ticked or [], parse_query(search))
 
-    def closer(self, _results: str | None, search: str | None, theme: str | None) -> Any:
-        """Curves, worst answers and links of the trials seen from near; read from the store."""
+    def closer(self, _results: Any, search: str | None, theme: str | None, _again: Any) -> Any:
+        """Curves, worst answers and links of the trials seen from near; and whether more is to come."""
         view, query, reader = self.desk.view(search), parse_query(search), self.desk.reader
-        if view is None or reader is None or not is_near(query):
-            return []
-        found = looked_at(view, query)
-        readings = [reader.read(view.info.name, r.result.spec.key) for r in found]
-        colours = palette(theme)
+        found = looked_at(view, query) if view is not None and is_near(query) else []
+        if view is None or reader is None or not found:
+            return [], False
+        known = [reader.read(view.info.name, r.result.spec.key) for r in found]
+        readings = [reading for reading in known if reading is not None]
+        if len(readings) < len(found):
+            return empty("Reading", "The store is asked for curves and answers.", small=True), True
+        colours, more = palette(theme), any(reading.problem for reading in readings)
         if len(found) == 1:
-            return trial.closer(found[0], readings[0], colours, weighing_of(view))
-        return compare.closer(found, readings, colours) if found else []
+            return trial.closer(found[0], readings[0], colours, weighing_of(view)), more
+        return compare.closer(found, readings, colours), more
 
 
 def _connect(app: Dash, desk: Desk) -> None:
@@ -279,7 +308,8 @@ def _connect(app: Dash, desk: Desk) -> None:
         Output("trials-table", "getRowsResponse"), ask, search,
         Input("trials-table", "getRowsRequest"), address, asked, prevent_initial_call=True,
     )(own.rows)  # fmt: skip
-    app.callback(Output("trials-menu", "children"), RESULTS, ADDRESS)(own.menu)
+    ticked = Input("trials-ticked", "data")
+    app.callback(Output("trials-menu", "children"), RESULTS, ADDRESS, ticked)(own.menu)
     app.callback(search, Input("trials-table", "cellClicked"), address, prevent_initial_call=True)(
         own.opened
     )
@@ -288,8 +318,21 @@ def _connect(app: Dash, desk: Desk) -> None:
         Input("trials-table", "selectedRows"),
         prevent_initial_call=True,
     )(own.ticked)
-    app.callback(Output("trials-bar", "children"), Input("trials-ticked", "data"), ADDRESS)(own.bar)
-    app.callback(Output("trials-closer", "children"), RESULTS, ADDRESS, THEME)(own.closer)
+    app.callback(Output("trials-bar", "children"), ticked, ADDRESS)(own.bar)
+    app.callback(
+        Output("trials-closer", "children"),
+        Output("trials-waits", "data"),
+        RESULTS,
+        ADDRESS,
+        THEME,
+        Input("trials-again", "data"),
+    )(own.closer)
+    app.clientside_callback(
+        ClientsideFunction("sftTrials", "again"),
+        Output("trials-again", "data"),
+        Input("tick", "n_intervals"),
+        State("trials-waits", "data"),
+    )
     app.clientside_callback(
         ClientsideFunction("sftTrials", "refresh"), Output("trials-fresh", "data"), RESULTS
     )

@@ -28,6 +28,7 @@ _GRID_THEME = (
     "menuBackgroundColor: 'var(--surface)', rowHoverColor: 'var(--sunken)', "
     "selectedRowBackgroundColor: 'var(--accent-soft)', browserColorScheme: 'inherit'})"
 )
+_MARKS = 100  # ticked trials kept in an address
 
 
 def rows(frame: pd.DataFrame, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,12 +118,16 @@ def keys_of(frame: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
     return [str(key) for key in frame.loc[frame["number"].isin(list(numbers)), "key"]]
 
 
+def marks(ticked: Sequence[int]) -> str:
+    """Ticked trials as they stand in an address, which must not grow without end."""
+    return ",".join(map(str, ticked[:_MARKS]))
+
+
 def bar(ticked: Sequence[int], query: Query) -> list[Any]:
     """What can be done with the ticked rows."""
     if not ticked:
         return []
-    first, marks = ticked[: compare.MOST], ",".join(map(str, ticked))
-    kept = query.put(ticked=marks)
+    first, kept = ticked[: compare.MOST], query.put(ticked=marks(ticked))
     ways = [
         link(Choice(f"See trial {ticked[0]}", href(PATH, kept.put(trial=str(ticked[0]))), False))
     ]

@@ -18,6 +18,7 @@ def test_changes_replace_add_and_take_away():
 
 def test_oversize_queries_are_ignored():
     assert parse_query("?task=" + "x" * MAX_QUERY) == Query()
+    assert parse_query("?sweep=a&ticked=" + "1," * MAX_QUERY) == Query("a")
     assert parse_query(None) == parse_query("") == Query()
 
 

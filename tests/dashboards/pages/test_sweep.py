@@ -72,6 +72,21 @@ def test_the_budget_is_burnt_and_foretold(view_of, records, words):
     assert "1 h 30 min" in text
 
 
+def test_a_driver_that_gives_no_sign_of_life_is_not_shown_as_running(view_of, records, words):
+    now = 1_700_000_300.0
+    view = with_facts(view_of(records, running=(LIVE,)), budget_trials=60, seen_at=now - 500)
+    text = words(content(view, "light", now=now).head)
+    assert "No word from the sweep's driver since" in text
+    assert "sft-select run" in text
+    assert " left" not in text
+    assert "running now" not in text.replace("1 running now", "", 1)  # the bar of what is where
+    for heard in (now - 60, "soon"):
+        view = with_facts(view_of(records), budget_trials=60, seen_at=heard)
+        assert "No word" not in words(content(view, "light", now=now).head)
+    view = with_facts(view_of(records), "finished", seen_at=now - 500)
+    assert "No word" not in words(content(view, "light", now=now).head)
+
+
 def test_an_ended_sweep_foretells_nothing(view_of, records, words):
     text = words(content(view_of(records, state="finished"), "light").head)
     assert "at the end" not in text

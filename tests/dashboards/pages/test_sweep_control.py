@@ -29,7 +29,7 @@ def running(tmp_path):
     return store
 
 
-def press(client, button, state=None):
+def press(client, button, state=None, shown="live"):
     """What the browser sends when *button* is pressed."""
     given = state or {}
     body = {
@@ -45,6 +45,7 @@ def press(client, button, state=None):
                 for name, identity in FIELDS.items()
             ],
             {"id": "url", "property": "search", "value": ""},
+            {"id": "control-shown", "property": "data", "value": shown},
         ],
     }
     return client.post("/_dash-update-component", json=body, headers=HEADERS)
@@ -76,7 +77,7 @@ def test_without_the_flag_no_callback_asks_for_anything(running):
 def test_each_button_asks_through_the_store(running, button, form, action, fields):
     client = create_app(running, control=True).server.test_client()
     reply = press(client, button, form)
-    assert "Asked: " in reply.get_data(as_text=True)
+    assert "Asked of live: " in reply.get_data(as_text=True)
     request = running.requests("live")[0]
     assert (request.action, request.by) == (action, "dashboard")
     assert {name: getattr(request, name) for name in fields} == fields
@@ -102,6 +103,14 @@ def test_a_refusal_is_told_in_words(running):
     assert running.requests("live") == []
 
 
+def test_what_was_meant_for_another_sweep_is_not_asked(running):
+    """At the address without a name another sweep may have begun since the page was drawn."""
+    client = create_app(running, control=True).server.test_client()
+    told = press(client, "control-stop", shown="earlier").get_data(as_text=True)
+    assert "Not asked: the page showed another sweep" in told
+    assert running.requests("live") == []
+
+
 def test_a_foreign_page_cannot_press(running):
     client = create_app(running, control=True).server.test_client()
     body = {"output": "control-said.children"}
@@ -122,7 +131,8 @@ def test_only_what_is_possible_can_be_pressed(running):
 
 def test_values_known_so_far_are_suggested(store, words):
     desk = Desk(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.ask)
-    _, _, _, running, *known = possible(desk, "")
+    _, _, _, running, shown, stop, *known = possible(desk, "")
+    assert (shown, stop) == ("support", "Yes, stop the sweep support")
     assert [option.value for option in running] == ["49", "50"]
     assert [option.value for option in known[3]] == ["250", "500", "1000", "2000"]
 

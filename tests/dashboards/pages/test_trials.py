@@ -1,4 +1,5 @@
 import json
+import threading
 
 import plotly.graph_objects as go
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from dashboards.figures.curves import curve, draw_curves, smoothed
 from dashboards.figures.theme import LIGHT
 from dashboards.pages import compare, trial
-from dashboards.pages.sweep_cards import under_way
+from dashboards.pages.sweep_live import under_way
 from dashboards.pages.trials import looked_at, near, numbers_in
 from dashboards.pages.trials_grid import bar
 from dashboards.state import Query
@@ -19,7 +20,7 @@ from dashboards.trial_fields import (
     untold_tasks,
     with_interval,
 )
-from dashboards.trial_reader import Reading, TrialReader, mlflow_address
+from dashboards.trial_reader import RETRY, Reading, TrialReader, mlflow_address
 from tracker.errors import InputError, StoreError
 from tracker.record.examples import worst_of
 from tracker.record.store import LiveTrial
@@ -194,6 +195,7 @@ def test_ticks_lead_to_one_or_to_a_comparison(words):
     assert "See trial 3" in words(bar([3], Query()))
     assert "Compare 3 and 9" in words(bar([3, 9], Query()))
     assert "the first 5" in words(bar([1, 2, 3, 4, 5, 6], Query()))
+    assert len(str(bar(list(range(1000)), Query()))) < 2000
 
 
 class Calls:
@@ -216,15 +218,27 @@ class Calls:
 
 
 def test_a_reading_is_kept_and_a_store_that_is_down_is_a_problem():
-    store = Calls()
-    reader = TrialReader(store, "http://localhost:5000")  # type: ignore[arg-type]
-    assert reader.read("s", "a").link == "http://localhost:5000/#/experiments/7/runs/a"
+    store, now = Calls(), [0.0]
+    reader = TrialReader(store, "http://localhost:5000", lambda: now[0])  # type: ignore[arg-type]
+    assert reader.read("s", "a", 5.0).link == "http://localhost:5000/#/experiments/7/runs/a"
     assert reader.read("s", "a") == reader.read("s", "a")
-    reader.read("s", "b")
+    reader.read("s", "b", 5.0)
     assert store.count == 2
-    assert reader.read("s", "c").problem == "the store is down"
-    assert reader.read("s", "c").problem == "the store is down"
-    assert store.count == 4
+    for _ in range(3):
+        assert reader.read("s", "c", 5.0).problem == "the store is down"
+    assert store.count == 3, "who presses a key again and again does not ask each time"
+    store.count, now[0] = 0, RETRY
+    assert reader.read("s", "c", 5.0).problem is None
+
+
+def test_a_store_that_hangs_keeps_no_page_waiting():
+    store, go = Calls(), threading.Event()
+    store.history = lambda sweep, key: go.wait(30) and []  # type: ignore[assignment]
+    reader = TrialReader(store)  # type: ignore[arg-type]
+    assert reader.read("s", "a", 0.05) is None
+    assert reader.read("s", "b", 0.05) is None
+    go.set()
+    assert reader.read("s", "a", 5.0) == reader.read("s", "b", 5.0) == Reading()
 
 
 def test_a_link_needs_an_address_and_carries_no_password():
