@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--store", help="MLflow tracking URI (default: the workspace's own)")
     parser.add_argument("--sweep", help="the sweep shown first (default: the latest)")
-    parser.add_argument("--port", type=int, default=8050, help="0 takes a free one")
+    parser.add_argument("--port", type=_port, default=8050, help="0 takes a free one")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where `mlflow ui` answers, to link trials to their runs (default: --store if a server)",
     )  # fmt: skip
     return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: 0 (any free one) to 65535")
+    return int(text)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -83,7 +89,8 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         server = waitress.create_server(
             app.server,
-            host=options.host,
+            # By that name a machine may have two addresses, and waitress would open two servers.
+            host="127.0.0.1" if options.host == "localhost" else options.host,
             port=options.port,
             threads=8,
             max_request_body_size=MAX_BODY_BYTES,
@@ -91,7 +98,8 @@ def _serve(options: argparse.Namespace) -> None:
         )
     except OSError as error:
         raise InputError(
-            f"--port {options.port}: {error.strerror}; choose another, or 0 for any free one"
+            f"--host {options.host} --port {options.port}: {error.strerror}; the address must be one of "
+            "this machine, the port a free one (0 takes any)"
         ) from error
     print(f"Dashboard: {address_of(options.host, server.effective_port, access.token)}", flush=True)
     print("Ctrl-C ends it.", flush=True)

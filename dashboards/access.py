@@ -6,6 +6,7 @@ terminal prints; from then on a cookie carries it, which scripts cannot read and
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import secrets
@@ -24,7 +25,6 @@ from tracker.errors import InputError
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Where the token lies in a workspace.
 TOKEN_FILE = "dashboard-token"  # noqa: S105 - a file name
-COOKIE = "sft-select-token"
 _WEEK = 7 * 24 * 3600
 _REFUSED = (
     "This dashboard asks for a token: open the address that its terminal printed, or add ?token=... "
@@ -49,6 +49,11 @@ class Access(NamedTuple):
         except ValueError:
             return False
         return name is not None and (name in self.names or (bool(self.token) and _is_ip(name)))
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie with the token; cookies ignore ports, so two dashboards need two names."""
+        return f"sft-select-{hashlib.sha256((self.token or '').encode()).hexdigest()[:8]}"
 
     def admits(self, given: str | None) -> bool:
         """Whether *given* is the token, where one is asked for."""
@@ -82,8 +87,21 @@ def address_of(host: str, port: int, token: str | None) -> str:
 
 
 def kept_token(workspace: Path) -> str:
-    """The workspace's token, made on first use; only its owner can read the file."""
+    """The workspace's token, made on first use; only its owner can read the file.
+
+    Raises InputError where it cannot be read or written, or others can read it.
+    """
     path = workspace / TOKEN_FILE
+    try:
+        workspace.mkdir(parents=True, exist_ok=True)
+        return _read_or_made(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}; the token of this workspace must be readable and writable there"
+        ) from error
+
+
+def _read_or_made(path: Path) -> str:
     try:
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -112,19 +130,21 @@ def require_token(server: Flask, access: Access) -> None:
     def refuse() -> Response | None:
         given = request.args.get("token")
         if given is not None and request.method == "GET" and access.admits(given):
-            return _welcome(given)
+            return _welcome(access)
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if access.admits(request.cookies.get(COOKIE)) or access.admits(bearer):
+        if access.admits(request.cookies.get(access.cookie)) or access.admits(bearer):
             return None
         return Response(_REFUSED, status=401, mimetype="text/plain")
 
 
-def _welcome(token: str) -> Response:
+def _welcome(access: Access) -> Response:
     """Go on to the same address without the token in it, which would stay in the browser's history."""
     rest = [(k, v) for k, v in request.args.items(multi=True) if k != "token"]
     path = "/" + request.path.lstrip("/\\")  # never //elsewhere
     answer = redirect(f"{path}?{urlencode(rest)}" if rest else path)
-    answer.set_cookie(COOKIE, token, max_age=_WEEK, httponly=True, samesite="Strict")
+    answer.set_cookie(
+        access.cookie, access.token or "", max_age=_WEEK, httponly=True, samesite="Strict"
+    )
     return answer  # type: ignore[return-value]
 
 

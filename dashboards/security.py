@@ -50,7 +50,7 @@ def harden(server: Flask, script_hashes: Sequence[str], access: Access = Access(
         origin = request.headers.get("Origin")
         if not access.serves(request.host):
             abort(403, "unknown Host")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _place(origin) != request.host:
             abort(403, "foreign Origin")
         if (request.content_length or 0) > MAX_BODY_BYTES:
             abort(413)
@@ -65,3 +65,11 @@ def harden(server: Flask, script_hashes: Sequence[str], access: Access = Access(
         response.headers["Referrer-Policy"] = "no-referrer"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         return response
+
+
+def _place(origin: str) -> str | None:
+    """Name and port in *origin*; ``None`` where it is no address at all."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

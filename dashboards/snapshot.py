@@ -108,7 +108,9 @@ class Snapshot:
         """What the sweep page compares to know whether to draw again."""
         view = self.view(name)
         names = ",".join(f"{i.name}:{i.state}" for i in self.sweeps())
-        return "|".join([view.version if view else self._without(name), names, self.problem(name) or ""])
+        return "|".join(
+            [view.version if view else self._without(name), names, self.problem(name) or ""]
+        )
 
     def results_version(self, name: str | None) -> str:
         """As :meth:`version`, for the pages that show ended trials alone."""

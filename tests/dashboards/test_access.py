@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from dashboards.access import COOKIE, TOKEN_FILE, Access, access_for, address_of, kept_token
+from dashboards.access import TOKEN_FILE, Access, access_for, address_of, kept_token
 from dashboards.app import create_app
 from tracker.errors import InputError
 
@@ -38,7 +38,7 @@ def test_every_route_and_method_is_refused_without_the_token(server, client):
 @pytest.mark.parametrize("given", ["", "wrong", TOKEN[:-1], TOKEN + "t", "\u00fc"])
 def test_another_token_is_refused(client, given):
     assert client.get("/", query_string={"token": given}, headers=HERE).status_code == 401
-    client.set_cookie(COOKIE, given, domain="10.1.2.3")
+    client.set_cookie(Access(token=TOKEN).cookie, given, domain="10.1.2.3")
     assert client.get("/", headers=HERE).status_code == 401
     assert client.get("/", headers=HERE | {"Authorization": "Bearer wrong"}).status_code == 401
 
@@ -79,6 +79,20 @@ def test_own_names_and_addresses_are_served(client, host):
 def test_a_foreign_origin_is_refused_even_with_the_token(client):
     headers = HERE | {"Authorization": f"Bearer {TOKEN}", "Origin": "http://evil.example"}
     assert client.post("/_dash-update-component", headers=headers).status_code == 403
+
+
+def test_two_dashboards_on_one_machine_do_not_log_each_other_out(client):
+    assert Access(token=TOKEN).cookie != Access(token="other").cookie
+    client.get("/?token=" + TOKEN, headers=HERE)
+    client.set_cookie(Access(token="other").cookie, "other", domain="10.1.2.3")
+    assert client.get("/", headers=HERE).status_code == 200
+
+
+def test_a_workspace_yet_to_be_made_gets_its_token_and_a_file_in_its_place_is_said(tmp_path):
+    assert len(kept_token(tmp_path / "new" / "one")) >= 40
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="must be readable and writable"):
+        kept_token(tmp_path / "file")
 
 
 def test_this_machine_needs_no_token_and_no_file(tmp_path):

@@ -23,7 +23,14 @@ def test_any_other_host_is_refused(client, host):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://example.com", "http://localhost:9999", "null", "https://127.0.0.1.evil.org"]
+    "origin",
+    [
+        "http://example.com",
+        "http://localhost:9999",
+        "null",
+        "http://[",
+        "https://127.0.0.1.evil.org",
+    ],
 )
 def test_a_foreign_origin_is_refused(client, origin):
     headers = {"Host": "127.0.0.1:8050", "Origin": origin}
