@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from dashboards.figures.interval import Z80, normal_interval
 from dashboards.figures.theme import method_words
-from dashboards.figures.wording import ABSENT, compact, count, duration, percent
+from dashboards.figures.wording import ABSENT, compact, count, duration, percent, quality
 from tracker.record.trial import SuiteScore, TaskScore, TrialRecord, TrialResult
 from tracker.select.measure import Measure, quality_of, se_of
 
-#: Of a normal distribution: 80 % lies within this many standard errors.
-_Z80 = 1.2816
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
     *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),
 )
@@ -26,11 +26,15 @@ UNTOLD_WHY = (
 
 
 class Measured(NamedTuple):
-    """A value with its standard error and replicates, where they are known."""
+    """A value with its standard error and replicates, where they are known.
+
+    ``is_share``: it lies between 0 and 1 and is read as per cent.
+    """
 
     value: float
     se: float | None
     replicates: tuple[float, ...] = ()
+    is_share: bool = True
 
     @property
     def is_untold(self) -> bool:
@@ -71,7 +75,7 @@ class Weighing(NamedTuple):
             if value is None or total <= 0:
                 return None
             replicates = own[task].replicates if measure == "score" else ()
-            known = Measured(value, se_of(own[task], measure), replicates)
+            known = Measured(value, se_of(own[task], measure), replicates, measure == "score")
             parts.append((weight / total, known))
         return _weighted(parts) if parts else None
 
@@ -108,9 +112,19 @@ def interval(measured: Measured) -> tuple[float, float] | None:
     if len(measured.replicates) > 1:
         low, high = np.quantile(measured.replicates, (0.1, 0.9))
         return float(low), float(high)
-    if measured.se is None:
-        return None
-    return measured.value - _Z80 * measured.se, measured.value + _Z80 * measured.se
+    ends = (0.0, 1.0) if measured.is_share else (-math.inf, math.inf)
+    return normal_interval(measured.value, measured.se, *ends)
+
+
+def interval_words(measured: Measured) -> str:
+    """The 80 % interval in words, or why there is none."""
+    ends = interval(measured)
+    if ends is None:
+        why = "every row came out alike" if measured.is_untold else "its error is not known"
+        return f"{UNTOLD}: {why}"
+    low, high = (quality(end) for end in ends)
+    unit = "\N{NO-BREAK SPACE}%"
+    return f"80 % interval {low.removesuffix(' %')} to {high.replace(' %', unit)}"
 
 
 def score_of(score: TaskScore) -> Measured | None:
@@ -120,10 +134,11 @@ def score_of(score: TaskScore) -> Measured | None:
     return Measured(score.score, score.score_se, score.replicates)
 
 
-def with_interval(measured: Measured | None, *, share: bool = True) -> str:
-    """``85.1 % (83.0 to 87.2)``; *share*: as per cent, else as a number."""
+def with_interval(measured: Measured | None) -> str:
+    """``85.1 % (83.0 to 87.2)``, or as a number what is no share."""
     if measured is None:
         return ABSENT
+    share = measured.is_share
     value = percent(measured.value) if share else _figure(measured.value)
     ends = interval(measured)
     if ends is None:
@@ -146,12 +161,7 @@ def _two_apart(a: Measured, b: Measured) -> bool:
         return bool(low > 0 or high < 0)
     if a.se is None or b.se is None:
         return a.value != b.value
-    return abs(a.value - b.value) > _Z80 * float(np.hypot(a.se, b.se))
-
-
-def is_share(weighing: Weighing) -> bool:
-    """Whether a quality is a share, decided by scores; minus a loss is a number."""
-    return all(weighing.measures.get(task, "score") == "score" for task in weighing.weights)
+    return abs(a.value - b.value) > Z80 * float(np.hypot(a.se, b.se))
 
 
 def untold_tasks(result: TrialResult, weighing: Weighing) -> list[str]:
@@ -170,23 +180,23 @@ def untold_tasks(result: TrialResult, weighing: Weighing) -> list[str]:
 def _weighted(parts: Sequence[tuple[float, Measured]]) -> Measured:
     """The sum of share × value, with what is known of its spread."""
     value = sum(share * part.value for share, part in parts)
+    shares = all(part.is_share for _, part in parts)
     lengths = {len(part.replicates) for _, part in parts}
     if len(lengths) == 1 and min(lengths) > 1:
         drawn = np.array([part.replicates for _, part in parts])
         mean = np.average(drawn, axis=0, weights=[share for share, _ in parts])
-        return Measured(value, None, tuple(float(v) for v in mean))
+        return Measured(value, None, tuple(float(v) for v in mean), shares)
     errors = [(share, part.se) for share, part in parts]
     if any(error is None for _, error in errors):
-        return Measured(value, None)
+        return Measured(value, None, is_share=shares)
     squared = sum((share * (error or 0.0)) ** 2 for share, error in errors)
-    return Measured(value, float(np.sqrt(squared)))
+    return Measured(value, float(np.sqrt(squared)), is_share=shares)
 
 
 def _quality(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:
     found = weighing.quality(record.result)
     if found is not None:
-        text = with_interval(found, share=is_share(weighing))
-        yield Field(QUALITY, "Weighted mean of the tasks", text, found)
+        yield Field(QUALITY, "Weighted mean of the tasks", with_interval(found), found)
 
 
 def _configuration(record: TrialRecord) -> Iterator[Field]:
@@ -250,8 +260,8 @@ def _task(score: TaskScore) -> Iterator[Field]:
         ("loss, nats per token", score.loss_nats, score.loss_nats_se),
         ("bits per byte", score.bits_per_byte, score.bits_per_byte_se),
     ):
-        known = None if value is None else Measured(value, error)
-        yield Field(SCORES, f"{task}: {words}", with_interval(known, share=False), known)
+        known = None if value is None else Measured(value, error, is_share=False)
+        yield Field(SCORES, f"{task}: {words}", with_interval(known), known)
     for words, value in (
         ("precision", score.precision),
         ("recall", score.recall),
@@ -264,12 +274,10 @@ def _task(score: TaskScore) -> Iterator[Field]:
 def _suite(suite: SuiteScore) -> Iterator[Field]:
     share = suite.measure == "score"
     words = "score" if share else "bits per byte"
-    after = None if suite.after is None else Measured(suite.after, suite.after_se)
-    before = (
-        ABSENT if suite.before is None else with_interval(Measured(suite.before, None), share=share)
-    )
-    yield Field(GENERAL, f"{suite.suite}: {words} of the untouched base", before)
-    yield Field(GENERAL, f"{suite.suite}: {words} after", with_interval(after, share=share), after)
+    after = None if suite.after is None else Measured(suite.after, suite.after_se, (), share)
+    before = None if suite.before is None else Measured(suite.before, None, is_share=share)
+    yield Field(GENERAL, f"{suite.suite}: {words} of the untouched base", with_interval(before))
+    yield Field(GENERAL, f"{suite.suite}: {words} after", with_interval(after), after)
     yield Field(GENERAL, f"{suite.suite}: lost", percent(suite.forgetting))
 
 

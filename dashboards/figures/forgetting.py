@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from dashboards.figures.chart import Chart
+from dashboards.figures.interval import normal_interval
 from dashboards.figures.marks import draw_band, draw_line
-from dashboards.figures.scaling import AHEAD, Z80
+from dashboards.figures.scaling import AHEAD
 from dashboards.figures.theme import (
     Palette,
     in_order,
@@ -116,8 +117,8 @@ def _runs(rows: pd.DataFrame, suite: str, unit: float) -> tuple[Run, ...]:
     found = []
     columns = ("number", "volume", f"forgetting.{suite}", f"general.{suite}.after_se")
     for number, volume, lost, error in zip(*(rows[c].tolist() for c in columns), strict=True):
-        half = None if error is None or pd.isna(error) else Z80 * float(error) / unit
-        low, high = (None, None) if half is None else (lost - half, lost + half)
+        known = None if error is None else float(error) / unit
+        low, high = normal_interval(float(lost), known) or (None, None)
         found.append(Run(int(number), int(volume), float(lost), low, high))
     return tuple(sorted(found, key=lambda run: (run.examples, run.number)))
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dashboards.figures.scaling import Z80
+from dashboards.figures.interval import normal_interval
 from dashboards.figures.theme import in_order
 from tracker.record.trial import MethodSpec
 from tracker.select.curves import method_label
@@ -283,10 +283,8 @@ def between_seeds(grouped: Any) -> float | None:
 
 
 def _value(mean: float, rows_se: float, between: float | None, runs: int) -> Value:
-    if np.isnan(rows_se):
-        return Value(float(mean), None, None)
-    half = Z80 * float(np.hypot(rows_se, (between or 0.0) / np.sqrt(runs)))
-    return Value(float(mean), float(mean) - half, float(mean) + half)
+    error = float(np.hypot(rows_se, (between or 0.0) / np.sqrt(runs)))
+    return Value(float(mean), *(normal_interval(float(mean), error) or (None, None)))
 
 
 def _within(score: Value) -> Value:

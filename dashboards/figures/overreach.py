@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from dashboards.figures.generalisation import between_seeds, with_settings
-from dashboards.figures.scaling import Z80
+from dashboards.figures.interval import Z80
 from dashboards.figures.theme import in_order
 
 Kind = Literal["recall", "precision", "over_reach", "valid_format"]

@@ -25,11 +25,12 @@ _MOST_DRAWN = 250
 
 
 class Trial(NamedTuple):
-    """One scored trial. ``spent``: FLOP counted up to and including it; ``quality``: in [0, 1] where
-    scores decide, minus the loss where there are none.
+    """One scored trial. ``spent``: FLOP counted up to and including it, of trials without a result too;
+    ``quality``: in [0, 1] where scores decide, minus the loss where there are none.
     """
 
     number: int
+    key: str
     label: str
     method: str
     spent: float
@@ -40,23 +41,20 @@ class BestSoFar(NamedTuple):
     """Scored trials in the order they were planned, and the best quality up to each.
 
     ``uncounted``: trials left out because their cost or one of the weighted scores is unknown;
-    ``thinned``: further ones left out of a large sweep, none of which raised the best.
+    ``thinned``: further ones left out of a large sweep, none of which raised the best. ``leader``: the trial
+    with the best quality, be its cost known or not; the earlier of equals.
     """
 
     trials: tuple[Trial, ...]
     best: tuple[float, ...]
     uncounted: int
     thinned: int = 0
+    leader: Trial | None = None
 
     @property
     def has_cost(self) -> bool:
         """Whether any trial was spent on, as far as is known; the untouched base costs nothing."""
         return any(trial.spent > 0 for trial in self.trials)
-
-    @property
-    def leader(self) -> Trial | None:
-        """The trial that holds the best quality; the earlier of equals."""
-        return max(self.trials, key=lambda t: (t.quality, -t.number), default=None)
 
 
 def label(row: Mapping[Any, object]) -> str:
@@ -96,18 +94,33 @@ def table_quality(table: pd.DataFrame) -> pd.Series[float]:
 
 def best_so_far(table: pd.DataFrame, weights: Mapping[str, float]) -> BestSoFar:
     """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
-    ended = table[table["status"] == "complete"].drop_duplicates("key").set_index("key")
-    flops = ended["flops"].astype(float).where(ended["method"] != "none", 0.0)
-    scored = ended.assign(flops=flops, quality=trial_quality(table, weights).reindex(ended.index))
-    scored = scored.dropna(subset=["flops", "quality"]).sort_values("number")
-    scored["spent"], scored["best"] = scored["flops"].cumsum(), scored["quality"].cummax()
+    every = table.drop_duplicates("key").set_index("key", drop=False).sort_values("number")
+    flops = every["flops"].astype(float).where(every["method"] != "none", 0.0)
+    reached = trial_quality(table, weights).reindex(every.index)
+    every = every.assign(flops=flops, spent=flops.fillna(0.0).cumsum(), quality=reached)
+    ended = every[every["status"] == "complete"]
+    scored = ended.dropna(subset=["flops", "quality"])
+    scored = scored.assign(best=scored["quality"].cummax())
     drawn = scored[_kept(scored["best"].to_numpy(dtype=float))]
-    trials = tuple(
-        Trial(int(row["number"]), label(row), str(row["method"]), row["spent"], row["quality"])
-        for row in drawn.to_dict("records")
-    )
+    first = ended.dropna(subset=["quality"]).nlargest(1, "quality")  # keeps the order of equals
     unknown, thinned = len(ended) - len(scored), len(scored) - len(drawn)
-    return BestSoFar(trials, tuple(drawn["best"]), unknown, thinned)
+    return BestSoFar(
+        _trials(drawn), tuple(drawn["best"]), unknown, thinned, next(iter(_trials(first)), None)
+    )
+
+
+def _trials(rows: pd.DataFrame) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(
+            int(row["number"]),
+            str(row["key"]),
+            label(row),
+            str(row["method"]),
+            row["spent"],
+            row["quality"],
+        )
+        for row in rows.to_dict("records")
+    )
 
 
 def _kept(best: np.ndarray) -> np.ndarray:

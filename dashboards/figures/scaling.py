@@ -7,6 +7,7 @@ error. Intervals are 80 % throughout: of a measured point from its rows' standar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from dashboards.figures.interval import normal_interval
 from dashboards.figures.theme import in_order
 from dashboards.figures.wording import missing
 from tracker.record.trial import MethodSpec
@@ -21,8 +23,6 @@ from tracker.select.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, metho
 from tracker.select.laws import FAR, FittedLaw, Prediction
 from tracker.select.pooling import Array
 
-#: Half the width of an 80 % interval in standard errors.
-Z80 = 1.2816
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
 _STEPS = 28
@@ -237,18 +237,20 @@ def _curve(
 def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[Point, ...]:
     """The runs of *rows*; *used*: keys of those that a law goes through."""
     columns = ["number", "volume", metric, f"{metric}_se", "seed", "learning_rate", "key"]
+    most = 1.0 if metric == "score" else math.inf
     found = []
     for number, volume, value, error, seed, rate, key in zip(
         *(rows[column].tolist() for column in columns), strict=True
     ):
-        half = None if missing(error) else Z80 * float(error)
+        known = None if missing(error) else float(error)
+        low, high = normal_interval(float(value), known, 0.0, most) or (None, None)
         found.append(
             Point(
                 number=int(number),
                 examples=int(volume),
                 value=float(value),
-                low=None if half is None else max(0.0, value - half),
-                high=None if half is None else value + half,
+                low=low,
+                high=high,
                 seed=int(seed),
                 learning_rate=None if missing(rate) else float(rate),
                 used=key in used,

@@ -155,10 +155,11 @@ def _mark(curve: Curve, fits: CurveFits, data: Scaling, mix: str, volume: int) -
     runs = [p for p in curve.points if p.examples == volume]
     if runs:
         value = float(np.mean([p.value for p in runs]))
-        errors = [p.high - p.value for p in runs if p.high is not None]
         # The rows are the same for every seed: their error does not shrink with seeds.
-        half = float(np.mean(errors)) if errors else None
-        low, high = (None, None) if half is None else (max(0.0, value - half), value + half)
+        below = [p.value - p.low for p in runs if p.low is not None]
+        above = [p.high - p.value for p in runs if p.high is not None]
+        low = value - float(np.mean(below)) if below else None
+        high = value + float(np.mean(above)) if above else None
         return Mark(model, parameters, value, low, high, len(runs))
     law = next(
         (

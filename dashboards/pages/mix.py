@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dash import Dash, Input, Output, html
+from dash import html
 
 from dashboards.components import (
     Choice,
@@ -15,7 +15,6 @@ from dashboards.components import (
     page_head,
     picker,
 )
-from dashboards.desk import Desk
 from dashboards.figures.mix import (
     Compared,
     Matrix,
@@ -34,11 +33,13 @@ from dashboards.figures.mix_words import (
 )
 from dashboards.figures.theme import method_words, palette
 from dashboards.figures.wording import ABSENT, count, percent
-from dashboards.page import ADDRESS, RESULTS, THEME, Page
+from dashboards.later import Later
 from dashboards.pages.mix_cards import one_for_all_card, replay_card, weakest_card
 from dashboards.pages.mix_matrix import matrix_card
+from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
+from tracker.errors import SftSelectError
 from tracker.select.further_text import refusals
 from tracker.select.laws import TRUSTED
 from tracker.select.mix_effects import Swap, Weakest, swaps, weakest
@@ -46,6 +47,7 @@ from tracker.select.mix_points import MixPoints
 
 TITLE = "Task mix"
 PATH = "/mix"
+_PATIENCE = 0.4  # seconds that a page waits for the law of mixes; it comes back for it
 COMPARED: dict[Compared, str] = {
     "added": "Other tasks' data unchanged",
     "shifted": "Same volume in all",
@@ -86,8 +88,13 @@ def shown(view: SweepView, query: Query) -> Shown | None:
     return Shown(*chosen, volume, one_of(list(COMPARED), query.get("compared")))
 
 
-def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The page for *view* in the state *query*, but for the laws, which take longer."""
+def content(
+    view: SweepView, query: Query, theme: str | None, later: Later | None = None
+) -> list[Any]:
+    """The page for *view* in the state *query*; the laws, which take longer, come from *later*.
+
+    Without *later* they are waited for.
+    """
     lead = (
         "Tasks that are trained together share one model: one task's examples can help another or get "
         "in its way. Each effect compares two mixes that differ in that alone."
@@ -106,7 +113,11 @@ def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
         _pickers(view, query, state, volumes(effects, points)),
         _summary(found, points, swapped, weak, state),
         matrix_card(found, points, effects, COMPARED[state.compared]),
-        one_for_all_card(one_for_all(points, effects, state.volume), colours),
+        one_for_all_card(
+            one_for_all(points, effects, state.volume),
+            laws(view, (state.model, state.method), later),
+            colours,
+        ),
         replay_card(points, swapped, state.volume, colours),
         weakest_card(weak, state.volume, colours),
     ]
@@ -214,12 +225,24 @@ def _advice(points: MixPoints) -> str:
     )
 
 
-def laws(view: SweepView, query: Query) -> Any:
-    """What an example of the other tasks is worth to each, by the fitted law."""
-    chosen = setting(view, query)
-    if chosen is None:
-        return None
-    found = view.findings.mix_laws(*chosen)
+def laws(view: SweepView, chosen: tuple[str, str], later: Later | None) -> list[Any]:
+    """What an example of the other tasks is worth to each, by the law for model and method *chosen*."""
+    findings = view.findings
+    try:
+        found = (
+            findings.mix_laws(*chosen)
+            if later is None
+            else later.get(
+                _question(view, chosen),
+                findings.version,
+                lambda: findings.mix_laws(*chosen),
+                _PATIENCE,
+            ).value
+        )
+    except SftSelectError as error:
+        return [html.P(str(error), className="note")]
+    if found is None:
+        return [html.P("The law of mixes is being fitted…", className="note", role="status")]
     rows = law_rows(found)
     head = (
         "Task", "Own examples that one of the others is worth", "Verdict", "Held-out error",
@@ -238,17 +261,13 @@ def laws(view: SweepView, query: Query) -> Any:
     ]
 
 
-def _connect(app: Dash, desk: Desk) -> None:
-    """The page, and once it stands the laws, which take seconds."""
-
-    def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
-        return desk.show(search, lambda view, query: content(view, query, theme))
-
-    def fitted(_content: Any, search: str | None) -> Any:
-        return desk.show(search, laws)
-
-    app.callback(Output("mix-content", "children"), RESULTS, ADDRESS, THEME)(filled)
-    app.callback(Output("mix-laws", "children"), Input("mix-content", "children"), ADDRESS)(fitted)
+def _question(view: SweepView, chosen: tuple[str, str]) -> tuple[str, ...]:
+    return view.info.name, "mix laws", *chosen
 
 
-PAGE = Page(PATH, TITLE, lambda: html.Div(id="mix-content", className="stack"), _connect)
+def _questions(view: SweepView, query: Query) -> tuple[tuple[str, ...], ...]:
+    chosen = setting(view, query)
+    return () if chosen is None else (_question(view, chosen),)
+
+
+PAGE = slow(PATH, TITLE, content, _questions)

@@ -16,7 +16,7 @@ from tracker.select.mix_effects import Swap, Weakest
 from tracker.select.mix_points import MixPoints
 
 
-def one_for_all_card(rows: Sequence[Row], colours: Palette) -> html.Section:
+def one_for_all_card(rows: Sequence[Row], laws: list[Any], colours: Palette) -> html.Section:
     title = "One model for all, or one each"
     lead = (
         "A task in a shared model against a model of its own, with the same number of its examples. "
@@ -40,11 +40,7 @@ def one_for_all_card(rows: Sequence[Row], colours: Palette) -> html.Section:
     return card(
         title,
         html.Div(shared),
-        html.Div(
-            html.P("The law of mixes is being fitted…", className="note", role="status"),
-            id="mix-laws",
-            className="further",
-        ),
+        html.Div(laws, className="further"),
         lead=lead,
     )
 

@@ -36,7 +36,7 @@ def caveats(answer: Recommendation) -> html.Section:
         "No configuration was run with several seeds, so the noise between runs is assumed."
         if answer.noise_floor is None
         else "Quality differs between seeds alone by a standard deviation of "
-        f"{percent(answer.noise_floor, 2)}."
+        f"{quality_gap(answer.noise_floor, scored=bool(answer.choice.scores), signed=False)}."
     )
     lines = [*answer.caveats, noise]
     points = html.Ul([html.Li(line) for line in lines], className="points caution")

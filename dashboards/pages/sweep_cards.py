@@ -16,7 +16,7 @@ from dashboards.components import (
     tiles,
 )
 from dashboards.figures.forecast import Forecast, Span, Spending, Tally, forecast
-from dashboards.figures.progress import BestSoFar, label, trial_quality
+from dashboards.figures.progress import BestSoFar
 from dashboards.figures.setbacks import Setback, setbacks
 from dashboards.figures.wording import (
     compact,
@@ -29,6 +29,7 @@ from dashboards.figures.wording import (
 )
 from dashboards.pages.sweep_live import clock, silent_since
 from dashboards.snapshot import SweepView
+from dashboards.trial_fields import Weighing, interval_words
 from tracker.record.control import Exchange, described
 from tracker.record.trial import Status
 
@@ -49,6 +50,7 @@ STATUS_TONES = {
     Status.FAILED: "bad",
 }
 _STATE_TONES = {"running": "live", "finished": "good"}
+_MANY = 5  # trials of which the best is likely better than it would be again
 _MAX_GROUPS = 12
 _MAX_NUMBERS = 12
 _MAX_LOGGED = 30
@@ -250,17 +252,14 @@ def _lead(view: SweepView) -> str:
 def _leader(view: SweepView) -> tuple[str, str]:
     best = view.findings.best
     leader = best.leader
-    # A trial whose cost is not known is in no chart of costs, but may be the best.
-    if best.uncounted:
-        table = view.findings.table
-        ended = table[table["status"] == "complete"].drop_duplicates("key").set_index("key")
-        found = trial_quality(table, view.findings.weights).reindex(ended.index).dropna()
-        if len(found):
-            key = found.sort_values(ascending=False, kind="stable").index[0]
-            return quality(float(found[key])), label(ended.loc[key].to_dict())
     if leader is None:
         return percent(None), "no trial has all its scores yet"
-    return quality(leader.quality), leader.label
+    weighing = Weighing(view.findings.weights, view.findings.measures)
+    record = next(r for r in view.findings.records if r.result.spec.key == leader.key)
+    known = weighing.quality(record.result)
+    words = "" if known is None else f"; {interval_words(known)}"
+    luck = "; the best of many is partly luck" if len(best.trials) > _MANY else ""
+    return quality(leader.quality), f"{leader.label}{words}{luck}"
 
 
 def _group(group: Setback) -> html.Li:

@@ -35,6 +35,7 @@ from dashboards.trial_fields import (
     Weighing,
     fields,
     interval,
+    interval_words,
     score_of,
     untold_tasks,
     with_interval,
@@ -183,13 +184,9 @@ def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:
     title, found = "Quality", weighing.quality(record.result)
     if found is None:
         return title, ABSENT, "a task that counts has no result"
-    ends = interval(found)
+    detail, ends = interval_words(found), interval(found)
     if ends is None:
-        detail = "weighted mean of the tasks"
-    else:
-        low, high = (quality(end) for end in ends)
-        unit = "\N{NO-BREAK SPACE}%"
-        detail = f"80 % interval {low.removesuffix(' %')} to {high.replace(' %', unit)}"
+        detail = f"weighted mean of the tasks; {detail}"
     exact = untold_tasks(record.result, weighing)
     if exact and ends is not None:
         detail += f", not counting how far {' and '.join(exact)} may be off"

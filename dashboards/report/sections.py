@@ -147,19 +147,13 @@ def folded(part: Any) -> Any:
 
 
 def _mixes(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The task mix page with its laws, which the page itself draws later; it is of one model and method."""
+    """The task mix page, which is of one model and method."""
     parts = mix.content(view, query, theme)
     if chosen := mix.setting(view, query):
         model, method = chosen
         words = f"Of {model} by {mix.words_of(method)}; the dashboard shows every model and method."
         parts.insert(1, html.P(words, className="note"))
-    page = html.Div(parts, className="stack")
-    try:
-        place = page["mix-laws"]
-    except KeyError:  # nothing to compare yet
-        return [page]
-    place.children = mix.laws(view, query)
-    return [page]
+    return [html.Div(parts, className="stack")]
 
 
 def _held(content: Callable[[Query], Any], query: Query) -> list[Any]:

@@ -1,7 +1,9 @@
 import pytest
 
+from dashboards.later import Later
 from dashboards.pages.mix import content, laws, setting, shown
 from dashboards.state import Query
+from tests.dashboards.conftest import when_ready
 from tracker.record.trial import MixSpec
 
 HELD = {"model": "en-1m", "method": "full"}
@@ -92,10 +94,15 @@ def test_replay_is_compared_where_mixes_differ_in_it(view_of, records, words):
 
 
 def test_the_laws_come_with_what_refuses_them(view_of, records, words):
-    text = words(laws(view_of(records), Query.of(**HELD)))
+    text = words(laws(view_of(records), (HELD["model"], HELD["method"]), None))
     assert "What the other tasks' examples are worth" in text
     assert "Not fitted" in text or "they" in text or "cannot be told" in text
-    assert laws(view_of([]), Query()) is None
+
+
+def test_the_laws_come_later_and_the_page_does_not_wait(view_of, records, words):
+    view, later, query = view_of(records), Later(), Query.of(**HELD)
+    page = when_ready(lambda: words(content(view, query, None, later)), "is being fitted")
+    assert page == words(content(view, query, None))
 
 
 def test_names_from_data_stay_text(view_of, records, words):
