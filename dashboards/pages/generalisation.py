@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import html
 
-from dashboards.components import Choice, card, empty, link, page_head, picker, pill
+from dashboards.components import Choice, card, link, page_head, picker, pill
 from dashboards.figures.forgetting import forgetting
 from dashboards.figures.generalisation import (
     TRANSFER,
@@ -22,6 +22,7 @@ from dashboards.figures.theme import palette
 from dashboards.later import Answer, Later
 from dashboards.pages.generalisation_cards import answers_card, forgetting_card, tradeoff_card
 from dashboards.pages.scaling_state import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
+from dashboards.pages.unscored import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
@@ -90,7 +91,7 @@ def content(
     state = shown(view, query)
     if state is None:
         detail = "What was gained and lost appears with the first tuned model."
-        return [page_head(head, lead), card("Quality and cost", empty("No trials yet", detail))]
+        return [page_head(head, lead), card("Quality and cost", no_results(view, detail))]
     laws = _laws(view, later)
     badge = None if laws.fresh else pill("Fitting the laws of forgetting", "live")
     colours = palette(theme)

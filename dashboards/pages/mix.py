@@ -36,6 +36,7 @@ from dashboards.figures.wording import ABSENT, count, percent
 from dashboards.later import Later
 from dashboards.pages.mix_cards import one_for_all_card, replay_card, weakest_card
 from dashboards.pages.mix_matrix import matrix_card
+from dashboards.pages.unscored import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
@@ -102,7 +103,7 @@ def content(
     head = page_head("How tasks help and hurt each other", lead)
     state = shown(view, query)
     if state is None:
-        return [head, card("Task mix", empty("No trials yet", _nothing(view), small=True))]
+        return [head, card("Task mix", _nothing(view))]
     points = view.findings.mix_points(state.model, state.method)
     effects = view.findings.mix_effects(state.model, state.method)
     found = matrix(points, effects, state.compared, state.volume)
@@ -123,14 +124,15 @@ def content(
     ]
 
 
-def _nothing(view: SweepView) -> str:
+def _nothing(view: SweepView) -> Any:
     table = view.findings.table
     if ((table["method"] != "none") & table["score"].notna()).any():
-        return (
+        detail = (
             "The trials do not say which tasks share their volume: give an outside table a column "
             "mix:TASK per task, with its share of the examples."
         )
-    return "Effects appear with the first results of two mixes."
+        return empty("No mixes to compare", detail, small=True)
+    return no_results(view, "Effects appear with the first results of two mixes.", small=True)
 
 
 def _pickers(view: SweepView, query: Query, state: Shown, known: Sequence[int]) -> html.Div:

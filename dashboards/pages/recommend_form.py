@@ -7,6 +7,7 @@ is there, and nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -240,6 +241,9 @@ def _shown(text: str, factor: float) -> str:
 
 
 def _plain(text: str, factor: float) -> str:
+    """*text* in the command line's unit. Phones of half the world offer a comma; 1,000 stays what it is."""
+    if re.fullmatch(r"-?(0,\d+|\d+,\d{1,2})", text):
+        text = text.replace(",", ".")
     try:
         return f"{number(text) * factor:.12g}"
     except InputError:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import html
 
-from dashboards.components import Choice, card, empty, notice, page_head, picker, pill
+from dashboards.components import Choice, card, notice, page_head, picker, pill
 from dashboards.figures.scaling import scaling
 from dashboards.figures.size import sizes_to_ask
 from dashboards.figures.theme import method_words, palette
@@ -30,6 +30,7 @@ from dashboards.pages.scaling_state import (
     volumes_of,
 )
 from dashboards.pages.scaling_trust import laws_card
+from dashboards.pages.unscored import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
@@ -55,7 +56,7 @@ def content(
     if state is None:
         return [
             page_head("What more data buys", lead),
-            card("Curves", empty("No trials yet", "Curves appear with the first results.")),
+            card("Curves", no_results(view, "Curves appear with the first results.")),
         ]
     laws = laws_of(view, state, later)
     data = scaling(

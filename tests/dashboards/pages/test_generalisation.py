@@ -56,7 +56,7 @@ def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
 
 def test_no_trials_and_one_trial(view_of, records, words):
     assert "No trials yet" in words(content(view_of([]), Query(), None))
-    assert "No trials yet" in words(content(view_of(records[:3]), Query(), None))
+    assert "No tuned trial has a score" in words(content(view_of(records[:3]), Query(), None))
     one = words(content(view_of(records[6:7]), Query(), None))
     assert "Full tuning" in one
     assert "No law of forgetting here" in one

@@ -24,7 +24,7 @@ def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
 def test_nothing_tuned_nothing_shown(view_of, records, words):
     assert setting(view_of([]), Query()) is None
     assert "No trials yet" in words(content(view_of([]), Query(), None))
-    assert "No trials yet" in words(content(view_of(records[:3]), Query(), None))
+    assert "No tuned trial has a score" in words(content(view_of(records[:3]), Query(), None))
 
 
 def test_one_trial_says_what_is_missing(view_of, records, words):

@@ -73,6 +73,14 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(findings, wor
         asked_of(query)
 
 
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [("90,5", "0.905"), ("90.5", "0.905"), ("0,125", "0.00125"), ("1,000", "1,000")],
+)
+def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(findings, typed, asked):
+    assert ask(findings, Query("support"), [("reach", "", typed)]).get("reach") == asked
+
+
 def test_a_bound_without_a_field_gets_one(findings):
     query = parse_query("?constraint=flops%3D1e12")
     shown = fields(findings, query)

@@ -41,6 +41,10 @@ def test_what_could_not_be_fitted_says_why(view_of, records, words):
 
 def test_no_trials_and_one_trial(view_of, records, words):
     assert "No trials yet" in words(content(view_of([]), Query(), None))
+    lost = view_of(records[-2:], state="finished")
+    text = words(content(lost, Query(), None))
+    assert "2 trials ended, 2 of them without a result" in text
+    assert "Curves appear" not in text, "nothing more is to come"
     assert "Full tuning" in words(content(view_of(records[6:7]), Query(), None))
 
 
