@@ -8,6 +8,7 @@ are percent-encoded each, so that any task name fits. Tests are named as AG Grid
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -19,10 +20,18 @@ from dashboards.state import Query
 
 #: Nobody reads more conditions, and each costs a pass over the rows.
 MAX_CONDITIONS = 24
+_SAME = 0.01  # of a value: a rate of 0.001 is not one of 0.0012
+
+
+def _read_alike(values: Any, typed: float) -> Any:
+    """Which *values* are *typed* once they are written as shortly: 85.1 % stands for 85.07 % as well."""
+    unit = 10.0 ** int(Decimal(f"{typed:.10g}").as_tuple().exponent)
+    return abs(values - typed) <= min(unit / 2, _SAME * abs(typed))
+
 
 NUMBER_TESTS: dict[str, Callable[[Any, float, float], Any]] = {
-    "equals": lambda values, low, _: values == low,
-    "notEqual": lambda values, low, _: values != low,
+    "equals": lambda values, low, _: _read_alike(values, low),
+    "notEqual": lambda values, low, _: ~_read_alike(values, low),
     "lessThan": lambda values, low, _: values < low,
     "lessThanOrEqual": lambda values, low, _: values <= low,
     "greaterThan": lambda values, low, _: values > low,

@@ -101,6 +101,19 @@ def test_number_filters(frame, model, expected):
     assert found == sorted(frame["number"][expected(frame)])
 
 
+@pytest.mark.parametrize(
+    ("typed", "shown", "other"),
+    [(0.851, 0.8507, 0.8516), (0.001, 0.001004, 0.0012), (500, 500.0, 501.0), (0, 0.0, 0.1)],
+)
+def test_what_is_typed_as_it_is_shown_is_found(frame, typed, shown, other):
+    values = frame.iloc[:2].assign(quality=[shown, other], number=[1, 2])
+    for test, found in (("equals", [1]), ("notEqual", [2])):
+        model = {"filterModel": {"quality": {"type": test, "filter": typed}}}
+        assert (
+            list(values["number"].iloc[select(values, wanted_of(model, values.columns))]) == found
+        )
+
+
 def test_text_filters_and_blanks(frame):
     def numbers(**model):
         wanted = wanted_of({"filterModel": {"reason": model}}, frame.columns)
