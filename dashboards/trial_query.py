@@ -7,6 +7,7 @@ are percent-encoded each, so that any task name fits. Tests are named as AG Grid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -226,6 +227,7 @@ def _text_passes(values: pd.Series[Any], condition: Condition) -> Any:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
         return None
+    return found if math.isfinite(found) else None

@@ -93,6 +93,7 @@ def test_rows_are_sorted_filtered_and_counted(frame):
          lambda f: (f["volume"] > 250) & (f["volume"] < 2000)),
         ({"type": "nonsense", "filter": 1}, lambda f: f["volume"] >= 0),
         ({"type": "lessThan", "filter": "x"}, lambda f: f["volume"] >= 0),
+        ({"type": "equals", "filter": "inf"}, lambda f: f["volume"] >= 0),
     ],
 )  # fmt: skip
 def test_number_filters(frame, model, expected):
