@@ -9,6 +9,7 @@ from dash import dcc, html
 
 from dashboards.figures.chart import Chart
 from dashboards.figures.theme import METHOD_LABELS
+from dashboards.state import Query, href
 from dashboards.tables import DataTable, fold
 
 #: No buttons above a chart: the picture is the message, and the table behind it is the export.
@@ -21,6 +22,20 @@ class Choice(NamedTuple):
     label: str
     href: str
     chosen: bool
+
+
+class Links(NamedTuple):
+    """The options of the page at *path*, each a link that changes one thing of *query*."""
+
+    path: str
+    query: Query
+
+    def choices(self, field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
+        """*options*: value and words."""
+        return [
+            Choice(words, href(self.path, self.query.put(**{field: value})), value == now)
+            for value, words in options
+        ]
 
 
 def page_head(title: str, lead: Any, *, badge: Any = None) -> html.Div:

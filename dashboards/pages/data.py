@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dash import html
 
 from dashboards.components import (
-    Choice,
+    Links,
     behind,
     card,
     data_table,
@@ -32,7 +32,7 @@ from dashboards.figures.theme import Palette, palette
 from dashboards.figures.wording import ABSENT, count, percent, plural
 from dashboards.page import whole
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, one_of
+from dashboards.state import Query, one_of
 from tracker.record.data_profile import (
     DataProfile,
     MixVolume,
@@ -125,13 +125,11 @@ def _task_cards(profile: DataProfile, query: Query, colours: Palette) -> list[An
     task = profile.tasks[names.index(one_of(names, query.get("task")))]
     split = one_of(list(task.splits), query.get("split"))
 
-    def choices(field: str, options: Iterable[str], now: str) -> list[Choice]:
-        return [Choice(o, href(PATH, query.put(**{field: o})), o == now) for o in options]
-
+    links = Links(PATH, query)
     pickers = html.Div(
         [
-            picker("Task", choices("task", names, task.name)),
-            picker("File", choices("split", task.splits, split)),
+            picker("Task", links.choices("task", [(n, n) for n in names], task.name)),
+            picker("File", links.choices("split", [(s, s) for s in task.splits], split)),
         ],
         className="pickers",
     )
@@ -305,7 +303,7 @@ def _contents_card(held: Sequence[MixVolume], query: Query, colours: Palette) ->
     mixes = list(dict.fromkeys(each.mix for each in held))
     mix = one_of(mixes, query.get("mix"))
     own = [each for each in held if each.mix == mix]
-    choices = [Choice(m, href(PATH, query.put(mix=m)), m == mix) for m in mixes]
+    choices = Links(PATH, query).choices("mix", [(m, m) for m in mixes], mix)
     tasks = list(dict.fromkeys(task for each in held for task in each.examples))
     passes = "; ".join(f"{task}: {n} more" for task, n in own[0].extra_epochs.items())
     rows = [

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
 from dash import html
 
-from dashboards.components import Choice, card, link, page_head, picker, pill
+from dashboards.components import Choice, Links, card, link, page_head, picker, pill
 from dashboards.figures.forgetting import forgetting
 from dashboards.figures.generalisation import (
     TRANSFER,
@@ -205,13 +204,7 @@ def _forgetting(view: SweepView, state: Shown, laws: Answer, models: list[str]) 
 def _pickers(view: SweepView, query: Query, state: Shown) -> html.Div:
     table = view.findings.table
     tuned = tuned_of(table)
-
-    def choices(field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
-        return [
-            Choice(words, href(PATH, query.put(**{field: value})), value == now)
-            for value, words in options
-        ]
-
+    choices = Links(PATH, query).choices
     tasks = [(t, t) for t in tasks_of(tuned)]
     if _weighted(view):
         tasks.insert(0, (ALL, "All, weighted"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dash import html
 
 from dashboards.components import (
-    Choice,
+    Links,
     card,
     data_table,
     empty,
@@ -39,7 +39,7 @@ from dashboards.pages.mix_matrix import matrix_card
 from dashboards.pages.unscored import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, one_of
+from dashboards.state import Query, one_of
 from tracker.errors import SftSelectError
 from tracker.select.further_text import refusals
 from tracker.select.laws import TRUSTED
@@ -137,13 +137,7 @@ def _nothing(view: SweepView) -> Any:
 
 def _pickers(view: SweepView, query: Query, state: Shown, known: Sequence[int]) -> html.Div:
     settings = view.findings.mixes.settings
-
-    def choices(field: str, options: Sequence[tuple[str, str]], now: str) -> list[Choice]:
-        return [
-            Choice(words, href(PATH, query.put(**{field: value})), value == now)
-            for value, words in options
-        ]
-
+    choices = Links(PATH, query).choices
     models = [(m, m) for m in dict.fromkeys(model for model, _ in settings)]
     methods = [(f, words_of(f)) for model, f in settings if model == state.model]
     at = [(str(v), count(v)) for v in known]

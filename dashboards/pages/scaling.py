@@ -6,13 +6,12 @@ there at once, the lines follow, and those of the trials before stand until the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 from dash import html
 
-from dashboards.components import Choice, card, notice, page_head, picker, pill
+from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
 from dashboards.figures.scaling import scaling
 from dashboards.figures.size import sizes_to_ask
 from dashboards.figures.theme import method_words, palette
@@ -69,7 +68,7 @@ def content(
         lines=laws.lines,
     )
     colours = palette(theme)
-    links = _Links(query)
+    links = Links(PATH, query)
     tuned = tuned_of(table)
     own = tuned[tuned["mix"] == state.mix]
     known = {m: size for m, size in sizes_of(tuned).items() if m in state.models}
@@ -132,20 +131,7 @@ def _badge(laws: Laws) -> html.Span | None:
     return pill("Laws of a moment ago; newer trials are being fitted", "live")
 
 
-class _Links(NamedTuple):
-    """Options of this page, each a link that changes one thing of *query*."""
-
-    query: Query
-
-    def choices(self, field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
-        """*options*: value and words."""
-        return [
-            Choice(words, href(PATH, self.query.put(**{field: value})), value == now)
-            for value, words in options
-        ]
-
-
-def _pickers(tuned: pd.DataFrame, state: Shown, links: _Links) -> html.Div:
+def _pickers(tuned: pd.DataFrame, state: Shown, links: Links) -> html.Div:
     models = tuple(sizes_of(tuned))
     metrics = [(m, words) for m, words in METRIC_WORDS.items() if tuned[m].notna().any()]
     axes, axis = [("", "Log"), ("linear", "Linear")], "" if state.log_x else "linear"
