@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 #: Phases that are the work itself; what a worker spends elsewhere, idling included, is overhead.
@@ -33,6 +33,11 @@ class Clock:
         self.seconds[phase] += now - since
         if self._stack:
             self._stack[-1] = (self._stack[-1][0], now)
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count what an earlier attempt took too, by phase."""
+        for phase, taken in seconds.items():
+            self.seconds[phase] += taken
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -26,7 +26,7 @@ from tracker.validation import options, unknown
 ROLES = ("system", "user", "assistant")
 
 #: ``data.jsonl#validation=0.1``: a seeded part of a file. The other part is ``#train=0.1``.
-_PART = re.compile(r"(?P<file>.+)#(?P<part>train|validation)=(?P<share>[0-9.]+)")
+_PART = re.compile(r"(?P<file>.+)#(?P<part>train|validation)=(?P<share>[^#/]*)")
 _PART_SEED = 0
 
 
@@ -69,12 +69,10 @@ def read_examples(task: TaskSpec, file: FileRef) -> list[Example]:
 
 def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:
     """As :func:`read_examples`, from a path, with lines."""
-    match = _PART.fullmatch(path)
-    if match:
-        both = read_located(task, match["file"])
-        split = parts([e for e, _ in both], float(match["share"]), task.score == "macro_f1")
-        chosen = split[match["part"]]
-        return [both[index] for index in chosen]
+    if part := _part(path):
+        both = read_located(task, part.file)
+        split = parts([e for e, _ in both], float(part.share), task.score == "macro_f1")
+        return [both[index] for index in split[part.name]]
     rows = read_rows(Path(path))
     lay_out = _layout(task, path, rows[0].fields)
     found: list[LocatedExample] = []
@@ -152,15 +150,40 @@ def part_path(path: str, part: str, share: float) -> str:
 
 def digest(path: str) -> str:
     """SHA-256, in hex, of the file at *path*, or of that and the part where *path* names one."""
-    match = _PART.fullmatch(path)
-    if match:
-        part = f"{digest(match['file'])}#{match['part']}={match['share']}"
-        return hashlib.sha256(part.encode()).hexdigest()
+    if part := _part(path):
+        text = f"{digest(part.file)}#{part.name}={part.share}"
+        return hashlib.sha256(text.encode()).hexdigest()
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name a readable data file") from None
+
+
+class _Part(NamedTuple):
+    """``share``: of the rows that go to validation, as written: a digest is of its text."""
+
+    file: str
+    name: str
+    share: str
+
+
+def _part(path: str) -> _Part | None:
+    """The part of a file that *path* names, ``None`` where it names a file. Raises InputError."""
+    match = _PART.fullmatch(path)
+    if match is None:
+        return None
+    part = _Part(match["file"], match["part"], match["share"])
+    try:
+        share = float(part.share)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise InputError(
+            f"{path}: found a share of {part.share!r}; allowed: a number between 0 and 1, such as "
+            f"#{part.name}=0.1"
+        )
+    return part
 
 
 def file_ref(path: Path | str) -> FileRef:

@@ -23,6 +23,10 @@ _FEWEST_STEPS = 10  # a shorter run has little to save, and its batches scatter
 _WEIGHT = 1 / 3  # of the newest point in the smoothed loss: about the last five points count
 
 
+class DivergedError(Exception):
+    """The loss became NaN or infinite, or stayed far above where it began."""
+
+
 class Watched(NamedTuple):
     """What a run is held to; all counts are optimizer steps.
 

@@ -88,11 +88,15 @@ def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
 
 @lru_cache(maxsize=64)
 def label_set(task: TaskSpec) -> frozenset[str] | None:
-    """The labels seen in training (else in validation), for tasks whose answers are labels."""
+    """The labels seen in training (else in validation), for tasks whose answers are labels.
+
+    Without white space around them, as answers are compared.
+    """
     if task.score != "macro_f1":
         return None
     answers = {example.answer for example in _examples(task, task.train or task.validation)}
-    return frozenset(answers | ({task.negative} if task.negative else set()))
+    negative = {task.negative} if task.negative else set()
+    return frozenset(answer.strip() for answer in answers | negative)
 
 
 class _Source:

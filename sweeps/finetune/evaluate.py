@@ -15,10 +15,18 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.model import base_model
 from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.records import answer_records
-from sweeps.finetune.scores import Answers, resamples, score_task, standard_error
+from sweeps.finetune.scores import (
+    Answers,
+    bits_replicates,
+    forgetting_error,
+    resamples,
+    score_task,
+    standard_error,
+)
 from tracker.record.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
 _SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
@@ -32,10 +40,33 @@ class Rows(NamedTuple):
 
 
 class TaskEvaluation(NamedTuple):
-    """``records``: one per row, for whoever wants to read what the model said."""
+    """``records``: one per row, for whoever wants to read what the model said.
+
+    ``bits``: bits per byte on the resamples of the rows.
+    """
 
     score: TaskScore
     records: list[dict[str, Any]]
+    bits: tuple[float, ...]
+
+
+class Baseline(NamedTuple):
+    """What the untouched base measured on a suite; ``replicates``: on the resamples of its rows, empty
+    where they are not known.
+    """
+
+    value: float | None
+    replicates: tuple[float, ...] = ()
+
+
+UNKNOWN = Baseline(None)
+
+
+class SuiteEvaluation(NamedTuple):
+    """``replicates``: what the suite measures, on the resamples of its rows."""
+
+    score: SuiteScore
+    replicates: tuple[float, ...]
 
 
 class Evaluator:
@@ -71,7 +102,8 @@ class Evaluator:
     def task(
         self, task: TaskSpec, rows: Rows, labels: frozenset[str] | None, split: str
     ) -> TaskEvaluation:
-        """Teacher-forced loss and greedy answers on *rows*."""
+        """Teacher-forced loss and greedy answers on *rows*. Raises InputError where there are none."""
+        weights = resamples(task.name, len(rows.encoded))
         nats = self.nats(rows.encoded)
         given = self.answers(rows.encoded)
         tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
@@ -80,7 +112,8 @@ class Evaluator:
         records = answer_records(
             task, given, rows.truth, nats, labels, lambda row: self._prompt(rows.encoded[row])
         )
-        return TaskEvaluation(score, records)
+        bits = bits_replicates(nats / math.log(2), sizes, weights)
+        return TaskEvaluation(score, records, tuple(bits.tolist()))
 
     def _prompt(self, row: Encoded) -> str:
         """The prompt as the model reads it, cut to the length limit; special tokens part its lines."""
@@ -91,23 +124,31 @@ class Evaluator:
         ]
         return "\n".join(text.strip("\n") for text in texts if text.strip())
 
-    def text(self, suite: str, rows: Rows, before: float | None) -> SuiteScore:
-        """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token."""
+    def text(self, suite: str, rows: Rows, before: Baseline) -> SuiteEvaluation:
+        """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token.
+
+        Raises InputError where there are no rows.
+        """
+        weights = resamples(suite, len(rows.encoded))
         bits = self.nats(rows.encoded) / math.log(2)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
-        weights = resamples(suite, len(sizes))
-        return SuiteScore(
+        replicates = bits_replicates(bits, sizes, weights)
+        score = SuiteScore(
             suite=suite,
             measure="bits_per_byte",
             n=len(sizes),
-            before=before,
+            before=before.value,
             after=float(bits.sum() / sizes.sum()),
-            after_se=standard_error((weights @ bits) / (weights @ sizes), len(sizes)),
+            after_se=standard_error(replicates, len(sizes)),
         )
+        return _compared(score, before, tuple(replicates.tolist()))
 
     @torch.no_grad()
     def nats(self, encoded: Sequence[Encoded]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Summed nats of each row's answer, in the rows' order."""
+        """Summed nats of each row's answer, in the rows' order.
+
+        Raises DivergedError where one is no number: such a model has no loss, and can have no score.
+        """
         totals = np.zeros(len(encoded))
         pad = _pad_id(self.tokenizer)
         with self.clock.phase("score"):
@@ -117,6 +158,9 @@ class Evaluator:
                     nats = answer_nats(self.model, self._to_device(batch), prepended=self.prepended)
                 totals[chosen] = nats.sum(dim=1).double().cpu().numpy()
                 self.beat()
+        if not np.isfinite(totals).all():
+            odd = int(np.argmin(np.isfinite(totals)))
+            raise DivergedError(f"evaluation loss {totals[odd]} on row {odd + 1} of {len(totals)}")
         return totals
 
     @torch.no_grad()
@@ -183,17 +227,28 @@ class Evaluator:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
 
-def suite_score(score: TaskScore, measure: SuiteMeasure, before: float | None) -> SuiteScore:
+def suite_score(
+    evaluation: TaskEvaluation, measure: SuiteMeasure, before: Baseline
+) -> SuiteEvaluation:
     """A held-out task's score as a general suite, in the suite's measure."""
-    loss = measure == "bits_per_byte"
-    return SuiteScore(
+    loss, score = measure == "bits_per_byte", evaluation.score
+    found = SuiteScore(
         suite=score.task,
         measure=measure,
         n=score.n,
-        before=before,
+        before=before.value,
         after=score.bits_per_byte if loss else score.score,
         after_se=score.bits_per_byte_se if loss else score.score_se,
     )
+    return _compared(found, before, evaluation.bits if loss else score.replicates)
+
+
+def _compared(
+    score: SuiteScore, before: Baseline, replicates: tuple[float, ...]
+) -> SuiteEvaluation:
+    """*score* with the error of what was forgotten."""
+    error = forgetting_error(score.measure, before.replicates, replicates, score.n or 0)
+    return SuiteEvaluation(score.model_copy(update={"forgetting_se": error}), replicates)
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import tempfile
+import shutil
+import sys
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import ValidationError
 
-from sweeps.finetune.trial import run_trial
+from sweeps.finetune.disk import put_in_place, refusal, write_atomically
+from sweeps.finetune.model import checked_folder
+from sweeps.finetune.trial import RECORDED_PACKAGES, run_trial
 from sweeps.finetune.trial_home import TrialHome
-from tracker.errors import SftSelectError
+from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
 from tracker.record.store import Store
-from tracker.record.trial import Status, TaskScore, TrialResult
+from tracker.record.trial import Status, TaskScore, TrialResult, TrialSpec
 
 ALIAS = "recommended"
+#: What a model's folder has, and all that we, transformers and peft write into one.
+_MODEL = ("config.json", "adapter_config.json")
+_WRITTEN = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt", ".md", ".py"})
 
 
 class FinalModel(NamedTuple):
@@ -52,6 +61,10 @@ class _Console:
         """Nobody watches for a hang."""
 
 
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def train_config(
     config: Config,
     config_text: str,
@@ -59,29 +72,106 @@ def train_config(
     store: Store,
     *,
     show: Callable[[int, dict[str, float]], None] = lambda _step, _values: None,
+    note: Callable[[str], None] = _to_stderr,
 ) -> FinalModel:
     """Train ``config.trial``, evaluate it on validation and test, register it with an alias.
 
-    The model's files go to *folder*. As many threads as the sweep's workers had: on the same CPU and
-    versions the weights, and with them the validation scores, are then the same to the last bit. Raises
-    SftSelectError when training does not complete.
+    The model's files go to *folder*, in place of a model that an earlier call left there. Until then all
+    is kept in ``<folder>.partial``: what was interrupted goes on from there. *note* hears what differs from
+    where the configuration was measured. As many threads as the sweep's workers had: on the same CPU and
+    versions the weights, and with them the validation scores, are then the same to the last bit.
+
+    Raises InputError, before anything is trained or written, for a *folder* that holds anything else and
+    for data or a base model that changed; SftSelectError when training does not complete.
     """
+    place = folder.resolve()  # of a link, what it points at
+    _check_output(place, config.trial)
+    if line := differing_versions(config.versions):
+        note(line)
     torch.set_num_threads(int(config.versions.get("threads", "1")))
-    with tempfile.TemporaryDirectory(prefix="sft-select-") as scratch:
-        home = TrialHome(
-            checkpoints=Path(scratch) / "checkpoints",
-            artifacts=folder.parent / f"{folder.name}-records",
-            baselines=Path(scratch) / "baselines",
-            model=folder,
-        )
-        result = run_trial(config.trial, home, _Console(show), splits=("validation", "test"))
+    home = place.with_name(f"{place.name}.partial") / config.trial.key
+    made = home / "model"
+    try:
+        result = _trained(config.trial, home, _records(place), _Console(show))
+        scores = {
+            f"eval/{score.task}/{score.split}/score": score.score
+            for score in result.tasks
+            if score.score is not None
+        }
+        name = f"{config.sweep}-{config.trial.method.name}"
+        number = store.register_model(config.sweep, made, name, ALIAS, config_text, scores)
+        put_in_place(made, place)
+    except OSError as error:
+        if problem := refusal(error):
+            raise StoreError(problem) from error
+        raise
+    _drop(home)
+    return FinalModel(result, folder, name, number)
+
+
+def _trained(spec: TrialSpec, home: Path, records: Path, reporter: _Console) -> TrialResult:
+    """The complete result of *spec*, its model in ``home/model``; that of an earlier call if it has one."""
+    kept = home / "result.json"
+    if kept.exists() and (home / "model").is_dir():
+        try:
+            return TrialResult.model_validate_json(kept.read_text(encoding="utf-8"))
+        except ValidationError:
+            kept.unlink()  # of another version: its checkpoints serve
+    places = TrialHome(
+        checkpoints=home / "checkpoints",
+        artifacts=records,
+        baselines=home / "baselines",
+        model=home / "model",
+    )
+    result = run_trial(spec, places, reporter, splits=("validation", "test"))
     if result.status is not Status.COMPLETE:
+        _drop(home)  # it would end the same way again
         raise SftSelectError(f"training ended {result.status.value}: {result.reason}")
-    scores = {
-        f"eval/{score.task}/{score.split}/score": score.score
-        for score in result.tasks
-        if score.score is not None
-    }
-    name = f"{config.sweep}-{config.trial.method.name}"
-    version = store.register_model(config.sweep, folder, name, ALIAS, config_text, scores)
-    return FinalModel(result, folder, name, version)
+    write_atomically(kept, result.model_dump_json())
+    return result
+
+
+def _drop(home: Path) -> None:
+    """Remove *home*, and the folder it is in unless another trial's is there."""
+    shutil.rmtree(home, ignore_errors=True)
+    with suppress(OSError):
+        home.parent.rmdir()
+
+
+def differing_versions(measured: dict[str, str]) -> str | None:
+    """One line on the packages that are not of the versions *measured* was measured with."""
+    differing = []
+    for package in RECORDED_PACKAGES:
+        try:
+            installed = version(package)
+        except PackageNotFoundError:
+            continue
+        if measured.get(package, installed) != installed:
+            differing.append(f"{package} {measured[package]}, here {installed}")
+    if not differing:
+        return None
+    return f"note: measured with {'; '.join(differing)}: scores may differ slightly"
+
+
+def _records(folder: Path) -> Path:
+    """Where what the model said to each row goes; beside every model of ours."""
+    return folder.with_name(f"{folder.name}-records")
+
+
+def _check_output(folder: Path, spec: TrialSpec) -> None:
+    """Raise InputError unless *folder* is new, empty or a model of ours, which may be replaced."""
+    do = "name a new or an empty folder with -o"
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder}: found a file; allowed: a folder; {do}")
+    if folder.is_mount():
+        raise InputError(f"{folder}: found a mounted disk; allowed: a folder; name one within it")
+    if folder == Path(checked_folder(spec.model)):
+        raise InputError(f"{folder}: found the base model, which training must not replace; {do}")
+    held = sorted(folder.iterdir())
+    strange = [path.name for path in held if path.is_dir() or path.suffix not in _WRITTEN]
+    ours = any((folder / name).is_file() for name in _MODEL) and _records(folder).is_dir()
+    if held and (strange or not ours):
+        found = ", ".join((strange or [path.name for path in held])[:3])
+        raise InputError(f"{folder}: found {found}; allowed: a model that train wrote; {do}")

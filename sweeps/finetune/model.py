@@ -30,17 +30,42 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from sweeps.finetune.disk import whole_folder
 from tracker.errors import InputError
 from tracker.record.trial import LORA_ALPHA, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
 
 
+@lru_cache(maxsize=64)
+def checked_folder(model: ModelSpec) -> str:
+    """The model's folder, once its content was found to be what the sweep was planned with.
+
+    Read once per process and model. Raises InputError where the folder is missing or has changed.
+    """
+    from sweeps.base_models import _digest, _folder
+    from sweeps.spec import ModelEntry
+
+    folder = _folder(ModelEntry(path=model.path, revision=model.revision), Path())
+    if model.digest is None:  # a configuration written by hand
+        return str(folder)
+    found = _digest(folder, code=model.trust_remote_code)
+    if found != model.digest:
+        raise InputError(
+            f"{model.path}: the base model changed: its SHA-256 is {found[:12]}…, the sweep was planned "
+            f"with {model.digest[:12]}…; put the model back or start a new sweep"
+        )
+    return str(folder)
+
+
 @lru_cache(maxsize=8)
 def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; a missing pad token is set to the end-of-sequence token."""
+    """The model's tokenizer; a missing pad token is set to the end-of-sequence token.
+
+    Raises InputError as :func:`checked_folder`.
+    """
     tokenizer = AutoTokenizer.from_pretrained(
-        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+        checked_folder(model), trust_remote_code=model.trust_remote_code
     )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -52,11 +77,11 @@ def load_base(model: ModelSpec) -> PreTrainedModel:
     """The untouched base in host memory, shared by a worker's trials: copy it, never change it.
 
     Weights are float32 whatever the checkpoint's dtype: otherwise full tuning would update bfloat16
-    weights while adapters are float32, and the methods could not be compared.
+    weights while adapters are float32, and the methods could not be compared. Raises InputError as
+    :func:`checked_folder`.
     """
     return AutoModelForCausalLM.from_pretrained(
-        model.path,
-        revision=model.revision,
+        checked_folder(model),
         dtype=torch.float32,
         use_safetensors=True,
         trust_remote_code=model.trust_remote_code,
@@ -129,18 +154,19 @@ def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Pa
     """The model as transformers or peft load it, its tokenizer, and an adapter's exact weights.
 
     PiSSA changes the base's weights, which is lost on whoever puts the adapter on the base they have.
-    It is written as the LoRA of twice the rank that does the same to the untouched base.
+    It is written as the LoRA of twice the rank that does the same to the untouched base. Whatever *folder*
+    held is gone once the model is whole: an adapter left there would be put on the next model.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    load_tokenizer(base).save_pretrained(folder)
-    if method.variant == "pissa":
-        with tempfile.TemporaryDirectory(prefix="pissa-") as start:
-            build_model(base, method, torch.device("cpu")).save_pretrained(start)  # type: ignore[operator]
-            model.save_pretrained(folder, path_initial_model_for_weight_conversion=start)  # type: ignore[operator]
-    else:
-        model.save_pretrained(folder)  # type: ignore[operator]
-    if isinstance(model, PeftModel):
-        save_trained(model, folder)
+    with whole_folder(folder) as made:
+        load_tokenizer(base).save_pretrained(made)
+        if method.variant == "pissa":
+            with tempfile.TemporaryDirectory(prefix="pissa-") as start:
+                build_model(base, method, torch.device("cpu")).save_pretrained(start)  # type: ignore[operator]
+                model.save_pretrained(made, path_initial_model_for_weight_conversion=start)  # type: ignore[operator]
+        else:
+            model.save_pretrained(made)  # type: ignore[operator]
+        if isinstance(model, PeftModel):
+            save_trained(model, made)
 
 
 def save_trained(model: nn.Module, folder: Path) -> None:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.record.trial import TaskScore, TaskSpec
+from tracker.errors import InputError
+from tracker.record.trial import SuiteMeasure, TaskScore, TaskSpec
 
 REPLICATES = 200
 Floats = NDArray[np.float64]
@@ -35,19 +36,23 @@ class Answers(NamedTuple):
 def score_task(
     task: TaskSpec, answers: Answers, labels: frozenset[str] | None, split: str = "validation"
 ) -> TaskScore:
-    """The task's scores; *labels* is the label set of a ``macro_f1`` task, else ``None``."""
+    """The task's scores; *labels* is the label set of a ``macro_f1`` task, else ``None``.
+
+    Raises InputError where there are no rows.
+    """
+    task = stripped(task)
     given, truth = [a.strip() for a in answers.given], [t.strip() for t in answers.truth]
     weights = resamples(task.name, len(truth))
     score, replicates = _primary(task, given, truth, weights)
-    bpb = answers.nats / math.log(2), answers.byte_counts
-    replicated_bpb = (weights @ bpb[0]) / (weights @ bpb[1])
+    bits = answers.nats / math.log(2)
+    replicated_bpb = bits_replicates(bits, answers.byte_counts, weights)
     precision, recall = _precision_recall(task, given, truth, labels)
     return TaskScore(
         task=task.name,
         split="test" if split == "test" else "validation",
         n=len(truth),
         loss_nats=float(answers.nats.sum() / answers.tokens.sum()),
-        bits_per_byte=float(bpb[0].sum() / bpb[1].sum()),
+        bits_per_byte=float(bits.sum() / answers.byte_counts.sum()),
         bits_per_byte_se=standard_error(replicated_bpb, len(truth)),
         score_name=task.score,
         score=score,
@@ -73,14 +78,27 @@ class Verdict(NamedTuple):
 
 def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None) -> Verdict:
     """One stripped answer beside its stripped truth; a label's score is whether it is right."""
+    task = stripped(task)
     score = token_f1(given, truth)[0] if task.score == "token_f1" else float(given == truth)
     negative = task.negative is not None and truth == task.negative
     over_reach = _claims(task, given, labels) if negative else None
     return Verdict(score, _well_formed(task, given, labels), over_reach)
 
 
+def stripped(task: TaskSpec) -> TaskSpec:
+    """*task* with its negative answer as answers are compared: without white space around it."""
+    if task.negative is None or task.negative == task.negative.strip():
+        return task
+    return task.model_copy(update={"negative": task.negative.strip()})
+
+
 def resamples(name: str, rows: int) -> Floats:
-    """(REPLICATES, rows) counts of each row in bootstrap resamples drawn from the task's name."""
+    """(REPLICATES, rows) counts of each row in bootstrap resamples drawn from the task's name.
+
+    Raises InputError where there are no rows.
+    """
+    if rows < 1:
+        raise InputError(f"{name}: found no rows to score; give its file at least one")
     digest = hashlib.sha256(f"{name}:{rows}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     return generator.multinomial(rows, np.full(rows, 1.0 / rows), size=REPLICATES).astype(float)
@@ -89,6 +107,30 @@ def resamples(name: str, rows: int) -> Floats:
 def standard_error(replicates: Floats, rows: int) -> float | None:
     """The replicates' standard deviation; one row alone says nothing of its error."""
     return float(replicates.std()) if rows > 1 else None
+
+
+def bits_replicates(bits: Floats, byte_counts: Floats, weights: Floats) -> Floats:
+    """Bits per byte per row of *weights* (resamples, rows) → (resamples,)."""
+    return np.asarray((weights @ bits) / (weights @ byte_counts))
+
+
+def forgetting_error(
+    measure: SuiteMeasure, before: Sequence[float], after: Sequence[float], rows: int
+) -> float | None:
+    """The standard error of what was forgotten, from what base and tuned model measured on the same
+    resamples of the same rows, (REPLICATES,) each; None where the base's are not known.
+
+    The paired bootstrap (Efron and Tibshirani 1993, chapter 8): of the ratio for bits per byte, of the
+    difference for a score. Rows none of which was scored otherwise would have an error of 0, which so few
+    rows cannot tell: half a row in each cell of the table of right and wrong leaves 1 / (rows + 2)
+    (Agresti and Min 2005), the least error of a score here.
+    """
+    if rows < 2 or not len(before) or len(before) != len(after):
+        return None
+    first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    if measure == "score":
+        return max(float((first - second).std()), 1.0 / (rows + 2))
+    return float((second / first).std()) if first.all() else None
 
 
 def token_f1(given: str, truth: str) -> tuple[float, float, float]:

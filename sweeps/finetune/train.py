@@ -7,6 +7,7 @@ at the row where it stopped.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from sweeps.finetune import checkpoint
 from sweeps.finetune.batch import answer_nats, collate, pack
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.divergence import FIRST, LOSS, Watched, why_diverged
+from sweeps.finetune.divergence import FIRST, LOSS, DivergedError, Watched, why_diverged
 from sweeps.finetune.model import (
     load_trained,
     prepended_tokens,
@@ -34,6 +35,8 @@ from sweeps.finetune.prompt import Encoded
 from tracker.record.trial import LORA_PLUS_RATIO, TrialSpec
 
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
+#: In a checkpoint: the trial's seconds by phase up to it, so that a resumed trial's time is all of it.
+_CLOCK = "clock.json"
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -53,16 +56,18 @@ class Reporter(Protocol):
         """Something was done that is no training step, such as a batch of answers."""
 
 
-class DivergedError(Exception):
-    """The loss became NaN or infinite, or stayed far above where it began."""
-
-
 class Trained(NamedTuple):
     """``final_loss``: nats per answer token, mean over the last logged window."""
 
     steps: int
     final_loss: float
     resumed_at: int
+
+
+class Passed:
+    """``steps``: optimizer steps done, those of earlier attempts included, however the training ended."""
+
+    steps = 0
 
 
 class Checkpoints(NamedTuple):
@@ -82,9 +87,11 @@ def train(
     checkpoints: Checkpoints,
     reporter: Reporter,
     clock: Clock,
+    passed: Passed | None = None,
 ) -> Trained:
     """Tune *model* in place on *stream*; continues from the newest whole checkpoint.
 
+    *passed* is kept up to date, for whoever must know how far a training came that did not end well.
     Raises DivergedError when the loss is no longer finite, or stays as far above its beginning as the
     schedule allows (:mod:`sweeps.finetune.divergence`).
     """
@@ -98,7 +105,7 @@ def train(
         spec=spec,
         clock=clock,
     )
-    watch = _Watch(trainer, checkpoints, reporter)
+    watch = _Watch(trainer, checkpoints, reporter, passed or Passed())
     trainer.add_callback(watch)
     trainer.remove_callback(PrinterCallback)
     resume = checkpoint.latest_checkpoint(checkpoints.folder)
@@ -232,16 +239,23 @@ class SftTrainer(Trainer):
         self._save_optimizer_and_scheduler(str(folder))
         self._save_rng_state(str(folder))
         self.state.save_to_json(str(folder / "trainer_state.json"))
+        (folder / _CLOCK).write_text(json.dumps(self.clock.seconds), encoding="utf-8")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_trained(model or self.model, Path(resume_from_checkpoint))
+        clock = Path(resume_from_checkpoint) / _CLOCK
+        if clock.exists():  # a checkpoint of before it was kept has none
+            self.clock.add(json.loads(clock.read_text(encoding="utf-8")))
 
 
 class _Watch(TrainerCallback):
     """Reports the learning curve, ends what diverges, saves checkpoints, times the optimizer."""
 
-    def __init__(self, trainer: SftTrainer, checkpoints: Checkpoints, reporter: Reporter) -> None:
+    def __init__(
+        self, trainer: SftTrainer, checkpoints: Checkpoints, reporter: Reporter, passed: Passed
+    ) -> None:
         self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
+        self.passed = passed
         self.saved_at = time.monotonic()
         self.resumed_at = self.reported_at = 0
         self.last_loss = math.nan
@@ -251,7 +265,7 @@ class _Watch(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.every = max(1, state.max_steps // _LOGGED_STEPS)
         self.watched = Watched.of(self.trainer.spec.train, state.max_steps)
-        self.resumed_at = self.reported_at = state.global_step
+        self.resumed_at = self.reported_at = self.passed.steps = state.global_step
         self.reporter.resume(state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -260,7 +274,12 @@ class _Watch(TrainerCallback):
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.clock.stop()
 
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.reporter.beat()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.passed.steps = state.global_step
+        self.reporter.beat()  # a logged window may last longer than a worker may be silent
         if state.global_step <= self.watched.first:
             own = self.trainer.losses[-args.gradient_accumulation_steps :]
             self._note(FIRST, torch.stack(own).sum().item())

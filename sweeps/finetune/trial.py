@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import json
-import os
 import platform
 import subprocess
 import time
@@ -20,8 +19,10 @@ from torch import nn
 
 from sweeps.finetune import memory
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.encoded import evaluation_rows, label_set, suite_text, training_stream
-from sweeps.finetune.evaluate import Evaluator, TaskEvaluation, suite_score
+from sweeps.finetune.disk import refusal, write_atomically
+from sweeps.finetune.divergence import DivergedError
+from sweeps.finetune.encoded import evaluation_rows, label_set, training_stream
+from sweeps.finetune.evaluate import Evaluator, TaskEvaluation
 from sweeps.finetune.model import (
     build_model,
     load_base,
@@ -31,14 +32,16 @@ from sweeps.finetune.model import (
     stored_bytes,
     trained_parameters,
 )
-from sweeps.finetune.train import Checkpoints, DivergedError, Reporter, train
+from sweeps.finetune.prompt import Encoded
+from sweeps.finetune.suites import base_suites, measure_suites
+from sweeps.finetune.train import Checkpoints, Passed, Reporter, train
 from sweeps.finetune.trial_home import TrialHome
-from tracker.errors import InputError
-from tracker.record.trial import Cost, MethodSpec, Status, SuiteScore, TrialResult, TrialSpec
+from tracker.errors import SftSelectError, StoreError
+from tracker.record.trial import Cost, Status, SuiteScore, TrialResult, TrialSpec
 
 Split = Literal["validation", "test"]
 
-_RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "sft-select")
+RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "sft-select")
 
 
 def run_trial(
@@ -50,8 +53,9 @@ def run_trial(
 ) -> TrialResult:
     """Run *spec* to its end. What goes wrong inside is the result's status, not an exception.
 
-    *splits*: ``test`` is for the one training of a chosen configuration. Raises InputError when the data
-    on disk is no longer what the spec says.
+    *splits*: ``test`` is for the one training of a chosen configuration. Raises InputError when the data or
+    the base model on disk is no longer what the spec says, StoreError when the disk is full or refuses:
+    neither says anything of the trial, which goes on from its last checkpoint when it is run again.
     """
     clock, device, started = Clock(), _device(), time.time()
     memory.reset_peak(device)
@@ -62,13 +66,13 @@ def run_trial(
             _run(spec, home, reporter, splits, clock, device, outcome)
     except DivergedError as error:
         status, reason = Status.DIVERGED, str(error)
-    except (MemoryError, RuntimeError) as error:
-        status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
-        reason = _one_line(error)
-    except InputError:
+    except SftSelectError:
         raise
     except Exception as error:  # any other fault ends this trial, never the sweep
-        status, reason = Status.FAILED, _one_line(error)
+        if problem := refusal(error):
+            raise StoreError(f"trial {spec.key}: {problem}") from error
+        status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
+        reason = _one_line(error)
     _release(device)
     complete = status is Status.COMPLETE
     return TrialResult(
@@ -93,10 +97,19 @@ class _Outcome:
         self.general: list[SuiteScore] = []
         self.train_tokens: int | None = None
         self.prepended_tokens = 0
+        self.passed = Passed()
         self.trained: int | None = None
         self.adapter_bytes: int | None = None
         self.generated_tokens = 0
+        self.generate_seconds = 0.0
         self.final_loss: float | None = None
+
+    def count_tokens(self, spec: TrialSpec, stream: Sequence[Encoded]) -> None:
+        """Take note of the tokens that training went through, however it ended."""
+        rows = self.passed.steps * spec.train.batch_size * spec.train.accumulation
+        seen = stream[:rows]
+        self.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in seen)
+        self.prepended_tokens = len(seen) * prepended_tokens(spec.method)
 
 
 def _run(
@@ -111,48 +124,64 @@ def _run(
     with clock.phase("data"):
         tokenizer = load_tokenizer(spec.model)
         stream = training_stream(spec)
+
+    def untouched(base: TrialSpec) -> Evaluator:
+        model = build_model(base.model, base.method, device)
+        return _evaluator(model, base, device, clock, reporter)
+
     with clock.phase("model"):
         load_base(spec.model)
-        before = _before(spec, home.baselines, device, clock, reporter)
-        torch.manual_seed(
-            spec.seed
-        )  # for the adapter's first weights, whatever was measured before
+        before = base_suites(spec, home.baselines, untouched)
+        # For the adapter's first weights, whatever was measured before.
+        torch.manual_seed(spec.seed)
         model = build_model(spec.model, spec.method, device)
     outcome.trained = sum(p.numel() for p in trained_parameters(model).values())
     outcome.adapter_bytes = stored_bytes(model, spec.method)
-    outcome.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in stream)
-    outcome.prepended_tokens = len(stream) * prepended_tokens(spec.method)
-
-    if spec.method.name != "none":
-        with clock.phase("trainer"):
-            result = train(
-                model,
-                stream,
-                spec,
-                pad_id=int(tokenizer.pad_token_id or 0),
-                device=device,
-                checkpoints=Checkpoints(home.checkpoints, home.checkpoint_seconds),
-                reporter=reporter,
-                clock=clock,
-            )
-        outcome.final_loss = result.final_loss
-        _release(device)
+    try:
+        if spec.method.name != "none":
+            with clock.phase("trainer"):
+                result = train(
+                    model,
+                    stream,
+                    spec,
+                    pad_id=int(tokenizer.pad_token_id or 0),
+                    device=device,
+                    checkpoints=Checkpoints(home.checkpoints, home.checkpoint_seconds),
+                    reporter=reporter,
+                    clock=clock,
+                    passed=outcome.passed,
+                )
+            outcome.final_loss = result.final_loss
+            _release(device)
+    finally:
+        outcome.count_tokens(spec, stream)
     if home.model is not None and outcome.adapter_bytes <= home.model_limit_bytes:
         with clock.phase("save"):
             save_model(model, spec.model, spec.method, home.model)
 
     evaluator = _evaluator(model, spec, device, clock, reporter)
+    generating = clock.seconds.get("generate", 0.0)  # the base's answers, or an earlier attempt's
+    outcome.tasks = _tasks(evaluator, spec, splits, clock)
+    outcome.general = [one.score for one in measure_suites(evaluator, spec, before)]
+    outcome.generated_tokens = evaluator.generated_tokens
+    outcome.generate_seconds = clock.seconds.get("generate", 0.0) - generating
+    with clock.phase("save"):
+        _save_records(outcome.tasks, home.artifacts)
+
+
+def _tasks(
+    evaluator: Evaluator, spec: TrialSpec, splits: Sequence[Split], clock: Clock
+) -> list[TaskEvaluation]:
+    """Every task on every split that it has."""
+    found = []
     for split, task in itertools.product(splits, spec.tasks):
         file = task.test if split == "test" else task.validation
         if file is None:
             continue
         with clock.phase("data"):
             rows, labels = evaluation_rows(task, file, spec), label_set(task)
-        outcome.tasks.append(evaluator.task(task, rows, labels, split))
-    outcome.general = _suites(evaluator, spec, before)
-    outcome.generated_tokens = evaluator.generated_tokens
-    with clock.phase("save"):
-        _save_records(outcome.tasks, home.artifacts)
+        found.append(evaluator.task(task, rows, labels, split))
+    return found
 
 
 def _evaluator(
@@ -170,61 +199,17 @@ def _evaluator(
     )
 
 
-def _suites(evaluator: Evaluator, spec: TrialSpec, before: dict[str, float]) -> list[SuiteScore]:
-    """The general suites, beside what the untouched base scored on them (*before*)."""
-    scores = []
-    for suite in spec.general:
-        if suite.text is not None:
-            rows = suite_text(suite.text, spec)
-            scores.append(evaluator.text(suite.name, rows, before.get(suite.name)))
-        elif suite.task is not None:
-            task = suite.task.model_copy(update={"name": suite.name})
-            rows = evaluation_rows(task, task.validation, spec)
-            score = evaluator.task(task, rows, label_set(task), "validation").score
-            scores.append(suite_score(score, suite.measure, before.get(suite.name)))
-    return scores
-
-
-def _before(
-    spec: TrialSpec, folder: Path, device: torch.device, clock: Clock, reporter: Reporter
-) -> dict[str, float]:
-    """What the untouched base scores on the general suites; measured once, then kept on disk."""
-    untouched = spec.model_copy(
-        update={
-            "method": MethodSpec(name="none"),
-            "mix": None,
-            "volume": 0,
-            "examples": {},
-            "replay": None,
-            "seed": 0,
-        }
-    )
-    file = folder / f"{untouched.key}.json"
-    if not file.exists():
-        model = build_model(untouched.model, untouched.method, device)
-        scores = _suites(_evaluator(model, untouched, device, clock, reporter), untouched, {})
-        _write_atomically(file, json.dumps({s.suite: s.after for s in scores}))
-    return dict(json.loads(file.read_text()))
-
-
 def _save_records(tasks: list[TaskEvaluation], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for evaluation in tasks:
         lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in evaluation.records)
         score = evaluation.score
-        _write_atomically(folder / f"{score.task}.{score.split}.jsonl", lines)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+        write_atomically(folder / f"{score.task}.{score.split}.jsonl", lines)
 
 
 def _cost(spec: TrialSpec, outcome: _Outcome, clock: Clock, device: torch.device) -> Cost:
     phases = {name: round(seconds, 4) for name, seconds in sorted(clock.seconds.items())}
-    generating, tokens = clock.seconds.get("generate", 0.0), outcome.generated_tokens
+    generating, tokens = outcome.generate_seconds, outcome.generated_tokens
     training = ("trainer", "forward_backward", "optimizer", "checkpoint")
     return Cost(
         device=_device_name(device),
@@ -269,6 +254,8 @@ def _device_name(device: torch.device) -> str:
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
+    if not isinstance(error, RuntimeError):
+        return False
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text
 
@@ -289,7 +276,7 @@ def _commit() -> str | None:
 
 
 def _environment(device: torch.device) -> dict[str, str]:
-    facts = {name: version(name) for name in _RECORDED_PACKAGES}
+    facts = {name: version(name) for name in RECORDED_PACKAGES}
     facts |= {"python": platform.python_version(), "device": _device_name(device)}
     facts["threads"] = str(torch.get_num_threads())
     commit = _commit()

@@ -27,7 +27,7 @@ from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import Cell, cells, lattice, trial_spec
 from sweeps.search.strategies import strategy_of
-from tracker.record.trial import MethodSpec, ModelSpec, TrialRecord, TrialSpec
+from tracker.record.trial import MethodSpec, ModelSpec, Status, TrialRecord, TrialSpec
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
 _RULE_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 5e13}
@@ -96,11 +96,16 @@ def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int
 
 
 def learned_speed(records: Sequence[TrialRecord]) -> Speed:
-    """Fit of measured seconds on steps and operations, all terms non-negative; a rule without data."""
+    """Fit of measured seconds on steps and operations, all terms non-negative; a rule without data.
+
+    Of complete trials alone: one that ended early took neither the steps nor the time of its design.
+    """
     rows = [
         (step_count(_stream_rows(r.result.spec), r.result.spec), r.result.cost.flops, seconds)
         for r in records
-        if r.result.cost.flops and (seconds := r.result.cost.device_seconds)
+        if r.result.status is Status.COMPLETE
+        and r.result.cost.flops
+        and (seconds := r.result.cost.device_seconds)
     ]
     if len(rows) < 3:
         device = "cuda" if torch.cuda.is_available() else "cpu"

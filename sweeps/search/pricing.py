@@ -35,14 +35,14 @@ class Pricing(NamedTuple):
 
 
 def learned_pricing(told: Sequence[Outcome], millions: Mapping[str, float]) -> Pricing:
-    """Least relative squares over the trials that took time; N D alone before there are four.
+    """Least relative squares over the complete trials; N D alone before there are four.
 
-    What a trial took until it was stopped by hand is no price.
+    What a trial took until it was stopped, diverged or failed is no price.
     """
     rows = [
         (millions[o.values["model"]], o.values.get("volume", 0) / 1e3, o.seconds)
         for o in told
-        if o.seconds and o.status is not Status.PRUNED and o.values.get("method") != "none"
+        if o.seconds and o.status is Status.COMPLETE and o.values.get("method") != "none"
     ]
     if len(rows) < _FEWEST:
         return Pricing(0.0, 0.0, 0.0, 1.0, millions)

@@ -7,13 +7,19 @@ import gc
 import os
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sweeps.finetune.trial_home import TrialHome
 from sweeps.search.engine import Ended, Job, Progress, Refused
-from tracker.errors import InputError
+from tracker.errors import InputError, StoreError
 from tracker.record.journal import Journal
+from tracker.record.trial import TrialResult, TrialSpec
+
+if TYPE_CHECKING:  # imports torch, which a worker does not before its threads are set
+    from sweeps.finetune.train import Reporter
 
 _BEAT_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -50,16 +56,25 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
             job: Job = pipe.recv()
         except EOFError:
             return
+        pipe.send(run_job(job, pipe, run_trial))
+
+
+def run_job(
+    job: Job, pipe: Connection, run_trial: Callable[[TrialSpec, TrialHome, Reporter], TrialResult]
+) -> Ended | Refused:
+    """Run *job*; its result is in its journal when it is said to have ended.
+
+    Data that changed and a disk that is full are no outcome of the trial: it has none, and the sweep is to
+    stop. It goes on where it was once the same command is run again.
+    """
+    try:
         with Journal(Path(job.journal)) as journal:
             journal.append({"event": "start", "time": time.time(), "pid": os.getpid()})
-            reporter = JournalReporter(job.key, journal, pipe)
-            try:
-                result = run_trial(job.spec, job.home, reporter)
-            except InputError as error:
-                pipe.send(Refused(job.key, str(error)))
-                continue
+            result = run_trial(job.spec, job.home, JournalReporter(job.key, journal, pipe))
             journal.append({"event": "result", "result": result.model_dump(mode="json")})
-        pipe.send(Ended(job.key))
+    except (InputError, StoreError) as error:
+        return Refused(job.key, str(error))
+    return Ended(job.key)
 
 
 class JournalReporter:

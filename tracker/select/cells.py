@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.record.trial import Objective, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
+from tracker.record.trial import (
+    Objective,
+    Status,
+    SuiteScore,
+    TaskScore,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
 from tracker.select.choice import Counted, Estimate, Measured
 from tracker.select.curves import method_label, pooled_sd
 from tracker.select.measure import Measure, measures_of, quality_of, value_of
@@ -63,7 +72,32 @@ def score_of(run: TrialResult, task: str) -> TaskScore | None:
 
 
 def forgetting_of(run: TrialResult, suite: str) -> float | None:
-    return next((s.forgetting for s in run.general if s.suite == suite), None)
+    score = suite_of(run, suite)
+    return None if score is None else score.forgetting
+
+
+def suite_of(run: TrialResult, suite: str) -> SuiteScore | None:
+    return next((s for s in run.general if s.suite == suite), None)
+
+
+def forgetting_se(run: TrialResult, suite: str) -> float | None:
+    """The rows' standard error of what *run* forgot of *suite*, in the unit of its forgetting.
+
+    Of the untouched base 0: before and after are one measurement. Where the base's rows are not known, the
+    error of what was measured after, in that unit. Of our own trials that is an upper bound, as long as
+    what is hard before is hard after (a correlation above one half, and errors much alike); an outside
+    table states the error of forgetting there itself, with the base as its unit.
+    """
+    score = suite_of(run, suite)
+    if score is None or score.forgetting is None:
+        return None
+    if run.spec.method.name == "none":
+        return 0.0
+    if score.forgetting_se is not None:
+        return score.forgetting_se
+    if score.after_se is None or score.before is None:
+        return None
+    return score.after_se / (1.0 if score.measure == "score" else score.before)
 
 
 def rounded(value: float) -> float:
@@ -201,24 +235,11 @@ def forgetting(cells: Sequence[Cell]) -> list[dict[str, Estimate]]:
         between = pooled_sd(values) or 0.0
         for estimates, cell, value in zip(found, cells, values, strict=True):
             if value:
-                sd = _forgetting_se(cell, suite)
+                sd = cell.mean(partial(forgetting_se, suite=suite))
                 seeds = 0.0 if cell.untouched else between / np.sqrt(len(value))
                 spread = None if sd is None else Z * np.hypot(sd, seeds)
                 estimates[suite] = estimate(float(np.mean(value)), spread)
     return found
-
-
-def _forgetting_se(cell: Cell, suite: str) -> float | None:
-    if cell.untouched:
-        return 0.0  # before and after are one measurement
-
-    def error(run: TrialResult) -> float | None:
-        for score in run.general:
-            if score.suite == suite and score.after_se is not None and score.before is not None:
-                return score.after_se / (1.0 if score.measure == "score" else score.before)
-        return None
-
-    return cell.mean(error)
 
 
 def estimate(value: float, spread: float | None) -> Estimate:

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tracker.record.trial import MethodSpec, MixSpec, Status, TrialRecord
+from tracker.record.trial import MethodSpec, MixSpec, Status, TrialRecord, TrialResult
 from tracker.select.blur import ROWS_ALIKE
-from tracker.select.cells import Z, rounded
+from tracker.select.cells import Z, forgetting_se, rounded
 from tracker.select.choice import Estimate
 from tracker.select.curves import method_label
 from tracker.select.measure import MEASURES, Measure
@@ -203,7 +203,8 @@ class MixTable(NamedTuple):
 
 def mix_table(table: pd.DataFrame, records: Iterable[TrialRecord]) -> MixTable:
     """*table* is the results table of *records* (:mod:`tracker.record.table`)."""
-    specs = (r.result.spec for r in records if r.result.status is Status.COMPLETE)
+    results = {r.result.spec.key: r.result for r in records if r.result.status is Status.COMPLETE}
+    specs = (result.spec for result in results.values())
     # A mix whose split by task an outside table does not say cannot be compared.
     mixes = {spec.mix.name: spec.mix for spec in specs if spec.mix and spec.mix.weights}
     complete = table[table["status"] == Status.COMPLETE.value].copy()
@@ -213,7 +214,7 @@ def mix_table(table: pd.DataFrame, records: Iterable[TrialRecord]) -> MixTable:
     complete["label"] = [named[row] for row in parts.itertuples(index=False, name=None)]
     measures = _measures(complete)
     tasks = _task_rows(complete, measures)
-    rows = pd.concat([tasks, *_suite_rows(complete)], ignore_index=True)
+    rows = pd.concat([tasks, *_suite_rows(complete, results)], ignore_index=True)
     labels = {label: str(family[0]) for family, label in named.items()}
     return MixTable(rows, _noise(rows, labels), mixes, measures, labels, _settings(rows))
 
@@ -242,7 +243,7 @@ def _task_rows(complete: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.Da
     return pd.concat(found) if found else pd.DataFrame(columns=pd.Index([*columns, "replicates"]))
 
 
-def _suite_rows(complete: pd.DataFrame) -> list[pd.DataFrame]:
+def _suite_rows(complete: pd.DataFrame, results: Mapping[str, TrialResult]) -> list[pd.DataFrame]:
     trials = complete.drop_duplicates("key")
     found = []
     for name in (c for c in complete.columns if c.startswith("forgetting.")):
@@ -250,11 +251,8 @@ def _suite_rows(complete: pd.DataFrame) -> list[pd.DataFrame]:
         suite = name.removeprefix("forgetting.")
         part = own[_KEPT].rename(columns={"learning_rate": "rate"})
         part["quantity"], part["value"] = name, own[name]
-        before = own[f"general.{suite}.before"].astype(float)
-        relative = (own[name] - (own[f"general.{suite}.after"] / before - 1)).abs() < 1e-9
-        error = own[f"general.{suite}.after_se"].astype(float)
-        part["se"] = np.where(relative, error / before, error)
-        part.loc[own["method"] == "none", "se"] = 0.0  # before and after are one measurement
+        errors = [forgetting_se(results[key], suite) for key in own["key"]]
+        part["se"] = np.array(errors, dtype=float)
         part["replicates"] = None
         found.append(part)
     return found

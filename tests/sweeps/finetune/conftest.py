@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from sweeps.base_models import model_spec
 from sweeps.finetune.data import file_ref
 from sweeps.finetune.model import build_model, trained_parameters
 from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.trial_home import TrialHome
+from sweeps.spec import ModelEntry
 from tracker.record.trial import (
     EvaluationSpec,
     MethodSpec,
@@ -39,6 +41,11 @@ METHODS = {
 }
 
 
+def model_at(path: Path) -> ModelSpec:
+    """The model in *path* as a sweep names it, by its content."""
+    return model_spec(ModelEntry(path=str(path)), Path())
+
+
 class Notes:
     """A reporter that remembers; *stop_at* raises KeyboardInterrupt once that step is reported."""
 
@@ -46,6 +53,7 @@ class Notes:
         self.steps: dict[int, dict[str, float]] = {}
         self.resumed: list[int] = []
         self.checkpoints: list[int] = []
+        self.beats = 0
         self.stop_at = stop_at
 
     def resume(self, step: int) -> None:
@@ -60,7 +68,7 @@ class Notes:
         self.checkpoints.append(step)
 
     def beat(self) -> None:
-        pass
+        self.beats += 1
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,7 +91,7 @@ def make_spec(tiny_model: Path, tiny_data: Path) -> Callable[..., TrialSpec]:
         score="macro_f1",
         negative="out_of_scope",
     )
-    model = ModelSpec(name="tiny", path=str(tiny_model), digest="0", parameters=30_000)
+    model = model_at(tiny_model).model_copy(update={"name": "tiny", "parameters": 30_000})
     suite = SuiteSpec(name="language", text=file_ref(tiny_data / "general.jsonl"))
 
     def make(method: str, **changes: Any) -> TrialSpec:

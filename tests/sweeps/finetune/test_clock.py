@@ -25,6 +25,14 @@ def hand(monkeypatch: pytest.MonkeyPatch) -> Hand:
     return hand
 
 
+def test_an_earlier_attempts_seconds_count_too(hand: Hand) -> None:
+    clock = Clock()
+    with clock.phase("trainer"):
+        clock.add({"trainer": 5.0, "score": 2.0})
+        hand.now += 3
+    assert clock.seconds == {"trainer": 8.0, "score": 2.0}
+
+
 def test_time_counts_for_the_innermost_phase_alone(hand: Hand) -> None:
     clock = Clock()
     with clock.phase("trainer"):

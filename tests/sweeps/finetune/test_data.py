@@ -238,3 +238,12 @@ def test_a_label_seen_once_stays_in_train() -> None:
     rows = examples(["a"] * 10 + ["b"] * 10 + ["rare"])
     for share in (0.1, 0.5, 0.9):
         assert 20 in parts(rows, share, keep_single=True)["train"]
+
+
+@pytest.mark.parametrize("share", ["1.2.3", "0", "1", "", "a tenth", "nan", "-0.1"])
+def test_a_share_that_is_none_is_refused(share: str, tmp_path: Path) -> None:
+    path = f"{tmp_path / 'rows.jsonl'}#train={share}"
+    said = rf"found a share of '{share}'; allowed: a number between 0 and 1, such as #train=0\.1"
+    for read in (digest, lambda path: read_located(task(), path)):
+        with pytest.raises(InputError, match=said):
+            read(path)

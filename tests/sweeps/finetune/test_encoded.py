@@ -89,6 +89,16 @@ def test_labels_are_those_of_training_and_the_negative(make_spec: MakeSpec) -> N
     assert label_set(task.model_copy(update={"score": "exact_match"})) is None
 
 
+def test_labels_are_compared_without_white_space(
+    make_spec: MakeSpec, tmp_path: Path, tiny_data: Path
+) -> None:
+    file = tmp_path / "train.jsonl"
+    file.write_text((tiny_data / "train.jsonl").read_text().replace('"weather"', '" weather "'))
+    task = make_spec("full").tasks[0]
+    update = {"train": file_ref(file), "negative": "out_of_scope\n"}
+    assert label_set(task.model_copy(update=update)) == set(REQUESTS)
+
+
 def test_a_row_is_tokenised_once_and_only_if_asked_for(
     make_spec: MakeSpec, tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

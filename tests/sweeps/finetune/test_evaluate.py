@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.encoded import evaluation_rows, suite_text
-from sweeps.finetune.evaluate import Evaluator, suite_score
+from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, Rows, TaskEvaluation, suite_score
 from sweeps.finetune.model import base_model, load_tokenizer, prepended_tokens
 from sweeps.finetune.prompt import Encoded
 from tests.sweeps.finetune.conftest import METHODS
 from tests.sweeps.finetune.test_batch import Tuned, plain_nats
+from tracker.errors import InputError
 from tracker.record.trial import EvaluationSpec, TaskScore, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -130,13 +132,15 @@ def test_task_joins_answers_losses_and_bytes(make_spec: MakeSpec, evaluator: Mak
     task = spec.tasks[0]
     rows = evaluation_rows(task, task.validation, spec)
     ours = evaluator("full")
-    score, records = ours.task(task, rows, None, "validation")
+    score, records, bits = ours.task(task, rows, None, "validation")
     nats = [plain_nats(ours.model, row).sum().item() for row in rows.encoded]
     tokens = sum(len(row.answer_ids) for row in rows.encoded)
     size = sum(len(text.encode()) for text in rows.truth)
     assert score.n == len(rows.truth) == 24
     assert score.loss_nats == pytest.approx(sum(nats) / tokens, rel=1e-5)
     assert score.bits_per_byte == pytest.approx(sum(nats) / math.log(2) / size, rel=1e-5)
+    assert len(bits) == 200
+    assert score.bits_per_byte_se == pytest.approx(np.std(bits))
     assert [record["truth"] for record in records] == list(rows.truth)
     assert [record["nats"] for record in records] == pytest.approx(nats, abs=1e-4)
     assert {"score", "generate"} <= ours.clock.seconds.keys()
@@ -156,14 +160,34 @@ def test_text_is_priced_per_byte_after_its_first_token(
         ids = torch.tensor([[bos, *ours.tokenizer(text, add_special_tokens=False)["input_ids"]]])
         beliefs = torch.log_softmax(ours.model(input_ids=ids).logits[0, :-1], dim=-1)
         nats -= beliefs.gather(1, ids[0, 1:, None]).sum().item()
-    score = ours.text("language", rows, before=2.0)
+    score, replicates = ours.text("language", rows, Baseline(2.0))
+    assert len(replicates) == 200
+    assert score.forgetting_se is None, "how the base did on these rows is not known"
     size = sum(len(text.encode()) for text in rows.truth)
     assert score.after == pytest.approx(nats / math.log(2) / size, rel=1e-5)
     assert (score.measure, score.n, score.before) == ("bits_per_byte", len(rows.truth), 2.0)
     assert score.after_se is not None
     assert 0 < score.after_se < score.after
-    one = ours.text("language", type(rows)(rows.encoded[:1], rows.truth[:1]), before=None)
+    one = ours.text("language", Rows(rows.encoded[:1], rows.truth[:1]), UNKNOWN).score
     assert one.after_se is None, "one text says nothing of its error"
+
+
+@torch.no_grad()
+def test_a_loss_that_is_no_number_is_divergence(
+    evaluator: MakeEvaluator, some_rows: list[Encoded]
+) -> None:
+    ours = evaluator("full")
+    next(ours.model.parameters()).fill_(math.nan)
+    with pytest.raises(DivergedError, match="evaluation loss nan on row 1 of 6"):
+        ours.nats(some_rows)
+
+
+def test_no_rows_are_refused_by_name(make_spec: MakeSpec, evaluator: MakeEvaluator) -> None:
+    ours, none = evaluator("full"), Rows((), ())
+    with pytest.raises(InputError, match="intent: found no rows to score; give its file at least"):
+        ours.task(make_spec("full").tasks[0], none, None, "validation")
+    with pytest.raises(InputError, match="language: found no rows to score"):
+        ours.text("language", none, UNKNOWN)
 
 
 def test_held_out_task_becomes_a_suite_in_its_measure() -> None:
@@ -175,10 +199,14 @@ def test_held_out_task_becomes_a_suite_in_its_measure() -> None:
         score_name="exact_match",
         score=0.4,
         score_se=0.1,
+        replicates=(0.3, 0.5),
     )
-    bits = suite_score(score, "bits_per_byte", before=1.2)
-    share = suite_score(score, "score", before=0.5)
+    evaluation = TaskEvaluation(score, [], (1.4, 1.6))
+    bits = suite_score(evaluation, "bits_per_byte", Baseline(1.2, (1.1, 1.3))).score
+    share = suite_score(evaluation, "score", Baseline(0.5, (0.3, 0.7))).score
     assert (bits.suite, bits.n, bits.after, bits.after_se) == ("slots", 9, 1.5, 0.2)
     assert bits.forgetting == pytest.approx(0.25)
     assert (share.after, share.after_se) == (0.4, 0.1)
     assert share.forgetting == pytest.approx(0.1)
+    assert bits.forgetting_se == pytest.approx(abs(1.4 / 1.1 - 1.6 / 1.3) / 2)
+    assert share.forgetting_se == pytest.approx(abs((0.3 - 0.3) - (0.7 - 0.5)) / 2)

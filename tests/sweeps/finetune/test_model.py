@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from sweeps import base_models
 from sweeps.finetune.model import (
     build_model,
+    checked_folder,
     load_base,
     load_tokenizer,
     load_trained,
@@ -27,7 +29,7 @@ from sweeps.finetune.model import (
 )
 from sweeps.finetune.trial import run_trial
 from sweeps.finetune.trial_home import TrialHome
-from tests.sweeps.finetune.conftest import METHODS, Notes
+from tests.sweeps.finetune.conftest import METHODS, Notes, model_at
 from tracker.errors import InputError
 from tracker.record.trial import EvaluationSpec, MethodSpec, ModelSpec, Status, TrialSpec
 
@@ -48,8 +50,9 @@ def digest(model: nn.Module) -> str:
     return hashlib.sha256(b"".join(w.numpy().tobytes() for _, w in weights)).hexdigest()
 
 
-def model_at(path: Path) -> ModelSpec:
-    return ModelSpec(name=path.name, path=str(path), digest="0", parameters=30_000)
+def unnamed(path: Path) -> ModelSpec:
+    """As a configuration written by hand names a folder: by its place alone."""
+    return ModelSpec(name=path.name, path=str(path), parameters=30_000)
 
 
 def test_weights_are_float32_whatever_the_checkpoints(tiny_model: Path, tmp_path: Path) -> None:
@@ -57,7 +60,7 @@ def test_weights_are_float32_whatever_the_checkpoints(tiny_model: Path, tmp_path
     half.save_pretrained(tmp_path)
     assert {w.dtype for w in load_file(tmp_path / "model.safetensors").values()} == {torch.bfloat16}
     for method in ("full", "lora", "p_tuning_v1"):
-        model = build_model(model_at(tmp_path), METHODS[method], CPU)
+        model = build_model(unnamed(tmp_path), METHODS[method], CPU)
         assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
@@ -66,7 +69,7 @@ def test_pickled_weights_are_never_read(tiny_model: Path, tmp_path: Path) -> Non
     (tmp_path / "pickled" / "model.safetensors").unlink()
     torch.save(load_base(model_at(tiny_model)).state_dict(), tmp_path / "pickled/pytorch_model.bin")
     with pytest.raises(OSError, match="safetensors"):
-        load_base(model_at(tmp_path / "pickled"))
+        load_base(unnamed(tmp_path / "pickled"))
 
 
 def test_a_tokenizer_without_padding_pads_with_its_end(tiny_model: Path, tmp_path: Path) -> None:
@@ -74,7 +77,41 @@ def test_a_tokenizer_without_padding_pads_with_its_end(tiny_model: Path, tmp_pat
     assert load_tokenizer(model_at(tiny_model)).pad_token == "<|pad|>"
     tokenizer.pad_token = None
     tokenizer.save_pretrained(tmp_path)
-    assert load_tokenizer(model_at(tmp_path)).pad_token == "<|eos|>"
+    assert load_tokenizer(unnamed(tmp_path)).pad_token == "<|eos|>"
+
+
+def test_a_base_that_changed_is_refused_and_read_once(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model, folder)
+    spec = model_at(folder)
+    read: list[Path] = []
+    real = base_models._digest
+
+    def counting(place: Path, *, code: bool) -> str:
+        read.append(place)
+        return real(place, code=code)
+
+    monkeypatch.setattr(base_models, "_digest", counting)
+    load_tokenizer(spec)
+    load_base(spec)
+    assert read == [folder], "a warm worker reads a base once, however many trials it runs"
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    for cached in (checked_folder, load_base, load_tokenizer):
+        cached.cache_clear()  # as in another process
+    for load in (load_base, load_tokenizer):
+        with pytest.raises(InputError, match=r"base: the base model changed: its SHA-256 is .*put"):
+            load(spec)
+
+
+def test_a_base_that_is_gone_is_refused(tmp_path: Path) -> None:
+    gone = ModelSpec(name="gone", path=str(tmp_path / "gone"), digest="0", parameters=1)
+    with pytest.raises(InputError, match=r"found no folder .*gone; allowed: a model folder"):
+        load_base(gone)
 
 
 @pytest.mark.parametrize("method", ["full", "pissa", "p_tuning_v1"])
@@ -154,6 +191,37 @@ def test_a_saved_folder_is_the_trained_model(
         again = PeftModel.from_pretrained(base, tmp_path, low_cpu_mem_usage=sparing)
     torch.testing.assert_close(logits(again), before, atol=1e-5, rtol=1e-5)
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template
+
+
+@pytest.mark.parametrize("order", [("lora", "full"), ("full", "lora")])
+def test_nothing_of_the_model_before_is_left_in_the_folder(
+    order: tuple[str, str], tuned: Tuned, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    for method in order:
+        model, spec = tuned(method), make_spec(method)
+        save_model(model, spec.model, spec.method, folder)
+    again = AutoModelForCausalLM.from_pretrained(folder)  # puts an adapter it finds on the model
+    torch.testing.assert_close(logits(again), logits(model), atol=1e-5, rtol=1e-5)
+    assert (folder / "adapter_config.json").exists() == (order[1] == "lora")
+    assert (folder / "model.safetensors").exists() == (order[1] == "full")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "no temporary folder is left"
+
+
+def test_a_save_that_fails_leaves_what_was_there(
+    tuned: Tuned, make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, spec = tuned("full"), make_spec("full")
+    save_model(model, spec.model, spec.method, tmp_path / "model")
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(model), "save_pretrained", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save_model(model, spec.model, spec.method, tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 @pytest.mark.filterwarnings("ignore:PiSSA changes the base weights")

@@ -219,3 +219,13 @@ def test_long_runs_report_some_fifty_points(
         nats = [plain_nats(each.model.eval(), row).mean().item() for row in some_rows]
     pairs = [(a + b) / 2 for a, b in zip(nats[::2], nats[1::2], strict=True)]
     assert each.losses == pytest.approx(pairs * 20, rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_every_micro_batch_is_a_sign_of_life(tune: Callable[..., Run], accumulation: int) -> None:
+    """A logged window of a long training lasts longer than a worker may be silent."""
+    stream = [Encoded((6, 7), (8, 2))] * 240
+    run = tune("full", rows=stream, batch_size=2, accumulation=accumulation)
+    assert run.trained.steps == 120 // accumulation
+    assert len(run.notes.steps) < 120
+    assert run.notes.beats == 120

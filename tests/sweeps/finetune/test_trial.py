@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from sweeps.finetune import train as train_module
 from sweeps.finetune import trial as trial_module
+from sweeps.finetune.clock import Clock
 from sweeps.finetune.trial import run_trial
 from sweeps.finetune.trial_home import TrialHome
 from tests.sweeps.finetune.conftest import METHODS, Notes
-from tracker.errors import InputError
-from tracker.record.trial import Status, TrainSpec, TrialSpec
+from tracker.errors import InputError, StoreError
+from tracker.record.trial import Status, TrainSpec, TrialResult, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 
@@ -81,6 +86,32 @@ def test_interrupted_equals_uninterrupted(method: str, make_spec: MakeSpec, tmp_
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_a_resumed_trials_time_is_all_of_it(
+    make_spec: MakeSpec, home: TrialHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(Clock):
+        """Of an attempt that took long, as this machine never would."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.add({"forward_backward": 1e6, "generate": 2e6})
+
+    spec, often = make_spec("lora"), home._replace(checkpoint_seconds=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial_module, "Clock", Slow)
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(spec, often, Notes(stop_at=6))
+    again = Notes()
+    cost = run_trial(spec, often, again).cost
+    assert again.resumed == [5]
+    assert cost.train_seconds is not None
+    assert cost.device_seconds is not None
+    assert cost.seconds_per_1k_tokens is not None
+    assert 1e6 < cost.train_seconds < 1.1e6
+    assert 3e6 < cost.device_seconds < 3.1e6
+    assert cost.seconds_per_1k_tokens < 1e5, "only the tuned model's own answers are priced"
+
+
 def test_same_spec_gives_the_same_scores(make_spec: MakeSpec, home: TrialHome) -> None:
     first, second = (run_trial(make_spec("lora"), home, Notes()) for _ in range(2))
     assert first.tasks == second.tasks
@@ -97,6 +128,91 @@ def test_divergence_is_an_outcome(make_spec: MakeSpec, home: TrialHome) -> None:
     assert result.tasks == ()
     assert result.reason
     assert "loss" in result.reason
+    whole = run_trial(spec, home, Notes())
+    assert whole.status is Status.COMPLETE
+    for ended, of in (
+        (result.cost.train_tokens, whole.cost.train_tokens),
+        (result.cost.flops, whole.cost.flops),
+    ):
+        assert ended is not None
+        assert of is not None
+        assert 0 < ended < 0.5 * of, "what was trained until then, not what was planned"
+
+
+def test_no_number_at_evaluation_is_divergence(
+    make_spec: MakeSpec, home: TrialHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step may overflow, after the last loss was looked at."""
+    real = trial_module.train
+
+    def overflowing(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        trained = real(model, *args, **kwargs)
+        with torch.no_grad():
+            next(model.parameters()).fill_(float("inf"))
+        return trained
+
+    monkeypatch.setattr(trial_module, "train", overflowing)
+    result = run_trial(make_spec("full"), home, Notes())
+    assert result.status is Status.DIVERGED
+    assert "evaluation loss nan" in str(result.reason)
+    assert result.final_train_loss is None
+
+
+def test_an_old_baseline_file_is_completed_and_its_numbers_stay(
+    make_spec: MakeSpec, home: TrialHome
+) -> None:
+    spec = make_spec("lora")
+    first = run_trial(spec, home, Notes()).general[0]
+    (file,) = home.baselines.iterdir()
+    file.write_text(json.dumps({"language": 2.5}))
+    again = run_trial(spec, home, Notes()).general[0]
+    kept = json.loads(file.read_text())["language"]
+    assert again.before == kept["value"] == 2.5
+    assert again.after == first.after
+    assert len(kept["replicates"]) == 200
+    assert again.forgetting_se == first.forgetting_se
+
+
+def test_the_error_of_forgetting_is_paired(make_spec: MakeSpec, home: TrialHome) -> None:
+    (lost,) = run_trial(make_spec("lora"), home, Notes()).general
+    (none,) = run_trial(make_spec("none"), home, Notes()).general
+    assert lost.forgetting_se is not None
+    assert lost.after_se is not None
+    assert lost.before is not None
+    assert 0 < lost.forgetting_se < lost.after_se / lost.before
+    assert none.forgetting_se == 0
+    assert TrialResult.model_validate_json(
+        run_trial(make_spec("none"), home, Notes()).model_dump_json()
+    ).general == (none,)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "step-5/trained.safetensors"),
+        RuntimeError("[enforce fail at x.cc:590] . PytorchStreamWriter failed writing file data/1"),
+        SafetensorError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        ),
+        StoreError("j.jsonl: cannot write the trial's journal (No space left on device)"),
+    ],
+)
+def test_a_full_disk_is_no_outcome_of_the_trial(
+    error: Exception, make_spec: MakeSpec, home: TrialHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    spec, every = make_spec("lora"), home._replace(checkpoint_seconds=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "save_trained", full)
+        with pytest.raises(StoreError) as raised:
+            run_trial(spec, every, Notes())
+    assert "\n" not in str(raised.value)
+    if not isinstance(error, StoreError):
+        assert spec.key in str(raised.value)
+        assert "then run the same command again" in str(raised.value)
+    assert run_trial(spec, every, Notes()).status is Status.COMPLETE
 
 
 @pytest.mark.parametrize(

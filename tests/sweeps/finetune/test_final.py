@@ -1,0 +1,162 @@
+"""``train``: where its model goes, what it goes on from, what it says first."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from sweeps.finetune import final as module
+from sweeps.finetune.final import FinalModel, differing_versions, train_config
+from sweeps.finetune.trial import run_trial
+from tests.sweeps.finetune.conftest import METHODS
+from tests.sweeps.finetune.test_trial import MakeSpec
+from tracker.errors import InputError, SftSelectError, StoreError
+from tracker.export.config import Config
+from tracker.record.trial import EvaluationSpec
+
+
+class Registry:
+    """Stands in for the store; *down*: it does not answer."""
+
+    def __init__(self) -> None:
+        self.registered: list[list[str]] = []
+        self.down = False
+
+    def register_model(self, sweep: str, folder: Path, *_: object) -> str:
+        if self.down:
+            raise StoreError("the store does not answer; run the same command again")
+        self.registered.append(sorted(path.name for path in folder.iterdir()))
+        return str(len(self.registered))
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def train(make_spec: MakeSpec, registry: Registry, tmp_path: Path) -> Callable[..., FinalModel]:
+    """``train(method, folder=tmp/out/model, show=nothing)``: a small trial of the method."""
+    small = EvaluationSpec(rows=8, batch_size=8, max_new_tokens=4)
+
+    def run(method: str, folder: Path | None = None, **options: Any) -> FinalModel:
+        spec = make_spec(method, evaluation=small, volume=16, examples={"intent": 16})
+        config = Config(sweep="s", trial=spec)
+        place = folder or tmp_path / "out" / "model"
+        return train_config(config, "c: 1\n", place, registry, **options)  # type: ignore[arg-type]
+
+    return run
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.parent.iterdir())
+
+
+@pytest.mark.parametrize("order", [("lora", "full"), ("full", "lora")])
+def test_a_model_takes_the_place_of_another(
+    order: tuple[str, str], train: Callable[..., FinalModel], registry: Registry
+) -> None:
+    train(order[0])
+    final = train(order[1])
+    assert final.version == "2"
+    assert registry.registered[-1] == sorted(path.name for path in final.folder.iterdir())
+    assert (final.folder / "adapter_config.json").exists() == (order[1] == "lora")
+    assert AutoModelForCausalLM.from_pretrained(final.folder)
+    assert left(final.folder) == ["model", "model-records"], "nothing partial is left"
+    assert {score.split for score in final.result.tasks} == {"validation", "test"}
+
+
+def test_a_folder_that_is_no_model_of_ours_is_refused_before_training(
+    train: Callable[..., FinalModel],
+    make_spec: MakeSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "run_trial", None)  # must not be called
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat.png").touch()
+    with pytest.raises(InputError, match=r"photos: found cat\.png; allowed: a model that train"):
+        train("lora", photos)
+    other = tmp_path / "other"  # a model, which train did not write
+    shutil.copytree(make_spec("none").model.path, other)
+    with pytest.raises(InputError, match=r"other: found .*json, .*; allowed: a model that train"):
+        train("lora", other)
+    with pytest.raises(InputError, match="found the base model, which training must not replace"):
+        train("lora", Path(make_spec("none").model.path))
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: found a file; allowed: a folder"):
+        train("lora", tmp_path / "file")
+    assert (photos / "cat.png").exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_store_that_is_down_costs_no_training(
+    train: Callable[..., FinalModel], registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.down = True
+    with pytest.raises(StoreError):
+        train("lora")
+    registry.down = False
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run_trial", None)  # must not be called again
+        final = train("lora")
+    assert final.version == "1"
+    assert (final.folder / "adapter_config.json").exists()
+    assert left(final.folder) == ["model", "model-records"]
+
+
+def test_an_interrupted_train_goes_on_from_its_checkpoint(
+    train: Callable[..., FinalModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def often(spec: Any, home: Any, *args: Any, **kwargs: Any) -> Any:
+        return run_trial(spec, home._replace(checkpoint_seconds=0.0), *args, **kwargs)
+
+    monkeypatch.setattr(module, "run_trial", often)
+    seen: list[int] = []
+
+    def cut(step: int, _: dict[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("full", show=cut)
+    final = train("full", show=lambda step, _: seen.append(step))
+    assert seen == [3, 4]
+    whole = train("full", tmp_path / "whole" / "model")
+    assert whole.result.tasks == final.result.tasks
+    a, b = (AutoModelForCausalLM.from_pretrained(m.folder).state_dict() for m in (final, whole))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_training_that_diverged_is_said_and_leaves_nothing(
+    train: Callable[..., FinalModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wild = METHODS["lora"].model_copy(update={"learning_rate": 1e30})
+    monkeypatch.setitem(METHODS, "lora", wild)
+    with pytest.raises(SftSelectError, match="training ended diverged: "):
+        train("lora")
+    assert not list((tmp_path / "out").glob("*.partial"))
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_other_versions_are_said_in_one_line() -> None:
+    from importlib.metadata import version
+
+    installed = {
+        "torch": version("torch"),
+        "peft": version("peft"),
+        "device": "moon",
+        "threads": "9",
+    }
+    assert differing_versions(installed) is None
+    assert differing_versions({}) is None
+    assert differing_versions(installed | {"peft": "0.0.1"}) == (
+        f"note: measured with peft 0.0.1, here {version('peft')}: scores may differ slightly"
+    )

@@ -1,0 +1,59 @@
+"""What a sweep will take is learned from what trials took that went their whole way."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeps.search.plan import learned_speed
+from sweeps.search.pricing import learned_pricing
+from sweeps.search.strategy import Outcome
+from tracker.record.trial import (
+    Cost,
+    FileRef,
+    MethodSpec,
+    MixSpec,
+    ModelSpec,
+    Status,
+    TaskSpec,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
+
+SHORT = [s for s in Status if s is not Status.COMPLETE]
+VOLUMES = (100, 400, 1600, 6400)
+
+
+def record(number: int, volume: int, seconds: float, status: Status) -> TrialRecord:
+    task = TaskSpec(name="t", validation=FileRef(path="v.jsonl", sha256="0", rows=10))
+    spec = TrialSpec(
+        model=ModelSpec(name="m", path="m", parameters=10**6),
+        method=MethodSpec(name="full"),
+        mix=MixSpec(name="even", weights={"t": 1.0}),
+        volume=volume,
+        examples={"t": volume},
+        tasks=(task,),
+        seed=number,
+    )
+    cost = Cost(device="cpu", flops=6e8 * volume, device_seconds=seconds)
+    result = TrialResult(spec=spec, status=status, cost=cost)
+    return TrialRecord(number=number, stage="grid", result=result)
+
+
+@pytest.mark.parametrize("status", SHORT)
+def test_a_trial_that_ended_early_teaches_no_speed(status: Status) -> None:
+    whole = [record(i, v, 2.0 + 0.01 * v, Status.COMPLETE) for i, v in enumerate(VOLUMES)]
+    known = learned_speed(whole)
+    assert known.basis == "4 finished trials of this sweep"
+    assert learned_speed([*whole, record(9, 6400, 0.1, status)]) == known
+
+
+@pytest.mark.parametrize("status", SHORT)
+def test_a_trial_that_ended_early_teaches_no_price(status: Status) -> None:
+    def outcome(volume: int, seconds: float, status: Status) -> Outcome:
+        values = {"model": "m", "method": "full", "mix": "even", "volume": volume}
+        return Outcome(0, "law", values, status, 0.5, None, None, seconds)
+
+    whole = [outcome(v, 2.0 + 0.01 * v, Status.COMPLETE) for v in VOLUMES]
+    known = learned_pricing(whole, {"m": 1.0})
+    assert learned_pricing([*whole, outcome(6400, 0.1, status)], {"m": 1.0}) == known
