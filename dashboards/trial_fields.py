@@ -278,7 +278,15 @@ def _suite(suite: SuiteScore) -> Iterator[Field]:
     before = None if suite.before is None else Measured(suite.before, None, is_share=share)
     yield Field(GENERAL, f"{suite.suite}: {words} of the untouched base", with_interval(before))
     yield Field(GENERAL, f"{suite.suite}: {words} after", with_interval(after), after)
-    yield Field(GENERAL, f"{suite.suite}: lost", percent(suite.forgetting))
+    yield Field(GENERAL, f"{suite.suite}: lost", _lost(suite))
+
+
+def _lost(suite: SuiteScore) -> str:
+    """As per cent, which may be below 0 and above 100."""
+    lost = suite.forgetting
+    ends = None if lost is None else normal_interval(lost, suite.forgetting_error)
+    low, high = (percent(end).removesuffix(" %") for end in ends or (None, None))
+    return f"{percent(lost)} ({low} to {high})" if ends else percent(lost)
 
 
 def _cost(record: TrialRecord) -> Iterator[Field]:

@@ -102,7 +102,7 @@ def forgetting(
         own = tuned[tuned["key"].isin(law.used)] if key.suite == suite else tuned.iloc[:0]
         if own.empty or pd.isna(size):
             continue
-        runs, line = _runs(own, suite, unit), _line(law, float(size), replay, unit)
+        runs, line = _runs(own, suite), _line(law, float(size), replay, unit)
         if law.kind == "constant" and _astray(runs, line):
             line = _NO_LINE
         method = str(own["method"].iloc[0])
@@ -113,12 +113,11 @@ def forgetting(
     return Forgetting(model, suite, tuple(sorted(curves, key=lambda c: order.index(c.method))))
 
 
-def _runs(rows: pd.DataFrame, suite: str, unit: float) -> tuple[Run, ...]:
+def _runs(rows: pd.DataFrame, suite: str) -> tuple[Run, ...]:
     found = []
-    columns = ("number", "volume", f"forgetting.{suite}", f"general.{suite}.after_se")
+    columns = ("number", "volume", f"forgetting.{suite}", f"general.{suite}.lost_se")
     for number, volume, lost, error in zip(*(rows[c].tolist() for c in columns), strict=True):
-        known = None if error is None else float(error) / unit
-        low, high = normal_interval(float(lost), known) or (None, None)
+        low, high = normal_interval(float(lost), error) or (None, None)
         found.append(Run(int(number), int(volume), float(lost), low, high))
     return tuple(sorted(found, key=lambda run: (run.examples, run.number)))
 

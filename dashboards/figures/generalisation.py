@@ -25,7 +25,6 @@ from tracker.select.measure import MEASURES, Measure
 TRANSFER = "transfer"
 _SETTING = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
 _CONFIGURATION = ["model", *_SETTING, "mix", "volume"]
-_SUITE = ("before", "after", "after_se")
 
 
 class Value(NamedTuple):
@@ -154,7 +153,7 @@ def generalisation(
 
 def _needed(column: str, suite: str) -> bool:
     scores = {f"{measure}{end}" for measure in MEASURES for end in ("", "_se")}
-    of_suite = {f"forgetting.{suite}"} | {f"general.{suite}.{x}" for x in _SUITE}
+    of_suite = {f"forgetting.{suite}", f"general.{suite}.lost_se"}
     return column in {
         *_CONFIGURATION,
         "number",
@@ -202,13 +201,7 @@ def _forgetting(trials: pd.DataFrame, suite: str) -> pd.DataFrame:
     if f"forgetting.{suite}" not in trials:
         return pd.DataFrame({"value": np.nan, "se": np.nan}, index=trials.index)
     lost = trials[f"forgetting.{suite}"].astype(float)
-    before = trials[f"general.{suite}.before"].astype(float)
-    after = trials[f"general.{suite}.after"].astype(float)
-    # A loss is forgotten relative to the base, a score in its own points.
-    relative = np.isclose(after / before - 1, lost)
-    unit = before.where(relative, 1.0)
-    error = trials[f"general.{suite}.after_se"].astype(float) / unit
-    return pd.DataFrame({"value": lost, "se": error})
+    return pd.DataFrame({"value": lost, "se": trials[f"general.{suite}.lost_se"].astype(float)})
 
 
 def _transfer(rows: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.DataFrame:

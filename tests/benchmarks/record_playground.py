@@ -144,8 +144,8 @@ def rows(result: TrialResult) -> Iterator[dict[str, Any]]:
             s.task, "bits_per_byte", "minimize", s.bits_per_byte, s.bits_per_byte_se, s.n
         )
     for g in result.general:
-        se = None if g.after_se is None or g.before is None else g.after_se / g.before
-        yield common | _value(g.suite, "forgetting", "minimize", g.forgetting, se, g.n)
+        lost, error = g.forgetting, g.forgetting_error
+        yield common | _value(g.suite, "forgetting", "minimize", lost, error, g.n)
     if not result.tasks:
         yield common
 

@@ -10,7 +10,7 @@ Columns, by origin (absent values are ``None``/``NaN``, never 0):
 - task score: ``task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se
   exact_match precision recall valid_format over_reach replicates`` (``replicates``: tuple of floats)
 - general suites, repeated on each of the trial's rows: ``general.<suite>.before``, ``.after``,
-  ``.after_se``, and ``forgetting.<suite>``
+  ``.after_se``, ``forgetting.<suite>`` and its standard error ``general.<suite>.lost_se``
 - cost, repeated likewise: ``device train_tokens flops device_seconds train_seconds peak_bytes
   trained_parameters adapter_bytes seconds_per_1k_tokens``
 
@@ -112,5 +112,6 @@ def _suite_columns(result: TrialResult) -> dict[str, Any]:
         columns[f"general.{suite.suite}.before"] = suite.before
         columns[f"general.{suite.suite}.after"] = suite.after
         columns[f"general.{suite.suite}.after_se"] = suite.after_se
+        columns[f"general.{suite.suite}.lost_se"] = suite.forgetting_error
         columns[f"forgetting.{suite.suite}"] = suite.forgetting
     return columns

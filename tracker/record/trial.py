@@ -299,6 +299,21 @@ class SuiteScore(Frozen):
             return self.before - self.after
         return self.after / self.before - 1.0
 
+    @property
+    def forgetting_error(self) -> float | None:
+        """The rows' standard error of :attr:`forgetting`, in its unit.
+
+        Where the base's rows are not known, the error of what was measured after, in that unit. Of our own
+        trials that is an upper bound, as long as what is hard before is hard after (a correlation above one
+        half, and errors much alike); an outside table states the error of forgetting there itself, with the
+        base as its unit.
+        """
+        if self.forgetting is None or self.forgetting_se is not None:
+            return self.forgetting_se
+        if self.after_se is None or self.before is None:
+            return None
+        return self.after_se / (1.0 if self.measure == "score" else self.before)
+
 
 class Cost(Frozen):
     """What the trial took.

@@ -83,21 +83,12 @@ def suite_of(run: TrialResult, suite: str) -> SuiteScore | None:
 def forgetting_se(run: TrialResult, suite: str) -> float | None:
     """The rows' standard error of what *run* forgot of *suite*, in the unit of its forgetting.
 
-    Of the untouched base 0: before and after are one measurement. Where the base's rows are not known, the
-    error of what was measured after, in that unit. Of our own trials that is an upper bound, as long as
-    what is hard before is hard after (a correlation above one half, and errors much alike); an outside
-    table states the error of forgetting there itself, with the base as its unit.
+    Of the untouched base 0: before and after are one measurement.
     """
     score = suite_of(run, suite)
     if score is None or score.forgetting is None:
         return None
-    if run.spec.method.name == "none":
-        return 0.0
-    if score.forgetting_se is not None:
-        return score.forgetting_se
-    if score.after_se is None or score.before is None:
-        return None
-    return score.after_se / (1.0 if score.measure == "score" else score.before)
+    return 0.0 if run.spec.method.name == "none" else score.forgetting_error
 
 
 def rounded(value: float) -> float:
