@@ -7,9 +7,12 @@
     const title = details.closest("section")?.getAttribute("aria-label") ?? "";
     return `${window.location.pathname} ${title} ${details.querySelector("summary")?.textContent}`;
   };
-  const place = (link) => {
-    const picker = link.closest(".picker");
-    return picker && { picker: picker.getAttribute("aria-label"), words: link.textContent };
+  // Where the keyboard is, told so that it is found again; a menu's summary by none of its words, which change.
+  const place = (here) => {
+    const picker = here.closest?.(".picker");
+    if (picker) return `${picker.getAttribute("aria-label")}: ${here.textContent}`;
+    const menu = here.closest?.("details.menu");
+    return menu && `${menu.id || menu.className}: ${here.matches("summary") ? "" : here.textContent}`;
   };
 
   document.addEventListener("toggle", ({ target }) => {
@@ -17,21 +20,19 @@
     if (target.open) opened.add(name(target)); else opened.delete(name(target));
   }, true);
   document.addEventListener("focusin", ({ target }) => { left = place(target); });
+  document.addEventListener("pointerdown", ({ target }) => { if (!place(target)) left = null; });
 
   const restore = () => {
     document.querySelectorAll("details.data:not([open])").forEach((details) => {
       if (opened.has(name(details))) details.open = true;
     });
     if (left && document.activeElement === document.body) {
-      [...document.querySelectorAll(".picker a")]
-        .find((link) => {
-          const here = place(link);
-          return here && here.picker === left.picker && here.words === left.words;
-        })
+      [...document.querySelectorAll(".picker a, details.menu summary, details.menu a")]
+        .find((here) => place(here) === left)
         ?.focus({ preventScroll: true });
     }
   };
   new MutationObserver((changes) => {
-    if (changes.some((c) => c.addedNodes.length && c.target.closest?.("#page"))) restore();
+    if (changes.some((c) => c.addedNodes.length && c.target.closest?.("#page, #sweep-menu"))) restore();
   }).observe(document.documentElement, { childList: true, subtree: true });
 })();

@@ -1,10 +1,20 @@
+/* A menu that closes leaves the keyboard on its summary, not nowhere. */
+const closeMenu = (menu) => {
+  const here = document.activeElement;
+  const inside = menu.contains(here) || here === document.body;
+  menu.removeAttribute("open");
+  if (inside) menu.querySelector("summary")?.focus({ preventScroll: true });
+};
+
 /* Links within the dashboard change the address without loading the page anew. */
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a.go");
   const modified = event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
   if (!link || event.button !== 0 || modified || link.origin !== window.location.origin) return;
   event.preventDefault();
-  link.closest("details.menu")?.removeAttribute("open");
+  // Of sweeps one is chosen; columns are shown and hidden one after the other.
+  const menu = link.closest("details.menu:not(.column-menu)");
+  if (menu) closeMenu(menu);
   if (link.href === window.location.href) return;
   const moved = link.pathname !== window.location.pathname;
   // A path set again, even to itself, would put the whole page in place anew.
@@ -16,10 +26,9 @@ document.addEventListener("click", (event) => {
   }
 });
 
-/* A menu closes on Escape and on a press elsewhere. */
-const closeMenus = (except) =>
-  document.querySelectorAll("details.menu[open]").forEach((menu) => {
-    if (menu !== except) menu.removeAttribute("open");
-  });
-document.addEventListener("keydown", (event) => event.key === "Escape" && closeMenus(null));
-document.addEventListener("pointerdown", (event) => closeMenus(event.target.closest?.("details.menu")));
+/* A menu closes on Escape and on a press elsewhere, where the keyboard then goes too. */
+const openMenus = () => [...document.querySelectorAll("details.menu[open]")];
+document.addEventListener("keydown", (event) => event.key === "Escape" && openMenus().forEach(closeMenu));
+document.addEventListener("pointerdown", ({ target }) => {
+  openMenus().filter((menu) => !menu.contains(target)).forEach((menu) => menu.removeAttribute("open"));
+});

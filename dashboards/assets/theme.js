@@ -2,13 +2,12 @@
 (() => {
   const KEY = "sft-select.theme";
   const system = window.matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => {
+  const kept = () => {
     try { return window.localStorage.getItem(KEY); } catch { return null; }
   };
-  const current = () => {
-    const choice = chosen();
-    return choice === "light" || choice === "dark" ? choice : system.matches ? "dark" : "light";
-  };
+  let choice = kept();
+  const current = () =>
+    choice === "light" || choice === "dark" ? choice : system.matches ? "dark" : "light";
   const apply = () => {
     document.documentElement.dataset.theme = current();
     return current();
@@ -24,9 +23,10 @@
       /* Runs once on load (no clicks yet) and again on every press of the button. */
       theme(clicks) {
         if (clicks) {
+          choice = current() === "dark" ? "light" : "dark";
           try {
-            window.localStorage.setItem(KEY, current() === "dark" ? "light" : "dark");
-          } catch { /* private window: the choice lasts as long as the page */ }
+            window.localStorage.setItem(KEY, choice);
+          } catch { /* nothing is kept here: the choice lasts as long as the page */ }
         }
         return apply();
       },

@@ -1,0 +1,46 @@
+/* Says when news no longer come. The tick asks every two seconds: it is its misses that count, not silence,
+   as a hidden tab's clock may stand still; and its alone, as a page that opens asks for much at once. */
+(() => {
+  const MISSES = 3;
+  const GONE = [502, 503, 504]; // what stands before a server answers in its place
+  const ENDED = "Not updating: this browser's token is no longer valid. Open the address that the dashboard's terminal prints.";
+  let misses = 0;
+  let last = new Date(); // of the last answer
+
+  const banner = document.createElement("div"); // there before its words, or no screen reader says them
+  banner.className = "contact";
+  banner.setAttribute("role", "status");
+  banner.setAttribute("aria-live", "polite");
+  document.body.append(banner);
+
+  const since = () => {
+    const today = last.toDateString() === new Date().toDateString();
+    const day = today ? {} : { day: "numeric", month: "long" };
+    return last.toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit" });
+  };
+  const say = (words) => {
+    if (banner.textContent !== words) banner.textContent = words; // said once, not with every miss
+    document.documentElement.classList.toggle("not-updating", words !== "");
+  };
+  const missed = () => {
+    misses += 1;
+    if (misses < MISSES) return;
+    say(`Not updating since ${since()}: the dashboard's server does not answer. Is its terminal still open?`);
+  };
+  const heard = ({ status }) => {
+    if (GONE.includes(status)) { missed(); return; }
+    misses = 0;
+    last = new Date();
+    say(status === 401 ? ENDED : "");
+  };
+
+  const isTick = (address, options) =>
+    String(address).includes("_dash-update-component") &&
+    typeof options?.body === "string" && options.body.includes('"tick.n_intervals"');
+  const ask = window.fetch;
+  window.fetch = function fetch(...given) {
+    const answer = ask.apply(this, given);
+    if (isTick(...given)) answer.then(heard, missed);
+    return answer;
+  };
+})();
