@@ -38,7 +38,7 @@ def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
 
     Raises ``InputError`` with everything wrong with the folder.
     """
-    folder = _folder(entry, base)
+    folder = model_folder(entry, base)
     problems = [*_code_problems(folder, entry), *_tokenizer_problems(folder)]
     try:
         parameters = _parameters(folder)
@@ -50,7 +50,7 @@ def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
         name=entry.label,
         path=str(folder),
         revision=entry.revision,
-        digest=_digest(folder, code=entry.trust_remote_code),
+        digest=content_digest(folder, code=entry.trust_remote_code),
         parameters=parameters,
         family=entry.family,
         trust_remote_code=entry.trust_remote_code,
@@ -77,7 +77,11 @@ def max_positions(folder: Path) -> int | None:
     return limit if isinstance(limit, int) else None
 
 
-def _folder(entry: ModelEntry, base: Path) -> Path:
+def model_folder(entry: ModelEntry, base: Path) -> Path:
+    """Where the files of *entry* lie; a relative path starts from *base*, a hub id from the local cache.
+
+    Raises InputError where there is no such folder.
+    """
     folder = (base / Path(entry.path).expanduser()).resolve()
     if folder.is_dir():
         return folder
@@ -190,7 +194,7 @@ def _header(path: Path) -> dict[str, list[int]]:
     return shapes
 
 
-def _digest(folder: Path, *, code: bool) -> str:
+def content_digest(folder: Path, *, code: bool) -> str:
     """SHA-256 over names and contents of weights, configuration, tokenizer and allowed code."""
     patterns = [*_CONTENT, *_TOKENIZER, *(["*.py"] if code else [])]
     files = sorted({path for pattern in patterns for path in folder.glob(pattern)})

@@ -51,7 +51,9 @@ def demo(
     sweep_file, workspace = prepare_demo(folder), folder / "runs"
     run(sweep_file, workspace=workspace)
     typer.echo("")
-    recommend(str(sweep_file), output=Path("recommended.yaml"), workspace=workspace)
+    # `make demo` leaves it where the next command is given; a folder that was named holds everything.
+    beside = Path() if folder == Path("demo") else folder
+    recommend(str(sweep_file), output=beside / "recommended.yaml", workspace=workspace)
     if serve:
         dashboard(workspace=workspace, sweep="playground", port=port)
 
@@ -66,10 +68,11 @@ def init(
 ) -> None:
     """Write a commented sweep file for your data, its fields guessed from the rows."""
     from sweeps.init import draft_sweep
+    from tracker.export.writing import write_text
 
     if output.exists():
         raise InputError(f"{output}: exists; name another file with -o, or move it away")
-    output.write_text(draft_sweep(data, model), encoding="utf-8")
+    write_text(output, draft_sweep(data, model))
     typer.echo(f"wrote {output}; read it, then: sft-select plan {shlex.quote(str(output))}")
 
 
@@ -153,8 +156,9 @@ def run(
     if done.stopped:
         typer.echo(f"stopped on request; what has ended is kept. To go on: {again}", err=True)
     if done.undelivered:
+        why = f" ({done.problem})" if done.problem else ""
         typer.echo(
-            f"{done.undelivered} deliveries are left for the store; to deliver them: {again}",
+            f"{done.undelivered} deliveries are left for the store{why}; to deliver them: {again}",
             err=True,
         )
     if as_json:
@@ -214,7 +218,7 @@ def recommend(
     answer = choose(records, objective, reach=reach, sweep=name, notes=opened.notes(name))
     if output is not None:
         write_config(config_of(answer, records), output)
-        lookup.keep_model(opened, workspace, name, answer)
+        kept = lookup.keep_model(opened, workspace, name, answer)
     if as_json:
         text = answer.model_dump_json(indent=1)
         if laws:
@@ -227,6 +231,7 @@ def recommend(
         _print_lines(["", *cli_laws.further_lines(records, objective)])
     if output is not None:
         typer.echo(f"\nwrote {output}; to train it: sft-select train {shlex.quote(str(output))}")
+        typer.echo(kept)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tracker.strict_yaml import YamlPath
 from tracker.validation import Problem, options, unknown
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ def _models(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _volumes(spec: SweepSpec) -> Iterator[Problem]:
-    if list(spec.volumes) != sorted(set(spec.volumes)):
-        found = ", ".join(map(str, spec.volumes))
-        yield Problem(("volumes",), f"found {found}; allowed: ascending, each once")
+    lists: dict[YamlPath, tuple[int, ...]] = {("volumes",): spec.volumes}
+    lists |= {("mixes", name, "volumes"): mix.volumes or () for name, mix in spec.mixes.items()}
+    for here, volumes in lists.items():
+        if list(volumes) != sorted(set(volumes)):
+            found = ", ".join(map(str, volumes))
+            yield Problem(here, f"found {found}; allowed: ascending, each once")
 
 
 def _names(spec: SweepSpec) -> Iterator[Problem]:
@@ -125,8 +129,11 @@ def _constraints(spec: SweepSpec) -> Iterator[Problem]:
 
 def _tuning(spec: SweepSpec) -> Iterator[Problem]:
     tuning, here = spec.search.tuning, ("search", "tuning")
-    if tuning.volume is not None and tuning.volume not in spec.volumes:
-        listed = options(map(str, spec.volumes))
+    mix = tuning.mix or next(iter(spec.mixes))
+    volumes = spec.volumes_of(mix) if mix in spec.mixes else spec.volumes
+    if tuning.volume is not None and tuning.volume not in volumes:
+        listed = options(map(str, volumes))
+        listed += f", the volumes of mix {mix!r}" if volumes != spec.volumes else ""
         yield Problem((*here, "volume"), f"found {tuning.volume}; allowed: {listed}")
     if tuning.mix is not None and tuning.mix not in spec.mixes:
         yield Problem((*here, "mix"), unknown(tuning.mix, spec.mixes))

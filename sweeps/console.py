@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tracker.select.choice import Recommendation
 
 _PLAIN_EVERY_SECONDS = 30.0
+_SILENT_SECONDS = 120.0  # a driver is heard of every 30
+_DAY_SECONDS = 86400.0
 
 
 class LiveProgress:
@@ -196,17 +198,32 @@ def summary(records: list[TrialRecord]) -> str:
     return f"{len(records)} trials ended: {told}; {seconds:,.0f} device seconds"
 
 
-def status_lines(info: SweepInfo, running: list[LiveTrial]) -> list[str]:
-    """One sweep's state and what runs in it."""
+def status_lines(info: SweepInfo, running: list[LiveTrial], now: float | None = None) -> list[str]:
+    """One sweep's state and what runs in it, as of *now*, epoch seconds."""
     ended = sum(n for status, n in info.counts.items() if status != "running")
     of = f" of {info.planned}" if info.planned else ""
     counts = ", ".join(f"{n} {status}" for status, n in info.counts.items())
     lines = [f"{info.name}: {info.state}, {ended}{of} trials ended ({counts})"]
+    if silence := _silence(info, time.time() if now is None else now):
+        lines.append(f"  {silence}")
     for trial in running:
         loss = f", loss {trial.loss:.3f}" if trial.loss is not None else ""
         step = f"step {trial.step}" if trial.step is not None else "starting"
         lines.append(f"  {trial.model} {trial.method} {trial.mix} {trial.volume}: {step}{loss}")
     return lines
+
+
+def _silence(info: SweepInfo, now: float) -> str | None:
+    """What to say of a live sweep whose driver has not been heard of: it may have been killed."""
+    try:
+        seen_at = float(info.facts["seen_at"])
+    except (KeyError, ValueError):
+        return None
+    if not info.is_live or now - seen_at <= _SILENT_SECONDS:
+        return None
+    form = "%H:%M" if now - seen_at < _DAY_SECONDS else "%Y-%m-%d %H:%M"
+    since = time.strftime(form, time.localtime(seen_at))
+    return f"no word from its driver since {since}; if none runs, go on with `sft-select run` as before"
 
 
 def final_lines(final: FinalModel, config: Config) -> list[str]:

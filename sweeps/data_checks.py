@@ -58,14 +58,15 @@ def label_problems(task: TaskSpec, splits: Splits) -> Iterator[str]:
     """Labels to be predicted that training never shows: most often misspelt."""
     if task.score != "macro_f1" or "train" not in splits:
         return
-    known = {item.example.answer for item in splits["train"][1]} | {task.negative}
-    labels = sorted(label for label in known if label is not None)
+    known = {item.example.answer.strip() for item in splits["train"][1]}
+    known |= {task.negative.strip()} if task.negative is not None else set()
+    labels = sorted(known)
     for split in ("validation", "test"):
         path, examples = splits.get(split, ("", ()))
         unseen: dict[str, int] = {}
         for item in examples:
-            if item.example.answer not in known:
-                unseen.setdefault(item.example.answer, item.line)
+            if (label := item.example.answer.strip()) not in known:
+                unseen.setdefault(label, item.line)
         for label, line in unseen.items():
             yield (
                 f"{path}:{line}: found label {label!r}, never seen in train; "
@@ -75,8 +76,8 @@ def label_problems(task: TaskSpec, splits: Splits) -> Iterator[str]:
 
 def negative_problem(task: TaskSpec, splits: Splits) -> str | None:
     """What to say if no row's answer is the task's negative one."""
-    answers = {item.example.answer for _, examples in splits.values() for item in examples}
-    if task.negative is None or task.negative in answers:
+    answers = {item.example.answer.strip() for _, examples in splits.values() for item in examples}
+    if task.negative is None or task.negative.strip() in answers:
         return None
     listed = sorted(answers)
     hint = did_you_mean(task.negative, listed)

@@ -50,24 +50,32 @@ def objective_of(
     return asked(weights or (), bounds or ()).objective(store.objective(name))
 
 
-def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> None:
-    """Put the recommended trial's tuned model into the store, where the sweep kept it."""
+def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> str:
+    """Put the recommended trial's tuned model into the store, where the sweep kept it; says whether."""
     from sweeps.search.folder import SweepFolder
 
-    model = SweepFolder(workspace, name).model(answer.trial.key)
-    if model.exists():
-        store.keep_model(name, answer.trial.key, model)
+    if answer.trial.method.name == "none":
+        return "it is the untouched base, so no tuned model goes with it"
+    folder = SweepFolder(workspace, name)
+    model = folder.model(answer.trial.key)
+    if not model.exists():
+        return f"no tuned model of its trial was kept in {folder.root}"
+    store.keep_model(name, answer.trial.key, model)
+    return f"its trial's tuned model is in the tracking store and in {model}"
 
 
 def check_name(option: str, name: str) -> None:
     """Raise InputError where *name* cannot be a sweep's."""
     from pydantic import TypeAdapter, ValidationError
 
-    from sweeps.spec import Name
+    from sweeps.spec import SweepName
 
     try:
-        TypeAdapter(Name).validate_python(name)
-    except ValidationError:
+        TypeAdapter(SweepName).validate_python(name)
+    except ValidationError as error:
+        (problem,) = error.errors()
+        if problem["type"] == "value_error":
+            raise InputError(f"{option}: {problem['ctx']['error']}") from None
         raise InputError(
             f"{option}: found {name!r}; allowed: at most 100 letters, digits and ._-, the first a "
             "letter or digit"

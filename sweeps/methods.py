@@ -55,12 +55,18 @@ def _learning_rate_kind(value: Any) -> str:
     return "choices" if isinstance(value, list | tuple) else "number"
 
 
+def _above_zero(rates: Range) -> Range:
+    if rates.low <= 0:
+        raise ValueError(f"found low {rates.low:g}; allowed: low > 0, as a rate is")
+    return rates
+
+
 PositiveFloat = Annotated[float, Field(gt=0)]
 Rates = Annotated[tuple[PositiveFloat, ...], AfterValidator(_ascending)]
 LearningRate = Annotated[
     Annotated[PositiveFloat, Tag("number")]
     | Annotated[Rates, Tag("choices")]
-    | Annotated[Range, Tag("range")],
+    | Annotated[Range, AfterValidator(_above_zero), Tag("range")],
     Discriminator(_learning_rate_kind),
 ]
 _RATE = "A number, a list to choose from, or a range to search."

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 from tokenizers import Tokenizer
 
 from sweeps.finetune.data import Example, nested_order, normalised, read_examples, read_texts
 from sweeps.finetune.mix import replay_rows, split_volume
 from sweeps.resolve import ResolvedSweep
+from tracker.export.writing import write_text
 from tracker.record.data_profile import (
     DataProfile,
     LabelCount,
@@ -57,9 +57,9 @@ def profile_once(sweep: ResolvedSweep, path: Path) -> DataProfile:
     """:func:`profile`, kept at *path*: a sweep that goes on has the same files and reads them but once."""
     try:
         return DataProfile.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
+    except (OSError, ValueError):  # also one that a power cut left torn
         found = profile(sweep)
-        path.write_text(text(found), encoding="utf-8")
+        write_text(path, text(found))
         return found
 
 
@@ -156,7 +156,7 @@ def _text(name: str, file: FileRef, ruler: _Ruler) -> TextProfile:
 def _volumes(sweep: ResolvedSweep) -> Iterator[MixVolume]:
     for name, entry in sweep.spec.mixes.items():
         mix = entry.named(name)
-        for volume in entry.volumes or sweep.spec.volumes:
+        for volume in sweep.spec.volumes_of(name):
             yield MixVolume(
                 mix=name,
                 volume=volume,

@@ -139,8 +139,10 @@ def _task(
     splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {}
     for split, path in split_paths(entry, base).items():
         examples = report.attempt(lambda p=path: read_located(task, p))  # type: ignore[misc]
-        if examples is not None:
+        if examples:
             splits[split] = (path, examples)
+        elif examples is not None:  # of one file in two parts; a file without rows is not read
+            report.at((*where, "train"), _no_rows(split))
     report.problems += label_problems(task, splits)
     for leak in leaks(splits):
         _note_leak(leak, spec, report)
@@ -153,6 +155,16 @@ def _task(
     _check_lengths(task, splits, spec, report, models)
     files = {split: _file_ref(path, examples) for split, (path, examples) in splits.items()}
     return task.model_copy(update=files)
+
+
+def _no_rows(split: str) -> str:
+    if split == "train":
+        why = "every row has the prompt of a row that was set aside for validation"
+    else:
+        why = "every answer stands once, and training has to show each"
+    return (
+        f"found rows of which none is left for {split}: {why}; give more rows, or a validation file"
+    )
 
 
 def split_paths(entry: TaskFields, base: Path) -> dict[str, str]:
@@ -217,7 +229,7 @@ def _check_positions(model: ModelSpec, spec: SweepSpec, report: _Report) -> None
 def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: _Report) -> None:
     for name, mix in spec.mixes.items():
         total = sum(mix.weights.values())
-        volume = max(mix.volumes or spec.volumes)
+        volume = max(spec.volumes_of(name))
         for task, weight in mix.weights.items():
             file = tasks[task].train if task in tasks else None
             wanted = volume * weight / total

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -21,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from sweeps.consistency import cross_field_problems
+from sweeps.consistency import MIX_KEYS, cross_field_problems
 from sweeps.methods import Methods, PositiveFloat
 from sweeps.search_settings import Budget, Search
 from tracker.record.trial import (
@@ -191,7 +192,7 @@ class MixEntry(Frozen):
     replay: float = Field(
         0.0, ge=0, le=1, description="General text rows added, as a fraction of the volume."
     )
-    volumes: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+    volumes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = Field(
         None, description="The volumes this mix is run at, of the sweep's; default: all of them."
     )
 
@@ -300,16 +301,38 @@ def _equal_weights(data: dict[str, Any]) -> Objective:
     return Objective(weights=dict.fromkeys(tasks, 1.0))
 
 
+#: What a workspace holds beside its sweeps' folders.
+RESERVED = frozenset(
+    {"artifacts", "baselines", "cache", "dashboard-token", "mlflow.db", "mlflow.lock"}
+)
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED or name.startswith("mlflow.db"):  # SQLite's files beside it too
+        raise ValueError(f"found {name!r}, which a workspace holds itself; allowed: another name")
+    return name
+
+
+def _not_a_mix_key(name: str) -> str:
+    if name in MIX_KEYS:
+        raise ValueError(
+            f"found a task {name!r}, which is a setting of mixes; give it another name"
+        )
+    return name
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+SweepName = Annotated[Name, AfterValidator(_not_reserved)]
+TaskName = Annotated[Name, AfterValidator(_not_a_mix_key)]
 
 
 class SweepSpec(Frozen):
     """One sweep: base models x methods x volumes x mixes, what is measured and what is wanted."""
 
-    name: Name = Field(description="What the sweep is called in MLflow and on disk.")
+    name: SweepName = Field(description="What the sweep is called in MLflow and on disk.")
     models: tuple[ModelEntry, ...] = Field(min_length=1, description="Base models, any number.")
     methods: Methods = Field(description="Tuning methods and their search ranges.")
-    tasks: dict[Name, TaskEntry] = Field(min_length=1, description="Supervised tasks by name.")
+    tasks: dict[TaskName, TaskEntry] = Field(min_length=1, description="Supervised tasks by name.")
     general: dict[Name, SuiteEntry] = Field(
         default_factory=dict, description="Suites never trained on: what tuning keeps or loses."
     )
@@ -351,6 +374,10 @@ class SweepSpec(Frozen):
     allow_leakage: bool = Field(
         False, description="Accept evaluation rows that also stand in train."
     )
+
+    def volumes_of(self, mix: str) -> tuple[int, ...]:
+        """The volumes that *mix* is run at, ascending."""
+        return self.mixes[mix].volumes or self.volumes
 
 
 def load_sweep(path: Path) -> SweepSpec:

@@ -43,13 +43,13 @@ def checked_folder(model: ModelSpec) -> str:
 
     Read once per process and model. Raises InputError where the folder is missing or has changed.
     """
-    from sweeps.base_models import _digest, _folder
+    from sweeps.base_models import content_digest, model_folder
     from sweeps.spec import ModelEntry
 
-    folder = _folder(ModelEntry(path=model.path, revision=model.revision), Path())
+    folder = model_folder(ModelEntry(path=model.path, revision=model.revision), Path())
     if model.digest is None:  # a configuration written by hand
         return str(folder)
-    found = _digest(folder, code=model.trust_remote_code)
+    found = content_digest(folder, code=model.trust_remote_code)
     if found != model.digest:
         raise InputError(
             f"{model.path}: the base model changed: its SHA-256 is {found[:12]}…, the sweep was planned "

@@ -68,12 +68,11 @@ class Ats(Strategy):
     @cached_property
     def _levels(self) -> list[list[Values]]:
         """The trials of each volume, smallest first."""
-        mixes = self.spec.mixes
         return [
             [
                 {**values, "volume": volume, "seed": 0}
                 for values in configurations(self.spec)
-                if volume in (mixes[values["mix"]].volumes or self.spec.volumes)
+                if volume in self.spec.volumes_of(values["mix"])
             ]
             for volume in self.spec.volumes
         ]

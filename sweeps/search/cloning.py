@@ -44,7 +44,7 @@ def cloned_values(spec: SweepSpec, values: Values, changes: Mapping[str, str]) -
     mix = take("mix", _one_of(spec.mixes), values.get("mix"))
     if problems:
         raise InputError(problems)
-    volumes = spec.mixes[mix].volumes or spec.volumes
+    volumes = spec.volumes_of(mix)
     old = values.get("volume")
     volume = take("volume", _one_of(volumes), old if old in volumes else None)
     seed = take("seed", _seed(spec.first_seed), values["seed"])

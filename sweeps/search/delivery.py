@@ -2,7 +2,8 @@
 
 Training never waits for the store: a store that is down is tried again with growing pauses, in order, and
 what is still undelivered at the end is delivered by the next start, from the journals. While it is down
-nothing can be asked of the sweep either.
+nothing can be asked of the sweep either. What fails for another reason than the store would fail again: it is
+set aside and counted as undelivered.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sweeps.search.folder import SweepFolder
 from tracker.errors import StoreError
 from tracker.record.control import Answer, Request
 from tracker.record.journal import Journal
+from tracker.record.runs import LIVE
 from tracker.record.store import Store, SweepState
 from tracker.record.trial import TrialRecord, TrialSpec
 
@@ -24,11 +26,16 @@ _STEPS_EVERY_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _LOOK_EVERY_SECONDS = 2.0  # for requests
+_SEEN_EVERY_SECONDS = 30.0
 _Parcel = Callable[[], None]
 
 
 class Delivery:
     """One sweep's deliveries; ``problem`` is the store's last refusal while one stands.
+
+    While the sweep is live its fact ``seen_at``, epoch seconds, is kept fresh: after a driver is killed
+    nothing else in the store says so. It comes from the same thread, between deliveries, so a single long
+    one holds it up.
 
     ``keep_models``: send each trial's tuned model along.
     """
@@ -41,7 +48,10 @@ class Delivery:
         self.problem: str | None = None
         self._parcels: queue.SimpleQueue[_Parcel | None] = queue.SimpleQueue()
         self._sent_steps_at: dict[str, float] = {}
-        self._undelivered = 0
+        self._sent = self._done = 0  # parcels; each is counted by one thread alone
+        self._set_aside: str | None = None  # why the last one was that will not be tried again
+        self._live: SweepState | None = None  # what the store was told last, if that is live
+        self._seen_at = 0.0  # monotonic seconds, when it was told so
         self._closing = threading.Event()
         self._asked: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._taken: set[str] = set()  # ids of requests that were handed over
@@ -75,7 +85,7 @@ class Delivery:
 
     def state(self, state: SweepState, **facts: object) -> None:
         """The sweep is in *state*, after all that was sent before."""
-        self._send(lambda: self.store.set_sweep_state(self.sweep, state, **facts))
+        self._send(lambda: self._state(state, facts))
 
     def answer(self, answer: Answer) -> None:
         """What became of a request."""
@@ -101,15 +111,16 @@ class Delivery:
         self._parcels.put(None)
         self._thread.join(patience_seconds)
         self._closing.set()
-        return self._undelivered if self._thread.is_alive() else 0
+        return self._sent - self._done
 
     def _send(self, parcel: _Parcel) -> None:
-        self._undelivered += 1
+        self._sent += 1
         self._parcels.put(parcel)
 
     def _run(self) -> None:
         while True:
             self._look_again()
+            self._say_seen()
             try:
                 parcel = self._parcels.get(timeout=_LOOK_EVERY_SECONDS)
             except queue.Empty:
@@ -121,7 +132,6 @@ class Delivery:
                 if self._closing.wait(pause):
                     return
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-            self._undelivered -= 1
 
     def _look_again(self) -> None:
         """Hand over what was asked meanwhile, if it is time to look."""
@@ -135,21 +145,42 @@ class Delivery:
             self._looked_at = time.monotonic()
             try:
                 found = self.store.requests(self.sweep)
-            except StoreError as error:
-                self.problem = str(error)
+            except Exception as error:  # nothing may end the thread
+                self.problem = _words(error)
                 return []
             new = [request for request in found if request.id not in self._taken]
             self._taken |= {request.id for request in new}
             return new
 
     def _delivered(self, parcel: _Parcel) -> bool:
+        """Whether *parcel* is done with: taken by the store, or set aside."""
         try:
             parcel()
         except StoreError as error:
             self.problem = str(error)
             return False
-        self.problem = None
+        except Exception as error:  # nothing may end the thread
+            self._set_aside = _words(error)
+        else:
+            self._done += 1
+        self.problem = self._set_aside
         return True
+
+    def _state(self, state: SweepState, facts: Mapping[str, object]) -> None:
+        live = state in LIVE
+        seen = {"seen_at": round(time.time())} if live else {}
+        self.store.set_sweep_state(self.sweep, state, **facts, **seen)
+        self._live, self._seen_at = state if live else None, time.monotonic()
+
+    def _say_seen(self) -> None:
+        """Say that there is a driver, if it is time to; a store that is down hears it the next time."""
+        if self._live is None or time.monotonic() - self._seen_at < _SEEN_EVERY_SECONDS:
+            return
+        self._seen_at = time.monotonic()
+        try:
+            self._state(self._live, {})
+        except Exception as error:  # nothing may end the thread
+            self.problem = _words(error)
 
     def _steps(self, key: str) -> None:
         self.store.log_steps(self.sweep, key, Journal(self.folder.journal(key)).steps())
@@ -164,3 +195,9 @@ class Delivery:
         model = self.folder.model(key)
         if self.keep_models and model.exists():
             self.store.keep_model(self.sweep, key, model)
+
+
+def _words(error: Exception) -> str:
+    """The error in one line; one that is not ours says its type too."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, StoreError) else f"{type(error).__name__}: {words}"

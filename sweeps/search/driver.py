@@ -18,6 +18,7 @@ from typing import NamedTuple
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.control import Control, exceeds
 from sweeps.search.engine import Died, Ended, Engine, Progress, Refused
+from sweeps.search.leaders import Leaders
 from sweeps.search.ledger import Clone, Ledger, Raise
 from sweeps.search.objective import excesses, outcome, weighted_score
 from sweeps.search.ports import Audience, Inbox, NoInbox, Results
@@ -30,7 +31,6 @@ from tracker.record.trial import Cost, Status, TrialRecord, TrialResult, TrialSp
 
 _ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
 _POLL_SECONDS = 1.0
-_KEPT_LEADERS = 10
 _MISFITS = 10  # after so many proposals in a row that do not fit the budget, it is taken as spent
 
 
@@ -77,6 +77,7 @@ class Driver:
         self.running: dict[str, Asked] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
+        self._leaders = Leaders(sweep.spec.objective)
         self._outcomes: list[Outcome] = []  # of told proposals, by index
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
         self._known = len(ledger.trials())  # of an earlier run
@@ -246,6 +247,10 @@ class Driver:
     def _died(self, asked: Asked, why: str) -> None:
         """The same trial again, from its last checkpoint; a trial that kills its workers has failed."""
         key = asked.key
+        ended = self.results.result(key)
+        if ended is not None:  # it died between its result and telling
+            self._record(asked, ended)
+            return
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if self.attempts[key] < _ATTEMPTS:
             self._waiting.insert(0, asked)
@@ -276,9 +281,9 @@ class Driver:
         """Keep the tuned models of the leaders alone, unless all are wanted."""
         if self.sweep.spec.keep != "leaders":
             return
-        ranked = sorted(self.records.values(), key=lambda r: self.quality(r) or 0.0, reverse=True)
-        for record in ranked[_KEPT_LEADERS:]:
-            self.results.drop_model(self.asked[record.number].key)
+        ended = ((self.asked[number], record) for number, record in self.records.items())
+        for key in self._leaders.outdone(ended):
+            self.results.drop_model(key)
 
     # -- what people ask for ---------------------------------------------------------------------
 

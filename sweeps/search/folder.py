@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from sweeps.finetune.trial_home import TrialHome
 from sweeps.search.engine import Job
 from sweeps.spec import SweepSpec
-from tracker.errors import OwnedError
+from tracker.errors import InputError, OwnedError
 from tracker.record.journal import Journal
 from tracker.record.trial import TrialResult, TrialSpec
 
@@ -83,26 +83,36 @@ class SweepFolder:
     def owned(self) -> Iterator[None]:
         """Hold the sweep for this process; the lock goes with the process, however it ends.
 
-        Raises OwnedError, naming the owner, when another driver holds it.
+        Raises OwnedError, naming the owner, when another driver holds it, InputError where there can be no
+        such folder.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         owner = self.root / "driver.json"
         lock = FileLock(self.root / "driver.lock")
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise OwnedError(
                 f"{self.root.name}: another driver runs this sweep: {_described(owner)}; wait for it, "
                 "or stop it and run the same command again"
             ) from None
+        except OSError as error:
+            raise InputError(
+                f"{self.root}: cannot be written ({error.strerror}); give a --workspace that can be"
+            ) from error
         try:
             facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             owner.write_text(json.dumps(facts))
+            for file in (self.sweep_file, self.plan_file):  # half written when a driver was killed
+                for left in self.root.glob(f".{file.name}.*"):
+                    left.unlink()
             yield
         finally:
             owner.unlink(missing_ok=True)
-            lock.release()
+            # Before the release: after it, the file may be the next driver's. A driver that had opened this
+            # one sees that it has no name left, and makes its own.
             (self.root / "driver.lock").unlink(missing_ok=True)
+            lock.release()
 
 
 def _described(owner: Path) -> str:

@@ -94,7 +94,7 @@ class Halving(Strategy):
         return Proposal("halving", {**entrant, "volume": volume, "seed": again})
 
     def _volumes(self, entrant: Values) -> tuple[int, ...]:
-        return self.spec.mixes[entrant["mix"]].volumes or self.spec.volumes
+        return self.spec.volumes_of(entrant["mix"])
 
     def choice(self, told: Sequence[Outcome]) -> Values | None:
         """The best of the highest rung that is through; before one is, the best so far."""

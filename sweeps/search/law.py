@@ -337,7 +337,7 @@ class Law(Strategy):
         return self._index[_key(configuration(outcome.values))]
 
     def _volumes(self, mix: str) -> tuple[int, ...]:
-        return self.spec.mixes[mix].volumes or self.spec.volumes
+        return self.spec.volumes_of(mix)
 
     @property
     def _budget(self) -> float:

@@ -1,16 +1,17 @@
 """The Optuna study as the sweep's ledger: which trials exist, and how they ended.
 
-One writer. Asking is idempotent: a trial half asked when the driver died is taken up again, and since the
-sampler is seeded by the proposal's index it chooses the same values. What people asked for is kept here
-too, so that a sweep that goes on is still the same: clones as trials that failed, which no sampler learns
-from, and budgets with the proposal before which they were raised.
+One writer. Asking is idempotent: all of a trial's values are chosen before the first of them is entered, by
+a sampler that is seeded by the proposal's index, and are kept whole; so a trial half asked when the driver
+died is taken up again with the same values. What people asked for is kept here too, so that a sweep that
+goes on is still the same: clones as trials that failed, which no sampler learns from, and budgets with the
+proposal before which they were raised.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import optuna
@@ -28,7 +29,7 @@ from tracker.errors import StoreError
 
 #: What samplers are seeded by, beside the trial's number.
 SEED = 20_240_229
-_ASKED = "seed"
+_ASKED, _CHOSEN = "seed", "values"
 _CLONE, _REQUEST, _RAISED = "clone", "request", "raised"
 
 
@@ -82,6 +83,36 @@ class ProposalSampler(BaseSampler):
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
 
+class _Draft:
+    """A trial's values as its sampler would choose them, entered nowhere.
+
+    Optuna stores each value as it is suggested. A driver killed between two of them starts its sampler
+    anew, which would then give the first values of its stream to the parameters that are left.
+    """
+
+    def __init__(self, study: Study, trial: FrozenTrial, sampler: BaseSampler) -> None:
+        self.study, self.trial, self.sampler = study, trial, sampler
+        space = sampler.infer_relative_search_space(study, trial)
+        self.joint = sampler.sample_relative(study, trial, space)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As :meth:`optuna.trial.Trial.suggest_categorical`."""
+        return self._chosen(name, CategoricalDistribution(choices))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """As :meth:`optuna.trial.Trial.suggest_float`."""
+        return float(self._chosen(name, FloatDistribution(low, high, log=log)))
+
+    def _chosen(self, name: str, distribution: CategoricalDistribution | FloatDistribution) -> Any:
+        if distribution.single():  # asks no sampler, as in Optuna
+            if isinstance(distribution, CategoricalDistribution):
+                return distribution.choices[0]
+            return distribution.low
+        if name in self.joint:
+            return self.joint[name]
+        return self.sampler.sample_independent(self.study, self.trial, name, distribution)
+
+
 class Ledger:
     """The study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
 
@@ -120,15 +151,20 @@ class Ledger:
 
         *index*: which of the strategy's proposals it is, *number* where no clones came between.
         """
-        self.study.sampler = self._sampler(number if index is None else index, proposal)
-        existing = self.trials()
-        if number < len(existing):
-            frozen = existing[number]
-            if _ASKED in frozen.user_attrs:
-                return _suggest(FixedTrial(frozen.params), self.spec, proposal)
-            trial = Trial(self.study, frozen._trial_id)
-        else:
-            trial = self.study.ask()
+        nothing = RandomSampler(self.seed)  # takes the inner seat where all is fixed
+        self.study.sampler = ProposalSampler(nothing, {}, free=False)
+        if number >= len(self.trials()):
+            self.study.ask()
+        frozen = self.trials()[number]
+        if _ASKED in frozen.user_attrs:
+            return _suggest(FixedTrial(frozen.params), self.spec, proposal)
+        trial = Trial(self.study, frozen._trial_id)
+        chosen: Values | None = frozen.user_attrs.get(_CHOSEN)
+        if chosen is None:
+            sampler = self._sampler(number if index is None else index, proposal)
+            chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
+            trial.set_user_attr(_CHOSEN, chosen)
+        self.study.sampler = ProposalSampler(nothing, _study_names(chosen), free=False)
         values = _suggest(trial, self.spec, proposal)
         trial.set_user_attr("stage", proposal.stage)
         trial.set_user_attr(
@@ -197,7 +233,7 @@ def _open_storage(uri: str) -> RDBStorage:
     return storage
 
 
-def _suggest(trial: Trial | FixedTrial, spec: SweepSpec, proposal: Proposal) -> Values:
+def _suggest(trial: Trial | FixedTrial | _Draft, spec: SweepSpec, proposal: Proposal) -> Values:
     """Define by run. A base model has no method, mix or volume, so those stay out of its trial."""
     values: Values = {"seed": proposal.values["seed"]}
     values["model"] = trial.suggest_categorical("model", model_names(spec))
@@ -205,7 +241,7 @@ def _suggest(trial: Trial | FixedTrial, spec: SweepSpec, proposal: Proposal) -> 
         return values | {"method": "none"}
     method = trial.suggest_categorical("method", method_names(spec))
     mix = trial.suggest_categorical("mix", list(spec.mixes))
-    volumes = spec.mixes[mix].volumes or spec.volumes
+    volumes = spec.volumes_of(mix)
     name = "volume" if volumes == spec.volumes else f"volume/{mix}"
     values |= {"method": method, "mix": mix, "volume": trial.suggest_categorical(name, volumes)}
     for setting, distribution in hyperparameters(spec, method).items():

@@ -22,6 +22,7 @@ from sweeps.search.local import LocalEngine
 from sweeps.search.strategies import strategy_of
 from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
+from tracker.export.writing import write_text
 from tracker.record import data_profile
 from tracker.record.store import Store
 from tracker.record.trial import FileRef, TrialRecord
@@ -35,12 +36,13 @@ _MAY_CHANGE = frozenset({"budget", "engine"})
 class SweepRun(NamedTuple):
     """What a call leaves: all ended trials, and deliveries left for the next start.
 
-    ``stopped``: somebody asked it to end before the sweep was done.
+    ``stopped``: somebody asked it to end before the sweep was done. ``problem``: what kept the store.
     """
 
     records: list[TrialRecord]
     undelivered: int
     stopped: bool = False
+    problem: str | None = None
 
 
 def run_sweep(
@@ -63,10 +65,12 @@ def run_sweep(
         note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
     with folder.owned():
-        _refuse_changes(sweep, folder)
-        folder.sweep_file.write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+        begun = _refuse_changes(sweep, folder)
+        write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         store = Store.open(workspace, store_uri)
         _begin(store, sweep, folder)
+        if not begun:  # the store, which compares too, took it for what it began with
+            write_text(folder.plan_file, json.dumps(_fixed_part(sweep), indent=1))
         ledger = Ledger(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
         with (
             closing(ledger),
@@ -78,7 +82,7 @@ def run_sweep(
             driver.run()
             delivering.state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
-    return SweepRun(records, delivering.left, driver.stopped)
+    return SweepRun(records, delivering.left, driver.stopped, delivering.delivery.problem)
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ def _delivering(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> Iter
     """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
     delivery = Delivery(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
     delivering = _Delivering(delivery)
+    delivery.state("running")  # says that there is a driver, before what may take long
     try:
         yield delivering
     finally:
@@ -119,14 +124,20 @@ def _engine(sweep: ResolvedSweep) -> Iterator[Engine]:
 def worker_devices(settings: EngineSpec) -> list[str | None]:
     """One entry per worker: the GPU it sees, or ``None`` on a machine without.
 
-    ``auto`` is one worker per GPU, else one per ``threads`` CPU cores; more workers than GPUs share them.
+    GPUs are numbers, or what CUDA_VISIBLE_DEVICES lists: a worker is given its own variable, in which the
+    first GPU that this process may use need not be 0. ``auto`` is one worker per GPU, else one per
+    ``threads`` CPU cores; more workers than GPUs share them.
     """
-    gpus = _gpu_count()
+    count = _gpu_count()
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    # CUDA takes entries up to the first that names no device.
+    named = [name.strip() for name in listed.split(",")][:count] if listed else []
+    gpus = named or [str(number) for number in range(count)]
     if settings.workers == "auto":
-        count = gpus or max(1, (os.cpu_count() or 1) // settings.threads)
+        workers = len(gpus) or max(1, (os.cpu_count() or 1) // settings.threads)
     else:
-        count = settings.workers
-    return [str(i % gpus) if gpus else None for i in range(count)]
+        workers = settings.workers
+    return [gpus[i % len(gpus)] if gpus else None for i in range(workers)]
 
 
 def _gpu_count() -> int:
@@ -168,13 +179,17 @@ def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
     return {"file": spec, "data": digests, "models": models}
 
 
-def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> None:
-    """Raise InputError, showing the difference, when the sweep was begun with another file or data."""
+def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
+    """Raise InputError, showing the difference, when the sweep was begun with another file or data.
+
+    False where nothing readable says what it was begun with: it is new, or a disk lost the file. Then the
+    store decides, which knows the digest alone.
+    """
     now = json.loads(json.dumps(_fixed_part(sweep)))
-    if not folder.plan_file.exists():
-        folder.plan_file.write_text(json.dumps(now, indent=1))
-        return
-    begun = json.loads(folder.plan_file.read_text())
+    try:
+        begun = json.loads(folder.plan_file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
     changes = list(_differences(begun, now))
     if changes:
         raise InputError(
@@ -184,6 +199,7 @@ def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> None:
                 *changes,
             ]
         )
+    return True
 
 
 def _differences(begun: Any, now: Any, path: str = "") -> Iterator[str]:

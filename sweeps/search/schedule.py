@@ -198,6 +198,6 @@ def _grid(sweep: ResolvedSweep, seconds: Mapping[Cell, float], base: float) -> E
     spec = sweep.spec
     prices = [base] * len(spec.models)
     for c in configurations(spec):
-        for volume in spec.mixes[c["mix"]].volumes or spec.volumes:
+        for volume in spec.volumes_of(c["mix"]):
             prices.append(seconds[Cell(c["model"], c["method"], c["mix"], volume)])
     return Extent(len(prices), sum(prices))

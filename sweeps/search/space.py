@@ -68,7 +68,7 @@ def cells(spec: SweepSpec) -> list[Cell]:
     return [
         Cell(pair.model, pair.method, mix, volume)
         for mix in mixes
-        for volume in _ends_first(spec.mixes[mix].volumes or spec.volumes)
+        for volume in _ends_first(spec.volumes_of(mix))
         for pair in pairs(spec)
     ]
 
@@ -80,7 +80,7 @@ def tuning_mix(spec: SweepSpec) -> str:
 
 def tuning_volume(spec: SweepSpec) -> int:
     """The volume at which hyper-parameters are tuned: the named one, else the middle one."""
-    volumes = spec.mixes[tuning_mix(spec)].volumes or spec.volumes
+    volumes = spec.volumes_of(tuning_mix(spec))
     return spec.search.tuning.volume or volumes[(len(volumes) - 1) // 2]
 
 

@@ -70,6 +70,31 @@ BAD_SWEEPS = {
     ),
     "no method": ("methods", "methods: {}", "found no method; allowed: full, lora, p_tuning"),
     "volumes out of order": ("volumes", "volumes: [20, 10]", "found 20, 10; allowed: ascending"),
+    "rate below zero": (
+        "methods",
+        "methods: {full: {learning_rate: {low: -0.01, high: 0.01}}}",
+        r"methods\.full\.learning_rate: found low -0\.01; allowed: low > 0",
+    ),
+    "sweep named like a part of the workspace": (
+        "name",
+        "name: mlflow.db",
+        r"name: found 'mlflow\.db', which a workspace holds itself; allowed: another name",
+    ),
+    "task named like a setting of mixes": (
+        "tasks",
+        "tasks: {intent: {train: a.jsonl}, held: {validation: b.jsonl}, replay: {train: c.jsonl}}",
+        r"tasks\.replay: found a task 'replay', which is a setting of mixes; give it another name",
+    ),
+    "volumes of a mix out of order": (
+        "mixes",
+        "mixes: {even: {intent: 1, volumes: [20, 10]}}",
+        r"mixes\.even\.volumes: found 20, 10; allowed: ascending",
+    ),
+    "no volumes of a mix": (
+        "mixes",
+        "mixes: {even: {intent: 1, volumes: []}}",
+        r"mixes\.even\.volumes: found a list of 0; allowed: at least 1",
+    ),
     "volume of zero": (
         "volumes",
         "volumes: [0, 10]",
@@ -148,6 +173,29 @@ BAD_SWEEPS = {
     ),
     "alias": ("tasks", "tasks: &all {intent: {train: a.jsonl}}", "anchor &all"),
 }
+
+
+def test_tuning_at_a_volume_that_its_mix_is_not_run_at(tmp_path: Path) -> None:
+    lines = LINES | {
+        "mixes": "mixes: {even: {intent: 1, volumes: [20]}, all: {intent: 1}}",
+        "search": "search: {tuning: {volume: 10}}",
+    }
+    (problem,) = sweep_problems(tmp_path, lines)
+    assert "search.tuning.volume: found 10; allowed: 20, the volumes of mix 'even'" in problem
+    good = tmp_path / "good.yaml"
+    good.write_text("\n".join([*(LINES | lines).values()]).replace("10}}", "10, mix: all}}"))
+    load_sweep(good)
+
+
+@pytest.mark.parametrize("name", ["replay", "volumes", "extra_epochs"])
+def test_a_task_named_like_a_setting_of_mixes_where_no_mix_is_given(
+    tmp_path: Path, name: str
+) -> None:
+    lines = {key: line for key, line in LINES.items() if key not in ("mixes", "objective")}
+    (problem,) = sweep_problems(
+        tmp_path, lines | {"tasks": f"tasks: {{{name}: {{train: a.jsonl}}}}"}
+    )
+    assert f"tasks.{name}: found a task {name!r}, which is a setting of mixes" in problem
 
 
 def sweep_problems(tmp_path: Path, lines: dict[str, str]) -> list[str]:

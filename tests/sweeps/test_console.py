@@ -1,9 +1,11 @@
+import time
 from pathlib import Path
 
-from sweeps.console import final_lines
+from sweeps.console import final_lines, status_lines
 from sweeps.finetune.final import FinalModel
 from tests.benchmarks.synthetic import synthetic_sweep
 from tracker.export.config import Config
+from tracker.record.runs import SweepInfo
 from tracker.record.trial import SuiteScore
 from tracker.select.cells import run_quality
 from tracker.select.recommend import recommend
@@ -28,3 +30,21 @@ def test_a_final_training_tells_the_number_it_was_chosen_by_and_what_was_lost():
     assert "general    english: lost 15.0% (bits_per_byte 2.000 before, 2.300 after)" in lines
     assert "general    dutch: gained 10.0% (score 0.500 before, 0.600 after)" in lines
     assert lines[-1] == "registered as s version 1; files in model"
+
+
+def test_a_live_sweep_whose_driver_is_silent_is_said_to_be():
+    now = 1_700_000_000.0
+
+    def said(state: str, **facts: str) -> str:
+        info = SweepInfo("s", state, 9, now - 3600, None, {"complete": 2}, facts)
+        return "\n".join(status_lines(info, [], now))
+
+    silent = "no word from its driver since "
+    for state in ("running", "paused"):
+        assert silent not in said(state, seen_at=str(now - 119))
+        since = time.strftime("%H:%M", time.localtime(now - 121))
+        assert silent + since in said(state, seen_at=str(round(now - 121)))
+        assert silent not in said(state), "a sweep of before drivers said so"
+    for state in ("finished", "stopped", "interrupted"):
+        assert silent not in said(state, seen_at="0")
+    assert f"{silent}1970-01-0" in said("running", seen_at="86400")

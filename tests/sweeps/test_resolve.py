@@ -108,6 +108,32 @@ def test_everything_is_found_counted_and_digested(sweep: Sweep) -> None:
     assert len(read_examples(task, task.train)) == 600
 
 
+def test_a_file_too_small_to_set_validation_rows_aside(sweep: Sweep) -> None:
+    rows = [first_row(sweep, "train.jsonl")] * 3
+    (sweep.folder / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sweep.change("train: train.jsonl", "train: few.jsonl")
+    sweep.change("volumes: [100, 200]", "volumes: [1]")
+    problems = sweep.problems()
+    assert any(
+        "tasks.intent.train: found rows of which none is left for train: every row has the prompt of "
+        "a row that was set aside for validation; give more rows, or a validation file" in problem
+        for problem in problems
+    ), problems
+
+
+def test_a_file_whose_every_answer_is_unique_leaves_no_validation(sweep: Sweep) -> None:
+    rows = [{"text": f"word {i}", "label": f"label {i}"} for i in range(20)]
+    (sweep.folder / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sweep.change("train: train.jsonl", "train: few.jsonl")
+    sweep.change("negative: out_of_scope", "negative: label 1")
+    sweep.change("volumes: [100, 200]", "volumes: [10]")
+    (problem,) = sweep.problems()
+    assert (
+        "tasks.intent.train: found rows of which none is left for validation: every answer stands "
+        "once, and training has to show each; give more rows, or a validation file" in problem
+    )
+
+
 def test_resolving_twice_gives_the_same_and_elsewhere_the_same_content(
     sweep: Sweep, tmp_path: Path
 ) -> None:

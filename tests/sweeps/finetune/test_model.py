@@ -87,13 +87,13 @@ def test_a_base_that_changed_is_refused_and_read_once(
     shutil.copytree(tiny_model, folder)
     spec = model_at(folder)
     read: list[Path] = []
-    real = base_models._digest
+    real = base_models.content_digest
 
     def counting(place: Path, *, code: bool) -> str:
         read.append(place)
         return real(place, code=code)
 
-    monkeypatch.setattr(base_models, "_digest", counting)
+    monkeypatch.setattr(base_models, "content_digest", counting)
     load_tokenizer(spec)
     load_base(spec)
     assert read == [folder], "a warm worker reads a base once, however many trials it runs"

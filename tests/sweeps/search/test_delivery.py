@@ -13,7 +13,7 @@ from sweeps.search.folder import SweepFolder
 from tests.sweeps.search.conftest import answered
 from tracker.errors import StoreError
 from tracker.record.control import Answer, Request, new_request
-from tracker.record.store import Store
+from tracker.record.store import Store, SweepState
 from tracker.record.trial import (
     FileRef,
     MethodSpec,
@@ -92,6 +92,76 @@ def test_what_a_dead_store_did_not_take_is_counted(store: Store, tmp_path: Path)
         deliver.end(record)
     assert deliver.close(patience_seconds=0.2) == 3
     assert deliver.problem == "the line is dead"
+
+
+def test_what_fails_for_another_reason_is_set_aside_and_counted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    end_trial = Store.end_trial
+
+    def refuse_the_first(self: Store, sweep: str, record: TrialRecord, *more: Path | None) -> None:
+        if record.number == 0:
+            raise ValueError("a metric that\nno store takes")
+        end_trial(self, sweep, record, *more)
+
+    monkeypatch.setattr(Store, "end_trial", refuse_the_first)
+    deliver = Delivery(store, "tiny", folder)
+    ended = records(3)
+    for record in ended:
+        deliver.end(record)
+    assert deliver.close(patience_seconds=60) == 1
+    assert deliver.problem == "ValueError: a metric that no store takes"
+    assert deliver.delivered() == {record.result.spec.key for record in ended[1:]}
+
+
+def test_a_look_that_fails_does_not_end_deliveries(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
+    deliver = Delivery(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    deliver.read_now()
+
+    def broken(self: Store, sweep: str) -> list[Request]:
+        raise KeyError(sweep)
+
+    monkeypatch.setattr(Store, "requests", broken)
+    until = time.monotonic() + 60
+    while deliver.problem is None and time.monotonic() < until:
+        time.sleep(0.01)
+    deliver.end(records(1)[0])
+    assert deliver.close(patience_seconds=60) == 0
+    assert len(store.records("tiny")) == 1
+
+
+def test_a_live_sweep_says_when_its_driver_was_seen(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(delivery_module, "_SEEN_EVERY_SECONDS", 0.2)
+    told: list[tuple[str, dict[str, object]]] = []
+    set_sweep_state = Store.set_sweep_state
+
+    def overheard(self: Store, sweep: str, state: SweepState, **facts: object) -> None:
+        told.append((state, facts))
+        set_sweep_state(self, sweep, state, **facts)
+
+    monkeypatch.setattr(Store, "set_sweep_state", overheard)
+    begun = time.time()
+    deliver = Delivery(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    time.sleep(0.5)
+    assert told == [], "nobody has said that the sweep is live"
+    deliver.state("paused", workers=2)
+    until = time.monotonic() + 60
+    while len(told) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [state for state, _ in told[:3]] == ["paused"] * 3
+    info = store.sweeps()[0]
+    assert info.facts["workers"] == "2"
+    assert begun - 1 <= int(info.facts["seen_at"]) <= time.time() + 1
+    deliver.state("stopped")
+    assert deliver.close(patience_seconds=60) == 0
+    assert told[-1] == ("stopped", {}), "and nothing after it"
 
 
 def test_a_store_that_cannot_be_asked_is_taken_to_hold_nothing(

@@ -140,6 +140,41 @@ def test_trial_that_kills_its_workers_has_failed(make_sweep: MakeSweep, tmp_path
     assert len(driver.records) == 6, "the sweep goes on"
 
 
+class _LateDeath(FormulaEngine):
+    """The worker of one trial dies *times* times, the last time between its result and telling of it."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(1)
+        self.left = times
+
+    def events(self, timeout: float):  # type: ignore[no-untyped-def]
+        if self.left == 0:
+            yield from super().events(timeout)
+            return
+        self.left -= 1
+        if self.left:
+            event: Event = Died(self.jobs.pop().key, "worker ended by SIGKILL")
+            yield event
+        else:
+            for ended in super().events(timeout):
+                yield Died(ended.key, "worker ended by SIGKILL")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_result_outlives_the_worker_that_could_not_tell_of_it(
+    times: int, make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    sweep, _ = make_sweep(budget={"trials": 4})
+    engine = _LateDeath(times)
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    driver = drive(sweep, folder, engine)
+    assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE}
+    assert len(engine.ran) == len(set(engine.ran)) == 4, "no trial runs to its end twice"
+    for key in engine.ran:
+        events = [event["event"] for event in Journal(folder.journal(key)).events()]
+        assert events.count("result") == 1
+
+
 def test_known_prices_make_the_budget_exact(make_sweep: MakeSweep, tmp_path: Path) -> None:
     """What does not fit is not run, and has ended; cheaper trials still are."""
     sweep, _ = make_sweep(budget={"gpu_hours": 1000 / 3600})

@@ -45,6 +45,52 @@ def test_half_asked_trial_is_taken_up_with_the_same_values(
     assert len(again.trials()) == 2
 
 
+@pytest.mark.parametrize(("strategy", "told"), [("random", 2), ("tpe", 2), ("tpe", 12)])
+def test_a_kill_between_any_two_writes_changes_no_value(
+    strategy: str, told: int, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fail the n-th write until nothing fires. TPE draws its first ten at random, then jointly."""
+    sweep, _ = make_sweep(search=TPE | {"strategy": strategy})
+
+    def asked_up_to(count: int) -> Ledger:
+        ledger = Ledger(None, sweep.spec)
+        for number in range(count):
+            ledger.ask(number, FREE)
+            ledger.tell(number, (7 * number % 13) / 13, {})
+        return ledger
+
+    expected = asked_up_to(told).ask(told, FREE)
+    deaths = 0
+    while True:
+        cut, left = asked_up_to(told), [deaths]
+        with monkeypatch.context() as patch:
+            for name in ("create_new_trial", "set_trial_param", "set_trial_user_attr"):
+                patch.setattr(cut._storage, name, _fatal(getattr(cut._storage, name), left))
+            try:
+                values = cut.ask(told, FREE)
+            except KeyboardInterrupt:
+                deaths += 1
+            else:
+                assert values == expected
+                break
+        assert cut.ask(told, FREE) == expected, f"after write {deaths}"
+        assert len(cut.trials()) == told + 1
+    assert deaths >= 1 + 1 + 4 + 2, "the trial, its values whole and one by one, stage and seed"
+
+
+def _fatal(write: Callable[..., object], left: list[int]) -> Callable[..., object]:
+    """*write*, after the n-th call of which the driver is killed."""
+
+    def writes(*args: object, **kwargs: object) -> object:
+        written = write(*args, **kwargs)
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return written
+
+    return writes
+
+
 def test_telling_twice_changes_nothing(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
     ledger = Ledger(f"sqlite:///{tmp_path}/study.db", sweep.spec)

@@ -1,0 +1,129 @@
+"""A sweep put together: what it was begun with, whose folder it is, which GPUs its workers get."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search import run as run_module
+from sweeps.search.folder import SweepFolder
+from sweeps.search.run import SweepRun, run_sweep, worker_devices
+from sweeps.spec import Engine
+from tests.sweeps.search.conftest import FormulaEngine
+from tracker.errors import InputError, OwnedError, SftSelectError
+from tracker.record import data_profile
+from tracker.record.store import Store
+
+MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], SweepRun]:
+    """Runs a sweep file in ``runs``, by formula."""
+
+    @contextmanager
+    def by_formula(_: ResolvedSweep) -> Iterator[FormulaEngine]:
+        yield FormulaEngine(2)
+
+    monkeypatch.setattr(run_module, "_engine", by_formula)
+    return lambda path: run_sweep(path, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("torn", ["", '{\n "file": {"na'])
+def test_what_a_power_cut_tore_stops_nothing(
+    torn: str, run: Callable[[Path], SweepRun], make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    _, path = make_sweep(budget={"trials": 3})
+    first = run(path)
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    whole = folder.plan_file.read_text()
+    folder.plan_file.write_text(torn)
+    (folder.root / ".plan.json.abc").write_text(torn)
+    (folder.root / data_profile.FILE).write_bytes(b"\xff{")
+    assert run(path).records == first.records
+    assert folder.plan_file.read_text() == whole
+    assert not list(folder.root.glob(".*"))
+    (info,) = Store.open(tmp_path / "runs").sweeps()
+    assert info.state == "finished"
+    assert abs(time.time() - float(info.facts["seen_at"])) < 600
+
+
+def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
+    run: Callable[[Path], SweepRun], make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    _, path = make_sweep(budget={"trials": 3})
+    run(path)
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    _, path = make_sweep(budget={"trials": 3}, seeds=3)
+    with pytest.raises(InputError, match="seeds: was 2, is 3"):
+        run(path)
+    folder.plan_file.write_text("{")
+    with pytest.raises(SftSelectError, match="was begun with a file of digest") as raised:
+        run(path)
+    assert "\n" not in str(raised.value)
+    _, path = make_sweep(budget={"trials": 3})
+    assert len(run(path).records) == 3, "the file it was begun with is still good"
+    assert json.loads(folder.plan_file.read_text())["file"]["seeds"] == 2
+
+
+def test_a_workspace_that_cannot_be(run: Callable[[Path], SweepRun], make_sweep: MakeSweep) -> None:
+    _, path = make_sweep()
+    with pytest.raises(InputError, match=r"cannot be written \(Not a directory\)") as raised:
+        run_sweep(path, Path("/dev/null/x"))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_lock_is_gone_before_another_may_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = SweepFolder(tmp_path, "tiny")
+    release = FileLock.release
+    left: list[bool] = []
+
+    def looked(self: FileLock, force: bool = False) -> None:
+        left.append((folder.root / "driver.lock").exists())
+        release(self, force)
+
+    with folder.owned():
+        with pytest.raises(OwnedError), folder.owned():
+            pass
+        monkeypatch.setattr(FileLock, "release", looked)
+    assert left
+    assert not any(left)
+    assert list(folder.root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("listed", "gpus", "workers", "devices"),
+    [
+        (None, 0, 2, [None, None]),
+        (None, 2, "auto", ["0", "1"]),
+        (None, 2, 3, ["0", "1", "0"]),
+        ("2,3", 2, "auto", ["2", "3"]),
+        ("2, 3", 2, 3, ["2", "3", "2"]),
+        ("GPU-8932f937,MIG-GPU-1/2/0", 2, "auto", ["GPU-8932f937", "MIG-GPU-1/2/0"]),
+        ("5,-1,6", 1, "auto", ["5"]),
+        ("-1", 0, 1, [None]),
+        ("", 0, 1, [None]),
+    ],
+)
+def test_workers_get_the_gpus_that_this_process_may_use(
+    listed: str | None,
+    gpus: int,
+    workers: int,
+    devices: list[str | None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_module, "_gpu_count", lambda: gpus)
+    if listed is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
+    assert worker_devices(Engine(workers=workers)) == devices
