@@ -61,15 +61,19 @@ def now_running(view: SweepView, now: float, workers: int | None) -> list[Any]:
             "finished": "The sweep has ended.",
         }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
         return [empty("No trial is running", detail, small=True)]
+    since = silent_since(view, now)
+    words = _busy(len(view.running), workers)
+    if since is not None:
+        words = "Begun by a driver that gives no sign of life; each goes on from its checkpoint."
     return [
-        html.P(_busy(len(view.running), workers), className="quiet"),
-        html.Ul([_live(trial, now) for trial in view.running], className="rows"),
+        html.P(words, className="quiet"),
+        html.Ul([_live(trial, since or now) for trial in view.running], className="rows"),
     ]
 
 
 def under_way(view: SweepView, now: float, way: str) -> html.Section | None:
     """The running trials in short, for a page of ended ones; *way* leads to where they are followed."""
-    if not view.running:
+    if not view.running or silent_since(view, now) is not None:
         return None
     more = len(view.running) - _MAX_LIVE
     return card(

@@ -26,7 +26,9 @@ _GRID_THEME = (
     "borderColor: 'var(--line)', accentColor: 'var(--accent)', fontFamily: 'var(--sans)', "
     "fontSize: 14, headerFontWeight: 500, spacing: 7, wrapperBorderRadius: 12, "
     "menuBackgroundColor: 'var(--surface)', rowHoverColor: 'var(--sunken)', "
-    "selectedRowBackgroundColor: 'var(--accent-soft)', browserColorScheme: 'inherit'})"
+    "selectedRowBackgroundColor: 'var(--accent-soft)', "
+    "checkboxUncheckedBorderColor: 'var(--field)', inputBorder: '1px solid var(--field)', "
+    "browserColorScheme: 'inherit'})"
 )
 _MARKS = 100  # ticked trials kept in an address
 

@@ -2,6 +2,7 @@ import pytest
 
 from dashboards.pages.sweep import OUTPUTS, Content, content, layout
 from dashboards.pages.sweep_cards import counts, spending
+from dashboards.pages.sweep_live import under_way
 from tracker.record.control import Answer, Exchange, new_request
 from tracker.record.store import LiveTrial
 
@@ -80,6 +81,8 @@ def test_a_driver_that_gives_no_sign_of_life_is_not_shown_as_running(view_of, re
     assert "sft-select run" in text
     assert " left" not in text
     assert "running now" not in text.replace("1 running now", "", 1)  # the bar of what is where
+    assert "gives no sign of life" in words(content(view, "light", now=now).now)
+    assert under_way(view, now, "/") is None
     for heard in (now - 60, "soon"):
         view = with_facts(view_of(records), budget_trials=60, seen_at=heard)
         assert "No word" not in words(content(view, "light", now=now).head)
