@@ -12,9 +12,9 @@ from tracker.record.store import LiveTrial
 
 #: More trials at once than this are listed, but not drawn.
 MAX_PANELS = 8
-PANEL_HEIGHT = 92  # pixels
+PANEL_HEIGHT = 104  # pixels
 _FRAME_HEIGHT = 44
-_GAP = 0.36  # between two charts, as a share of what one has
+_GAP = 0.5  # between two charts, as a share of what one has: ticks of one and the name of the next
 
 
 class Panel(NamedTuple):
