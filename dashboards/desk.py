@@ -77,6 +77,8 @@ class Desk:
         if view is None or self.asks is None:
             return "Nothing was asked: there is no sweep here that could be."
         name = view.info.name
+        if shown is None:
+            return "Not asked: the page did not know its sweep yet. Ask again."
         if shown != name:
             return f"Not asked: the page showed another sweep, now it shows {name}. Look, and ask again."
         try:

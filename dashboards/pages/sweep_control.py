@@ -123,13 +123,13 @@ def possible(desk: Desk, search: str | None) -> tuple[Any, ...]:
 
 
 def panel() -> html.Section:
-    """The buttons and forms."""
+    """The buttons and forms; what depends on the sweep's state waits for that."""
     return card(
         "Control",
         html.Div(
             [
-                html.Button("Pause", id="control-pause", className="button"),
-                html.Button("Resume", id="control-resume", className="button"),
+                html.Button("Pause", id="control-pause", className="button", disabled=True),
+                html.Button("Resume", id="control-resume", className="button", disabled=True),
             ],
             className="actions",
         ),
@@ -152,7 +152,7 @@ def _stop() -> html.Details:
                     " is given again. What has ended is kept.",
                 ]
             ),
-            html.Button(_STOP, id="control-stop", className="button danger"),
+            html.Button(_STOP, id="control-stop", className="button danger", disabled=True),
         ]
     )
 

@@ -32,7 +32,7 @@ _COUNT = f"""
 SELECT parent.value, status.value, count(*)
 FROM tags AS parent
 JOIN tags AS status ON status.run_uuid = parent.run_uuid AND status.key = 'sft.status'
-JOIN tags AS result ON result.run_uuid = parent.run_uuid AND result.key = 'sft.result'
+AND status.value <> 'running'  -- comes with the result; a run closed by hand has neither
 JOIN runs ON runs.run_uuid = parent.run_uuid
 WHERE parent.key = '{PARENT}'
 AND runs.experiment_id = ? AND runs.end_time > 0 AND runs.lifecycle_stage = 'active'

@@ -108,7 +108,14 @@ def test_what_was_meant_for_another_sweep_is_not_asked(running):
     client = create_app(running, control=True).server.test_client()
     told = press(client, "control-stop", shown="earlier").get_data(as_text=True)
     assert "Not asked: the page showed another sweep" in told
+    assert "Not asked" in press(client, "control-stop", shown=None).get_data(as_text=True)
     assert running.requests("live") == []
+
+
+def test_no_button_can_be_pressed_before_the_state_is_known():
+    buttons = {b.id: b for b in panel()._traverse() if getattr(b, "id", None) in BUTTONS}
+    waiting = ("control-pause", "control-resume", "control-stop")
+    assert all(buttons[name].disabled for name in waiting)
 
 
 def test_a_foreign_page_cannot_press(running):
