@@ -84,13 +84,10 @@ def content(record: TrialRecord, ways: Sequence[Choice], weighing: Weighing) -> 
         _scores(record, weighing),
         html.Div(
             [
-                card(CONFIGURATION, _facts(known, CONFIGURATION)),
-                html.Div(
-                    [_group(known, TRAINING), _group(known, GENERAL), _group(known, COST)],
-                    className="stack column",
-                ),
+                html.Div([_group(known, each) for each in column], className="stack column")
+                for column in ((CONFIGURATION, GENERAL), (TRAINING, COST))
             ],
-            className="columns top",
+            className="columns from-top",
         ),
         _software(record),
     ]
