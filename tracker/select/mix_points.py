@@ -102,17 +102,14 @@ class MixPoints(NamedTuple):
 
     def value(self, quantity: str, blend: Blend) -> Estimate:
         """The mean there, over fresh rows and seeds; a score stays between 0 and 1."""
-        found = self._estimate(quantity, blend)
-        if self.measures.get(quantity) != "score":
-            return found
-        low, high = max(found.low or 0.0, 0.0), 1.0 if found.high is None else min(found.high, 1.0)
-        return found.model_copy(update={"low": low, "high": high})
+        return self._estimate(quantity, blend, 0.0)
 
     def gap(self, quantity: str, after: Blend, before: Blend) -> Estimate:
-        """The mean at *after* minus that at *before*, scored on the same rows."""
-        return self._estimate(quantity, (*after, *((-w, place) for w, place in before)))
+        """The mean at *after* minus that at *before*, scored on the same rows; of scores at most 1."""
+        return self._estimate(quantity, (*after, *((-w, place) for w, place in before)), -1.0)
 
-    def _estimate(self, quantity: str, blend: Blend) -> Estimate:
+    def _estimate(self, quantity: str, blend: Blend, least: float) -> Estimate:
+        """*least*: what a sum of scores cannot be below; it cannot be above 1."""
         weights = np.array([weight for weight, _ in blend])
         points = [self.points[place, quantity] for _, place in blend]
         value = float(weights @ [point.value for point in points])
@@ -131,9 +128,10 @@ class MixPoints(NamedTuple):
             errors = [abs(_error(p.value, self.measures.get(quantity))) for p in points]
             width = Z * ASSUMED_NOISE * float(np.sqrt((weights**2) @ np.square(errors)))
         spread = float(np.hypot(width, Z * (rows or 0.0)))
-        return Estimate(
-            value=rounded(value), low=rounded(value - spread), high=rounded(value + spread)
-        )
+        low, high = value - spread, value + spread
+        if self.measures.get(quantity) == "score":
+            low, high = max(low, least), min(high, 1.0)
+        return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
 
 
 @lru_cache

@@ -229,3 +229,19 @@ def test_without_repeats_or_rows_nothing_is_called_sure():
         for r in lone
     ]
     assert all(e.gap.high > e.gap.low for e in effects(points(lone)))
+
+
+def test_no_score_changes_by_more_than_all_there_is() -> None:
+    found = points(sweep())
+    sure = found._replace(
+        points={
+            (place, task): point._replace(value=float(place[0] == MIXES[0].name))
+            for (place, task), point in found.points.items()
+        }
+    )
+    one, other = (next(p for p, _ in sure.points if p[0] == m.name) for m in MIXES[:2])
+    for after, before in ((one, other), (other, one)):
+        gap = sure.gap(TASKS[0], ((1.0, after),), ((1.0, before),))
+        assert gap.low is not None
+        assert gap.high is not None
+        assert -1 <= gap.low < gap.high <= 1
