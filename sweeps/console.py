@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tracker.select.choice import Recommendation
 
 _PLAIN_EVERY_SECONDS = 30.0
-_SILENT_SECONDS = 120.0  # a driver is heard of every 30
 _DAY_SECONDS = 86400.0
 
 
@@ -215,11 +214,8 @@ def status_lines(info: SweepInfo, running: list[LiveTrial], now: float | None = 
 
 def _silence(info: SweepInfo, now: float) -> str | None:
     """What to say of a live sweep whose driver has not been heard of: it may have been killed."""
-    try:
-        seen_at = float(info.facts["seen_at"])
-    except (KeyError, ValueError):
-        return None
-    if not info.is_live or now - seen_at <= _SILENT_SECONDS:
+    seen_at = info.silent_since(now)
+    if seen_at is None:
         return None
     form = "%H:%M" if now - seen_at < _DAY_SECONDS else "%Y-%m-%d %H:%M"
     since = time.strftime(form, time.localtime(seen_at))

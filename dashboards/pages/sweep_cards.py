@@ -27,7 +27,7 @@ from dashboards.figures.wording import (
     quality,
     time_span,
 )
-from dashboards.pages.sweep_live import clock, silent_since
+from dashboards.pages.sweep_live import clock
 from dashboards.snapshot import SweepView
 from dashboards.trial_fields import Weighing, interval_words
 from tracker.record.control import Exchange, described
@@ -104,7 +104,7 @@ def head(view: SweepView, now: float) -> html.Div:
     """
     info, cost, done = view.info, spending(view), counts(view)
     imported = view.findings.tally.imported  # no driver ran, had a budget or took its time
-    silent = silent_since(view, now)
+    silent = info.silent_since(now)
     until = silent or (now if info.is_live or info.ended_at is None else info.ended_at)
     ahead = forecast(cost) if info.is_live and silent is None else None
     of = f" of {count(done.planned)}" if done.planned else ""

@@ -13,21 +13,7 @@ from dashboards.figures.wording import count, duration, plural
 from dashboards.snapshot import SweepView
 from tracker.record.store import LiveTrial
 
-#: A driver gives a sign of life about every 30 s; after so many seconds without, it is said.
-SILENT_AFTER = 120.0
 _MAX_LIVE = 8  # running trials above the grid of the ended ones
-
-
-def silent_since(view: SweepView, now: float) -> float | None:
-    """When the driver gave its last sign of life, where that is too long ago; in epoch seconds.
-
-    ``None`` for a sweep that nobody should be at work on, and where no sign was ever recorded.
-    """
-    try:
-        seen_at = float(view.info.facts.get("seen_at", ""))
-    except ValueError:
-        return None
-    return seen_at if view.info.is_live and now - seen_at > SILENT_AFTER else None
 
 
 def clock(at: float, now: float) -> str:
@@ -38,7 +24,7 @@ def clock(at: float, now: float) -> str:
 
 def silence(view: SweepView, now: float) -> html.Div | None:
     """Says that the driver is probably gone, and what to do."""
-    since = silent_since(view, now)
+    since = view.info.silent_since(now)
     if since is None:
         return None
     return notice(
@@ -61,7 +47,7 @@ def now_running(view: SweepView, now: float, workers: int | None) -> list[Any]:
             "finished": "The sweep has ended.",
         }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
         return [empty("No trial is running", detail, small=True)]
-    since = silent_since(view, now)
+    since = view.info.silent_since(now)
     words = _busy(len(view.running), workers)
     if since is not None:
         words = "Begun by a driver that gives no sign of life; each goes on from its checkpoint."
@@ -73,7 +59,7 @@ def now_running(view: SweepView, now: float, workers: int | None) -> list[Any]:
 
 def under_way(view: SweepView, now: float, way: str) -> html.Section | None:
     """The running trials in short, for a page of ended ones; *way* leads to where they are followed."""
-    if not view.running or silent_since(view, now) is not None:
+    if not view.running or view.info.silent_since(now) is not None:
         return None
     more = len(view.running) - _MAX_LIVE
     return card(

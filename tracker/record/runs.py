@@ -28,6 +28,7 @@ PARENT = "mlflow.parentRunId"
 FACT = "sft.fact."
 #: States of a sweep that a driver is at work on.
 LIVE = ("running", "paused")
+_SILENT_SECONDS = 120.0  # a driver gives a sign of life about every 30
 _PAGE = 1000
 _CURVE_POINTS = 60  # of a running trial's curve: what a small chart can show
 _ACTIVE_ONLY, _DELETED_ONLY = 1, 2  # mlflow.entities.ViewType
@@ -48,6 +49,17 @@ class SweepInfo(NamedTuple):
     def is_live(self) -> bool:
         """Whether a driver is at work on it."""
         return self.state in LIVE
+
+    def silent_since(self, now: float) -> float | None:
+        """When its driver gave its last sign of life, where that is too long before *now*; epoch seconds.
+
+        ``None`` for a sweep that nobody should be at work on, and where no sign was ever recorded.
+        """
+        try:
+            seen_at = float(self.facts.get("seen_at", ""))
+        except ValueError:
+            return None
+        return seen_at if self.is_live and now - seen_at > _SILENT_SECONDS else None
 
 
 class LiveTrial(NamedTuple):
