@@ -42,6 +42,9 @@ class EndedTrials:
         self._lock = threading.Lock()  # a dashboard reads from many threads
         self._snapshots: LRUCache[str, Snapshot] = LRUCache(_HELD)  # by parent run id
         self._at_rest: dict[str, _Count] = {}  # by parent run id
+        self._counted: dict[
+            str, int
+        ] = {}  # how many had ended when they were last counted, likewise
 
     def records(self, parent_id: str) -> list[TrialRecord]:
         """Those of the sweep with run *parent_id*, by number; deleted runs are gone."""
@@ -51,20 +54,10 @@ class EndedTrials:
                 path = self._folder / f"{parent_id}.jsonl"
                 snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id, self._database)
             snapshot.refresh(self._runs)
-            records, known = snapshot.records(), self._known(parent_id)
-            if known is not None and known.total() != len(
-                records
-            ):  # such as a run that was restored
+            known = len(snapshot.records())
+            if self._counted.get(parent_id, known) != known:  # such as a run that was restored
                 snapshot.refresh(self._runs, anew=True)
-                records = snapshot.records()
-            return records
-
-    def _known(self, parent_id: str) -> Counter[str] | None:
-        """How many ended, where that is quickly told."""
-        if self._database is not None:
-            return count_directly(self._runs, self._database)[parent_id]
-        held = self._at_rest.get(parent_id)
-        return None if held is None else held.found
+            return snapshot.records()
 
     def counts(self, parents: Iterable[Run]) -> dict[str, Counter[str]]:
         """How many ended with which status, by the id of the sweep's run.
@@ -72,8 +65,11 @@ class EndedTrials:
         A server is asked for what is new of a sweep that runs, and seldom for one at rest.
         """
         if self._database is not None:
-            return count_directly(self._runs, self._database)
-        return {parent.info.run_id: self._count(parent) for parent in parents}
+            found = count_directly(self._runs, self._database)
+        else:
+            found = {parent.info.run_id: self._count(parent) for parent in parents}
+        self._counted = {run_id: counts.total() for run_id, counts in found.items()}
+        return found
 
     def _count(self, parent: Run) -> Counter[str]:
         run_id, now = parent.info.run_id, time.monotonic()
