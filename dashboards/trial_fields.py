@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -116,6 +116,12 @@ def interval(measured: Measured) -> tuple[float, float] | None:
     return normal_interval(measured.value, measured.se, *ends)
 
 
+def _bracketed(value: str, ends: tuple[float, float], written: Callable[[float], str]) -> str:
+    """``85.1 % (83.0 to 87.2)``: the unit stands once."""
+    low, high = (written(end).removesuffix(" %") for end in ends)
+    return f"{value} ({low} to {high})"
+
+
 def interval_words(measured: Measured) -> str:
     """The 80 % interval in words, or why there is none."""
     ends = interval(measured)
@@ -143,8 +149,7 @@ def with_interval(measured: Measured | None) -> str:
     ends = interval(measured)
     if ends is None:
         return f"{value} ({UNTOLD})" if measured.is_untold else value
-    low, high = (percent(e).removesuffix(" %") if share else _figure(e) for e in ends)
-    return f"{value} ({low} to {high})"
+    return _bracketed(value, ends, percent if share else _figure)
 
 
 def apart(values: list[Measured]) -> bool:
@@ -285,8 +290,7 @@ def _lost(suite: SuiteScore) -> str:
     """As per cent, which may be below 0 and above 100."""
     lost = suite.forgetting
     ends = None if lost is None else normal_interval(lost, suite.forgetting_error)
-    low, high = (percent(end).removesuffix(" %") for end in ends or (None, None))
-    return f"{percent(lost)} ({low} to {high})" if ends else percent(lost)
+    return _bracketed(percent(lost), ends, percent) if ends else percent(lost)
 
 
 def _cost(record: TrialRecord) -> Iterator[Field]:

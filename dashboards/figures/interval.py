@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+from tracker.select.cells import Z
+
 #: Of a normal distribution: 80 % lies within this many standard errors.
-Z80 = 1.2816
+Z80 = Z
 
 
 def normal_interval(
