@@ -190,10 +190,10 @@ class Recommendation(Frozen):
     """Which fine-tune to take, why, and how sure that is.
 
     ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost
-    on average by taking the choice rather than the best. ``separable``: the choice's 80 % paired
-    gap to every runner-up lies beyond half the noise floor. ``further_trials``: the runs that
-    would help to tell it from those it cannot be told from, the most regret removed per training
-    operation first.
+    on average by taking the choice rather than the best. ``separable``: there are runners-up,
+    and the choice's 80 % paired gap to each lies beyond half the noise floor. ``further_trials``:
+    the runs that would help to tell it from those it cannot be told from, the most regret removed
+    per training operation first.
     ``held``: the constraints, and how surely the choice keeps them.
     ``noise_floor``: standard deviation of quality between seeds, ``None`` where no configuration has
     several. ``candidates``: how many were judged, ``admitted``: how

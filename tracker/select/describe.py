@@ -77,20 +77,32 @@ def reasons(
         choice.quality.source != "measured"
     )
     lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
-    lines.append(
-        f"It is the best of {len(known.admitted)} admitted candidates with probability "
-        f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
-    )
+    if len(known.admitted) > 1:
+        lines.append(
+            f"It is the best of {len(known.admitted)} admitted candidates with probability "
+            f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
+        )
+    elif reach is not None:  # else the headline has said so
+        lines.append(f"It is {unrivalled(len(known.candidates), known.rejected)}.")
     if index != best and (reach is None or not reach.reached):
         gap = known.belief.gap(best, index)
         nothing = "less than a quarter of the noise floor"
         if known.belief.noise_floor is None:
             nothing = "nothing, as far as one seed tells"
         lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
-    if choice.method.name == "none":
+    compared = len(known.admitted) > 1 or any(c.method.name != "none" for c in known.candidates)
+    if choice.method.name == "none" and compared:
         lines.append(_untouched(known, choice))
     more = _with_more_data(known, index)
     return (*lines, *([more] if more else []))
+
+
+def unrivalled(candidates: int, rejected: Sequence[Rejection]) -> str:
+    """What the choice is where no runner-up stands beside it: nothing tells how good that is."""
+    if candidates > 1:
+        return "the only one that keeps the constraints"
+    unscored = any(rejection.limit is None for rejection in rejected)
+    return f"the only configuration measured{' on every task' * unscored}"
 
 
 def _untouched(known: Study, choice: Candidate) -> str:
@@ -118,6 +130,9 @@ def _headline(
             f"Nothing measured reaches {reach.quality:g} with probability 90 %; the closest is "
             f"{choice.label} (probability {reach.probability:.0%})."
         )
+    if len(known.admitted) == 1:
+        what = unrivalled(len(known.candidates), known.rejected)
+        return f"{choice.label} is {what}: there is no other to compare it with."
     if index == best:
         others = len(level) - 1
         told = f"; {others} other{'s' * (others > 1)} cannot be told from it" if others else ""

@@ -102,7 +102,7 @@ def recommend(
         why=reasons(known, index, pick.best, pick.level, p_best[index], regret, answer),
         p_best=p_best[index],
         expected_regret=regret,
-        separable=all(runner.separable for runner in runners_up),
+        separable=bool(runners_up) and all(runner.separable for runner in runners_up),
         further_trials=()
         if pick.reached  # who is best was not asked
         else further_trials(known, index, _rivals(known, runners_up, p_best)),

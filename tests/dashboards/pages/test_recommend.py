@@ -9,7 +9,7 @@ from dashboards.pages.recommend_choice import certainty, headline, hero, setting
 from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
-from tracker.record.trial import Objective
+from tracker.record.trial import Objective, Status
 from tracker.select.choice import Estimate
 
 
@@ -35,6 +35,44 @@ def test_ties_are_called_ties(answer):
     assert certainty(two) == ("Cannot be separated from 2 others", "warn")
     sure = answer.model_copy(update={"separable": True, "runners_up": (clear,)})
     assert certainty(sure) == ("A clear choice", "good")
+
+
+def test_the_only_configuration_measured_is_no_clear_choice(view_of, records, words):
+    base = next(r for r in records if r.result.spec.method.name == "none")
+    diverged = [r for r in records if r.result.status is Status.DIVERGED]
+    for rows in ([base], [base, *diverged]):
+        view = view_of(rows)
+        answer = view.findings.recommendation
+        assert certainty(answer) == ("The only configuration measured", "warn")
+        page = content(view, Query(), None)
+        assert "There is no other candidate" in words(page)
+        first = words(page[0])
+        assert "there is no other to compare it with" in first
+        for claim in ("clear choice", "100 %", "Probably the best", "Expected regret"):
+            assert claim not in first
+
+
+def test_the_only_one_that_keeps_the_constraints_is_no_clear_choice(view_of, records, words):
+    asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.0})
+    done = {r.result.spec.method.name: r for r in records if r.result.status is Status.COMPLETE}
+    view = view_of([done["none"], done["full"]], objective=asked)
+    answer = view.findings.recommendation
+    assert (answer.admitted, answer.candidates) == (1, 2)
+    assert certainty(answer) == ("The only one that keeps the constraints", "warn")
+    assert "clear choice" not in words(content(view, Query(), None))
+
+
+def test_untouched_bases_alone_are_compared_with_each_other(view_of, records, words):
+    bases = [r for r in records if r.result.spec.method.name == "none"][:2]
+    diverged = [r for r in records if r.result.status is Status.DIVERGED]
+    view = view_of([*bases, *diverged])
+    answer = view.findings.recommendation
+    assert len(answer.runners_up) == 1
+    alike = ("Cannot be separated from 1 other", "warn")
+    assert certainty(answer) == (("A clear choice", "good") if answer.separable else alike)
+    text = words(content(view, Query(), None))
+    assert answer.runners_up[0].candidate.label in text
+    assert "the only" not in text.lower()
 
 
 def test_rejections_are_listed_with_what_they_cost(view_of, records, words):

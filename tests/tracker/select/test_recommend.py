@@ -239,6 +239,60 @@ def test_the_untouched_base_may_suffice(record: Make) -> None:
     assert any("base suffices" in why for why in found.why)
 
 
+def _untouched(record: Make, **fields: object) -> TrialRecord:
+    return record(method="none", **fields)
+
+
+def test_the_only_configuration_measured_has_won_nothing(record: Make) -> None:
+    """Alone, or with a fine-tune that diverged: no rival was beaten, so no certainty is claimed."""
+    bad = record(rate=0.5, status=Status.DIVERGED)
+    for rows in ([_untouched(record)], [_untouched(record), bad]):
+        found = recommend(rows, INTENT)
+        assert not found.separable
+        assert not found.runners_up
+        label = found.choice.label
+        only = f"{label} is the only configuration measured: there is no other to compare it with."
+        assert found.why[0] == only
+        told = "\n".join(lines(found))
+        assert "100%" not in told
+        assert "suffices" not in told
+    closest = recommend([_untouched(record)], INTENT, reach=0.99)
+    assert "the closest is" in closest.why[0]
+    assert "It is the only configuration measured." in closest.why
+    lacking = record(scores={"intent": 0.9, "slots": None})
+    whole = recommend([lacking, record(scores={"intent": 0.6, "slots": 0.6}, method="lora")], BOTH)
+    assert "is the only configuration measured on every task:" in whole.why[0]
+
+
+def test_the_only_one_that_keeps_the_constraints_has_won_nothing(record: Make) -> None:
+    bound = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.01})
+    rows = [_untouched(record, scores={"intent": 0.3}, forgetting=0.0), record()]
+    found = recommend(rows, bound)
+    assert found.choice.method.name == "none"
+    assert not found.separable
+    assert "is the only one that keeps the constraints:" in found.why[0]
+    assert not any("probability" in reason for reason in found.why)
+    assert any("so the base is left as it is" in reason for reason in found.why)
+
+
+def test_untouched_bases_alone_are_compared_with_each_other(record: Make) -> None:
+    """Every fine-tune diverged: a base is told apart from another base, or is not."""
+    bad = [record(model=m, rate=0.5, status=Status.DIVERGED) for m in ("small", "large")]
+    bases = [_untouched(record, model="small", scores={"intent": 0.1})]
+    level = recommend(
+        [*bases, _untouched(record, model="large", scores={"intent": 0.1}), *bad], INTENT
+    )
+    assert not level.separable
+    apart = recommend(
+        [*bases, _untouched(record, model="large", scores={"intent": 0.7}), *bad], INTENT
+    )
+    for found in (level, apart):
+        assert [r.candidate.method.name for r in found.runners_up] == ["none"]
+        assert "the only" not in "\n".join(lines(found))
+    assert apart.separable is apart.runners_up[0].separable
+    assert apart.choice.model == "large"
+
+
 def test_impossible_constraints_name_the_closest(record: Make) -> None:
     bound = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.001})
     with pytest.raises(NotEnoughDataError, match=r"forgetting.english <= 0.001 rejects 1.*0\.02"):
