@@ -217,17 +217,19 @@ def _methods(entries: list[ModelEntry]) -> str:
         (_parameters(entry) or SMALL_MODEL_PARAMETERS) < SMALL_MODEL_PARAMETERS for entry in entries
     )
     full, lora, p_tuning = (
-        ("low: 1e-4, high: 5e-3", "low: 1e-3, high: 3e-2", "low: 1e-3, high: 1e-1")
+        ("low: 1e-4, high: 5e-3", "low: 1e-3, high: 3e-2", "low: 1e-2, high: 5e-1")
         if small
-        else ("low: 3e-6, high: 1e-4", "low: 3e-5, high: 1e-3", "low: 1e-3, high: 3e-2")
+        else ("low: 3e-6, high: 1e-4", "low: 3e-5, high: 1e-3", "low: 1e-3, high: 1e-1")
     )
     return f"""\
 # The learning rate is tuned per model and method within these ranges; else the methods could not
-# be compared. Other LoRA variants: rslora, dora, pissa, lora_plus; other P-tuning: v2.
+# be compared. Other LoRA variants: rslora, dora, pissa, lora_plus. P-tuning v2 is a prefix of keys
+# and values in every layer, which takes rates up to 1e-1 (small models 5e-1) and no gradient
+# checkpointing; v1 is virtual tokens at the input alone, which learn less.
 methods:
   full: {{learning_rate: {{{full}, log: true}}}}
   lora: {{rank: [8, 32], variant: [plain], learning_rate: {{{lora}, log: true}}}}
-  p_tuning: {{virtual_tokens: [16], variant: [v1], learning_rate: {{{p_tuning}, log: true}}}}
+  p_tuning: {{virtual_tokens: [16], variant: [v2], learning_rate: {{{p_tuning}, log: true}}}}
 """
 
 

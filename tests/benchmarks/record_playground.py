@@ -36,14 +36,22 @@ from tracker.record.trial import TrialResult, TrialSpec
 
 TABLE = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
 RATES, SEEDS = 3, 3
+#: As recorded; the demo has gone over to v2 since.
+P_TUNING = {
+    "variant": "v1",
+    "virtual_tokens": 8,
+    "learning_rate": {"low": 1.0e-3, "high": 1.0e-1, "log": True},
+}
 MODELS = ("pg-30k", "pg-100k", "pg-300k", "pg-800k")
 
 
 def recorded_sweep(folder: Path) -> ResolvedSweep:
     """The demo's sweep over four sizes, six volumes and three mixes."""
     path = write_playground(folder)
-    content = sweep_spec() | {
+    demo = sweep_spec()
+    content = demo | {
         "name": "recorded",
+        "methods": demo["methods"] | {"p_tuning": P_TUNING},
         "models": [{"path": str(MODELS_FOLDER / name)} for name in MODELS],
         "volumes": [50, 100, 200, 400, 800, 1600],
         "mixes": {

@@ -45,6 +45,12 @@ def test_a_demo_that_cannot_be_written() -> None:
         demo.prepare_demo(Path("/dev/null/demo"))
 
 
+def test_a_demo_that_was_begun_keeps_its_sweep_file(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("name: begun\n")
+    assert demo.prepare_demo(tmp_path).read_text() == "name: begun\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
 def test_it_is_said_whether_the_recommended_model_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

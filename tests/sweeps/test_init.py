@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
-from sweeps.consistency import COST_CONSTRAINTS
+from sweeps.consistency import COST_CONSTRAINTS, cross_field_problems
 from sweeps.init import draft_sweep
+from sweeps.methods import Range
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.spec import SweepSpec
 from tracker.errors import InputError
+from tracker.strict_yaml import read
+from tracker.validation import validate
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -48,6 +52,22 @@ def test_a_classification_folder(tmp_path: Path, tiny_data: Path, tiny_model: Pa
     assert all(name in text for name in COST_CONSTRAINTS)
     assert "{gpu_hours: 8}: hours on a device" in text
     assert sweep.warnings == ()
+
+
+@pytest.mark.parametrize(("model", "highest"), [("", 0.5), ("org/large", 0.1)])
+def test_p_tuning_is_a_prefix_with_a_prefix_s_learning_rates(
+    tmp_path: Path, tiny_data: Path, tiny_model: Path, model: str, highest: float
+) -> None:
+    text = draft_sweep([tiny_data], [model or str(tiny_model)], tmp_path)
+    (tmp_path / "sweep.yaml").write_text(text)
+    spec = validate(read(tmp_path / "sweep.yaml"), SweepSpec, cross_field_problems)
+    p_tuning = spec.methods.p_tuning
+    assert p_tuning is not None
+    assert p_tuning.variant == ("v2",)
+    assert isinstance(p_tuning.learning_rate, Range)
+    assert p_tuning.learning_rate.high == highest
+    assert not spec.train.gradient_checkpointing, "peft refuses it with a prefix"
+    assert "v1 is virtual tokens at the input" in text
 
 
 def test_free_answers_from_csv_without_validation(tmp_path: Path, tiny_model: Path) -> None:
