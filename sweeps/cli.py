@@ -72,7 +72,7 @@ def init(
 
     if output.exists():
         raise InputError(f"{output}: exists; name another file with -o, or move it away")
-    write_text(output, draft_sweep(data, model))
+    write_text(output, draft_sweep(data, model, output.parent))
     typer.echo(f"wrote {output}; read it, then: sft-select plan {shlex.quote(str(output))}")
 
 

@@ -102,7 +102,13 @@ def _train_files(data: Iterable[Path]) -> list[Path]:
             files.append(path.with_stem("train"))
     if not files:
         raise InputError("found no data; give a file of rows or a folder with train.jsonl")
-    return list(dict.fromkeys(file.resolve() for file in files))
+    return list(dict.fromkeys(_located(file) for file in files))
+
+
+def _located(path: Path) -> Path:
+    """*path* from the root, links among its folders followed; its own name stays, which tells things."""
+    path = path.expanduser()
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
 
 def _guess(path: Path, taken: Iterable[str]) -> Guess:
@@ -118,11 +124,20 @@ def _guess(path: Path, taken: Iterable[str]) -> Guess:
     structured = fields is not None and isinstance(rows[0].fields[fields[1]], dict | list)
     score: ScoreName = "token_f1" if structured else _score(answers)
     task = task.model_copy(update={"score": score})
-    paths = split_paths(TaskEntry(train=str(path)), path.parent)
-    splits = {split: (file, read_located(task, file)) for split, file in paths.items()}
+    given = {"train": str(path)} | _beside(path)
+    paths = split_paths(TaskEntry(**given), path.parent)
+    splits = {s: (given.get(s, file), read_located(task, file)) for s, file in paths.items()}
     counts = Counter(item.example.answer for item in splits["train"][1])
     unused = [name for name in rows[0].fields if name not in (fields or ()) and fields]
     return Guess(task.name, path, fields, tuple(unused), score, _negative(counts, score), splits)
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """The other splits beside ``train.*``."""
+    if path.stem != "train":
+        return {}
+    siblings = {split: path.with_stem(split) for split in ("validation", "test")}
+    return {split: str(file) for split, file in siblings.items() if file.is_file()}
 
 
 def _name(path: Path, taken: Iterable[str]) -> str:
@@ -168,8 +183,9 @@ def _negative(counts: Counter[str], score: ScoreName) -> str | None:
 
 
 def _model_path(model: str) -> str:
+    """A folder from the root, also one that is yet to come; a hub id as it is."""
     path = Path(model).expanduser()
-    return str(path.resolve()) if path.is_dir() else model
+    return str(_located(path)) if path.is_dir() or model[:1] in (".", "/", "~") else model
 
 
 def _relative(path: str | Path, folder: Path) -> str:
@@ -195,7 +211,9 @@ def _head(name: str, entries: list[ModelEntry], folder: Path) -> str:
     lines = []
     for entry in entries:
         seen[entry.label] += 1
-        path = _relative(entry.path, folder) if Path(entry.path).is_dir() else _quoted(entry.path)
+        path = (
+            _relative(entry.path, folder) if Path(entry.path).is_absolute() else _quoted(entry.path)
+        )
         own = f", name: {_quoted(f'{entry.label}-{seen[entry.label]}')}"
         lines.append(f"  - {{path: {path}{own if counts[entry.label] > 1 else ''}}}")
     listed = "\n".join(lines)
@@ -345,7 +363,7 @@ def _goal(guesses: list[Guess]) -> str:
 objective: {{weights: {{{weights}}}, constraints: {{}}}}
 seeds: 2
 budget: {{trials: 60}}  # or {{gpu_hours: 8}}: hours on a device, training and evaluation, over all workers
-search: {{strategy: tpe}}  # grid | random | tpe
+search: {{strategy: law}}  # grid | random | tpe | halving | ats
 engine: {{kind: local, workers: auto}}
 """
     found = [(guess.name, leak) for guess in guesses for leak in leaks(guess.splits)]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from sweeps import cli
 from sweeps.consistency import COST_CONSTRAINTS, cross_field_problems
 from sweeps.init import draft_sweep
 from sweeps.methods import Range
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.plan import make_plan
+from sweeps.search.schedule import expected_schedule
+from sweeps.search.space import configurations
+from sweeps.search_settings import Search
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError
 from tracker.strict_yaml import read
@@ -139,6 +145,91 @@ def test_few_rows_still_load(tmp_path: Path, tiny_model: Path) -> None:
     rows = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(12)]
     _, sweep = drafted(tmp_path, [write(tmp_path / "few.jsonl", rows)], tiny_model)
     assert sweep.spec.volumes == (11,)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize(
+    "output",
+    ["sweep.yaml", "other/sweep.yaml", "other/deep/s.yaml", "../sibling/sweep.yaml", "link/s.yaml"],
+)
+def test_a_draft_in_any_folder_names_the_files_it_was_made_from(
+    tmp_path: Path,
+    tiny_data: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    absolute: bool,
+) -> None:
+    here = tmp_path / "work"
+    shutil.copytree(tiny_data, here / "data")
+    shutil.copytree(tiny_model, here / "base")
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (here / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(here)
+    data, model = Path("data/train.jsonl"), "./base"
+    if absolute:
+        data, model = data.absolute(), str(here / "base")
+    cli.init([data], [model], Path(output))
+    assert str(tmp_path) not in Path(output).read_text(), "a path from the root does not travel"
+    monkeypatch.chdir(tmp_path)
+    sweep = read_sweep(here / output)
+    task = sweep.tasks["data"]
+    assert task.train is not None
+    assert task.test is not None
+    found = [task.train, task.validation, task.test]
+    assert [Path(file.path) for file in found] == [
+        here / "data" / f"{split}.jsonl" for split in ("train", "validation", "test")
+    ]
+    assert Path(sweep.models["base"].path) == here / "base"
+
+
+def test_links_keep_the_names_that_they_were_given(
+    tmp_path: Path, tiny_data: Path, tiny_model: Path
+) -> None:
+    """As a cache of data or models lays them out: files named by content, and links to them."""
+    (tmp_path / "intents").mkdir()
+    for split in ("train", "validation", "test"):
+        blob = tmp_path / f"blob-of-{split}.jsonl"
+        shutil.copy(tiny_data / f"{split}.jsonl", blob)
+        (tmp_path / "intents" / f"{split}.jsonl").symlink_to(blob)
+    (tmp_path / "my-base").symlink_to(tiny_model)
+    _, sweep = drafted(tmp_path, [tmp_path / "intents"], tmp_path / "my-base")
+    assert list(sweep.models) == ["my-base"]
+    task = sweep.tasks["intents"]
+    assert task.test is not None
+    assert Path(task.validation.path).name == "blob-of-validation.jsonl"
+    assert Path(task.test.path).name == "blob-of-test.jsonl"
+
+
+def test_a_model_folder_that_is_yet_to_come(
+    tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = draft_sweep([tiny_data], ["./later", "org/name"], tmp_path / "other")
+    assert "{path: ../later}" in text
+    assert "{path: org/name}" in text
+
+
+def test_the_drafted_strategy_fits_its_budget(
+    tmp_path: Path, tiny_data: Path, tiny_model: Path
+) -> None:
+    """`law` tries every setting of every method, several learning rates each, and stops on its own."""
+    text, sweep = drafted(tmp_path, [tiny_data], tiny_model)
+    assert sweep.spec.search.strategy == "law"
+    every = get_args(Search.model_fields["strategy"].annotation)
+    comment = re.search(r"search: .*# (.*)", text)
+    assert comment is not None
+    assert {"law", *comment[1].split(" | ")} == set(every)
+    settings = configurations(sweep.spec)
+    rates = {(v["method"], v["learning_rate"]) for v in settings}
+    assert len(settings) == len(rates) == 12
+    schedule = expected_schedule(sweep, [], make_plan(sweep, [], 1))
+    assert schedule is not None
+    tried = {t.values["method"] for t in schedule.trials}
+    assert tried == {"none", "full", "lora", "p_tuning"}
+    assert sweep.spec.budget.trials is not None
+    assert len(schedule.trials) < min(sweep.spec.budget.trials, schedule.grid.trials)
+    assert any(t.stage == "repeat" for t in schedule.trials), "two seeds give the noise floor"
 
 
 def test_two_models_of_one_name(tmp_path: Path, tiny_data: Path, tiny_model: Path) -> None:
