@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
-from tracker.record import address, bulk, experiment, naming, outside, question, registry
+from tracker.record import address, bulk, database, experiment, naming, outside, question, registry
 from tracker.record.bulk_rows import database_file
 from tracker.record.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
 from tracker.record.data_profile import DataProfile, keep_profile, read_profile
@@ -113,6 +113,7 @@ class Store:
         silence_logs()
         try:
             with address.initialisation_lock(workspace, uri):
+                database.prepare(uri)
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if address.is_database(uri) else None
                 experiment_id = address.experiment(client, project, artifacts)
