@@ -72,6 +72,15 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(://[^\s?]*)\?[^\s]*", r"\1", text)
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """What MLflow raises where a store cannot be opened; its database's and migrations' too."""
+    from alembic.util import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, CommandError, OSError
+
+
 def store_error(uri: str, error: Exception) -> StoreError:
     """One line: the store, the first line of what it said, what to do."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]

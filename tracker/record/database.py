@@ -1,8 +1,8 @@
-"""MLflow's tables in an SQLite file: the file is there whole, or not at all.
+"""The database under the tracking store: its driver, and MLflow's tables in an SQLite file.
 
-MLflow makes its tables in place, by dozens of migrations that cannot be repeated: a database
-that was half made when the process died is refused from then on. Here the tables are made in memory
-and written beside the file's place, and the file is renamed when it is on disk.
+MLflow makes its tables in place, by dozens of migrations that cannot be repeated: a database that
+was half made when the process died is refused from then on. Here the tables are made in memory and
+written beside the file's place, and the file is renamed when it is on disk.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from tracker.errors import StoreError
 from tracker.record import address
 
 #: How a migration names the copy of a table that it is about to change.
@@ -22,14 +23,32 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 _WAIT_SECONDS = 20.0  # for another process that writes; as long as MLflow itself waits
 
 
+def check_driver(uri: str, what: str = "tracking store") -> None:
+    """StoreError where the database at *uri* needs a Python module that is not installed."""
+    if not address.is_database(uri):
+        return
+    from sqlalchemy import make_url
+
+    try:
+        make_url(uri).get_dialect().import_dbapi()
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        postgres = "`pip install 'sft-select[postgres]'` brings the one for postgresql://…"
+        raise StoreError(
+            f"{what} {address.without_credentials(uri)}: its driver cannot be loaded ({reason}); "
+            + (postgres if uri.startswith("postgresql") else "install it with pip")
+        ) from error
+
+
 def prepare(uri: str) -> None:
-    """See that MLflow finds its tables where *uri* is a file; under the initialisation lock.
+    """See that MLflow finds a driver and, in a file, its tables; under the initialisation lock.
 
     MLflow's database in which nothing is recorded yet is made anew, for it may be half made. One
     that holds rows keeps them, and loses only what a migration that was killed has left.
-    StoreError where the file is no database or cannot be read; OSError or SQLAlchemyError where it
-    cannot be written.
+    StoreError where the driver is missing, or the file is no database or cannot be read; OSError or
+    SQLAlchemyError where it cannot be written.
     """
+    check_driver(uri)
     file = address.sqlite_file(uri)
     if file is None:
         return

@@ -107,8 +107,6 @@ class Store:
             uri = address.default_uri(workspace)
         set_environment()
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
 
         silence_logs()
         try:
@@ -117,7 +115,7 @@ class Store:
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if address.is_database(uri) else None
                 experiment_id = address.experiment(client, project, artifacts)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except address.failures() as error:
             raise address.store_error(uri, error) from error
         return cls(client, experiment_id, workspace, uri)
 

@@ -4,15 +4,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+import optuna
 import pytest
 
 from tracker.errors import StoreError
 from tracker.record.store import Store
-from tracker.record.trial import Objective
+from tracker.record.trial import Objective, TrialRecord
 
 #: Opens a fresh store, or MLflow as it opens one itself, and ends itself by a signal at the statement.
 CHILD = """
@@ -104,8 +106,8 @@ def workspaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def begin(workspace: Path) -> Store:
-    store = Store.open(workspace)
+def begin(workspace: Path, uri: str | None = None) -> Store:
+    store = Store.open(workspace, uri)
     store.begin_sweep(
         "s",
         spec_text="",
@@ -175,6 +177,43 @@ def test_what_is_no_database_is_refused_in_one_line_and_stays(tmp_path: Path) ->
     assert file.read_text().startswith("my notes")
 
 
+def test_a_database_that_another_program_migrates_is_refused_in_one_line(tmp_path: Path) -> None:
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(StoreError, match=r"^tracking store .*revision.*$"):
+        Store.open(tmp_path)
+
+
 def test_an_empty_file_is_filled(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
     assert [info.name for info in begin(tmp_path).sweeps()] == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "module", "way"),
+    [
+        ("postgresql://me:secret@host/db", "psycopg", "pip install 'sft-select[postgres]'"),
+        ("postgresql+psycopg2://host/db", "psycopg2", "pip install 'sft-select[postgres]'"),
+        ("mysql+pymysql://host/db", "pymysql", "with pip"),
+    ],
+)
+def test_a_missing_driver_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str, module: str, way: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    with pytest.raises(StoreError) as raised:
+        Store.open(tmp_path, uri)
+    said = str(raised.value)
+    assert said.startswith(f"tracking store {uri.replace('me:secret@', '')}: its driver")
+    assert module in said
+    assert way in said
+    assert "\n" not in said
+
+
+def test_a_store_in_postgres(
+    postgres: str, tmp_path: Path, make_record: Callable[..., TrialRecord]
+) -> None:
+    record = make_record(0)
+    begin(tmp_path, postgres).end_trial("s", record)
+    again = Store.open(tmp_path, postgres)
+    assert again.records("s") == [record]
+    assert again.sweeps()[0].counts == {"complete": 1}
