@@ -24,6 +24,7 @@ from sweeps.cli_options import (
     SweepName,
     Weights,
     Workspace,
+    dashboards_command,
 )
 from tracker.errors import InputError, SftSelectError
 
@@ -310,15 +311,8 @@ def dashboard(
     ] = None,
 ) -> None:
     """Serve the dashboard on this machine, or with a token to others."""
-    command = [
-        sys.executable,
-        "-m",
-        "dashboards",
-        "--workspace",
-        str(workspace),
-        "--port",
-        str(port),
-    ]
+    command = dashboards_command("dashboards")
+    command += ["--workspace", str(workspace), "--port", str(port)]
     command += ["--store", store] if store else []
     command += ["--sweep", sweep] if sweep else []
     command += ["--control"] if control else []

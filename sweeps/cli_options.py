@@ -1,7 +1,8 @@
-"""Options that several verbs share."""
+"""What several verbs share: their options, and how the dashboards' room is started."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,3 +40,12 @@ Bounds = Annotated[
 Reach = Annotated[
     float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
 ]
+
+
+def dashboards_command(module: str) -> list[str]:
+    """The start of a command that runs *module* of the dashboards' room in a process of its own.
+
+    ``-P``: a user's file that happens to be called like a library, as ``dash.py`` or ``yaml.py``,
+    must not run in its place.
+    """
+    return [sys.executable, "-P", "-m", module]

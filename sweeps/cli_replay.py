@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps import lookup
-from sweeps.cli_options import Columns, Json, OneMetric
+from sweeps.cli_options import Columns, Json, OneMetric, dashboards_command
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,6 +103,6 @@ def _write(found: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "replay.json"
     data.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    command = [sys.executable, "-m", "dashboards.replay_plot", str(data)]
+    command = [*dashboards_command("dashboards.replay_plot"), str(data)]
     subprocess.run(command, check=True)  # noqa: S603 - our own module, no shell
     typer.echo(f"wrote {data} and {data.with_suffix('.html')}", err=True)

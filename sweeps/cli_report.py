@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sweeps import lookup
-from sweeps.cli_options import WORKSPACE, Bounds, Reach, StoreUri, SweepName, Weights, Workspace
+from sweeps.cli_options import (
+    WORKSPACE,
+    Bounds,
+    Reach,
+    StoreUri,
+    SweepName,
+    Weights,
+    Workspace,
+    dashboards_command,
+)
 
 
 def report(
@@ -25,7 +33,7 @@ def report(
     store: StoreUri = None,
 ) -> None:
     """Write the dashboard's pages of a sweep to one HTML file to send around."""
-    command = [sys.executable, "-m", "dashboards.report", "--workspace", str(workspace)]
+    command = [*dashboards_command("dashboards.report"), "--workspace", str(workspace)]
     command += ["--store", store] if store else []
     command += [f"--sweep={lookup.sweep_name(sweep)}", f"--output={output}"]
     command += [f"--weight={text}" for text in weight or ()]

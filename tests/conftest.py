@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
+
+from tests.postgres import missing, server
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
@@ -107,6 +110,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Callable[[], str]]:
+    """A real PostgreSQL server: every call makes a database."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    with server() as database:
+        yield database
+
+
+@pytest.fixture
+def postgres(postgres_server: Callable[[], str]) -> str:
+    """The URI of an empty database of a real PostgreSQL server."""
+    return postgres_server()
 
 
 def _write(path: Path, rows: list[dict[str, str]]) -> None:

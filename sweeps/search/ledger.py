@@ -26,6 +26,7 @@ from sweeps.search.space import Values, hyperparameters, method_names, model_nam
 from sweeps.search.strategy import Proposal
 from sweeps.spec import SweepSpec
 from tracker.errors import StoreError
+from tracker.record.database import check_driver
 
 #: What samplers are seeded by, beside the trial's number.
 SEED = 20_240_229
@@ -131,10 +132,13 @@ class Ledger:
                 direction="maximize",
                 load_if_exists=True,
             )
+        except StoreError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise StoreError(
-                f"study {spec.name}: cannot open its storage ({reason}); check --study-uri"
+                f"study {spec.name}: cannot open its storage ({reason}); check --study-uri, "
+                "which needs a database of its own beside the tracking store's"
             ) from error
 
     def close(self) -> None:
@@ -221,6 +225,7 @@ def _open_storage(uri: str) -> RDBStorage:
     A commit then waits for no disk. It still survives the death of the process, and after a power cut the
     study is whole up to some earlier commit, from which the journals rebuild it.
     """
+    check_driver(uri, "study")
     storage = RDBStorage(uri)
     if storage.engine.dialect.name == "sqlite":
 

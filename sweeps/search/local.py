@@ -18,6 +18,8 @@ from tracker.errors import SftSelectError
 _TERM_GRACE_SECONDS = 5.0
 _FALSE_STARTS = 3
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: A worker starts as ``python -c``, which would import a user's random.py or socket.py from here.
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 class _Slot:
@@ -35,8 +37,9 @@ class _Slot:
         self.process: BaseProcess = context.Process(
             target=work, args=(far_end, self.threads, self.device), daemon=True
         )
-        before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(self.threads)))
+        variables = dict.fromkeys(_THREAD_VARIABLES, str(self.threads)) | _SAFE_PATH
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
         try:
             self.process.start()
         finally:

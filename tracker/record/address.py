@@ -24,6 +24,14 @@ def default_uri(workspace: Path) -> str:
     return f"{SQLITE}{workspace / 'mlflow.db'}"
 
 
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite tracking URI, whatever its options; ``None`` for any other store."""
+    if not uri.startswith(SQLITE):
+        return None
+    path = uri.removeprefix(SQLITE).partition("?")[0]
+    return None if path in ("", ":memory:") or path.startswith("file:") else Path(path)
+
+
 def is_database(uri: str) -> bool:
     """Whether MLflow speaks to a database itself, and so decides where artifacts lie."""
     return urlsplit(uri).scheme.partition("+")[0] in _DATABASES
@@ -34,9 +42,8 @@ def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[obj
     if not is_database(uri):
         return nullcontext()
     workspace.mkdir(parents=True, exist_ok=True)
-    if uri.startswith(SQLITE):
-        return FileLock(uri.removeprefix(SQLITE).partition("?")[0] + ".lock")
-    return FileLock(workspace / "mlflow.lock")
+    file = sqlite_file(uri)
+    return FileLock(f"{file}.lock" if file else workspace / "mlflow.lock")
 
 
 def experiment(client: Any, project: str, artifacts: Path | None) -> str:
@@ -63,6 +70,15 @@ def without_credentials(text: str) -> str:
     """*text* with user, password and query of every URI in it left out."""
     text = re.sub(r"(?<=://)[^/\s@]*(?::[^\s]*)?@", "", text)
     return re.sub(r"(://[^\s?]*)\?[^\s]*", r"\1", text)
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What MLflow raises where a store cannot be opened; its database's and migrations' too."""
+    from alembic.util import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, SQLAlchemyError, CommandError, OSError
 
 
 def store_error(uri: str, error: Exception) -> StoreError:

@@ -51,8 +51,7 @@ class EndedRun(NamedTuple):
 
 def database_file(uri: str) -> Path | None:
     """The file of an SQLite tracking URI; ``None`` for any other store, or one with options."""
-    path = uri.removeprefix(address.SQLITE)
-    return None if path == uri or "?" in path or not path else Path(path)
+    return None if "?" in uri else address.sqlite_file(uri)
 
 
 def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[EndedRun]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
-from tracker.record import address, bulk, experiment, naming, outside, question, registry
+from tracker.record import address, bulk, database, experiment, naming, outside, question, registry
 from tracker.record.bulk_rows import database_file
 from tracker.record.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
 from tracker.record.data_profile import DataProfile, keep_profile, read_profile
@@ -107,16 +107,15 @@ class Store:
             uri = address.default_uri(workspace)
         set_environment()
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
 
         silence_logs()
         try:
             with address.initialisation_lock(workspace, uri):
+                database.prepare(uri)
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if address.is_database(uri) else None
                 experiment_id = address.experiment(client, project, artifacts)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except address.failures() as error:
             raise address.store_error(uri, error) from error
         return cls(client, experiment_id, workspace, uri)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,3 +117,26 @@ def test_bad_storage_is_one_line(make_sweep: MakeSweep) -> None:
     with pytest.raises(StoreError, match="--study-uri") as raised:
         Ledger("sqlite:////nowhere/at/all/study.db", sweep.spec)
     assert "\n" not in str(raised.value)
+
+
+def test_a_missing_driver_is_one_line(
+    make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, _ = make_sweep()
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
+    with pytest.raises(StoreError, match=r"pip install 'sft-select\[postgres\]'") as raised:
+        Ledger("postgresql://me:secret@host/db", sweep.spec)
+    assert str(raised.value).startswith("study postgresql://host/db: its driver cannot be loaded")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_study_in_postgres_goes_on(make_sweep: MakeSweep, postgres: str) -> None:
+    sweep, _ = make_sweep(search=TPE)
+    first = Ledger(postgres, sweep.spec)
+    values = first.ask(0, FREE)
+    first.tell(0, 0.5, {})
+    first.close()
+    again = Ledger(postgres, sweep.spec)
+    assert again.ask(0, FREE) == values == Ledger(None, sweep.spec).ask(0, FREE)
+    assert [trial.value for trial in again.trials()] == [0.5]
+    again.close()

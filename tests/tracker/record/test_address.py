@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from tracker.record.address import is_database, store_error, without_credentials
+from tracker.record.address import is_database, sqlite_file, store_error, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,18 @@ def test_an_error_is_one_line(error: Exception) -> None:
     text = str(store_error("http://u:p@host/", error))
     assert "\n" not in text
     assert text.startswith("tracking store http://host/: ")
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [
+        ("sqlite:////a b/mlflow.db", Path("/a b/mlflow.db")),
+        ("sqlite:///mlflow.db?timeout=3", Path("mlflow.db")),
+        ("sqlite:///:memory:", None),
+        ("sqlite:///file:mlflow.db?mode=ro&uri=true", None),
+        ("sqlite://", None),
+        ("postgresql://host/mlflow.db", None),
+    ],
+)
+def test_the_file_of_an_sqlite_uri(uri: str, file: Path | None) -> None:
+    assert sqlite_file(uri) == file
