@@ -13,7 +13,7 @@ import pytest
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.ats import accept_then_stop
 from sweeps.search.folder import SweepFolder
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 PUBLIC = Path(__file__).parents[4] / "shared" / "data" / "public_results"

@@ -15,7 +15,7 @@ from sweeps.search.driver import Driver
 from sweeps.search.engine import Died, Event, Job
 from sweeps.search.folder import SweepFolder
 from sweeps.search.ledger import Ledger
-from tests.sweeps.search.conftest import FormulaEngine, NoDelivery, drive
+from tests.sweeps.search.formula import FormulaEngine, NoDelivery, drive
 from tracker.record.journal import Journal
 from tracker.record.trial import Status
 

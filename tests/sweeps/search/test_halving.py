@@ -12,7 +12,7 @@ from sweeps.search.folder import SweepFolder
 from sweeps.search.halving import Halving
 from sweeps.search.space import configurations
 from sweeps.search.strategy import Outcome
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tracker.record.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]

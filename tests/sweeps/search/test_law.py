@@ -19,7 +19,7 @@ from sweeps.search.space import trial_spec
 from sweeps.search.strategy import Outcome, Proposal, configuration
 from sweeps.search_settings import Search
 from tests.benchmarks.synthetic import synthetic_sweep
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tests.sweeps.search.test_driver import asked
 from tests.sweeps.search.test_replay import table, trial
 from tracker.record.trial import Status

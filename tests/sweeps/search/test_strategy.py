@@ -10,7 +10,7 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.folder import SweepFolder
 from sweeps.search.space import Pair, cells, is_tunable, lattice
 from sweeps.search.strategy import Grid, Outcome, tuned_settings
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tracker.record.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
