@@ -23,7 +23,8 @@ from tracker.record.trial import Objective, Status, TrialResult, TrialSpec
 MakeSweep = Callable[..., ResolvedSweep]
 TRIALS = 18
 
-#: A bound of each kind that what scores best breaks (``min.intent``: what scores worst).
+#: A bound of each kind, which LoRA breaks in :func:`breaking` (or model ``b``, or what has most examples,
+#: or what scores worst).
 BOUNDS = {
     "adapter_bytes": 500.0,
     "device_seconds": 1.5,
@@ -35,13 +36,17 @@ BOUNDS = {
     "parameters": 40_000.0,
     "peak_bytes": 500.0,
 }
+#: Kept or broken by a volume or a score, not by a configuration, which is all that a choice names.
+OF_ONE_TRIAL = ("examples", "min.intent")
 
 
 class StrategyContract:
-    """*strategy* is its name in a sweep file, *seen* the kinds of constraints that its search regards."""
+    """*strategy* is its name in a sweep file."""
 
     #: By strategy, the constraints that change what it runs or chooses; it is blind to all others.
     SEEN: ClassVar[dict[str, set[str]]]
+    #: By strategy, those of them that its choice keeps.
+    KEPT: ClassVar[dict[str, set[str]]]
     #: By a test's name with its parameters: why it fails today.
     FAULTS: ClassVar[dict[str, str]] = {}
 
@@ -86,7 +91,20 @@ class StrategyContract:
     @classmethod
     def unbound(cls, make: MakeSweep, tmp_path_factory: pytest.TempPathFactory) -> Driver:
         """A run without constraints in a world where what is best would break them."""
-        return unbound_but_by(make, tmp_path_factory.mktemp("unbound"), {})
+        return bound_by(make, tmp_path_factory.mktemp("unbound"), {})
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def raised(
+        cls, make: MakeSweep, tmp_path_factory: pytest.TempPathFactory
+    ) -> tuple[Driver, Driver]:
+        """A finished sweep, and the same once the budget in its file was raised."""
+        folder = SweepFolder(tmp_path_factory.mktemp("raised"), "tiny")
+        before = drive(make(budget={"trials": 12}), folder, FormulaEngine(2))
+        more = FormulaEngine(2)
+        after = drive(make(budget={"trials": 15}), folder, more)
+        assert len(more.ran) == 3
+        return before, after
 
     # -- which trials run --------------------------------------------------------------------------
 
@@ -122,13 +140,17 @@ class StrategyContract:
         assert again.ran == [], "a finished sweep runs nothing more"
 
     def test_a_raised_budget_goes_on_from_the_same_trials(
-        self, make: MakeSweep, tmp_path: Path
+        self, raised: tuple[Driver, Driver]
     ) -> None:
-        folder, more = SweepFolder(tmp_path, "tiny"), FormulaEngine(2)
-        first = drive(make(budget={"trials": 12}), folder, FormulaEngine(2))
-        raised = drive(make(budget={"trials": 15}), folder, more)
-        assert asked(raised)[:12] == asked(first)
-        assert len(more.ran) == 3
+        before, after = raised
+        assert [a.key for a in after.asked[:12]] == [a.key for a in before.asked]
+        assert len(after.asked) == len(after.records) == 15
+
+    def test_a_raised_budget_leaves_what_was_asked_as_it_was(
+        self, raised: tuple[Driver, Driver]
+    ) -> None:
+        before, after = raised
+        assert [a[:3] for a in after.asked[:12]] == [a[:3] for a in before.asked]
 
     def test_the_same_outcomes_give_the_same_proposal(self, whole: Driver) -> None:
         """In two strategies, and in one that is asked twice; the study only adds what is left open."""
@@ -198,16 +220,20 @@ class StrategyContract:
                 assert choice in [configuration(outcome.values) for outcome in scored(told)]
 
     @pytest.mark.parametrize("name", BOUNDS)
-    def test_constraints_that_the_search_regards(
+    def test_constraints_that_the_search_sees_and_those_that_its_choice_keeps(
         self, name: str, strategy: str, make: MakeSweep, unbound: Driver, tmp_path: Path
     ) -> None:
-        """What breaks the bound is the best; regarding it, a search runs or chooses something else."""
-        bound = unbound_but_by(make, tmp_path, {name: BOUNDS[name]})
-        choices = [run.strategy.choice(run.told) for run in (unbound, bound)]
-        assert choices[0] is not None
-        assert (choices[0]["method"], choices[0]["model"]) == ("lora", "b")
-        differs = asked(unbound) != asked(bound) or choices[0] != choices[1]
+        """Without the bound, a configuration that breaks it is chosen."""
+        bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
+        free, held = (run.strategy.choice(run.told) for run in (unbound, bound))
+        assert free is not None
+        assert held is not None
+        assert (free["method"], free["model"]) == ("lora", "b")
+        differs = asked(unbound) != asked(bound) or free != held
         assert differs == (name in self.SEEN[strategy])
+        breaks = held["model"] == "b" if name == "parameters" else held["method"] == "lora"
+        if name not in OF_ONE_TRIAL:
+            assert breaks == (name not in self.KEPT[strategy])
 
 
 def asked(driver: Driver) -> list[tuple[str, str]]:
@@ -236,7 +262,7 @@ def by_price(spec: TrialSpec) -> TrialResult:
     return result.model_copy(update={"cost": cost})
 
 
-def unbound_but_by(make: MakeSweep, root: Path, constraints: dict[str, float]) -> Driver:
+def bound_by(make: MakeSweep, root: Path, constraints: dict[str, float]) -> Driver:
     """A run under *constraints* alone, with a model ``b`` of twice the size of ``a``.
 
     Not by way of the sweep file, which refuses ``examples``.
