@@ -68,7 +68,7 @@ def test_published_figures(name: str, correlation: float, mean: float, worst: fl
 def test_volumes_grow_and_the_extrapolation_chooses(make_sweep: MakeSweep, tmp_path: Path) -> None:
     search = {"strategy": "ats", "tuning": {"trials": 2}, "window": 4}
     sweep, _ = make_sweep(search=search, mixes={"plain": {"intent": 1}})
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     volumes = [o.values["volume"] for o in driver.told if o.stage == "ats"]
     assert volumes == [40] * 10 + [80] * 10 + [160] * 10
     choice = driver.strategy.choice(driver.told)

@@ -50,7 +50,7 @@ class _Deadly(FormulaEngine):
 def test_trial_of_a_dead_worker_runs_again(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(budget={"trials": 6})
     engine = _Deadly(times=2)
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), engine)
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), engine, in_memory=True)
     assert len(engine.ran) == 6
     assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE}
 
@@ -121,7 +121,11 @@ def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
     runs = []
     for first in (0, 1000):
         sweep, _ = make_sweep(first_seed=first, budget={"trials": 12})
-        runs.append(drive(sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2)))
+        runs.append(
+            drive(
+                sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2), in_memory=True
+            )
+        )
     ours, other = ({trial.key: trial.spec for trial in run.asked} for run in runs)
     assert {ours[key].method.name for key in ours.keys() & other.keys()} == {"none"}
     tuned = [spec.seed for spec in other.values() if spec.method.name != "none"]

@@ -140,7 +140,9 @@ def test_what_is_foretold_is_where_the_truth_is(undecided: Undecided) -> None:
 def test_few_trials_are_not_spent_in_a_round_or_two(make_sweep: MakeSweep, tmp_path: Path) -> None:
     """Each round is chosen from all before it: of 20 trials two at a time, whatever the window."""
     sweep, _ = make_sweep(search={**FEW, "window": 8}, budget={"trials": 20})
-    strategy = drive(sweep, SweepFolder(tmp_path, "tiny"), FormulaEngine(2)).strategy
+    strategy = drive(
+        sweep, SweepFolder(tmp_path, "tiny"), FormulaEngine(2), in_memory=True
+    ).strategy
     assert isinstance(strategy, Law)
     assert len(strategy._rounds) > 3
     assert all(len(batch) <= 2 for _, batch in strategy._rounds[2:])  # after bases and first looks
