@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.search.folder import SweepFolder
-from tests.sweeps.search.conftest import sweep_text
+from tests.factories import sweep_text
 
 
 def cli(*words: object) -> subprocess.CompletedProcess[str]:

@@ -12,21 +12,26 @@ import pytest
 
 from dashboards.findings import Findings
 from dashboards.snapshot import SweepView
+from tests.factories import (
+    file_ref,
+    method_spec,
+    model_spec,
+    suite_score,
+    task_score,
+    task_spec,
+    trial_record,
+    trial_spec,
+)
 from tracker.record.store import LiveTrial, Store, SweepInfo
 from tracker.record.trial import (
     Cost,
     FileRef,
-    MethodSpec,
     MixSpec,
-    ModelSpec,
     Objective,
     Status,
-    SuiteScore,
     SuiteSpec,
     TaskScore,
-    TaskSpec,
     TrialRecord,
-    TrialResult,
     TrialSpec,
 )
 
@@ -35,9 +40,9 @@ OBJECTIVE = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgettin
 STARTED = 1_700_000_000.0
 MODELS = {"en-0.1m": 110_000, "en-0.3m": 320_000, "en-1m": 1_040_000}
 METHODS = {
-    "full": MethodSpec(name="full", learning_rate=0.001),
-    "lora": MethodSpec(name="lora", variant="rslora", rank=8, learning_rate=0.01),
-    "p_tuning": MethodSpec(name="p_tuning", variant="v1", virtual_tokens=16, learning_rate=0.03),
+    "full": method_spec("full"),
+    "lora": method_spec("lora", variant="rslora"),
+    "p_tuning": method_spec("p_tuning", variant="v1", virtual_tokens=16),
 }
 VOLUMES = (250, 500, 1000, 2000)
 #: Of the error 1 - score: floor E, height A, pre-learned size D0, exponent beta.
@@ -54,12 +59,15 @@ MIXES = {
 
 
 def _file(name: str) -> FileRef:
-    return FileRef(path=f"{name}.jsonl", sha256=hashlib.sha256(name.encode()).hexdigest(), rows=400)
+    return file_ref(f"{name}.jsonl", hashlib.sha256(name.encode()).hexdigest())
 
 
-TASKS = (
-    TaskSpec(name="intent", validation=_file("intent"), score="macro_f1", negative="none_of_these"),
-    TaskSpec(name="slots", validation=_file("slots"), score="exact_match"),
+TASKS = tuple(
+    task_spec(name, train=None, validation=_file(name), score=score, negative=negative)
+    for name, score, negative in (
+        ("intent", "macro_f1", "none_of_these"),
+        ("slots", "exact_match", None),
+    )
 )
 SUITES = (SuiteSpec(name="english", text=_file("english")),)
 
@@ -77,16 +85,15 @@ def make_spec(
     """A trial of the made-up sweep; *rate* replaces the method's learning rate."""
     weights = MIXES[mix].weights
     share = {t: round(volume * w / sum(weights.values())) for t, w in weights.items()}
-    tuned = METHODS.get(method, MethodSpec(name="none"))
+    tuned = METHODS.get(method, method_spec("none"))
     if rate:
         tuned = tuned.model_copy(update={"learning_rate": rate})
-    untouched = method == "none"
-    return TrialSpec(
-        model=ModelSpec(name=model, path=model, digest=model, parameters=MODELS[model]),
-        method=tuned,
-        mix=None if untouched else MIXES[mix],
+    return trial_spec(
+        model_spec(model, parameters=MODELS[model]),
+        tuned,
+        mix=MIXES[mix],
         volume=volume,
-        examples={} if untouched else share,
+        examples=share,
         tasks=TASKS,
         general=SUITES,
         seed=seed,
@@ -107,9 +114,7 @@ def make_record(
         scores = tuple(_score(task.name, spec, rng) for task in TASKS)
         lost = FORGETTING.get(method, 0.0) * (0.5 + 0.5 * spec.volume / 2000)
         after = 2.1 * (1 + lost + (0.003 * rng.standard_normal() if method != "none" else 0.0))
-        suite = SuiteScore(
-            suite="english", measure="bits_per_byte", n=200, before=2.1, after=after, after_se=0.01
-        )
+        suite = suite_score(n=200, before=2.1, after=after, after_se=0.01)
         tokens = spec.volume * 3 * 36
         cost = Cost(
             device="cpu",
@@ -125,15 +130,16 @@ def make_record(
         fields = {"tasks": scores, "general": (suite,)}
     else:
         fields = {"reason": f"{status.value}: for the test"}
-    result = TrialResult(
-        spec=spec,
+    return trial_record(
+        spec,
+        number,
+        stage,
         status=status,
         cost=cost,
         started_at=started,
         ended_at=started + seconds,
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
-    return TrialRecord(number=number, stage=stage, result=result)
 
 
 def _score(task: str, spec: TrialSpec, rng: np.random.Generator) -> TaskScore:
@@ -152,14 +158,14 @@ def _score(task: str, spec: TrialSpec, rng: np.random.Generator) -> TaskScore:
     right = (rows[:, 0] > error).astype(float)
     right += (1 - error) - right.mean()
     replicates = tuple(float(v) for v in right[picks].mean(axis=1))
-    return TaskScore(
-        task=task,
+    return task_score(
+        task,
+        1 - error,
         n=n,
         loss_nats=1.9 * error,
         bits_per_byte=0.9 * error + 0.1,
         bits_per_byte_se=0.012,
         score_name="macro_f1" if task == "intent" else "exact_match",
-        score=1 - error,
         score_se=float(np.std(replicates)),
         exact_match=1 - error,
         precision=1 - error,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories import sweep_text
 from tests.faults import kills
-from tests.sweeps.search.conftest import sweep_text
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps.search.conftest import sweep_text
+from tests.factories import sweep_text
 from tracker.errors import StoreError
 from tracker.record.store import LiveTrial, Store
 from tracker.record.trial import Status

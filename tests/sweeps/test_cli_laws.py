@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sweeps.cli import app
-from tests.tracker.select.conftest import law_score, make_record, numbered
+from tests.factories import law_score, numbered, scored_record
 from tracker.errors import InputError
 from tracker.record.store import Store
 from tracker.record.trial import Objective
@@ -25,7 +25,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             score = law_score(model, "full", volume)
             lost = 0.1 * (volume / 2000) ** 0.5
             records.append(
-                make_record(
+                scored_record(
                     model=model,
                     volume=volume,
                     scores={"intent": score},

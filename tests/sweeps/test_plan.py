@@ -7,37 +7,19 @@ import pytest
 from sweeps.search.plan import learned_speed
 from sweeps.search.pricing import learned_pricing
 from sweeps.search.strategy import Outcome
-from tracker.record.trial import (
-    Cost,
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    Status,
-    TaskSpec,
-    TrialRecord,
-    TrialResult,
-    TrialSpec,
-)
+from tests.factories import model_spec, task_spec, trial_record, trial_spec
+from tracker.record.trial import Cost, Status, TrialRecord
 
 SHORT = [s for s in Status if s is not Status.COMPLETE]
 VOLUMES = (100, 400, 1600, 6400)
 
 
 def record(number: int, volume: int, seconds: float, status: Status) -> TrialRecord:
-    task = TaskSpec(name="t", validation=FileRef(path="v.jsonl", sha256="0", rows=10))
-    spec = TrialSpec(
-        model=ModelSpec(name="m", path="m", parameters=10**6),
-        method=MethodSpec(name="full"),
-        mix=MixSpec(name="even", weights={"t": 1.0}),
-        volume=volume,
-        examples={"t": volume},
-        tasks=(task,),
-        seed=number,
+    spec = trial_spec(
+        model_spec(parameters=10**6), tasks=(task_spec("t"),), volume=volume, seed=number
     )
     cost = Cost(device="cpu", flops=6e8 * volume, device_seconds=seconds)
-    result = TrialResult(spec=spec, status=status, cost=cost)
-    return TrialRecord(number=number, stage="grid", result=result)
+    return trial_record(spec, number, status=status, cost=cost)
 
 
 @pytest.mark.parametrize("status", SHORT)

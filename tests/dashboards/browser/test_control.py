@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.dashboards.browser.conftest import served
-from tests.sweeps.search.conftest import sweep_text
+from tests.factories import sweep_text
 from tracker.record.store import Store, SweepInfo
 from tracker.record.trial import Status
 

@@ -17,27 +17,26 @@ from sweeps.finetune.model import build_model, trained_parameters
 from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.trial_home import TrialHome
 from sweeps.spec import ModelEntry
+from tests.factories import method_spec, task_spec, trial_spec
 from tracker.record.trial import (
     EvaluationSpec,
-    MethodSpec,
     MixSpec,
     ModelSpec,
     PromptTemplate,
     SuiteSpec,
-    TaskSpec,
     TrainSpec,
     TrialSpec,
 )
 
 METHODS = {
-    "full": MethodSpec(name="full", learning_rate=3e-3),
-    "lora": MethodSpec(name="lora", variant="plain", rank=4, learning_rate=1e-2),
-    "rslora": MethodSpec(name="lora", variant="rslora", rank=4, learning_rate=1e-2),
-    "dora": MethodSpec(name="lora", variant="dora", rank=4, learning_rate=1e-2),
-    "pissa": MethodSpec(name="lora", variant="pissa", rank=4, learning_rate=1e-2),
-    "lora_plus": MethodSpec(name="lora", variant="lora_plus", rank=4, learning_rate=3e-3),
-    "p_tuning_v1": MethodSpec(name="p_tuning", variant="v1", virtual_tokens=4, learning_rate=1e-2),
-    "p_tuning_v2": MethodSpec(name="p_tuning", variant="v2", virtual_tokens=4, learning_rate=1e-2),
+    "full": method_spec("full", learning_rate=3e-3),
+    "lora": method_spec("lora", variant="plain", rank=4, learning_rate=1e-2),
+    "rslora": method_spec("lora", variant="rslora", rank=4, learning_rate=1e-2),
+    "dora": method_spec("lora", variant="dora", rank=4, learning_rate=1e-2),
+    "pissa": method_spec("lora", variant="pissa", rank=4, learning_rate=1e-2),
+    "lora_plus": method_spec("lora", variant="lora_plus", rank=4, learning_rate=3e-3),
+    "p_tuning_v1": method_spec("p_tuning", variant="v1", virtual_tokens=4, learning_rate=1e-2),
+    "p_tuning_v2": method_spec("p_tuning", variant="v2", virtual_tokens=4, learning_rate=1e-2),
 }
 
 
@@ -81,8 +80,8 @@ def like_a_worker() -> None:
 @pytest.fixture(scope="session")
 def make_spec(tiny_model: Path, tiny_data: Path) -> Callable[..., TrialSpec]:
     """``make_spec(method, **changes)``: a trial of 40 examples, two passes."""
-    task = TaskSpec(
-        name="intent",
+    task = task_spec(
+        "intent",
         train=file_ref(tiny_data / "train.jsonl"),
         validation=file_ref(tiny_data / "validation.jsonl"),
         test=file_ref(tiny_data / "test.jsonl"),
@@ -103,14 +102,14 @@ def make_spec(tiny_model: Path, tiny_data: Path) -> Callable[..., TrialSpec]:
             "evaluation": EvaluationSpec(rows=24, batch_size=8, max_new_tokens=12),
         }
         if method == "none":
-            return TrialSpec(method=MethodSpec(name="none"), **(common | changes))
+            return trial_spec(method="none", **(common | changes))
         common |= {
             "mix": MixSpec(name="intent", weights={"intent": 1}),
             "volume": 40,
             "examples": {"intent": 40},
             "seed": 1,
         }
-        return TrialSpec(method=METHODS[method], **(common | changes))
+        return trial_spec(method=METHODS[method], **(common | changes))
 
     return make
 

@@ -13,7 +13,7 @@ import pytest
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.ats import accept_then_stop
 from sweeps.search.folder import SweepFolder
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 PUBLIC = Path(__file__).parents[4] / "shared" / "data" / "public_results"
@@ -68,7 +68,7 @@ def test_published_figures(name: str, correlation: float, mean: float, worst: fl
 def test_volumes_grow_and_the_extrapolation_chooses(make_sweep: MakeSweep, tmp_path: Path) -> None:
     search = {"strategy": "ats", "tuning": {"trials": 2}, "window": 4}
     sweep, _ = make_sweep(search=search, mixes={"plain": {"intent": 1}})
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     volumes = [o.values["volume"] for o in driver.told if o.stage == "ats"]
     assert volumes == [40] * 10 + [80] * 10 + [160] * 10
     choice = driver.strategy.choice(driver.told)

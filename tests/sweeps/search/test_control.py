@@ -12,7 +12,7 @@ import pytest
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
 from sweeps.search.folder import SweepFolder
-from tests.sweeps.search.conftest import Asker, FormulaEngine, drive
+from tests.sweeps.search.formula import Asker, FormulaEngine, drive
 from tracker.record.control import Request, new_request
 from tracker.record.trial import Status
 

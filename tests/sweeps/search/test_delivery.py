@@ -10,19 +10,12 @@ import pytest
 from sweeps.search import delivery as delivery_module
 from sweeps.search.delivery import Delivery
 from sweeps.search.folder import SweepFolder
-from tests.sweeps.search.conftest import answered
+from tests.factories import trial_record, trial_spec
+from tests.sweeps.search.formula import answered
 from tracker.errors import StoreError
 from tracker.record.control import Answer, Request, new_request
 from tracker.record.store import Store, SweepState
-from tracker.record.trial import (
-    FileRef,
-    MethodSpec,
-    ModelSpec,
-    Objective,
-    TaskSpec,
-    TrialRecord,
-    TrialSpec,
-)
+from tracker.record.trial import Objective, TrialRecord
 
 
 class Flaky:
@@ -58,14 +51,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def records(count: int) -> list[TrialRecord]:
-    file = FileRef(path="rows.jsonl", sha256="0", rows=1)
-    task = TaskSpec(name="intent", validation=file)
-    model = ModelSpec(name="m", path="m", digest="0", parameters=1)
-    specs = [
-        TrialSpec(model=model, method=MethodSpec(name="none"), tasks=(task,), seed=seed)
-        for seed in range(count)
-    ]
-    return [TrialRecord(number=i, stage="cover", result=answered(s)) for i, s in enumerate(specs)]
+    specs = [trial_spec("m", "none", seed=seed) for seed in range(count)]
+    return [trial_record(answered(spec), i, "cover") for i, spec in enumerate(specs)]
 
 
 def test_store_that_comes_back_gets_everything(

@@ -1,76 +1,20 @@
-"""What may not depend on interruptions, speed or the number of workers: which trials run."""
+"""The driver: what the study holds, workers that die, and what does not fit a budget."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pytest
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.driver import Driver
-from sweeps.search.engine import Died, Event, Job
+from sweeps.search.engine import Died, Ended, Event, Job
 from sweeps.search.folder import SweepFolder
-from sweeps.search.ledger import Ledger
-from tests.sweeps.search.conftest import FormulaEngine, NoDelivery, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tracker.record.journal import Journal
 from tracker.record.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
-STRATEGIES = ["grid", "random", "tpe"]
-
-
-def asked(driver: Driver) -> list[tuple[str, str]]:
-    return [(trial.stage, trial.spec.key) for trial in driver.asked]
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_neither_workers_nor_speed_change_the_trials(
-    strategy: str, make_sweep: MakeSweep, tmp_path: Path
-) -> None:
-    search = {"strategy": strategy, "tuning": {"trials": 2}, "window": 4}
-    sweep, _ = make_sweep(search=search, budget={"trials": 26})
-    runs = [
-        drive(sweep, SweepFolder(tmp_path / str(i), "tiny"), FormulaEngine(slots, seed=i))
-        for i, slots in enumerate([1, 2, 4, 4])
-    ]
-    assert all(asked(run) == asked(runs[0]) for run in runs)
-    assert len(runs[0].asked) == 26
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_interruption_changes_nothing_and_repeats_nothing(
-    strategy: str, make_sweep: MakeSweep, tmp_path: Path
-) -> None:
-    search = {"strategy": strategy, "tuning": {"trials": 2}, "window": 4}
-    sweep, _ = make_sweep(search=search, budget={"trials": 22})
-    whole = drive(sweep, SweepFolder(tmp_path / "whole", "tiny"), FormulaEngine(2))
-    folder = SweepFolder(tmp_path / "cut", "tiny")
-    ran: list[str] = []
-    for attempt in range(4):
-        engine = FormulaEngine(2, seed=attempt, die_after=5)
-        with pytest.raises(KeyboardInterrupt):
-            drive(sweep, folder, engine)
-        ran += engine.ran
-    last = FormulaEngine(2, seed=9)
-    resumed = drive(sweep, folder, last)
-    ran += last.ran
-    assert asked(resumed) == asked(whole)
-    assert len(ran) == len(set(ran)) == 22, "each trial ran to its end exactly once"
-    states = Counter(trial.state for trial in resumed.ledger.trials())
-    assert states == {optuna.trial.TrialState.COMPLETE: 22}
-
-
-def test_finished_sweep_runs_nothing_more(make_sweep: MakeSweep, tmp_path: Path) -> None:
-    sweep, _ = make_sweep()
-    folder = SweepFolder(tmp_path / "runs", "tiny")
-    first = drive(sweep, folder, FormulaEngine(2))
-    again = FormulaEngine(2)
-    assert asked(drive(sweep, folder, again)) == asked(first)
-    assert again.ran == []
 
 
 def test_study_holds_what_was_measured(make_sweep: MakeSweep, tmp_path: Path) -> None:
@@ -82,24 +26,6 @@ def test_study_holds_what_was_measured(make_sweep: MakeSweep, tmp_path: Path) ->
         if record.stage != "baseline":
             assert trial.params["volume" if "volume" in trial.params else "volume/replay"]
             assert trial.params["method"] == record.result.spec.method.name
-
-
-def test_raised_budget_goes_on(make_sweep: MakeSweep, tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path / "runs", "tiny")
-    small, _ = make_sweep(budget={"trials": 10})
-    large, _ = make_sweep(budget={"trials": 16})
-    first = drive(small, folder, FormulaEngine(2))
-    engine = FormulaEngine(2)
-    second = drive(large, folder, engine)
-    assert asked(second)[:10] == asked(first)
-    assert len(engine.ran) == 6
-
-
-def test_budget_of_device_time_is_kept(make_sweep: MakeSweep, tmp_path: Path) -> None:
-    """Trials of the formula take one second each."""
-    sweep, _ = make_sweep(budget={"gpu_hours": 15 / 3600})
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    assert len(driver.asked) == 15
 
 
 class _Deadly(FormulaEngine):
@@ -124,7 +50,7 @@ class _Deadly(FormulaEngine):
 def test_trial_of_a_dead_worker_runs_again(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(budget={"trials": 6})
     engine = _Deadly(times=2)
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), engine)
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), engine, in_memory=True)
     assert len(engine.ran) == 6
     assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE}
 
@@ -156,8 +82,9 @@ class _LateDeath(FormulaEngine):
             event: Event = Died(self.jobs.pop().key, "worker ended by SIGKILL")
             yield event
         else:
-            for ended in super().events(timeout):
-                yield Died(ended.key, "worker ended by SIGKILL")  # type: ignore[union-attr]
+            for told in super().events(timeout):
+                if isinstance(told, Ended):
+                    yield Died(told.key, "worker ended by SIGKILL")
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -178,13 +105,8 @@ def test_a_result_outlives_the_worker_that_could_not_tell_of_it(
 def test_known_prices_make_the_budget_exact(make_sweep: MakeSweep, tmp_path: Path) -> None:
     """What does not fit is not run, and has ended; cheaper trials still are."""
     sweep, _ = make_sweep(budget={"gpu_hours": 1000 / 3600})
-    folder = SweepFolder(tmp_path / "runs", "tiny")
-    folder.root.mkdir(parents=True)
-    engine = FormulaEngine(2)
-    ledger = Ledger(f"sqlite:///{folder.study_file}", sweep.spec)
-    delivery: Any = NoDelivery()
-    driver = Driver(sweep, folder, ledger, engine, delivery, price=lambda spec: float(spec.volume))
-    driver.run()
+    folder, engine = SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2)
+    driver = drive(sweep, folder, engine, in_memory=True, price=lambda spec: float(spec.volume))
     ran = [r for r in driver.records.values() if r.result.status is Status.COMPLETE]
     spent = sum(r.result.spec.volume for r in ran)
     assert 1000 - 40 < spent <= 1000, "the cheapest trial takes 40"
@@ -199,7 +121,11 @@ def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
     runs = []
     for first in (0, 1000):
         sweep, _ = make_sweep(first_seed=first, budget={"trials": 12})
-        runs.append(drive(sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2)))
+        runs.append(
+            drive(
+                sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2), in_memory=True
+            )
+        )
     ours, other = ({trial.key: trial.spec for trial in run.asked} for run in runs)
     assert {ours[key].method.name for key in ours.keys() & other.keys()} == {"none"}
     tuned = [spec.seed for spec in other.values() if spec.method.name != "none"]

@@ -12,7 +12,7 @@ from sweeps.search.folder import SweepFolder
 from sweeps.search.halving import Halving
 from sweeps.search.space import configurations
 from sweeps.search.strategy import Outcome
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tracker.record.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
@@ -38,7 +38,7 @@ def test_default_start_ends_at_the_largest_volume(make_sweep: MakeSweep) -> None
 
 def test_the_best_of_a_rung_go_on(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(search=halving(start=40), mixes={"plain": {"intent": 1}})
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     rungs = Halving(sweep).rungs
     for before, after in pairwise(rungs):
         ranked = sorted(

@@ -19,8 +19,7 @@ from sweeps.search.space import trial_spec
 from sweeps.search.strategy import Outcome, Proposal, configuration
 from sweeps.search_settings import Search
 from tests.benchmarks.synthetic import synthetic_sweep
-from tests.sweeps.search.conftest import FormulaEngine, drive
-from tests.sweeps.search.test_driver import asked
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tests.sweeps.search.test_replay import table, trial
 from tracker.record.trial import Status
 
@@ -141,39 +140,9 @@ def test_what_is_foretold_is_where_the_truth_is(undecided: Undecided) -> None:
 def test_few_trials_are_not_spent_in_a_round_or_two(make_sweep: MakeSweep, tmp_path: Path) -> None:
     """Each round is chosen from all before it: of 20 trials two at a time, whatever the window."""
     sweep, _ = make_sweep(search={**FEW, "window": 8}, budget={"trials": 20})
-    strategy = drive(sweep, SweepFolder(tmp_path, "tiny"), FormulaEngine(2)).strategy
+    strategy = drive(
+        sweep, SweepFolder(tmp_path, "tiny"), FormulaEngine(2), in_memory=True
+    ).strategy
     assert isinstance(strategy, Law)
     assert len(strategy._rounds) > 3
     assert all(len(batch) <= 2 for _, batch in strategy._rounds[2:])  # after bases and first looks
-
-
-def test_neither_workers_nor_speed_change_the_trials(make_sweep: MakeSweep, tmp_path: Path) -> None:
-    sweep, _ = make_sweep(search=FEW, budget={"trials": 15})
-    runs = [
-        drive(sweep, SweepFolder(tmp_path / str(i), "tiny"), FormulaEngine(slots, seed=i))
-        for i, slots in enumerate([1, 4])
-    ]
-    assert asked(runs[0]) == asked(runs[1])
-    assert len(runs[0].asked) == 15, "a budget in trials is kept"
-    stages = [stage for stage, _ in asked(runs[0])]
-    assert stages[:2] == ["baseline"] * 2
-    assert set(stages[2:]) <= {"law", "repeat"}
-
-
-def test_interruption_changes_nothing_and_repeats_nothing(
-    make_sweep: MakeSweep, tmp_path: Path
-) -> None:
-    sweep, _ = make_sweep(search=FEW, budget={"trials": 15})
-    whole = drive(sweep, SweepFolder(tmp_path / "whole", "tiny"), FormulaEngine(2))
-    folder = SweepFolder(tmp_path / "cut", "tiny")
-    ran: list[str] = []
-    for attempt in range(2):
-        engine = FormulaEngine(2, seed=attempt, die_after=6)
-        with pytest.raises(KeyboardInterrupt):
-            drive(sweep, folder, engine)
-        ran += engine.ran
-    last = FormulaEngine(2, seed=9)
-    resumed = drive(sweep, folder, last)
-    ran += last.ran
-    assert asked(resumed) == asked(whole)
-    assert len(ran) == len(set(ran)) == 15, "each trial ran to its end exactly once"

@@ -11,7 +11,7 @@ from sweeps.search.driver import Asked
 from sweeps.search.folder import SweepFolder
 from sweeps.search.leaders import Leaders
 from sweeps.search.space import trial_spec
-from tests.sweeps.search.conftest import FormulaEngine, answered, drive
+from tests.sweeps.search.formula import FormulaEngine, answered, drive
 from tracker.record.trial import Objective, SuiteScore, TrialRecord
 from tracker.select.recommend import recommend
 

@@ -14,19 +14,18 @@ from sweeps.search.replay_table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
 from sweeps.search_settings import Halving, Search
 from tests.benchmarks.synthetic import synthetic_sweep
+from tests.factories import method_spec, model_spec, trial_result, trial_spec
 from tracker.errors import NotEnoughDataError
 from tracker.record.importing import read_table
 from tracker.record.trial import (
     Cost,
     MethodSpec,
     MixSpec,
-    ModelSpec,
     Objective,
     Status,
     TaskScore,
     TrialRecord,
     TrialResult,
-    TrialSpec,
 )
 
 PUBLIC = Path(__file__).parents[4] / "shared" / "data" / "public_results"
@@ -48,19 +47,19 @@ def trial(
 ) -> TrialResult:
     """One recorded trial; *value* is its score, or its loss."""
     measured = {"score": value} if scored else {"loss_nats": value}
-    return TrialResult(
-        spec=TrialSpec(
-            model=ModelSpec(name=model, path=model, parameters=SIZES[model]),
-            method=MethodSpec(name=method, learning_rate=rate),
-            mix=MixSpec(name="even", weights={"t": 1.0}),
-            volume=volume,
-            tasks=(),
-            seed=seed,
-        ),
-        status=status,
-        tasks=(TaskScore.model_validate({"task": "t", "n": 100} | measured),) if value else (),
-        cost=Cost(device="d", device_seconds=seconds),
+    spec = trial_spec(
+        model_spec(model, digest=None, parameters=SIZES[model]),
+        method_spec(method, learning_rate=rate),
+        mix=MixSpec(name="even", weights={"t": 1.0}),
+        volume=volume,
+        examples={},
+        tasks=(),
+        general=(),
+        seed=seed,
     )
+    scores = (TaskScore.model_validate({"task": "t", "n": 100} | measured),) if value else ()
+    cost = Cost(device="d", device_seconds=seconds)
+    return trial_result(spec, status, tasks=scores, cost=cost)
 
 
 def table(*results: TrialResult) -> RecordedTable:

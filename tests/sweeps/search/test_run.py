@@ -16,7 +16,7 @@ from sweeps.search import run as run_module
 from sweeps.search.folder import SweepFolder
 from sweeps.search.run import SweepRun, run_sweep, worker_devices
 from sweeps.spec import Engine
-from tests.sweeps.search.conftest import FormulaEngine
+from tests.sweeps.search.formula import FormulaEngine
 from tracker.errors import InputError, OwnedError, SftSelectError
 from tracker.record import data_profile
 from tracker.record.store import Store

@@ -12,7 +12,8 @@ from sweeps.schedule_text import schedule_lines, schedule_rows
 from sweeps.search.plan import Plan, make_plan
 from sweeps.search.schedule import Schedule, expected_schedule, too_large
 from sweeps.search.space import configurations, trial_spec
-from tests.sweeps.search.conftest import answered, sweep_text
+from tests.factories import sweep_text
+from tests.sweeps.search.formula import answered
 from tracker.record.trial import TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]

@@ -10,7 +10,7 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.folder import SweepFolder
 from sweeps.search.space import Pair, cells, is_tunable, lattice
 from sweeps.search.strategy import Grid, Outcome, tuned_settings
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tracker.record.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
@@ -20,7 +20,7 @@ def test_grid_covers_every_cell_once_and_repeats_leaders(
     make_sweep: MakeSweep, tmp_path: Path
 ) -> None:
     sweep, _ = make_sweep()
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     stages = Counter(trial.stage for trial in driver.asked)
     # 2 bases; 2 settings × 2 models × (full, lora); 24 cells, of which 4 were measured by tuning
     assert stages == {"baseline": 2, "tune": 8, "anchor": 2, "cover": 20, "repeat": 22}
@@ -35,7 +35,7 @@ def test_grid_covers_every_cell_once_and_repeats_leaders(
 
 def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     rates = {
         (v["model"], v["method"]): {
             t.values["learning_rate"]
@@ -53,7 +53,7 @@ def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> No
 
 def test_budget_cuts_the_design_from_its_end(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(budget={"trials": 18})
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     covered = [t.values["volume"] for t in driver.asked if t.stage == "cover"]
     assert covered == [160] * 6, "the largest volume comes first"
 
@@ -108,7 +108,7 @@ def test_listed_learning_rates_are_searched(make_sweep: MakeSweep, tmp_path: Pat
     search = {"strategy": "tpe", "window": 4}
     methods = {"full": {"learning_rate": rates}}
     sweep, _ = make_sweep(methods=methods, search=search, budget={"trials": 20})
-    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
+    driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
     tried = {t.values["learning_rate"] for t in driver.asked if t.stage != "baseline"}
     assert tried <= set(rates)
     assert len(tried) > 1

@@ -3,32 +3,24 @@ from typing import Any
 
 import pytest
 
+from tests.factories import (
+    file_ref,
+    method_spec,
+    model_spec,
+    suite_score,
+    task_score,
+    task_spec,
+    trial_record,
+    trial_spec,
+)
 from tracker.export.config import Config
 from tracker.export.recipe import Row
-from tracker.record.trial import (
-    Cost,
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    Objective,
-    Status,
-    SuiteScore,
-    SuiteSpec,
-    TaskScore,
-    TaskSpec,
-    TrainSpec,
-    TrialRecord,
-    TrialResult,
-    TrialSpec,
-)
+from tracker.record.trial import Cost, Objective, SuiteSpec, TrainSpec, TrialRecord, TrialSpec
 from tracker.select.choice import Recommendation
 from tracker.select.recommend import recommend
 
-
-def file_ref(path: str) -> FileRef:
-    # A digest that YAML 1.2 reads as a number, if nobody quotes it.
-    return FileRef(path=path, sha256="7e12345678901234" * 4, rows=100)
+# A digest that YAML 1.2 reads as a number, if nobody quotes it.
+DIGEST = "7e12345678901234" * 4
 
 
 @pytest.fixture
@@ -36,26 +28,23 @@ def make_spec() -> Callable[..., TrialSpec]:
     """``make_spec(volume=200)``: two tasks of half the volume each."""
 
     def make(volume: int = 8, **changes: Any) -> TrialSpec:
-        names = ("intent", "banking")
+        tasks = tuple(
+            task_spec(
+                name,
+                train=file_ref(f"{name}/train.jsonl", DIGEST, rows=100),
+                validation=file_ref(f"{name}/validation.jsonl", DIGEST, rows=100),
+                answer="{label}",
+            )
+            for name in ("intent", "banking")
+        )
         values: dict[str, Any] = {
-            "model": ModelSpec(name="tiny", path="org/tiny", digest="1e5" * 21, parameters=30_000),
-            "method": MethodSpec(name="lora", rank=8, learning_rate=1e-5),
-            "mix": MixSpec(name="even", weights=dict.fromkeys(names, 1.0)),
-            "volume": volume,
-            "examples": dict.fromkeys(names, volume // 2),
-            "tasks": tuple(
-                TaskSpec(
-                    name=name,
-                    train=file_ref(f"{name}/train.jsonl"),
-                    validation=file_ref(f"{name}/validation.jsonl"),
-                    answer="{label}",
-                )
-                for name in names
-            ),
-            "general": (SuiteSpec(name="english", text=file_ref("english.jsonl")),),
+            "model": model_spec("tiny", path="org/tiny", digest="1e5" * 21, parameters=30_000),
+            "method": method_spec("lora", learning_rate=1e-5),
+            "tasks": tasks,
+            "general": (SuiteSpec(name="english", text=file_ref("english.jsonl", DIGEST, 100)),),
             "train": TrainSpec(epochs=2, batch_size=4, max_length=64, warmup=0.25),
         }
-        return TrialSpec(**(values | changes))
+        return trial_spec(volume=volume, **(values | changes))
 
     return make
 
@@ -92,9 +81,7 @@ def records(make_spec: Callable[..., TrialSpec]) -> list[TrialRecord]:
             for seed in (0, 1):
                 spec = make_spec(
                     volume,
-                    method=MethodSpec(
-                        name=method, rank=8 if method == "lora" else None, learning_rate=1e-3
-                    ),
+                    method=method_spec(method, learning_rate=1e-3),
                     seed=seed,
                 )
                 found.append(_record(len(found), spec, 0.4 + volume / 2000 + gain + seed / 100))
@@ -102,32 +89,23 @@ def records(make_spec: Callable[..., TrialSpec]) -> list[TrialRecord]:
 
 
 def _record(number: int, spec: TrialSpec, score: float) -> TrialRecord:
-    result = TrialResult(
-        spec=spec,
-        status=Status.COMPLETE,
+    return trial_record(
+        spec,
+        number,
+        "design",
         tasks=tuple(
-            TaskScore(
-                task=task.name,
+            task_score(
+                task.name,
+                score,
                 n=200,
                 loss_nats=1 - score,
-                score_name="exact_match",
-                score=score,
                 score_se=0.03,
                 valid_format=0.98,
                 replicates=tuple(score + (i - 10) / 500 for i in range(21)),
             )
             for task in spec.tasks
         ),
-        general=(
-            SuiteScore(
-                suite="english",
-                measure="bits_per_byte",
-                n=50,
-                before=2.0,
-                after=2.02,
-                after_se=0.001,
-            ),
-        ),
+        general=(suite_score(n=50, before=2.0, after=2.02, after_se=0.001),),
         cost=Cost(
             device="cpu",
             train_tokens=spec.volume * 60,
@@ -137,7 +115,6 @@ def _record(number: int, spec: TrialSpec, score: float) -> TrialRecord:
         ),
         environment={"python": "3.11.2", "threads": "1", "torch": "2.13.0"},
     )
-    return TrialRecord(number=number, stage="design", result=result)
 
 
 @pytest.fixture

@@ -5,55 +5,40 @@ from typing import Any
 
 import pytest
 
-from tracker.record.store import Store
-from tracker.record.trial import (
-    Cost,
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    Status,
-    SuiteScore,
-    SuiteSpec,
-    TaskScore,
-    TaskSpec,
-    TrialRecord,
-    TrialResult,
-    TrialSpec,
+from tests.factories import file_ref as any_file
+from tests.factories import (
+    method_spec,
+    model_spec,
+    suite_score,
+    task_score,
+    task_spec,
+    trial_record,
+    trial_spec,
 )
+from tracker.record.store import Store
+from tracker.record.trial import Cost, FileRef, MixSpec, Status, SuiteSpec, TrialRecord, TrialSpec
 
 _PROJECTS = itertools.count()
 
 
 def file_ref(path: str) -> FileRef:
-    return FileRef(path=path, sha256=(path.encode().hex() + "0" * 64)[:64], rows=100)
+    return any_file(path, (path.encode().hex() + "0" * 64)[:64], rows=100)
 
 
 @pytest.fixture
 def make_spec() -> Callable[..., TrialSpec]:
     """``make_spec(volume=200, seed=1)``: a small but complete spec."""
-
-    def make(**changes: Any) -> TrialSpec:
-        values: dict[str, Any] = {
-            "model": ModelSpec(
-                name="pg-30k", path="models/pg-30k", digest="d" * 64, parameters=30_000
-            ),
-            "method": MethodSpec(name="lora", rank=8, learning_rate=1e-3),
-            "mix": MixSpec(name="even", weights={"intent": 1.0}),
-            "volume": 400,
-            "examples": {"intent": 400},
-            "tasks": (
-                TaskSpec(
-                    name="intent",
-                    train=file_ref("data/intent/train.jsonl"),
-                    validation=file_ref("data/intent/validation.jsonl"),
-                ),
-            ),
-            "general": (SuiteSpec(name="language", text=file_ref("data/language.jsonl")),),
-        }
-        return TrialSpec(**(values | changes))
-
-    return make
+    files = {name: file_ref(f"data/intent/{name}.jsonl") for name in ("train", "validation")}
+    values: dict[str, Any] = {
+        "model": model_spec("pg-30k", path="models/pg-30k", digest="d" * 64, parameters=30_000),
+        "method": method_spec("lora", learning_rate=1e-3),
+        "mix": MixSpec(name="even", weights={"intent": 1.0}),
+        "volume": 400,
+        "examples": {"intent": 400},
+        "tasks": (task_spec("intent", **files),),
+        "general": (SuiteSpec(name="language", text=file_ref("data/language.jsonl")),),
+    }
+    return lambda **changes: trial_spec(**(values | changes))
 
 
 @pytest.fixture
@@ -61,31 +46,28 @@ def make_record(make_spec: Callable[..., TrialSpec]) -> Callable[..., TrialRecor
     """``make_record(3, seed=1)``: trial 3, complete, with scores; changes go to its spec."""
 
     def make(number: int = 0, status: Status = Status.COMPLETE, **changes: Any) -> TrialRecord:
-        complete = status is Status.COMPLETE
-        score = TaskScore(
-            task="intent",
-            n=80,
-            loss_nats=0.5 + number / 7,
-            score_name="macro_f1",
-            score=0.75,
-            score_se=0.03,
-            replicates=(0.7, 0.8),
-        )
-        suite = SuiteScore(
-            suite="language", measure="bits_per_byte", n=50, before=2.0, after=2.1, after_se=0.01
-        )
-        result = TrialResult(
-            spec=make_spec(**changes),
+        scores: dict[str, Any] = {"reason": "loss became infinite"}
+        if status is Status.COMPLETE:
+            score = task_score(
+                score=0.75,
+                n=80,
+                loss_nats=0.5 + number / 7,
+                score_name="macro_f1",
+                score_se=0.03,
+                replicates=(0.7, 0.8),
+            )
+            suite = suite_score("language", n=50, before=2.0, after=2.1, after_se=0.01)
+            scores = {"tasks": (score,), "general": (suite,), "final_train_loss": 0.4}
+        return trial_record(
+            make_spec(**changes),
+            number,
+            "design",
             status=status,
-            reason=None if complete else "loss became infinite",
-            tasks=(score,) if complete else (),
-            general=(suite,) if complete else (),
             cost=Cost(device="cpu", train_tokens=12_000, flops=2.16e9, phases={"train": 1.5}),
-            final_train_loss=0.4 if complete else None,
             started_at=1_700_000_000.0,
             ended_at=1_700_000_002.5,
+            **scores,
         )
-        return TrialRecord(number=number, stage="design", result=result)
 
     return make
 

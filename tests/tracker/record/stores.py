@@ -1,4 +1,4 @@
-"""What several tests of the store begin with: against a real MLflow on SQLite, no part of it replaced."""
+"""What several tests of the store begin with: against a real MLflow, no part of it replaced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def begin(store: Store, name: str = "support", planned: int | None = 8) -> None:
 
 def reopened(store: Store) -> Store:
     experiment = store.client.get_experiment(store._runs.experiment_id)
-    return Store.open(store.workspace, project=experiment.name)
+    return Store.open(store.workspace, store._uri, project=experiment.name)
 
 
 class Dying:

@@ -9,30 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.factories import task_score, trial_result, trial_spec
 from tracker.errors import StoreError
 from tracker.record.journal import Journal, Step
-from tracker.record.trial import (
-    Cost,
-    FileRef,
-    MethodSpec,
-    ModelSpec,
-    Status,
-    TaskScore,
-    TaskSpec,
-    TrialResult,
-    TrialSpec,
-)
+from tracker.record.trial import Cost
 
-RESULT = TrialResult(
-    spec=TrialSpec(
-        model=ModelSpec(name="tiny", path="models/tiny", digest="0" * 64, parameters=1000),
-        method=MethodSpec(name="full", learning_rate=1e-3),
-        tasks=(
-            TaskSpec(name="intent", validation=FileRef(path="v.jsonl", sha256="1" * 64, rows=9)),
-        ),
-    ),
-    status=Status.COMPLETE,
-    tasks=(TaskScore(task="intent", n=9, score_name="exact_match", score=1 / 3),),
+RESULT = trial_result(
+    trial_spec("tiny", method="none"),
+    tasks=(task_score(score=1 / 3),),
     cost=Cost(device="cpu", flops=1.5e9),
 )
 

@@ -4,67 +4,14 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.tracker.record.stores import (
-    DATASETS,
-    OBJECTIVE,
     STEPS,
     Dying,
     Records,
-    Specs,
     begin,
     client_survives,
-    reopened,
 )
-from tracker.errors import StoreError
-from tracker.record.journal import Step
 from tracker.record.store import Store
-
-
-def test_a_step_is_logged_once_however_often_it_is_delivered(
-    store: Store, make_spec: Specs
-) -> None:
-    begin(store)
-    spec = make_spec()
-    store.begin_trial("support", 0, "design", spec)
-    store.log_steps("support", spec.key, STEPS[:2])
-    again = [step._replace(time_ms=step.time_ms + 60_000) for step in STEPS]  # a resumed attempt
-    for writer in (store, reopened(store)):
-        writer.log_steps("support", spec.key, again)
-    assert store.history("support", spec.key) == [*STEPS[:2], again[2]]
-
-
-def test_more_points_than_one_batch_holds(store: Store, make_spec: Specs) -> None:
-    begin(store)
-    spec = make_spec()
-    store.begin_trial("support", 0, "design", spec)
-    steps = [Step(n, n + 1, {"train/loss": float(n), "train/rate": 0.5}) for n in range(1_100)]
-    store.log_steps("support", spec.key, steps)
-    assert store.history("support", spec.key) == steps
-
-
-def test_a_changed_sweep_file_is_refused(store: Store) -> None:
-    begin(store)
-    with pytest.raises(StoreError, match="begun with a file of digest aaaaaaaaaaaa, this one has"):
-        store.begin_sweep(
-            "support",
-            spec_text="x",
-            spec_digest="b" * 64,
-            planned=1,
-            datasets=DATASETS,
-            objective=OBJECTIVE,
-        )
-    assert store.spec_text("support") == "name: support\n"
-
-
-def test_a_sweep_gone_on_with_is_running_again(store: Store) -> None:
-    begin(store)
-    store.set_sweep_state("support", "interrupted")
-    assert store.sweeps()[0].state == "interrupted"
-    begin(store, planned=None)
-    (info,) = store.sweeps()
-    assert (info.state, info.ended_at, info.planned) == ("running", None, None)
 
 
 def state_of(store: Store) -> dict[str, Any]:
@@ -124,12 +71,21 @@ def test_dying_at_any_write_and_starting_over_ends_in_the_same_state(
         assert state_of(store) == expected, f"after dying at write {n}"
 
 
-def test_a_run_created_twice_is_one_again(store: Store, make_record: Records) -> None:
-    begin(store)
-    record = make_record(0)
-    store.end_trial("support", record, None)
-    run = store.client.get_run(store.run_url_parts("support", record.result.spec.key)[1])
-    store.client.create_run(run.info.experiment_id, tags=run.data.tags, start_time=1)
-    store.end_trial("support", record, None)
-    assert store.records("support") == [record]
-    assert store.running("support") == []
+def test_registering_survives_dying_at_any_write(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    for n in itertools.count(1):
+        name = f"model-{n}"
+
+        def register(store: Store, name: str = name) -> str:
+            return store.register_model(None, tmp_path, name, "best", "c: 1\n", {"test/f1": 0.5})
+
+        store = Store.open(workspace, project=f"registering-{n}")
+        client = Dying(store.client, n)
+        dying = Store(client, store._runs.experiment_id, workspace, "sqlite")
+        survived = client_survives(dying, register)
+        assert register(store) == "1"
+        assert len(store.client.search_model_versions(f"name = '{name}'")) == 1
+        assert len(list(store._runs.search(""))) == 1
+        if survived:
+            assert n > 7
+            return

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.tracker.select.conftest import make_record, numbered
+from tests.factories import numbered, scored_record
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.record.trial import MixSpec, Objective, TrialRecord
 from tracker.select import law_report
@@ -41,7 +41,7 @@ def _record(
     )
     size = {"small": 1e5, "large": 8e5}[model]
     lost = 2 * volume**0.4 / ((1 + 200 * chosen.replay) * size) ** 0.5
-    record = make_record(
+    record = scored_record(
         model=model,
         volume=volume,
         rate=rate,

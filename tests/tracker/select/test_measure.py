@@ -3,14 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.factories import trial_result, trial_spec
 from tracker.record.trial import (
-    Cost,
-    MethodSpec,
-    ModelSpec,
     Status,
     TaskScore,
     TrialResult,
-    TrialSpec,
 )
 from tracker.select.measure import (
     ROWS_UNSTATED,
@@ -25,9 +22,8 @@ from tracker.select.measure import (
 
 
 def result(*scores: TaskScore, status: Status = Status.COMPLETE) -> TrialResult:
-    model = ModelSpec(name="m", path="m")
-    spec = TrialSpec(model=model, method=MethodSpec(name="full"), tasks=(), origin="t.csv 0")
-    return TrialResult(spec=spec, status=status, tasks=scores, cost=Cost(device="any"))
+    spec = trial_spec(tasks=(), examples={}, origin="t.csv 0")
+    return trial_result(spec, status, tasks=scores)
 
 
 SCORED = TaskScore(task="t", score_name="f1", score=0.75, n=100, bits_per_byte=0.5)

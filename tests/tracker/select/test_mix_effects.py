@@ -7,21 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from tracker.record.table import results_table
-from tracker.record.trial import (
-    Cost,
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    Status,
-    SuiteScore,
-    TaskScore,
-    TaskSpec,
-    TrialRecord,
-    TrialResult,
-    TrialSpec,
+from tests.factories import (
+    file_ref,
+    method_spec,
+    suite_score,
+    task_score,
+    task_spec,
+    trial_record,
+    trial_spec,
 )
+from tracker.record.table import results_table
+from tracker.record.trial import MixSpec, TrialRecord
 from tracker.select.mix_effects import effects, swaps, weakest, why_not
 from tracker.select.mix_points import MixPoints, mix_table
 
@@ -37,7 +33,7 @@ MIXES = (
 #: What a doubling of the column's data adds to the row's score.
 TRUTH = {("a", "a"): 0.08, ("a", "b"): 0.03, ("b", "b"): 0.08, ("b", "a"): -0.04, ("c", "c"): 0.05}
 SD = 0.01
-FILE = FileRef(path="v.jsonl", sha256="0" * 64, rows=100)
+FILE = file_ref("v.jsonl", rows=100)
 LABEL = "lora r=8"
 
 
@@ -52,45 +48,30 @@ def record(
 ) -> TrialRecord:
     total = sum(mix.weights.values()) if mix else 1.0
     counts = {t: volume * w / total for t, w in mix.weights.items()} if mix else {}
-    spec = TrialSpec(
-        model=ModelSpec(name="m", path="m", digest="m", parameters=1000),
-        method=MethodSpec(name="lora", rank=8, learning_rate=rate)
-        if mix
-        else MethodSpec(name="none"),
+    spec = trial_spec(
+        "m",
+        method_spec("lora", learning_rate=rate) if mix else "none",
         mix=mix,
         volume=volume,
         examples={task: round(n) for task, n in counts.items()},
-        tasks=tuple(TaskSpec(name=task, validation=FILE) for task in TASKS),
+        tasks=tuple(task_spec(task, train=None, validation=FILE) for task in TASKS),
+        general=(),
         seed=seed,
     )
     noise = SD if mix else 0.0
     scores = tuple(
-        TaskScore(
-            task=task,
+        task_score(
+            task,
+            score(task, counts, mix) + noise * rng.standard_normal(),
             n=100,
-            score_name="exact_match",
-            score=score(task, counts, mix) + noise * rng.standard_normal(),
             score_se=0.0,
         )
         for task in TASKS
     )
     kept = 0.9 if mix and mix.replay else 0.0
-    suite = SuiteScore(
-        suite="text",
-        measure="bits_per_byte",
-        before=2.0,
-        after=2.0 * (1 + (1 - kept) * volume / 1000),
-        after_se=0.01,
-    )
-    result = TrialResult(
-        spec=spec,
-        status=Status.COMPLETE,
-        tasks=scores,
-        general=(suite,),
-        cost=Cost(device="cpu"),
-        ended_at=float(number),
-    )
-    return TrialRecord(number=number, stage="grid", result=result)
+    after = 2.0 * (1 + (1 - kept) * volume / 1000)
+    suite = suite_score("text", n=None, before=2.0, after=after, after_se=0.01)
+    return trial_record(spec, number, tasks=scores, general=(suite,), ended_at=float(number))
 
 
 def sweep(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tests.tracker.select.conftest import law_score, make_record, numbered
+from tests.factories import law_score, numbered, scored_record
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.caveats import caveats
 from tracker.select.recommend import choose
@@ -37,7 +37,7 @@ def _table(
 
 
 def _run(model: str, method: str, volume: int, mix: str, seed: int, score: float) -> TrialRecord:
-    return make_record(
+    return scored_record(
         model=model, method=method, volume=volume, mix=mix, seed=seed, scores={"intent": score}
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tracker.select.conftest import make_record, numbered
+from tests.factories import numbered, scored_record
 from tracker.record.trial import Objective, TrialRecord
 from tracker.select.cells import group
 from tracker.select.recommend import recommend
@@ -17,7 +17,7 @@ INTENT = Objective(weights={"intent": 1})
 
 def _outside(loss: float, **fields: object) -> TrialRecord:
     """A trial with a loss alone, and nothing known of its rows."""
-    record = make_record(**fields)  # type: ignore[arg-type]
+    record = scored_record(**fields)  # type: ignore[arg-type]
     score = record.result.tasks[0].model_copy(
         update={"n": None, "score": None, "score_name": None, "replicates": (), "loss_nats": loss}
     )
@@ -68,7 +68,7 @@ def test_without_curves_it_is_assumed_and_where_rows_are_known_it_is_not_needed(
     noise = unrepeated(few, {"intent": 1.0})
     assert (noise.source, noise.freedom) == ("assumed", 1)
     assert np.sqrt(noise.variance).tolist() == pytest.approx([0.03, 0.02])
-    known = unrepeated(group([make_record()]), {"intent": 1.0})
+    known = unrepeated(group([scored_record()]), {"intent": 1.0})
     assert (known.variance.tolist(), known.freedom, known.source) == ([0.0], 0, None)
 
 
