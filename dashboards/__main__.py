@@ -74,7 +74,7 @@ def _serve(options: argparse.Namespace) -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from dashboards.app import create_app
     from dashboards.trial_reader import mlflow_address
-    from tracker.record.store import Store
+    from tracker.store.store import Store
 
     store = Store.open(options.workspace, options.store, create=False)
     mlflow_url = mlflow_address(options.mlflow_url, options.store)

@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dashboards.state import Query
+from tracker.decision.predict import Forecast, predict
+from tracker.decision.question import NONE, Asked, asked, in_words, number
+from tracker.decision.recommend import candidates, recommend
+from tracker.decision.recommendation import Candidate, Recommendation
+from tracker.decision.shared import Shared
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import Config, config_of, config_text
-from tracker.record.trial import Objective, TrialRecord
-from tracker.select.asked import NONE, Asked, asked, in_words, number
-from tracker.select.choice import Candidate, Recommendation
-from tracker.select.predict import Forecast, predict
-from tracker.select.recommend import candidates, recommend
-from tracker.select.shared import Shared
+from tracker.trial import Objective, TrialRecord
 
 #: The exported file's name; it stands in the file's own first lines.
 FILE_NAME = "recommended.yaml"

@@ -10,16 +10,16 @@ from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboards.access import Access
 from dashboards.compression import compress
-from dashboards.desk import Desk
+from dashboards.context import PageContext
 from dashboards.exports import serve_exports
-from dashboards.frame import Frame, shell
 from dashboards.page import ADDRESS, VERSION
 from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
 from dashboards.security import harden
+from dashboards.shell import Frame, shell
 from dashboards.snapshot import Snapshot
 from dashboards.trial_csv import serve_csv
 from dashboards.trial_reader import TrialReader
-from tracker.record.store import Store
+from tracker.store.store import Store
 
 #: Seconds that a download waits for the first reading: it cannot come back later, as a page does.
 _FIRST_READING = 20.0
@@ -74,7 +74,7 @@ def create_app(
         add_log_handler=False,
     )
     asks = store.ask if control else None
-    desk = Desk(
+    desk = PageContext(
         Snapshot(store, interval=refresh_seconds),
         default_sweep,
         asks,
@@ -92,7 +92,7 @@ def create_app(
     return app
 
 
-def _connect(app: Dash, desk: Desk) -> None:
+def _connect(app: Dash, desk: PageContext) -> None:
     """What belongs to no page."""
     frame = Frame(desk, PAGES)
     app.callback(

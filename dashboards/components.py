@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from dash import dcc, html
 
-from dashboards.figures.chart import Chart
-from dashboards.figures.theme import METHOD_LABELS
+from dashboards.charts.chart import Chart
+from dashboards.charts.theme import METHOD_LABELS
 from dashboards.state import Query, href
 from dashboards.tables import DataTable, fold
 

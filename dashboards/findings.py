@@ -15,22 +15,22 @@ import pandas as pd
 from cachetools import LRUCache
 
 from dashboards.answers import Answer, Answering, work_out
-from dashboards.figures.forecast import Tally, tally
-from dashboards.figures.progress import BestSoFar, best_so_far
-from dashboards.figures.scaling import Line, lines_of
+from dashboards.charts.forecast import Tally, tally
+from dashboards.charts.progress import BestSoFar, best_so_far
+from dashboards.charts.scaling import Line, lines_of
 from dashboards.trials import trial_frame
-from tracker.record.data_profile import DataProfile
-from tracker.record.table import extended_table, results_table
-from tracker.record.trial import Objective, TrialRecord
-from tracker.select.asked import Asked
-from tracker.select.choice import Candidate, Recommendation
-from tracker.select.curves import CurveFits, CurveKey, Metric, fit_sizes
-from tracker.select.further import FurtherLaws, forgetting_laws, mix_laws
-from tracker.select.laws import FittedLaw
-from tracker.select.measure import Measure, measures_of
-from tracker.select.mix_effects import Effect, effects
-from tracker.select.mix_points import MixPoints, MixTable, mix_table
-from tracker.select.shared import Shared
+from tracker.decision.mix_effects import Effect, effects
+from tracker.decision.mix_points import MixPoints, MixTable, mix_table
+from tracker.decision.question import Asked
+from tracker.decision.recommendation import Candidate, Recommendation
+from tracker.decision.shared import Shared
+from tracker.laws.auxiliary import AuxiliaryLaws, forgetting_laws, mix_laws
+from tracker.laws.curves import CurveFits, CurveKey, Metric, fit_sizes
+from tracker.laws.fitted_law import FittedLaw
+from tracker.metrics import Measure, measures_of
+from tracker.results import extended_table, results_table
+from tracker.store.data_profile import DataProfile
+from tracker.trial import Objective, TrialRecord
 
 #: Questions whose answers are kept; a further one drops that unused for longest.
 MAX_QUESTIONS = 16
@@ -65,7 +65,7 @@ class Findings:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per trial × task (:mod:`tracker.record.table`)."""
+        """One row per trial × task (:mod:`tracker.results`)."""
         found: pd.DataFrame = self._once("table", self._make_table)
         return found
 
@@ -144,9 +144,9 @@ class Findings:
         return found
 
     @property
-    def forgetting(self) -> FurtherLaws:
+    def forgetting(self) -> AuxiliaryLaws:
         """The laws of what tuning forgets; of the other further laws none."""
-        found: FurtherLaws = self._once(
+        found: AuxiliaryLaws = self._once(
             "forgetting", lambda: forgetting_laws(self.records, self.objective)
         )
         return found
@@ -171,9 +171,9 @@ class Findings:
         )
         return found
 
-    def mix_laws(self, model: str, method: str) -> FurtherLaws:
+    def mix_laws(self, model: str, method: str) -> AuxiliaryLaws:
         """The laws of what other tasks' examples are worth; of the other further laws none."""
-        found: FurtherLaws = self._once(
+        found: AuxiliaryLaws = self._once(
             ("mix laws", model, method),
             lambda: mix_laws(self.records, self.objective, model, method),
         )

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from dash import Dash, Input, Output, html
 
-from dashboards.desk import Desk
-from dashboards.drawn import Drawn, encoded
+from dashboards.context import PageContext
+from dashboards.render_cache import RenderCache, encoded
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
 
@@ -26,15 +26,15 @@ class Page(NamedTuple):
     path: str
     title: str
     frame: Callable[[], Any]
-    connect: Callable[[Dash, Desk], None]
+    connect: Callable[[Dash, PageContext], None]
 
 
 def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None], Any]) -> Page:
     """A page that is drawn anew with every ended trial; *content* takes view, state and theme."""
     place = f"{path.strip('/')}-content"
 
-    def connect(app: Dash, desk: Desk) -> None:
-        drawn = Drawn()
+    def connect(app: Dash, desk: PageContext) -> None:
+        drawn = RenderCache()
 
         def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
             def build(view: SweepView, query: Query) -> Any:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
-from dashboards.figures.replay import draw_regret_curves, regret_curves
-from dashboards.figures.theme import LIGHT
+from dashboards.charts.replay import draw_regret_curves, regret_curves
+from dashboards.charts.theme import LIGHT
 from tracker.errors import InputError, SftSelectError
 
 

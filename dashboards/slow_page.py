@@ -7,23 +7,23 @@ from typing import Any
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
-from dashboards.desk import Desk
-from dashboards.drawn import Drawn, encoded
-from dashboards.later import Later
+from dashboards.background import BackgroundJobs
+from dashboards.context import PageContext
 from dashboards.page import ADDRESS, RESULTS, THEME, Page
+from dashboards.render_cache import RenderCache, encoded
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, parse_query
 
-Content = Callable[[SweepView, Query, str | None, Later], Any]
+Content = Callable[[SweepView, Query, str | None, BackgroundJobs], Any]
 #: The names of the slow answers behind a page in some state; the version they must be of is the view's.
 Questions = Callable[[SweepView, Query], Sequence[Hashable]]
 
 
 def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
-    """The page that *content* draws; *questions* names what it asks of its Later."""
+    """The page that *content* draws; *questions* names what it asks of its BackgroundJobs."""
     place = path.strip("/")
 
-    def connect(app: Dash, desk: Desk) -> None:
+    def connect(app: Dash, desk: PageContext) -> None:
         connect_slow(app, desk, place, content, questions)
 
     return Page(path, title, lambda: html.Div(slow_frame(place)), connect)
@@ -35,9 +35,11 @@ def slow_frame(place: str) -> list[Any]:
     return [filled, dcc.Store(id=f"{place}-drawn"), dcc.Store(id=f"{place}-news")]
 
 
-def connect_slow(app: Dash, desk: Desk, place: str, content: Content, questions: Questions) -> None:
+def connect_slow(
+    app: Dash, desk: PageContext, place: str, content: Content, questions: Questions
+) -> None:
     """Fill the frame of *place*; see :func:`slow`."""
-    later, views = Later(), Drawn()
+    later, views = BackgroundJobs(), RenderCache()
 
     def there(view: SweepView, query: Query) -> str:
         version = view.findings.version

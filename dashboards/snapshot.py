@@ -20,8 +20,8 @@ from typing import NamedTuple
 from dashboards.findings import Findings
 from dashboards.heap import settled
 from tracker.errors import StoreError
-from tracker.record.control import Exchange
-from tracker.record.store import LiveTrial, Store, SweepInfo
+from tracker.store.control import Exchange
+from tracker.store.store import LiveTrial, Store, SweepInfo
 
 _LOG = logging.getLogger(__name__)
 #: Sweeps kept in memory; opening another drops the one unused for longest.

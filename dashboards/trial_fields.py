@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.figures.interval import Z80, normal_interval
-from dashboards.figures.theme import method_words
-from dashboards.figures.wording import ABSENT, compact, count, duration, percent, quality
-from tracker.record.trial import SuiteScore, TaskScore, TrialRecord, TrialResult
-from tracker.select.measure import Measure, quality_of, se_of
+from dashboards.charts.interval import Z80, normal_interval
+from dashboards.charts.theme import method_words
+from dashboards.charts.wording import ABSENT, compact, count, duration, percent, quality
+from tracker.metrics import Measure, quality_of, se_of
+from tracker.trial import SuiteScore, TaskScore, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
     *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),

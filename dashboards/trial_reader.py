@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
-from dashboards.later import MAX_ANSWERS, Later
+from dashboards.background import MAX_ANSWERS, BackgroundJobs
 from tracker.errors import InputError, StoreError
-from tracker.record.examples import TaskExamples
-from tracker.record.runs import thinned
-from tracker.record.store import Store
+from tracker.store.runs import thinned
+from tracker.store.store import Store
+from tracker.store.worst_answers import TaskExamples
 
 #: Points of a curve: more than a chart has pixels across.
 MAX_POINTS = 1000
@@ -52,7 +52,7 @@ class TrialReader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._mlflow_url, self._clock = store, mlflow_url, clock
-        self._later = Later()
+        self._later = BackgroundJobs()
         self._lock = threading.Lock()
         self._failed: LRUCache[tuple[str, str], tuple[int, float]] = LRUCache(MAX_ANSWERS)
 

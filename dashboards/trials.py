@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.figures.progress import trial_quality
-from dashboards.figures.theme import method_words
+from dashboards.charts.progress import trial_quality
+from dashboards.charts.theme import method_words
 
 _PLAIN = (
     *("number", "status", "model", "parameters", "method", "variant", "rank", "virtual_tokens"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps.spec import ModelEntry
 from tracker.errors import InputError
-from tracker.record.trial import ModelSpec
+from tracker.trial import ModelSpec
 
 ONLINE_VARIABLE = "SFT_SELECT_ONLINE"
 

@@ -69,7 +69,7 @@ def init(
 ) -> None:
     """Write a commented sweep file for your data, its fields guessed from the rows."""
     from sweeps.init import draft_sweep
-    from tracker.export.writing import write_text
+    from tracker.files import write_text
 
     if output.exists():
         raise InputError(f"{output}: exists; name another file with -o, or move it away")
@@ -209,9 +209,9 @@ def recommend(
     as_json: Json = False,
 ) -> None:
     """Recommend a configuration: why, how sure, and what the runner-up was."""
+    from tracker.decision.explain import lines
+    from tracker.decision.recommend import recommend as choose
     from tracker.export.config import config_of, write_config
-    from tracker.select.describe import lines
-    from tracker.select.recommend import recommend as choose
 
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
     records = opened.records(name)
@@ -250,7 +250,7 @@ def train(
     from sweeps.finetune.final import train_config
     from sweeps.finetune.quiet import quieten
     from tracker.export.config import read_config
-    from tracker.record.store import Store
+    from tracker.store.store import Store
 
     quieten()
     loaded = read_config(config)
@@ -281,7 +281,7 @@ def export(
     ] = None,
 ) -> None:
     """Write the configuration and its data for another trainer."""
-    from sweeps.finetune.export_rows import rows_of
+    from sweeps.data.export_rows import rows_of
     from tracker.export import export_config
     from tracker.export.config import read_config
 

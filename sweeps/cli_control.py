@@ -15,8 +15,8 @@ from sweeps.cli_options import WORKSPACE, Json, StoreUri, SweepName, Workspace
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
-    from tracker.record.control import Exchange, Request
-    from tracker.record.store import Store
+    from tracker.store.control import Exchange, Request
+    from tracker.store.store import Store
 
 _VERBS = ("pause", "resume", "stop", "stop-trial", "clone", "raise-budget", "log")
 _LOOK_SECONDS = 0.5
@@ -52,7 +52,7 @@ def control(
 
     The driver sees it within seconds and answers; `log` shows everything that was asked, with the answers.
     """
-    from tracker.record.control import Exchange
+    from tracker.store.control import Exchange
 
     asked = None if action == "log" else _request(action, trial, set_, trials, gpu_hours)
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
@@ -74,7 +74,7 @@ def _request(
     gpu_hours: float | None,
 ) -> Request:
     """What the command line asks. Raises InputError with what is allowed."""
-    from tracker.record.control import new_request
+    from tracker.store.control import new_request
     from tracker.validation import unknown
 
     if action not in _VERBS:
@@ -101,7 +101,7 @@ def _answered(store: Store, sweep: str, asked: Request, wait: float) -> Exchange
 
 
 def _print(log: list[Exchange], as_json: bool) -> None:
-    from tracker.record.control import described
+    from tracker.store.control import described
 
     if as_json:
         shown = [

@@ -16,7 +16,7 @@ from sweeps import lookup
 from sweeps.cli_options import WORKSPACE, Json, StoreUri, SweepName, Weights, Workspace
 
 if TYPE_CHECKING:
-    from tracker.record.trial import Objective, TrialRecord
+    from tracker.trial import Objective, TrialRecord
 
 
 def laws(
@@ -31,7 +31,7 @@ def laws(
     as_json: Json = False,
 ) -> None:
     """List every law of a sweep: over data, of forgetting, of mixes, from loss to score."""
-    from tracker.select import law_report
+    from tracker.laws import report as law_report
 
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
     objective = lookup.objective_of(opened, name, weight, None)
@@ -48,15 +48,15 @@ def laws(
 
 def further_lines(records: Sequence[TrialRecord], objective: Objective) -> list[str]:
     """The laws of forgetting, of mixes and from loss to score in words, a line each."""
-    from tracker.select.further import further_laws
-    from tracker.select.further_text import lines
+    from tracker.laws.auxiliary import auxiliary_laws
+    from tracker.laws.auxiliary_text import lines
 
-    return lines(further_laws(records, objective))
+    return lines(auxiliary_laws(records, objective))
 
 
 def further_json(records: Sequence[TrialRecord], objective: Objective) -> dict[str, Any]:
     """The same as ``laws --json`` gives them."""
-    from tracker.select.further import further_laws
-    from tracker.select.law_report import further_as_json
+    from tracker.laws.auxiliary import auxiliary_laws
+    from tracker.laws.report import further_as_json
 
-    return further_as_json(further_laws(records, objective))
+    return further_as_json(auxiliary_laws(records, objective))

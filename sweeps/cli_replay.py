@@ -15,7 +15,7 @@ from sweeps.cli_options import Columns, Json, OneMetric, dashboards_command
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
-    from sweeps.search.replay_table import CostKind
+    from sweeps.search.replay.table import CostKind
 
 Table = Annotated[Path, typer.Argument(help="A results table (CSV, also gzipped).")]
 Strategies = Annotated[list[str], typer.Option("--strategy", help="Repeatable; default: all.")]
@@ -47,12 +47,12 @@ def replay(
     Full cost: every model, method and mix at the largest volume. Regret: what the configuration chosen
     at the end lacks of the best one there, in percent of a loss or in points of a score.
     """
-    from sweeps.search.replay import replay as run
-    from sweeps.search.replay_report import lines, report
-    from sweeps.search.replay_table import RecordedTable
+    from sweeps.search.replay.replay import replay as run
+    from sweeps.search.replay.report import lines, report
+    from sweeps.search.replay.table import RecordedTable
     from sweeps.search.strategies import STRATEGIES
     from sweeps.search_settings import Halving
-    from tracker.record.importing import read_table
+    from tracker.importing.build import read_table
 
     strategies = strategy or list(STRATEGIES)
     kind = _checked(strategies, budget_fraction, cost)
@@ -81,7 +81,7 @@ def _checked(
     strategies: Sequence[str], fractions: Sequence[float], cost: str | None
 ) -> CostKind | None:
     """The kind of cost that *cost* names; raises InputError with all that is wrong in what was asked."""
-    from sweeps.search.replay_table import COST_KINDS
+    from sweeps.search.replay.table import COST_KINDS
     from sweeps.search.strategies import STRATEGIES
     from tracker.validation import unknown
 

@@ -17,9 +17,9 @@ from sweeps.cli_options import WORKSPACE, Columns, Json, OneMetric, StoreUri, Wo
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
-    from tracker.record.importing import OutsideTable
-    from tracker.record.trial import TrialRecord
-    from tracker.select.predict import Forecast
+    from tracker.decision.predict import Forecast
+    from tracker.importing.build import OutsideTable
+    from tracker.trial import TrialRecord
 
 #: Of a table that goes to a file or a pipe.
 _WIDTH = 120
@@ -51,8 +51,8 @@ def import_(
     text rows added, as a fraction of the examples). Laws of mixes need the
     shares; laws of forgetting take replay.
     """
-    from tracker.record.importing import outside_table, read_table, write_sweep
-    from tracker.record.store import Store
+    from tracker.importing.build import outside_table, read_table, write_sweep
+    from tracker.store.store import Store
 
     lookup.check_name("--sweep", sweep)
     form = "OURS=THEIRS, such as model=base_model"
@@ -90,7 +90,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict every configuration at N examples; with --json far ones too, each with its factor."""
-    from tracker.select.predict import predict as foretell
+    from tracker.decision.predict import predict as foretell
 
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
     forecast = foretell(
@@ -112,7 +112,7 @@ def _taken(sweep: str, table: OutsideTable) -> dict[str, Any]:
     """What was taken, as ``import --json`` prints it. Read off the table: reading thousands of trials
     back takes MLflow longer than it took to write them.
     """
-    from tracker.select.measure import measures_of
+    from tracker.metrics import measures_of
 
     results = [record.result for record in table.records]
     return {

@@ -13,16 +13,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tracker.record.trial import Cost, Status, TrialRecord, TrialResult
-from tracker.select.describe import interval_text
-from tracker.select.numbers import work
+from tracker.decision.explain import interval_text
+from tracker.numbers import work
+from tracker.trial import Cost, Status, TrialRecord, TrialResult
 
 if TYPE_CHECKING:
     from sweeps.finetune.final import FinalModel
     from sweeps.search.driver import Asked, Driver
+    from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
-    from tracker.record.store import LiveTrial, SweepInfo
-    from tracker.select.choice import Recommendation
+    from tracker.store.store import LiveTrial, SweepInfo
 
 _PLAIN_EVERY_SECONDS = 30.0
 _DAY_SECONDS = 86400.0
@@ -248,7 +248,7 @@ def _took(cost: Cost) -> list[str]:
 
 def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]:
     """The one number that the choice was made by, and what of general ability was lost."""
-    from sweeps.search.objective import weighted_score
+    from sweeps.search.outcome import weighted_score
 
     lines = []
     quality = None if answer is None else weighted_score(result, answer.objective)

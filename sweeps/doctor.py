@@ -13,7 +13,7 @@ import psutil
 
 from sweeps.resolve import read_sweep
 from tracker.errors import SftSelectError
-from tracker.record.store import Store
+from tracker.store.store import Store
 
 _PACKAGES = (
     *("torch", "transformers", "peft", "accelerate", "datasets"),

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sweeps.base_models import max_positions, model_spec
-from sweeps.data_checks import Lengths, leaks
-from sweeps.finetune.data import LocatedExample, has_layout, read_located
-from sweeps.finetune.rows import Row, read_rows
+from sweeps.data.checks import Lengths, leaks
+from sweeps.data.examples import LocatedExample, has_layout, read_located
+from sweeps.data.readers import Row, read_rows
 from sweeps.resolve import split_paths
 from sweeps.spec import ModelEntry, TaskEntry
 from tracker.errors import InputError
-from tracker.record.trial import FileRef, PromptTemplate, ScoreName, TaskSpec
+from tracker.trial import FileRef, PromptTemplate, ScoreName, TaskSpec
 from tracker.validation import options
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
-    from tracker.record.store import Store
-    from tracker.record.trial import Objective, TrialRecord
-    from tracker.select.choice import Recommendation
+    from tracker.decision.recommendation import Recommendation
+    from tracker.store.store import Store
+    from tracker.trial import Objective, TrialRecord
 
 
 def open_store(workspace: Path, uri: str | None) -> Store:
     """The store, which must exist already: asking creates nothing."""
-    from tracker.record.store import Store
+    from tracker.store.store import Store
 
     return Store.open(workspace, uri, create=False)
 
@@ -45,14 +45,14 @@ def objective_of(
     store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
 ) -> Objective:
     """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
-    from tracker.select.asked import asked
+    from tracker.decision.question import asked
 
     return asked(weights or (), bounds or ()).objective(store.objective(name))
 
 
 def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> str:
     """Put the recommended trial's tuned model into the store, where the sweep kept it; says whether."""
-    from sweeps.search.folder import SweepFolder
+    from sweeps.search.workspace import SweepFolder
 
     if answer.trial.method.name == "none":
         return "it is the untouched base, so no tuned model goes with it"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from tracker.record.trial import Frozen
+from tracker.trial import Frozen
 
 LoraVariant = Literal["plain", "rslora", "dora", "pissa", "lora_plus"]
 PTuningVariant = Literal["v1", "v2"]

@@ -1,4 +1,4 @@
-"""What a sweep's data looks like, for readers who have only the store: see tracker.record.data_profile."""
+"""What a sweep's data looks like, for readers who have only the store: see tracker.store.data_profile."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from sweeps.finetune.data import Example, nested_order, normalised, read_examples, read_texts
-from sweeps.finetune.mix import replay_rows, split_volume
+from sweeps.data.examples import Example, nested_order, normalised, read_examples, read_texts
+from sweeps.data.mixes import replay_rows, split_volume
 from sweeps.resolve import ResolvedSweep
-from tracker.export.writing import write_text
-from tracker.record.data_profile import (
+from tracker.files import write_text
+from tracker.store.data_profile import (
     DataProfile,
     LabelCount,
     Lengths,
@@ -26,7 +26,7 @@ from tracker.record.data_profile import (
     TextProfile,
     text,
 )
-from tracker.record.trial import FileRef, TaskSpec
+from tracker.trial import FileRef, TaskSpec
 
 #: The most frequent answers kept, rows and texts shown, and characters of each kept.
 LABELS, ROWS_SHOWN, TURN_CHARACTERS, LABEL_CHARACTERS = 30, 3, 300, 80

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sweeps.base_models import max_positions, model_spec
 from sweeps.consistency import cross_field_problems
-from sweeps.data_checks import (
+from sweeps.data.checks import (
     Lengths,
     Splits,
     label_problems,
@@ -18,11 +18,11 @@ from sweeps.data_checks import (
     row_warnings,
     shared_texts,
 )
-from sweeps.finetune.data import LocatedExample, digest, part_path, read_located, read_texts
+from sweeps.data.examples import LocatedExample, digest, part_path, read_located, read_texts
 from sweeps.spec import SweepSpec, TaskEntry, TaskFields
 from tracker.errors import InputError
-from tracker.record.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
 from tracker.strict_yaml import Document, YamlPath, read
+from tracker.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
 from tracker.validation import dotted, validate
 
 Value = TypeVar("Value")

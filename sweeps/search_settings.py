@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tracker.record.trial import Frozen
+from tracker.trial import Frozen
 
 
 class Budget(Frozen):

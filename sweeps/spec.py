@@ -25,7 +25,8 @@ from pydantic_core import core_schema
 from sweeps.consistency import MIX_KEYS, cross_field_problems
 from sweeps.methods import Methods, PositiveFloat
 from sweeps.search_settings import Budget, Search
-from tracker.record.trial import (
+from tracker.strict_yaml import read
+from tracker.trial import (
     DType,
     EvaluationSpec,
     Frozen,
@@ -36,14 +37,13 @@ from tracker.record.trial import (
     SuiteMeasure,
     TrainSpec,
 )
-from tracker.strict_yaml import read
 from tracker.validation import validate
 
 
 def _by(described: type[Frozen]) -> Any:
     """Validate and document by *described*, a subclass, but hold the plain record it derives from.
 
-    The records of ``tracker.record.trial`` take any value; a user's file is held to limits.
+    The records of ``tracker.trial`` take any value; a user's file is held to limits.
     """
 
     def schema(record: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tracker.record.trial import (
+from tracker.trial import (
     Cost,
     FileRef,
     MethodSpec,

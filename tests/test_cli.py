@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.search.folder import SweepFolder
+from sweeps.search.workspace import SweepFolder
 from tests.factories import sweep_text
 
 

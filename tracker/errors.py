@@ -7,7 +7,7 @@
     └── NotEnoughDataError         the table cannot answer the question asked
 
 A message says what was found, what is allowed and what to do. What goes wrong inside a trial is an
-outcome of that trial (:class:`tracker.record.trial.Status`), not an exception of the sweep.
+outcome of that trial (:class:`tracker.trial.Status`), not an exception of the sweep.
 """
 
 from __future__ import annotations

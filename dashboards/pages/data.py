@@ -7,6 +7,18 @@ from typing import Any
 
 from dash import html
 
+from dashboards.charts.data import (
+    Span,
+    balance,
+    balance_height,
+    contents,
+    draw_balance,
+    draw_contents,
+    draw_spans,
+    spans,
+)
+from dashboards.charts.theme import Palette, palette
+from dashboards.charts.wording import ABSENT, count, percent, plural
 from dashboards.components import (
     Links,
     behind,
@@ -18,22 +30,10 @@ from dashboards.components import (
     picker,
     tiles,
 )
-from dashboards.figures.data import (
-    Span,
-    balance,
-    balance_height,
-    contents,
-    draw_balance,
-    draw_contents,
-    draw_spans,
-    spans,
-)
-from dashboards.figures.theme import Palette, palette
-from dashboards.figures.wording import ABSENT, count, percent, plural
 from dashboards.page import whole
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
-from tracker.record.data_profile import (
+from tracker.store.data_profile import (
     DataProfile,
     MixVolume,
     ShownRow,

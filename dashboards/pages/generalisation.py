@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import html
 
-from dashboards.components import Choice, Links, card, link, page_head, picker, pill
-from dashboards.figures.forgetting import forgetting
-from dashboards.figures.generalisation import (
+from dashboards.background import Answer, BackgroundJobs
+from dashboards.charts.forgetting import forgetting
+from dashboards.charts.generalisation import (
     TRANSFER,
     Generalisation,
     generalisation,
     suites_of,
     untrained,
 )
-from dashboards.figures.overreach import overreach
-from dashboards.figures.theme import palette
-from dashboards.later import Answer, Later
+from dashboards.charts.overreach import overreach
+from dashboards.charts.theme import palette
+from dashboards.components import Choice, Links, card, link, page_head, picker, pill
 from dashboards.pages.generalisation_cards import answers_card, forgetting_card, tradeoff_card
 from dashboards.pages.scaling_state import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
 from dashboards.pages.unscored import no_results
@@ -79,7 +79,7 @@ def _models(tuned: pd.DataFrame) -> list[str]:
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: Later | None = None
+    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
 ) -> list[Any]:
     """The page for *view* in the state *query*; without *later* it waits for the laws."""
     lead = (
@@ -167,7 +167,7 @@ def _run_under(view: SweepView, mix: str) -> list[str]:
     return list(reversed(sizes_of(tuned[tuned["mix"] == mix])))
 
 
-def _laws(view: SweepView, later: Later | None) -> Answer:
+def _laws(view: SweepView, later: BackgroundJobs | None) -> Answer:
     findings = view.findings
     try:
         if later is None:

@@ -7,16 +7,16 @@ from typing import Any
 
 from dash import html
 
+from dashboards.background import Answer
+from dashboards.charts.costs import answer_sentences, cost_sentence, spots_at
+from dashboards.charts.forgetting import Forgetting, draw_forgetting
+from dashboards.charts.generalisation import TRANSFER, Generalisation, Spot, Value
+from dashboards.charts.generalisation_chart import draw_generalisation, reach
+from dashboards.charts.overreach import KINDS, Overreach, Panel
+from dashboards.charts.overreach_chart import axis_title, draw_panel
+from dashboards.charts.theme import Palette, in_order, method_words
+from dashboards.charts.wording import ABSENT, compact, count, percent, quality, signed_percent
 from dashboards.components import behind, card, data_table, empty, graph, legend
-from dashboards.figures.costs import answer_sentences, cost_sentence, spots_at
-from dashboards.figures.forgetting import Forgetting, draw_forgetting
-from dashboards.figures.generalisation import TRANSFER, Generalisation, Spot, Value
-from dashboards.figures.generalisation_chart import draw_generalisation, reach
-from dashboards.figures.overreach import KINDS, Overreach, Panel
-from dashboards.figures.overreach_chart import axis_title, draw_panel
-from dashboards.figures.theme import Palette, in_order, method_words
-from dashboards.figures.wording import ABSENT, compact, count, percent, quality, signed_percent
-from dashboards.later import Answer
 
 
 def tradeoff_card(

@@ -7,6 +7,25 @@ from typing import Any, NamedTuple
 
 from dash import html
 
+from dashboards.background import BackgroundJobs
+from dashboards.charts.mix import (
+    Compared,
+    Matrix,
+    default_volume,
+    matrix,
+    one_for_all,
+    volumes,
+)
+from dashboards.charts.mix_words import (
+    MAX_SENTENCES,
+    Sentence,
+    law_rows,
+    matrix_sentences,
+    swap_sentences,
+    weakest_sentences,
+)
+from dashboards.charts.theme import method_words, palette
+from dashboards.charts.wording import ABSENT, count, percent
 from dashboards.components import (
     Links,
     card,
@@ -15,36 +34,17 @@ from dashboards.components import (
     page_head,
     picker,
 )
-from dashboards.figures.mix import (
-    Compared,
-    Matrix,
-    default_volume,
-    matrix,
-    one_for_all,
-    volumes,
-)
-from dashboards.figures.mix_words import (
-    MAX_SENTENCES,
-    Sentence,
-    law_rows,
-    matrix_sentences,
-    swap_sentences,
-    weakest_sentences,
-)
-from dashboards.figures.theme import method_words, palette
-from dashboards.figures.wording import ABSENT, count, percent
-from dashboards.later import Later
 from dashboards.pages.mix_cards import one_for_all_card, replay_card, weakest_card
 from dashboards.pages.mix_matrix import matrix_card
 from dashboards.pages.unscored import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
+from tracker.decision.mix_effects import Swap, Weakest, swaps, weakest
+from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError
-from tracker.select.further_text import refusals
-from tracker.select.laws import TRUSTED
-from tracker.select.mix_effects import Swap, Weakest, swaps, weakest
-from tracker.select.mix_points import MixPoints
+from tracker.laws.auxiliary_text import refusals
+from tracker.laws.fitted_law import TRUSTED
 
 TITLE = "Task mix"
 PATH = "/mix"
@@ -90,7 +90,7 @@ def shown(view: SweepView, query: Query) -> Shown | None:
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: Later | None = None
+    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
 ) -> list[Any]:
     """The page for *view* in the state *query*; the laws, which take longer, come from *later*.
 
@@ -221,7 +221,7 @@ def _advice(points: MixPoints) -> str:
     )
 
 
-def laws(view: SweepView, chosen: tuple[str, str], later: Later | None) -> list[Any]:
+def laws(view: SweepView, chosen: tuple[str, str], later: BackgroundJobs | None) -> list[Any]:
     """What an example of the other tasks is worth to each, by the law for model and method *chosen*."""
     findings = view.findings
     try:

@@ -7,13 +7,13 @@ from typing import Any
 
 from dash import html
 
+from dashboards.charts.mix import Row, replay_lines, swap_rows
+from dashboards.charts.mix_chart import draw_forest, draw_replay, draw_weakest
+from dashboards.charts.theme import Palette
+from dashboards.charts.wording import ABSENT, count, percent
 from dashboards.components import behind, card, data_table, empty, graph
-from dashboards.figures.mix import Row, replay_lines, swap_rows
-from dashboards.figures.mix_chart import draw_forest, draw_replay, draw_weakest
-from dashboards.figures.theme import Palette
-from dashboards.figures.wording import ABSENT, count, percent
-from tracker.select.mix_effects import Swap, Weakest
-from tracker.select.mix_points import MixPoints
+from tracker.decision.mix_effects import Swap, Weakest
+from tracker.decision.mix_points import MixPoints
 
 
 def one_for_all_card(rows: Sequence[Row], laws: list[Any], colours: Palette) -> html.Section:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from dash import html
 
+from dashboards.charts.mix import OTHERS, Cell, Matrix, measured
+from dashboards.charts.mix_words import cell_words, chance_note, effect_rows, unknown_notes
 from dashboards.components import behind, card, data_table
-from dashboards.figures.mix import OTHERS, Cell, Matrix, measured
-from dashboards.figures.mix_words import cell_words, chance_note, effect_rows, unknown_notes
-from tracker.select.mix_effects import Effect
-from tracker.select.mix_points import MixPoints
+from tracker.decision.mix_effects import Effect
+from tracker.decision.mix_points import MixPoints
 
 
 def matrix_card(

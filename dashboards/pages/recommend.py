@@ -8,9 +8,9 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.answers import Answer, asked_of
+from dashboards.background import BackgroundJobs
 from dashboards.components import card, empty, page_head
-from dashboards.desk import Desk
-from dashboards.later import Later
+from dashboards.context import PageContext
 from dashboards.page import ADDRESS, RESULTS, Page
 from dashboards.pages.recommend_choice import hero
 from dashboards.pages.recommend_evidence import caveats, runners, settling, tradeoffs, why
@@ -20,8 +20,8 @@ from dashboards.pages.recommend_question import bounds, forecasts, reached
 from dashboards.slow_page import connect_slow, slow_frame
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
+from tracker.decision.question import Asked
 from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
-from tracker.select.asked import Asked
 
 TITLE = "Recommendation"
 PATH = "/recommend"
@@ -31,7 +31,7 @@ _PATIENCE = 0.8
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: Later | None = None
+    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
 ) -> list[Any]:
     """The answer for *view* to the question in *query* as far as it is known; without *later* it waits."""
     try:
@@ -98,12 +98,12 @@ def _frame() -> html.Div:
     return html.Div([*form_of, *slow_frame(_PLACE)], className="stack")
 
 
-def _connect(app: Dash, desk: Desk) -> None:
+def _connect(app: Dash, desk: PageContext) -> None:
     connect_slow(app, desk, _PLACE, content, _questions)
     _connect_form(app, desk)
 
 
-def _connect_form(app: Dash, desk: Desk) -> None:
+def _connect_form(app: Dash, desk: PageContext) -> None:
     entries = {"type": FIELD, "option": ALL, "name": ALL}
 
     def drawn(_results: Any, search: str | None, shown: str | None) -> tuple[Any, Any]:

@@ -8,9 +8,8 @@ from typing import Any
 from dash import html
 
 from dashboards.answers import Answer
-from dashboards.components import pill, tiles
-from dashboards.figures.theme import method_words
-from dashboards.figures.wording import (
+from dashboards.charts.theme import method_words
+from dashboards.charts.wording import (
     ABSENT,
     compact,
     count,
@@ -20,8 +19,9 @@ from dashboards.figures.wording import (
     quality,
     quality_gap,
 )
-from tracker.select.choice import Candidate, Estimate, Recommendation
-from tracker.select.describe import unrivalled
+from dashboards.components import pill, tiles
+from tracker.decision.explain import unrivalled
+from tracker.decision.recommendation import Candidate, Estimate, Recommendation
 
 _LIKELY = (
     "Probably the best, yet by less than runs that differ in nothing but their seed: the chance counts who "

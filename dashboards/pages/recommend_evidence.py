@@ -5,12 +5,12 @@ from __future__ import annotations
 from dash import html
 
 from dashboards.answers import Answer
+from dashboards.charts.forest import MAX_ROWS, Gap, draw_gaps, gaps
+from dashboards.charts.theme import in_order, palette
+from dashboards.charts.tradeoff import Tradeoff, draw_tradeoff, tradeoff
+from dashboards.charts.wording import ABSENT, compact, percent, plural, quality, quality_gap
 from dashboards.components import behind, card, data_table, empty, graph, legend, wrapped
-from dashboards.figures.forest import MAX_ROWS, Gap, draw_gaps, gaps
-from dashboards.figures.theme import in_order, palette
-from dashboards.figures.tradeoff import Tradeoff, draw_tradeoff, tradeoff
-from dashboards.figures.wording import ABSENT, compact, percent, plural, quality, quality_gap
-from tracker.select.choice import Recommendation
+from tracker.decision.recommendation import Recommendation
 
 #: More marks than these hide each other, and a browser takes long over them.
 MAX_SPOTS = 600

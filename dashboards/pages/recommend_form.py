@@ -17,9 +17,9 @@ from dash import dcc, html
 from dashboards.exports import QUESTION
 from dashboards.findings import Findings
 from dashboards.state import Query, href
+from tracker.decision.question import NONE, bound, in_words, number, weight
 from tracker.errors import InputError
-from tracker.select.asked import NONE, bound, in_words, number, weight
-from tracker.select.measure import Measure
+from tracker.metrics import Measure
 
 FIELD = "recommend-field"
 _GROUPS = {

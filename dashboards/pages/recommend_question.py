@@ -5,10 +5,10 @@ from __future__ import annotations
 from dash import html
 
 from dashboards.answers import Answer
+from dashboards.charts.wording import ABSENT, compact, count, percent, plural, quality
 from dashboards.components import behind, card, data_table
-from dashboards.figures.wording import ABSENT, compact, count, percent, plural, quality
-from tracker.select.choice import Held, Reach, Recommendation, Rejection
-from tracker.select.predict import Forecast, Predicted
+from tracker.decision.predict import Forecast, Predicted
+from tracker.decision.recommendation import Held, Reach, Recommendation, Rejection
 
 _SHARES = ("forgetting.", "min.", "over_reach.")
 #: Of a forecast's table; the others stand behind it.

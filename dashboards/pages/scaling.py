@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 from dash import html
 
+from dashboards.background import BackgroundJobs
+from dashboards.charts.scaling import scaling
+from dashboards.charts.size import sizes_to_ask
+from dashboards.charts.theme import method_words, palette
 from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
-from dashboards.figures.scaling import scaling
-from dashboards.figures.size import sizes_to_ask
-from dashboards.figures.theme import method_words, palette
-from dashboards.later import Later
 from dashboards.pages.scaling_cards import Laws, critical_card, curves_card, size_card
 from dashboards.pages.scaling_state import (
     METRIC_WORDS,
@@ -34,7 +34,7 @@ from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 from tracker.errors import SftSelectError
-from tracker.select.curves import CurveFits
+from tracker.laws.curves import CurveFits
 
 TITLE = "Scaling"
 PATH = "/scaling"
@@ -43,7 +43,7 @@ _PATIENCE = 0.05
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: Later | None = None
+    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
 ) -> list[Any]:
     """The page for *view* in the state *query*; without *later* it waits for its laws."""
     table = view.findings.table
@@ -86,7 +86,7 @@ def content(
     ]
 
 
-def laws_of(view: SweepView, state: Shown, later: Later | None) -> Laws:
+def laws_of(view: SweepView, state: Shown, later: BackgroundJobs | None) -> Laws:
     """The laws behind *state*, as far as they are known by now."""
     findings = view.findings
     tuned = tuned_of(findings.table)

@@ -8,6 +8,22 @@ from typing import NamedTuple
 
 from dash import html
 
+from dashboards.charts.crossover import (
+    LEADS,
+    Critical,
+    Strip,
+    critical,
+    even_at,
+    in_words,
+    interval,
+)
+from dashboards.charts.crossover_chart import draw_critical, height
+from dashboards.charts.scaling import AHEAD, MOST_DRAWN, Line, Scaling, drawn
+from dashboards.charts.scaling_chart import draw_scaling
+from dashboards.charts.size import Mark, Size, SizeCurve, size
+from dashboards.charts.size_chart import between, draw_size, value
+from dashboards.charts.theme import Palette, method_within, method_words
+from dashboards.charts.wording import ABSENT, about, compact, count, percent
 from dashboards.components import (
     Choice,
     behind,
@@ -18,25 +34,9 @@ from dashboards.components import (
     legend,
     picker,
 )
-from dashboards.figures.critical import (
-    LEADS,
-    Critical,
-    Strip,
-    critical,
-    even_at,
-    in_words,
-    interval,
-)
-from dashboards.figures.critical_chart import draw_critical, height
-from dashboards.figures.scaling import AHEAD, MOST_DRAWN, Line, Scaling, drawn
-from dashboards.figures.scaling_chart import draw_scaling
-from dashboards.figures.size import Mark, Size, SizeCurve, size
-from dashboards.figures.size_chart import between, draw_size, value
-from dashboards.figures.theme import Palette, method_within, method_words
-from dashboards.figures.wording import ABSENT, about, compact, count, percent
 from dashboards.pages.scaling_state import METRIC_WORDS, Shown
-from tracker.select.curves import CurveFits, CurveKey, Metric
-from tracker.select.laws import FittedLaw
+from tracker.laws.curves import CurveFits, CurveKey, Metric
+from tracker.laws.fitted_law import FittedLaw
 
 #: Rows of the table of points: a browser must lay them all out.
 _MOST_ROWS = 100

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dashboards.figures.theme import in_order
+from dashboards.charts.theme import in_order
 from dashboards.state import Query, one_of
-from tracker.select.curves import Metric
+from tracker.laws.curves import Metric
 
 METRIC_WORDS: dict[Metric, str] = {
     "score": "Score",

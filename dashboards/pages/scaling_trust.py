@@ -6,14 +6,14 @@ from typing import Any
 
 from dash import html
 
+from dashboards.charts.scaling import Curve, Scaling
+from dashboards.charts.size_chart import between, value
+from dashboards.charts.wording import ABSENT, count, percent
 from dashboards.components import behind, card, data_table
-from dashboards.figures.scaling import Curve, Scaling
-from dashboards.figures.size_chart import between, value
-from dashboards.figures.wording import ABSENT, count, percent
 from dashboards.tables import DataTable
-from tracker.select.curves import CurveFits, Metric
-from tracker.select.laws import BEND, FORM, TRUSTED, Parameter
-from tracker.select.numbers import number
+from tracker.laws.curves import CurveFits, Metric
+from tracker.laws.fitted_law import BEND, FORM, TRUSTED, Parameter
+from tracker.numbers import number
 
 
 def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:

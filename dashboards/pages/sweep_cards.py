@@ -7,18 +7,10 @@ from typing import Any, NamedTuple
 
 from dash import html
 
-from dashboards.components import (
-    behind,
-    card,
-    data_table,
-    page_head,
-    pill,
-    tiles,
-)
-from dashboards.figures.forecast import Forecast, Span, Spending, Tally, forecast
-from dashboards.figures.progress import BestSoFar
-from dashboards.figures.setbacks import Setback, setbacks
-from dashboards.figures.wording import (
+from dashboards.charts.failures import Setback, setbacks
+from dashboards.charts.forecast import Forecast, Span, Spending, Tally, forecast
+from dashboards.charts.progress import BestSoFar
+from dashboards.charts.wording import (
     compact,
     count,
     duration,
@@ -27,11 +19,19 @@ from dashboards.figures.wording import (
     quality,
     time_span,
 )
+from dashboards.components import (
+    behind,
+    card,
+    data_table,
+    page_head,
+    pill,
+    tiles,
+)
 from dashboards.pages.sweep_live import clock
 from dashboards.snapshot import SweepView
 from dashboards.trial_fields import Weighing, interval_words
-from tracker.record.control import Exchange, described
-from tracker.record.trial import Status
+from tracker.store.control import Exchange, described
+from tracker.trial import Status
 
 STATUS_WORDS = {
     "complete": "complete",

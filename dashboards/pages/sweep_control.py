@@ -11,7 +11,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.components import card
-from dashboards.desk import Desk
+from dashboards.context import PageContext
 from dashboards.page import ADDRESS, VERSION
 
 #: Where the page keeps a place for the panel.
@@ -47,7 +47,7 @@ FIELDS = {
 }
 
 
-def connect(app: Dash, desk: Desk) -> None:
+def connect(app: Dash, desk: PageContext) -> None:
     """The panel's callbacks; none at all where *desk* may not ask for anything."""
     if desk.asks is None:
         return
@@ -106,7 +106,7 @@ def fields(action: str, form: Mapping[str, Any]) -> dict[str, Any]:
 _SUGGESTED = {"model": "model", "method": "method", "mix": "mix", "volume": "volume"}
 
 
-def possible(desk: Desk, search: str | None) -> tuple[Any, ...]:
+def possible(desk: PageContext, search: str | None) -> tuple[Any, ...]:
     """Which buttons can be pressed now, the running trials, of which sweep, and values known so far."""
     view = desk.view(search)
     if view is None:

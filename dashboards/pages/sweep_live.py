@@ -7,11 +7,11 @@ from typing import Any
 
 from dash import html
 
+from dashboards.charts.theme import method_words
+from dashboards.charts.wording import count, duration, plural
 from dashboards.components import Choice, card, empty, link, notice
-from dashboards.figures.theme import method_words
-from dashboards.figures.wording import count, duration, plural
 from dashboards.snapshot import SweepView
-from tracker.record.store import LiveTrial
+from tracker.store.store import LiveTrial
 
 _MAX_LIVE = 8  # running trials above the grid of the ended ones
 

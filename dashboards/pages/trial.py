@@ -7,6 +7,10 @@ from typing import Any
 
 from dash import html
 
+from dashboards.charts.curves import Curve, curve, draw_curves
+from dashboards.charts.progress import label
+from dashboards.charts.theme import Palette
+from dashboards.charts.wording import ABSENT, compact, count, duration, percent, plural, quality
 from dashboards.components import (
     Choice,
     behind,
@@ -20,10 +24,6 @@ from dashboards.components import (
     pill,
     tiles,
 )
-from dashboards.figures.curves import Curve, curve, draw_curves
-from dashboards.figures.progress import label
-from dashboards.figures.theme import Palette
-from dashboards.figures.wording import ABSENT, compact, count, duration, percent, plural, quality
 from dashboards.pages.sweep_cards import STATUS_TONES, STATUS_WORDS
 from dashboards.trial_fields import (
     CONFIGURATION,
@@ -41,8 +41,8 @@ from dashboards.trial_fields import (
     with_interval,
 )
 from dashboards.trial_reader import Reading
-from tracker.record.examples import Example, TaskExamples
-from tracker.record.trial import TrialRecord
+from tracker.store.worst_answers import Example, TaskExamples
+from tracker.trial import TrialRecord
 
 _CURVE_HEIGHT = 320
 #: Wrong answers shown at once; the others are behind a press.

@@ -14,10 +14,10 @@ from typing import Any
 
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
+from dashboards.charts.theme import palette
+from dashboards.charts.wording import count, plural
 from dashboards.components import Choice, empty, notice, page_head
-from dashboards.desk import Desk
-from dashboards.figures.theme import palette
-from dashboards.figures.wording import count, plural
+from dashboards.context import PageContext
 from dashboards.page import ADDRESS, RESULTS, THEME, VERSION, Page
 from dashboards.pages import compare, sweep_live, trial
 from dashboards.pages.trials_grid import (
@@ -36,7 +36,7 @@ from dashboards.trial_csv import csv_path
 from dashboards.trial_fields import Weighing
 from dashboards.trial_query import select, wanted_in, wanted_of
 from dashboards.trials import columns_of
-from tracker.record.trial import TrialRecord
+from tracker.trial import TrialRecord
 
 TITLE = "Trials"
 _MODES = (("", "All fields"), ("differences", "Only differences"))
@@ -183,7 +183,7 @@ def _frame() -> html.Div:
 class _Callbacks:
     """Each fills one part of the frame."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: PageContext) -> None:
         self.desk = desk
 
     def words(self, _results: str | None, search: str | None) -> tuple[Any, bool, Any]:
@@ -283,7 +283,7 @@ class _Callbacks:
         return compare.closer(found, readings, colours), more
 
 
-def _connect(app: Dash, desk: Desk) -> None:
+def _connect(app: Dash, desk: PageContext) -> None:
     own = _Callbacks(desk)
     address, asked = State("url", "search"), State("trials-asked", "data")
     search = Output("url", "search", allow_duplicate=True)

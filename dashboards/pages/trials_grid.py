@@ -9,8 +9,8 @@ import dash_ag_grid as dag
 import pandas as pd
 from dash import html
 
+from dashboards.charts.wording import plural
 from dashboards.components import Choice, link
-from dashboards.figures.wording import plural
 from dashboards.pages import compare
 from dashboards.state import Query, href
 from dashboards.trial_query import Wanted, grid_state, select, wanted_in, wanted_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboards.charts.wording import plural
 from dashboards.components import Choice, empty, link
-from dashboards.figures.wording import plural
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 

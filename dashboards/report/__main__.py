@@ -53,8 +53,8 @@ def _write(options: argparse.Namespace) -> None:
     from dashboards.report.document import document
     from dashboards.report.sections import head, sections
     from dashboards.snapshot import Patience, Snapshot
-    from tracker.export.writing import write_text
-    from tracker.record.store import Store
+    from tracker.files import write_text
+    from tracker.store.store import Store
 
     store = Store.open(options.workspace, options.store, create=False)
     snapshot = Snapshot(store, patience=Patience(_PATIENCE, _PATIENCE))

@@ -10,8 +10,8 @@ from typing import Any
 from dash import html
 
 from dashboards.answers import FILE_NAME
+from dashboards.charts.wording import ABSENT, count, duration, percent, plural, quality
 from dashboards.components import behind, card, data_table, empty
-from dashboards.figures.wording import ABSENT, count, duration, percent, plural, quality
 from dashboards.pages import data, generalisation, mix, recommend, scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweeps.finetune.prompt import Encoded
+from sweeps.data.prompts import Encoded
 
 IGNORED = -100
 

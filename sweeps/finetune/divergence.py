@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from tracker.record.trial import TrainSpec
+from tracker.trial import TrainSpec
 
 FIRST = "first_loss"  #: in a log history: the loss of one of the first steps
 LOSS = "loss"  #: in a log history: the mean loss of the steps since the point before

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.model import base_model
-from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.records import answer_records
-from sweeps.finetune.scores import (
+from sweeps.scores.scores import (
     Answers,
     bits_replicates,
     forgetting_error,
@@ -27,7 +27,7 @@ from sweeps.finetune.scores import (
     score_task,
     standard_error,
 )
-from tracker.record.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
+from tracker.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
 _SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
 

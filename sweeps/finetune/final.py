@@ -19,8 +19,8 @@ from sweeps.finetune.trial import RECORDED_PACKAGES, run_trial
 from sweeps.finetune.trial_home import TrialHome
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
-from tracker.record.store import Store
-from tracker.record.trial import Status, TaskScore, TrialResult, TrialSpec
+from tracker.store.store import Store
+from tracker.trial import Status, TaskScore, TrialResult, TrialSpec
 
 ALIAS = "recommended"
 #: What a model's folder has, and all that we, transformers and peft write into one.

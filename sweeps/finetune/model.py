@@ -32,7 +32,7 @@ from transformers import (
 
 from sweeps.finetune.disk import whole_folder
 from tracker.errors import InputError
-from tracker.record.trial import LORA_ALPHA, MethodSpec, ModelSpec
+from tracker.trial import LORA_ALPHA, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweeps.finetune.scores import Floats, judge
-from tracker.record.trial import TaskSpec
+from sweeps.scores.scores import Floats, judge
+from tracker.trial import TaskSpec
 
 #: Prompts are long and the same in every trial: those of the worst rows alone are kept, and cut.
 PROMPTS, PROMPT_CHARACTERS = 50, 2000

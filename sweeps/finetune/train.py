@@ -1,6 +1,6 @@
 """transformers' Trainer over an explicit stream of rows, with exact resume.
 
-The stream (:mod:`sweeps.finetune.mix`) already holds every pass in order, so the Trainer makes one
+The stream (:mod:`sweeps.data.mixes`) already holds every pass in order, so the Trainer makes one
 sequential pass over it: every method sees the same tokens in the same order, and a resumed run continues
 at the row where it stopped.
 """
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from sweeps.data.prompts import Encoded
 from sweeps.finetune import checkpoint
 from sweeps.finetune.batch import answer_nats, collate, pack
 from sweeps.finetune.clock import Clock
@@ -31,8 +32,7 @@ from sweeps.finetune.model import (
     save_trained,
     trained_parameters,
 )
-from sweeps.finetune.prompt import Encoded
-from tracker.record.trial import LORA_PLUS_RATIO, TrialSpec
+from tracker.trial import LORA_PLUS_RATIO, TrialSpec
 
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
 #: In a checkpoint: the trial's seconds by phase up to it, so that a resumed trial's time is all of it.

@@ -17,11 +17,13 @@ from typing import Literal
 import torch
 from torch import nn
 
+from sweeps.baselines.untouched import base_suites, measure_suites
+from sweeps.data.encoding import evaluation_rows, label_set, training_stream
+from sweeps.data.prompts import Encoded
 from sweeps.finetune import memory
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.disk import refusal, write_atomically
 from sweeps.finetune.divergence import DivergedError
-from sweeps.finetune.encoded import evaluation_rows, label_set, training_stream
 from sweeps.finetune.evaluate import Evaluator, TaskEvaluation
 from sweeps.finetune.model import (
     build_model,
@@ -32,12 +34,10 @@ from sweeps.finetune.model import (
     stored_bytes,
     trained_parameters,
 )
-from sweeps.finetune.prompt import Encoded
-from sweeps.finetune.suites import base_suites, measure_suites
 from sweeps.finetune.train import Checkpoints, Passed, Reporter, train
 from sweeps.finetune.trial_home import TrialHome
 from tracker.errors import SftSelectError, StoreError
-from tracker.record.trial import Cost, Status, SuiteScore, TrialResult, TrialSpec
+from tracker.trial import Cost, Status, SuiteScore, TrialResult, TrialSpec
 
 Split = Literal["validation", "test"]
 

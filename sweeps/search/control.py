@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sweeps.search.cloning import cloned_values
-from sweeps.search.ledger import Clone
 from sweeps.search.ports import Inbox
 from sweeps.search.space import trial_spec
+from sweeps.search.study import Clone
 from sweeps.search_settings import Budget
 from tracker.errors import InputError
-from tracker.record.control import Action, Answer, Request
-from tracker.record.trial import Status
+from tracker.store.control import Action, Answer, Request
+from tracker.trial import Status
 
 if TYPE_CHECKING:
     from sweeps.search.driver import Asked, Driver

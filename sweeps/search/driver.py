@@ -17,17 +17,17 @@ from typing import NamedTuple
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.control import Control, exceeds
-from sweeps.search.engine import Died, Ended, Engine, Progress, Refused
-from sweeps.search.leaders import Leaders
-from sweeps.search.ledger import Clone, Ledger, Raise
-from sweeps.search.objective import excesses, outcome, weighted_score
+from sweeps.search.engines.engine import Died, Ended, Engine, Progress, Refused
+from sweeps.search.outcome import excesses, outcome, weighted_score
 from sweeps.search.ports import Audience, Inbox, NoInbox, Results
+from sweeps.search.retention import Retention
 from sweeps.search.space import Values, trial_spec
 from sweeps.search.strategies import strategy_of
-from sweeps.search.strategy import Outcome, Strategy
+from sweeps.search.strategies.strategy import Outcome, Strategy
+from sweeps.search.study import Clone, Raise, StudyAdapter
 from sweeps.search_settings import Budget
 from tracker.errors import InputError
-from tracker.record.trial import Cost, Status, TrialRecord, TrialResult, TrialSpec
+from tracker.trial import Cost, Status, TrialRecord, TrialResult, TrialSpec
 
 _ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
 _POLL_SECONDS = 1.0
@@ -58,7 +58,7 @@ class Driver:
         self,
         sweep: ResolvedSweep,
         results: Results,
-        ledger: Ledger,
+        ledger: StudyAdapter,
         engine: Engine,
         delivery: Audience,
         *,
@@ -77,7 +77,7 @@ class Driver:
         self.running: dict[str, Asked] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
-        self._leaders = Leaders(sweep.spec.objective)
+        self._leaders = Retention(sweep.spec.objective)
         self._outcomes: list[Outcome] = []  # of told proposals, by index
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
         self._known = len(ledger.trials())  # of an earlier run

@@ -1,7 +1,7 @@
 """What a sweep's trials are expected to score before they run: a surface that stands in for training.
 
 A draw of curves: where nothing was measured yet, from what the joint laws believe of any sweep
-(:mod:`tracker.select.experience`), else from what they make of it (:mod:`tracker.select.outlook`). There
+(:mod:`tracker.laws.prior`), else from what they make of it (:mod:`tracker.laws.surrogate`). There
 is no noise between runs in it, and it is the same on every machine.
 """
 
@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.objective import weighted_score
+from sweeps.search.outcome import weighted_score
 from sweeps.search.space import Values, configurations, groups
-from tracker.record.trial import Status, TrialRecord, TrialSpec
-from tracker.select.experience import prior
-from tracker.select.outlook import outlook
-from tracker.select.points import CurveRuns
-from tracker.select.pooling import Array, log_law
+from tracker.laws.points import CurveRuns
+from tracker.laws.pooling import Array, log_law
+from tracker.laws.prior import prior
+from tracker.laws.surrogate import surrogate_forecast
+from tracker.trial import Status, TrialRecord, TrialSpec
 
 _LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
 #: Which way each feature of a curve goes where it gets better: it falls earlier and faster, and ends
@@ -94,7 +94,7 @@ def measured_surfaces(
         parameters = sweep.models[values["model"]].parameters
         curves.append(CurveRuns(own[:, 0], own[:, 1], keys, groups(sweep, values), parameters))
     volumes = sweep.spec.volumes
-    seen = [outlook(curves, volume, [volume], "score").draws for volume in volumes]
+    seen = [surrogate_forecast(curves, volume, [volume], "score").draws for volume in volumes]
     scores = np.clip(1 - np.stack(seen, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
     measured = sum(len(own) for own in runs.values())
     picks = (np.arange(count) + 0.5) / count * len(scores)

@@ -19,15 +19,15 @@ from peft import get_peft_model
 from scipy.optimize import nnls
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from sweeps.finetune.encoded import training_stream
+from sweeps.data.encoding import training_stream
+from sweeps.data.mixes import replay_rows
 from sweeps.finetune.memory import predicted_bytes
-from sweeps.finetune.mix import replay_rows
 from sweeps.finetune.model import adapter_config, prepended_tokens
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import Cell, cells, lattice, trial_spec
 from sweeps.search.strategies import strategy_of
-from tracker.record.trial import MethodSpec, ModelSpec, Status, TrialRecord, TrialSpec
+from tracker.trial import MethodSpec, ModelSpec, Status, TrialRecord, TrialSpec
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
 _RULE_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 5e13}

@@ -1,18 +1,18 @@
 """What the driver stands between: where ends of trials are kept, who hears of them, who asks for what.
 
-On disk and to the tracking store in a sweep (:class:`~sweeps.search.folder.SweepFolder`,
-:class:`~sweeps.search.delivery.Delivery`); in memory and to nobody in a replay.
+On disk and to the tracking store in a sweep (:class:`~sweeps.search.workspace.SweepFolder`,
+:class:`~sweeps.search.outbox.Outbox`); in memory and to nobody in a replay.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from sweeps.search.engine import Job
+from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
-from tracker.record.control import Answer, Request
-from tracker.record.store import SweepState
-from tracker.record.trial import TrialRecord, TrialResult, TrialSpec
+from tracker.store.control import Answer, Request
+from tracker.store.store import SweepState
+from tracker.trial import TrialRecord, TrialResult, TrialSpec
 
 
 class Results(Protocol):

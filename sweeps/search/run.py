@@ -13,19 +13,19 @@ from typing import Any, Literal, NamedTuple
 
 from sweeps.profile import profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
-from sweeps.search.delivery import Delivery
 from sweeps.search.driver import Driver
-from sweeps.search.engine import Engine
-from sweeps.search.folder import SweepFolder
-from sweeps.search.ledger import Ledger
-from sweeps.search.local import LocalEngine
+from sweeps.search.engines.engine import Engine
+from sweeps.search.engines.local import LocalEngine
+from sweeps.search.outbox import Outbox
 from sweeps.search.strategies import strategy_of
+from sweeps.search.study import StudyAdapter
+from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
-from tracker.export.writing import write_text
-from tracker.record import data_profile
-from tracker.record.store import Store
-from tracker.record.trial import FileRef, TrialRecord
+from tracker.files import write_text
+from tracker.store import data_profile
+from tracker.store.store import Store
+from tracker.trial import FileRef, TrialRecord
 
 #: How long to wait for the store at the end; what it does not take by then, the next start delivers.
 _PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}
@@ -71,7 +71,7 @@ def run_sweep(
         _begin(store, sweep, folder)
         if not begun:  # the store, which compares too, took it for what it began with
             write_text(folder.plan_file, json.dumps(_fixed_part(sweep), indent=1))
-        ledger = Ledger(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
+        ledger = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
         with (
             closing(ledger),
             _delivering(store, sweep, folder) as delivering,
@@ -89,7 +89,7 @@ def run_sweep(
 class _Delivering:
     """``state``: of the sweep once it ends; ``left``: what the store did not take then."""
 
-    delivery: Delivery
+    delivery: Outbox
     state: Literal["finished", "stopped", "interrupted"] = "interrupted"
     left: int = 0
 
@@ -97,7 +97,7 @@ class _Delivering:
 @contextmanager
 def _delivering(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> Iterator[_Delivering]:
     """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
-    delivery = Delivery(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
+    delivery = Outbox(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
     delivering = _Delivering(delivery)
     delivery.state("running")  # says that there is a driver, before what may take long
     try:

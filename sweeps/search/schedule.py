@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
-from sweeps.search.engine import Ended, Event, Job
+from sweeps.search.engines.engine import Ended, Event, Job
 from sweeps.search.expectation import Surface, drawn_surface, measured_surfaces
-from sweeps.search.ledger import Ledger
 from sweeps.search.plan import Plan
-from sweeps.search.replay import MemoryResults, Nobody
+from sweeps.search.replay.replay import MemoryResults, Nobody
 from sweeps.search.space import Cell, Values, configurations
-from tracker.record.trial import Cost, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
+from sweeps.search.study import StudyAdapter
+from tracker.trial import Cost, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
 
 #: Strategies that decide as they go, yet leave no value to chance.
 SCHEDULED = frozenset({"law", "halving", "ats"})
@@ -163,7 +163,7 @@ def _played(
     done = set(results.ended)
     seconds = {planned.cell: planned.seconds for planned in plan.cells}
     engine = _Expected(surface, results, seconds, plan.base_seconds)
-    driver = Driver(sweep, results, Ledger(None, sweep.spec), engine, Nobody())
+    driver = Driver(sweep, results, StudyAdapter(None, sweep.spec), engine, Nobody())
     driver.run()
     trials, at = [], -1
     for asked, told in zip(driver.asked, driver.told, strict=True):

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from sweeps.finetune.mix import split_volume
+from sweeps.data.mixes import split_volume
 from sweeps.methods import Range
 from sweeps.resolve import ResolvedSweep
 from sweeps.spec import SweepSpec
-from tracker.record.trial import MethodSpec, TrialSpec
+from tracker.trial import MethodSpec, TrialSpec
 
 #: A point of the space: ``model method mix volume seed`` and the method's hyper-parameters.
 Values = dict[str, Any]
@@ -174,7 +174,7 @@ def trial_spec(sweep: ResolvedSweep, values: Mapping[str, Any]) -> TrialSpec:
 
 
 def groups(sweep: ResolvedSweep, values: Mapping[str, Any]) -> dict[str, str]:
-    """What a configuration belongs to, kind → name, as joint laws pool (:mod:`tracker.select.pooling`)."""
+    """What a configuration belongs to, kind → name, as joint laws pool (:mod:`tracker.laws.pooling`)."""
     model, method = values["model"], values["method"]
     setting = [str(values[name]) for name in hyperparameters(sweep.spec, method)]
     return {

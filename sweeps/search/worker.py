@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.finetune.trial_home import TrialHome
-from sweeps.search.engine import Ended, Job, Progress, Refused
+from sweeps.search.engines.engine import Ended, Job, Progress, Refused
 from tracker.errors import InputError, StoreError
-from tracker.record.journal import Journal
-from tracker.record.trial import TrialResult, TrialSpec
+from tracker.store.journal import Journal
+from tracker.trial import TrialResult, TrialSpec
 
 if TYPE_CHECKING:  # imports torch, which a worker does not before its threads are set
     from sweeps.finetune.train import Reporter

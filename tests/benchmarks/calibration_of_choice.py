@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.synthetic import SyntheticSweep, configuration, synthetic_sweep
-from tracker.select.pooling import Array
-from tracker.select.recommend import choose
-from tracker.select.study import Study, study
+from tracker.decision.analysis import Study, study
+from tracker.decision.recommend import choose
+from tracker.laws.pooling import Array
 
 _BINS = 10
 _LEADERS = 10

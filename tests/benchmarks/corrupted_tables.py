@@ -30,11 +30,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.record.importing import read_table
-from tracker.record.journal import Journal
-from tracker.record.trial import Objective, TaskScore, TrialRecord
-from tracker.select.recommend import choose
-from tracker.select.study import Study, study
+from tracker.decision.analysis import Study, study
+from tracker.decision.recommend import choose
+from tracker.importing.build import read_table
+from tracker.store.journal import Journal
+from tracker.trial import Objective, TaskScore, TrialRecord
 
 
 class Spoilt(NamedTuple):

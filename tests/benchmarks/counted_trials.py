@@ -14,10 +14,10 @@ import statistics
 from typing import Any
 
 from sweeps.search.driver import Driver
-from sweeps.search.ledger import SEED, Ledger
-from sweeps.search.replay import MemoryResults, Nobody, ReplayEngine
-from sweeps.search.replay_table import RecordedTable
+from sweeps.search.replay.replay import MemoryResults, Nobody, ReplayEngine
+from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
+from sweeps.search.study import SEED, StudyAdapter
 from sweeps.search_settings import Budget, Halving, Search
 from tests.benchmarks.record_playground import TABLE
 from tests.benchmarks.replay_curve import tables
@@ -34,7 +34,7 @@ def regret(table: RecordedTable, strategy: str, trials: int, window: int, seed: 
     sweep = dataclasses.replace(sweep, spec=spec)
     results = MemoryResults()
     engine = ReplayEngine(table, results, seed)
-    ledger = Ledger(None, spec, SEED + seed * _SEEDS_APART)
+    ledger = StudyAdapter(None, spec, SEED + seed * _SEEDS_APART)
     driver = Driver(sweep, results, ledger, engine, Nobody(), price=engine.price)
     driver.run()
     return table.regret(driver.strategy.choice(driver.told))

@@ -17,13 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import norm
 
-from sweeps.search.ats import accept_then_stop
+from sweeps.search.strategies.ats import accept_then_stop
 from tests.benchmarks.curve_tables import Cut, foretold, playground, published, synthetic
-from tests.benchmarks.learn_experience import learn_prior, start_of, widening
-from tracker.select.curves import Metric
-from tracker.select.experience import LEVELS, Widening
-from tracker.select.misses import Misses
-from tracker.select.pooling import Array
+from tests.benchmarks.learn_prior import learn_prior, start_of, widening
+from tracker.laws.backtest import BacktestErrors
+from tracker.laws.curves import Metric
+from tracker.laws.pooling import Array
+from tracker.laws.prior import LEVELS, Widening
 
 
 def ats_errors(cut: Cut) -> Array:
@@ -40,7 +40,7 @@ def ats_errors(cut: Cut) -> Array:
 
 def allowed(cut: Cut, others: Widening) -> Array:
     """The factors (levels, n) by which intervals are widened, as of a FittedLaw."""
-    misses = Misses.of(cut.ends, others)
+    misses = BacktestErrors.of(cut.ends, others)
     return np.array([others.at(cut.doublings, p) * misses.at(cut.doublings, p) for p in LEVELS])
 
 

@@ -1,4 +1,4 @@
-"""Recorded and drawn tables as :class:`tracker.select.points.CurveRuns`, for the benchmarks of the laws."""
+"""Recorded and drawn tables as :class:`tracker.laws.points.CurveRuns`, for the benchmarks of the laws."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.record.table import results_table
-from tracker.select.curves import Metric, table_runs
-from tracker.select.experience import LEVELS
-from tracker.select.joint import fit_curves
-from tracker.select.laws import log_forecast, spread
-from tracker.select.misses import Ends
-from tracker.select.points import CurveRuns
-from tracker.select.pooling import Array, Prior
+from tracker.laws.backtest import Ends
+from tracker.laws.curves import Metric, table_runs
+from tracker.laws.fitted_law import log_forecast, spread
+from tracker.laws.fitting import fit_curves
+from tracker.laws.points import CurveRuns
+from tracker.laws.pooling import Array, Prior
+from tracker.laws.prior import LEVELS
+from tracker.results import results_table
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
 PLAYGROUND = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from dashboards.snapshot import Patience, Snapshot
 from tests.benchmarks.large_store import NAME, large_store, many_records
-from tracker.record.store import Store
+from tracker.store.store import Store
 
 VISITORS = 20
 CLICKS = 60  # of one visitor alone

@@ -3,7 +3,7 @@
 Budgets 1/8 ... 1/512 of 1,638,400 examples, 30 models, two tables (Lin et al., ICML 2024). The prior of
 the joint fit is learned on the one table and the other is reported, both ways; nothing is tuned per table
 or budget. PearCorr: the correlation of forecast and truth, in percent; RelAcc: (worst - chosen) / (worst -
-best), in percent. AtS is :mod:`sweeps.search.ats`.
+best), in percent. AtS is :mod:`sweeps.search.strategies.ats`.
 
 ``python -m tests.benchmarks.extrapolation``
 """
@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.search.ats import accept_then_stop as ats_line
+from sweeps.search.strategies.ats import accept_then_stop as ats_line
 from tests.benchmarks.curve_tables import Table, published
-from tests.benchmarks.learn_experience import learn_prior
-from tracker.select.joint import fit_curves
-from tracker.select.points import CurveRuns
-from tracker.select.pooling import Array, Prior
+from tests.benchmarks.learn_prior import learn_prior
+from tracker.laws.fitting import fit_curves
+from tracker.laws.points import CurveRuns
+from tracker.laws.pooling import Array, Prior
 
 BUDGETS = (8, 16, 32, 64, 128, 256, 512)
 Method = Callable[[list[CurveRuns], float], Array]

@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 
-from tracker.select.joint import DRAWS, fit_curves
-from tracker.select.laws import law
-from tracker.select.points import CurveRuns
+from tracker.laws.fitted_law import law
+from tracker.laws.fitting import DRAWS, fit_curves
+from tracker.laws.points import CurveRuns
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
 

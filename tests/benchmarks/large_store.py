@@ -14,9 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from tests.benchmarks.record_playground import TABLE
-from tracker.record.importing import read_table, write_sweep
-from tracker.record.store import Store
-from tracker.record.trial import TrialRecord, TrialResult
+from tracker.importing.build import read_table, write_sweep
+from tracker.store.store import Store
+from tracker.trial import TrialRecord, TrialResult
 
 NAME = "large"
 _NOISE = 0.015  # of a score between seeds, as recorded

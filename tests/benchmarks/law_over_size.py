@@ -2,7 +2,7 @@
 
 Every model of the recorded playground (4 sizes) is left out in turn, and every third of the 30 of FLAN and
 WMT19; what is compared are the larger half of its volumes. Beside it the start that the laws over data have,
-from which :func:`tracker.select.curves.over_size` departs.
+from which :func:`tracker.laws.curves.over_size` departs.
 
 ``python -m tests.benchmarks.law_over_size``
 """
@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.curve_tables import Table, playground, published
-from tracker.select.curves import over_size
-from tracker.select.experience import prior
-from tracker.select.joint import fit_curves
-from tracker.select.points import CurveRuns
-from tracker.select.pooling import Prior
+from tracker.laws.curves import over_size
+from tracker.laws.fitting import fit_curves
+from tracker.laws.points import CurveRuns
+from tracker.laws.pooling import Prior
+from tracker.laws.prior import prior
 
 
 class Miss(NamedTuple):

@@ -19,21 +19,21 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.finetune.mix import split_volume
+from sweeps.data.mixes import split_volume
 from sweeps.playground.tasks import TASKS
+from tracker.configurations import score_of
 from tracker.errors import NotEnoughDataError
-from tracker.record.importing import read_table
-from tracker.record.journal import Journal
-from tracker.record.table import results_table
-from tracker.record.trial import MixSpec, Objective, Status, TrialRecord
-from tracker.select.cells import score_of
-from tracker.select.curves import CurveKey, fit_table
-from tracker.select.forgetting_forms import KINDS
-from tracker.select.forgetting_law import FittedForgetting
-from tracker.select.further import FurtherLaws, further_laws
-from tracker.select.further_text import lines
-from tracker.select.link import FittedLink
-from tracker.select.mix_law import FittedMix
+from tracker.importing.build import read_table
+from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
+from tracker.laws.auxiliary_text import lines
+from tracker.laws.curves import CurveKey, fit_table
+from tracker.laws.forgetting import FittedForgetting
+from tracker.laws.forgetting_forms import KINDS
+from tracker.laws.loss_to_score import LossToScore
+from tracker.laws.mixture import FittedMix
+from tracker.results import results_table
+from tracker.store.journal import Journal
+from tracker.trial import MixSpec, Objective, Status, TrialRecord
 
 TABLE = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
 REPLAY = 0.03
@@ -81,7 +81,7 @@ def without_largest(records: Iterable[TrialRecord]) -> tuple[list[TrialRecord], 
 
 
 def forgetting_rows(
-    below: FurtherLaws, full: FurtherLaws, held: Sequence[TrialRecord]
+    below: AuxiliaryLaws, full: AuxiliaryLaws, held: Sequence[TrialRecord]
 ) -> list[str]:
     """Per law: the form, its held-out errors by form, and the coverage of the form fitted below."""
     out = [
@@ -111,7 +111,7 @@ def _forgetting_cover(
     return float(np.mean(inside)) if inside else None
 
 
-def mix_rows(below: FurtherLaws, full: FurtherLaws, held: Sequence[TrialRecord]) -> list[str]:
+def mix_rows(below: AuxiliaryLaws, full: AuxiliaryLaws, held: Sequence[TrialRecord]) -> list[str]:
     """Per method and task, medians over models: held-out errors with and without transfer."""
     groups: dict[tuple[str, str], list[tuple[FittedMix, float | None]]] = {}
     for key, law in full.mixes.items():
@@ -148,13 +148,13 @@ def _mix_cover(
     return float(np.mean(inside)) if inside else None
 
 
-def link_rows(full: FurtherLaws) -> list[str]:
+def link_rows(full: AuxiliaryLaws) -> list[str]:
     """Per task: shape, rank correlation, errors where a model is left out."""
     out = [f"{'link':12}{'shape':10}{'rho':>7}{'80 %':>16}{'error':>8}{'mean':>8}{'runs':>7}"]
     return out + [_link_row(task, link) for task, link in full.links.items()]
 
 
-def _link_row(task: str, link: FittedLink) -> str:
+def _link_row(task: str, link: LossToScore) -> str:
     rho = link.rank_correlation
     between = f"{rho.low:.2f} to {rho.high:.2f}"
     told = "" if link.proxy else "  not a proxy"
@@ -165,7 +165,7 @@ def _link_row(task: str, link: FittedLink) -> str:
 
 
 def score_rows(
-    below: Sequence[TrialRecord], links: Mapping[str, FittedLink], held: Sequence[TrialRecord]
+    below: Sequence[TrialRecord], links: Mapping[str, LossToScore], held: Sequence[TrialRecord]
 ) -> list[str]:
     """The score at the held-out volume foretold two ways, per task: by its own curve, and by the
     loss's curve through the link. Mean |error|, coverage and mean width of the 80 % intervals.
@@ -226,10 +226,10 @@ def main() -> None:
     if not found:
         raise NotEnoughDataError("no finished trial found: give a table, or --journals FOLDER")
     begun = time.perf_counter()
-    full = further_laws(found, OBJECTIVE)
+    full = auxiliary_laws(found, OBJECTIVE)
     seconds = time.perf_counter() - begun
     below, held = without_largest(found)
-    partial = further_laws(below, OBJECTIVE)
+    partial = auxiliary_laws(below, OBJECTIVE)
     print(f"{len(found)} trials, all laws in {seconds:.1f} s; {len(full.refused)} refused\n")
     tables = (
         forgetting_rows(partial, full, held),

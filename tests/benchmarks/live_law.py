@@ -17,15 +17,15 @@ from typing import Any
 
 import yaml
 
-from sweeps.search.folder import SweepFolder
-from sweeps.search.objective import weighted_score
+from sweeps.search.outcome import weighted_score
 from sweeps.search.run import run_sweep
+from sweeps.search.workspace import SweepFolder
 from tests.benchmarks.record_playground import record
-from tracker.record.journal import Journal
-from tracker.record.store import Store
-from tracker.record.trial import Objective, TrialSpec
-from tracker.select.choice import Recommendation
-from tracker.select.recommend import recommend
+from tracker.decision.recommend import recommend
+from tracker.decision.recommendation import Recommendation
+from tracker.store.journal import Journal
+from tracker.store.store import Store
+from tracker.trial import Objective, TrialSpec
 
 _SEEDS_APART = 1000
 _FRESH = range(90_001, 90_004)

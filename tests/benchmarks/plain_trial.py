@@ -21,10 +21,10 @@ from transformers import (
     TrainingArguments,
 )
 
-from sweeps.finetune.data import nested_order, read_examples, read_texts
+from sweeps.data.examples import nested_order, read_examples, read_texts
+from sweeps.data.prompts import encode_examples, encode_texts
 from sweeps.finetune.model import adapter_config
-from sweeps.finetune.prompt import encode_examples, encode_texts
-from tracker.record.trial import FileRef, TaskSpec, TrialSpec
+from tracker.trial import FileRef, TaskSpec, TrialSpec
 
 
 def main() -> None:

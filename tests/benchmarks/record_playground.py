@@ -27,12 +27,12 @@ from sweeps.playground.pretrain import MODELS_FOLDER
 from sweeps.playground.tasks import TASKS
 from sweeps.playground.write import sweep_spec, write_playground
 from sweeps.resolve import ResolvedSweep, read_sweep
-from sweeps.search.engine import Ended, Job
-from sweeps.search.folder import SweepFolder
-from sweeps.search.local import LocalEngine
+from sweeps.search.engines.engine import Ended, Job
+from sweeps.search.engines.local import LocalEngine
 from sweeps.search.space import cells, lattice, trial_spec
-from tracker.record.journal import Journal
-from tracker.record.trial import TrialResult, TrialSpec
+from sweeps.search.workspace import SweepFolder
+from tracker.store.journal import Journal
+from tracker.trial import TrialResult, TrialSpec
 
 TABLE = Path(__file__).parents[1] / "recorded" / "playground.csv.gz"
 RATES, SEEDS = 3, 3

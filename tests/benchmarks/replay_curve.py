@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dashboards.replay_plot import write_plot
-from sweeps.search.replay import Replayed, replay
-from sweeps.search.replay_report import report
-from sweeps.search.replay_table import RecordedTable
+from sweeps.search.replay.replay import Replayed, replay
+from sweeps.search.replay.report import report
+from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
 from sweeps.search_settings import Halving
 from tests.benchmarks.record_playground import TABLE as PLAYGROUND
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.record.importing import read_table
+from tracker.importing.build import read_table
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
 BUDGETS = (1 / 64, 1 / 32, 1 / 16, 1 / 10, 1 / 8, 1 / 4, 1 / 2)

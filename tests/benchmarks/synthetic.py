@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
-from tracker.record.trial import (
+from tracker.trial import (
     Cost,
     FileRef,
     MethodSpec,

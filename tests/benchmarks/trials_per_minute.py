@@ -24,13 +24,13 @@ from sweeps.demo import prepare_demo
 from sweeps.finetune.clock import WORK
 from sweeps.finetune.trial_home import TrialHome
 from sweeps.resolve import read_sweep
-from sweeps.search.engine import Ended, Job
-from sweeps.search.local import LocalEngine
+from sweeps.search.engines.engine import Ended, Job
+from sweeps.search.engines.local import LocalEngine
 from sweeps.search.space import cells, lattice, trial_spec
-from tracker.record.journal import Journal
-from tracker.record.store import Store
-from tracker.record.trial import TrialRecord, TrialSpec
+from tracker.store.journal import Journal
+from tracker.store.store import Store
 from tracker.strict_yaml import read
+from tracker.trial import TrialRecord, TrialSpec
 
 WORKERS = 2
 

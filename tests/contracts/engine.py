@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.search.engine import Died, Ended, Engine, Event, Job, Progress, Refused
-from tracker.record.journal import Journal
-from tracker.record.trial import TrialResult
+from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
+from tracker.store.journal import Journal
+from tracker.trial import TrialResult
 
 _PATIENCE_SECONDS = 300.0  # a machine that is busy is slow, not broken
 

@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from tests.tracker.record.stores import (
+from tests.tracker.store.stores import (
     DATASETS,
     OBJECTIVE,
     STEPS,
@@ -19,10 +19,10 @@ from tests.tracker.record.stores import (
     reopened,
 )
 from tracker.errors import InputError, StoreError
-from tracker.record.control import ACTIONS, Answer, RaisedBudget, new_request
-from tracker.record.journal import Step
-from tracker.record.store import LiveTrial, Store
-from tracker.record.trial import MethodSpec, Status, TrialSpec
+from tracker.store.control import ACTIONS, Answer, RaisedBudget, new_request
+from tracker.store.journal import Step
+from tracker.store.store import LiveTrial, Store
+from tracker.trial import MethodSpec, Status, TrialSpec
 
 #: What each action needs beside its name.
 NEEDED: dict[str, dict[str, Any]] = {

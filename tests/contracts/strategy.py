@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.driver import Driver
-from sweeps.search.folder import SweepFolder
 from sweeps.search.strategies import strategy_of
-from sweeps.search.strategy import configuration, scored
+from sweeps.search.strategies.strategy import configuration, scored
+from sweeps.search.workspace import SweepFolder
 from tests.factories import suite_score, sweep_text
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
-from tracker.record.trial import Objective, Status, TrialResult, TrialSpec
+from tracker.trial import Objective, Status, TrialResult, TrialSpec
 
 MakeSweep = Callable[..., ResolvedSweep]
 TRIALS = 18

@@ -22,8 +22,8 @@ from tests.factories import (
     trial_record,
     trial_spec,
 )
-from tracker.record.store import LiveTrial, Store, SweepInfo
-from tracker.record.trial import (
+from tracker.store.store import LiveTrial, Store, SweepInfo
+from tracker.trial import (
     Cost,
     FileRef,
     MixSpec,

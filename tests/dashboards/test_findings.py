@@ -1,11 +1,11 @@
 import pytest
 
 from dashboards.findings import MAX_QUESTIONS, Findings
+from tracker.decision.predict import predict
+from tracker.decision.question import asked
+from tracker.decision.recommend import recommend
 from tracker.errors import NotEnoughDataError
-from tracker.record.trial import Objective
-from tracker.select.asked import asked
-from tracker.select.predict import predict
-from tracker.select.recommend import recommend
+from tracker.trial import Objective
 
 ASKED = Objective(weights={"intent": 1})
 

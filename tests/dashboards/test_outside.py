@@ -8,8 +8,8 @@ from dashboards.findings import Findings
 from dashboards.pages import recommend, scaling, sweep
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
-from tracker.record.importing import read_table
-from tracker.record.store import SweepInfo
+from tracker.importing.build import read_table
+from tracker.store.store import SweepInfo
 
 HEAD = "model,model_params,family,method,task,metric,examples,value"
 SIZES = [0, *(200 * 2**k for k in range(5))]

@@ -10,10 +10,10 @@ import pytest
 
 from dashboards.snapshot import MAX_SWEEPS, Patience, Snapshot
 from tracker.errors import StoreError
-from tracker.record.control import Exchange, new_request
-from tracker.record.store import SweepInfo
-from tracker.record.table import results_table
-from tracker.record.trial import Objective
+from tracker.results import results_table
+from tracker.store.control import Exchange, new_request
+from tracker.store.store import SweepInfo
+from tracker.trial import Objective
 
 
 class FakeStore:

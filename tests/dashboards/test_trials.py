@@ -7,7 +7,7 @@ from dashboards.state import Query, href, parse_query
 from dashboards.trial_csv import csv_text, defused
 from dashboards.trial_query import Condition, grid_state, select, wanted_in, wanted_of
 from dashboards.trials import columns_of, definitions, plain_rows, trial_frame
-from tracker.record.table import results_table
+from tracker.results import results_table
 
 OR = {
     "filterType": "number",

@@ -23,8 +23,8 @@ from pathlib import Path
 import optuna
 import psutil
 
-from tracker.record.journal import Journal
-from tracker.record.store import Store
+from tracker.store.journal import Journal
+from tracker.store.store import Store
 from tracker.strict_yaml import read
 
 #: Whether the time to kill has come.

@@ -9,11 +9,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from sweeps.finetune.data import read_examples, read_texts
-from sweeps.finetune.rows import MAX_LINE_BYTES, read_rows
+from sweeps.data.examples import read_examples, read_texts
+from sweeps.data.readers import MAX_LINE_BYTES, read_rows
 from sweeps.spec import load_sweep
 from tracker.errors import InputError
-from tracker.record.trial import FileRef, PromptTemplate, TaskSpec
+from tracker.trial import FileRef, PromptTemplate, TaskSpec
 
 LINES = {
     "name": "name: s",

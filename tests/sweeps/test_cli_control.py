@@ -12,8 +12,8 @@ import pytest
 
 from tests.factories import sweep_text
 from tracker.errors import StoreError
-from tracker.record.store import LiveTrial, Store
-from tracker.record.trial import Status
+from tracker.store.store import LiveTrial, Store
+from tracker.trial import Status
 
 _PATIENCE = 300.0  # seconds, on a machine that does much else
 

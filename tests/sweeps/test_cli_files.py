@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from sweeps import cli, demo, lookup
-from sweeps.search.folder import SweepFolder
+from sweeps.search.workspace import SweepFolder
 from tests.benchmarks.synthetic import synthetic_sweep
+from tracker.decision.recommend import recommend
 from tracker.errors import InputError
-from tracker.record.store import Store
-from tracker.select.recommend import recommend
+from tracker.store.store import Store
 
 
 def test_a_draft_goes_into_a_new_folder_or_one_line_says_why_not(

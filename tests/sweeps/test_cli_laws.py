@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from sweeps.cli import app
 from tests.factories import law_score, numbered, scored_record
 from tracker.errors import InputError
-from tracker.record.store import Store
-from tracker.record.trial import Objective
+from tracker.store.store import Store
+from tracker.trial import Objective
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from sweeps import cli
 from tracker.errors import SftSelectError
-from tracker.record.outside import REQUIRED
+from tracker.importing.source import REQUIRED
 
 SIZES = [0, *(200 * 2**k for k in range(6))]
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from sweeps.console import final_lines, status_lines
 from sweeps.finetune.final import FinalModel
 from tests.benchmarks.synthetic import synthetic_sweep
+from tracker.configurations import run_quality
+from tracker.decision.recommend import recommend
 from tracker.export.config import Config
-from tracker.record.runs import SweepInfo
-from tracker.record.trial import SuiteScore
-from tracker.select.cells import run_quality
-from tracker.select.recommend import recommend
+from tracker.store.runs import SweepInfo
+from tracker.trial import SuiteScore
 
 
 def test_a_final_training_tells_the_number_it_was_chosen_by_and_what_was_lost():

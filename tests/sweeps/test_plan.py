@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from sweeps.search.cost_model import learned_cost_model
 from sweeps.search.plan import learned_speed
-from sweeps.search.pricing import learned_pricing
-from sweeps.search.strategy import Outcome
+from sweeps.search.strategies.strategy import Outcome
 from tests.factories import model_spec, task_spec, trial_record, trial_spec
-from tracker.record.trial import Cost, Status, TrialRecord
+from tracker.trial import Cost, Status, TrialRecord
 
 SHORT = [s for s in Status if s is not Status.COMPLETE]
 VOLUMES = (100, 400, 1600, 6400)
@@ -37,5 +37,5 @@ def test_a_trial_that_ended_early_teaches_no_price(status: Status) -> None:
         return Outcome(0, "law", values, status, 0.5, None, None, seconds)
 
     whole = [outcome(v, 2.0 + 0.01 * v, Status.COMPLETE) for v in VOLUMES]
-    known = learned_pricing(whole, {"m": 1.0})
-    assert learned_pricing([*whole, outcome(6400, 0.1, status)], {"m": 1.0}) == known
+    known = learned_cost_model(whole, {"m": 1.0})
+    assert learned_cost_model([*whole, outcome(6400, 0.1, status)], {"m": 1.0}) == known

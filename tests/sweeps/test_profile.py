@@ -10,7 +10,7 @@ import yaml
 
 from sweeps.profile import LABELS, TURN_CHARACTERS, profile, profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
-from tracker.record.data_profile import TaskProfile, TextProfile, text
+from tracker.store.data_profile import TaskProfile, TextProfile, text
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sweeps.base_models import max_positions, vocabulary_size
-from sweeps.finetune.data import read_examples
+from sweeps.data.examples import read_examples
 from sweeps.resolve import ResolvedSweep, read_sweep, resolve
 from sweeps.spec import load_sweep
 from tracker.errors import InputError

@@ -13,7 +13,7 @@ from sweeps.methods import Range
 from sweeps.search_settings import Budget
 from sweeps.spec import SweepSpec, json_schema, load_sweep
 from tracker.errors import InputError
-from tracker.record.trial import Objective, PromptTemplate, TrainSpec
+from tracker.trial import Objective, PromptTemplate, TrainSpec
 
 FULL = """\
 name: support

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sweeps import cli_options
-from tracker.record.store import Store
-from tracker.record.trial import Objective
+from tracker.store.store import Store
+from tracker.trial import Objective
 
 #: Modules of ours, of libraries, and of Python itself that a child imports when it starts.
 NAMES = [
@@ -27,7 +27,7 @@ if __name__ == "__main__":
 """
 #: The local engine until its worker is ready.
 ENGINE = """
-from sweeps.search.local import LocalEngine
+from sweeps.search.engines.local import LocalEngine
 if __name__ == "__main__":
     engine = LocalEngine(devices=[None], threads=1, hang_seconds=60)
     try:

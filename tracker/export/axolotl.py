@@ -12,7 +12,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
-from tracker.record.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
+from tracker.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "axolotl train axolotl.yaml"
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -14,11 +14,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, StoreError
-from tracker.export.writing import comment, write_text, yaml_text
-from tracker.record.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
-from tracker.select.choice import Recommendation
+from tracker.files import comment, write_text, yaml_text
 from tracker.strict_yaml import Document, read
+from tracker.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
 from tracker.validation import unknown, validate
 
 FORMAT = 1

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from tracker.errors import InputError
 from tracker.export.config import Config
-from tracker.export.writing import comment, json_lines, write_text, yaml_text
-from tracker.record.trial import TrialSpec
+from tracker.files import comment, json_lines, write_text, yaml_text
+from tracker.trial import TrialSpec
 from tracker.validation import options
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
-from tracker.record.trial import LORA_ALPHA, TrialSpec
+from tracker.trial import LORA_ALPHA, TrialSpec
 
 COMMAND = "trl sft --config trl.yaml"
 VARIANTS = {"plain": None, "rslora": "use_rslora", "dora": "use_dora"}

@@ -12,8 +12,8 @@ import pytest
 from dashboards.access import kept_token
 from tests.dashboards.browser.conftest import served
 from tests.dashboards.browser.test_trials import soon
-from tracker.record.store import Store
-from tracker.record.trial import Objective
+from tracker.store.store import Store
+from tracker.trial import Objective
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.dashboards.browser.conftest import served
 from tests.factories import sweep_text
-from tracker.record.store import Store, SweepInfo
-from tracker.record.trial import Status
+from tracker.store.store import Store, SweepInfo
+from tracker.trial import Status
 
 pytestmark = pytest.mark.slow
 

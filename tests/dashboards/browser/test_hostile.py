@@ -9,8 +9,8 @@ import pytest
 
 from dashboards.app import PAGES
 from tests.dashboards.browser.conftest import served
-from tracker.record.store import Store
-from tracker.record.trial import MixSpec, Objective, Status, TrialRecord
+from tracker.store.store import Store
+from tracker.trial import MixSpec, Objective, Status, TrialRecord
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ import pytest
 from dashboards.app import PAGES
 from tests.dashboards.browser.conftest import served
 from tests.dashboards.browser.test_trials import soon
-from tracker.record.store import Store
-from tracker.record.trial import Objective, TrialRecord
+from tracker.store.store import Store
+from tracker.trial import Objective, TrialRecord
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.findings import Findings
-from tracker.record.trial import Objective
+from tracker.trial import Objective
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@ import pytest
 
 from dashboards.pages.data import content
 from dashboards.state import Query
-from tracker.record.data_profile import (
+from tracker.store.data_profile import (
     DataProfile,
     LabelCount,
     Lengths,
@@ -14,7 +14,7 @@ from tracker.record.data_profile import (
     TaskProfile,
     TextProfile,
 )
-from tracker.record.trial import PromptTemplate
+from tracker.trial import PromptTemplate
 
 SPAN = Quantiles(least=1, p10=2, median=5, p90=9, most=20)
 LENGTHS = Lengths(unit="tokens", tokenizer="en-1m", rows=10, prompt=SPAN, answer=SPAN)

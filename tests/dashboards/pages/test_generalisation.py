@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.later import Later
+from dashboards.background import BackgroundJobs
 from dashboards.pages.generalisation import content, shown
 from dashboards.state import Query
 
@@ -44,7 +44,7 @@ def test_transfer_is_shown_where_a_mix_leaves_tasks_out_and_else_said_to_be_abse
 
 
 def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
-    view, later = view_of(records), Later()
+    view, later = view_of(records), BackgroundJobs()
     first = words(content(view, Query(), None, later))
     for _ in range(200):
         if later.ready(("support", "forgetting"), view.findings.version):

@@ -1,16 +1,16 @@
 import pytest
 
 from dashboards.answers import asked_of
+from dashboards.background import BackgroundJobs
+from dashboards.charts.tradeoff import Spot, Tradeoff
 from dashboards.exports import export_path
-from dashboards.figures.tradeoff import Spot, Tradeoff
-from dashboards.later import Later
 from dashboards.pages.recommend import content, shown
 from dashboards.pages.recommend_choice import certainty, headline, hero, setting
 from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
-from tracker.record.trial import Objective, Status
-from tracker.select.choice import Estimate
+from tracker.decision.recommendation import Estimate
+from tracker.trial import Objective, Status
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
 
 
 def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
-    view, later = view_of(records), Later()
+    view, later = view_of(records), BackgroundJobs()
     page = when_ready(lambda: words(content(view, Query(), None, later)), "Working it out")
     assert "Chance of being the best" in page
 

@@ -3,8 +3,8 @@ import pytest
 from dashboards.answers import asked_of
 from dashboards.pages.recommend_form import ask, fields, form
 from dashboards.state import Query, parse_query
+from tracker.decision.question import Asked
 from tracker.errors import InputError
-from tracker.select.asked import Asked
 
 
 def texts(shown, **changes):

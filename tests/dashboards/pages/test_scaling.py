@@ -1,11 +1,11 @@
 import pytest
 
-from dashboards.later import Later
+from dashboards.background import BackgroundJobs
 from dashboards.pages.scaling import content
 from dashboards.pages.scaling_state import shown
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
-from tracker.record.table import results_table
+from tracker.results import results_table
 
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(findings):
@@ -50,6 +50,6 @@ def test_no_trials_and_one_trial(view_of, records, words):
 
 def test_trials_that_looked_for_a_learning_rate_alone_have_no_law(view_of, records, words):
     tuning = [record.model_copy(update={"stage": "tune"}) for record in records]
-    view, later = view_of(tuning), Later()
+    view, later = view_of(tuning), BackgroundJobs()
     page = when_ready(lambda: words(content(view, Query(), None, later)), "Fitting the laws")
     assert "Fitting the laws" not in page

@@ -1,8 +1,8 @@
 import pytest
 
-from dashboards.figures.scaling import Curve, Line, Point, Scaling
+from dashboards.charts.scaling import Curve, Line, Point, Scaling
 from dashboards.pages.scaling_trust import _parameter, laws_card, trusted
-from tracker.select.laws import Parameter
+from tracker.laws.fitted_law import Parameter
 
 LINE = Line((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 2)
 POINTS = tuple(Point(i, 100 * (i + 1), 0.5, None, None, 0, None, True) for i in range(2))

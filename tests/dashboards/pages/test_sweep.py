@@ -3,8 +3,8 @@ import pytest
 from dashboards.pages.sweep import OUTPUTS, Content, content, layout
 from dashboards.pages.sweep_cards import counts, spending
 from dashboards.pages.sweep_live import under_way
-from tracker.record.control import Answer, Exchange, new_request
-from tracker.record.store import LiveTrial
+from tracker.store.control import Answer, Exchange, new_request
+from tracker.store.store import LiveTrial
 
 CURVE = ((10, 2.5), (60, 1.5), (120, 1.25))
 LIVE = LiveTrial("k", 50, "grid", "en-1m", "lora", "even", 2000, 1_700_000_200.0, 120, 1.25, CURVE)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dashboards.app import create_app
-from dashboards.desk import Desk
+from dashboards.context import PageContext
 from dashboards.pages.sweep_control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.snapshot import Patience, Snapshot
-from tracker.record.store import Store
-from tracker.record.trial import Objective
+from tracker.store.store import Store
+from tracker.trial import Objective
 
 PATIENCE = Patience(first=60.0, again=60.0)
 HEADERS = {"Host": "127.0.0.1:8050"}
@@ -126,18 +126,18 @@ def test_a_foreign_page_cannot_press(running):
 
 
 def test_only_what_is_possible_can_be_pressed(running):
-    desk = Desk(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    desk = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
     assert possible(desk, "")[:3] == (False, True, False)
     running.set_sweep_state("live", "paused")
-    desk = Desk(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    desk = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
     assert possible(desk, "")[:3] == (True, False, False)
     running.set_sweep_state("live", "finished")
-    desk = Desk(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    desk = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
     assert possible(desk, "")[:3] == (True, True, True)
 
 
 def test_values_known_so_far_are_suggested(store, words):
-    desk = Desk(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.ask)
+    desk = PageContext(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.ask)
     _, _, _, running, shown, stop, *known = possible(desk, "")
     assert (shown, stop) == ("support", "Yes, stop the sweep support")
     assert [option.value for option in running] == ["49", "50"]

@@ -4,8 +4,8 @@ import threading
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.figures.curves import curve, draw_curves, smoothed
-from dashboards.figures.theme import LIGHT
+from dashboards.charts.curves import curve, draw_curves, smoothed
+from dashboards.charts.theme import LIGHT
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep_live import under_way
 from dashboards.pages.trials import looked_at, near, numbers_in
@@ -22,8 +22,8 @@ from dashboards.trial_fields import (
 )
 from dashboards.trial_reader import RETRY, Reading, TrialReader, mlflow_address
 from tracker.errors import InputError, StoreError
-from tracker.record.examples import worst_of
-from tracker.record.store import LiveTrial
+from tracker.store.store import LiveTrial
+from tracker.store.worst_answers import worst_of
 
 HARM = "<script>alert(1)</script>"
 WEIGHING = Weighing({"slots": 1, "intent": 2}, {"intent": "score", "slots": "score"})

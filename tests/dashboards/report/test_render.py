@@ -3,9 +3,9 @@ from html import escape
 import pytest
 from dash import dcc, html
 
+from dashboards.charts.forest import draw_gaps
+from dashboards.charts.theme import palette
 from dashboards.components import Choice, behind, card, data_table, graph, picker
-from dashboards.figures.forest import draw_gaps
-from dashboards.figures.theme import palette
 from dashboards.report.render import Renderer, without_folders
 
 

@@ -16,7 +16,7 @@ from dashboards.report.document import Section, document, plotly_script, policy
 from dashboards.report.render import Renderer
 from dashboards.report.sections import FOLDED, TOP, best_trials, folded, sections
 from dashboards.state import Query
-from tracker.record.trial import Objective
+from tracker.trial import Objective
 
 
 @pytest.fixture(scope="module")

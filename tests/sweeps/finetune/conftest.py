@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from sweeps.base_models import model_spec
-from sweeps.finetune.data import file_ref
+from sweeps.data.examples import file_ref
+from sweeps.data.prompts import Encoded
 from sweeps.finetune.model import build_model, trained_parameters
-from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.trial_home import TrialHome
 from sweeps.spec import ModelEntry
 from tests.factories import method_spec, task_spec, trial_spec
-from tracker.record.trial import (
+from tracker.trial import (
     EvaluationSpec,
     MixSpec,
     ModelSpec,

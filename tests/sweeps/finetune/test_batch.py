@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import IGNORED, answer_nats, collate, pack
 from sweeps.finetune.model import base_model, prepended_tokens
-from sweeps.finetune.prompt import Encoded
 from tests.sweeps.finetune.conftest import METHODS
-from tracker.record.trial import TrialSpec
+from tracker.trial import TrialSpec
 
 Tuned = Callable[[str], nn.Module]
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 
 from sweeps.finetune.disk import put_in_place, refusal, whole_folder
 from sweeps.finetune.trial_home import TrialHome
-from sweeps.search.engine import Job, Refused
+from sweeps.search.engines.engine import Job, Refused
 from sweeps.search.worker import run_job
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import StoreError
-from tracker.record.journal import Journal
+from tracker.store.journal import Journal
 
 WEIGHTS = {"weights": torch.zeros(100_000)}
 

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from sweeps.data.encoding import evaluation_rows, suite_text
+from sweeps.data.prompts import Encoded
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
-from sweeps.finetune.encoded import evaluation_rows, suite_text
 from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, Rows, TaskEvaluation, suite_score
 from sweeps.finetune.model import base_model, load_tokenizer, prepended_tokens
-from sweeps.finetune.prompt import Encoded
 from tests.sweeps.finetune.conftest import METHODS
 from tests.sweeps.finetune.test_batch import Tuned, plain_nats
 from tracker.errors import InputError
-from tracker.record.trial import EvaluationSpec, TaskScore, TrialSpec
+from tracker.trial import EvaluationSpec, TaskScore, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 MakeEvaluator = Callable[..., Evaluator]

@@ -18,7 +18,7 @@ from tests.sweeps.finetune.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
-from tracker.record.trial import EvaluationSpec
+from tracker.trial import EvaluationSpec
 
 
 class Registry:

@@ -31,7 +31,7 @@ from sweeps.finetune.trial import run_trial
 from sweeps.finetune.trial_home import TrialHome
 from tests.sweeps.finetune.conftest import METHODS, Notes, model_at
 from tracker.errors import InputError
-from tracker.record.trial import EvaluationSpec, MethodSpec, ModelSpec, Status, TrialSpec
+from tracker.trial import EvaluationSpec, MethodSpec, ModelSpec, Status, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 Tuned = Callable[[str], nn.Module]

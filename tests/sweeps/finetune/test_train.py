@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sweeps.data.encoding import training_stream
+from sweeps.data.prompts import Encoded
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.encoded import training_stream
 from sweeps.finetune.model import build_model, trained_parameters
-from sweeps.finetune.prompt import Encoded
 from sweeps.finetune.train import Checkpoints, DivergedError, Trained, step_count, train
 from tests.sweeps.finetune.conftest import METHODS, Notes
 from tests.sweeps.finetune.test_batch import plain_nats
-from tracker.record.trial import LORA_PLUS_RATIO, TrainSpec, TrialSpec
+from tracker.trial import LORA_PLUS_RATIO, TrainSpec, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 CPU = torch.device("cpu")

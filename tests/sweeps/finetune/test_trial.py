@@ -20,7 +20,7 @@ from sweeps.finetune.trial import run_trial
 from sweeps.finetune.trial_home import TrialHome
 from tests.sweeps.finetune.conftest import METHODS, Notes
 from tracker.errors import InputError, StoreError
-from tracker.record.trial import Status, TrainSpec, TrialResult, TrialSpec
+from tracker.trial import Status, TrainSpec, TrialResult, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
-from sweeps.search.engine import Died, Ended, Engine, Event, Job, Progress, Refused
-from sweeps.search.folder import SweepFolder
-from sweeps.search.ledger import Ledger
+from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
+from sweeps.search.study import StudyAdapter
+from sweeps.search.workspace import SweepFolder
 from tests.factories import task_score, trial_result
-from tracker.record.control import Answer, Request
-from tracker.record.journal import Journal
-from tracker.record.trial import Cost, TrialRecord, TrialResult, TrialSpec
+from tracker.store.control import Answer, Request
+from tracker.store.journal import Journal
+from tracker.trial import Cost, TrialRecord, TrialResult, TrialSpec
 
 
 def answered(spec: TrialSpec) -> TrialResult:
@@ -151,7 +151,7 @@ def drive(
 ) -> Driver:
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
+    ledger = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
     driver = Driver(sweep, folder, ledger, engine, NoDelivery(), inbox=inbox, price=price)
     driver.run()
     return driver

@@ -11,10 +11,10 @@ import pytest
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
-from sweeps.search.folder import SweepFolder
+from sweeps.search.workspace import SweepFolder
 from tests.sweeps.search.formula import Asker, FormulaEngine, drive
-from tracker.record.control import Request, new_request
-from tracker.record.trial import Status
+from tracker.store.control import Request, new_request
+from tracker.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 STRATEGIES = ["grid", "random", "tpe", "halving", "ats", "law"]

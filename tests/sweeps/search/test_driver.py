@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.engine import Died, Ended, Event, Job
-from sweeps.search.folder import SweepFolder
+from sweeps.search.engines.engine import Died, Ended, Event, Job
+from sweeps.search.workspace import SweepFolder
 from tests.sweeps.search.formula import FormulaEngine, drive
-from tracker.record.journal import Journal
-from tracker.record.trial import Status
+from tracker.store.journal import Journal
+from tracker.trial import Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 

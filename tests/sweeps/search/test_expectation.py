@@ -12,7 +12,7 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.expectation import drawn_surface, measured_surfaces
 from sweeps.search.space import Values, configurations, trial_spec
 from tests.sweeps.search.formula import answered
-from tracker.record.trial import Status, TrialRecord
+from tracker.trial import Status, TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 

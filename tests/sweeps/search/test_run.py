@@ -13,13 +13,13 @@ from filelock import FileLock
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search import run as run_module
-from sweeps.search.folder import SweepFolder
 from sweeps.search.run import SweepRun, run_sweep, worker_devices
+from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine
 from tests.sweeps.search.formula import FormulaEngine
 from tracker.errors import InputError, OwnedError, SftSelectError
-from tracker.record import data_profile
-from tracker.record.store import Store
+from tracker.store import data_profile
+from tracker.store.store import Store
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 

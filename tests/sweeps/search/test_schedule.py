@@ -14,7 +14,7 @@ from sweeps.search.schedule import Schedule, expected_schedule, too_large
 from sweeps.search.space import configurations, trial_spec
 from tests.factories import sweep_text
 from tests.sweeps.search.formula import answered
-from tracker.record.trial import TrialRecord
+from tracker.trial import TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 Planned = tuple[ResolvedSweep, Plan, Schedule]

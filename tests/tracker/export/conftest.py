@@ -13,11 +13,11 @@ from tests.factories import (
     trial_record,
     trial_spec,
 )
+from tracker.decision.recommend import recommend
+from tracker.decision.recommendation import Recommendation
 from tracker.export.config import Config
 from tracker.export.recipe import Row
-from tracker.record.trial import Cost, Objective, SuiteSpec, TrainSpec, TrialRecord, TrialSpec
-from tracker.select.choice import Recommendation
-from tracker.select.recommend import recommend
+from tracker.trial import Cost, Objective, SuiteSpec, TrainSpec, TrialRecord, TrialSpec
 
 # A digest that YAML 1.2 reads as a number, if nobody quotes it.
 DIGEST = "7e12345678901234" * 4

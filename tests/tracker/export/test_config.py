@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, StoreError
 from tracker.export.config import Config, config_of, read_config, write_config
-from tracker.record.trial import (
+from tracker.strict_yaml import load
+from tracker.trial import (
     EvaluationSpec,
     FileRef,
     MethodSpec,
@@ -18,8 +20,6 @@ from tracker.record.trial import (
     TrialRecord,
     TrialSpec,
 )
-from tracker.select.choice import Recommendation
-from tracker.strict_yaml import load
 
 NUMBERS = ["12e4", "1e5", "0o17", "0x1f", "1_000", ".5", "1:30", "2024-01-01", "no", "~", "null"]
 MARKS = ["=", "<<", "# no", "a: b", "- a", "{x}", "\u2028", "\x85", "\ufeff", " a ", "\U0001f600"]

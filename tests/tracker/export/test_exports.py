@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from sweeps.finetune.mix import replay_rows
+from sweeps.data.mixes import replay_rows
 from tracker.errors import InputError
 from tracker.export import TRAINERS, axolotl, export_config, llamafactory, recipe_for, trl
 from tracker.export.config import Config
 from tracker.export.recipe import Row
-from tracker.record.trial import MethodSpec, MixSpec, TrainSpec
 from tracker.strict_yaml import load
+from tracker.trial import MethodSpec, MixSpec, TrainSpec
 
 Configs = Callable[..., Config]
 MODULES = {"trl": trl, "llamafactory": llamafactory, "axolotl": axolotl}

@@ -12,7 +12,7 @@ import pytest
 from tracker.export import export_config
 from tracker.export.config import Config
 from tracker.export.recipe import Row
-from tracker.record.trial import MethodSpec, ModelSpec
+from tracker.trial import MethodSpec, ModelSpec
 
 pytestmark = pytest.mark.slow
 

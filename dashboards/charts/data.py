@@ -1,0 +1,228 @@
+"""What the data looks like: label balance, lengths, what each mix holds at each volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from dashboards.charts.chart import Chart
+from dashboards.charts.theme import Palette, shade, template
+from dashboards.charts.wording import count, percent, unmarked
+from tracker.store.data_profile import MixVolume, Quantiles, SplitProfile, TaskProfile
+from tracker.trial import MixSpec
+
+#: An answer standing in at least so many rows on average is a label, not free text.
+_ROWS_PER_LABEL = 2
+#: What a long label is cut to beside its bar.
+_LABEL_CHARACTERS = 28
+_ROW = 24  # pixels
+
+
+class Bar(NamedTuple):
+    """``rows`` of the split have this answer, ``share`` of all."""
+
+    label: str
+    rows: int
+    share: float
+
+
+class Balance(NamedTuple):
+    """The most frequent answers of one split; ``rest``: all others together, ``None`` without any.
+
+    ``free``: nearly every row has its own. ``largest``: the share of the most frequent, which whoever
+    always says it gets right; ``fewest``: rows of the least frequent.
+    """
+
+    bars: tuple[Bar, ...]
+    rest: Bar | None
+    distinct: int
+    free: bool
+    largest: float
+    fewest: int
+
+
+class Span(NamedTuple):
+    """Lengths of one part (prompt, answer, text) of one split."""
+
+    name: str
+    part: str
+    lengths: Quantiles
+
+
+def balance(split: SplitProfile) -> Balance:
+    """The label balance of *split*."""
+    rows = max(split.rows, 1)
+    bars = [Bar(each.label, each.rows, each.rows / rows) for each in split.labels]
+    told = sum(bar.rows for bar in bars)
+    more = split.distinct - len(bars)
+    left = split.rows - told
+    rest = Bar(f"{more:,} other answers", left, left / rows) if more > 0 else None
+    free = split.distinct * _ROWS_PER_LABEL > split.rows
+    largest = bars[0].share if bars else 0.0
+    return Balance(tuple(bars), rest, split.distinct, free, largest, split.fewest)
+
+
+def spans(task: TaskProfile) -> tuple[Span, ...]:
+    """Lengths of prompts, then of answers, split by split."""
+    prompts = [
+        Span(name, "prompt", split.lengths.prompt)
+        for name, split in task.splits.items()
+        if split.lengths.prompt
+    ]
+    answers = [Span(name, "answer", split.lengths.answer) for name, split in task.splits.items()]
+    return (*prompts, *answers)
+
+
+def contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolume, ...]:
+    """What each mix holds at each volume, as the trials say, for sweeps that kept no profile."""
+    known = table[(table["method"] != "none") & (table["examples"] > 0)]
+    rows = known[["mix", "volume", "task", "examples"]].drop_duplicates()
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    for mix, volume, task, examples in rows.itertuples(index=False, name=None):
+        found.setdefault((str(mix), int(volume)), {})[str(task)] = int(examples)
+    made = []
+    for (mix, volume), examples in sorted(found.items()):
+        spec = mixes.get(mix)
+        made.append(
+            MixVolume(
+                mix=mix,
+                volume=volume,
+                examples=examples,
+                extra_epochs=dict(spec.extra_epochs) if spec else {},
+                replay_rows=max(1, round(spec.replay * volume)) if spec and spec.replay else 0,
+            )
+        )
+    return tuple(made)
+
+
+def draw_balance(data: Balance, colours: Palette) -> Chart:
+    """A bar per answer, the most frequent on top."""
+    figure = Chart()
+    names = [f"{i}" for i in range(len(data.bars))]
+    figure.add_bar(
+        y=names,
+        x=[bar.rows for bar in data.bars],
+        orientation="h",
+        marker={"color": colours.accent},
+        text=[f"{count(bar.rows)} · {percent(bar.share)}" for bar in data.bars],
+        textposition="outside",
+        cliponaxis=False,
+        textfont={"size": 12, "color": colours.muted},
+        customdata=[
+            [unmarked(bar.label), count(bar.rows), percent(bar.share)] for bar in data.bars
+        ],
+        hovertemplate="%{customdata[0]}<br>%{customdata[1]} rows, %{customdata[2]}<extra></extra>",
+    )
+    largest = max((bar.rows for bar in data.bars), default=1)
+    figure.update_layout(
+        template=template(colours),
+        bargap=0.35,
+        xaxis={"title": "Rows", "range": [0, 1.55 * largest]},
+        yaxis={
+            "autorange": "reversed",
+            "tickvals": names,
+            "ticktext": [unmarked(_short(bar.label)) for bar in data.bars],
+            "showgrid": False,
+        },
+    )
+    return figure
+
+
+def balance_height(data: Balance) -> int:
+    """Pixels that its bars need."""
+    return 70 + _ROW * len(data.bars)
+
+
+def draw_spans(data: Sequence[Span], colours: Palette, unit: str) -> Chart:
+    """Per line: thin from shortest to longest, thick where eight of ten lie, the median as a mark."""
+    figure = Chart()
+    names = [f"{i}" for i in range(len(data))]
+    for name, span in zip(names, data, strict=True):
+        at = span.lengths
+        for ends, width in (((at.least, at.most), 1.6), ((at.p10, at.p90), 7)):
+            figure.add_scatter(
+                x=ends,
+                y=[name, name],
+                mode="lines",
+                line={"color": shade(colours.accent, colours.surface, 0.55), "width": width},
+                hoverinfo="skip",
+            )
+        figure.add_scatter(
+            x=[at.median],
+            y=[name],
+            mode="markers",
+            marker={
+                "size": 11,
+                "color": colours.accent,
+                "line": {"color": colours.surface, "width": 1.5},
+            },
+            hovertemplate=f"{span.part}, {span.name}: median {at.median:,.0f} {unit}<br>eight of ten "
+            f"{at.p10:,.0f} to {at.p90:,.0f}<br>all {at.least:,.0f} to {at.most:,.0f}<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(colours),
+        xaxis={"title": f"Length in {unit}", "rangemode": "tozero"},
+        yaxis={
+            "autorange": "reversed",
+            "tickvals": names,
+            "ticktext": [f"{span.part}, {span.name}" for span in data],
+            "showgrid": False,
+        },
+    )
+    return figure
+
+
+def draw_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
+    """A bar per volume of one mix, cut by task; replayed text at the end, hatched."""
+    figure = Chart()
+    tasks = list(dict.fromkeys(task for each in data for task in each.examples))
+    names = [f"{i}" for i in range(len(data))]
+    for at, task in enumerate(tasks):
+        strength = 0.9 - 0.6 * at / max(len(tasks) - 1, 1)
+        figure.add_bar(
+            y=names,
+            x=[each.examples.get(task, 0) for each in data],
+            orientation="h",
+            name=unmarked(task),
+            marker={
+                "color": shade(colours.accent, colours.surface, strength),
+                "line": {"color": colours.surface, "width": 1},
+            },
+            hovertemplate=f"{unmarked(task)}: %{{x:,}} examples<extra></extra>",
+        )
+    if any(each.replay_rows for each in data):
+        figure.add_bar(
+            y=names,
+            x=[each.replay_rows for each in data],
+            orientation="h",
+            name="replayed general text",
+            marker={
+                "color": colours.surface,
+                "line": {"color": colours.muted, "width": 1},
+                "pattern": {"shape": "/", "fgcolor": colours.muted, "size": 5},
+            },
+            hovertemplate="replayed general text: %{x:,} rows a pass<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(colours),
+        barmode="stack",
+        bargap=0.35,
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        xaxis={"title": "Examples"},
+        yaxis={
+            "autorange": "reversed",
+            "tickvals": names,
+            "ticktext": [count(each.volume) for each in data],
+            "title": "Volume",
+            "showgrid": False,
+        },
+        margin={"l": 8, "r": 12, "t": 36, "b": 8},
+    )
+    return figure
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= _LABEL_CHARACTERS else f"{label[: _LABEL_CHARACTERS - 1]}…"

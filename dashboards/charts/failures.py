@@ -1,0 +1,92 @@
+"""Trials without a result: grouped by what went wrong, with what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tracker.trial import Status, TrialRecord
+
+_NUMBER = re.compile(r"\d[\d.,]*")
+#: By what a reason says, then by status alone: what helps.
+_ADVICE: tuple[tuple[Status, str, str], ...] = (
+    (
+        Status.INFEASIBLE,
+        "",
+        "It needs more memory than the device has. In a new sweep lower train.batch_size or "
+        "train.max_length, or leave full tuning of the largest model out: LoRA needs less.",
+    ),
+    (
+        Status.DIVERGED,
+        "",
+        "The loss ran away, mostly because the learning rate is too high for this method and model. "
+        "The sweep avoids it from here on; a new one can end the range lower.",
+    ),
+    (
+        Status.FAILED,
+        "no progress",
+        "A worker stood still and was ended. Look whether its device is healthy; where trials really "
+        "take that long, raise engine.hang_seconds.",
+    ),
+    (
+        Status.FAILED,
+        "SIGKILL",
+        "The system ended the worker, mostly for want of main memory: run fewer workers at once.",
+    ),
+    (
+        Status.FAILED,
+        "",
+        "An error ended it. `sft-select doctor SWEEP.yaml` checks devices, models and data; what "
+        "failed is not run again.",
+    ),
+    (
+        Status.PRUNED,
+        "by hand",
+        "Somebody stopped it; the log of requests says who. A clone runs it once more.",
+    ),
+    (Status.PRUNED, "", "It was not worth its cost any more, or the budget did not pay for it."),
+)
+
+
+class Setback(NamedTuple):
+    """Trials that ended alike: ``reason`` as the newest gave it, ``numbers`` from the newest on."""
+
+    status: Status
+    reason: str
+    advice: str
+    numbers: tuple[int, ...]
+    where: tuple[str, ...]
+
+
+def setbacks(records: Iterable[TrialRecord]) -> tuple[Setback, ...]:
+    """Groups of equal status and reason, numbers in it apart; the largest first.
+
+    ``where``: each model with its method, the most frequent first.
+    """
+    groups: dict[tuple[Status, str], list[TrialRecord]] = defaultdict(list)
+    for record in records:
+        result = record.result
+        if result.status is not Status.COMPLETE:
+            groups[result.status, _NUMBER.sub("#", result.reason or "")].append(record)
+    found = [_setback(own) for own in groups.values()]
+    return tuple(sorted(found, key=lambda each: (-len(each.numbers), -each.numbers[0])))
+
+
+def _setback(records: list[TrialRecord]) -> Setback:
+    newest = sorted(records, key=lambda record: record.number, reverse=True)
+    result = newest[0].result
+    reason = result.reason or "no reason was recorded"
+    places: dict[tuple[str, str], int] = defaultdict(int)
+    for record in records:
+        spec = record.result.spec
+        places[spec.model.name, spec.method.name] += 1
+    ranked = sorted(places, key=lambda place: (-places[place], place))
+    return Setback(
+        result.status,
+        reason,
+        next(text for status, part, text in _ADVICE if status is result.status and part in reason),
+        tuple(record.number for record in newest),
+        tuple(f"{model} · {method}" for model, method in ranked),
+    )

@@ -1,0 +1,134 @@
+"""What a running sweep will have cost when it ends: device time, trials and time on the clock."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from tracker.trial import Status, TrialResult
+
+#: How sure an interval is meant to be.
+COVERAGE = 0.8
+_FEWEST = 5  # trials; fewer say too little of their spread
+
+
+class Span(NamedTuple):
+    """An 80 % interval."""
+
+    low: float
+    high: float
+
+
+class Spending(NamedTuple):
+    """A sweep's costs so far and its limits.
+
+    ``seconds``: device seconds of the ended trials that ran; ``ended``: how many have ended, ``planned`` how
+    many there will be at most, ``None`` where the sweep does not say; ``workers`` where it is known; budgets
+    as the sweep has them, ``budget_seconds`` of device time; ``stretch``: seconds on the clock that a trial
+    takes per device second.
+    """
+
+    seconds: tuple[float, ...]
+    ended: int
+    planned: int | None
+    workers: int | None = None
+    budget_trials: int | None = None
+    budget_seconds: float | None = None
+    stretch: float = 1.0
+
+    @property
+    def spent(self) -> float:
+        """Device seconds so far."""
+        return float(sum(self.seconds))
+
+    @property
+    def burnt(self) -> float | None:
+        """The share of the budget, or of the plan, that is used up; ``None`` without either."""
+        if self.budget_seconds:
+            return min(1.0, self.spent / self.budget_seconds)
+        whole = self.planned or self.budget_trials  # clones come on top of a budget of trials
+        return min(1.0, self.ended / whole) if whole else None
+
+
+class Forecast(NamedTuple):
+    """At the end: ``device_seconds`` and ``trials`` in all; ``clock_seconds`` from now until then."""
+
+    device_seconds: Span
+    trials: Span
+    clock_seconds: Span | None
+
+
+def forecast(spending: Spending) -> Forecast | None:
+    """What to expect if the rest is like what ran so far; ``None`` while it is too early to say.
+
+    A sum of m further trials has the mean m x̄ and, since x̄ itself is an estimate from n trials, the
+    variance s² (m + m²/n); its interval is Student's with n - 1 degrees of freedom. How many trials a rest
+    R of device time pays for is R / x̄, with that deviation over x̄.
+    """
+    n, planned = len(spending.seconds), spending.planned
+    if not planned or n < max(_FEWEST, planned // 10):
+        return None
+    mean, deviation = float(np.mean(spending.seconds)), float(np.std(spending.seconds, ddof=1))
+    if mean <= 0:
+        return None
+    reach = float(stats.t.ppf((1 + COVERAGE) / 2, n - 1)) * deviation
+    to_go = max(0, planned - spending.ended)
+    left = Span(0.0, 0.0) if not to_go else _sum(to_go, mean, reach, n)
+    trials = Span(planned, planned)
+    if spending.budget_seconds is not None:
+        rest = max(0.0, spending.budget_seconds - spending.spent)
+        paid = _sum(rest / mean, 1.0, reach / mean, n)
+        trials = Span(*(min(planned, spending.ended + round(m)) for m in paid))
+        left = Span(min(left.low, rest), min(left.high, rest))
+    pace = spending.stretch / spending.workers if spending.workers else None
+    clock = Span(left.low * pace, left.high * pace) if pace else None
+    total = Span(spending.spent + left.low, spending.spent + left.high)
+    return Forecast(total, trials, clock)
+
+
+def _sum(count: float, mean: float, reach: float, n: int) -> Span:
+    """The interval of a sum of *count* further values, of which *n* gave *mean*."""
+    half = reach * math.sqrt(count + count**2 / n)
+    return Span(max(0.0, count * mean - half), count * mean + half)
+
+
+class Tally(NamedTuple):
+    """What became of the ended trials, and what they took.
+
+    ``seconds``, ``stretch``: see :class:`Spending`. ``imported``: all were measured elsewhere.
+    """
+
+    by_status: Mapping[str, int]
+    seconds: tuple[float, ...]
+    stretch: float
+    imported: bool
+
+    @property
+    def ended(self) -> int:
+        return sum(self.by_status.values())
+
+
+def tally(results: Sequence[TrialResult]) -> Tally:
+    """Count *results*."""
+    found = Counter(result.status for result in results)
+    return Tally(
+        {status.value: found[status] for status in Status},
+        tuple(seconds for result in results if (seconds := result.cost.device_seconds)),
+        _stretch(results),
+        bool(results) and all(result.spec.origin is not None for result in results),
+    )
+
+
+def _stretch(results: Iterable[TrialResult]) -> float:
+    """Seconds on the clock per device second, over the trials that tell both; 1 where none does."""
+    clock = device = 0.0
+    for result in results:
+        if result.started_at and result.ended_at and result.cost.device_seconds:
+            clock += result.ended_at - result.started_at
+            device += result.cost.device_seconds
+    return max(1.0, clock / device) if device else 1.0

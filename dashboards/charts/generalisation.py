@@ -1,0 +1,313 @@
+"""Quality against what tuning costs elsewhere: general ability lost, or skill lost on untrained tasks.
+
+One spot is a configuration, its seeds averaged. A path goes from the untouched base model through the
+volumes one setting of a method was run at. Intervals are 80 %: the rows' standard error, which does not
+shrink with seeds as all see the same rows, and the deviation between seeds, pooled over configurations,
+which does (as :func:`tracker.configurations.forgetting` has it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dashboards.charts.interval import normal_interval
+from dashboards.charts.theme import in_order
+from tracker.decision.pareto import pareto_front
+from tracker.laws.curves import method_label
+from tracker.metrics import MEASURES, Measure
+from tracker.trial import MethodSpec
+
+#: The cost axis of what tuning does to tasks that the mix does not train.
+TRANSFER = "transfer"
+_SETTING = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
+_CONFIGURATION = ["model", *_SETTING, "mix", "volume"]
+
+
+class Value(NamedTuple):
+    """A mean over seeds with its 80 % interval, ``None`` where the rows gave no error."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def told(self) -> bool:
+        """Whether its sign is known: the interval leaves out 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+class Spot(NamedTuple):
+    """One configuration. ``lost``: a share of what the base had, or of the score; below 0 is a gain."""
+
+    model: str
+    method: str
+    setting: str
+    volume: int
+    runs: int
+    quality: Value
+    lost: Value
+
+
+class Path(NamedTuple):
+    """One model and method, by the setting measured at most volumes; ``spots`` by volume."""
+
+    model: str
+    method: str
+    setting: str
+    spots: tuple[Spot, ...]
+
+
+class Generalisation(NamedTuple):
+    """``bases``: the untouched models, by name; ``others``: spots of further settings, on no path.
+
+    ``scored``: quality is a score; else it is minus a loss.
+    """
+
+    task: str | None
+    cost: str
+    scored: bool
+    sizes: dict[str, int | None]
+    bases: dict[str, Value]
+    paths: tuple[Path, ...]
+    others: tuple[Spot, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods with a path, in the order every page uses."""
+        return in_order(path.method for path in self.paths)
+
+    def front(self, models: Sequence[str]) -> list[tuple[float, float]]:
+        """(lost, quality) of what nothing of *models* beats in both, by ascending loss."""
+        spots = [s for path in self.paths for s in path.spots] + list(self.others)
+        found = [(s.lost.value, s.quality.value) for s in spots if s.model in models]
+        found += [(0.0, base.value) for model, base in self.bases.items() if model in models]
+        losses = np.array([(lost, -quality) for lost, quality in found]).reshape(-1, 2)
+        member = pareto_front(losses).member
+        return sorted({point for point, on in zip(found, member, strict=True) if on})
+
+
+def suites_of(table: pd.DataFrame) -> list[str]:
+    """General suites of which some tuned trial knows the forgetting."""
+    tuned = table["method"] != "none"
+    names = [c.removeprefix("forgetting.") for c in table.columns if c.startswith("forgetting.")]
+    return [name for name in names if table.loc[tuned, f"forgetting.{name}"].notna().any()]
+
+
+def untrained(table: pd.DataFrame) -> dict[str, list[str]]:
+    """By mix, the tasks that were evaluated and not trained; mixes that train all are left out."""
+    left_out = (table["method"] != "none") & table["task"].notna() & (table["examples"] == 0)
+    pairs = table.loc[left_out, ["mix", "task"]].drop_duplicates()
+    return {str(mix): sorted(rows["task"]) for mix, rows in pairs.groupby("mix")}
+
+
+def with_settings(table: pd.DataFrame) -> pd.DataFrame:
+    """*table* with a column ``setting``: the method with its hyper-parameters in a few words."""
+    kinds = table[_SETTING].drop_duplicates()
+    labels = [
+        _label(tuple(None if pd.isna(part) else part for part in row))
+        for row in kinds.itertuples(index=False)
+    ]
+    return table.merge(kinds.assign(setting=labels), on=_SETTING, how="left")
+
+
+def generalisation(
+    table: pd.DataFrame,
+    *,
+    weights: Mapping[str, float],
+    measures: Mapping[str, Measure],
+    cost: str,
+    mix: str,
+) -> Generalisation:
+    """All configurations of *mix* with quality and *cost* (a suite, or :data:`TRANSFER`) measured.
+
+    *weights*: of the tasks that quality is the mean of; *measures*: what each is decided on.
+    """
+    wanted = (table["status"] == "complete") & table["task"].notna()
+    wanted &= (table["mix"] == mix) | (table["method"] == "none")
+    # The table is wide, and its rows are copied a few times from here on.
+    rows = table.loc[wanted, [column for column in table if _needed(str(column), cost)]]
+    trials = rows.drop_duplicates("number").set_index("number")
+    quality = _quality(rows, weights, measures)
+    base = trials.index[trials["method"] == "none"]
+    lost = _transfer(rows, measures) if cost == TRANSFER else _forgetting(trials, cost)
+    lost.loc[lost.index.intersection(base)] = 0.0  # before and after are one measurement
+    known = trials.join(quality.add_prefix("quality_"), how="inner")
+    known = known.join(lost.add_prefix("lost_"), how="left")
+    bases: dict[str, Value] = {}
+    spots: list[Spot] = []
+    scored = all(measures.get(task, "score") == "score" for task in weights)
+    for spot in _spots(known, scored):
+        if spot.method == "none":
+            bases.setdefault(spot.model, spot.quality)
+        elif not np.isnan(spot.lost.value):
+            spots.append(spot)
+    sizes = _sizes(trials)
+    paths, others = _paths(spots, list(sizes))
+    only = next(iter(weights)) if len(weights) == 1 else None
+    return Generalisation(only, cost, scored, sizes, bases, paths, others)
+
+
+def _needed(column: str, suite: str) -> bool:
+    scores = {f"{measure}{end}" for measure in MEASURES for end in ("", "_se")}
+    of_suite = {f"forgetting.{suite}", f"general.{suite}.lost_se"}
+    return column in {
+        *_CONFIGURATION,
+        "number",
+        "parameters",
+        "task",
+        "examples",
+        *scores,
+        *of_suite,
+    }
+
+
+def _sizes(trials: pd.DataFrame) -> dict[str, int | None]:
+    ordered = trials.sort_values("parameters").drop_duplicates("model")
+    sizes = zip(ordered["model"].tolist(), ordered["parameters"].tolist(), strict=True)
+    return {str(model): None if pd.isna(size) else int(size) for model, size in sizes}
+
+
+def _values(rows: pd.DataFrame, measure: Measure) -> tuple[pd.Series[Any], pd.Series[Any]]:
+    sign = 1 if measure == "score" else -1
+    return sign * rows[measure].astype(float), rows[f"{measure}_se"].astype(float)
+
+
+def _quality(
+    rows: pd.DataFrame, weights: Mapping[str, float], measures: Mapping[str, Measure]
+) -> pd.DataFrame:
+    """``value`` and ``se`` by trial number, of trials that measured every task of *weights*."""
+    total = sum(weights.values())
+    parts = []
+    for task, weight in weights.items():
+        own = rows[rows["task"] == task].set_index("number")
+        value, error = _values(own, measures.get(task, "score"))
+        share = weight / total
+        parts.append(pd.DataFrame({"value": share * value, "se": (share * error) ** 2}))
+    joined = pd.concat(parts)
+    summed = joined.groupby(level=0).sum(min_count=1)
+    known = joined.groupby(level=0).count()
+    summed = summed[known["value"] == len(weights)]
+    # Tasks have rows of their own, so their errors are independent.
+    summed["se"] = np.sqrt(summed["se"]).where(known["se"] == len(weights))
+    return summed
+
+
+def _forgetting(trials: pd.DataFrame, suite: str) -> pd.DataFrame:
+    """Forgetting and its standard error by trial number; absent where it was not measured."""
+    if f"forgetting.{suite}" not in trials:
+        return pd.DataFrame({"value": np.nan, "se": np.nan}, index=trials.index)
+    lost = trials[f"forgetting.{suite}"].astype(float)
+    return pd.DataFrame({"value": lost, "se": trials[f"general.{suite}.lost_se"].astype(float)})
+
+
+def _transfer(rows: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.DataFrame:
+    """By trial number: what the base model scored on the untrained tasks, less what the tuned one does."""
+    parts = []
+    for task, own in rows.groupby("task"):
+        value, error = _values(own, measures.get(str(task), "score"))
+        base = own["method"] == "none"
+        zero = value[base].groupby(own.loc[base, "model"]).mean()
+        zero_se = error[base].groupby(own.loc[base, "model"]).mean()
+        tuned = ~base & (own["examples"] == 0)
+        model = own.loc[tuned, "model"]
+        parts.append(
+            pd.DataFrame(
+                {
+                    "number": own.loc[tuned, "number"],
+                    "value": model.map(zero).astype(float) - value[tuned],
+                    "variance": model.map(zero_se).astype(float) ** 2 + error[tuned] ** 2,
+                }
+            )
+        )
+    if not parts:
+        return pd.DataFrame({"value": [], "se": []}, dtype=float)
+    found = pd.concat(parts).groupby("number")
+    spread = np.sqrt(found["variance"].sum(min_count=1)) / found["value"].count()
+    return pd.DataFrame({"value": found["value"].mean(), "se": spread})
+
+
+def _spots(trials: pd.DataFrame, scored: bool) -> list[Spot]:
+    """One a configuration, in the order of the table."""
+    columns = ["quality_value", "quality_se", "lost_value", "lost_se"]
+    grouped = trials.groupby(_CONFIGURATION, dropna=False, sort=False)
+    means, counts = grouped[columns].mean(), grouped.size()
+    between = {name: between_seeds(grouped[f"{name}_value"]) for name in ("quality", "lost")}
+    labels: dict[tuple[Any, ...], str] = {}
+    spots = []
+    for place, mean, runs in zip(
+        means.index.tolist(), means.itertuples(index=False), counts.tolist(), strict=True
+    ):
+        model, *setting, _, volume = place
+        key = tuple(None if pd.isna(part) else part for part in setting)
+        label = labels.setdefault(key, _label(key))
+        quality, lost = (
+            _value(mean[i], mean[i + 1], between[name], runs)
+            for i, name in ((0, "quality"), (2, "lost"))
+        )
+        quality = _within(quality) if scored else quality
+        spots.append(Spot(str(model), str(key[0]), label, int(volume), int(runs), quality, lost))
+    return spots
+
+
+def _label(setting: tuple[Any, ...]) -> str:
+    name, variant, rank, tokens, rate = setting
+    return method_label(
+        MethodSpec(
+            name=name,
+            variant=variant,
+            rank=None if rank is None else int(rank),
+            virtual_tokens=None if tokens is None else int(tokens),
+            learning_rate=rate,
+        )
+    )
+
+
+def between_seeds(grouped: Any) -> float | None:
+    """Pooled standard deviation of *grouped*, a series by configuration; ``None`` where none has several."""
+    freedom = (grouped.count() - 1).clip(lower=0)
+    if not freedom.sum():
+        return None
+    squares = (grouped.var() * freedom).sum()
+    return float(np.sqrt(squares / freedom.sum()))
+
+
+def _value(mean: float, rows_se: float, between: float | None, runs: int) -> Value:
+    error = float(np.hypot(rows_se, (between or 0.0) / np.sqrt(runs)))
+    return Value(float(mean), *(normal_interval(float(mean), error) or (None, None)))
+
+
+def _within(score: Value) -> Value:
+    """A score's interval keeps to [0, 1]."""
+    if score.low is None or score.high is None:
+        return score
+    return Value(score.value, max(score.low, 0.0), min(score.high, 1.0))
+
+
+def _paths(
+    spots: Sequence[Spot], models: Sequence[str]
+) -> tuple[tuple[Path, ...], tuple[Spot, ...]]:
+    """Per model and method the setting with the most volumes, then runs, then quality."""
+    settings: dict[tuple[str, str, str], list[Spot]] = {}
+    for spot in spots:
+        settings.setdefault((spot.model, spot.method, spot.setting), []).append(spot)
+    best: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for key, own in settings.items():
+        held = best.get(key[:2])
+        if held is None or _coverage(own) > _coverage(settings[held]):
+            best[key[:2]] = key
+    order = in_order(method for _, method in best)
+    chosen = sorted(best.values(), key=lambda k: (models.index(k[0]), order.index(k[1])))
+    paths = tuple(
+        Path(*key, tuple(sorted(settings[key], key=lambda spot: spot.volume))) for key in chosen
+    )
+    others = tuple(s for key, own in settings.items() if key not in chosen for s in own)
+    return paths, others
+
+
+def _coverage(spots: Sequence[Spot]) -> tuple[int, int, float]:
+    runs = sum(spot.runs for spot in spots)
+    return len(spots), runs, float(np.mean([spot.quality.value for spot in spots]))

@@ -1,0 +1,186 @@
+"""How far the sweep is, and what its trials reached for what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dashboards.charts.chart import Chart
+from dashboards.charts.theme import (
+    METHOD_LABELS,
+    Palette,
+    method_colour,
+    method_symbol,
+    method_words,
+    template,
+)
+from dashboards.charts.wording import compact, quality, quality_ticks, unmarked
+from tracker.metrics import MEASURES
+
+#: Dots that a chart still shows apart, and a browser still draws quickly.
+_MOST_DRAWN = 250
+
+
+class Trial(NamedTuple):
+    """One scored trial. ``spent``: FLOP counted up to and including it, of trials without a result too;
+    ``quality``: in [0, 1] where scores decide, minus the loss where there are none.
+    """
+
+    number: int
+    key: str
+    label: str
+    method: str
+    spent: float
+    quality: float
+
+
+class BestSoFar(NamedTuple):
+    """Scored trials in the order they were planned, and the best quality up to each.
+
+    ``uncounted``: trials left out because their cost or one of the weighted scores is unknown;
+    ``thinned``: further ones left out of a large sweep, none of which raised the best. ``leader``: the trial
+    with the best quality, be its cost known or not; the earlier of equals.
+    """
+
+    trials: tuple[Trial, ...]
+    best: tuple[float, ...]
+    uncounted: int
+    thinned: int = 0
+    leader: Trial | None = None
+
+    @property
+    def has_cost(self) -> bool:
+        """Whether any trial was spent on, as far as is known; the untouched base costs nothing."""
+        return any(trial.spent > 0 for trial in self.trials)
+
+
+def label(row: Mapping[Any, object]) -> str:
+    """A trial in words: ``en-1m · LoRA dora r8 · 2,000 examples · even``."""
+    name = str(row["method"])
+    if name == "none":
+        return f"{row['model']} · {METHOD_LABELS[name]}"
+    parts = [method_words(name), _text(row.get("variant"))]
+    if rank := _whole(row.get("rank")):
+        parts.append(f"r{rank}")
+    if tokens := _whole(row.get("virtual_tokens")):
+        parts.append(f"{tokens} tokens")
+    method = " ".join(part for part in parts if part)
+    return f"{row['model']} · {method} · {_whole(row['volume']):,} examples · {row['mix']}"
+
+
+def trial_quality(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series[float]:
+    """The weighted mean quality per trial key; NaN where a weighted task was not measured."""
+    measured = table[table["task"].isin(list(weights))].assign(quality=table_quality(table))
+    scores = measured.pivot_table(index="key", columns="task", values="quality", aggfunc="first")
+    scores = scores.reindex(columns=list(weights)).astype(float)
+    share = pd.Series(dict(weights), dtype=float)
+    total: pd.Series[float] = (scores * share).sum(axis=1, skipna=False) / share.sum()
+    return total
+
+
+def table_quality(table: pd.DataFrame) -> pd.Series[float]:
+    """Per row the quality of its task, by what the task is decided on in *table*."""
+    found = pd.Series(np.nan, index=table.index, dtype=float)
+    complete = table[table["status"] == "complete"]
+    for task, rows in complete.groupby("task"):
+        measure = next((m for m in MEASURES if rows[m].notna().any()), "score")
+        values = table.loc[table["task"] == task, measure].astype(float)
+        found[values.index] = values if measure == "score" else -values
+    return found
+
+
+def best_so_far(table: pd.DataFrame, weights: Mapping[str, float]) -> BestSoFar:
+    """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
+    every = table.drop_duplicates("key").set_index("key", drop=False).sort_values("number")
+    flops = every["flops"].astype(float).where(every["method"] != "none", 0.0)
+    reached = trial_quality(table, weights).reindex(every.index)
+    every = every.assign(flops=flops, spent=flops.fillna(0.0).cumsum(), quality=reached)
+    ended = every[every["status"] == "complete"]
+    scored = ended.dropna(subset=["flops", "quality"])
+    scored = scored.assign(best=scored["quality"].cummax())
+    drawn = scored[_kept(scored["best"].to_numpy(dtype=float))]
+    first = ended.dropna(subset=["quality"]).nlargest(1, "quality")  # keeps the order of equals
+    unknown, thinned = len(ended) - len(scored), len(scored) - len(drawn)
+    return BestSoFar(
+        _trials(drawn), tuple(drawn["best"]), unknown, thinned, next(iter(_trials(first)), None)
+    )
+
+
+def _trials(rows: pd.DataFrame) -> tuple[Trial, ...]:
+    return tuple(
+        Trial(
+            int(row["number"]),
+            str(row["key"]),
+            label(row),
+            str(row["method"]),
+            row["spent"],
+            row["quality"],
+        )
+        for row in rows.to_dict("records")
+    )
+
+
+def _kept(best: np.ndarray) -> np.ndarray:
+    """Which of many trials are drawn: every one that raised the best, the last, and some of the rest."""
+    count = len(best)
+    kept = np.ones(count, dtype=bool)
+    if count > _MOST_DRAWN:
+        kept[:] = False
+        kept[np.linspace(0, count - 1, _MOST_DRAWN).round().astype(int)] = True
+        kept |= np.diff(best, prepend=-np.inf) > 0
+    return kept
+
+
+def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
+    """Dots per trial, a step line for the best."""
+    figure = Chart()
+    spent = [t.spent for t in data.trials]
+    figure.add_scatter(
+        x=spent,
+        y=data.best,
+        mode="lines",
+        line={"shape": "hv", "color": colours.text, "width": 2},
+        hoverinfo="skip",
+    )
+    for method in dict.fromkeys(t.method for t in data.trials):
+        own = [t for t in data.trials if t.method == method]
+        figure.add_scatter(
+            x=[t.spent for t in own],
+            y=[t.quality for t in own],
+            mode="markers",
+            marker={
+                "color": method_colour(method, colours),
+                "symbol": "x-thin" if method == "none" else method_symbol(method),
+                "size": 8,
+                "opacity": 0.85,
+                "line": {"width": 1.5 if method == "none" else 0.5, "color": colours.surface}
+                | ({"color": colours.muted} if method == "none" else {}),
+            },
+            customdata=[
+                [t.number, unmarked(t.label), quality(t.quality), compact(t.spent, "FLOP")]
+                for t in own
+            ],
+            hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"
+            "trial %{customdata[0]}, %{customdata[3]} spent so far<extra></extra>",
+        )
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": "Training spent so far (FLOP)",
+            "rangemode": "tozero",
+            "exponentformat": "SI",
+        },
+        yaxis={"title": "Quality (weighted)", "tickformat": quality_ticks(data.best)},
+    )
+    return figure
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: object) -> int:
+    return int(value) if isinstance(value, (int, float)) and not pd.isna(value) else 0

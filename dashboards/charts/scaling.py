@@ -1,0 +1,321 @@
+"""Score against examples: what was measured, the fitted law, and where the law runs ahead of it.
+
+A law is fitted to a quantity of which less is better; a score is drawn as one minus the law of its
+error. Intervals are 80 % throughout: of a measured point from its rows' standard error, of a law from
+:meth:`tracker.laws.fitted_law.FittedLaw.predict`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dashboards.charts.interval import normal_interval
+from dashboards.charts.theme import in_order
+from dashboards.charts.wording import missing
+from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, method_label
+from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
+from tracker.laws.pooling import Array
+from tracker.trial import MethodSpec
+
+#: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
+AHEAD = min(4.0, FAR)
+_STEPS = 28
+#: Of many runs at one volume, those of a curve that are drawn.
+MOST_DRAWN = 8
+#: Columns that tell one curve from another, within a task and mix.
+_SETTING = ["model", "method", "variant", "rank", "virtual_tokens", "learning_rate", "mix"]
+_NEEDED = [
+    *_SETTING,
+    "key",
+    "number",
+    "parameters",
+    "score_name",
+    "seed",
+    "stage",
+    "task",
+    "volume",
+]
+
+
+class Point(NamedTuple):
+    """One measured run. ``low`` and ``high`` are ``None`` where the rows gave no standard error.
+
+    ``examples`` counts the whole volume, all tasks of the mix together, as the laws do. ``used``: a
+    law goes through it.
+    """
+
+    number: int
+    examples: int
+    value: float
+    low: float | None
+    high: float | None
+    seed: int
+    learning_rate: float | None
+    used: bool
+
+
+class Line(NamedTuple):
+    """A law along ``examples``; the first ``measured`` of them lie within the measured range.
+
+    It ends there where the law missed its largest volume by far: such a law foretells nothing.
+    """
+
+    examples: tuple[float, ...]
+    value: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    measured: int
+
+
+class Curve(NamedTuple):
+    """One model and one setting of a method.
+
+    ``line`` is ``None`` where no law could be fitted: ``why_not`` says why. ``main``: the setting that
+    stands for its method, the one measured at most volumes; the others are drawn thin.
+    """
+
+    model: str
+    parameters: int | None
+    method: str
+    setting: str
+    points: tuple[Point, ...]
+    line: Line | None
+    held_out_error: float | None
+    noise: float | None
+    why_not: str | None
+    main: bool
+
+
+class Base(NamedTuple):
+    """The untouched model's value, everyone's zero."""
+
+    model: str
+    value: float
+
+
+class Scaling(NamedTuple):
+    """All curves of one task, mix and metric, models by size; the ranges all charts share.
+
+    ``strays``: runs that belong to no curve, such as those that looked for a learning rate.
+    """
+
+    task: str
+    metric: Metric
+    title: str
+    curves: tuple[Curve, ...]
+    strays: tuple[tuple[str, str, Point], ...]
+    bases: tuple[Base, ...]
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    @property
+    def models(self) -> dict[str, int | None]:
+        """Models with a curve and their parameters, the smallest first; unknown ones last."""
+        return {curve.model: curve.parameters for curve in self.curves}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods with a curve, in the order every page uses."""
+        return in_order(curve.method for curve in self.curves)
+
+
+def scaling(
+    table: pd.DataFrame,
+    fits: CurveFits | None,
+    *,
+    task: str,
+    mix: str,
+    metric: Metric,
+    models: Collection[str] = (),
+    lines: Mapping[CurveKey, Line] = MappingProxyType({}),
+) -> Scaling:
+    """The curves of *task* under *mix*; *fits* are those of *metric*, ``None`` where they are not known
+    yet: the points stand alone then. No *models* means all. *lines*: of :func:`lines_of`, where known.
+    """
+    wanted = (table["task"] == task) & table[metric].notna() & (table["status"] == "complete")
+    if models:
+        wanted &= table["model"].isin(list(models))
+    # The table is wide, and its rows are copied a few times from here on.
+    rows = table.loc[wanted, list(dict.fromkeys([*_NEEDED, metric, f"{metric}_se"]))]
+    rows = rows.sort_values(["parameters", "model", "volume", "number"], kind="stable")
+    tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
+    curves, loose = [], []
+    for _, group in tuned.groupby(_SETTING, dropna=False, sort=False):
+        key = _curve_key(group.iloc[0])
+        if fits is None and (group["stage"] != TUNE_STAGE).any():
+            curves.append(
+                _curve(group, key, CurveFits({}, {key: "its law is being fitted"}), metric, {})
+            )
+        elif fits is not None and (key in fits.laws or key in fits.refused):
+            curves.append(_curve(group, key, fits, metric, lines))
+        else:
+            loose += [
+                (key.model, key.method.name, point) for point in _points(group, metric, frozenset())
+            ]
+    strays = tuple(sorted(loose, key=lambda stray: stray[2].number))
+    bases = tuple(
+        Base(str(row["model"]), float(row[metric]))
+        for _, row in rows[rows["method"] == "none"].drop_duplicates("model").iterrows()
+    )
+    ordered = _with_mains(curves)
+    title = _metric_title(metric, rows)
+    return Scaling(task, metric, title, ordered, strays, bases, *_ranges(ordered, bases, metric))
+
+
+def _with_mains(curves: Sequence[Curve]) -> tuple[Curve, ...]:
+    """Ordered by size and method; per model and method one curve is the main one."""
+    order = in_order(curve.method for curve in curves)
+    best: dict[tuple[str, str], Curve] = {}
+    for curve in curves:
+        place = curve.model, curve.method
+        if place not in best or _coverage(curve) > _coverage(best[place]):
+            best[place] = curve
+    marked = [c._replace(main=best[c.model, c.method] is c) for c in curves]
+    return tuple(
+        sorted(marked, key=lambda c: (c.parameters or np.inf, c.model, order.index(c.method)))
+    )
+
+
+def _coverage(curve: Curve) -> tuple[int, int, bool]:
+    return len({p.examples for p in curve.points}), len(curve.points), curve.line is not None
+
+
+def _curve_key(row: pd.Series[Any]) -> CurveKey:
+    """The curve of a table row, as :func:`tracker.laws.curves.fit_table` names it."""
+
+    def whole(value: Any) -> int | None:
+        return None if pd.isna(value) else int(value)
+
+    method = MethodSpec(
+        name=row["method"],
+        variant=row["variant"] if isinstance(row["variant"], str) else None,
+        rank=whole(row["rank"]),
+        virtual_tokens=whole(row["virtual_tokens"]),
+        learning_rate=None if pd.isna(row["learning_rate"]) else float(row["learning_rate"]),
+    )
+    return CurveKey(model=row["model"], method=method, mix=row["mix"], task=row["task"])
+
+
+def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
+    if metric == "bits_per_byte":
+        return "Bits per byte of the answer (lower is better)"
+    if metric == "loss_nats":
+        return "Loss in nats per token (lower is better)"
+    names = {"macro_f1": "Macro-F1", "token_f1": "Token-F1", "exact_match": "Exact match"}
+    name = str(rows["score_name"].iloc[0]) if len(rows) else "score"
+    return f"{names.get(name, 'Score')} on validation"
+
+
+def _curve(
+    rows: pd.DataFrame,
+    key: CurveKey,
+    fits: CurveFits,
+    metric: Metric,
+    lines: Mapping[CurveKey, Line],
+) -> Curve:
+    law, size = fits.laws.get(key), rows["parameters"].iloc[0]
+    return Curve(
+        model=key.model,
+        parameters=None if pd.isna(size) else int(size),
+        method=key.method.name,
+        setting=method_label(key.method),
+        points=_points(rows, metric, frozenset(law.used) if law else frozenset()),
+        line=lines.get(key) or _line(law, metric) if law else None,
+        held_out_error=law.held_out_error if law else None,
+        noise=law.noise if law else None,
+        why_not=fits.refused.get(key),
+        main=False,
+    )
+
+
+def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[Point, ...]:
+    """The runs of *rows*; *used*: keys of those that a law goes through."""
+    columns = ["number", "volume", metric, f"{metric}_se", "seed", "learning_rate", "key"]
+    most = 1.0 if metric == "score" else math.inf
+    found = []
+    for number, volume, value, error, seed, rate, key in zip(
+        *(rows[column].tolist() for column in columns), strict=True
+    ):
+        known = None if missing(error) else float(error)
+        low, high = normal_interval(float(value), known, 0.0, most) or (None, None)
+        found.append(
+            Point(
+                number=int(number),
+                examples=int(volume),
+                value=float(value),
+                low=low,
+                high=high,
+                seed=int(seed),
+                learning_rate=None if missing(rate) else float(rate),
+                used=key in used,
+            )
+        )
+    return tuple(found)
+
+
+def drawn(points: Sequence[Point]) -> list[Point]:
+    """At each volume at most :data:`MOST_DRAWN` of *points*, evenly by rank, both ends among them."""
+    by_volume: dict[int, list[Point]] = {}
+    for point in points:
+        by_volume.setdefault(point.examples, []).append(point)
+    kept = []
+    for own in by_volume.values():
+        ranked = sorted(own, key=lambda p: (p.value, p.number))
+        places = np.linspace(0, len(ranked) - 1, min(MOST_DRAWN, len(ranked)))
+        kept += [ranked[place] for place in places.round().astype(int)]
+    return kept
+
+
+def lines_of(fits: Mapping[str, CurveFits], metric: Metric) -> dict[CurveKey, Line]:
+    """The lines of all laws of *fits* (task → laws), which take longer than the rest of a chart."""
+    return {key: _line(law, metric) for own in fits.values() for key, law in own.laws.items()}
+
+
+def _line(law: FittedLaw, metric: Metric) -> Line:
+    start, end = law.domain
+    inside = np.geomspace(start, end, _STEPS)
+    beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
+    grid = inside if law.far_off else np.concatenate([inside, beyond])
+    value, low, high = own_unit(law.predict(grid, 0.8), metric)
+    return Line(
+        tuple(grid.tolist()),
+        tuple(value.tolist()),
+        tuple(low.tolist()),
+        tuple(high.tolist()),
+        len(inside),
+    )
+
+
+def own_unit(told: Prediction, metric: Metric) -> tuple[Array, Array, Array]:
+    """Value, low and high (m,) of *told* in the metric's own unit: a law of a score is of its error."""
+    if metric == "score":  # within which every run's score lies
+        value, low, high = (np.clip(1 - x, 0, 1) for x in (told.value, told.high, told.low))
+        return value, low, high
+    return told.value, told.low, told.high
+
+
+def _ranges(
+    curves: Sequence[Curve], bases: Sequence[Base], metric: Metric
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    xs = [float(p.examples) for c in curves for p in c.points if p.examples > 0]
+    ys = [p.value for c in curves for p in c.points] + [b.value for b in bases]
+    ys += [y for c in curves for p in c.points for y in (p.low, p.high) if y is not None]
+    for curve in curves:
+        if curve.line:
+            xs += [curve.line.examples[0], curve.line.examples[-1]]
+            # The band may shoot off beyond the data; within it, it must be seen whole.
+            inside = slice(0, curve.line.measured)
+            ys += [*curve.line.value, *curve.line.low[inside], *curve.line.high[inside]]
+    if not xs or not ys:
+        return (1.0, 10.0), (0.0, 1.0)
+    pad = 0.06 * (max(ys) - min(ys) or 0.1)
+    bottom, top = min(ys) - pad, max(ys) + pad
+    if metric == "score":
+        bottom, top = max(bottom, -0.03), min(top, 1.03)
+    return (min(xs) / 1.15, max(xs) * 1.1), (bottom, top)

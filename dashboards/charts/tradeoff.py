@@ -1,0 +1,264 @@
+"""Quality against what was forgotten, and the Pareto front between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dashboards.charts.chart import Chart
+from dashboards.charts.theme import Palette, in_order, method_colour, method_symbol, template
+from dashboards.charts.ticks import quality_axis, share_ticks
+from dashboards.charts.wording import percent, quality, unmarked
+from tracker.decision.pareto import pareto_front
+from tracker.decision.recommendation import Candidate
+
+#: Keeps words off the ring round the choice; plotly drops plain spaces at an end.
+NBSP = "\u00a0"
+
+
+class Spot(NamedTuple):
+    """One configuration. ``front``: nothing else keeps more *and* scores more."""
+
+    label: str
+    method: str
+    quality: float
+    forgetting: float
+    front: bool
+    chosen: bool
+
+
+class Tradeoff(NamedTuple):
+    """Configurations with both quantities measured, and the limit set on forgetting.
+
+    ``scored``: quality is a share of a score; else it is minus a loss.
+    """
+
+    suite: str
+    spots: tuple[Spot, ...]
+    limit: float | None
+    scored: bool = True
+
+
+class Window(NamedTuple):
+    """The part that is drawn to scale, by what it ends at: forgetting, then quality.
+
+    What matters lies within: the front, the choice, the untouched base and the bulk. Nothing lies left
+    of it or above, as the front ends there.
+    """
+
+    least: float
+    most: float
+    worst: float
+    best: float
+
+    def beyond(self, spot: Spot) -> bool:
+        """Whether *spot* lies outside."""
+        return spot.forgetting > self.most or spot.quality < self.worst
+
+
+def tradeoff(
+    candidates: Sequence[Candidate], suite: str, *, chosen: str, limit: float | None = None
+) -> Tradeoff:
+    """*candidates* whose forgetting of *suite* was measured; *chosen* is the recommended label.
+
+    The front is taken over the two quantities drawn, so that the picture explains itself; the
+    recommendation's own front counts cost too.
+    """
+    known = [c for c in candidates if suite in c.forgetting]
+    losses = [(-c.quality.value, c.forgetting[suite].value) for c in known]
+    front = pareto_front(np.array(losses).reshape(-1, 2)).member
+    spots = [
+        Spot(c.label, c.method.name, -negative, lost, bool(on), c.label == chosen)
+        for c, (negative, lost), on in zip(known, losses, front, strict=True)
+    ]
+    scored = all(bool(c.scores) for c in known)
+    return Tradeoff(
+        suite, tuple(sorted(spots, key=lambda s: (s.forgetting, s.quality))), limit, scored
+    )
+
+
+def window(data: Tradeoff) -> Window:
+    """What of *data* is drawn to scale; a few runs gone wrong must not squeeze the others."""
+    if not data.spots:
+        return Window(0.0, 1.0, 0.0, 1.0)
+    kept = [s for s in data.spots if s.front or s.chosen or s.method == "none"]
+    lost = [s.forgetting for s in data.spots]
+    gained = [s.quality for s in data.spots]
+    most = max(_fence(lost), *(s.forgetting for s in kept))
+    if data.limit is not None and data.limit < 2 * most:
+        most = max(most, data.limit)  # one far off is left out instead: nothing comes near it
+    # A score cannot run away: it is never below 0.
+    worst = min(gained)
+    if not data.scored:
+        worst = min(-_fence([-q for q in gained]), *(s.quality for s in kept))
+    return Window(min(lost), most, worst, max(gained))
+
+
+def _fence(values: Sequence[float]) -> float:
+    """The largest of *values* that is no outlier: 1.5 times the quartiles' distance above the upper one.
+
+    Tukey, Exploratory Data Analysis (1977), section 2D.
+    """
+    lower, upper = np.quantile(values, [0.25, 0.75])
+    return max(v for v in values if v <= upper + 1.5 * (upper - lower))
+
+
+def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
+    """Up and to the left is better; the choice wears a ring, and what lies beyond is set at the edge."""
+    figure = Chart()
+    shown = window(data)
+    within = [s for s in data.spots if not shown.beyond(s)]
+    draw_front(figure, [(s.forgetting, s.quality) for s in data.spots if s.front], colours)
+    for method in in_order(s.method for s in data.spots):
+        for on_front in (False, True):
+            own = [s for s in within if s.method == method and (s.front or s.chosen) is on_front]
+            _draw_spots(figure, own, method, colours, strong=on_front)
+    _draw_beyond(figure, data, shown, colours)
+    for spot in (s for s in data.spots if s.chosen):
+        _draw_choice(figure, spot, shown, colours)
+    if data.limit is not None and data.limit <= shown.most:
+        figure.add_vline(
+            x=data.limit,
+            line={"color": colours.muted, "width": 1.4, "dash": "dot"},
+            words={"text": "your limit", "font": {"size": 12, "color": colours.muted}},
+        )
+    _say_beyond(figure, data, shown, colours)
+    across, up = shown.most - shown.least or 0.1, shown.best - shown.worst or 0.1
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": f"General ability lost on {unmarked(data.suite)}",
+            "tickformat": share_ticks(shown.least, shown.most),
+            # Room on the right for the words at the limit.
+            "range": [shown.least - 0.06 * across, shown.most + 0.16 * across],
+        },
+        yaxis={
+            "title": "Quality (weighted)",
+            "tickformat": quality_axis(shown.worst, shown.best, scored=data.scored),
+            "range": [shown.worst - 0.1 * up, shown.best + 0.1 * up],
+        },
+    )
+    return figure
+
+
+def _draw_choice(figure: Chart, spot: Spot, shown: Window, colours: Palette) -> None:
+    left = spot.forgetting < (shown.least + shown.most) / 2
+    figure.add_scatter(
+        x=[spot.forgetting],
+        y=[spot.quality],
+        mode="markers+text",
+        text=[f"{NBSP * 2}recommended" if left else f"recommended{NBSP * 2}"],
+        textposition="middle right" if left else "middle left",
+        textfont={"color": colours.text, "size": 12},
+        marker={"size": 20, "symbol": "circle-open", "line": {"width": 2.2}}
+        | {"color": colours.text},
+        hoverinfo="skip",
+        cliponaxis=False,
+    )
+
+
+def _draw_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) -> None:
+    """An arrowhead at the edge for each spot outside; its true values are for whoever points at it."""
+    across, up = shown.most - shown.least or 0.1, shown.best - shown.worst or 0.1
+    right, bottom = shown.most + 0.14 * across, shown.worst - 0.08 * up
+    outside = [s for s in data.spots if shown.beyond(s)]
+    for method in in_order(s.method for s in outside):
+        own = [s for s in outside if s.method == method]
+        colour = method_colour(method, colours)
+        figure.add_scatter(
+            x=[right if s.forgetting > shown.most else s.forgetting for s in own],
+            y=[bottom if s.quality < shown.worst else s.quality for s in own],
+            mode="markers",
+            opacity=0.6,
+            marker={
+                "color": colour,
+                "symbol": [
+                    "triangle-right" if s.forgetting > shown.most else "triangle-down" for s in own
+                ],
+                "size": 9,
+            },
+            **_hover(own),
+        )
+
+
+def _say_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) -> None:
+    """In the lower right corner, which is the worst and so the emptiest."""
+    if notes := beyond_words(data, shown):
+        figure.add_annotation(
+            xref="paper",
+            yref="paper",
+            x=1,
+            y=0,
+            text="<br>".join(notes),
+            align="right",
+            showarrow=False,
+            xanchor="right",
+            yanchor="bottom",
+            bgcolor=colours.surface,
+            borderpad=2,
+            font={"size": 12, "color": colours.muted},
+        )
+
+
+def beyond_words(data: Tradeoff, shown: Window) -> list[str]:
+    """How many spots lie outside *shown*, and how far; and whether the limit does."""
+    outside = [s for s in data.spots if shown.beyond(s)]
+    lost = [s.forgetting for s in outside if s.forgetting > shown.most]
+    below = [s.quality for s in outside if s.forgetting <= shown.most]
+    words = []
+    if lost:
+        lie = "lies" if len(lost) == 1 else "lie"
+        to = "at" if len(lost) == 1 else "up to"
+        words.append(f"{len(lost)} {lie} beyond ▸, {to} {percent(max(lost), 0)}")
+    if below:
+        lie = "lies" if len(below) == 1 else "lie"
+        to = "at" if len(below) == 1 else "down to"
+        words.append(f"{len(below)} {lie} below ▾, {to} {quality(min(below))}")
+    if data.limit is not None and data.limit > shown.most:
+        words.append(f"your limit, {percent(data.limit, 0)}, lies beyond")
+    return words
+
+
+def draw_front(figure: Chart, front: Sequence[tuple[float, float]], colours: Palette) -> None:
+    """The Pareto front through *front*, (forgetting, quality) by ascending forgetting."""
+    figure.add_scatter(
+        x=[forgetting for forgetting, _ in front],
+        y=[quality for _, quality in front],
+        mode="lines",
+        line={"shape": "hv", "color": colours.muted, "width": 1.4},
+        hoverinfo="skip",
+    )
+
+
+def _draw_spots(
+    figure: Chart, spots: list[Spot], method: str, colours: Palette, *, strong: bool
+) -> None:
+    if not spots:
+        return
+    colour = method_colour(method, colours)
+    base = method == "none"
+    figure.add_scatter(
+        x=[s.forgetting for s in spots],
+        y=[s.quality for s in spots],
+        mode="markers",
+        opacity=1.0 if strong else 0.5,
+        marker={
+            "color": colour,
+            "symbol": "x-thin" if base else method_symbol(method),
+            "size": 10 if strong else 8,
+            "line": {"width": 2 if base else 0.5, "color": colour if base else colours.surface},
+        },
+        **_hover(spots),
+    )
+
+
+def _hover(spots: Sequence[Spot]) -> dict[str, Any]:
+    return {
+        "customdata": [
+            [unmarked(s.label), quality(s.quality), percent(s.forgetting)] for s in spots
+        ],
+        "hovertemplate": "<b>%{customdata[0]}</b><br>quality %{customdata[1]}<br>"
+        "general ability lost %{customdata[2]}<extra></extra>",
+    }

@@ -1,0 +1,114 @@
+"""What surrounds every page: the tabs, the menu of sweeps, warnings, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dash import dcc, html
+
+from dashboards.components import Choice, empty, link, notice
+from dashboards.context import PageContext
+from dashboards.page import Page
+from dashboards.snapshot import SweepView
+from dashboards.state import Query, href, parse_query
+
+
+def shell(refresh_seconds: float) -> html.Div:
+    """The layout; *refresh_seconds*: how often a browser asks for news."""
+    top = html.Div(
+        [
+            html.A("sft-select", href="/", className="brand go"),
+            html.Nav(id="tabs", className="tabs", **{"aria-label": "Pages"}),
+            html.Div(
+                [
+                    html.Details(id="sweep-menu", className="menu"),
+                    html.Button(
+                        id="theme-button",
+                        className="button icon-button",
+                        title="Light or dark",
+                        **{"aria-label": "Switch between light and dark"},
+                    ),
+                ],
+                className="top-end",
+            ),
+        ],
+        className="top-inner",
+    )
+    return html.Div(
+        [
+            dcc.Location(id="url", refresh="callback-nav"),
+            dcc.Interval(id="tick", interval=round(1000 * refresh_seconds)),
+            dcc.Store(id="version"),
+            dcc.Store(id="results"),
+            dcc.Store(id="theme"),
+            dcc.Store(id="title"),
+            dcc.Store(id="title-set"),
+            html.A("To the content", href="#main", className="skip"),
+            html.Header(top, className="top"),
+            html.Main(
+                [html.Div(id="warning", **{"aria-live": "polite"}), html.Div(id="page")],
+                id="main",
+                tabIndex=-1,
+            ),
+        ]
+    )
+
+
+class Frame:
+    """The callbacks of what surrounds *pages*."""
+
+    def __init__(self, desk: PageContext, pages: Sequence[Page]) -> None:
+        self.desk = desk
+        self.pages = {page.path: page for page in pages}
+
+    def page(self, path: str | None) -> Any:
+        """The frame of the page at *path*; the page's own callbacks fill it."""
+        found = self.pages.get(path or "/")
+        if found is not None:
+            return found.frame()
+        return empty("There is no such page", html.A("To the sweep", href="/", className="go"))
+
+    def header(self, _version: str | None, path: str | None, search: str | None) -> Any:
+        """Tabs, the sweep menu, a warning where the store cannot be read, the browser's title."""
+        query = parse_query(search)
+        kept = Query(
+            query.sweep
+        )  # the tab of a page leads to the page as it opens, also from within
+        tabs = [
+            link(Choice(page.title, href(place, kept), place == path))
+            for place, page in self.pages.items()
+        ]
+        view = self.desk.view(search)
+        name = view.info.name if view else (query.sweep or "none")
+        here = self.pages.get(path or "/")
+        word = here.title if here else "Not found"
+        title = f"{word} · {name} · sft-select"
+        return tabs, self._menu(path or "/", name), self._warning(view), title
+
+    def _menu(self, path: str, name: str) -> list[Any]:
+        items = [
+            html.Li(
+                html.A(
+                    [html.Span(info.name), html.Span(info.state, className="quiet")],
+                    href=href(path, Query(info.name)),
+                    className="go",
+                    **({"aria-current": "true"} if info.name == name else {}),
+                )
+            )
+            for info in self.desk.snapshot.sweeps()
+        ]
+        return [
+            html.Summary([html.Span("Sweep", className="quiet"), html.Span(name)]),
+            html.Ul(items or [html.Li("No sweep yet", className="quiet")]),
+        ]
+
+    def _warning(self, view: SweepView | None) -> Any:
+        problem = None if view is None else self.desk.snapshot.problem(view.info.name)
+        if problem is None:
+            return None
+        return notice(
+            "News cannot be read from the tracking store; this is what was last known.",
+            problem,
+            "bad",
+        )

@@ -1,0 +1,155 @@
+"""Data files → encoded rows, kept in memory by a worker: a file is read once, a row tokenised once.
+
+Only rows that some trial asks for are tokenised: volumes are often a small part of their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from sweeps.data.examples import Example, digest, nested_order, read_examples, read_texts
+from sweeps.data.mixes import StreamRow, stream
+from sweeps.data.prompts import Encoded, encode_examples, encode_texts
+from sweeps.finetune.evaluate import Rows
+from sweeps.finetune.model import load_tokenizer
+from tracker.errors import InputError
+from tracker.trial import FileRef, ModelSpec, TaskSpec, TrialSpec
+
+_EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same rows
+
+
+def training_stream(spec: TrialSpec) -> list[Encoded]:
+    """Every row the trial trains on, in order, all passes included."""
+    order = training_order(spec)
+    length = spec.train.max_length
+    sources: dict[str | None, _Source] = {
+        name: _task_rows(task, train_file(task), spec.model, length)
+        for name, task in trained_tasks(spec).items()
+    }
+    if spec.replay is not None:
+        sources[None] = _text_rows(spec.replay, spec.model, length)
+    rows = {
+        name: iter(source.rows([at.row for at in order if at.task == name]))
+        for name, source in sources.items()
+    }
+    return [next(rows[at.task]) for at in order]
+
+
+def training_order(spec: TrialSpec) -> list[StreamRow]:
+    """Which row of which source comes when, all passes included; nothing for the untouched base."""
+    nested = {
+        name: list(_nested(train_file(task), task, spec.seed))
+        for name, task in trained_tasks(spec).items()
+    }
+    texts = len(_texts(spec.replay)) if spec.replay else 0
+    replay = [int(i) for i in np.random.default_rng(spec.seed).permutation(texts)]
+    return stream(spec, nested, replay)
+
+
+def trained_tasks(spec: TrialSpec) -> dict[str, TaskSpec]:
+    """The tasks that the trial's mix trains, by name."""
+    return {task.name: task for task in spec.tasks if task.name in spec.examples}
+
+
+def train_file(task: TaskSpec) -> FileRef:
+    """The task's training file; InputError for a task that has none."""
+    if task.train is None:
+        raise InputError(
+            f"task {task.name}: has no training file; name one or leave it out of the mix"
+        )
+    return task.train
+
+
+def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
+    """The rows of *file* that every trial is evaluated on: a stratified, seeded choice."""
+    examples = _examples(task, file)
+    chosen: Sequence[int] = range(len(examples))
+    limit = spec.evaluation.rows
+    if limit is not None and limit < len(examples):
+        chosen = _nested(file, task, _EVALUATION_ORDER_SEED)[:limit]
+    source = _task_rows(task, file, spec.model, spec.train.max_length)
+    return Rows(tuple(source.rows(chosen)), tuple(examples[i].answer for i in chosen))
+
+
+def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
+    """The text rows a suite is measured on: the first ``evaluation.rows`` of a seeded order."""
+    texts = _texts(file)
+    chosen: Sequence[int] = range(len(texts))
+    limit = spec.evaluation.rows
+    if limit is not None and limit < len(texts):
+        order = np.random.default_rng(_EVALUATION_ORDER_SEED).permutation(len(texts))
+        chosen = [int(i) for i in order[:limit]]
+    source = _text_rows(file, spec.model, spec.train.max_length)
+    return Rows(tuple(source.rows(chosen)), tuple(texts[i] for i in chosen))
+
+
+@lru_cache(maxsize=64)
+def label_set(task: TaskSpec) -> frozenset[str] | None:
+    """The labels seen in training (else in validation), for tasks whose answers are labels.
+
+    Without white space around them, as answers are compared.
+    """
+    if task.score != "macro_f1":
+        return None
+    answers = {example.answer for example in _examples(task, task.train or task.validation)}
+    negative = {task.negative} if task.negative else set()
+    return frozenset(answer.strip() for answer in answers | negative)
+
+
+class _Source:
+    """One file's rows for one model, each encoded when it is first asked for."""
+
+    def __init__(self, encode: Callable[[list[int]], list[Encoded]]) -> None:
+        self._encode = encode
+        self._known: dict[int, Encoded] = {}
+
+    def rows(self, indices: Sequence[int]) -> list[Encoded]:
+        """The rows at *indices*, in that order."""
+        new = [i for i in dict.fromkeys(indices) if i not in self._known]
+        self._known.update(zip(new, self._encode(new) if new else [], strict=True))
+        return [self._known[i] for i in indices]
+
+
+@lru_cache(maxsize=64)
+def _task_rows(task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int) -> _Source:
+    examples, tokenizer = _examples(task, file), load_tokenizer(model)
+    return _Source(
+        lambda wanted: encode_examples(tokenizer, [examples[i] for i in wanted], max_length)
+    )
+
+
+@lru_cache(maxsize=16)
+def _text_rows(file: FileRef, model: ModelSpec, max_length: int) -> _Source:
+    texts, tokenizer = _texts(file), load_tokenizer(model)
+    return _Source(lambda wanted: encode_texts(tokenizer, [texts[i] for i in wanted], max_length))
+
+
+@lru_cache(maxsize=64)
+def _examples(task: TaskSpec, file: FileRef) -> tuple[Example, ...]:
+    _check_unchanged(file)
+    return tuple(read_examples(task, file))
+
+
+@lru_cache(maxsize=16)
+def _texts(file: FileRef) -> tuple[str, ...]:
+    _check_unchanged(file)
+    return tuple(read_texts(file))
+
+
+@lru_cache(maxsize=256)
+def _nested(file: FileRef, task: TaskSpec, seed: int) -> tuple[int, ...]:
+    return tuple(nested_order(_examples(task, file), seed))
+
+
+@lru_cache(maxsize=256)
+def _check_unchanged(file: FileRef) -> None:
+    """Raise InputError if the file is no longer the one the sweep was planned with."""
+    found = digest(file.path)
+    if found != file.sha256:
+        raise InputError(
+            f"{file.path}: changed during the sweep: its SHA-256 is {found[:12]}…, the sweep was planned "
+            f"with {file.sha256[:12]}…; put the file back or start a new sweep"
+        )

@@ -1,0 +1,65 @@
+"""A mix at a volume → the stream of rows a trial trains on, every pass in its place.
+
+The order comes from (seed, pass, index) through a generator of its own, never from global random state:
+all methods see the same rows in the same order, and a resumed trial the same as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tracker.trial import MixSpec, TrialSpec
+
+
+class StreamRow(NamedTuple):
+    """``task`` is ``None`` for replayed general text; ``row`` counts within its source."""
+
+    task: str | None
+    row: int
+
+
+def split_volume(mix: MixSpec, volume: int) -> dict[str, int]:
+    """Examples per task: *volume* by weight, largest remainders first; they sum to *volume*."""
+    total = sum(mix.weights.values())
+    exact = {task: volume * weight / total for task, weight in mix.weights.items()}
+    counts = {task: int(share) for task, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda task: (counts[task] - exact[task], task))
+    for task in by_remainder[: volume - sum(counts.values())]:
+        counts[task] += 1
+    return counts
+
+
+def replay_rows(mix: MixSpec, volume: int) -> int:
+    """General text rows added to each pass: the mix's fraction of the volume, at least one."""
+    return max(1, round(mix.replay * volume)) if mix.replay else 0
+
+
+def stream(spec: TrialSpec, nested: Mapping[str, list[int]], replay: list[int]) -> list[StreamRow]:
+    """All passes, end to end.
+
+    *nested*: each task's rows in nested order, of which the first ``spec.examples[task]`` are used.
+    *replay*: text rows in their seeded order; passes take successive ones, wrapping around.
+    """
+    if spec.mix is None:
+        return []
+    passes = {
+        task: spec.train.epochs + spec.mix.extra_epochs.get(task, 0) for task in spec.examples
+    }
+    extra = replay_rows(spec.mix, spec.volume)
+    rows: list[StreamRow] = []
+    for number in range(max(passes.values())):
+        current = [
+            StreamRow(task, index)
+            for task, count in spec.examples.items()
+            if number < passes[task]
+            for index in nested[task][:count]
+        ]
+        if number < spec.train.epochs:
+            taken = (replay[(number * extra + i) % len(replay)] for i in range(extra))
+            current += [StreamRow(None, index) for index in taken]
+        order = np.random.default_rng([spec.seed, number]).permutation(len(current))
+        rows += [current[i] for i in order]
+    return rows

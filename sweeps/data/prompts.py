@@ -1,0 +1,157 @@
+"""Examples → token ids: the same ids whether the model is trained, scored or asked to generate.
+
+With a chat template the prompt is the rendered turns up to where the assistant speaks. Without one it
+is the contents of all turns, each followed by a blank line, after the tokenizer's start token if it has
+one. The answer is tokenised on its own and closed with the end token, so a prompt's ids never depend
+on its answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from sweeps.data.examples import Example
+from tracker.errors import InputError
+
+MAX_ROWS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One row's token ids; ``truncated``: the prompt lost tokens to the length limit."""
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+def render(example: Example) -> list[dict[str, str]]:
+    """The turns before the answer, as ``apply_chat_template`` takes them."""
+    return [{"role": turn.role, "content": turn.content} for turn in example.messages]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, example: Example, max_length: int) -> Encoded:
+    """One example; see :func:`encode_examples`."""
+    return encode_examples(tokenizer, [example], max_length)[0]
+
+
+def encode_examples(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
+) -> list[Encoded]:
+    """The examples as token ids, at most *max_length* each, answer and end token included.
+
+    Too long a prompt loses tokens from the left of its last user turn; the frame around it (system
+    turn, role marks) and the answer stay whole. Raises ``InputError`` for rows that cannot fit.
+    """
+    prompts = _prompts(tokenizer, examples)
+    prompt_ids = _ids(tokenizer, prompts)
+    end = _end_id(tokenizer)
+    answer_ids = [(*ids, end) for ids in _ids(tokenizer, [e.answer for e in examples])]
+    too_long = [len(p) + len(a) > max_length for p, a in zip(prompt_ids, answer_ids, strict=True)]
+    rows = [Encoded(p, a) for p, a in zip(prompt_ids, answer_ids, strict=True)]
+    misfits: list[int] = []
+    for index in compress(range(len(rows)), too_long):
+        room = max_length - len(answer_ids[index])
+        shortened = _shortened(tokenizer, prompts[index], examples[index], room)
+        if shortened is None:
+            misfits.append(index)
+        else:
+            rows[index] = Encoded(shortened, answer_ids[index], truncated=True)
+    if misfits:
+        raise InputError(_misfit_wording(misfits, rows, examples, max_length))
+    return rows
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+) -> list[Encoded]:
+    """Plain texts, every token an answer but the first, which nothing precedes.
+
+    The first is the tokenizer's start token if it has one. Texts are cut at *max_length* on the
+    right; a text of a single token, with nothing to predict, is closed with the end token.
+    """
+    start = _start_ids(tokenizer)
+    rows: list[Encoded] = []
+    for ids in _ids(tokenizer, texts):
+        whole = (*start, *ids)
+        if len(whole) < 2:
+            whole = (*whole, _end_id(tokenizer))
+        kept = whole[:max_length]
+        rows.append(Encoded(kept[:1], kept[1:], truncated=len(whole) > max_length))
+    return rows
+
+
+def truncated_share(rows: Sequence[Encoded]) -> float:
+    """The share of *rows* that lost tokens to the length limit."""
+    return sum(row.truncated for row in rows) / len(rows)
+
+
+def _prompts(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[str]:
+    if tokenizer.chat_template is None:
+        start = tokenizer.bos_token or ""
+        return [start + "".join(f"{t.content}\n\n" for t in e.messages) for e in examples]
+    try:
+        rendered = tokenizer.apply_chat_template(
+            [render(example) for example in examples], tokenize=False, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise InputError(
+            f"{tokenizer.name_or_path}: the chat template refuses these turns: {error}"
+        ) from None
+    return list(rendered)
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    if not texts:
+        return []
+    encoded = tokenizer(
+        list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False
+    )
+    return [tuple(ids) for ids in encoded["input_ids"]]
+
+
+def _shortened(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, example: Example, room: int
+) -> tuple[int, ...] | None:
+    """The prompt in *room* tokens, or ``None`` if its frame alone takes more."""
+    text = [turn.content for turn in example.messages if turn.role == "user"][-1].strip()
+    start = prompt.rfind(text)
+    encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    inside = [i for i, (a, b) in enumerate(offsets) if start <= a < b <= start + len(text)]
+    excess = len(ids) - room
+    if start < 0 or excess >= len(inside):
+        return None
+    cut = set(inside[:excess])
+    return tuple(token for i, token in enumerate(ids) if i not in cut)
+
+
+def _misfit_wording(
+    misfits: list[int], rows: list[Encoded], examples: Sequence[Example], max_length: int
+) -> Iterator[str]:
+    for index in misfits[:MAX_ROWS_SHOWN]:
+        row, example = rows[index], examples[index]
+        yield (
+            f"row {example.row + 1}: found {len(row.answer_ids)} answer tokens in {len(row)}; the "
+            f"prompt cannot be cut to fit; allowed: {max_length}; raise train.max_length"
+        )
+    if len(misfits) > MAX_ROWS_SHOWN:
+        yield f"and {len(misfits) - MAX_ROWS_SHOWN} more rows that do not fit"
+
+
+def _start_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    return () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
+
+
+def _end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{tokenizer.name_or_path}: the tokenizer has no end token (eos_token)")
+    return int(tokenizer.eos_token_id)

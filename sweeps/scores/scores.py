@@ -1,0 +1,220 @@
+"""Answers and truths → a task's scores, with paired bootstrap replicates.
+
+Everything here is a pure function of arrays. The resamples depend on the task's name and its number of
+rows alone, so the replicates of two trials are paired: their difference carries the uncertainty of a gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import InputError
+from tracker.trial import SuiteMeasure, TaskScore, TaskSpec
+
+REPLICATES = 200
+Floats = NDArray[np.float64]
+
+
+class Answers(NamedTuple):
+    """Parallel over a task's rows. ``nats``: of the true answer, summed; ``tokens``, ``byte_counts`` too."""
+
+    given: Sequence[str]
+    truth: Sequence[str]
+    nats: Floats
+    tokens: Floats
+    byte_counts: Floats
+
+
+def score_task(
+    task: TaskSpec, answers: Answers, labels: frozenset[str] | None, split: str = "validation"
+) -> TaskScore:
+    """The task's scores; *labels* is the label set of a ``macro_f1`` task, else ``None``.
+
+    Raises InputError where there are no rows.
+    """
+    task = stripped(task)
+    given, truth = [a.strip() for a in answers.given], [t.strip() for t in answers.truth]
+    weights = resamples(task.name, len(truth))
+    score, replicates = _primary(task, given, truth, weights)
+    bits = answers.nats / math.log(2)
+    replicated_bpb = bits_replicates(bits, answers.byte_counts, weights)
+    precision, recall = _precision_recall(task, given, truth, labels)
+    return TaskScore(
+        task=task.name,
+        split="test" if split == "test" else "validation",
+        n=len(truth),
+        loss_nats=float(answers.nats.sum() / answers.tokens.sum()),
+        bits_per_byte=float(bits.sum() / answers.byte_counts.sum()),
+        bits_per_byte_se=standard_error(replicated_bpb, len(truth)),
+        score_name=task.score,
+        score=score,
+        score_se=standard_error(replicates, len(truth)),
+        exact_match=float(np.mean([g == t for g, t in zip(given, truth, strict=True)])),
+        precision=precision,
+        recall=recall,
+        valid_format=_valid_format(task, given, labels),
+        over_reach=_over_reach(task, given, truth, labels),
+        replicates=tuple(round(float(r), 5) for r in replicates),
+    )
+
+
+class Verdict(NamedTuple):
+    """Of one answer: its ``score`` in [0, 1]; whether it has the task's format; whether it claims
+    something where nothing is to be claimed. ``None``: the task has no format, no negative answer.
+    """
+
+    score: float
+    valid: bool | None
+    over_reach: bool | None
+
+
+def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None) -> Verdict:
+    """One stripped answer beside its stripped truth; a label's score is whether it is right."""
+    task = stripped(task)
+    score = token_f1(given, truth)[0] if task.score == "token_f1" else float(given == truth)
+    negative = task.negative is not None and truth == task.negative
+    over_reach = _claims(task, given, labels) if negative else None
+    return Verdict(score, _well_formed(task, given, labels), over_reach)
+
+
+def stripped(task: TaskSpec) -> TaskSpec:
+    """*task* with its negative answer as answers are compared: without white space around it."""
+    if task.negative is None or task.negative == task.negative.strip():
+        return task
+    return task.model_copy(update={"negative": task.negative.strip()})
+
+
+def resamples(name: str, rows: int) -> Floats:
+    """(REPLICATES, rows) counts of each row in bootstrap resamples drawn from the task's name.
+
+    Raises InputError where there are no rows.
+    """
+    if rows < 1:
+        raise InputError(f"{name}: found no rows to score; give its file at least one")
+    digest = hashlib.sha256(f"{name}:{rows}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    return generator.multinomial(rows, np.full(rows, 1.0 / rows), size=REPLICATES).astype(float)
+
+
+def standard_error(replicates: Floats, rows: int) -> float | None:
+    """The replicates' standard deviation; one row alone says nothing of its error."""
+    return float(replicates.std()) if rows > 1 else None
+
+
+def bits_replicates(bits: Floats, byte_counts: Floats, weights: Floats) -> Floats:
+    """Bits per byte per row of *weights* (resamples, rows) → (resamples,)."""
+    return np.asarray((weights @ bits) / (weights @ byte_counts))
+
+
+def forgetting_error(
+    measure: SuiteMeasure, before: Sequence[float], after: Sequence[float], rows: int
+) -> float | None:
+    """The standard error of what was forgotten, from what base and tuned model measured on the same
+    resamples of the same rows, (REPLICATES,) each; None where the base's are not known.
+
+    The paired bootstrap (Efron and Tibshirani 1993, chapter 8): of the ratio for bits per byte, of the
+    difference for a score. Rows none of which was scored otherwise would have an error of 0, which so few
+    rows cannot tell: half a row in each cell of the table of right and wrong leaves 1 / (rows + 2)
+    (Agresti and Min 2005), the least error of a score here.
+    """
+    if rows < 2 or not len(before) or len(before) != len(after):
+        return None
+    first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    if measure == "score":
+        return max(float((first - second).std()), 1.0 / (rows + 2))
+    return float((second / first).std()) if first.all() else None
+
+
+def token_f1(given: str, truth: str) -> tuple[float, float, float]:
+    """(F1, precision, recall) over white-space tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
+    a, b = Counter(given.split()), Counter(truth.split())
+    shared = sum((a & b).values())
+    if not shared:
+        equal = float(not a and not b)
+        return equal, equal, equal
+    precision, recall = shared / sum(a.values()), shared / sum(b.values())
+    return 2 * precision * recall / (precision + recall), precision, recall
+
+
+def macro_f1(given: Sequence[str], truth: Sequence[str], weights: Floats) -> Floats:
+    """Macro-averaged F1 per row of *weights* (resamples, rows) → (resamples,).
+
+    The mean runs over the labels that the resample's truth holds; an answer that is no such label takes
+    away recall and adds no class of its own (scikit-learn would average it in as a class of F1 0).
+    """
+    labels = sorted(set(truth))
+    index = {label: i for i, label in enumerate(labels)}
+    one_hot = np.eye(len(labels) + 1)
+    true = one_hot[[index[t] for t in truth]][:, :-1]
+    predicted = one_hot[[index.get(g, len(labels)) for g in given]][:, :-1]
+    hits, of_truth, of_given = (weights @ m for m in (true * predicted, true, predicted))
+    f1 = 2 * hits / np.maximum(of_truth + of_given, 1)
+    present = of_truth > 0
+    return np.asarray((f1 * present).sum(axis=1) / present.sum(axis=1))
+
+
+def _primary(
+    task: TaskSpec, given: Sequence[str], truth: Sequence[str], weights: Floats
+) -> tuple[float, Floats]:
+    if task.score == "macro_f1":
+        whole = macro_f1(given, truth, np.ones((1, len(truth))))
+        return float(whole[0]), macro_f1(given, truth, weights)
+    pairs = zip(given, truth, strict=True)
+    if task.score == "token_f1":
+        rows = np.array([token_f1(g, t)[0] for g, t in pairs])
+    else:
+        rows = np.array([float(g == t) for g, t in pairs])
+    return float(rows.mean()), weights @ rows / weights.sum(axis=1)
+
+
+def _well_formed(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool | None:
+    if labels is not None:
+        return answer in labels
+    return bool(re.fullmatch(task.pattern, answer)) if task.pattern else None
+
+
+def _valid_format(
+    task: TaskSpec, given: Sequence[str], labels: frozenset[str] | None
+) -> float | None:
+    checks = [_well_formed(task, answer, labels) for answer in given]
+    return None if None in checks else float(np.mean([bool(c) for c in checks]))
+
+
+def _over_reach(
+    task: TaskSpec, given: Sequence[str], truth: Sequence[str], labels: frozenset[str] | None
+) -> float | None:
+    """Of the truly negative rows, the share answered with a claim: another well-formed answer."""
+    if task.negative is None:
+        return None
+    negatives = [g for g, t in zip(given, truth, strict=True) if t == task.negative]
+    if not negatives:
+        return None
+    return float(np.mean([_claims(task, g, labels) for g in negatives]))
+
+
+def _claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:
+    return answer != task.negative and _well_formed(task, answer, labels) is not False
+
+
+def _precision_recall(
+    task: TaskSpec, given: Sequence[str], truth: Sequence[str], labels: frozenset[str] | None
+) -> tuple[float | None, float | None]:
+    """Micro precision and recall of claims; soft token counts for ``token_f1``; None if none was made."""
+    soft = task.score == "token_f1"
+    pairs = list(zip(given, truth, strict=True))
+    claimed = [(g, t) for g, t in pairs if _claims(task, g, labels)]
+    due = [(g, t) for g, t in pairs if t != task.negative]
+    precision = [token_f1(g, t)[1] if soft else float(g == t) for g, t in claimed]
+    recall = [token_f1(g, t)[2] if soft else float(g == t) for g, t in due]
+    return (
+        float(np.mean(precision)) if precision else None,
+        float(np.mean(recall)) if recall else None,
+    )

@@ -1,0 +1,56 @@
+"""What a trial will take of its device, fitted on the fly to those that have ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import nnls
+
+from sweeps.search.space import Values
+from sweeps.search.strategies.strategy import Outcome
+from tracker.trial import Status
+
+_FEWEST = 4
+
+
+class CostModel(NamedTuple):
+    """Seconds = ``fixed`` + ``per_example`` × D + ``per_parameter`` × N + ``per_work`` × N D.
+
+    All terms are at least 0; N in millions of parameters, D in thousands of examples.
+    """
+
+    fixed: float
+    per_example: float
+    per_parameter: float
+    per_work: float
+    millions: Mapping[str, float]
+
+    def seconds(self, values: Values) -> float:
+        """What the trial at *values* is expected to take; above 0."""
+        n, d = self.millions[values["model"]], values.get("volume", 0) / 1e3
+        price = self.fixed + self.per_example * d + self.per_parameter * n + self.per_work * n * d
+        return float(max(price, 1e-12))
+
+
+def learned_cost_model(told: Sequence[Outcome], millions: Mapping[str, float]) -> CostModel:
+    """Least relative squares over the complete trials; N D alone before there are four.
+
+    What a trial took until it was stopped, diverged or failed is no price.
+    """
+    rows = [
+        (millions[o.values["model"]], o.values.get("volume", 0) / 1e3, o.seconds)
+        for o in told
+        if o.seconds and o.status is Status.COMPLETE and o.values.get("method") != "none"
+    ]
+    if len(rows) < _FEWEST:
+        return CostModel(0.0, 0.0, 0.0, 1.0, millions)
+    n, d, seconds = np.array(rows, dtype=float).T
+    design = np.column_stack([np.ones_like(n), d, n, n * d])
+    # Divided by what was measured: relative errors count, or the longest trials would decide alone.
+    terms, _ = nnls(design / seconds[:, None], np.ones_like(seconds))
+    if not terms.any():
+        return CostModel(0.0, 0.0, 0.0, 1.0, millions)
+    fixed, per_example, per_parameter, per_work = terms.tolist()
+    return CostModel(fixed, per_example, per_parameter, per_work, millions)

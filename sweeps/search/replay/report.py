@@ -1,0 +1,136 @@
+"""What replays showed: regret against cost by strategy and budget, as data and as text."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sweeps.search.replay.replay import Replayed
+from sweeps.search.replay.space import ONE_MIX, Setting
+from sweeps.search.replay.table import RecordedTable
+
+
+class Band(NamedTuple):
+    """Regret over seeds once a ``share`` of the full cost is spent."""
+
+    share: float
+    median: float
+    worst: float
+
+
+class Summary(NamedTuple):
+    """One strategy at one budget, over all seeds.
+
+    ``cost``: spent, mean share of the full cost. ``chosen``: what most seeds chose, and ``agreed`` how
+    many. ``substituted``: trials answered by a neighbouring learning rate; ``missing``: those that the
+    table lacks; both means over seeds. ``curve``: regret on the way.
+    """
+
+    strategy: str
+    budget: float
+    cost: float
+    trials: float
+    median: float
+    worst: float
+    chosen: str
+    agreed: int
+    substituted: float
+    missing: float
+    curve: tuple[Band, ...]
+
+
+def summaries(runs: Sequence[Replayed]) -> list[Summary]:
+    """By strategy and budget, in order of appearance."""
+    grouped: dict[tuple[str, float], list[Replayed]] = {}
+    for run in runs:
+        grouped.setdefault((run.strategy, run.budget), []).append(run)
+    return [_summary(own) for own in grouped.values()]
+
+
+def _summary(runs: Sequence[Replayed]) -> Summary:
+    regrets = [run.end.regret for run in runs]
+    chosen = [words(run.end.chosen) for run in runs]
+    most = max(chosen, key=chosen.count)
+    return Summary(
+        strategy=runs[0].strategy,
+        budget=runs[0].budget,
+        cost=statistics.fmean(run.end.cost for run in runs),
+        trials=statistics.fmean(run.end.trials for run in runs),
+        median=statistics.median(regrets),
+        worst=max(regrets),
+        chosen=most,
+        agreed=chosen.count(most),
+        substituted=statistics.fmean(run.substituted for run in runs),
+        missing=statistics.fmean(run.missing for run in runs),
+        curve=tuple(_bands(runs)),
+    )
+
+
+def _bands(runs: Sequence[Replayed]) -> Iterator[Band]:
+    for points in zip(*(run.curve for run in runs), strict=True):
+        regrets = [point.regret for point in points]
+        yield Band(points[0].share, statistics.median(regrets), max(regrets))
+
+
+def report(name: str, table: RecordedTable, seeds: int, runs: Sequence[Replayed]) -> dict[str, Any]:
+    """Everything as plain data. ``unit``: of regret; ``cost_unit``: of ``full_cost``."""
+    return {
+        "table": name,
+        "trials": len(table.trained),
+        "configurations": len(table.truth),
+        "largest_volume": table.largest,
+        "measure": table.measure,
+        "unit": "points" if table.measure == "score" else "%",
+        "full_cost": table.full_cost,
+        "cost_unit": table.cost_unit,
+        "seeds": seeds,
+        "best": words(table.best),
+        "summaries": [
+            s._asdict() | {"curve": [band._asdict() for band in s.curve]} for s in summaries(runs)
+        ],
+        "runs": [_run(run) for run in runs],
+    }
+
+
+def _run(run: Replayed) -> dict[str, Any]:
+    points = [p._asdict() | {"chosen": words(p.chosen)} for p in run.curve]
+    return run._asdict() | {"curve": points}
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    unit = found["unit"]
+    heading = (
+        f"{found['table']}: {found['trials']:,} recorded trials, {found['configurations']} "
+        f"configurations at {found['largest_volume']:,} examples; best: {found['best']}"
+    )
+    cost = f"full cost: {found['full_cost']:.4g} {found['cost_unit']}; {found['seeds']} seeds"
+    columns = f"{'strategy':9}{'budget':>8}{'spent':>8}{'trials':>8}"
+    columns += f"{f'median {unit}':>15}{f'worst {unit}':>14}  chosen by most"
+    rows = [
+        f"{s['strategy']:9}{s['budget']:>8.4g}{s['cost']:>8.3f}{s['trials']:>8.0f}"
+        f"{s['median']:>15.2f}{s['worst']:>14.2f}  {s['chosen']} ({s['agreed']})"
+        for s in found["summaries"]
+    ]
+    return [heading, cost, "", columns, *rows, *_remarks(found["summaries"])]
+
+
+def _remarks(found: Sequence[dict[str, Any]]) -> Iterator[str]:
+    for s in found:
+        where = f"{s['strategy']} at {s['budget']:g}"
+        if s["substituted"]:
+            yield f"{where}: {s['substituted']:.0f} trials answered by the nearest learning rate"
+        if s["missing"]:
+            yield f"{where}: {s['missing']:.0f} trials that the table lacks, failed at no cost"
+
+
+def words(setting: Setting | None) -> str:
+    """A configuration in words."""
+    if setting is None:
+        return "none"
+    parts = [setting.model, setting.method]
+    parts += [setting.variant] if setting.variant != "plain" else []
+    parts += [f"lr {setting.learning_rate:g}"] if setting.learning_rate is not None else []
+    parts += [setting.mix] if setting.mix != ONE_MIX else []
+    return " ".join(parts)

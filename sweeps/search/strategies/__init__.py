@@ -1,0 +1,23 @@
+"""Every strategy by the name it has in a sweep file."""
+
+from __future__ import annotations
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.strategies.ats import Ats
+from sweeps.search.strategies.halving import Halving
+from sweeps.search.strategies.law import Law
+from sweeps.search.strategies.strategy import Grid, Random, Strategy, Tpe
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    "grid": Grid,
+    "random": Random,
+    "tpe": Tpe,
+    "halving": Halving,
+    "ats": Ats,
+    "law": Law,
+}
+
+
+def strategy_of(sweep: ResolvedSweep) -> Strategy:
+    """The strategy that *sweep* asks for."""
+    return STRATEGIES[sweep.spec.search.strategy](sweep)

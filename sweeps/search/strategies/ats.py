@@ -1,0 +1,135 @@
+"""Accept-then-Stop: every configuration on growing volumes, then a straight line in log-log.
+
+Lin et al., "Selecting Large Language Model to Fine-tune via Rectified Scaling Law" (ICML 2024,
+arXiv 2402.02314): from the largest volume down, a point is accepted while it lies within five standard
+deviations of a line through those accepted, so that the flat beginning of a curve stays out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sweeps.search.space import Values, configurations
+from sweeps.search.strategies.strategy import (
+    Outcome,
+    Proposal,
+    Strategy,
+    best_measured,
+    configuration,
+    scored,
+)
+
+_FIRST = 3  # points that the line starts from
+_DEVIATIONS = 5.0
+_LEAST_ERROR = 1e-3  # of a score that is perfect: its logarithm must exist
+
+
+class Line(NamedTuple):
+    """``log L = intercept + slope · log D``, through the ``accepted`` largest volumes."""
+
+    slope: float
+    intercept: float
+    accepted: int
+
+    def at(self, volume: float) -> float:
+        """The loss at *volume* examples."""
+        return math.exp(self.intercept + self.slope * math.log(volume))
+
+
+def accept_then_stop(volumes: Sequence[float], losses: Sequence[float]) -> Line:
+    """The line through the power-law end of one curve; at least two points, all numbers above 0.
+
+    The standard deviation is that of the accepted points' residuals, in log loss, about their own line.
+    """
+    order = np.argsort(volumes)[::-1]
+    x, y = np.log(np.asarray(volumes, float))[order], np.log(np.asarray(losses, float))[order]
+    accepted = min(_FIRST, len(x))
+    slope, intercept = np.polyfit(x[:accepted], y[:accepted], 1)
+    while accepted < len(x):
+        line = intercept + slope * x
+        spread = float(np.std(y[:accepted] - line[:accepted]))
+        if abs(y[accepted] - line[accepted]) > _DEVIATIONS * spread:
+            break
+        accepted += 1
+        slope, intercept = np.polyfit(x[:accepted], y[:accepted], 1)
+    return Line(float(slope), float(intercept), accepted)
+
+
+class Ats(Strategy):
+    """All configurations at the smallest volume, then all at the next, as far as the budget goes."""
+
+    skips = False  # lines are compared over the same reach alone
+
+    @cached_property
+    def _levels(self) -> list[list[Values]]:
+        """The trials of each volume, smallest first."""
+        return [
+            [
+                {**values, "volume": volume, "seed": 0}
+                for values in configurations(self.spec)
+                if volume in self.spec.volumes_of(values["mix"])
+            ]
+            for volume in self.spec.volumes
+        ]
+
+    @cached_property
+    def _trials(self) -> list[Values]:
+        return [values for level in self._levels for values in level]
+
+    @property
+    def planned(self) -> int:
+        whole = len(self.bases) + len(self._trials)
+        return min(whole, self.limit) if self.limit else whole
+
+    def needs(self, number: int) -> int:
+        return self._windowed(number)
+
+    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        if number >= self.planned:
+            return None
+        if number < len(self.bases):
+            return self._base(number)
+        return Proposal("ats", self._trials[number - len(self.bases)])
+
+    def choice(self, told: Sequence[Outcome]) -> Values | None:
+        """The lowest extrapolated loss at the largest volume; the best measured before three volumes.
+
+        Only volumes at which all were measured count: a line's error grows with what it reaches over, so
+        configurations are compared over the same reach.
+        """
+        curves: dict[tuple[Any, ...], dict[int, float]] = {}
+        for outcome in scored(self._through(told)):
+            key = tuple(configuration(outcome.values).items())
+            curves.setdefault(key, {})[outcome.values["volume"]] = _loss(outcome)
+        expected = {
+            key: accept_then_stop(list(curve), list(curve.values())).at(self.spec.volumes[-1])
+            for key, curve in curves.items()
+            if len(curve) >= _FIRST
+        }
+        if not expected:
+            return best_measured(told)
+        lowest = min(expected, key=lambda key: expected[key])
+        return dict(lowest)
+
+    def _through(self, told: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The outcomes of all volumes that were gone through whole."""
+        end = len(self.bases)
+        for level in self._levels:
+            after = end + len(level)
+            if len(told) < after or not all(outcome.ran for outcome in told[end:after]):
+                break
+            end = after
+        return told[:end]
+
+
+def _loss(outcome: Outcome) -> float:
+    """What falls with data: the measured loss, else a score's distance from 1."""
+    assert outcome.quality is not None
+    if outcome.quality < 0:
+        return -outcome.quality
+    return max(1.0 - outcome.quality, _LEAST_ERROR)

@@ -1,0 +1,125 @@
+"""Successive halving over volumes: all configurations on little data, the best of them on ever more.
+
+Jamieson and Talwalkar, AISTATS 2016 (arXiv 1502.07943), with training examples as the resource. A
+promoted configuration is trained anew: a run whose schedule has finished cannot be continued.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from sweeps.search.space import Values, configurations, volume_near
+from sweeps.search.strategies.strategy import (
+    Outcome,
+    Proposal,
+    Strategy,
+    best_measured,
+    rank,
+    scored,
+)
+
+
+class Rung(NamedTuple):
+    """``size`` trials at ``volume``, numbered from ``first``."""
+
+    volume: int
+    size: int
+    first: int
+
+    @property
+    def end(self) -> int:
+        """The number after its last."""
+        return self.first + self.size
+
+
+class Halving(Strategy):
+    """Rung by rung the best ``1/factor`` go on with ``factor`` times the volume.
+
+    ``search.halving.start`` is the first rung's volume; by default the one from which the last survivor
+    just reaches the largest.
+    """
+
+    skips = False  # a rung that is not whole says nothing of who goes on
+
+    @cached_property
+    def _configurations(self) -> list[Values]:
+        return configurations(self.spec)
+
+    @cached_property
+    def rungs(self) -> list[Rung]:
+        """All rungs; the last is at the largest volume or has one survivor."""
+        factor, volumes = self.spec.search.halving.factor, self.spec.volumes
+        count = len(self._configurations)
+        volume = self.spec.search.halving.start or self._start()
+        found = [Rung(volume, count, len(self.bases))]
+        while count > 1 and volume < volumes[-1]:
+            larger = tuple(v for v in volumes if v > volume)
+            volume = volume_near(larger, volume * factor)
+            count = math.ceil(count / factor)
+            found.append(Rung(volume, count, found[-1].end))
+        return found
+
+    def _start(self) -> int:
+        factor, volumes = self.spec.search.halving.factor, self.spec.volumes
+        count, volume = len(self._configurations), volumes[-1]
+        while count > 1 and volume > volumes[0]:
+            smaller = tuple(v for v in volumes if v < volume)
+            volume = volume_near(smaller, volume / factor)
+            count = math.ceil(count / factor)
+        return volume
+
+    @property
+    def planned(self) -> int:
+        whole = self.rungs[-1].end
+        return min(whole, self.limit) if self.limit else whole
+
+    def needs(self, number: int) -> int:
+        decided = max((r.first for r in self.rungs[1:] if r.first <= number), default=0)
+        return max(decided, self._windowed(number))
+
+    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        if number >= self.planned:
+            return None
+        if number < len(self.bases):
+            return self._base(number)
+        at = max(i for i, rung in enumerate(self.rungs) if rung.first <= number)
+        rung = self.rungs[at]
+        entrants = self._configurations
+        if at:
+            before = self.rungs[at - 1]
+            entrants = _best_first(told[before.first : before.end], self._configurations)
+            entrants = entrants[: rung.size]
+        if not entrants:
+            return None
+        # Where fewer completed than may go on, the best of them run again with another seed.
+        again, which = divmod(number - rung.first, len(entrants))
+        entrant = entrants[which]
+        volume = volume_near(self._volumes(entrant), rung.volume)
+        return Proposal("halving", {**entrant, "volume": volume, "seed": again})
+
+    def _volumes(self, entrant: Values) -> tuple[int, ...]:
+        return self.spec.volumes_of(entrant["mix"])
+
+    def choice(self, told: Sequence[Outcome]) -> Values | None:
+        """The best of the highest rung that is through; before one is, the best so far."""
+        for rung in reversed(self.rungs):
+            through = told[rung.first : rung.end]
+            if len(through) == rung.size and all(outcome.ran for outcome in through):
+                best = _best_first(through, self._configurations)
+                if best:
+                    return best[0]
+        return best_measured(told)
+
+
+def _best_first(outcomes: Sequence[Outcome], known: Sequence[Values]) -> list[Values]:
+    """The configurations of a rung's complete trials, each once."""
+    names = {name for values in known for name in values}
+    best: list[Values] = []
+    for outcome in sorted(scored(outcomes), key=rank):
+        values = {name: value for name, value in outcome.values.items() if name in names}
+        if values not in best:
+            best.append(values)
+    return best

@@ -1,0 +1,378 @@
+"""Decide with less: at every step the next second goes where it lowers expected regret most.
+
+What is to be found is the configuration (model, method with its hyper-parameters, mix) that is best at
+the largest volume of its mix. Joint laws over everything measured (:mod:`tracker.laws.surrogate`)
+foretell each configuration there, also those without a run, once all that is cheap has had one look on
+the least data; a trial on more data is worth what it is
+expected to lower the regret of the choice by, the knowledge gradient (Frazier, Powell and Dayanik,
+INFORMS J. Computing 21, 2009), and is bought by worth per second, priced by what trials took so far.
+Learning rates are tuned where that is cheap, since a rate's effect is pooled over models and mixes; what
+cannot win any more is worth nothing and is left alone.
+
+Trials come in rounds: a round's batch is chosen together from all results before it, so neither
+interruption nor the number of workers changes which trials run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.acquisition import ForecastPosterior, as_measured, knowledge_gradient
+from sweeps.search.cost_model import learned_cost_model
+from sweeps.search.space import Cell, Values, configurations, groups
+from sweeps.search.strategies.strategy import (
+    ANCHORS,
+    Outcome,
+    Proposal,
+    Strategy,
+    best_measured,
+    configuration,
+    rank,
+    scored,
+)
+from tracker.laws.curves import pooled_sd
+from tracker.laws.points import CurveRuns
+from tracker.laws.pooling import Array
+from tracker.laws.surrogate import surrogate_forecast
+from tracker.trial import Status
+
+_ROUND_SHARE = 0.01  # of the budget, which a round costs about: cheap trials come in bulk
+_LARGEST_ROUND = 16
+#: Of a budget of trials at most so much in one round, though two at least: a round is chosen from what
+#: those before it taught. With 36 trials of the recorded playground, rounds of 8 had twice the regret of 2.
+_ROUND_TRIALS, _FEWEST = 0.05, 2
+_ENOUGH = 0.25  # the search ends when expected regret is below this share of the noise floor
+_NEAR = 3.0  # doublings below the largest volume from which the leader may be looked at there
+_VERIFY = 0.25  # of the budget that is left may go into one look at the leader
+_COVER = 0.25  # of the budget, spent on a first look at every configuration
+_SCORE_NOISE = 0.02  # deviation of a score between seeds, until repeated runs tell
+_LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
+
+
+class Action(NamedTuple):
+    """Train configuration ``config`` at ``volume`` with ``seed``; ``worth``: regret it may remove."""
+
+    config: int
+    volume: int
+    seed: int
+    price: float
+    worth: float
+
+
+class Law(Strategy):
+    """See the module."""
+
+    def __init__(self, sweep: ResolvedSweep) -> None:
+        super().__init__(sweep)
+        self.configurations = configurations(self.spec)
+        self._index = {_key(values): i for i, values in enumerate(self.configurations)}
+        self._rounds: list[tuple[int, list[Proposal]]] = []
+
+    def target(self, config: int) -> int:
+        """The volume that a configuration is judged at: the largest of its mix."""
+        return self._volumes(self.configurations[config]["mix"])[-1]
+
+    @cached_property
+    def _millions(self) -> dict[str, float]:
+        known = {name: model.parameters for name, model in self.sweep.models.items()}
+        return {name: (n or 1e6) / 1e6 for name, n in known.items()}
+
+    @property
+    def planned(self) -> int:
+        whole = len(self.bases) + len(self.configurations) * len(self.spec.volumes)
+        return min(whole, self.limit) if self.limit else whole
+
+    def needs(self, number: int) -> int:
+        for start, batch in self._rounds:
+            if start <= number < start + len(batch):
+                return start
+        return number
+
+    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        if self.limit is not None and number >= self.limit:
+            return None
+        for start, batch in self._rounds:
+            if start <= number < start + len(batch):
+                return batch[number - start]
+        batch = self._round(told)
+        if not batch:
+            return None
+        self._rounds.append((number, batch))
+        return batch[0]
+
+    def choice(self, told: Sequence[Outcome]) -> Values | None:
+        """The configuration with the best expected quality at the largest volume."""
+        if not scored(told):
+            return None
+        belief = self.believe(told)
+        best = int(belief.value.argmax())
+        return self.configurations[best] if np.isfinite(belief.value[best]) else best_measured(told)
+
+    # -- a round ---------------------------------------------------------------------------------
+
+    def _round(self, told: Sequence[Outcome]) -> list[Proposal]:
+        """The next trials, chosen together; none when enough is known or nothing can be paid for."""
+        if not told:
+            return [self._base(i) for i in range(len(self.bases))]
+        left = self._left(told)
+        if not scored(told):
+            return self._first() if len(told) == len(self.bases) else []
+        repeats = self._repeats(told, left)
+        kept_back = len(repeats) if self.limit else 0
+        return self._search(told, left - kept_back) or repeats
+
+    def _search(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+        """The next trials that may change the choice; none when enough is known or affordable."""
+        if cover := self._cover(told, left):
+            return cover
+        belief = self.believe(told)
+        if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
+            return []
+        actions = self._actions(belief, told, left)
+        if verify := self._verification(belief, actions, left):
+            return [self._proposal(verify)]
+        return [self._proposal(action) for action in self._batch(actions, left)]
+
+    def _repeats(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+        """Further seeds of the two leading cells, which give the noise floor every claim is held against."""
+        pricing = learned_cost_model(told, self._millions)
+        done = {_key(o.values) for o in told}
+        leaders: dict[Cell, Outcome] = {}
+        for outcome in sorted(scored(told), key=lambda o: ((o.excess or 0.0) > 0, *rank(o))):
+            leaders.setdefault(outcome.cell, outcome)
+        found: list[Proposal] = []
+        for leader in list(leaders.values())[:ANCHORS]:
+            for seed in range(1, self.spec.seeds):
+                values = {**leader.values, "seed": seed}
+                price = 1.0 if self.limit else pricing.seconds(values)
+                if _key(values) not in done and price <= left:
+                    left -= price
+                    found.append(Proposal("repeat", values))
+        return found
+
+    def _first(self) -> list[Proposal]:
+        """Every setting of every method on the smallest model and one mix, at two volumes.
+
+        The smallest volume and the middle one: what is learned of a method there carries over. Where
+        trials are counted, the middle one alone.
+        """
+        smallest = min(self.bases, key=lambda name: (self._millions[name], name))
+        mix = next(iter(self.spec.mixes))
+        volumes = self._volumes(mix)
+        middle = volumes[len(volumes) // 2]
+        volumes = (middle,) if self.limit else tuple(dict.fromkeys([volumes[0], middle]))
+        found: list[Proposal] = []
+        for values in self.configurations:
+            if values["model"] == smallest and values["mix"] == mix:
+                found += [Proposal("law", {**values, "volume": v, "seed": 0}) for v in volumes]
+        return found
+
+    def _cover(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+        """What has no run yet on the least data, cheapest first, within a share of the budget.
+
+        A look at each is what successive halving begins with, and keeps a law that is wrong about
+        something unseen from never being told. Counted trials cost the same at any volume: none.
+        """
+        if self.limit:
+            return []
+        pricing = learned_cost_model(told, self._millions)
+        seen = {self._of(o) for o in told if o.stage != "baseline"}
+        unseen = [
+            {**values, "volume": self._volumes(values["mix"])[0], "seed": 0}
+            for config, values in enumerate(self.configurations)
+            if config not in seen
+        ]
+        share = left - (1 - _COVER) * self._budget if self._budget else math.inf
+        found: list[Proposal] = []
+        for values in sorted(unseen, key=pricing.seconds):
+            share -= pricing.seconds(values)
+            if share < 0:
+                break
+            found.append(Proposal("law", values))
+        return found
+
+    def _confirmed(self, belief: ForecastPosterior, told: Sequence[Outcome]) -> bool:
+        """Whether the choice was itself run at the largest volume."""
+        best = int(belief.value.argmax())
+        return any(
+            self._of(o) == best and o.values["volume"] == self.target(best) for o in scored(told)
+        )
+
+    def _actions(
+        self, belief: ForecastPosterior, told: Sequence[Outcome], left: float
+    ) -> list[Action]:
+        """Every affordable trial with its worth: more data for a configuration, or another seed."""
+        pricing = learned_cost_model(told, self._millions)
+        ends: dict[int, int] = {}
+        seeds: dict[tuple[int, int], int] = {}
+        for o in told:
+            if o.stage != "baseline" and o.ran:
+                config, volume = self._of(o), o.values["volume"]
+                ends[config] = max(ends.get(config, 0), volume)
+                seeds[config, volume] = seeds.get((config, volume), 0) + 1
+        found = []
+        for config, values in enumerate(self.configurations):
+            if belief.allowed[config] == 0:
+                continue
+            for volume in self._volumes(values["mix"]):
+                seed = seeds.get((config, volume), 0)
+                if volume < ends.get(config, 0) or (seed and seed >= self.spec.seeds):
+                    continue
+                # A budget of trials is spent one by one, whatever they take.
+                price = 1.0 if self.limit else pricing.seconds({**values, "volume": volume})
+                if price <= left and (not seed or volume == self.target(config)):
+                    share = self._resolved(belief, config, volume, seed)
+                    worth = knowledge_gradient(belief, config, belief.sd[config] * share)
+                    found.append(Action(config, volume, seed, price, worth))
+        return found
+
+    def _verification(
+        self, belief: ForecastPosterior, actions: Sequence[Action], left: float
+    ) -> Action | None:
+        """The leader's run at the largest volume, where that costs little of what is left.
+
+        The best of many forecasts is the likeliest to be wrong: it is held against the truth early.
+        """
+        leader = int(np.where(belief.allowed >= 0.5, belief.mean, -np.inf).argmax())
+        if belief.outlook.doublings[leader] > _NEAR:
+            return None
+        return next(
+            (
+                action
+                for action in actions
+                if (action.config, action.volume, action.seed) == (leader, self.target(leader), 0)
+                and action.price <= _VERIFY * left
+            ),
+            None,
+        )
+
+    def _resolved(self, belief: ForecastPosterior, config: int, volume: int, seed: int) -> float:
+        """The share of a configuration's deviation that a run at *volume* is expected to resolve."""
+        if seed:
+            return math.sqrt(1 / (seed + 1))
+        return float(belief.outlook.resolved[self.spec.volumes.index(volume), config])
+
+    def _batch(self, actions: Sequence[Action], left: float) -> list[Action]:
+        """The best actions per second, one a configuration, until a round is full."""
+        ranked = sorted(actions, key=lambda a: (-a.worth / a.price, a.price, a.config, a.volume))
+        size = max(self.spec.search.window, 1)
+        if self.limit:
+            size = min(size, max(_FEWEST, round(_ROUND_TRIALS * self.limit)))
+        picked: list[Action] = []
+        spent = 0.0
+        for action in ranked:
+            full = len(picked) >= size and spent >= _ROUND_SHARE * self._budget
+            if action.worth <= 0 or full or len(picked) >= _LARGEST_ROUND:
+                break
+            taken = {other.config for other in picked}
+            if action.config not in taken and spent + action.price <= left:
+                picked.append(action)
+                spent += action.price
+        return picked
+
+    def _proposal(self, action: Action) -> Proposal:
+        values = self.configurations[action.config]
+        stage = "repeat" if action.seed else "law"
+        return Proposal(stage, {**values, "volume": action.volume, "seed": action.seed})
+
+    # -- what is known ---------------------------------------------------------------------------
+
+    def believe(self, told: Sequence[Outcome]) -> ForecastPosterior:
+        """The belief about every configuration after *told*, of which at least one has a quality."""
+        runs: dict[int, list[tuple[int, float]]] = {}
+        for o in scored(told):
+            assert o.quality is not None
+            runs.setdefault(self._of(o), []).append((o.values["volume"], o.quality))
+        scores = any(q >= 0 for own in runs.values() for _, q in own)
+        noise = _run_noise(told) or (_SCORE_NOISE if scores else None)
+        curves = [
+            self._curve(i, values, runs.get(i, []), scores)._replace(noise_sd=noise)
+            for i, values in enumerate(self.configurations)
+        ]
+        volumes = [float(volume) for volume in self.spec.volumes]
+        targets = [float(self.target(i)) for i in range(len(curves))]
+        seen = surrogate_forecast(curves, targets, volumes, "score" if scores else "loss")
+        errors = as_measured(seen, curves)
+        draws = 1 - errors if scores else -errors
+        return ForecastPosterior(
+            draws, draws.mean(axis=0), draws.std(axis=0), self._allowed(told), seen
+        )
+
+    def _curve(
+        self, index: int, values: Values, runs: Sequence[tuple[int, float]], scores: bool
+    ) -> CurveRuns:
+        sizes = np.array([float(volume) for volume, _ in runs])
+        errors = np.array([max(1 - q, _LEAST_ERROR) if scores else -q for _, q in runs])
+        keys = tuple(f"{index}/{i}" for i in range(len(runs)))
+        size = self.sweep.models[values["model"]].parameters
+        return CurveRuns(sizes, errors, keys, groups(self.sweep, values), size)
+
+    def _allowed(self, told: Sequence[Outcome]) -> Array:
+        """Per configuration the probability to keep the constraints, as its own runs and its pair's say.
+
+        A configuration that diverged, or failed for good, is out.
+        """
+        kept: dict[tuple[str, ...], list[float]] = {}
+        out = np.ones(len(self.configurations))
+        for o in told:
+            # A trial that was stopped by hand says nothing of its configuration.
+            if o.stage == "baseline" or o.status is Status.PRUNED:
+                continue
+            if o.status is not Status.COMPLETE:
+                out[self._of(o)] = 0.0
+            elif o.excess is not None:
+                for key in _constraint_keys(o.values):
+                    kept.setdefault(key, []).append(float(o.excess <= 0))
+        for i, values in enumerate(self.configurations):
+            own, pair = (kept.get(key, []) for key in _constraint_keys(values))
+            if pair:
+                # The pair's share counts as one run; the last own run as two.
+                shares = [sum(pair) / len(pair), *own[-1:], *own[-1:]]
+                out[i] *= sum(shares) / len(shares)
+        return out
+
+    def _of(self, outcome: Outcome) -> int:
+        return self._index[_key(configuration(outcome.values))]
+
+    def _volumes(self, mix: str) -> tuple[int, ...]:
+        return self.spec.volumes_of(mix)
+
+    @property
+    def _budget(self) -> float:
+        budget = self.spec.budget
+        if self.limit:
+            return float(self.limit)
+        return budget.gpu_hours * 3600 if budget and budget.gpu_hours else 0.0
+
+    def _left(self, told: Sequence[Outcome]) -> float:
+        """What is left of the budget, in device seconds or trials; without one, no end of it."""
+        if not self._budget:
+            return math.inf
+        if self.limit:
+            return self._budget - len(told)
+        return self._budget - sum(o.seconds or 0.0 for o in told)
+
+
+def _run_noise(told: Sequence[Outcome]) -> float | None:
+    """Deviation of quality between runs of one configuration that differ in the seed, where there are any."""
+    groups: dict[tuple[tuple[str, object], ...], list[float]] = {}
+    for o in scored(told):
+        point = _key({name: v for name, v in o.values.items() if name != "seed"})
+        groups.setdefault(point, []).append(o.quality or 0.0)
+    return pooled_sd(groups.values()) or None
+
+
+def _constraint_keys(values: Values) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What a run says of a constraint for: its own configuration, and its model, method and mix."""
+    own = tuple(f"{name}={value}" for name, value in sorted(configuration(values).items()))
+    return own, (values["model"], values["method"], values["mix"])
+
+
+def _key(values: Values) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(values.items()))

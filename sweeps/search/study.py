@@ -1,0 +1,276 @@
+"""The Optuna study as the sweep's ledger: which trials exist, and how they ended.
+
+One writer. Asking is idempotent: all of a trial's values are chosen before the first of them is entered, by
+a sampler that is seeded by the proposal's index, and are kept whole; so a trial half asked when the driver
+died is taken up again with the same values. What people asked for is kept here too, so that a sweep that
+goes on is still the same: clones as trials that failed, which no sampler learns from, and budgets with the
+proposal before which they were raised.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.study import Study
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy import event
+
+from sweeps.search.space import Values, hyperparameters, method_names, model_names
+from sweeps.search.strategies.strategy import Proposal
+from sweeps.spec import SweepSpec
+from tracker.errors import StoreError
+from tracker.store.database import check_driver
+
+#: What samplers are seeded by, beside the trial's number.
+SEED = 20_240_229
+_ASKED, _CHOSEN = "seed", "values"
+_CLONE, _REQUEST, _RAISED = "clone", "request", "raised"
+
+
+class Clone(NamedTuple):
+    """A trial that somebody asked for, by ``request``, outside of the strategy."""
+
+    values: Values
+    request: str
+
+
+class Raise(NamedTuple):
+    """From proposal ``since`` on the budget is ``trials``, or ``gpu_hours``, as ``request`` asked."""
+
+    since: int
+    trials: int | None
+    gpu_hours: float | None
+    request: str
+
+
+class ProposalSampler(BaseSampler):
+    """Optuna's sampler seat, filled by our strategy: what is proposed is fixed, the rest is *inner*'s."""
+
+    def __init__(self, inner: BaseSampler, fixed: Mapping[str, Any], *, free: bool) -> None:
+        self.inner, self.fixed, self.free = inner, fixed, free
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """*inner*'s space, unless every value is fixed."""
+        return self.inner.infer_relative_search_space(study, trial) if self.free else {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """*inner*'s joint choice of what is not fixed."""
+        if not self.free:
+            return {}
+        chosen = self.inner.sample_relative(study, trial, search_space)
+        return {name: value for name, value in chosen.items() if name not in self.fixed}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """The fixed value, else *inner*'s."""
+        if param_name in self.fixed:
+            return self.fixed[param_name]
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+
+class _Draft:
+    """A trial's values as its sampler would choose them, entered nowhere.
+
+    Optuna stores each value as it is suggested. A driver killed between two of them starts its sampler
+    anew, which would then give the first values of its stream to the parameters that are left.
+    """
+
+    def __init__(self, study: Study, trial: FrozenTrial, sampler: BaseSampler) -> None:
+        self.study, self.trial, self.sampler = study, trial, sampler
+        space = sampler.infer_relative_search_space(study, trial)
+        self.joint = sampler.sample_relative(study, trial, space)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """As :meth:`optuna.trial.Trial.suggest_categorical`."""
+        return self._chosen(name, CategoricalDistribution(choices))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """As :meth:`optuna.trial.Trial.suggest_float`."""
+        return float(self._chosen(name, FloatDistribution(low, high, log=log)))
+
+    def _chosen(self, name: str, distribution: CategoricalDistribution | FloatDistribution) -> Any:
+        if distribution.single():  # asks no sampler, as in Optuna
+            if isinstance(distribution, CategoricalDistribution):
+                return distribution.choices[0]
+            return distribution.low
+        if name in self.joint:
+            return self.joint[name]
+        return self.sampler.sample_independent(self.study, self.trial, name, distribution)
+
+
+class StudyAdapter:
+    """The study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
+
+    Samplers are seeded by *seed*, the sweep's first seed and the trial's number.
+    """
+
+    def __init__(self, uri: str | None, spec: SweepSpec, seed: int = SEED) -> None:
+        optuna.logging.set_verbosity(logging.WARNING)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        self.spec, self.seed = spec, seed + spec.first_seed
+        try:
+            self._storage = InMemoryStorage() if uri is None else _open_storage(uri)
+            self.study = optuna.create_study(
+                storage=self._storage,
+                study_name=spec.name,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except StoreError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise StoreError(
+                f"study {spec.name}: cannot open its storage ({reason}); check --study-uri, "
+                "which needs a database of its own beside the tracking store's"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the storage's connections, and with them of SQLite's side files."""
+        if isinstance(self._storage, RDBStorage):
+            self._storage.engine.dispose()
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials by number."""
+        return self.study.get_trials(deepcopy=False)
+
+    def ask(self, number: int, proposal: Proposal, index: int | None = None) -> Values:
+        """Enter trial *number* with the proposal's values, Optuna choosing what it leaves open.
+
+        *index*: which of the strategy's proposals it is, *number* where no clones came between.
+        """
+        nothing = RandomSampler(self.seed)  # takes the inner seat where all is fixed
+        self.study.sampler = ProposalSampler(nothing, {}, free=False)
+        if number >= len(self.trials()):
+            self.study.ask()
+        frozen = self.trials()[number]
+        if _ASKED in frozen.user_attrs:
+            return _suggest(FixedTrial(frozen.params), self.spec, proposal)
+        trial = Trial(self.study, frozen._trial_id)
+        chosen: Values | None = frozen.user_attrs.get(_CHOSEN)
+        if chosen is None:
+            sampler = self._sampler(number if index is None else index, proposal)
+            chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
+            trial.set_user_attr(_CHOSEN, chosen)
+        self.study.sampler = ProposalSampler(nothing, _study_names(chosen), free=False)
+        values = _suggest(trial, self.spec, proposal)
+        trial.set_user_attr("stage", proposal.stage)
+        trial.set_user_attr(
+            _ASKED, values["seed"]
+        )  # last: its presence says that asking was finished
+        return values
+
+    def add_clone(self, clone: Clone) -> None:
+        """Enter a trial outside of the strategy, with the next number."""
+        attributes = {"stage": "clone", _CLONE: clone.values, _REQUEST: clone.request}
+        self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
+
+    def clone(self, number: int) -> Clone | None:
+        """Trial *number*, if there is one and it is a clone."""
+        trials = self.trials()
+        known = trials[number].user_attrs if number < len(trials) else {}
+        return Clone(known[_CLONE], known[_REQUEST]) if _CLONE in known else None
+
+    def raise_budget(self, raised: Raise) -> None:
+        """Remember a raised budget."""
+        kept = [list(each) for each in self.raised()]
+        self.study.set_user_attr(_RAISED, [*kept, list(raised)])
+
+    def raised(self) -> list[Raise]:
+        """Every time that the budget was raised, in order."""
+        return [Raise(*each) for each in self.study.user_attrs.get(_RAISED, [])]
+
+    def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
+        """Enter how trial *number* ended; ``None`` for one that gave no score. Telling twice is fine."""
+        frozen = self.trials()[number]
+        if frozen.state.is_finished():
+            return
+        trial = Trial(self.study, frozen._trial_id)
+        for name, excess in constraints.items():
+            trial.set_constraint(name, excess)
+        if quality is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, quality)
+
+    def _sampler(self, index: int, proposal: Proposal) -> ProposalSampler:
+        """A sampler seeded by the index: what it chooses depends on what was told, not on when."""
+        fixed = _study_names(proposal.values)
+        seed = self.seed + index
+        if self.spec.search.strategy != "tpe":
+            return ProposalSampler(RandomSampler(seed), fixed, free=True)
+        inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return ProposalSampler(inner, fixed, free="model" not in proposal.values)
+
+
+def _open_storage(uri: str) -> RDBStorage:
+    """The storage; SQLite in write-ahead mode.
+
+    A commit then waits for no disk. It still survives the death of the process, and after a power cut the
+    study is whole up to some earlier commit, from which the journals rebuild it.
+    """
+    check_driver(uri, "study")
+    storage = RDBStorage(uri)
+    if storage.engine.dialect.name == "sqlite":
+
+        @event.listens_for(storage.engine, "connect")
+        def write_ahead(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+        storage.engine.dispose()  # connections made before now know nothing of it
+    return storage
+
+
+def _suggest(trial: Trial | FixedTrial | _Draft, spec: SweepSpec, proposal: Proposal) -> Values:
+    """Define by run. A base model has no method, mix or volume, so those stay out of its trial."""
+    values: Values = {"seed": proposal.values["seed"]}
+    values["model"] = trial.suggest_categorical("model", model_names(spec))
+    if proposal.values.get("method") == "none":
+        return values | {"method": "none"}
+    method = trial.suggest_categorical("method", method_names(spec))
+    mix = trial.suggest_categorical("mix", list(spec.mixes))
+    volumes = spec.volumes_of(mix)
+    name = "volume" if volumes == spec.volumes else f"volume/{mix}"
+    values |= {"method": method, "mix": mix, "volume": trial.suggest_categorical(name, volumes)}
+    for setting, distribution in hyperparameters(spec, method).items():
+        qualified = _qualified(values["model"], method, setting)
+        if isinstance(distribution, FloatDistribution):
+            low, high, log = distribution.low, distribution.high, distribution.log
+            values[setting] = trial.suggest_float(qualified, low, high, log=log)
+        else:
+            assert isinstance(distribution, CategoricalDistribution)
+            values[setting] = trial.suggest_categorical(qualified, distribution.choices)
+    return values
+
+
+def _study_names(values: Values) -> dict[str, Any]:
+    """Fixed values under the names they have in the study."""
+    names = {name: value for name, value in values.items() if name in ("model", "method", "mix")}
+    if "mix" in values:
+        names |= {"volume": values["volume"], f"volume/{values['mix']}": values["volume"]}
+    settings = values.keys() - {"model", "method", "mix", "volume", "seed"}
+    for name in settings:
+        names[_qualified(values["model"], values["method"], name)] = values[name]
+    return names
+
+
+def _qualified(model: str, method: str, setting: str) -> str:
+    """Hyper-parameters are tuned per model and method, so their names carry both."""
+    return f"{model}/{method}/{setting}"

@@ -1,0 +1,126 @@
+"""Every callback, called as the browser would."""
+
+import pytest
+from dash import no_update
+
+from dashboards.app import PAGES, create_app
+from dashboards.context import PageContext
+from dashboards.pages import recommend, scaling, sweep
+from dashboards.shell import Frame
+from dashboards.snapshot import Patience, Snapshot
+from dashboards.state import Query
+from tracker.errors import StoreError
+from tracker.store.store import Store
+
+#: A busy machine must not turn a slow reading into another page.
+PATIENT = Patience(60.0, 60.0)
+
+
+@pytest.fixture(scope="module")
+def desk(store):
+    return PageContext(Snapshot(store, interval=3600, patience=PATIENT))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    return PageContext(
+        Snapshot(Store.open(tmp_path_factory.mktemp("bare")), interval=3600, patience=PATIENT)
+    )
+
+
+def test_refresh_answers_only_what_is_new(desk):
+    version, results = desk.refresh(None, "", None, None)
+    assert version
+    assert results
+    assert desk.refresh(1, "", version, results) == (no_update, no_update)
+    assert desk.refresh(1, "", version, "older") == (no_update, results)
+
+
+def test_the_header_keeps_the_sweep_and_marks_the_page(desk, words):
+    tabs, menu, warning, title = Frame(desk, PAGES).header(
+        None, "/scaling", "?sweep=support&task=slots"
+    )
+    links = {tab.children: tab for tab in tabs}
+    assert links["Sweep"].href == "/?sweep=support"
+    assert links["Scaling"].href == "/scaling?sweep=support"
+    assert [word for word, tab in links.items() if getattr(tab, "aria-current", None)] == [
+        "Scaling"
+    ]
+    assert warning is None
+    assert title == "Scaling · support · sft-select"
+    assert "support" in words(menu)
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES])
+def test_every_tab_has_a_page(desk, path, words):
+    assert "no such page" not in words(Frame(desk, PAGES).page(path))
+
+
+def test_an_unknown_path_says_so(desk, words):
+    assert "no such page" in words(Frame(desk, PAGES).page("/etc/passwd"))
+
+
+def test_the_pages_fill_from_the_store(desk, words):
+    page = sweep.content(desk.view(""), "light")
+    assert not page.hidden
+    assert "49 of 60" in words(page.head)
+    assert "What more data buys" in words(drawn(desk, scaling, "?task=slots"))
+    assert "Chance of being the best" in words(drawn(desk, recommend, ""))
+
+
+def drawn(desk, page, search):
+    return desk.show(search, lambda view, query: page.content(view, query, "dark"))
+
+
+def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
+    assert sweep.nothing(bare.nothing("")).hidden
+    assert "sft-select run" in words(drawn(bare, scaling, ""))
+    assert Frame(bare, PAGES).header(None, "/", "")[3] == "Sweep · none · sft-select"
+
+
+def test_an_unknown_sweep_is_named(desk, words):
+    assert "There is no sweep called nosuch" in words(drawn(desk, scaling, "?sweep=nosuch"))
+
+
+def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
+    time = [1000.0]
+    desk = PageContext(Snapshot(store, clock=lambda: time[0], patience=PATIENT))
+    assert Frame(desk, PAGES).header(None, "/", "")[2] is None
+
+    def down():
+        raise StoreError("connection refused")
+
+    monkeypatch.setattr(store, "sweeps", down)
+    time[0] += 60
+    warning = words(Frame(desk, PAGES).header(None, "/", "")[2])
+    assert "cannot be read" in warning
+    assert "connection refused" in warning
+    fresh = PageContext(Snapshot(store, patience=PATIENT))
+    assert "connection refused" in words(drawn(fresh, recommend, ""))
+
+
+def test_the_export_is_the_findings_yaml(desk):
+    found = desk.export("support", Query(), "recommended.yaml")
+    assert found.content.decode() == desk.snapshot.view("support").findings.answer().config
+    assert desk.export("nosuch", Query(), "recommended.yaml") is None
+    assert desk.export("support", Query(), "mlflow.db") is None
+
+
+def test_the_app_serves_page_callback_graph_and_export(store):
+    client = create_app(store).server.test_client()
+    headers = {"Host": "127.0.0.1:8050"}
+    page = client.get("/scaling", headers=headers)
+    assert b'<html lang="en">' in page.data
+    assert "script-src 'self' 'sha256-" in page.headers["Content-Security-Policy"]
+    assert len(client.get("/_dash-dependencies", headers=headers).json) >= 5 + len(PAGES)
+    yaml = client.get("/export/support/recommended.yaml", headers=headers)
+    assert yaml.headers["Content-Disposition"] == "attachment; filename=recommended.yaml"
+    assert client.get("/export/nosuch/recommended.yaml", headers=headers).status_code == 404
+    assert client.get("/export/../../etc/passwd", headers=headers).status_code in (200, 404)
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+
+
+def test_two_apps_share_nothing(store, tmp_path):
+    one, other = create_app(store), create_app(Store.open(tmp_path))
+    assert one.server is not other.server
+    assert one.callback_map.keys() == other.callback_map.keys()

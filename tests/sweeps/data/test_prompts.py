@@ -1,0 +1,135 @@
+"""Token ids: answers stay whole, prompts do not depend on them, and the frame survives a cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from sweeps.data.examples import Example, Turn
+from sweeps.data.prompts import (
+    Encoded,
+    encode,
+    encode_examples,
+    encode_texts,
+    render,
+    truncated_share,
+)
+from tracker.errors import InputError
+
+EXAMPLE = Example(
+    (Turn("system", "Be brief."), Turn("user", "Name it.\nplease book a table now")),
+    "book_table",
+    0,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def untemplated(tiny_model: Path) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = None
+    return tokenizer
+
+
+def text(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> str:
+    return str(tokenizer.decode(ids))
+
+
+def test_chat_template_up_to_where_the_assistant_speaks(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    row = encode(tokenizer, EXAMPLE, 128)
+    assert text(tokenizer, row.prompt_ids) == (
+        "<|bos|><|system|>Be brief.<|user|>Name it.\nplease book a table now<|assistant|>"
+    )
+    assert text(tokenizer, row.answer_ids) == "book_table<|eos|>"
+    assert len(row) == len(row.prompt_ids) + len(row.answer_ids)
+    assert not row.truncated
+
+
+def test_the_frame_is_special_tokens_not_their_spelling(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    row = encode(tokenizer, EXAMPLE, 128)
+    named = ["<|bos|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    assert [token for token in row.prompt_ids if token < 6] == tokenizer.convert_tokens_to_ids(
+        named
+    )
+
+
+def test_without_a_template_turns_are_paragraphs(untemplated: PreTrainedTokenizerBase) -> None:
+    row = encode(untemplated, EXAMPLE, 128)
+    assert text(untemplated, row.prompt_ids) == (
+        "<|bos|>Be brief.\n\nName it.\nplease book a table now\n\n"
+    )
+    assert text(untemplated, row.answer_ids) == "book_table<|eos|>"
+
+
+@pytest.mark.parametrize("kind", ["tokenizer", "untemplated"])
+def test_a_cut_takes_the_left_of_the_user_text(kind: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(kind)
+    whole = encode(tokenizer, EXAMPLE, 128)
+    cut = encode(tokenizer, EXAMPLE, len(whole) - 5)
+    assert cut.truncated
+    assert len(cut) == len(whole) - 5
+    assert cut.answer_ids == whole.answer_ids
+    shown = text(tokenizer, cut.prompt_ids)
+    assert "Be brief." in shown
+    assert "a table now" in shown
+    assert "Name it." not in shown
+    assert whole.prompt_ids[-1] == cut.prompt_ids[-1]
+
+
+def test_rows_that_cannot_be_cut_to_fit_are_all_named(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = [EXAMPLE._replace(row=3), EXAMPLE._replace(answer="x" * 300, row=7)]
+    with pytest.raises(InputError) as caught:
+        encode_examples(tokenizer, rows, 16)
+    assert caught.value.problems[0].startswith("row 4: found ")
+    assert caught.value.problems[1].startswith("row 8: found ")
+    assert "allowed: 16; raise train.max_length" in caught.value.problems[1]
+
+
+def test_one_by_one_and_batched_agree(tokenizer: PreTrainedTokenizerBase) -> None:
+    rows = [EXAMPLE._replace(answer=a, row=i) for i, a in enumerate(["x", "étage 9", "a\nb"])]
+    assert encode_examples(tokenizer, rows, 64) == [encode(tokenizer, row, 64) for row in rows]
+
+
+def test_share_truncated(tokenizer: PreTrainedTokenizerBase) -> None:
+    short = EXAMPLE._replace(messages=(Turn("user", "hi"),))
+    limit = len(encode(tokenizer, EXAMPLE, 128)) - 1
+    assert (
+        truncated_share(encode_examples(tokenizer, [EXAMPLE, short, short, short], limit)) == 0.25
+    )
+
+
+def test_texts_are_learnt_from_their_first_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    whole, cut = encode_texts(tokenizer, ["rain fell", "rain fell on the town"], 6)
+    assert whole.prompt_ids == (tokenizer.bos_token_id,)
+    assert text(tokenizer, whole.answer_ids) == "rain fell"
+    assert len(cut) == 6
+    assert cut.truncated
+    assert not whole.truncated
+
+
+def test_texts_without_a_start_token(tiny_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model, bos_token=None)
+    tokenizer.bos_token = None
+    (row,) = encode_texts(tokenizer, ["x"], 6)
+    assert row == Encoded(tuple(tokenizer("x")["input_ids"]), (tokenizer.eos_token_id,))
+
+
+def test_render_holds_no_answer() -> None:
+    assert [turn["role"] for turn in render(EXAMPLE)] == ["system", "user"]
+
+
+def test_a_template_that_refuses_is_one_line(tiny_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(InputError, match=r"the chat template refuses.*System role not supported"):
+        encode(tokenizer, EXAMPLE, 128)

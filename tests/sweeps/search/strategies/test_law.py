@@ -1,0 +1,148 @@
+"""The strategy ``law`` on tables whose truth is known, and as the driver runs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.replay.replay import replay
+from sweeps.search.replay.table import RecordedTable
+from sweeps.search.space import trial_spec
+from sweeps.search.strategies.law import Law
+from sweeps.search.strategies.strategy import Outcome, Proposal, configuration
+from sweeps.search.workspace import SweepFolder
+from sweeps.search_settings import Search
+from tests.benchmarks.synthetic import synthetic_sweep
+from tests.sweeps.search.formula import FormulaEngine, drive
+from tests.sweeps.search.replay.test_replay import table, trial
+from tracker.trial import Status
+
+MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
+Undecided = tuple[Law, list[Outcome]]
+FEW = {"strategy": "law", "tuning": {"trials": 2}, "window": 4}
+
+
+@pytest.fixture(scope="module")
+def quiet() -> RecordedTable:
+    """16 configurations, whose losses hardly scatter."""
+    drawn = synthetic_sweep(2, scored=False, replicates=False, run_noise=0.002, glitches=0.0)
+    return RecordedTable(drawn.records, drawn.objective)
+
+
+def test_little_regret_at_a_quarter_of_the_cost(quiet: RecordedTable) -> None:
+    run = replay(quiet, "law", fraction=0.25, seed=0)
+    assert run.end.regret < 2.0
+    assert run.end.cost <= 0.25 * (1 + 1e-9)
+    assert run.missing == 0
+
+
+def test_search_ends_when_nothing_is_left_to_learn() -> None:
+    """One model is far better than the other at every volume: most of the grid is not worth its price."""
+    volumes = [100 * 2**i for i in range(6)]
+    loss = {"small": 2.0, "large": 1.0}
+    known = table(
+        *(
+            trial(model, v, loss[model] * (0.5 + (v / 100) ** -0.3), scored=False, seed=seed)
+            for model in loss
+            for v in volumes
+            for seed in range(2)
+        )
+    )
+    run = replay(known, "law", fraction=100.0, seed=0)
+    assert run.end.chosen == known.best
+    assert run.end.trials < len(known.trained) / 2
+
+
+def test_the_unseen_get_a_look_on_the_least_data_cheapest_first(quiet: RecordedTable) -> None:
+    """After the smallest model's three methods at two volumes, the nine pairs of the other three models."""
+    search = Search.model_construct(strategy="law", window=1)
+    law = Law(quiet.sweep(search, 0, quiet.full_seconds))
+    told: list[Outcome] = []
+    for number in range(len(law.bases) + 6 + 9):
+        asked = law.propose(number, told)
+        assert asked is not None
+        told.append(_outcome(quiet, law, number, asked))
+    looks = told[-9:]
+    assert len({tuple(configuration(o.values).items()) for o in looks}) == 9
+    assert {o.values["volume"] for o in looks} == {min(quiet.volumes)}
+    sizes = [law.sweep.models[o.values["model"]].parameters or 0 for o in looks]
+    assert sizes == sorted(sizes)
+
+
+def _outcome(known: RecordedTable, law: Law, number: int, asked: Proposal) -> Outcome:
+    answer, _ = known.answer(trial_spec(law.sweep, asked.values), 0)
+    loss = answer.tasks[0].bits_per_byte
+    quality = None if loss is None else -loss
+    seconds = answer.cost.device_seconds
+    return Outcome(number, asked.stage, asked.values, answer.status, quality, None, loss, seconds)
+
+
+@pytest.fixture
+def undecided(quiet: RecordedTable) -> Undecided:
+    """The strategy, and every configuration's outcome at the largest volume."""
+    settings = {"strategy": "law", "window": 1}
+    law = Law(quiet.sweep(Search.model_construct(**settings), 0, 1e9))  # type: ignore[arg-type]
+    told = []
+    for number, values in enumerate(law.configurations):
+        asked = {**values, "volume": law.target(law.configurations.index(values)), "seed": 0}
+        answer, _ = quiet.answer(trial_spec(law.sweep, asked), 0)
+        loss = answer.tasks[0].bits_per_byte
+        assert loss is not None
+        told.append(
+            Outcome(number, "law", asked, answer.status, -loss, None, loss, 1.0, excess=-0.1)
+        )
+    return law, told
+
+
+def test_with_everything_measured_the_best_is_chosen(undecided: Undecided) -> None:
+    law, told = undecided
+    best = max(told, key=lambda o: o.quality or -math.inf)
+    assert law.choice(told) == configuration(best.values)
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        {"excess": 0.2},
+        {"status": Status.DIVERGED, "quality": None, "loss": None, "excess": None},
+    ],
+)
+def test_what_breaks_a_constraint_is_not_chosen(
+    undecided: Undecided, breaks: dict[str, Any]
+) -> None:
+    law, told = undecided
+    ranked = sorted(told, key=lambda o: -(o.quality or -math.inf))
+    told[ranked[0].number] = ranked[0]._replace(**breaks)
+    assert law.choice(told) == configuration(ranked[1].values)
+
+
+def test_nothing_is_chosen_before_a_trial_is_complete(undecided: Undecided) -> None:
+    law, _ = undecided
+    assert law.choice([]) is None
+
+
+def test_what_is_foretold_is_where_the_truth_is(undecided: Undecided) -> None:
+    """Of what ran at the target its own runs speak: the belief is as wide as a run's noise."""
+    law, told = undecided
+    belief = law.believe(told)
+    assert belief.mean == pytest.approx([o.quality for o in told], rel=0.02)
+    assert belief.allowed == pytest.approx(np.ones(len(told)))
+    assert belief.outlook.doublings == pytest.approx(np.zeros(len(told)))
+    assert 0 <= belief.expected_regret < 0.2 * np.std(belief.mean)
+
+
+def test_few_trials_are_not_spent_in_a_round_or_two(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    """Each round is chosen from all before it: of 20 trials two at a time, whatever the window."""
+    sweep, _ = make_sweep(search={**FEW, "window": 8}, budget={"trials": 20})
+    strategy = drive(
+        sweep, SweepFolder(tmp_path, "tiny"), FormulaEngine(2), in_memory=True
+    ).strategy
+    assert isinstance(strategy, Law)
+    assert len(strategy._rounds) > 3
+    assert all(len(batch) <= 2 for _, batch in strategy._rounds[2:])  # after bases and first looks

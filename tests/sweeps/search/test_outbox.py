@@ -1,0 +1,198 @@
+"""Deliveries wait for a store that is down, in order; nothing is lost, training never waits."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.search import outbox as delivery_module
+from sweeps.search.outbox import Outbox
+from sweeps.search.workspace import SweepFolder
+from tests.factories import trial_record, trial_spec
+from tests.sweeps.search.formula import answered
+from tracker.errors import StoreError
+from tracker.store.control import Answer, Request, new_request
+from tracker.store.store import Store, SweepState
+from tracker.trial import Objective, TrialRecord
+
+
+class Flaky:
+    """A real store behind a line that is dead for the first *failures* calls."""
+
+    def __init__(self, store: Store, failures: int) -> None:
+        self.store, self.left = store, failures
+
+    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
+        method = getattr(self.store, name)
+
+        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+            if self.left > 0:
+                self.left -= 1
+                raise StoreError("the line is dead")
+            return method(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    opened = Store.open(tmp_path / "runs")
+    opened.begin_sweep(
+        "tiny",
+        spec_text="",
+        spec_digest="0",
+        planned=2,
+        datasets=[],
+        objective=Objective(weights={"intent": 1.0}),
+    )
+    return opened
+
+
+def records(count: int) -> list[TrialRecord]:
+    specs = [trial_spec("m", "none", seed=seed) for seed in range(count)]
+    return [trial_record(answered(spec), i, "cover") for i, spec in enumerate(specs)]
+
+
+def test_store_that_comes_back_gets_everything(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_FIRST_PAUSE_SECONDS", 0.01)
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Outbox(Flaky(store, failures=4), "tiny", folder)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    ended = records(2)
+    for record in ended:
+        deliver.begin(record.number, record.stage, record.result.spec)
+        deliver.end(record)
+    assert time.monotonic() - begun < 0.5, "the caller does not wait"
+    assert deliver.close(patience_seconds=60) == 0
+    assert deliver.problem is None
+    assert store.records("tiny") == ended
+
+
+def test_what_a_dead_store_did_not_take_is_counted(store: Store, tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Outbox(Flaky(store, failures=99), "tiny", folder)  # type: ignore[arg-type]
+    for record in records(3):
+        deliver.end(record)
+    assert deliver.close(patience_seconds=0.2) == 3
+    assert deliver.problem == "the line is dead"
+
+
+def test_what_fails_for_another_reason_is_set_aside_and_counted(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    end_trial = Store.end_trial
+
+    def refuse_the_first(self: Store, sweep: str, record: TrialRecord, *more: Path | None) -> None:
+        if record.number == 0:
+            raise ValueError("a metric that\nno store takes")
+        end_trial(self, sweep, record, *more)
+
+    monkeypatch.setattr(Store, "end_trial", refuse_the_first)
+    deliver = Outbox(store, "tiny", folder)
+    ended = records(3)
+    for record in ended:
+        deliver.end(record)
+    assert deliver.close(patience_seconds=60) == 1
+    assert deliver.problem == "ValueError: a metric that no store takes"
+    assert deliver.delivered() == {record.result.spec.key for record in ended[1:]}
+
+
+def test_a_look_that_fails_does_not_end_deliveries(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
+    deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    deliver.read_now()
+
+    def broken(self: Store, sweep: str) -> list[Request]:
+        raise KeyError(sweep)
+
+    monkeypatch.setattr(Store, "requests", broken)
+    until = time.monotonic() + 60
+    while deliver.problem is None and time.monotonic() < until:
+        time.sleep(0.01)
+    deliver.end(records(1)[0])
+    assert deliver.close(patience_seconds=60) == 0
+    assert len(store.records("tiny")) == 1
+
+
+def test_a_live_sweep_says_when_its_driver_was_seen(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(delivery_module, "_SEEN_EVERY_SECONDS", 0.2)
+    told: list[tuple[str, dict[str, object]]] = []
+    set_sweep_state = Store.set_sweep_state
+
+    def overheard(self: Store, sweep: str, state: SweepState, **facts: object) -> None:
+        told.append((state, facts))
+        set_sweep_state(self, sweep, state, **facts)
+
+    monkeypatch.setattr(Store, "set_sweep_state", overheard)
+    begun = time.time()
+    deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    time.sleep(0.5)
+    assert told == [], "nobody has said that the sweep is live"
+    deliver.state("paused", workers=2)
+    until = time.monotonic() + 60
+    while len(told) < 3 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [state for state, _ in told[:3]] == ["paused"] * 3
+    info = store.sweeps()[0]
+    assert info.facts["workers"] == "2"
+    assert begun - 1 <= int(info.facts["seen_at"]) <= time.time() + 1
+    deliver.state("stopped")
+    assert deliver.close(patience_seconds=60) == 0
+    assert told[-1] == ("stopped", {}), "and nothing after it"
+
+
+def test_a_store_that_cannot_be_asked_is_taken_to_hold_nothing(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
+    assert deliver.delivered() == set()
+    deliver.end(records(1)[0])
+    deliver.close(patience_seconds=60)
+    assert deliver.delivered() == {records(1)[0].result.spec.key}
+
+
+def test_requests_come_back_and_their_answers_are_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
+    deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    first, second = new_request("pause"), new_request("resume")
+    store.ask("tiny", first)
+    time.sleep(0.3)
+    assert deliver.requests() == [], "nobody takes requests before the driver has begun"
+    assert deliver.read_now() == [first]
+    assert deliver.read_now() == [], "handed over once, whether answered yet or not"
+    store.ask("tiny", second)
+    found: list[Request] = []
+    until = time.monotonic() + 60
+    while not found and time.monotonic() < until:
+        found = deliver.requests()
+    assert found == [second]
+    deliver.state("paused", planned=7)
+    deliver.answer(Answer(id=first.id, at=1.0, accepted=True, words="done"))
+    assert deliver.close(patience_seconds=60) == 0
+    assert store.requests("tiny") == [second]
+    info = store.sweeps()[0]
+    assert (info.state, info.planned) == ("paused", 7)
+
+
+def test_a_store_that_is_down_asks_for_nothing(store: Store, tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path / "runs", "tiny")
+    deliver = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
+    asked = new_request("pause")
+    store.ask("tiny", asked)
+    assert deliver.read_now() == []
+    assert deliver.problem == "the line is dead"
+    assert deliver.read_now() == [asked]
+    deliver.close(patience_seconds=60)

@@ -1,0 +1,134 @@
+"""Spoilt runs among sound ones: flagged, weighted down, and without a say in the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tests.factories import law_score, numbered, scored_record
+from tracker.decision.analysis import Study, study
+from tracker.decision.caveats import caveats
+from tracker.decision.recommend import choose
+from tracker.trial import Objective, TrialRecord
+
+INTENT = Objective(weights={"intent": 1})
+VOLUMES = (125, 250, 500, 1000, 2000)
+Place = tuple[str, str, int]
+
+
+def _table(
+    changed: Callable[[Place, int, float], float], mixes: tuple[str, ...] = ("even", "odd")
+) -> Study:
+    """2 models × 3 methods × 5 volumes × mixes × 2 seeds, noise .004; *changed* spoils some of it."""
+    rng, found = np.random.default_rng(5), []
+    for model in ("small", "large"):
+        for method in ("full", "lora", "p_tuning"):
+            for volume in VOLUMES:
+                for mix in mixes:
+                    for seed in range(2):
+                        score = law_score(model, method, volume) - 0.02 * (mix != "even")
+                        score += 0.004 * rng.standard_normal()
+                        if mix == "even":
+                            score = changed((model, method, volume), seed, score)
+                        found.append(_run(model, method, volume, mix, seed, score))
+    return study(numbered(found), INTENT)
+
+
+def _run(model: str, method: str, volume: int, mix: str, seed: int, score: float) -> TrialRecord:
+    return scored_record(
+        model=model, method=method, volume=volume, mix=mix, seed=seed, scores={"intent": score}
+    )
+
+
+@pytest.fixture(scope="module")
+def clean() -> Study:
+    return _table(lambda place, seed, score: score)
+
+
+def _chosen(known: Study) -> str:
+    return known.candidates[choose(known).choice].label
+
+
+def test_a_clean_table_raises_no_alarm(clean: Study) -> None:
+    assert not clean.belief.suspects
+    assert not clean.belief.exchanges
+    assert _chosen(clean) == "large full lr=0.001, even, 2,000 examples"
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("small", "full", 2000), 0.95),  # at a curve's end, it would win
+        (("large", "p_tuning", 500), 0.95),
+        (("large", "full", 2000), 0.0),  # diverged, recorded as finished
+        (("large", "lora", 1000), 0.4),
+    ],
+)
+def test_a_spoilt_run_is_flagged_and_the_choice_stays(
+    clean: Study, place: Place, value: float
+) -> None:
+    known = _table(lambda at, seed, score: value if (at, seed) == (place, 1) else score)
+    (suspect,) = known.belief.suspects
+    assert suspect.quality == pytest.approx(value, abs=0.01)
+    assert suspect.deviations > 5
+    cell = next(c for c in known.candidates if suspect.key in c.keys)
+    assert (cell.model, cell.method.name, cell.volume) == place
+    assert abs(suspect.expected - law_score(*place)) < 0.05
+    assert abs(cell.quality.value - law_score(*place)) < 0.03
+    assert _chosen(known) == _chosen(clean)
+    text = " ".join(caveats(known, choose(known).choice))
+    assert f"Trial {suspect.key}" in text
+    assert "run it again" in text
+
+
+def test_seeds_that_agree_are_believed_against_their_neighbours() -> None:
+    place = ("large", "lora", 1000)
+    known = _table(lambda at, seed, score: score - 0.2 if at == place else score)
+    assert not [s for s in known.belief.suspects if "lora" in s.label]
+
+
+@pytest.mark.parametrize("volumes", [(2000,), VOLUMES])
+def test_exchanged_methods_are_flagged_and_the_choice_stays(
+    clean: Study, volumes: tuple[int, ...]
+) -> None:
+    """Full tuning's results under LoRA's name and the other way round, on the large model."""
+    other = {"full": "p_tuning", "p_tuning": "full"}
+
+    def swapped(at: Place, seed: int, score: float) -> float:
+        model, method, volume = at
+        if model == "large" and volume in volumes and method in other:
+            return law_score(model, other[method], volume) + 0.002 * (-1) ** seed
+        return score
+
+    known = _table(swapped)
+    (exchange,) = known.belief.exchanges
+    labels = {known.candidates[i].label for i in (*exchange.first, *exchange.second)}
+    assert labels == {
+        c.label
+        for c in known.candidates
+        if c.model == "large" and c.mix == "even" and c.volume in volumes and c.method.name in other
+    }
+    assert "if exchanged" in " ".join(caveats(known, choose(known).choice))
+    chosen = known.candidates[choose(known).choice]
+    assert (chosen.model, chosen.method.name) == ("large", "full")
+
+
+def test_without_a_surface_three_seeds_tell_the_odd_one(record: Callable[..., TrialRecord]) -> None:
+    scores = {"small": (0.70, 0.71, 0.705), "large": (0.80, 0.81, 0.2)}
+    rows = [
+        record(model=model, scores={"intent": s}, seed=i)
+        for model, found in scores.items()
+        for i, s in enumerate(found)
+    ]
+    rows += [
+        record(method="lora", volume=v, scores={"intent": 0.5 + 0.01 * i}, seed=i)
+        for v in (125, 250, 500)
+        for i in range(2)
+    ]
+    known = study(numbered(rows), INTENT)
+    (suspect,) = known.belief.suspects
+    assert suspect.quality == pytest.approx(0.2, abs=0.01)
+    assert known.belief.noise_floor == pytest.approx(0.006, abs=0.003)
+    assert known.candidates[choose(known).choice].model == "large"

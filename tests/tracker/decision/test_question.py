@@ -1,0 +1,57 @@
+import pytest
+
+from tracker.decision.question import Asked, asked, in_words, number
+from tracker.errors import InputError
+from tracker.trial import Objective
+
+OWN = Objective(weights={"intent": 2.0, "slots": 1.0}, constraints={"forgetting.english": 0.1})
+
+
+def test_nothing_asked_is_the_sweep_s_own_question():
+    assert asked().objective(OWN) == OWN
+
+
+def test_weights_replace_and_bounds_stand_beside():
+    found = asked(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], 0.9)
+    assert found.reach == 0.9
+    assert found.objective(OWN) == Objective(
+        weights={"slots": 1.0},
+        constraints={"forgetting.english": 0.1, "peak_bytes": 8e9, "min.slots": 0.5},
+    )
+
+
+def test_a_bound_of_the_sweep_can_be_dropped_and_changed():
+    assert asked((), ["forgetting.english=none"]).objective(OWN).constraints == {}
+    assert asked((), ["forgetting.english=0.2"]).objective(OWN).constraints == {
+        "forgetting.english": 0.2
+    }
+
+
+def test_every_problem_is_told_at_once():
+    with pytest.raises(InputError) as error:
+        asked(
+            ["intent", "slots=much", "slots=-1"],
+            ["peak_bytes=0", "over_reach.intent=2", "examples=-1", "flops=nan", "a=1", "a=2"],
+        )
+    assert error.value.problems == (
+        "--weight intent: allowed is TASK=NUMBER, such as intent=2",
+        "--weight slots=much: found 'much'; allowed: a number, such as 0.5",
+        "--weight slots=-1: found -1; allowed: 0 or more",
+        "--constraint peak_bytes=0: found 0; allowed: above 0",
+        "--constraint over_reach.intent=2: found 2; allowed: 0 to 1",
+        "--constraint examples=-1: found -1; allowed: 0 or more",
+        "--constraint flops=nan: found 'nan'; allowed: a number, such as 0.5",
+        "--constraint a=2: a is given twice",
+    )
+
+
+def test_a_question_can_be_a_key():
+    assert {Asked(): 1}[asked()] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1, "0.1"), (2e9, "2000000000"), (1 / 3, "0.3333333333333333"), (0, "0")]
+)
+def test_a_number_is_written_short_and_read_back_the_same(value, text):
+    assert in_words(value) == text
+    assert number(text) == value

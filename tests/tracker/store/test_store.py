@@ -1,0 +1,64 @@
+"""Opening the tracking store: where there is none, where nobody answers, by several processes at once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tracker.errors import StoreError
+from tracker.store.store import Store
+
+
+def test_no_store_is_not_created_by_looking(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no tracking store here"):
+        Store.open(tmp_path / "nothing", create=False)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_an_unreachable_server_is_one_line_without_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(StoreError) as raised:
+        Store.open(tmp_path, "http://user:secret@127.0.0.1:9/")
+    message = str(raised.value)
+    assert message.startswith("tracking store http://127.0.0.1:9/: ")
+    assert "secret" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_fresh_store_at_once_share_it_in_silence(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from tracker.store.store import Store\n"
+        "assert 'mlflow' not in sys.modules\n"
+        "store = Store.open(Path('workspace'))\n"
+        "from tracker.trial import Objective\n"
+        "store.begin_sweep(sys.argv[1], spec_text='', spec_digest='0', planned=1, datasets=[],"
+        " objective=Objective(weights={'a': 1}))\n"
+        "assert store.spec_text(sys.argv[1]) == ''\n"
+        "from mlflow.telemetry import get_telemetry_client\n"
+        "assert get_telemetry_client() is None\n"
+        "from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION as pickle\n"
+        "assert pickle.get() is False\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PYTEST"))}
+    environment["HOME"] = str(tmp_path / "home")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, name],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("first", "second")
+    ]
+    for process in processes:
+        assert (*process.communicate(), process.returncode) == ("", "", 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["workspace"]
+    names = {info.name for info in Store.open(tmp_path / "workspace").sweeps()}
+    assert names == {"first", "second"}

@@ -1,0 +1,163 @@
+"""Every constraint a user may set: what it is about, whom it rejects, how surely it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tracker.decision.explain import lines
+from tracker.decision.recommend import recommend
+from tracker.decision.recommendation import Recommendation
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.trial import Objective, TrialRecord
+
+Make = Callable[..., TrialRecord]
+
+
+def _costing(record: TrialRecord, **cost: Any) -> TrialRecord:
+    changed = record.result.cost.model_copy(update=cost)
+    return record.model_copy(update={"result": record.result.model_copy(update={"cost": changed})})
+
+
+def _two(record: Make) -> list[TrialRecord]:
+    """The better one is dearer in every respect and oversteps more."""
+    good = record(
+        model="large",
+        scores={"intent": 0.9, "slots": 0.5},
+        over_reach=0.3,
+        forgetting=0.2,
+        flops=2e12,
+    )
+    plain = record(
+        scores={"intent": 0.7, "slots": 0.6}, over_reach=0.1, forgetting=0.05, flops=1e12
+    )
+    dear = {
+        "peak_bytes": 2000,
+        "device_seconds": 7200.0,
+        "adapter_bytes": 400,
+        "seconds_per_1k_tokens": 2.0,
+    }
+    return [
+        _costing(good, **dear),
+        _costing(
+            plain,
+            **{name: value / 2 for name, value in dear.items()}
+            | {"peak_bytes": 1000, "adapter_bytes": 200},
+        ),
+    ]
+
+
+def _asked(record: Make, **constraints: float) -> Recommendation:
+    named = {name.replace("__", "."): bound for name, bound in constraints.items()}
+    return recommend(_two(record), Objective(weights={"intent": 1}, constraints=named))
+
+
+@pytest.mark.parametrize(
+    ("name", "bound", "value"),
+    [
+        ("forgetting__english", 0.1, 0.2),
+        ("min__slots", 0.55, 0.5),
+        ("over_reach__intent", 0.2, 0.3),
+        ("parameters", 500_000, 800_000),
+        ("flops", 1.5e12, 2e12),
+        ("adapter_bytes", 300, 400),
+        ("peak_bytes", 1500, None),
+        ("device_seconds", 4000, None),
+        ("gpu_hours", 1.5, None),
+        ("seconds_per_1k_tokens", 1.5, None),
+    ],
+)
+def test_each_constraint_rejects_the_better_and_says_what_it_cost(
+    record: Make, name: str, bound: float, value: float | None
+) -> None:
+    assert _asked(record).choice.model == "large"
+    found = _asked(record, **{name: bound})
+    assert found.choice.model == "small"
+    (rejection,) = found.rejected
+    assert rejection.constraint == name.replace("__", ".")
+    assert (rejection.count, rejection.unmeasured) == (1, 0)
+    assert rejection.best_value == (None if value is None else pytest.approx(value))
+    (held,) = found.held
+    assert held.limit == bound
+    assert (held.value is None) == (value is None)
+
+
+def test_gpu_hours_are_device_seconds_by_3600(record: Make) -> None:
+    assert _asked(record, gpu_hours=2.0).choice.model == "large"
+    assert _asked(record, gpu_hours=1.999).choice.model == "small"
+    with pytest.raises(NotEnoughDataError, match="measured on the clock"):
+        _asked(record, gpu_hours=0.5)
+
+
+def test_forgetting_is_kept_with_a_probability(record: Make) -> None:
+    """0.05 measured with a standard error of 0.002: .05 is a coin flip, .054 two deviations off."""
+    for bound, probability in ((0.05, 0.5), (0.054, 0.977), (0.06, 1.0)):
+        found = _asked(record, forgetting__english=bound)
+        (held,) = found.held
+        assert held.probability == pytest.approx(probability, abs=0.002)
+        assert f"Keeps forgetting.english <= {bound:g} with probability" in " ".join(lines(found))
+
+
+def test_a_minimum_is_kept_with_a_probability(record: Make) -> None:
+    """.6 of 400 rows has a standard error of .0245."""
+    rows = [
+        r.model_copy(
+            update={
+                "result": r.result.model_copy(
+                    update={
+                        "tasks": tuple(
+                            t.model_copy(update={"score_se": 0.0245}) for t in r.result.tasks
+                        )
+                    }
+                )
+            }
+        )
+        for r in _two(record)
+    ]
+    asked = Objective(weights={"intent": 1}, constraints={"min.slots": 0.5755})
+    (held,) = recommend(rows, asked).held
+    assert held.probability == pytest.approx(0.841, abs=0.01)
+
+
+def test_what_is_exact_or_unknown_has_no_probability(record: Make) -> None:
+    assert _asked(record, parameters=1e9).held[0].probability is None
+    assert _asked(record, over_reach__intent=0.5).held[0].probability is None
+
+
+def test_weights_decide_between_tasks(record: Make) -> None:
+    rows = _two(record)
+    for weights, model in (
+        ({"intent": 1}, "large"),
+        ({"slots": 1}, "small"),
+        ({"intent": 1, "slots": 1.5}, "large"),
+    ):
+        assert recommend(rows, Objective(weights=weights)).choice.model == model
+
+
+def test_an_unknown_bound_names_the_nearest(record: Make) -> None:
+    with pytest.raises(InputError, match="did you mean 'gpu_hours'"):
+        _asked(record, gpu_hour=1)
+
+
+def test_what_needs_more_examples_than_are_on_hand_is_left_out(record: Make) -> None:
+    few = record(volume=400, scores={"intent": 0.7, "slots": 0.6})
+    many = record(volume=1600, scores={"intent": 0.9, "slots": 0.6})
+    weights = {"intent": 1.0}
+    for bounds, volume in (
+        ({}, 1600),
+        ({"examples": 1600.0}, 1600),
+        ({"examples": 1599.0}, 400),
+        ({"examples.intent": float(many.result.spec.examples["intent"])}, 1600),
+        ({"examples.intent": float(few.result.spec.examples["intent"])}, 400),
+    ):
+        found = recommend([few, many], Objective(weights=weights, constraints=bounds))
+        assert found.choice.volume == volume
+        assert [r.best_value for r in found.rejected] == (
+            []
+            if volume == 1600
+            else [float(many.result.spec.volume)]
+            if "examples" in bounds
+            else [float(many.result.spec.examples["intent"])]
+        )

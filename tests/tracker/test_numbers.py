@@ -1,0 +1,46 @@
+import math
+
+import pytest
+
+from tracker.numbers import number, small, work
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "0"),
+        (7.5e-05, "0.000075"),
+        (0.0025, "0.0025"),
+        (0.12345, "0.123"),
+        (-1.139, "-1.14"),
+        (0.9999, "1"),
+        (100.0, "100"),
+        (311.4, "311"),
+        (12_345.0, "12,300"),
+        (999_999.0, "1 million"),
+        (1.2345e12, "1.23 trillion"),
+        (-4.2e8, "-420 million"),
+        (2.5e14, "250 trillion"),
+        (3.14159e18, "3.14 × 10^18"),
+        (2.5e-9, "2.5 × 10^-9"),
+        (math.inf, "inf"),
+    ],
+)
+def test_a_number_has_three_digits_and_no_exponent_of_a_machine(value, said):
+    assert number(value) == said
+
+
+@pytest.mark.parametrize("power", range(-12, 19))
+def test_what_is_said_is_the_number(power):
+    value = 2.46 * 10.0**power
+    words = {"million": 1e6, "billion": 1e9, "trillion": 1e12}
+    text, _, word = number(value).replace(" × 10^", "e").replace(",", "").partition(" ")
+    assert float(text) * words.get(word, 1.0) == pytest.approx(value)
+    assert number(value, 2).count("4") == 0  # 2.5 at two digits
+
+
+def test_small_differences_and_counted_work():
+    assert small(7.5e-05) == "less than 0.0001"
+    assert small(0.0123) == "0.012"
+    assert work(1.26e12) == "1.26 TFLOP of training"
+    assert work(12) == "12 FLOP of training"

@@ -1,0 +1,236 @@
+"""A recommendation in plain words; wrapping and colour are the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from tracker.decision.analysis import Study
+from tracker.decision.posterior import cell_laws, interval
+from tracker.decision.recommendation import (
+    Candidate,
+    Crossover,
+    Estimate,
+    Held,
+    NextExperiment,
+    Reach,
+    Recommendation,
+    Rejection,
+)
+from tracker.decision.target_quality import weighted_curves
+from tracker.metrics import Measure
+from tracker.numbers import small, work
+from tracker.trial import Objective
+
+
+def interval_text(estimate: Estimate) -> str:
+    """``0.84 (80 % 0.82 to 0.86)``."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3g}"
+    return f"{estimate.value:.3g} (80 % {estimate.low:.3g} to {estimate.high:.3g})"
+
+
+def question(
+    objective: Objective,
+    reach: float | None,
+    measures: Mapping[str, Measure] = MappingProxyType({}),
+) -> str:
+    """What was asked, in one line; *measures*: what each task is decided on, its score if not said."""
+    tasks = ", ".join(f"{name} {w:g}" for name, w in objective.weights.items() if w > 0)
+    bounds = ", ".join(
+        f"{name} {'>=' if name.startswith('min.') else '<='} {limit:g}"
+        for name, limit in objective.constraints.items()
+    )
+    scored = [
+        measures.get(name, "score") == "score" for name, w in objective.weights.items() if w > 0
+    ]
+    if any(scored):
+        what, best = (
+            "score" if all(scored) else "score, minus the loss of a task without",
+            "highest",
+        )
+        enough = f"at least {reach:g}" if reach is not None else ""
+    else:
+        what, best = "loss", "lowest"
+        enough = f"at most {-reach:g}" if reach is not None else ""
+    asked = f"{best} weighted {what} ({tasks})"
+    if enough:
+        asked = f"smallest and cheapest with a weighted {what} ({tasks}) of {enough}"
+    return f"{asked}, subject to {bounds}" if bounds else asked
+
+
+def reasons(
+    known: Study,
+    index: int,
+    best: int,
+    level: Sequence[int],
+    p_best: float,
+    regret: float,
+    reach: Reach | None,
+) -> tuple[str, ...]:
+    """Why candidate *index*, in plain sentences without anything a clock measured."""
+    choice, top = known.candidates[index], known.candidates[best]
+    lines = [_headline(known, index, best, level, reach)]
+    origin = "its own runs" + " and what similar ones measured" * (
+        choice.quality.source != "measured"
+    )
+    lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
+    if len(known.admitted) > 1:
+        lines.append(
+            f"It is the best of {len(known.admitted)} admitted candidates with probability "
+            f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
+        )
+    elif reach is not None:  # else the headline has said so
+        lines.append(f"It is {unrivalled(len(known.candidates), known.rejected)}.")
+    if index != best and (reach is None or not reach.reached):
+        gap = known.belief.gap(best, index)
+        nothing = "less than a quarter of the noise floor"
+        if known.belief.noise_floor is None:
+            nothing = "nothing, as far as one seed tells"
+        lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
+    compared = len(known.admitted) > 1 or any(c.method.name != "none" for c in known.candidates)
+    if choice.method.name == "none" and compared:
+        lines.append(_untouched(known, choice))
+    more = _with_more_data(known, index)
+    return (*lines, *([more] if more else []))
+
+
+def unrivalled(candidates: int, rejected: Sequence[Rejection]) -> str:
+    """What the choice is where no runner-up stands beside it: nothing tells how good that is."""
+    if candidates > 1:
+        return "the only one that keeps the constraints"
+    unscored = any(rejection.limit is None for rejection in rejected)
+    return f"the only configuration measured{' on every task' * unscored}"
+
+
+def _untouched(known: Study, choice: Candidate) -> str:
+    better = [r for r in known.rejected if r.best_quality and r.best_quality > choice.quality.value]
+    if not better:
+        return "The untouched base suffices: nothing needs to be trained."
+    best = max(better, key=lambda r: r.best_quality or 0.0)
+    return (
+        "Nothing that was tuned does better and keeps every limit, so the base is left as it is: "
+        f"{best.constraint} alone rejects {best.best}, quality {best.best_quality:.3g}."
+    )
+
+
+def _headline(
+    known: Study, index: int, best: int, level: Sequence[int], reach: Reach | None
+) -> str:
+    choice, top = known.candidates[index], known.candidates[best]
+    if reach is not None and reach.reached:
+        return (
+            f"{choice.label} is the smallest, then cheapest, that reaches {reach.quality:g} "
+            f"(probability {reach.probability:.0%})."
+        )
+    if reach is not None:
+        return (
+            f"Nothing measured reaches {reach.quality:g} with probability 90 %; the closest is "
+            f"{choice.label} (probability {reach.probability:.0%})."
+        )
+    if len(known.admitted) == 1:
+        what = unrivalled(len(known.candidates), known.rejected)
+        return f"{choice.label} is {what}: there is no other to compare it with."
+    if index == best:
+        others = len(level) - 1
+        told = f"; {others} other{'s' * (others > 1)} cannot be told from it" if others else ""
+        return f"{choice.label} has the highest predicted quality{told}."
+    return f"{choice.label} and {top.label} cannot be separated; the first is the cheaper by counted cost."
+
+
+def _with_more_data(known: Study, index: int) -> str | None:
+    """What the law says of twice the largest volume, if the choice has laws and that volume."""
+    laws = cell_laws(known.cells[index], known.weights, known.fits)
+    volume = known.candidates[index].volume
+    if not laws or any(law.domain[1] != volume for law in laws.values()):
+        return None
+    draws = weighted_curves(laws, known.weights, known.measures, np.array([2.0 * volume]))[:, 0]
+    low, high = interval(draws)
+    return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
+
+
+def lines(recommendation: Recommendation) -> list[str]:
+    """The whole answer, one unwrapped line per statement; the clock's values come last."""
+    r, choice = recommendation, recommendation.choice
+    out = [f"Question: {r.question}", f"Choice: {choice.label}", *r.why]
+    for suite, lost in choice.forgetting.items():
+        out.append(f"Forgetting on {suite}: {interval_text(lost)}")
+    out.append(f"Counted cost: {_cost(recommendation)}")
+    for runner in r.runners_up:
+        verdict = "separable" if runner.separable else "cannot be separated from the choice"
+        if runner.surely_better:
+            verdict = "better, but larger or dearer"
+        out.append(
+            f"Runner-up: {runner.candidate.label}, quality {runner.candidate.quality.value:.3g}, "
+            f"gap {interval_text(runner.gap)}, {verdict}"
+        )
+    out += [f"To settle it: {further_text(further)}" for further in r.further_trials]
+    out += [_held(kept) for kept in r.held if kept.probability is not None]
+    out += [_rejection(rejection) for rejection in r.rejected]
+    out += [_crossover(crossover) for crossover in r.crossovers]
+    if r.reach is not None:
+        out += [
+            f"Would need: {n.label}: {n.examples.value:,.0f} examples (80 % {n.examples.low:,.0f} to "
+            f"{n.examples.high:,.0f}; {n.probability:.0%} of the law's replicates reach it)"
+            for n in r.reach.needed
+        ]
+    out += [f"Caveat: {caveat}" for caveat in r.caveats]
+    seconds = choice.measured.device_seconds
+    if seconds is not None:
+        out.append(f"Measured: {seconds:,.1f} s on {choice.measured.device} (not used to choose)")
+    return out
+
+
+def further_text(further: NextExperiment) -> str:
+    """One plan in a sentence, without anything a clock measured."""
+    parts = [] if further.flops is None else [work(further.flops)]
+    if further.removes is not None:
+        parts.append(f"removes {small(further.removes)} of the expected regret")
+    if further.separates is not None and further.changes is not None:
+        parts.append(f"tells the choice from its rival with probability {further.separates:.0%}")
+        parts.append(f"puts another ahead with probability {further.changes:.0%}")
+    if further.removes is None:
+        parts.append("shows how much seeds differ, which is not known yet")
+    return f"{further.label} ({', '.join(parts)})"
+
+
+def _cost(recommendation: Recommendation) -> str:
+    cost = recommendation.choice.counted
+    size = cost.parameters
+    parts = ["an unknown number of parameters" if size is None else f"{size:,} parameters"]
+    if cost.flops is not None:
+        parts.append(work(cost.flops))
+    if cost.train_tokens is not None:
+        parts.append(f"{cost.train_tokens:,.0f} training tokens")
+    return ", ".join(parts)
+
+
+def _held(h: Held) -> str:
+    sign = ">=" if h.constraint.startswith("min.") else "<="
+    return f"Keeps {h.constraint} {sign} {h.limit:g} with probability {h.probability:.0%}"
+
+
+def _rejection(r: Rejection) -> str:
+    if r.limit is None:
+        return f"Rejected: {r.count} without {r.constraint}"
+    sign = ">=" if r.constraint.startswith("min.") else "<="
+    value = "" if r.best_value is None else f" at {r.best_value:.3g}"
+    unknown = f", {r.unmeasured} of them not measured" if r.unmeasured else ""
+    quality = "" if r.best_quality is None else f", quality {r.best_quality:.3g}"
+    return (
+        f"Rejected by {r.constraint} {sign} {r.limit:g}: {r.count}{unknown}; "
+        f"the best was {r.best}{quality}{value}"
+    )
+
+
+def _crossover(c: Crossover) -> str:
+    text = (
+        f"{c.second} overtakes {c.first} on {c.model} between {c.measured_from:,.0f} and "
+        f"{c.measured_to:,.0f} examples with probability {c.probability:.0%}"
+    )
+    if c.examples is None:
+        return text
+    at = c.examples
+    return f"{text}, at {at.value:,.0f} (80 % {at.low:,.0f} to {at.high:,.0f})"

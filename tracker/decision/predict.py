@@ -1,0 +1,260 @@
+"""What every configuration of a task would measure with N examples, and which would be best.
+
+A configuration here is a curve: model, method with its hyper-parameters, and mix, over the data. Its
+law (:mod:`tracker.laws.fitted_law`) says the value at N with intervals for one run, whether or not N was
+measured. P(best) compares the laws themselves, without a run's noise.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tracker.configurations import near, rounded
+from tracker.decision.shared import Shared
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.laws.curves import CurveKey, fit_elsewhere
+from tracker.laws.fitted_law import FAR, FittedLaw
+from tracker.laws.pooling import Array
+from tracker.metrics import Measure, measures_of, value_from_error
+from tracker.trial import Frozen, MethodSpec, TrialRecord
+
+#: In per cent; the keys of every prediction's intervals.
+LEVELS = ("50", "80", "95")
+_DRAWS = 4096
+_SIZES = 2  # models of different size, from which another size can be told
+#: Draws closer than this are a tie: machines differ in the last bits.
+_TIE = 1e-9
+
+
+class Configuration(Frozen):
+    """A curve. ``parameters``: of its model, ``None`` where the table does not say."""
+
+    label: str
+    model: str
+    parameters: int | None
+    method: MethodSpec
+    mix: str
+
+
+class Interval(Frozen):
+    """Where one run lands with a given probability."""
+
+    low: float
+    high: float
+
+
+class Predicted(Configuration):
+    """``value`` in the task's measure; ``intervals``: by level in per cent, of what one run would measure.
+
+    ``measured_from``, ``measured_to``: smallest and largest N measured above 0. ``extrapolation``: how
+    many times N is beyond what was measured, on either side; 1 within. ``p_best``: probability that
+    no other configuration predicted is better. ``held_out_error``: what the law, fitted without the
+    largest N measured, missed the value there by, relative to its error; ``None`` with too few sizes.
+    """
+
+    value: float
+    intervals: dict[str, Interval]
+    p_best: float
+    measured_from: float
+    measured_to: float
+    extrapolation: float
+    held_out_error: float | None
+
+
+class Refused(Configuration):
+    """A curve that cannot be predicted, and why."""
+
+    reason: str
+
+
+class Forecast(Frozen):
+    """What ``sft-select predict --json`` prints.
+
+    ``measure``: ``score`` (larger is better, in [0, 1]), ``bits_per_byte`` or ``loss_nats`` (smaller
+    is better). ``predictions``: best value first. ``outside``: how many of them were not measured as
+    far as ``examples``. ``notes``: what is known of the sweep as such.
+    """
+
+    sweep: str
+    task: str
+    measure: Measure
+    examples: int
+    model_params: int | None
+    outside: int
+    predictions: tuple[Predicted, ...]
+    refused: tuple[Refused, ...]
+    notes: tuple[str, ...] = ()
+
+
+def predict(
+    records: Sequence[TrialRecord],
+    task: str,
+    examples: int,
+    *,
+    model_params: int | None = None,
+    allow_far: bool = False,
+    sweep: str = "",
+    notes: Sequence[str] = (),
+    shared: Shared | None = None,
+) -> Forecast:
+    """Predict *task* at *examples* for every curve measured, or for a model of *model_params*.
+
+    Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. *shared*: of the
+    same records, where they are asked several questions. Raises
+    InputError for an unknown task or no examples, NotEnoughDataError where no curve answers.
+    """
+    measures = measures_of(record.result for record in records)
+    problems = [] if examples > 0 else [f"--examples {examples}: allowed is at least 1"]
+    if task not in measures:
+        problems.append(f"--task {task}: {near(task, list(measures))}")
+    if problems:
+        raise InputError(problems)
+    measure = measures[task]
+    shared = shared or Shared(records)
+    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in shared.records}
+    if model_params is None:
+        fits = shared.fits({task: measure})
+        laws, refused = fits.laws, fits.refused
+    else:
+        name, refused = f"a model of {model_params:,} parameters", {}
+        laws = fit_elsewhere(shared.table, measure, task, name, model_params)
+        sizes = _with_size(sizes, name, model_params)
+    if not allow_far:
+        refused |= {
+            key: _too_far(law, examples) for key, law in laws.items() if _far(law, examples)
+        }
+        laws = {key: law for key, law in laws.items() if key not in refused}
+    if not laws and not allow_far:
+        raise NotEnoughDataError(_nothing(task, examples, refused))
+    found = _predictions(laws, sizes, measure, examples)
+    return Forecast(
+        sweep=sweep,
+        task=task,
+        measure=measure,
+        examples=examples,
+        model_params=model_params,
+        outside=sum(p.extrapolation > 1 for p in found),
+        predictions=tuple(found),
+        refused=tuple(
+            Refused(**_configuration(key, sizes), reason=reason)
+            for key, reason in sorted(refused.items(), key=lambda item: item[0].label)
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _with_size(
+    sizes: Mapping[str, int | None], name: str, model_params: int
+) -> dict[str, int | None]:
+    """The sizes with one more; raises InputError where the measured ones say nothing of size."""
+    known = sorted({size for size in sizes.values() if size is not None})
+    if len(known) < _SIZES:
+        raise InputError(
+            f"--model-params {model_params:,}: found {len(known)} model sizes measured; allowed with at "
+            f"least {_SIZES}: measure another size, or leave the option out"
+        )
+    if model_params <= 0:
+        raise InputError(f"--model-params {model_params}: allowed is at least 1")
+    return {**sizes, name: model_params}
+
+
+def _predictions(
+    laws: Mapping[CurveKey, FittedLaw],
+    sizes: Mapping[str, int | None],
+    measure: Measure,
+    examples: int,
+) -> list[Predicted]:
+    if not laws:
+        return []
+    keys = sorted(laws, key=lambda key: key.label)
+    p_best = _p_best([_draws(key, laws[key], examples) for key in keys])
+    found = [
+        _predicted(key, laws[key], sizes, measure, examples, p)
+        for key, p in zip(keys, p_best, strict=True)
+    ]
+    sign = -1 if measure == "score" else 1
+    return sorted(found, key=lambda p: (sign * p.value, p.parameters or np.inf, p.label))
+
+
+def _predicted(
+    key: CurveKey,
+    law: FittedLaw,
+    sizes: Mapping[str, int | None],
+    measure: Measure,
+    examples: int,
+    p_best: float,
+) -> Predicted:
+    intervals = {}
+    value = 0.0
+    for level in LEVELS:
+        there = law.predict(examples, float(level) / 100, allow_far=True)
+        value = _own_unit(there.value[0], measure)
+        low, high = sorted(_own_unit(bound[0], measure) for bound in (there.low, there.high))
+        intervals[level] = Interval(low=low, high=high)
+    start, end = law.domain
+    return Predicted(
+        **_configuration(key, sizes),
+        value=value,
+        intervals=intervals,
+        p_best=p_best,
+        measured_from=start,
+        measured_to=end,
+        extrapolation=rounded(max(examples / end, 1.0 if law.base else start / examples, 1.0)),
+        held_out_error=None if law.held_out_error is None else rounded(law.held_out_error),
+    )
+
+
+def _configuration(key: CurveKey, sizes: Mapping[str, int | None]) -> dict[str, object]:
+    label = key.label.removesuffix(f", {key.task}")
+    return {
+        "label": label,
+        "model": key.model,
+        "parameters": sizes.get(key.model),
+        "method": key.method,
+        "mix": key.mix,
+    }
+
+
+def _own_unit(error: float, measure: Measure) -> float:
+    """The value that *error* stands for, six digits; a score keeps to [0, 1]."""
+    value = rounded(float(value_from_error(float(error), measure)))
+    return min(max(value, 0.0), 1.0) if measure == "score" else value
+
+
+def _draws(key: CurveKey, law: FittedLaw, examples: int) -> Array:
+    """Draws (4096,) of the curve's error at *examples*; curves are fitted apart, so drawn apart."""
+    replicates = law.curves(examples, allow_far=True)[:, 0]
+    seed = zlib.crc32(key.model_dump_json().encode())
+    return np.asarray(np.random.default_rng(seed).choice(replicates, size=_DRAWS))
+
+
+def _p_best(draws: Sequence[Array]) -> list[float]:
+    """Share of the draws in which each is the smallest; a tie is shared."""
+    errors = np.stack(draws, axis=1)
+    best = errors <= errors.min(axis=1, keepdims=True) + _TIE
+    return [rounded(float(p)) for p in (best / best.sum(axis=1, keepdims=True)).mean(axis=0)]
+
+
+def _far(law: FittedLaw, examples: int) -> bool:
+    return examples > FAR * law.domain[1]
+
+
+def _too_far(law: FittedLaw, examples: int) -> str:
+    end = law.domain[1]
+    return (
+        f"{examples:,} examples are {examples / end:,.0f} times the largest measured, {end:,.0f}; a "
+        f"law is trusted up to {FAR:g} times: measure more, or add --allow-far"
+    )
+
+
+def _nothing(task: str, examples: int, refused: Mapping[CurveKey, str]) -> str:
+    if not refused:
+        return f"no curve of {task} was measured with examples above 0: there is nothing to predict from"
+    first = min(refused, key=lambda key: key.label)
+    return (
+        f"none of {len(refused)} curves of {task} can be predicted at {examples:,} examples; "
+        f"the first, {first.label}: {refused[first]}"
+    )

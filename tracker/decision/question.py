@@ -1,0 +1,107 @@
+"""What a reader asks in place of a sweep's own question, in the command line's words.
+
+The verbs and the dashboard read the same texts with the same functions, so that one question has one
+answer, and a wrong value one wording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tracker.constraints import COUNTED, MEASURED
+from tracker.errors import InputError
+from tracker.trial import Objective
+
+#: In place of a bound: the sweep's own is not held.
+NONE = "none"
+_FORMS = {"weight": "TASK=NUMBER, such as intent=2", "constraint": "NAME=NUMBER, or NAME=none"}
+
+
+class Asked(NamedTuple):
+    """``weights`` replace the sweep's; ``constraints`` stand beside its own, ``None`` takes one away.
+
+    ``reach``: ask for the smallest and cheapest of at least this quality.
+    """
+
+    weights: tuple[tuple[str, float], ...] = ()
+    constraints: tuple[tuple[str, float | None], ...] = ()
+    reach: float | None = None
+
+    def objective(self, own: Objective) -> Objective:
+        """*own* with these changes."""
+        bounds = {**own.constraints, **dict(self.constraints)}
+        kept = {name: bound for name, bound in bounds.items() if bound is not None}
+        return Objective(weights=dict(self.weights) or own.weights, constraints=kept)
+
+
+def asked(
+    weights: Sequence[str] = (), constraints: Sequence[str] = (), reach: float | None = None
+) -> Asked:
+    """The question of the options ``--weight``, ``--constraint`` and ``--reach``; raises InputError."""
+    problems: list[str] = []
+    read_weights = _pairs("weight", weights, problems)
+    read_bounds = _pairs("constraint", constraints, problems)
+    if problems:
+        raise InputError(problems)
+    kept = tuple((name, value) for name, value in read_weights if value is not None)
+    return Asked(kept, tuple(read_bounds), reach)
+
+
+def number(text: str) -> float:
+    """The finite number that *text* is; raises InputError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"found {text!r}; allowed: a number, such as 0.5")
+    return value
+
+
+def in_words(value: float) -> str:
+    """The shortest text that :func:`number` reads as *value*."""
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
+
+
+def weight(text: str) -> float:
+    """How much a task counts; raises InputError."""
+    value = number(text)
+    if value < 0:
+        raise InputError(f"found {value:g}; allowed: 0 or more")
+    return value
+
+
+def bound(name: str, text: str) -> float | None:
+    """The bound *text* on what *name* is about, ``None`` for :data:`NONE`; raises InputError."""
+    if text == NONE:
+        return None
+    value, kind = number(text), name.partition(".")[0]
+    if kind == "over_reach" and not 0 <= value <= 1:
+        raise InputError(f"found {value:g}; allowed: 0 to 1")
+    if kind == "examples" and value < 0:
+        raise InputError(f"found {value:g}; allowed: 0 or more")
+    if kind != "examples" and kind in (*COUNTED, *MEASURED) and value <= 0:
+        raise InputError(f"found {value:g}; allowed: above 0")
+    return value
+
+
+def _pairs(
+    option: str, given: Sequence[str], problems: list[str]
+) -> list[tuple[str, float | None]]:
+    """The ``NAME=VALUE`` texts *given* to *option*; what is amiss goes to *problems*."""
+    found: dict[str, float | None] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            problems.append(f"--{option} {text}: allowed is {_FORMS[option]}")
+        elif name in found:
+            problems.append(f"--{option} {text}: {name} is given twice")
+        else:
+            try:
+                found[name] = weight(value) if option == "weight" else bound(name, value)
+            except InputError as error:
+                problems.append(f"--{option} {name}={value}: {error}")
+    return list(found.items())

@@ -1,0 +1,306 @@
+"""A results table that others measured becomes trials like our own.
+
+Rows that agree in model, method with its hyper-parameters, mix, examples, epochs and seed are one
+trial, over all its tasks and metrics. Repeated rows of one configuration are further seeds. What
+cannot be compared is refused or named, never mixed in silence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tracker.importing import comparability as comparable
+from tracker.importing import mixes
+from tracker.importing.rows import Configuration, Costs, Measurement, measurements
+from tracker.importing.source import Problems, Source, read_csv
+from tracker.store.store import Store
+from tracker.trial import (
+    Cost,
+    MethodSpec,
+    ModelSpec,
+    Objective,
+    Status,
+    SuiteScore,
+    TaskScore,
+    TrainSpec,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
+
+#: ``TrialRecord.stage`` of every outside trial.
+STAGE = "import"
+
+
+class OutsideTable(NamedTuple):
+    """An outside table as a sweep: its trials, every task weighted alike, and what the reader must
+    know. ``origin`` names the table; ``digest`` is that of its content and of how it was read.
+    """
+
+    records: tuple[TrialRecord, ...]
+    objective: Objective
+    notes: tuple[str, ...]
+    origin: str
+    digest: str
+
+
+class Run(NamedTuple):
+    """The rows of one trial, each with a value; ``first`` is there even where none has."""
+
+    first: Measurement
+    seed: int
+    rows: tuple[Measurement, ...]
+
+
+class _Facts(NamedTuple):
+    """What the table says of models and of mixes, by name, wherever it says it."""
+
+    models: Mapping[str, comparable.ModelFacts]
+    shares: Mapping[str, mixes.Shares]
+
+
+def read_table(
+    path: Path, columns: Mapping[str, str] | None = None, metric: str | None = None
+) -> OutsideTable:
+    """The trials in the CSV file *path*, also gzipped.
+
+    Columns ``model method task metric examples value`` must be there;
+    :data:`tracker.importing.source.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
+    *columns* gives the table's names by ours. *metric* is the one to take where a task has several
+    of one kind. A method ``adalora/r32`` is ``adalora`` in the variant ``r32``; examples 0 is the
+    untouched base, whatever its method.
+
+    Raises InputError with every problem found, each as ``file:line: ...``.
+    """
+    return outside_table(read_csv(path, columns or {}), columns, metric)
+
+
+def outside_table(
+    source: Source, columns: Mapping[str, str] | None = None, metric: str | None = None
+) -> OutsideTable:
+    """The trials of *source*, which was read with *columns*; raises as :func:`read_table` does."""
+    problems = Problems()
+    found = measurements(source.rows, problems)
+    comparable.check_directions(found, problems)
+    facts = _Facts(comparable.model_facts(found, problems), mixes.mix_shares(found, problems))
+    mixes.check_replay(found, problems)
+    found, chosen = comparable.one_metric_each(found, metric, source.name, problems)
+    found, copies = _without_copies(found)
+    runs = _runs(found, problems)
+    problems.raise_any()
+    records, unsure = _records(runs, facts, source.origin)
+    comparable.check_measured(records, source.name)
+    tasks = dict.fromkeys(s.task for record in records for s in record.result.tasks)
+    return OutsideTable(
+        records=records,
+        objective=Objective(weights=dict.fromkeys(tasks, 1.0)),
+        notes=(
+            *comparable.notes(source, found, records),
+            *chosen,
+            *mixes.notes(facts.shares, found),
+            *([f"{copies} rows are copies of others and count once"] if copies else []),
+            *unsure,
+        ),
+        origin=source.origin,
+        digest=_digest(source, columns or {}, metric),
+    )
+
+
+def write_sweep(
+    store: Store,
+    name: str,
+    table: OutsideTable,
+    watch: Callable[[Sequence[TrialRecord]], Iterable[TrialRecord]] = tuple,
+) -> None:
+    """Write *table* into *store* as the finished sweep *name*; what is there already stays.
+
+    *watch* hands the records on as they are written. Raises StoreError where *name* is a sweep of
+    another table or of our own.
+    """
+    store.begin_sweep(
+        name,
+        spec_text=f"name: {name}\norigin: {json.dumps(table.origin)}\n",
+        spec_digest=table.digest,
+        planned=len(table.records),
+        datasets=[],
+        objective=table.objective,
+        notes=table.notes,
+    )
+    store.end_trials(name, watch(table.records))
+    store.set_sweep_state(name, "finished")
+
+
+def _digest(source: Source, columns: Mapping[str, str], metric: str | None) -> str:
+    read_as = json.dumps([source.digest, sorted(columns.items()), metric])
+    return hashlib.sha256(read_as.encode()).hexdigest()
+
+
+def _without_copies(rows: Sequence[Measurement]) -> tuple[list[Measurement], int]:
+    """*rows* less exact copies, and how many those were: a copied row is no second measurement.
+
+    Tables list the untouched base once per method; those are one measurement and not counted.
+    """
+    seen: set[object] = set()
+    kept, copies = [], 0
+    for row in rows:
+        what: tuple[object, ...] = (
+            row.configuration,
+            row.task,
+            row.metric_name,
+            row.value,
+            row.run,
+        )
+        base = row.configuration.volume == 0
+        if not base:
+            what = (*what, row.seed, row.se, row.n, row.costs, row.unknown)
+        if row.value is not None and what in seen:
+            copies += not base
+            continue
+        seen.add(what)
+        kept.append(row)
+    return kept, copies
+
+
+def _runs(rows: Iterable[Measurement], problems: Problems) -> list[Run]:
+    """The trials in order of appearance, with seeds that tell those of one configuration apart."""
+    grouped: dict[tuple[object, ...], list[Measurement]] = {}
+    times: defaultdict[tuple[object, ...], int] = defaultdict(int)
+    for row in rows:
+        trial: tuple[object, ...] = (row.configuration, row.status, row.run, row.seed)
+        measured = (*trial, row.task, row.metric_name)
+        if row.seed is None and row.run is None:
+            trial = (*trial, times[measured])
+        elif row.value is not None and times[measured]:
+            text = (
+                f"{row.metric_name} of {row.task} stands there twice for one configuration and seed"
+            )
+            problems.add("repeated", row.place, f"{text}, with different values")
+        times[measured] += 1
+        grouped.setdefault(trial, []).append(row)
+    taken: defaultdict[Configuration, set[int]] = defaultdict(set)
+    runs = []
+    for found in grouped.values():
+        used = taken[found[0].configuration]
+        seed = found[0].seed
+        if seed is None or seed in used:  # a diverged run may state the seed of a complete one
+            seed = next(i for i in range(len(used) + 1) if i not in used)
+        used.add(seed)
+        runs.append(Run(found[0], seed, tuple(row for row in found if row.value is not None)))
+    return runs
+
+
+def _records(
+    runs: Iterable[Run], facts: _Facts, origin: str
+) -> tuple[tuple[TrialRecord, ...], list[str]]:
+    """The trials, numbered in order, and notes on costs that could not be told."""
+    runs = [run for run in runs if run.rows or run.first.status is not Status.COMPLETE]
+    configurations = [run.first.configuration for run in runs]
+    epochs = comparable.curves_of_several_epochs(configurations)
+    replays = mixes.mixes_of_several_replays(configurations)
+    records, unsure = [], dict.fromkeys(Costs._fields, 0)
+    for number, run in enumerate(runs):
+        cost = _cost(run, unsure)
+        spec = _spec(run, facts, origin, epochs)
+        mix = mixes.mix_of(run.first.configuration, facts.shares, replays)
+        result = TrialResult(
+            spec=spec.model_copy(update={"mix": mix}),
+            status=run.first.status,
+            reason=None if run.first.status is Status.COMPLETE else f"as {origin} says",
+            tasks=_task_scores(run.rows),
+            general=_suite_scores(run.rows),
+            cost=cost,
+        )
+        records.append(TrialRecord(number=number, stage=STAGE, result=result))
+    notes = [
+        f"{name} differs between the rows of one trial in {count} trials and is left out there"
+        for name, count in unsure.items()
+        if count
+    ]
+    return tuple(records), notes
+
+
+def _spec(run: Run, facts: _Facts, origin: str, varied: set[Configuration]) -> TrialSpec:
+    """All but the mix."""
+    c = run.first.configuration
+    told_apart = c.epochs is not None and comparable.curve_of(c) in varied
+    variant = [c.variant or "", f"{c.epochs:g} epochs" if told_apart else ""]
+    schedule = {} if c.epochs is None or not c.epochs.is_integer() else {"epochs": int(c.epochs)}
+    return TrialSpec(
+        model=ModelSpec(
+            name=c.model,
+            path=c.model,
+            parameters=facts.models[c.model].parameters,
+            family=facts.models[c.model].family,
+        ),
+        method=MethodSpec(
+            name=c.method,
+            variant=" ".join(filter(None, variant)) or None,
+            rank=c.rank,
+            virtual_tokens=c.virtual_tokens,
+            learning_rate=c.learning_rate,
+        ),
+        volume=c.volume,
+        examples=_examples(run, facts.shares.get(c.mix or "")),
+        tasks=(),
+        train=TrainSpec(**schedule),
+        seed=run.seed,
+        origin=origin,
+    )
+
+
+def _examples(run: Run, shares: mixes.Shares | None) -> dict[str, int]:
+    """The volume by task; empty where the table does not say and more than one was measured."""
+    volume = run.first.configuration.volume
+    if shares and volume:
+        return mixes.split(volume, shares)
+    tasks = dict.fromkeys(row.task for row in run.rows if row.task and not _is_suite(row))
+    return dict.fromkeys(tasks, volume) if len(tasks) == 1 and volume else {}
+
+
+def _is_suite(row: Measurement) -> bool:
+    return row.metric is not None and row.metric.kind == "forgetting"
+
+
+def _task_scores(rows: Sequence[Measurement]) -> tuple[TaskScore, ...]:
+    fields: dict[str, dict[str, object]] = {}
+    for row in rows:
+        if row.metric is None or row.task is None or _is_suite(row):
+            continue
+        kind = row.metric.kind
+        score = fields.setdefault(row.task, {"task": row.task})
+        score |= {kind: row.value, f"{kind}_se": row.se, "n": row.n or score.get("n")}
+        if kind == "score":
+            score["score_name"] = comparable.plain_name(row.metric_name or kind)
+    return tuple(TaskScore.model_validate(score) for score in fields.values())
+
+
+def _suite_scores(rows: Sequence[Measurement]) -> tuple[SuiteScore, ...]:
+    """A table states forgetting as a relative rise: the loss before is 1 in its own unit."""
+    return tuple(
+        SuiteScore(
+            suite=row.task,
+            measure="bits_per_byte",
+            n=row.n,
+            before=1.0,
+            after=1.0 + row.value,
+            after_se=row.se,
+        )
+        for row in rows
+        if _is_suite(row) and row.task and row.value is not None
+    )
+
+
+def _cost(run: Run, unsure: dict[str, int]) -> Cost:
+    """What the trial's rows agree on; *unsure* counts by name what they do not."""
+    stated: dict[str, object] = {}
+    for name in Costs._fields:
+        values = {getattr(row.costs, name) for row in (run.first, *run.rows)} - {None}
+        if len(values) == 1:
+            stated[name] = values.pop()
+        unsure[name] += len(values) > 1
+    return Cost.model_validate({"device": "not stated", **stated})

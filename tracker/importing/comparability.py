@@ -1,0 +1,190 @@
+"""Whether the rows of an outside table can be compared: what cannot is refused or named."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from tracker.errors import InputError
+from tracker.importing.rows import Configuration, Measurement
+from tracker.importing.source import Problems, Source
+from tracker.trial import Status, TrialRecord
+from tracker.validation import did_you_mean, options
+
+
+class ModelFacts(NamedTuple):
+    """What the table says of a model, wherever it says it."""
+
+    parameters: int | None
+    family: str | None
+
+
+def check_directions(rows: Iterable[Measurement], problems: Problems) -> None:
+    """Every metric has one direction, and the one its values have by nature."""
+    stated: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if row.metric is None or row.metric_name is None or row.direction is None:
+            continue
+        stated[row.metric_name][row.direction].append(row.place)
+        if row.direction != row.metric.direction:
+            found = f"found {row.direction} for {row.metric_name}"
+            problems.add(
+                f"nature of {row.metric_name}",
+                row.place,
+                f"direction: {found}; allowed: {row.metric.direction}",
+            )
+    for name, places in stated.items():
+        if len(places) > 1:
+            told = " and ".join(f"{way} ({_places(where)})" for way, where in places.items())
+            first = next(iter(places.values()))[0]
+            problems.add("directions", first, f"{name} has two directions: {told}; give it one")
+
+
+def _places(places: Sequence[str]) -> str:
+    lines = [place.rpartition(":")[2] for place in places]
+    rest = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
+    return f"rows {', '.join(lines[:3])}{rest}"
+
+
+def model_facts(rows: Iterable[Measurement], problems: Problems) -> dict[str, ModelFacts]:
+    """Parameters and family by model; a model with two of either is a problem."""
+    facts: dict[str, ModelFacts] = {}
+    for row in rows:
+        model = row.configuration.model
+        known = facts.get(model, ModelFacts(None, None))
+        for name in ModelFacts._fields:
+            old, new = getattr(known, name), getattr(row, name)
+            if old is not None and new is not None and old != new:
+                text = f"{model} has {name} {new} here and {old} above: two models need two names"
+                problems.add(f"{name} of {model}", row.place, text)
+        facts[model] = ModelFacts(
+            known.parameters if row.parameters is None else row.parameters,
+            known.family or row.family,
+        )
+    return facts
+
+
+def one_metric_each(
+    rows: Sequence[Measurement], metric: str | None, source: str, problems: Problems
+) -> tuple[list[Measurement], list[str]]:
+    """*rows* with one metric of a kind per task, and notes on those left out.
+
+    Where a task has several, *metric* says which to take; without it that is a problem.
+    """
+    counts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.metric is not None and row.task and row.metric_name:
+            counts[row.task, row.metric.kind][row.metric_name] += 1
+    names = sorted({name for counted in counts.values() for name in counted})
+    if metric is not None and metric not in names:
+        hint = did_you_mean(metric, names)
+        text = f"--metric {metric}: no such metric; found: {options(names)}{hint}"
+        problems.add("metric", source, text)
+        return list(rows), []
+    dropped: set[tuple[str, str, str]] = set()
+    notes = []
+    for (task, kind), counted in counts.items():
+        if len(counted) < 2:
+            continue
+        told = ", ".join(f"{name} ({n} rows)" for name, n in sorted(counted.items()))
+        if metric in counted:
+            dropped |= {(task, kind, name) for name in counted if name != metric}
+            notes.append(f"{task} has {told}; {metric} is taken")
+        else:
+            what = {"score": "scores", "loss_nats": "losses per token"}.get(kind, kind)
+            text = f"task {task!r} has several {what}: {told}; say which one with --metric NAME"
+            problems.add("kinds", source, text)
+    kept = [
+        row
+        for row in rows
+        if row.metric is None or (row.task, row.metric.kind, row.metric_name) not in dropped
+    ]
+    return kept, notes
+
+
+def curve_of(configuration: Configuration) -> Configuration:
+    """What the configuration shares with others of its curve: all but examples and epochs."""
+    return configuration._replace(volume=0, epochs=None)
+
+
+def curves_of_several_epochs(configurations: Iterable[Configuration]) -> set[Configuration]:
+    """The curves whose trials differ in epochs: those must be told apart by them."""
+    epochs: defaultdict[Configuration, set[float | None]] = defaultdict(set)
+    for configuration in configurations:
+        epochs[curve_of(configuration)].add(configuration.epochs)
+    return {curve for curve, found in epochs.items() if len(found) > 1}
+
+
+def check_measured(records: Sequence[TrialRecord], source: str) -> None:
+    """Raise InputError where not one complete trial measured a task."""
+    if not any(r.result.tasks for r in records if r.result.status is Status.COMPLETE):
+        raise InputError(f"{source}: no row holds the value of a task; there is nothing to compare")
+
+
+def plain_name(text: str) -> str:
+    """*text* as a name: what is no letter, digit or ``@.+-`` becomes ``_``."""
+    return re.sub(r"[^\w@.+\-]+", "_", text.strip()).lstrip(".+-") or "_"
+
+
+def notes(
+    source: Source, rows: Sequence[Measurement], records: Sequence[TrialRecord]
+) -> Iterator[str]:
+    """What a reader of the sweep's answers must know of the table, a sentence each."""
+    if source.unknown:
+        yield f"columns not known and left out: {options(source.unknown)}"
+        hidden = _hidden(source, rows)
+        if hidden:
+            yield (
+                f"repeats of one configuration differ in {options(hidden)}, which is left out: they "
+                f"count as seeds; if they are configurations, use --map variant={hidden[0]}"
+            )
+    empty = sum(r.value is None and r.status is Status.COMPLETE for r in rows)
+    if empty:
+        yield f"{empty} rows hold no value and were left out"
+    yield from _tokenizers(records)
+    if any(
+        r.metric_name and r.metric_name.casefold().endswith(("perplexity", "ppl")) for r in rows
+    ):
+        yield "perplexities were taken as their logarithm, nats per token"
+    if all(s.n is None for record in records for s in record.result.tasks):
+        yield (
+            "the table does not say on how many rows it measured: what the rows' choice does to a "
+            "value is unknown, so intervals rest on repeats and on the laws' residuals alone"
+        )
+
+
+def _hidden(source: Source, rows: Sequence[Measurement]) -> list[str]:
+    """Unknown columns in which the repeats of one configuration differ."""
+    repeats: defaultdict[tuple[object, ...], list[tuple[str, ...]]] = defaultdict(list)
+    for row in rows:
+        if row.value is not None and row.configuration.volume:
+            what = (row.configuration, row.seed, row.task, row.metric_name)
+            repeats[what].append(row.unknown)
+    groups = [cells for cells in repeats.values() if len(cells) > 1]
+    return [
+        column
+        for i, column in enumerate(source.unknown)
+        if any(len({cells[i] for cells in group}) > 1 for group in groups)
+    ]
+
+
+def _tokenizers(records: Sequence[TrialRecord]) -> Iterator[str]:
+    """Nats per token compare within one tokenizer; a family is the nearest thing that tables state."""
+    models: defaultdict[str, set[tuple[str | None, str]]] = defaultdict(set)
+    for record in records:
+        model = record.result.spec.model
+        for score in record.result.tasks:
+            if score.loss_nats is not None and score.bits_per_byte is None:
+                models[score.task].add((model.family, model.name))
+    for task, found in models.items():
+        families = {family for family, _ in found if family}
+        unstated = {name for family, name in found if not family}
+        if len(families) + bool(unstated) > 1 or len(unstated) > 1:
+            of = f"{len(families)} families ({options(sorted(families))})" if families else ""
+            rest = f"{len(unstated)} models whose family is not stated" if unstated else ""
+            yield (
+                f"{task}: loss in nats per token over {' and '.join(filter(None, (of, rest)))}: where "
+                "tokenizers differ such losses do not compare exactly"
+            )

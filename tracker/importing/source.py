@@ -1,0 +1,200 @@
+"""An outside results table as it was found: a CSV file's columns and rows, and what is wrong in it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tracker.errors import InputError
+from tracker.validation import did_you_mean, nearest, options
+
+#: Of one kind of problem so many places are named; the others are counted.
+_MOST_PLACES = 10
+_GZIP = b"\x1f\x8b"
+
+#: The columns known, by what they are for; the first six must be there.
+REQUIRED = ("model", "method", "task", "metric", "examples", "value")
+OPTIONAL = (
+    "model_params",
+    "family",
+    "variant",
+    "rank",
+    "learning_rate",
+    "mix",
+    "replay",
+    "epochs",
+    "seed",
+    "run",
+    "direction",
+    "value_se",
+    "n",
+    "status",
+    "train_tokens",
+    "flops",
+    "gpu_seconds",
+    "peak_memory_bytes",
+    "trainable_params",
+    "adapter_bytes",
+    "seconds_per_1k_tokens",
+)
+#: A column ``mix:TASK`` holds the share of TASK in a row's examples.
+SHARE = "mix:"
+
+
+class Row(NamedTuple):
+    """One row: where it stands (``table.csv:12``), its cells by our column names (empty ones left
+    out), and the cells of columns that are not known.
+    """
+
+    place: str
+    cells: dict[str, str]
+    unknown: tuple[str, ...]
+
+
+class Source(NamedTuple):
+    """A table before anything in it is understood. ``digest``: SHA-256 of its content, in hex;
+    ``unknown``: its columns that are not ours.
+    """
+
+    name: str
+    digest: str
+    rows: tuple[Row, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def origin(self) -> str:
+        """What :attr:`tracker.trial.TrialSpec.origin` says of a trial taken from here."""
+        return f"{self.name} {self.digest[:12]}"
+
+
+class Problems:
+    """Everything found wrong, so that all of it is said at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, kind: str, place: str, text: str) -> None:
+        """*kind* groups what need not be repeated for thousands of rows."""
+        self._found.setdefault(kind, []).append(f"{place}: {text}")
+
+    def raise_any(self) -> None:
+        """Raise one InputError with every problem, if there is one."""
+        if self._found:
+            raise InputError([line for lines in self._found.values() for line in _cut(lines)])
+
+
+def _cut(lines: list[str]) -> Iterator[str]:
+    yield from lines[:_MOST_PLACES]
+    if len(lines) > _MOST_PLACES:
+        yield f"and {len(lines) - _MOST_PLACES} more rows like the last"
+
+
+def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
+    """The table in *path* (CSV with a header, UTF-8, also gzipped), *columns*: its names by ours.
+
+    Raises InputError for a file that cannot be read or lacks a column, with every problem in it.
+    """
+    text, digest = _text(path)
+    name = path.name.removesuffix(".gz")
+    # strict: an unclosed quote is an error, not a cell that swallows the rest of the file
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    problems = Problems()
+    rows: list[Row] = []
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        if not any(header):
+            raise InputError(f"{path}: empty; a results table starts with a line of column names")
+        ours = ours_by_theirs(header, columns, f"{name}:1", problems)
+        problems.raise_any()
+        unknown = tuple(column for column in header if column not in ours)
+        for cells in reader:
+            place = f"{name}:{reader.line_num}"
+            if any(cell.strip() for cell in cells):
+                if len(cells) != len(header):
+                    text = f"found {len(cells)} cells; the header has {len(header)}"
+                    problems.add("width", place, text)
+                    continue
+                found = dict(zip(header, cells, strict=True))
+                others = tuple(found[column] for column in unknown)
+                rows.append(Row(place, named_cells(found, ours), others))
+    except csv.Error as error:
+        raise InputError(f"{name}:{reader.line_num}: not CSV ({error})") from error
+    problems.raise_any()
+    if not rows:
+        raise InputError(f"{path}: no rows under its header; there is nothing to import")
+    return Source(name, digest, tuple(rows), unknown)
+
+
+def named_cells(cells: Mapping[str, str], ours: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """*cells*, by their names, as cells by our names, the empty ones left out."""
+    return {
+        our: text
+        for theirs, cell in cells.items()
+        if (text := cell.strip())
+        for our in ours.get(theirs, ())
+    }
+
+
+def ours_by_theirs(
+    header: list[str], columns: Mapping[str, str], place: str, problems: Problems
+) -> dict[str, tuple[str, ...]]:
+    """Which of our columns each of the header's feeds, *columns* mapped; the rest by name."""
+    for name in sorted({name for name in header if header.count(name) > 1}):
+        problems.add("twice", place, f"column {name!r} stands there {header.count(name)} times")
+    named = dict.fromkeys(name for name in (*header, *columns) if _is_share(name))
+    known = (*REQUIRED, *OPTIONAL, *named)
+    for our, theirs in columns.items():
+        if our not in known:
+            hint = did_you_mean(our, known)
+            allowed = options((*REQUIRED, *OPTIONAL, f"{SHARE}TASK"))
+            text = f"--map {our}={theirs}: no such column of ours; allowed: {allowed}{hint}"
+            problems.add("map", place, text)
+        if theirs not in header:
+            found = f"found: {options(header)}{did_you_mean(theirs, header)}"
+            problems.add("map", place, f"--map {our}={theirs}: no column {theirs!r}; {found}")
+    feeds = {our: columns.get(our, our) for our in known}
+    for our in REQUIRED:
+        if our not in columns and our not in header:
+            problems.add("missing", place, _missing(our, header))
+    theirs_all = dict.fromkeys(header)
+    ours = {t: tuple(o for o, fed_by in feeds.items() if fed_by == t) for t in theirs_all}
+    return {theirs: names for theirs, names in ours.items() if names}
+
+
+def _is_share(name: str) -> bool:
+    return name.startswith(SHARE) and len(name) > len(SHARE)
+
+
+def _missing(our: str, header: list[str]) -> str:
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+        return f"no column {our!r}: cells are separated by commas, not semicolons or tabs"
+    free = [name for name in header if name not in (*REQUIRED, *OPTIONAL)]
+    guess = nearest(our, free) or next((name for name in free if our in name.casefold()), None)
+    hint = f"; did you mean {guess!r}? Then --map {our}={guess}" if guess else ""
+    return (
+        f"no column {our!r}; found: {options(header)}{hint or f'; name it with --map {our}=THEIRS'}"
+    )
+
+
+def _text(path: Path) -> tuple[str, str]:
+    """The file's text and its digest; a gzipped table is the same table."""
+    try:
+        content = path.read_bytes()
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason})") from error
+    try:
+        return content.decode("utf-8-sig"), hashlib.sha256(content).hexdigest()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text; save the table as UTF-8") from error

@@ -1,0 +1,240 @@
+"""Scaling laws: L(D) = E + A / (1 + (D/D0)^beta), fitted to all curves of a metric together.
+
+D is the number of fine-tuning examples, L a loss or an error (both > 0, smaller is better). D0 is
+the pre-learned data size in units of examples: flat for D << D0, a power law A D0^beta D^-beta + E
+for D >> D0. It equals the rectified law B / (D_l + D^beta) + E of Lin et al. (ICML 2024, arXiv
+2402.02314) with D0 = D_l^(1/beta).
+
+Curves are partially pooled over sizes, families, methods, mixes and tasks
+(:mod:`tracker.laws.pooling`). Beyond a curve's largest size the law may bend as fitted or go on as
+straight in log-log as it was last: the forecast is BEND parts of the one and 1 - BEND of the other
+(on published curves either alone does worse, see CHANGELOG), and its interval is widened by how far
+such forecasts missed on recorded tables (:mod:`tracker.laws.prior`) and at the ends of the
+sweep's own curves (:mod:`tracker.laws.backtest`).
+
+The untouched base model, the point D = 0, joins a fit only where it must, below three measured
+volumes. The first examples teach the format of the answer at once, a drop that is not of this form:
+on the public curves of Lin et al. a fit through the base misses a loss at twice the data by 1.2 to
+3.1 % (median), one without it by 0.8 to 2.8 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from tracker.errors import NotEnoughDataError
+from tracker.laws.backtest import BacktestErrors
+from tracker.laws.draws import Draws
+from tracker.laws.pooling import Array
+from tracker.laws.prior import widening
+from tracker.trial import Frozen
+
+FORM = "E + A / (1 + (D/D0)^beta)"
+PARAMETERS = ("E", "A", "D0", "beta")
+#: Predictions beyond this multiple of the largest measured D are refused unless asked for.
+FAR = 16.0
+#: A point further than this many robust standard deviations from the law fitted without it is
+#: flagged.
+GLITCH = 5.0
+#: Weight of the fitted law against a straight continuation in log-log, beyond the largest size.
+BEND = 0.7
+
+_LEVEL = 0.8
+
+NoiseSource = Literal["repeated runs", "residuals", "assumed"]
+
+
+class Prediction(NamedTuple):
+    """Arrays over the sizes asked for; ``extrapolates``: the size is outside the measured ones."""
+
+    value: Array
+    low: Array
+    high: Array
+    extrapolates: NDArray[np.bool_]
+
+
+class Parameter(Frozen):
+    """A law's parameter with its 80 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class LeftOut(Frozen):
+    """A run the fit did not use, and why."""
+
+    key: str
+    reason: str
+
+
+class Glitch(Frozen):
+    """A used run, missed by ``deviations`` robust deviations by the law fitted without its size.
+
+    It stays in the fit with hardly any weight.
+    """
+
+    key: str
+    examples: float
+    value: float
+    expected: float
+    deviations: float
+
+
+class WithoutSize(Frozen):
+    """What the law fitted without one size says at that size.
+
+    ``log_sd``: how far ln(run / value) should scatter if the law of all points holds; ``missed``:
+    the median of ln(run / value) over the runs of that size.
+    """
+
+    examples: float
+    value: float
+    log_sd: float
+    missed: float
+
+
+#: A law that missed its largest volume by more than this share, fitted without it, foretells nothing.
+TRUSTED = 0.5
+
+
+class FittedLaw(Frozen):
+    """A fitted curve.
+
+    ``domain``: smallest (> 0) and largest measured D; ``base``: whether the base, D = 0, is a
+    point of it.
+    ``noise``: standard deviation of a run's log value about the law; where ``noise_at`` is known, at
+    values from there up. Below it the deviation stays the same in units of the value, so it grows in
+    logs: a run's error of 0.1 is surer, in parts of it, than one of 0.001.
+    ``held_out_error``: |relative error| at the largest D of the law fitted without it (``None`` with
+    too few sizes left). ``used``: keys of the runs fitted, the ``glitches`` among them.
+    ``misses``: how far the laws of this fit missed their curves' ends when fitted without them.
+    Intervals beyond the domain are widened by it.
+    ``replicates``: posterior draws, rows of (E, A, D0, beta, s) with s the slope d ln L / d ln D
+    with which a draw goes on beyond the domain.
+    """
+
+    form: str = FORM
+    parameters: dict[str, Parameter]
+    domain: tuple[float, float]
+    base: bool
+    noise: float
+    noise_source: NoiseSource
+    noise_at: float | None = None
+    held_out_error: float | None
+    used: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    glitches: tuple[Glitch, ...] = ()
+    without: tuple[WithoutSize, ...] = ()
+    misses: BacktestErrors = BacktestErrors()
+    replicates: Draws = Field(repr=False)
+
+    @property
+    def far_off(self) -> bool:
+        """Whether the law, fitted without its largest volume, missed it by more than :data:`TRUSTED`."""
+        return self.held_out_error is not None and self.held_out_error > TRUSTED
+
+    def predict(
+        self, examples: ArrayLike, level: float = _LEVEL, *, allow_far: bool = False
+    ) -> Prediction:
+        """What one run at each of *examples* would measure: the median and an interval for the run.
+
+        Raises NotEnoughDataError beyond 16 times the largest measured size unless *allow_far*.
+        """
+        sizes = np.atleast_1d(np.asarray(examples, dtype=float))
+        told = spread(self._logs(sizes, allow_far), self.noise, self.noise_at, (level,))
+        wider, centre = self._wider(sizes, level), told.centre
+        low, high = (centre + wider * (end[0] - centre) for end in (told.low, told.high))
+        below = (sizes < self.domain[0]) & (not self.base)
+        outside = (sizes > self.domain[1]) | below
+        return Prediction(np.exp(centre), np.exp(low), np.exp(high), outside)
+
+    def curves(self, examples: ArrayLike, *, allow_far: bool = False) -> Array:
+        """The posterior's curves at *examples* (m,): (replicates, m), without a run's noise.
+
+        Beyond the domain they are spread about their median as 80 % intervals are widened.
+        """
+        return np.asarray(np.exp(self.log_curves(examples, allow_far=allow_far).curves))
+
+    def log_curves(self, examples: ArrayLike, *, allow_far: bool = False) -> LogCurves:
+        """The logs of :meth:`curves`, and their median."""
+        sizes = np.atleast_1d(np.asarray(examples, dtype=float))
+        logs = self._logs(sizes, allow_far)
+        centre = np.median(logs, axis=0)
+        logs -= centre
+        logs *= self._wider(sizes, _LEVEL)
+        logs += centre
+        return LogCurves(logs, centre)
+
+    def _logs(self, sizes: Array, allow_far: bool) -> Array:
+        limit = FAR * self.domain[1]
+        if not allow_far and sizes.max(initial=0) > limit:
+            raise NotEnoughDataError(
+                f"asked for {sizes.max():,.0f} examples; the largest measured volume is "
+                f"{self.domain[1]:,.0f} and the law is trusted up to {limit:,.0f}: "
+                f"measure at least {sizes.max() / FAR:,.0f} examples, or allow far extrapolation"
+            )
+        return log_forecast(self.replicates.rows, sizes, self.domain[1])
+
+    def _wider(self, sizes: Array, level: float) -> Array:
+        """How many times wider an interval is than its draws, by how far beyond the data it reaches."""
+        doublings = np.log2(np.maximum(sizes / self.domain[1], 1.0))
+        return np.asarray(widening(doublings, level) * self.misses.at(doublings, level))
+
+
+class LogCurves(NamedTuple):
+    """``curves`` (replicates, m) and their ``median`` (m,), both in logs."""
+
+    curves: Array
+    median: Array
+
+
+class Spread(NamedTuple):
+    """Logs of one run, before any widening: ``centre`` (m,), ``low`` and ``high`` (levels, m)."""
+
+    centre: Array
+    low: Array
+    high: Array
+
+    def needed(self, logs: Array) -> Array:
+        """The factor (levels, m) at which each interval would just hold *logs* (m,)."""
+        off = logs - self.centre
+        side = np.where(off < 0, self.centre - self.low, self.high - self.centre)
+        return np.asarray(np.abs(off) / side)
+
+
+def spread(logs: Array, noise: float, noise_at: float | None, levels: Sequence[float]) -> Spread:
+    """What one run would measure, of posterior draws *logs* (R, m); noises as of a FittedLaw."""
+    # The same standard normals on every machine and call: the interval has no noise of its own.
+    normals = np.random.default_rng(0).standard_normal(len(logs))[:, None]
+    centre = np.median(logs, axis=0)
+    grown = 1.0 if noise_at is None else np.maximum(noise_at / np.exp(centre), 1.0)
+    runs = logs + noise * grown * normals
+    tails = [*((1 - p) / 2 for p in levels), *((1 + p) / 2 for p in levels)]
+    low, high = np.split(np.quantile(runs, tails, axis=0), 2)
+    return Spread(centre, low, high)
+
+
+def law(parameters: Array, sizes: Array) -> Array:
+    """Law values (rows, m) of parameter rows (E, A, D0, beta, ...) at *sizes* (m,); E + A at 0."""
+    e, a, d0, beta = (parameters[..., i, None] for i in range(4))
+    with np.errstate(divide="ignore", over="ignore"):
+        rise = np.exp(beta * (np.log(sizes) - np.log(d0)))
+    return np.asarray(e + a / (1 + rise))
+
+
+def log_forecast(replicates: Array, sizes: Array, end: float) -> Array:
+    """ln of the replicates (R, 5) at *sizes* (m,): the law up to *end*, and half bent beyond it."""
+    logs = np.log(law(replicates, np.minimum(sizes, end)))
+    beyond = sizes > end
+    if beyond.any():
+        ahead = sizes[beyond]
+        bent = np.log(law(replicates, ahead)) - logs[:, beyond]
+        straight = replicates[:, 4:] * np.log(ahead / end)
+        logs[:, beyond] += BEND * bent + (1 - BEND) * straight
+    return np.asarray(logs)

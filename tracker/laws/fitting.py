@@ -1,0 +1,224 @@
+"""Runs of many curves → their laws, fitted together (:mod:`tracker.laws.pooling`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tracker.errors import NotEnoughDataError
+from tracker.laws import pooling
+from tracker.laws.backtest import BacktestErrors, Ends
+from tracker.laws.draws import Draws
+from tracker.laws.fitted_law import (
+    PARAMETERS,
+    FittedLaw,
+    Glitch,
+    NoiseSource,
+    Parameter,
+    WithoutSize,
+)
+from tracker.laws.held_out import Suspects, faint, fit_and_hold_out, held_out_ends
+from tracker.laws.points import (
+    ENOUGH,
+    CurvePoints,
+    CurveRuns,
+    noise_and_source,
+    points_of,
+    residual_scale,
+    stacked,
+)
+from tracker.laws.pooling import Curves, Pool, Posterior, Prior
+from tracker.laws.prior import prior
+from tracker.laws.replicates import parameters, replicates
+
+DRAWS = 1000
+
+_ENOUGH_POOLED = 2  # sizes a curve needs beside another one with three
+
+
+class JointFit(NamedTuple):
+    """``laws`` in the order of the curves, ``None`` where ``refused`` has the reason; ``elsewhere``: of
+    curves without runs, as the population has them; ``pool``: the population; ``ends``: the curves' own
+    ends foretold without them.
+    """
+
+    laws: list[FittedLaw | None]
+    refused: dict[int, str]
+    elsewhere: list[FittedLaw]
+    pool: Pool | None
+    ends: Ends
+
+
+def fit_curve(
+    examples: ArrayLike,
+    values: ArrayLike,
+    *,
+    noise_sd: float | None = None,
+    keys: Sequence[str] | None = None,
+) -> FittedLaw:
+    """The law of one curve by itself: runs at *examples* (n,) that measured *values* (n,).
+
+    Raises NotEnoughDataError below three sizes (the base D = 0 may be one of them), and InputError
+    for values that have no logarithm.
+    """
+    sizes, y = np.asarray(examples, dtype=float), np.asarray(values, dtype=float)
+    names = tuple(keys) if keys is not None else tuple(str(i) for i in range(len(y)))
+    fit = fit_curves([CurveRuns(sizes, y, names, {}, noise_sd=noise_sd)])
+    found = fit.laws[0]
+    if found is None:
+        raise NotEnoughDataError(fit.refused[0])
+    return found
+
+
+def fit_curves(
+    curves: Sequence[CurveRuns],
+    *,
+    elsewhere: Sequence[CurveRuns] = (),
+    held_out: bool = True,
+    start: Prior | None = None,
+) -> JointFit:
+    """The laws of *curves*, partially pooled over their groups and sizes; and of curves *elsewhere*.
+
+    The latter have no runs (another model size, say): their laws are what the others make likely.
+
+    A curve of two sizes has a law only beside one with three. The noise of a run's log value is the
+    known deviation between runs where there is one, else the scale of the residuals: the robust
+    deviation of each point from the straight line between its neighbours, pooled over all curves.
+    *held_out* false leaves out what is said of points held out (``without``, ``held_out_error``)
+    and flags no glitches: several times faster. *start*: another start than what is shipped.
+
+    Raises InputError for values that have no logarithm.
+    """
+    points = [points_of(runs) for runs in curves]
+    enough = [_sizes(p) >= ENOUGH for p in points]
+    least = _ENOUGH_POOLED if any(enough) else np.inf
+    refused = {
+        i: _too_few(p)
+        for i, p in enumerate(points)
+        if not enough[i] and (p.sizes > 0).sum() < least
+    }
+    taken = [i for i in range(len(points)) if i not in refused]
+    if not taken:
+        return JointFit([None] * len(points), refused, [], None, Ends.none())
+    kept = [points[i] for i in taken]
+    residual = residual_scale(kept)
+    noise = [noise_and_source(p, residual) for p in kept]
+    data = stacked(kept, [sd for sd, _ in noise])
+    pool, without, suspects = fit_and_hold_out(data, noise, start or prior(), held_out)
+    known = [_noise_at(curve, sd) for curve, (sd, _) in zip(kept, noise, strict=True)]
+    ends = Ends.none()
+    if held_out:
+        ends = held_out_ends(faint(data, suspects), known, start or prior())
+    asked = [points_of(runs) for runs in elsewhere]
+    typical = sorted(noise)[len(noise) // 2]
+    noise += [typical] * len(asked)
+    data = faint(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), suspects)
+    posterior = _posterior(data, pool, len(kept))
+    misses = BacktestErrors.of(ends)
+    fitted = [
+        _law(data, posterior, c, curve, noise[c], without.get(c, {}), suspects).model_copy(
+            update={"misses": misses}
+        )
+        for c, curve in enumerate([*kept, *asked])
+    ]
+    laws: list[FittedLaw | None] = [None] * len(points)
+    for i, law in zip(taken, fitted, strict=False):
+        laws[i] = law
+    return JointFit(laws, refused, fitted[len(taken) :], pool, ends)
+
+
+def _posterior(data: Curves, pool: Pool, measured: int) -> Posterior:
+    """Of the first *measured* curves by themselves; of those elsewhere by the same random numbers, so that
+    they run smoothly over model size.
+    """
+    parts = [
+        pooling.posterior(
+            pooling.some(data, part), pool, DRAWS, np.random.default_rng(0), alike=part[0] > 0
+        )
+        for part in np.split(np.arange(len(data.logs)), [measured])
+        if len(part)
+    ]
+    return Posterior(*(np.concatenate(field) for field in zip(*parts, strict=True)))
+
+
+def _sizes(points: CurvePoints) -> int:
+    return len(points.sizes)
+
+
+def _noise_at(points: CurvePoints, noise: float) -> float | None:
+    """:attr:`FittedLaw.noise_at` of a curve."""
+    return None if points.runs.noise_sd is None else points.runs.noise_sd / noise
+
+
+def _too_few(points: CurvePoints) -> str:
+    positive, base = int((points.sizes > 0).sum()), bool((points.sizes == 0).any())
+    found = f"{_volumes(positive)} above 0" + " and the base model" * base
+    return (
+        f"{found} measured; a law needs 3, or 2 and the base model, or 2 beside another curve with "
+        f"3: run {_volumes(ENOUGH - positive - base, ' more')} of this curve"
+    )
+
+
+def _volumes(count: int, more: str = "") -> str:
+    return f"{count}{more} volume{'s' * (count != 1)}"
+
+
+def _law(
+    data: Curves,
+    posterior: Posterior,
+    c: int,
+    points: CurvePoints,
+    noise: tuple[float, NoiseSource],
+    without: dict[int, WithoutSize],
+    suspects: Suspects,
+) -> FittedLaw:
+    drawn = replicates(data, posterior, c)
+    rows = drawn[:, :4]
+    main = parameters(posterior.mean[c : c + 1])[0]
+    bounds = np.quantile(rows, [0.1, 0.9], axis=0)
+    flagged = {m: deviations for (curve, m), deviations in suspects.items() if curve == c}
+    held = [without[m] for m in sorted(without)]
+    above = points.sizes if len(points.sizes) else data.sizes
+    above = above[above > 0]
+    return FittedLaw(
+        parameters={
+            name: Parameter(
+                value=main[i], low=min(bounds[0, i], main[i]), high=max(bounds[1, i], main[i])
+            )
+            for i, name in enumerate(PARAMETERS)
+        },
+        domain=(float(above.min()), float(above.max())),
+        base=bool((points.sizes == 0).any()),
+        noise=noise[0],
+        noise_source=noise[1],
+        noise_at=_noise_at(points, noise[0]) if len(points.sizes) else None,
+        held_out_error=abs(float(np.expm1(-held[-1].missed))) if held else None,
+        used=points.runs.keys,
+        left_out=points.left_out,
+        glitches=_glitches(data, points, without, flagged),
+        without=tuple(held),
+        replicates=Draws(drawn),
+    )
+
+
+def _glitches(
+    data: Curves, points: CurvePoints, without: dict[int, WithoutSize], flagged: dict[int, float]
+) -> tuple[Glitch, ...]:
+    runs = points.runs
+    return tuple(
+        Glitch(
+            key=key,
+            examples=size,
+            value=value,
+            expected=without[m].value,
+            deviations=deviations,
+        )
+        for m, deviations in sorted(flagged.items())
+        for size, value, key in zip(
+            runs.sizes.tolist(), runs.values.tolist(), runs.keys, strict=True
+        )
+        if size == data.sizes[m]
+    )

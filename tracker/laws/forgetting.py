@@ -1,0 +1,288 @@
+"""What tuning forgets: L_general = L0 + A D^beta / ((1 + B p) N)^alpha, or what foretells it better.
+
+D is the number of examples, N the model's parameters, p the replayed share, L0 the untouched base's
+loss on a general suite (Bethune et al., ICML 2025). Departures: L0 is measured, so what is fitted is
+the rise L - L0, which may be negative (a suite that gains) and so has additive noise; the signs of A,
+alpha and beta are left to the runs, since small models with replay are seen to forget less the more
+examples they see.
+
+A law is claimed only where it foretells the largest volume, held out, better than a constant rise and
+a log-linear one do; ``form`` says which won. A fourth form lets the law bend down in ln D: with replay,
+small models are seen to forget most after some hundred examples and to recover with more. The held-out
+error is the one the choice was made by, over at most four forms, so it is slightly kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from tracker.errors import NotEnoughDataError
+from tracker.laws.distance import doublings, widened_interval
+from tracker.laws.fitted_law import FAR, LeftOut, Parameter, Prediction
+from tracker.laws.forgetting_forms import (
+    FORMS,
+    KINDS,
+    NAMES,
+    Design,
+    Kind,
+    Reference,
+    design,
+    form,
+    free_parameters,
+    replay_factor,
+    rises,
+)
+from tracker.laws.robust_fit import Array, content_generator, estimate, resample
+from tracker.trial import Frozen
+
+_REPLICATES = 200
+_ENOUGH_VOLUMES = 3
+#: A form with more parameters must lower the held-out error by this part of a simpler one's, and by the
+#: standard error of that gain over the held-out runs.
+_EARNED = 0.05
+
+
+class ForgettingRun(NamedTuple):
+    """One run on one suite. ``rise``: loss after minus ``base``, the loss before, in the suite's
+    units (bits per byte; a score counts as the loss 1 - score, with base 1).
+    """
+
+    key: str
+    parameters: float
+    examples: float
+    replay: float
+    rise: float
+    base: float
+
+
+class FittedForgetting(Frozen):
+    """A fitted law of forgetting.
+
+    ``parameters``: those of ``form`` with 80 % intervals; ``None``: not identifiable (alpha with one
+    size, and A and B are then those of alpha 1; B with one replay share, or where alpha may be 0).
+    ``replay factor`` among them: what the largest replay share measured multiplies the rise by,
+    (1 + B p)^-alpha; told even where B is not.
+    ``domain``: smallest and largest ``examples``, ``parameters``, ``replay``. ``noise``: robust
+    standard deviation of a run's rise about the form. ``held_out``: by form, the mean |error| at the
+    largest volume of the form fitted without it, as a fraction of the base's loss;
+    ``held_out_error`` is the chosen form's. ``replicates``: bootstrap rows of the form's internal
+    parameters (:data:`tracker.laws.forgetting_forms.NAMES`) relative to ``reference``.
+    """
+
+    kind: Kind
+    form: str
+    parameters: dict[str, Parameter | None]
+    domain: dict[str, tuple[float, float]]
+    steps: float
+    noise: float
+    held_out_error: float | None
+    held_out: dict[str, float]
+    used: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    reference: Reference
+    best: tuple[float, ...]
+    replicates: tuple[tuple[float, ...], ...] = Field(repr=False)
+
+    def predict(
+        self,
+        parameters: float,
+        examples: float,
+        replay: float,
+        level: float = 0.8,
+        *,
+        allow_far: bool = False,
+    ) -> Prediction:
+        """The rise over the untouched base that one run would show, arrays of one element.
+
+        The interval is widened by how many doublings the three together lie outside their domains.
+        Raises NotEnoughDataError beyond 16 times the largest volume, one size step beyond the sizes,
+        or outside the replay shares measured, unless *allow_far*.
+        """
+        outside = self._outside(parameters, examples, replay)
+        if outside and not allow_far:
+            raise NotEnoughDataError(outside[0])
+        point = np.array([[parameters], [examples], [replay]], dtype=float)
+        at = design(self.reference, *point)
+        value = rises(self.kind, np.array([self.best]), at)[0]
+        curves = rises(self.kind, np.array(self.replicates), at)
+        normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
+        asked = {"parameters": parameters, "examples": examples, "replay": replay}
+        far = sum(doublings(x, self.domain[name]) for name, x in asked.items())
+        low, high = widened_interval(curves + self.noise * normals, far, level)
+        return Prediction(value, low, high, np.array([far > 0]))
+
+    def _outside(self, parameters: float, examples: float, replay: float) -> list[str]:
+        (_, volume), (least, most) = self.domain["examples"], self.domain["parameters"]
+        shares = self.domain["replay"]
+        found = []
+        if examples > FAR * volume:
+            found.append(
+                f"asked for {examples:,.0f} examples; forgetting was measured up to {volume:,.0f} and "
+                f"is trusted up to {FAR * volume:,.0f}: measure more, or allow far extrapolation"
+            )
+        if not least / self.steps * (1 - 1e-9) <= parameters <= most * self.steps * (1 + 1e-9):
+            found.append(
+                f"asked for {parameters:,.0f} parameters; forgetting was measured from {least:,.0f} "
+                f"to {most:,.0f} and is trusted one size step further "
+                f"(a factor {self.steps:.3g}): measure that size, or allow far extrapolation"
+            )
+        if not shares[0] <= replay <= shares[1]:
+            found.append(
+                f"asked for a replay share of {replay:g}; forgetting was measured from {shares[0]:g} "
+                f"to {shares[1]:g}: run trials with that share, or allow far extrapolation"
+            )
+        return found
+
+
+def fit_forgetting(
+    runs: Sequence[ForgettingRun],
+    left_out: Sequence[LeftOut] = (),
+    *,
+    replicates: int = _REPLICATES,
+) -> FittedForgetting:
+    """Fit the rise of one suite under one method over sizes, volumes and replay shares.
+
+    Intervals come from a bootstrap over whole runs. Raises NotEnoughDataError below three volumes
+    or with too few runs for the simplest form.
+    """
+    runs = sorted(runs, key=lambda r: (r.examples, r.parameters, r.replay, r.rise, r.key))
+    n, d, p, rise, base = (
+        np.array([getattr(run, name) for run in runs], dtype=float)
+        for name in ("parameters", "examples", "replay", "rise", "base")
+    )
+    _check(d)
+    reference = Reference(
+        float(np.exp(np.log(np.unique(d)).mean())),
+        float(np.exp(np.log(np.unique(n)).mean())),
+        float(p.max()) or 1.0,
+    )
+    at = design(reference, n, d, p)
+    held_out = _held_out(at, rise, base)
+    keys = tuple(run.key for run in runs)
+    kind = _earned(held_out, KINDS)
+    best, drawn, scale = _fit(kind, at, rise, keys, replicates)
+    if kind == "peaked" and not _bends(drawn):
+        kind = _earned(held_out, [other for other in KINDS if other != "peaked"])
+        best, drawn, scale = _fit(kind, at, rise, keys, replicates)
+    errors = {name: _rounded(values.mean()) for name, values in held_out.items()}
+    return FittedForgetting(
+        kind=kind,
+        form=FORMS[kind],
+        parameters=_parameters(kind, best[None], drawn, at, reference),
+        domain={
+            name: (float(values.min()), float(values.max()))
+            for name, values in (("examples", d), ("parameters", n), ("replay", p))
+        },
+        steps=_size_step(n),
+        noise=_rounded(scale),
+        held_out_error=errors.get(kind),
+        held_out={str(name): error for name, error in errors.items()},
+        used=keys,
+        left_out=tuple(left_out),
+        reference=Reference(*(_rounded(value) for value in reference)),
+        best=tuple(_rounded(x) for x in best),
+        replicates=tuple(tuple(_rounded(x) for x in row) for row in drawn),
+    )
+
+
+def _fit(
+    kind: Kind, at: Design, rise: Array, keys: Sequence[str], count: int
+) -> tuple[Array, Array, float]:
+    """The kind's parameters (k,), bootstrap rows (count, k) and the noise of a run."""
+    made, whole = form(kind, at, rise)
+    found = estimate(made, rise)
+    drawn = resample(made, rise, found, content_generator(kind, keys), count)
+    return whole(found.theta[None])[0], whole(drawn), found.scale
+
+
+def _bends(drawn: Array) -> bool:
+    """Whether the peak is surely one: a form with one parameter more wins by chance now and then."""
+    return bool(np.quantile(drawn[:, -1], 0.025) > 0)
+
+
+def _check(examples: Array) -> None:
+    volumes = np.unique(examples[examples > 0])
+    if len(volumes) < _ENOUGH_VOLUMES or len(examples) < _ENOUGH_VOLUMES + 1:
+        raise NotEnoughDataError(
+            f"forgetting measured in {len(examples)} runs at {len(volumes)} volumes; a law needs 4 "
+            f"runs at 3 volumes: run {max(_ENOUGH_VOLUMES - len(volumes), 1)} more volume(s)"
+        )
+
+
+def _held_out(at: Design, rise: Array, base: Array) -> dict[Kind, Array]:
+    """|error| over the base's loss of each run at the largest volume, by form fitted without it."""
+    last = at.data == at.data.max()
+    kept = Design(*(column[~last] for column in at))
+    found: dict[Kind, Array] = {}
+    for kind in KINDS:
+        if (~last).sum() < len(free_parameters(kind, kept)) + 2:
+            continue
+        made, whole = form(kind, kept, rise[~last])
+        best = whole(estimate(made, rise[~last]).theta[None])
+        told = rises(kind, best, Design(*(column[last] for column in at)))[0]
+        found[kind] = np.abs(told - rise[last]) / base[last]
+    return found
+
+
+def _earned(held_out: dict[Kind, Array], kinds: Sequence[Kind]) -> Kind:
+    """The one of *kinds* that foretells best; a simpler one unless the gain is large and sure enough."""
+    chosen = kinds[0]
+    for kind in kinds[1:]:
+        if kind not in held_out or chosen not in held_out:
+            continue
+        gain = held_out[chosen] - held_out[kind]
+        error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
+        if gain.mean() > max(_EARNED * held_out[chosen].mean(), error):
+            chosen = kind
+    return chosen
+
+
+def _parameters(
+    kind: Kind, best: Array, replicates: Array, at: Design, reference: Reference
+) -> dict[str, Parameter | None]:
+    """The published parameters of each form; those that the runs cannot tell are None."""
+    free = {NAMES[kind][i] for i in free_parameters(kind, at)}
+    if kind not in ("law", "peaked"):
+        return {
+            name: _interval(best[:, i], replicates[:, i]) if name in free else None
+            for i, name in enumerate(NAMES[kind])
+        }
+    rows = np.concatenate([best, replicates])
+    rise, beta, alpha, relief = rows.T[:4]
+    with np.errstate(over="ignore", under="ignore"):
+        scale = np.exp(alpha * np.log(reference.parameters) - beta * np.log(reference.examples))
+        replay = replay_factor(relief, alpha) / reference.replay
+    told: dict[str, Parameter | None] = {
+        "A": _interval(rise[:1] * scale[:1], rise[1:] * scale[1:]),
+        "beta": _interval(beta[:1], beta[1:]),
+        "alpha": _interval(alpha[:1], alpha[1:]) if "alpha" in free else None,
+        "B": _interval(replay[:1], replay[1:]) if "relief" in free else None,
+    }
+    if "relief" in free:
+        factor = np.exp(-relief)
+        told["replay factor"] = _interval(factor[:1], factor[1:])
+    if kind == "peaked":
+        told["h"] = _interval(best[:, 4], replicates[:, 4]) if "h" in free else None
+    size = told["alpha"]
+    if size is not None and size.low <= 0 <= size.high:
+        told["B"] = None
+    return told
+
+
+def _interval(value: Array, replicates: Array) -> Parameter:
+    low, high = np.quantile(replicates, [0.1, 0.9])
+    return Parameter(value=_rounded(value[0]), low=_rounded(low), high=_rounded(high))
+
+
+def _size_step(parameters: Array) -> float:
+    """The largest factor between neighbouring sizes; 1 with one size."""
+    sizes = np.unique(parameters)
+    return _rounded((sizes[1:] / sizes[:-1]).max()) if len(sizes) > 1 else 1.0
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

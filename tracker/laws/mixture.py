@@ -1,0 +1,268 @@
+"""What the other tasks of a mix are worth to one: L_i = C (N_i + k (N - N_i)^a)^(-b) + E.
+
+N_i examples of task i among N of all tasks (Li, Liu, Xing, ICML 2025). What a reader wants of it is
+the exchange rate: how many examples of this task an example of the others is worth, k (N - N_i)^a /
+(N - N_i) at the usual number of others. It is what is fitted; it may be negative, where the others
+hurt. The effective number of examples is taken as at least one, so that harm cannot make it vanish.
+
+Residuals are of log losses. Replayed general text is not counted among N. What tells k and a is the
+proportion of the task varying between mixes; with one proportion they are refused, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.laws.distance import doublings, widened_interval
+from tracker.laws.fitted_law import FAR, TRUSTED, LeftOut, Parameter, Prediction
+from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
+from tracker.trial import Frozen
+
+FORM = "C (N_i + k (N - N_i)^a)^(-b) + E"
+_REPLICATES = 200
+_ENOUGH_VOLUMES, _FREE = 3, 5  # the law has five parameters
+#: Shares of a task within the mix that differ by less than this factor are one share.
+_SAME_SHARE = 1.1
+
+Effect = Literal["helps", "hurts", "cannot be told"]
+
+
+class MixRun(NamedTuple):
+    """One run: the task's loss after ``own`` of its examples and ``others`` of other tasks'."""
+
+    key: str
+    own: float
+    others: float
+    loss: float
+
+
+class FittedMix(Frozen):
+    """A fitted law of mixing, for one model, method and task.
+
+    ``parameters``: C, k, a, b, E with 80 % intervals. ``worth``: examples of this task that one
+    example of the others is worth, where there are ``at_others`` of them (the geometric mean over the
+    runs); ``effect``: its sign, told only if the 80 % interval has one and the law with transfer
+    foretells the largest volume better than that without, and less than half off. ``domain``: smallest
+    and largest N_i and N - N_i. ``noise``: robust standard deviation of a run's log loss.
+    ``held_out_error``: mean |relative error| at the largest volume of the law fitted without it;
+    ``held_out_alone``: the same without transfer (k = 0). ``shares``: of the task within the mixes that
+    tell k.
+    ``replicates``: bootstrap rows of (ln C, worth, ln a, ln b, ln E), relative to the references.
+    """
+
+    form: str = FORM
+    parameters: dict[str, Parameter]
+    worth: Parameter
+    at_others: float
+    effect: Effect
+    domain: dict[str, tuple[float, float]]
+    shares: tuple[float, ...]
+    noise: float
+    held_out_error: float | None
+    held_out_alone: float | None
+    used: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    own_reference: float
+    best: tuple[float, ...]
+    replicates: tuple[tuple[float, ...], ...] = Field(repr=False)
+
+    def predict(
+        self, own: float, others: float, level: float = 0.8, *, allow_far: bool = False
+    ) -> Prediction:
+        """The loss one run would measure, arrays of one element.
+
+        The interval is widened by how many doublings both numbers together lie outside their domains.
+        Raises NotEnoughDataError beyond 16 times the largest volumes measured unless *allow_far*.
+        """
+        for name, asked in (("own", own), ("others", others)):
+            limit = FAR * self.domain[name][1]
+            if asked > limit and not allow_far:
+                raise NotEnoughDataError(
+                    f"asked for {asked:,.0f} examples ({name}); the law is trusted up to "
+                    f"{limit:,.0f}: measure more, or allow far extrapolation"
+                )
+        at = _Sizes(np.array([own]), np.array([others]), self.own_reference, self.at_others)
+        curves = _log_losses(np.array(self.replicates), at)
+        normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
+        far = doublings(own, self.domain["own"]) + doublings(others, self.domain["others"])
+        low, high = widened_interval(curves + self.noise * normals, far, level)
+        value = np.exp(_log_losses(np.array([self.best]), at)[0])
+        return Prediction(value, np.exp(low), np.exp(high), np.array([far > 0]))
+
+
+class _Sizes(NamedTuple):
+    """Runs (n,) and the sizes that parameters refer to."""
+
+    own: Array
+    others: Array
+    own_reference: float
+    at_others: float
+
+    @property
+    def log_others(self) -> Array:
+        """ln of the others relative to the reference; hugely negative where there are none."""
+        return np.log(np.maximum(self.others, 1e-300) / self.at_others)
+
+    def part(self, mask: Array) -> _Sizes:
+        return self._replace(own=self.own[mask], others=self.others[mask])
+
+
+def fit_mix(
+    runs: Sequence[MixRun],
+    left_out: Sequence[LeftOut] = (),
+    *,
+    what: str = "this task",
+    replicates: int = _REPLICATES,
+) -> FittedMix:
+    """Fit the law to the runs of all mixes and volumes; *what* names the curve in messages.
+
+    Raises NotEnoughDataError naming the trials that would tell the law, and InputError for losses
+    without a logarithm.
+    """
+    runs = sorted(runs, key=lambda r: (r.own + r.others, r.own, r.loss, r.key))
+    own, others, loss = (
+        np.array([getattr(run, name) for run in runs], dtype=float)
+        for name in ("own", "others", "loss")
+    )
+    shares = _check(own, others, loss, what)
+    positive = others[others > 0]
+    sizes = _Sizes(
+        own,
+        others,
+        _rounded(np.exp(np.log(own[own > 0]).mean())),
+        _rounded(np.exp(np.log(positive).mean())),
+    )
+    targets = np.log(loss)
+    form = _form(sizes, targets)
+    found = estimate(form, targets)
+    rng = content_generator("mix", [run.key for run in runs])
+    drawn = resample(form, targets, found, rng, replicates)
+    parameters = _published(found.theta[None], drawn, sizes)
+    worth = _interval(found.theta[1], drawn[:, 1])
+    alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
+    foretells = error is not None and alone is not None and error < min(alone, TRUSTED)
+    told = foretells and not _floored(found.theta, sizes)
+    return FittedMix(
+        parameters=parameters,
+        worth=worth,
+        at_others=sizes.at_others,
+        effect=_effect(worth) if told else "cannot be told",
+        domain={
+            "own": (float(own.min()), float(own.max())),
+            "others": (float(others.min()), float(others.max())),
+        },
+        shares=tuple(_rounded(share) for share in shares),
+        noise=_rounded(found.scale),
+        held_out_error=error,
+        held_out_alone=alone,
+        used=tuple(run.key for run in runs),
+        left_out=tuple(left_out),
+        own_reference=sizes.own_reference,
+        best=tuple(_rounded(x) for x in found.theta),
+        replicates=tuple(tuple(_rounded(x) for x in row) for row in drawn),
+    )
+
+
+def _effect(worth: Parameter) -> Effect:
+    return "helps" if worth.low > 0 else "hurts" if worth.high < 0 else "cannot be told"
+
+
+def _floored(theta: Array, sizes: _Sizes) -> bool:
+    """Whether the fit leaves a run with examples of its own less than one effective example: there
+    worse harm changes nothing, so the fit tells no worth.
+    """
+    effective = _effective(theta[None], sizes)[0]
+    return bool((effective[sizes.own > 0] <= 1).any())
+
+
+def _check(own: Array, others: Array, loss: Array, what: str) -> list[float]:
+    """The distinct shares of the task; raises where they or the runs do not suffice."""
+    if len(loss) and loss.min() <= 0:
+        raise InputError(f"{what}: found a loss of {loss.min():g}; a law needs losses above 0")
+    total = own + others
+    shares: list[float] = []
+    for share in np.sort(own / np.maximum(total, 1)).tolist():
+        if not shares or share > shares[-1] * _SAME_SHARE:
+            shares.append(share)
+    volumes = len(np.unique(total))
+    if len(shares) < 2 or not (own > 0).any() or not (others > 0).any():
+        told = f"{np.median(own / np.maximum(total, 1)):.3g}" if len(own) else "no trials"
+        raise NotEnoughDataError(
+            f"{what}: its share of the mix is the same in all trials ({told}), so what other tasks "
+            f"are worth cannot be told: add mixes with 1/2 and 3 times its weight and run "
+            f"{_ENOUGH_VOLUMES} volumes of each"
+        )
+    if volumes < _ENOUGH_VOLUMES or len(loss) < _FREE + 1:
+        raise NotEnoughDataError(
+            f"{what}: {len(loss)} runs at {volumes} volumes; a mix law needs {_FREE + 1} runs at "
+            f"{_ENOUGH_VOLUMES} volumes: run more volumes of its mixes"
+        )
+    return shares
+
+
+def _form(sizes: _Sizes, targets: Array, *, transfer: bool = True) -> Form:
+    """Weak priors: a near 1, b about .5, worth within a few examples, E anywhere below the losses."""
+    low, high = float(targets.min()), float(targets.max())
+    centre = np.array([high, 0.0, 0.0, np.log(0.5), low - 1.0])
+    sd = np.array([2.0, 1.0, 0.3, 1.0, 2.0])
+    if not transfer:
+        sd[1:3] = 1e-6
+    mesh = np.stack(np.meshgrid([0.0, 0.3], [0.3, 0.9], [-0.1, -3.0]), -1)
+    starts = [
+        [targets.mean(), worth if transfer else 0.0, 0.0, np.log(b), low + below]
+        for worth, b, below in mesh.reshape(-1, 3)
+    ]
+    return Form(lambda theta: _log_losses(theta, sizes), np.array(starts), centre, sd)
+
+
+def _effective(theta: Array, sizes: _Sizes) -> Array:
+    """Effective numbers of examples (rows, n), at least one."""
+    worth, log_a = theta[:, 1, None], theta[:, 2, None]
+    relative = np.exp(np.exp(np.clip(log_a, -3, 1.5)) * sizes.log_others)
+    return np.asarray(np.maximum(sizes.own + worth * sizes.at_others * relative, 1.0))
+
+
+def _log_losses(theta: Array, sizes: _Sizes) -> Array:
+    """ln L (rows, n): theta holds ln C (at the own reference), worth, ln a, ln b, ln E."""
+    log_c, log_b, log_e = (theta[:, i, None] for i in (0, 3, 4))
+    effective = _effective(theta, sizes)
+    log_term = log_c - np.exp(np.clip(log_b, -6, 2)) * np.log(effective / sizes.own_reference)
+    return np.asarray(np.log(np.exp(np.clip(log_term, -50, 50)) + np.exp(np.clip(log_e, -50, 50))))
+
+
+def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Parameter]:
+    log_c, worth, log_a, log_b, log_e = np.concatenate([best, replicates]).T
+    a, b = np.exp(np.clip(log_a, -3, 1.5)), np.exp(np.clip(log_b, -6, 2))
+    values = {
+        "C": np.exp(np.clip(log_c + b * np.log(sizes.own_reference), -50, 50)),
+        "k": worth * sizes.at_others ** (1 - a),
+        "a": a,
+        "b": b,
+        "E": np.exp(np.clip(log_e, -50, 50)),
+    }
+    return {name: _interval(column[0], column[1:]) for name, column in values.items()}
+
+
+def _held_out(sizes: _Sizes, targets: Array, *, transfer: bool) -> float | None:
+    total = sizes.own + sizes.others
+    last = total >= total.max() / _SAME_SHARE
+    if (~last).sum() < _FREE + 1 or len(np.unique(total[~last])) < 2:
+        return None
+    kept = sizes.part(~last)
+    theta = estimate(_form(kept, targets[~last], transfer=transfer), targets[~last]).theta
+    told = _log_losses(theta[None], sizes.part(last))[0]
+    return _rounded(float(np.abs(np.expm1(told - targets[last])).mean()))
+
+
+def _interval(value: float, replicates: Array) -> Parameter:
+    low, high = np.quantile(replicates, [0.1, 0.9])
+    return Parameter(value=_rounded(value), low=_rounded(low), high=_rounded(high))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")

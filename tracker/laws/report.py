@@ -1,0 +1,119 @@
+"""Every law of a sweep: curves over data, forgetting, mixes, links; as JSON and as a table in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from tracker.decision.shared import Shared
+from tracker.errors import InputError, NotEnoughDataError
+from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
+from tracker.laws.auxiliary_text import lines as further_lines
+from tracker.laws.auxiliary_text import refusals
+from tracker.laws.curves import CurveFits, CurveKey, Metric
+from tracker.laws.fitted_law import FORM, FittedLaw
+from tracker.metrics import MEASURES, measures_of
+from tracker.trial import Objective, TrialRecord
+
+#: Draws that only a program's next step needs; they would bury the rest.
+_DRAWS = {"replicates", "misses", "best"}
+_HEADER = ("curve", "runs", "left out", "examples", "held-out error", "noise")
+
+
+class EveryLaw(NamedTuple):
+    """``metrics``: what each task's curves are fitted to."""
+
+    metrics: dict[str, Metric]
+    curves: CurveFits
+    further: AuxiliaryLaws
+
+
+def every_law(
+    records: Iterable[TrialRecord], objective: Objective, metric: Metric | None = None
+) -> EveryLaw:
+    """Fit all laws of the tasks that *objective* weighs.
+
+    Curves are fitted to *metric*, or to what each task is decided on. Raises InputError for a
+    metric that is none, NotEnoughDataError where no weighted task was measured.
+    """
+    records = tuple(records)
+    if metric is not None and metric not in MEASURES:
+        raise InputError(f"--metric {metric}: allowed: {', '.join(MEASURES)}")
+    decided = measures_of(record.result for record in records)
+    wanted = [task for task, weight in objective.weights.items() if weight > 0 and task in decided]
+    if not wanted:
+        raise NotEnoughDataError(
+            "no complete trial measured a task of the objective: run the sweep first"
+        )
+    metrics: dict[str, Metric] = {task: metric or decided[task] for task in sorted(wanted)}
+    curves = Shared(records).fits(metrics)
+    return EveryLaw(metrics, curves, auxiliary_laws(records, objective))
+
+
+def as_json(laws: EveryLaw) -> dict[str, Any]:
+    """All of it but the bootstrap's draws, each law with what it is about."""
+    further = further_as_json(laws.further)
+    refused = {key.label: reason for key, reason in laws.curves.refused.items()}
+    return {
+        "curves": [
+            {"curve": key.model_dump(mode="json"), "metric": laws.metrics[key.task], **_dump(law)}
+            for key, law in laws.curves.laws.items()
+        ],
+        **further,
+        "refused": {**refused, **further["refused"]},
+    }
+
+
+def further_as_json(laws: AuxiliaryLaws) -> dict[str, Any]:
+    """Likewise the laws of forgetting, of mixes and from loss to score."""
+    return {
+        "forgetting": [
+            {**key.model_dump(mode="json"), **_dump(law)} for key, law in laws.forgetting.items()
+        ],
+        "mixes": [
+            {"of": key.model_dump(mode="json"), **_dump(law)} for key, law in laws.mixes.items()
+        ],
+        "links": [{"task": task, **_dump(link)} for task, link in laws.links.items()],
+        "refused": dict(laws.refused),
+    }
+
+
+def lines(laws: EveryLaw) -> list[str]:
+    """The curves' table, what stands out in them, and every further law, one line per statement."""
+    found = laws.curves.laws
+    told = ", ".join(f"{task} by {metric}" for task, metric in laws.metrics.items())
+    out = [f"Curves over data, {FORM}, fitted to the error: {told}"]
+    out += _table([_HEADER, *(_row(key, law) for key, law in found.items())])
+    for key, law in found.items():
+        out += [
+            f"Glitch: {key.label}: run {g.key} at {g.examples:,.0f} examples measured {g.value:.3g}, "
+            f"the law without it expects {g.expected:.3g} ({g.deviations:.1f} deviations): run it again"
+            for g in law.glitches
+        ]
+    refused = {f"curve {key.label}": reason for key, reason in laws.curves.refused.items()}
+    return [*out, *refusals(refused), "", *further_lines(laws.further)]
+
+
+def _dump(law: Any) -> dict[str, Any]:
+    dumped: dict[str, Any] = law.model_dump(mode="json", exclude=_DRAWS)
+    return dumped
+
+
+def _row(key: CurveKey, law: FittedLaw) -> tuple[str, ...]:
+    error = "not known" if law.held_out_error is None else f"{law.held_out_error:.1%}"
+    return (
+        key.label,
+        str(len(law.used)),
+        str(len(law.left_out)),
+        f"{law.domain[0]:,.0f} to {law.domain[1]:,.0f}",
+        error,
+        f"{law.noise:.1%} ({law.noise_source})",
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,71 @@
+"""What is expected of every configuration at one size, measured or not, from what was measured of all.
+
+The joint laws (:mod:`tracker.laws.pooling`) know a configuration without a single run by the groups
+it belongs to: its model's size, its method, its learning rate, its mix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tracker.laws import pooling
+from tracker.laws.fitted_law import log_forecast
+from tracker.laws.points import CurveRuns, noise_of, points_of, stacked
+from tracker.laws.pooling import Array
+from tracker.laws.prior import prior, widening
+from tracker.laws.replicates import replicates
+
+_DRAWS = 256
+_LEVEL = 0.8
+
+
+class SurrogateForecast(NamedTuple):
+    """``draws`` (R, C): each configuration's loss or error at its own ``size`` (C,). ``resolved`` (V, C):
+    the share of its deviation that one run at each of the sizes asked for should resolve. ``doublings``
+    (C,) from a configuration's largest measured size to ``size``, infinite without a run; ``noise``: log
+    sd of a run.
+    """
+
+    size: Array
+    draws: Array
+    resolved: Array
+    doublings: Array
+    noise: float
+
+
+def surrogate_forecast(
+    curves: Sequence[CurveRuns], size: ArrayLike, sizes: Sequence[float], measure: str = "loss"
+) -> SurrogateForecast:
+    """The outlook at *size* of *curves*, some of which may have no runs; at least one must have.
+
+    *size*: one for all, or one a curve. *sizes*: where further runs could be made. *measure*: ``score``
+    where the values are errors of scores. What a run would resolve is read off the posterior draws: the
+    part of ln L(size) that a straight line in ln L(run), noise included, explains.
+    """
+    points = [points_of(curve) for curve in curves]
+    measured = [i for i, p in enumerate(points) if len(p.sizes)]
+    noise = noise_of([points[i] for i in measured])
+    data = stacked(points, [noise] * len(points))
+    pool = pooling.fit_pool(pooling.some(data, np.array(measured)), prior(measure))
+    posterior = pooling.posterior(data, pool, _DRAWS, np.random.default_rng(0))
+    wanted = np.broadcast_to(np.asarray(size, dtype=float), (len(curves),))
+    draws, resolved, doublings = [], [], []
+    for c, (p, target) in enumerate(zip(points, wanted.tolist(), strict=True)):
+        at = np.array([target, *sizes])
+        end = float(p.sizes[-1]) if len(p.sizes) else None
+        logs = log_forecast(replicates(data, posterior, c), at, end or data.sizes[-1])
+        here = logs[:, 0] - logs[:, 0].mean()
+        far = max(float(np.log2(target / end)), 0.0) if end else np.inf
+        wide = widening(np.array([far if end else 0.0]), _LEVEL)[0]
+        there = logs[:, 1:] - logs[:, 1:].mean(axis=0)
+        told = np.abs(here @ there) / len(here) / np.sqrt((there**2).mean(axis=0) + noise**2)
+        draws.append(np.exp(logs[:, 0].mean() + wide * here))
+        resolved.append(told / (wide * here.std() + 1e-12))
+        doublings.append(far)
+    return SurrogateForecast(
+        wanted, np.array(draws).T, np.array(resolved).T, np.array(doublings), noise
+    )

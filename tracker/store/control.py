@@ -1,0 +1,181 @@
+"""What is asked of a running sweep, and what its driver answered; both stay in the tracking store.
+
+A request is a tag of the sweep's parent run, its answer another. They travel with the store: who asks and
+who runs may sit on different machines, the driver opens no port, and what was asked of a sweep, by whom
+and what became of it can be read as long as the sweep can. MLflow is not imported here: runs and a client
+are passed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from tracker.errors import InputError
+from tracker.store.runs import LIVE, Run
+from tracker.trial import Frozen
+from tracker.validation import options, unknown
+
+Action = Literal["pause", "resume", "stop", "stop_trial", "clone", "raise_budget"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+#: What only a driver that runs now can do; the rest waits for the next start of the sweep.
+IMMEDIATE: frozenset[Action] = frozenset({"pause", "resume", "stop", "stop_trial"})
+
+_REQUEST, _ANSWER = "sft.control.", "sft.answer."
+_MAX_WORDS = 1000
+_MAX_TEXT = (
+    4000  # MLflow takes 5,000 to 8,000 characters, by its version, and may cut what is longer
+)
+_ID = "^[0-9A-Za-z]{1,40}$"
+
+
+class RaisedBudget(Frozen):
+    """The budget that is wanted: ``trials``, or ``gpu_hours`` on a device, summed over workers."""
+
+    trials: int | None = Field(None, ge=1, le=1_000_000)
+    gpu_hours: float | None = Field(None, gt=0, le=1e6)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.trials is None) == (self.gpu_hours is None):
+            raise ValueError("found both or neither; allowed: one of trials, gpu_hours")
+        return self
+
+
+class Request(Frozen):
+    """One wish. ``asked_at``: epoch seconds by the asker's clock; ``by``: who or what asked.
+
+    ``trial``: its number, for ``stop_trial`` and ``clone``; ``changes``: what differs in the clone, as
+    text by name; ``budget``: for ``raise_budget``.
+    """
+
+    id: str = Field(pattern=_ID)
+    asked_at: float
+    action: Action
+    trial: int | None = Field(None, ge=0, le=10_000_000)
+    changes: dict[str, str] = Field(default_factory=dict, max_length=30)
+    budget: RaisedBudget | None = None
+    by: str = Field("", max_length=100)
+
+    @model_validator(mode="after")
+    def _fits_its_action(self) -> Self:
+        about_trial, clones = self.action in ("stop_trial", "clone"), self.action == "clone"
+        wrong = [
+            f"{self.action}: found {'no ' * wanted}{name}; allowed: {'one' if wanted else 'none'}"
+            for name, given, wanted in (
+                ("trial number", self.trial is not None, about_trial),
+                ("changed value", bool(self.changes), clones),
+                ("budget", self.budget is not None, self.action == "raise_budget"),
+            )
+            if given != wanted
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+class Answer(Frozen):
+    """What the driver made of the request with this ``id``. ``at``: epoch seconds by its clock."""
+
+    id: str = Field(pattern=_ID)
+    at: float
+    accepted: bool
+    words: str = Field(min_length=1)
+
+
+class Exchange(NamedTuple):
+    """A request with its answer, ``None`` while the driver has given none."""
+
+    request: Request
+    answer: Answer | None
+
+
+def new_request(action: str, *, now: float | None = None, **fields: Any) -> Request:
+    """A new request, made at *now* (epoch seconds; default: this moment).
+
+    Raises InputError naming what was found and what is allowed.
+    """
+    if action not in ACTIONS:
+        raise InputError(f"action: {unknown(action, ACTIONS)}")
+    at = time.time() if now is None else now
+    # Sorts by time, and two askers never take the same one.
+    identity = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at)) + secrets.token_hex(4)
+    try:
+        return Request(id=identity, asked_at=at, action=action, **fields)
+    except ValidationError as error:
+        raise InputError([_in_words(problem) for problem in error.errors()]) from None
+
+
+def asked_tag(asked: Request, parent: Run) -> dict[str, str]:
+    """The tag that keeps the request with the sweep's *parent* run.
+
+    Raises InputError where nobody is there to do it, or where it is too long to keep.
+    """
+    state, name = parent.data.tags.get("sft.state", "running"), parent.data.tags.get("sft.sweep")
+    if asked.action in IMMEDIATE and state not in LIVE:
+        raise InputError(
+            f"{asked.action}: found sweep {name!r} {state}; allowed while it is running or paused; "
+            "start it again with `sft-select run`"
+        )
+    text = asked.model_dump_json(exclude_defaults=True)
+    if len(text) > _MAX_TEXT:
+        raise InputError(
+            f"{asked.action}: found a request of {len(text):,} characters; allowed: {_MAX_TEXT:,}; "
+            "change fewer values at once"
+        )
+    return {_REQUEST + asked.id: text}
+
+
+def answer_tag(answer: Answer) -> dict[str, str]:
+    """The tag that keeps an answer; long words are cut."""
+    words = answer.words
+    if len(words) > _MAX_WORDS:
+        words = words[: _MAX_WORDS - 1] + "…"
+    return {_ANSWER + answer.id: answer.model_copy(update={"words": words}).model_dump_json()}
+
+
+def exchanges(run: Run) -> list[Exchange]:
+    """All requests kept with the sweep's parent *run*, in the order in which they were asked.
+
+    Tags that hold no request (somebody edited them in MLflow) are left out.
+    """
+    tags: Mapping[str, str] = run.data.tags
+    found = []
+    for name, text in tags.items():
+        if name.startswith(_REQUEST):
+            asked = _read(Request, text)
+            if asked is not None and name == _REQUEST + asked.id:
+                answer = _read(Answer, tags.get(_ANSWER + asked.id))
+                found.append(Exchange(asked, answer))
+    return sorted(found, key=lambda each: (each.request.asked_at, each.request.id))
+
+
+def described(asked: Request) -> str:
+    """The wish in a few words: ``clone trial 12 with volume=800``."""
+    words = asked.action.replace("_", " ")
+    if asked.trial is not None:
+        words = f"{words.removesuffix(' trial')} trial {asked.trial}"
+    if asked.changes:
+        words += " with " + options(f"{name}={value}" for name, value in asked.changes.items())
+    if asked.budget is not None:
+        trials, hours = asked.budget.trials, asked.budget.gpu_hours
+        words += f" to {hours:g} device hours" if trials is None else f" to {trials:,} trials"
+    return words
+
+
+def _read(kind: type[Any], text: str | None) -> Any:
+    try:
+        return None if text is None else kind.model_validate_json(text)
+    except ValidationError:
+        return None
+
+
+def _in_words(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])
+    return f"{place}: found {problem['input']!r:.60}; allowed: {problem['msg'].lower()}"

@@ -1,0 +1,125 @@
+"""What a trial is called in MLflow: its run's name, its parameters, its metrics.
+
+Pure functions of the types in :mod:`tracker.trial`, so that ``mlflow ui`` alone reads well:
+
+- parameters: flat and dotted as in ``TrialSpec`` (``model.name``, ``train.epochs``)
+- metrics of steps: ``train/<name>``; of the result: ``final_train_loss``, ``eval/<task>/<name>``
+  (``test/…`` for the test split), ``general/<suite>/before|after|after_se|forgetting``,
+  ``cost/<name>``, ``cost/phases/<name>``
+
+What is ``None`` has no entry. The whole spec and result travel as artifacts beside them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tracker.trial import FileRef, TaskScore, TaskSpec, TrialResult, TrialSpec
+
+#: MLflow's comparison pages hang on very wide experiments.
+MAX_PARAMETERS = 40
+
+#: Where the metrics of single steps live; nothing else does.
+STEP_PREFIX = "train/"
+
+#: Identity, not measurement; replicates are for the paired tests and live in result.json.
+_NOT_METRICS = frozenset({"task", "split", "score_name", "replicates"})
+_TRAIN_PARAMETERS = (
+    "epochs",
+    "batch_size",
+    "accumulation",
+    "max_length",
+    "scheduler",
+    "warmup",
+    "weight_decay",
+    "max_grad_norm",
+    "dtype",
+    "packing",
+)
+
+
+def run_name(spec: TrialSpec) -> str:
+    """Such as ``pg-30k lora 400 even s0``, or ``pg-30k none`` for an untouched base."""
+    if spec.method.name == "none":
+        return f"{spec.model.name} none"
+    mix = f" {spec.mix.name}" if spec.mix else ""
+    return f"{spec.model.name} {spec.method.name} {spec.volume}{mix} s{spec.seed}"
+
+
+def parameters(spec: TrialSpec) -> dict[str, str]:
+    """At most ``MAX_PARAMETERS`` names with their values as text."""
+    model, method = spec.model, spec.method
+    values: dict[str, object] = {
+        "model.name": model.name,
+        "model.parameters": model.parameters,
+        "model.family": model.family,
+        "model.revision": model.revision,
+        "method.name": method.name,
+        "method.variant": method.variant,
+        "method.rank": method.rank,
+        "method.virtual_tokens": method.virtual_tokens,
+        "method.learning_rate": method.learning_rate,
+        "mix": spec.mix.name if spec.mix else None,
+        "mix.replay": spec.mix.replay if spec.mix else None,
+        "volume": spec.volume,
+        "seed": spec.seed,
+    }
+    if spec.origin is None:
+        values |= {f"train.{name}": getattr(spec.train, name) for name in _TRAIN_PARAMETERS}
+    else:
+        values["origin"] = spec.origin
+    values |= {f"examples.{name_part(task)}": n for task, n in spec.examples.items()}
+    present = {name: str(value) for name, value in values.items() if value is not None}
+    return dict(list(present.items())[:MAX_PARAMETERS])
+
+
+def metrics(result: TrialResult) -> dict[str, float]:
+    """Everything measured at the end of a trial."""
+    values: dict[str, float | None] = {"final_train_loss": result.final_train_loss}
+    for score in result.tasks:
+        values |= _task_metrics(score)
+    for suite in result.general:
+        prefix = f"general/{name_part(suite.suite)}"
+        for name in ("before", "after", "after_se", "forgetting"):
+            values[f"{prefix}/{name}"] = getattr(suite, name)
+    for name, cost in result.cost.model_dump(exclude={"device", "phases"}).items():
+        values[f"cost/{name}"] = cost
+    for name, seconds in result.cost.phases.items():
+        values[f"cost/phases/{name_part(name)}"] = seconds
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def step_metric(name: str) -> str:
+    """A step's value under MLflow: ``loss`` and ``train/loss`` are both ``train/loss``."""
+    return f"{STEP_PREFIX}{name.removeprefix(STEP_PREFIX)}"
+
+
+def dataset_name(file: FileRef) -> str:
+    """The last two parts of the path: ``clinc150/train.jsonl``."""
+    return "/".join(file.path.replace("\\", "/").rstrip("/").split("/")[-2:])
+
+
+def input_files(spec: TrialSpec) -> Iterator[tuple[FileRef, str]]:
+    """Every file the trial reads, with what it is read for."""
+    tuned = [task for task in spec.tasks if spec.examples.get(task.name)]
+    yield from ((task.train, "training") for task in tuned if task.train)
+    if spec.replay and spec.mix and spec.mix.replay:
+        yield spec.replay, "replay"
+    suites: list[TaskSpec] = [suite.task for suite in spec.general if suite.task]
+    yield from ((task.validation, "validation") for task in (*spec.tasks, *suites))
+    yield from ((suite.text, "general") for suite in spec.general if suite.text)
+
+
+def name_part(text: str) -> str:
+    """*text* with what MLflow refuses in a key, and the separator ``/``, as ``_``."""
+    return re.sub(r"[^\w.\- ]", "_", text)
+
+
+def _task_metrics(score: TaskScore) -> dict[str, float | None]:
+    prefix = f"{'eval' if score.split == 'validation' else 'test'}/{name_part(score.task)}"
+    return {
+        f"{prefix}/{name}": getattr(score, name)
+        for name in TaskScore.model_fields
+        if name not in _NOT_METRICS
+    }

@@ -1,0 +1,267 @@
+"""Finding and reading runs: where in MLflow a sweep and its trials are, and what their runs say.
+
+Tags that tell runs apart: ``sft.kind`` is ``sweep``, ``trial`` or ``model``; a trial's run is named
+by ``mlflow.parentRunId`` and ``sft.key``. A client is passed, MLflow itself is imported late.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from tracker.errors import StoreError
+from tracker.store import naming
+from tracker.store.journal import Step
+from tracker.validation import unknown
+
+Client = Any  # mlflow.MlflowClient
+Run = Any  # mlflow.entities.Run
+Metric = Any  # mlflow.entities.Metric
+Point = TypeVar("Point")
+
+PARENT = "mlflow.parentRunId"
+FACT = "sft.fact."
+#: States of a sweep that a driver is at work on.
+LIVE = ("running", "paused")
+_SILENT_SECONDS = 120.0  # a driver gives a sign of life about every 30
+_PAGE = 1000
+_CURVE_POINTS = 60  # of a running trial's curve: what a small chart can show
+_ACTIVE_ONLY, _DELETED_ONLY = 1, 2  # mlflow.entities.ViewType
+
+
+class SweepInfo(NamedTuple):
+    """A sweep at a glance. Times in epoch seconds; ``counts``: trials by status or ``running``."""
+
+    name: str
+    state: str
+    planned: int | None
+    started_at: float
+    ended_at: float | None
+    counts: dict[str, int]
+    facts: dict[str, str]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a driver is at work on it."""
+        return self.state in LIVE
+
+    def silent_since(self, now: float) -> float | None:
+        """When its driver gave its last sign of life, where that is too long before *now*; epoch seconds.
+
+        ``None`` for a sweep that nobody should be at work on, and where no sign was ever recorded.
+        """
+        try:
+            seen_at = float(self.facts.get("seen_at", ""))
+        except ValueError:
+            return None
+        return seen_at if self.is_live and now - seen_at > _SILENT_SECONDS else None
+
+
+class LiveTrial(NamedTuple):
+    """A trial under way. ``step`` and ``loss`` as last delivered; ``started_at`` epoch seconds.
+
+    ``curve``: (optimizer step, training loss in nats per token) so far, thinned evenly.
+    """
+
+    key: str
+    number: int
+    stage: str
+    model: str
+    method: str
+    mix: str
+    volume: int
+    started_at: float
+    step: int | None
+    loss: float | None
+    curve: tuple[tuple[int, float], ...] = ()
+
+
+class Runs:
+    """The runs of one MLflow experiment."""
+
+    def __init__(self, client: Client, experiment_id: str) -> None:
+        self.client = client
+        self.experiment_id = experiment_id
+        self._parents: dict[str, str] = {}  # name of a sweep → id of its run
+
+    def search(self, condition: str, *, deleted: bool = False) -> Iterator[Run]:
+        """Every run that matches MLflow's filter *condition*, the oldest first."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id],
+                condition,
+                _DELETED_ONLY if deleted else _ACTIVE_ONLY,
+                max_results=_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def sweeps(self) -> dict[str, Run]:
+        """Parent runs by the sweep's name, in the order in which they were begun."""
+        sweeps: dict[str, Run] = {}
+        for run in self.search("tags.`sft.kind` = 'sweep'"):
+            sweeps.setdefault(tag_of(run.info.run_id, run.data.tags, "sft.sweep"), run)
+        self._parents = {name: run.info.run_id for name, run in sweeps.items()}
+        return sweeps
+
+    def sweep(self, name: str) -> Run:
+        """The sweep's parent run; StoreError with the known names where there is none."""
+        if (parent := self._parent(name)) is not None:
+            return parent
+        known = self.sweeps()
+        if name not in known:
+            raise StoreError(f"no such sweep in this store: {unknown(name, known)}")
+        return known[name]
+
+    def _parent(self, name: str) -> Run | None:
+        """The parent run by its id, where that is known and it is still there; a search takes far longer."""
+        from mlflow.exceptions import MlflowException
+
+        run_id = self._parents.get(name)
+        if run_id is None:
+            return None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return run if run.info.lifecycle_stage == "active" else None
+
+    def trial(self, parent_id: str, key: str) -> Run | None:
+        """The trial's run, of several one that has ended."""
+        return next(iter(self._copies(parent_id, key)), None)
+
+    def only_trial(self, parent_id: str, key: str) -> Run | None:
+        """As :meth:`trial`, for the process that writes the sweep: of several copies one stays.
+
+        A request sent twice over a bad line may have made two.
+        """
+        kept, *others = self._copies(parent_id, key) or [None]
+        for run in others:
+            self.client.delete_run(run.info.run_id)
+        return kept
+
+    def _copies(self, parent_id: str, key: str) -> list[Run]:
+        found = self.trials(parent_id, f"tags.`sft.key` = '{key}'")
+        return sorted(found, key=is_ended, reverse=True)
+
+    def trials(self, parent_id: str, condition: str, *, deleted: bool = False) -> Iterator[Run]:
+        """The sweep's trials that match *condition*."""
+        of_sweep = f"tags.`{PARENT}` = '{parent_id}' and tags.`sft.kind` = 'trial'"
+        return self.search(f"{of_sweep} and {condition}", deleted=deleted)
+
+    def running(self, parent_id: str) -> list[Run]:
+        """The sweep's trials under way."""
+        return list(self.trials(parent_id, "attributes.status = 'RUNNING'"))
+
+    def step_metrics(self, run_id: str) -> list[Metric]:
+        """Every point of every ``train/…`` metric."""
+        names = self.client.get_run(run_id).data.metrics
+        steps = [name for name in names if name.startswith(naming.STEP_PREFIX)]
+        return [point for name in steps for point in self.client.get_metric_history(run_id, name)]
+
+    def history(self, run_id: str) -> list[Step]:
+        """Every step of the run, in order; values are named ``train/…``."""
+        values: dict[int, dict[str, float]] = defaultdict(dict)
+        times: dict[int, int] = {}
+        for point in self.step_metrics(run_id):
+            values[point.step][point.key] = point.value
+            times[point.step] = point.timestamp
+        return [Step(step, times[step], values[step]) for step in sorted(values)]
+
+    def text(self, run: Run, name: str) -> str:
+        """A text artifact of the run."""
+        return self.text_at(run.info.run_id, run.info.artifact_uri, name)
+
+    def text_at(self, run_id: str, artifact_uri: str, name: str) -> str:
+        """A text artifact of the run *run_id*, whose artifacts lie at *artifact_uri*."""
+        place = urlsplit(artifact_uri)
+        if place.scheme == "file":  # MLflow would ask the database four times where this lies
+            return (Path(url2pathname(place.path)) / name).read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.client.download_artifacts(run_id, name, folder)
+            return Path(path).read_text(encoding="utf-8")
+
+    def live(self, run: Run) -> LiveTrial:
+        """A running trial with its last loss."""
+        tags, parameters = run.data.tags, run.data.params
+        losses = self.client.get_metric_history(run.info.run_id, naming.step_metric("loss"))
+        losses = sorted(losses, key=lambda point: point.step)
+        last = losses[-1] if losses else None
+        return LiveTrial(
+            key=tag_of(run.info.run_id, tags, "sft.key"),
+            number=number_of(run.info.run_id, tags, "sft.number"),
+            stage=tag_of(run.info.run_id, tags, "sft.stage"),
+            model=parameters.get("model.name", ""),
+            method=parameters.get("method.name", ""),
+            mix=parameters.get("mix", ""),
+            volume=int(parameters.get("volume", 0)),
+            started_at=run.info.start_time / 1000,
+            step=last.step if last else None,
+            loss=last.value if last else None,
+            curve=tuple((point.step, point.value) for point in thinned(losses, _CURVE_POINTS)),
+        )
+
+
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
+    """At most *most* of *points*, evenly, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+
+
+def tag_of(run_id: str, tags: Mapping[str, str], name: str) -> str:
+    """The tag *name* of a run; StoreError where someone took it away."""
+    if name not in tags:
+        raise StoreError(
+            f"MLflow run {run_id}: its tag {name} is missing; every run of ours has one: put it back, "
+            "or delete the run"
+        )
+    return tags[name]
+
+
+def number_of(run_id: str, tags: Mapping[str, str], name: str) -> int:
+    """The whole number in the tag *name* of a run; StoreError where there is none."""
+    text = tag_of(run_id, tags, name)
+    if not (text.isascii() and text.isdigit()):
+        raise StoreError(
+            f"MLflow run {run_id}: its tag {name} is {text!r}; allowed: a whole number: put it back, "
+            "or delete the run"
+        )
+    return int(text)
+
+
+def is_ended(run: Run) -> bool:
+    """Whether the run was closed; a sweep that goes on keeps its last end, a trial never does."""
+    return run.info.end_time is not None
+
+
+def is_live(parent: Run) -> bool:
+    """Whether a driver is at work on the sweep with this run."""
+    return parent.data.tags.get("sft.state", "running") in LIVE
+
+
+def sweep_info(name: str, parent: Run, counts: Mapping[str, int]) -> SweepInfo:
+    """What the parent run says, with *counts* of its trials."""
+    run_id, tags, end = parent.info.run_id, parent.data.tags, parent.info.end_time
+    state = tags.get("sft.state", "running")
+    return SweepInfo(
+        name=name,
+        state=state,
+        planned=number_of(run_id, tags, "sft.planned") if tags.get("sft.planned") else None,
+        started_at=parent.info.start_time / 1000,
+        ended_at=end / 1000 if end and state not in LIVE else None,
+        counts={status: count for status, count in counts.items() if count},
+        facts={tag.removeprefix(FACT): v for tag, v in tags.items() if tag.startswith(FACT)},
+    )

@@ -1,0 +1,398 @@
+"""Sweeps and trials in MLflow: the one door to the tracking store.
+
+One MLflow experiment per project, a parent run per sweep, a child run per trial; names as in
+:mod:`tracker.store.naming`, tags ``sft.*``. Every write may be repeated, also after a crash
+between any two of its steps, and ends in the same state: a trial's run is found by its key, metrics
+carry the time at which they were measured (it is part of their identity in MLflow), a run is closed
+last. One process at a time writes a sweep; any number read.
+
+MLflow is imported by :meth:`Store.open`, not by this module: it costs seconds, and what it sends
+home and prints is decided by the environment it finds.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from tracker.errors import StoreError
+from tracker.importing import source as outside
+from tracker.store import address, bulk, database, experiment, naming, question, registry
+from tracker.store.bulk_rows import database_file
+from tracker.store.cache import digest_of
+from tracker.store.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
+from tracker.store.data_profile import DataProfile, keep_profile, read_profile
+from tracker.store.ended_trials import EndedTrials
+from tracker.store.inputs import log_inputs
+from tracker.store.journal import Step
+from tracker.store.quiet import set_environment, silence_logs
+from tracker.store.runs import (
+    FACT,
+    LIVE,
+    LiveTrial,
+    Runs,
+    SweepInfo,
+    is_ended,
+    is_live,
+    sweep_info,
+)
+from tracker.store.worst_answers import TaskExamples, read_examples
+from tracker.trial import FileRef, Objective, TrialRecord, TrialSpec
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+__all__ = ["LiveTrial", "Store", "SweepInfo", "SweepState"]
+
+SweepState = Literal["running", "paused", "finished", "interrupted", "stopped"]
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
+_METRICS_PER_BATCH = 500  # MLflow takes 1,000
+
+
+def _guarded(method: Method) -> Method:
+    """Turn what MLflow, its database or the network raise into a one-line ``StoreError``."""
+
+    @functools.wraps(method)
+    def guarded(self: Store, *args: Any, **kwargs: Any) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return method(self, *args, **kwargs)
+        except (MlflowException, OSError, UnicodeDecodeError) as error:
+            self._forget()  # how far the call got is unknown: ask again next time
+            raise address.store_error(self._uri, error) from error
+
+    return cast(Method, guarded)
+
+
+class Store:
+    """Sweeps and trials of one project; made by :meth:`open`."""
+
+    def __init__(self, client: MlflowClient, experiment_id: str, workspace: Path, uri: str) -> None:
+        self.client = client
+        self.workspace = workspace
+        self._runs = Runs(client, experiment_id)
+        self._uri = uri
+        self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
+        self._begun: set[str] = set()  # run ids
+        self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
+        self._ended = EndedTrials(self._runs, workspace / "cache", database_file(uri))
+
+    @classmethod
+    def open(
+        cls,
+        workspace: Path,
+        uri: str | None = None,
+        project: str = "sft-select",
+        *,
+        create: bool = True,
+    ) -> Store:
+        """The store of *project* at *uri*, an MLflow tracking URI.
+
+        Without *uri*: SQLite in ``<workspace>/mlflow.db``, artifacts in ``<workspace>/artifacts``;
+        StoreError where there is none yet and *create* is false. Credentials come from the URI or
+        MLflow's own environment variables.
+        """
+        workspace = workspace.resolve()
+        if uri is None:
+            if not create and not (workspace / "mlflow.db").exists():
+                raise StoreError(
+                    f"{workspace}: no tracking store here; name the workspace of a sweep, "
+                    "or start one with `sft-select run`"
+                )
+            uri = address.default_uri(workspace)
+        set_environment()
+        from mlflow import MlflowClient
+
+        silence_logs()
+        try:
+            with address.initialisation_lock(workspace, uri):
+                database.prepare(uri)
+                client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+                artifacts = workspace / "artifacts" if address.is_database(uri) else None
+                experiment_id = address.experiment(client, project, artifacts)
+        except address.failures() as error:
+            raise address.store_error(uri, error) from error
+        return cls(client, experiment_id, workspace, uri)
+
+    # -- writing ---------------------------------------------------------------------------------
+
+    @_guarded
+    def begin_sweep(
+        self,
+        name: str,
+        *,
+        spec_text: str,
+        spec_digest: str,
+        planned: int | None,
+        datasets: Sequence[FileRef],
+        objective: Objective,
+        notes: Sequence[str] = (),
+        data: DataProfile | None = None,
+    ) -> None:
+        """Open the sweep's parent run, or go on with it; the sweep is then ``running``.
+
+        *objective*, *notes* (what a reader must know) and *data* (what its rows look like) are kept
+        for whoever answers questions about it. StoreError where *name* was begun with another digest:
+        its trials would not compare.
+        """
+        parent = self._runs.sweeps().get(name)
+        if parent is None:
+            tags = {"sft.kind": "sweep", "sft.sweep": name, "sft.digest": spec_digest}
+            parent = self.client.create_run(self._runs.experiment_id, tags=tags, run_name=name)
+        begun = parent.data.tags["sft.digest"]
+        if begun != spec_digest:
+            raise StoreError(
+                f"sweep {name!r} was begun with a file of digest {begun[:12]}, this one has "
+                f"{spec_digest[:12]}; restore that file or give the sweep another name"
+            )
+        self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
+        self.client.log_text(parent.info.run_id, question.text(objective, notes), question.FILE)
+        kept = keep_profile(self._runs, parent.info.run_id, data)
+        log_inputs(self.client, parent.info.run_id, [(file, "sweep") for file in datasets])
+        count = "" if planned is None else str(planned)
+        tags = {"sft.planned": count, **question.tags(objective), **kept}
+        self._set_state(parent, "running", tags)
+
+    @_guarded
+    def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:
+        """Record the sweep's state and *facts*, as text; facts given earlier stay.
+
+        The fact ``planned`` is how many trials the sweep will have.
+        """
+        tags = {"sft.planned" if f == "planned" else f"{FACT}{f}": v for f, v in facts.items()}
+        self._set_state(self._runs.sweep(name), state, tags)
+
+    @_guarded
+    def begin_trial(self, sweep: str, number: int, stage: str, spec: TrialSpec) -> None:
+        """Open the trial's run with parameters, spec.json and inputs; an ended one stays ended."""
+        self._begin(self._runs.sweep(sweep), number, stage, spec)
+
+    @_guarded
+    def log_steps(self, sweep: str, key: str, steps: Iterable[Step]) -> None:
+        """Deliver what of *steps* is not there yet: each step and metric is logged once.
+
+        A resumed trial repeats steps at another time. MLflow would keep both and can delete
+        neither, so what was delivered first stays.
+        """
+        from mlflow.entities import Metric
+
+        run_id = self._run_id(sweep, key)
+        if run_id not in self._delivered:
+            points = self._runs.step_metrics(run_id)
+            self._delivered[run_id] = {(point.key, point.step) for point in points}
+        delivered = self._delivered[run_id]
+        metrics = [
+            Metric(naming.step_metric(name), value, step.time_ms, step.step)
+            for step in steps
+            for name, value in step.values.items()
+            if (naming.step_metric(name), step.step) not in delivered
+        ]
+        self._log_metrics(run_id, metrics)
+        delivered |= {(metric.key, metric.step) for metric in metrics}
+
+    @_guarded
+    def end_trial(self, sweep: str, record: TrialRecord, artifacts: Path | None = None) -> None:
+        """Deliver the result and close the trial's run, begun or not; *artifacts*: a folder.
+
+        In MLflow a trial is FINISHED (complete), KILLED (pruned) or FAILED (anything else).
+        """
+        result, text = record.result, record.result.model_dump_json()
+        run = self._begin(self._runs.sweep(sweep), record.number, record.stage, result.spec)
+        tags = {"sft.status": result.status.value, "sft.result": digest_of(text)}
+        if result.reason:
+            tags["sft.reason"] = result.reason
+        if is_ended(run) and run.data.tags.get("sft.result") == tags["sft.result"]:
+            return
+        run_id = run.info.run_id
+        self._log_values(run, naming.metrics(result), result.ended_at)
+        if artifacts is not None:
+            self.client.log_artifacts(run_id, str(artifacts))
+        self.client.log_text(run_id, text, "result.json")
+        self._set_tags(run, tags)
+        # The run ends now, not at result.ended_at: readers find late deliveries by the run's end.
+        self.client.set_terminated(run_id, bulk.RUN_STATUS.get(result.status, "FAILED"))
+
+    @_guarded
+    def end_trials(self, sweep: str, records: Iterable[TrialRecord]) -> None:
+        """As :meth:`end_trial` of each, in a fraction of the time; for results from elsewhere."""
+        bulk.write_trials(self._runs, self._runs.sweep(sweep), records, self._uri)
+
+    @_guarded
+    def register_model(
+        self,
+        sweep: str | None,
+        folder: Path,
+        name: str,
+        alias: str,
+        config_text: str,
+        scores: Mapping[str, float],
+    ) -> str:
+        """Register the model in *folder* as a version of *name*, point *alias* at it, return it.
+
+        The files go to a run of their own, beside ``config.yaml`` and the *scores* as metrics,
+        under the sweep's run where this store holds the sweep. The same files with the same
+        configuration are the same version.
+        """
+        model = registry.Model(folder, name, alias, config_text)
+        return registry.register(
+            self._runs, sweep, model, lambda run: self._log_values(run, scores)
+        )
+
+    @_guarded
+    def keep_model(self, sweep: str, key: str, folder: Path) -> None:
+        """Log the trial's tuned model, the files in *folder*, as its run's ``model/`` artifact."""
+        self.client.log_artifacts(self._run_id(sweep, key), str(folder), "model")
+
+    @_guarded
+    def ask(self, sweep: str, request: Request) -> None:
+        """Keep *request* for the sweep's driver. InputError where the sweep cannot do it now."""
+        parent = self._runs.sweep(sweep)
+        self._set_tags(parent, asked_tag(request, parent))
+
+    @_guarded
+    def answer(self, sweep: str, answer: Answer) -> None:
+        """Keep what the driver made of a request."""
+        self._set_tags(self._runs.sweep(sweep), answer_tag(answer))
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    def requests(self, sweep: str) -> list[Request]:
+        """What was asked of the sweep and has no answer yet, in order."""
+        return [each.request for each in self.control_log(sweep) if each.answer is None]
+
+    @_guarded
+    def control_log(self, sweep: str) -> list[Exchange]:
+        """Everything that was asked of the sweep, in order, with the answers."""
+        return exchanges(self._runs.sweep(sweep))
+
+    @_guarded
+    def sweeps(self) -> list[SweepInfo]:
+        """All sweeps, in the order of their beginning."""
+        infos = []
+        parents = self._runs.sweeps()
+        counts = self._ended.counts(parents.values())
+        for name, parent in parents.items():
+            of_sweep = counts[parent.info.run_id]
+            if is_live(parent):
+                of_sweep["running"] = len(self._runs.running(parent.info.run_id))
+            infos.append(sweep_info(name, parent, of_sweep))
+        return infos
+
+    @_guarded
+    def spec_text(self, sweep: str) -> str:
+        """The sweep file as it was given."""
+        return self._runs.text(self._runs.sweep(sweep), "sweep.yaml")
+
+    @_guarded
+    def objective(self, sweep: str) -> Objective:
+        """What is wanted of the sweep, resolved."""
+        return question.read(self._runs, sweep).objective
+
+    @_guarded
+    def notes(self, sweep: str) -> tuple[str, ...]:
+        """What a reader of the sweep's answers must know."""
+        return question.read(self._runs, sweep).notes
+
+    @_guarded
+    def data_profile(self, sweep: str) -> DataProfile | None:
+        """What its data looks like; ``None`` where that was not kept."""
+        return read_profile(self._runs, sweep)
+
+    @_guarded
+    def experiment_rows(
+        self, name: str, columns: Mapping[str, str], metric: str | None
+    ) -> outside.Source:
+        """The finished runs of another experiment of this server; see ``read_experiment``."""
+        return experiment.read_experiment(self.client, name, columns, metric)
+
+    @_guarded
+    def records(self, sweep: str) -> list[TrialRecord]:
+        """All ended trials by number; deleted runs are gone."""
+        return self._ended.records(self._runs.sweep(sweep).info.run_id)
+
+    @_guarded
+    def running(self, sweep: str) -> list[LiveTrial]:
+        """The trials under way, by number."""
+        runs = self._runs.running(self._runs.sweep(sweep).info.run_id)
+        return sorted((self._runs.live(run) for run in runs), key=lambda trial: trial.number)
+
+    @_guarded
+    def history(self, sweep: str, key: str) -> list[Step]:
+        """The trial's steps as delivered, in order; values are named ``train/…``."""
+        return self._runs.history(self._run_id(sweep, key))
+
+    @_guarded
+    def examples(self, sweep: str, key: str) -> tuple[TaskExamples, ...]:
+        """Its worst answers per task, as far as they were kept."""
+        return read_examples(self._runs, self._run_id(sweep, key))
+
+    @_guarded
+    def run_url_parts(self, sweep: str, key: str) -> tuple[str, str]:
+        """Experiment id and run id: ``<mlflow ui>/#/experiments/<first>/runs/<second>``."""
+        return self._runs.experiment_id, self._run_id(sweep, key)
+
+    # -- one step each ---------------------------------------------------------------------------
+
+    def _run_id(self, sweep: str, key: str) -> str:
+        known = self._run_ids.get((sweep, key))  # another thread may forget it any time
+        if known is None:
+            run = self._runs.trial(self._runs.sweep(sweep).info.run_id, key)
+            if run is None:
+                raise StoreError(f"sweep {sweep!r} holds no trial {key}; see `sft-select status`")
+            known = self._run_ids[sweep, key] = run.info.run_id
+        return known
+
+    def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
+        from mlflow.entities import Param
+
+        run = self._runs.only_trial(parent.info.run_id, spec.key)
+        if run is not None and (is_ended(run) or run.info.run_id in self._begun):
+            return run
+        if run is None:
+            tags = bulk.trial_tags(parent, number, stage, spec.key) | {"sft.status": "running"}
+            name, experiment_id = naming.run_name(spec), self._runs.experiment_id
+            run = self.client.create_run(experiment_id, tags=tags, run_name=name)
+        parameters = [Param(name, value) for name, value in naming.parameters(spec).items()]
+        self.client.log_batch(run.info.run_id, params=parameters)
+        self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
+        log_inputs(self.client, run.info.run_id, naming.input_files(spec))
+        self._begun.add(run.info.run_id)
+        return run
+
+    def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
+        from mlflow.entities import RunTag
+
+        run_tags = [RunTag(name, str(value)) for name, value in tags.items()]
+        self.client.log_batch(run.info.run_id, tags=run_tags)
+
+    def _set_state(self, parent: Run, state: SweepState, tags: Mapping[str, object]) -> None:
+        self._set_tags(parent, {**tags, "sft.state": state})
+        if state in LIVE:
+            self.client.update_run(parent.info.run_id, status="RUNNING")
+        else:
+            self.client.set_terminated(parent.info.run_id, _SWEEP_ENDED[state])
+
+    def _log_values(
+        self, run: Run, values: Mapping[str, float], measured_at: float | None = None
+    ) -> None:
+        """*values* as of *measured_at*, epoch seconds; without it, as of the run's start."""
+        from mlflow.entities import Metric
+
+        time_ms = run.info.start_time if measured_at is None else round(measured_at * 1000)
+        metrics = [Metric(name, value, time_ms, 0) for name, value in values.items()]
+        self._log_metrics(run.info.run_id, metrics)
+
+    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
+        for batch in bulk.batches(list(metrics), _METRICS_PER_BATCH):
+            self.client.log_batch(run_id, metrics=batch)
+
+    def _forget(self) -> None:
+        self._run_ids.clear()
+        self._begun.clear()
+        self._delivered.clear()

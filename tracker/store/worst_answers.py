@@ -1,0 +1,111 @@
+"""A trial's worst answers, read from what it kept of every row: ``<task>.<split>.jsonl``, one a line.
+
+Bounded in files, bytes, rows and characters: the files were written by any version, with any data.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from tracker.store.runs import Runs
+
+#: Per trial: files read, bytes of each, rows of each, worst rows kept, characters of each text.
+MAX_FILES, MAX_BYTES, MAX_ROWS, MAX_WORST, MAX_CHARACTERS = 40, 16_000_000, 20_000, 20, 2000
+
+
+class Example(NamedTuple):
+    """What the model said to one row. ``score`` in [0, 1]; ``nats``: of the true answer, summed.
+
+    ``prompt`` as the model read it; ``None`` where it was not kept. ``valid``: the answer has the task's
+    format; ``over_reach``: it claims something where nothing is to be claimed; ``None`` where not known.
+    """
+
+    row: int
+    prompt: str | None
+    answer: str
+    truth: str
+    score: float
+    nats: float | None
+    valid: bool | None
+    over_reach: bool | None
+
+
+class TaskExamples(NamedTuple):
+    """A task's worst answers, the lowest score first, then the highest loss; none that is right.
+
+    ``rows``: how many were looked at; ``wrong``: how many of them score below 1; ``left_out``: why not
+    all of the file was read, in words, or ``None``.
+    """
+
+    task: str
+    split: str
+    rows: int
+    wrong: int
+    worst: tuple[Example, ...]
+    left_out: str | None = None
+
+
+def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
+    """Per task and split of the trial with *run_id*, by name; nothing where no answers were kept."""
+    kept = [
+        file
+        for file in runs.client.list_artifacts(run_id)
+        if not file.is_dir and len(file.path.split(".")) > 2 and file.path.endswith(".jsonl")
+    ]
+    kept = sorted(kept, key=lambda file: str(file.path))[:MAX_FILES]
+    run = runs.client.get_run(run_id) if kept else None
+    found = []
+    for file in kept:
+        task, split, _ = file.path.rsplit(".", 2)
+        if (file.file_size or 0) > MAX_BYTES:
+            words = f"its file of {file.file_size:,} bytes is too large to read here"
+            found.append(TaskExamples(task, split, 0, 0, (), words))
+        else:
+            found.append(worst_of(task, split, runs.text(run, file.path)))
+    return tuple(found)
+
+
+def worst_of(task: str, split: str, text: str) -> TaskExamples:
+    """The worst wrong ones of the records in *text*; lines that are none are passed over."""
+    lines = text.split("\n")
+    examples = [e for line in lines[:MAX_ROWS] if (e := _example(line)) is not None]
+    wrong = [example for example in examples if example.score < 1]
+    worst = sorted(wrong, key=lambda e: (e.score, -(e.nats or 0.0)))[:MAX_WORST]
+    left_out = f"only the first {MAX_ROWS:,} rows were read" if len(lines) > MAX_ROWS + 1 else None
+    return TaskExamples(task, split, len(examples), len(wrong), tuple(worst), left_out)
+
+
+def _example(line: str) -> Example | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or not {"answer", "truth"} <= record.keys():
+        return None
+    answer, truth = _text(record["answer"]), _text(record["truth"])
+    score, row = _number(record.get("score")), _number(record.get("row"))
+    return Example(
+        row=-1 if row is None else int(row),
+        prompt=_text(record["prompt"]) if "prompt" in record else None,
+        answer=answer,
+        truth=truth,
+        score=float(answer == truth) if score is None else score,  # of before scores were kept
+        nats=_number(record.get("nats")),
+        valid=_flag(record.get("valid")),
+        over_reach=_flag(record.get("over_reach")),
+    )
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < float("inf") else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
