@@ -13,7 +13,7 @@ import numpy as np
 
 from tracker.decision.recommendation import Counted, Estimate, Measured
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.curves import method_label, pooled_sd
+from tracker.laws.curves import pooled_sd
 from tracker.metrics import Measure, measures_of, quality_of, value_of
 from tracker.trial import (
     Objective,
@@ -134,7 +134,7 @@ def _label(spec: TrialSpec) -> str:
     if spec.method.name == "none":
         return f"{spec.model.name} untouched"
     mix = f", {spec.mix.name}" if spec.mix else ""
-    return f"{spec.model.name} {method_label(spec.method)}{mix}, {spec.volume:,} examples"
+    return f"{spec.model.name} {spec.method.label}{mix}, {spec.volume:,} examples"
 
 
 def task_weights(objective: Objective, cells: Sequence[Cell]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -84,6 +84,25 @@ class MethodSpec(Frozen):
     rank: int | None = None
     virtual_tokens: int | None = None
     learning_rate: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The method in a few words, such as ``lora rslora r=8 lr=0.003``."""
+        parts: list[str] = [self.name]
+        if self.variant:
+            parts.append(self.variant)
+        if self.rank is not None:
+            parts.append(f"r={self.rank}")
+        if self.virtual_tokens is not None:
+            parts.append(f"tokens={self.virtual_tokens}")
+        if self.learning_rate is not None:
+            parts.append(f"lr={self.learning_rate:.3g}")
+        return " ".join(parts)
+
+    @property
+    def without_rate(self) -> MethodSpec:
+        """The method at any learning rate."""
+        return self.model_copy(update={"learning_rate": None})
 
 
 class PromptTemplate(Frozen):
@@ -230,6 +249,66 @@ def _without_locations(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_locations(v) for v in value]
     return value
+
+
+class Configuration(NamedTuple):
+    """What a recommendation chooses among; hashable, and the same for search, laws, decision and pages.
+
+    ``model`` and ``mix``: by name; the untouched base has the method ``none``, no mix and volume 0.
+    ``volume``: distinct training examples; ``None`` where it is not fixed, which makes it a curve over
+    the training-set size. A method without hyper-parameters stands for all its settings.
+    """
+
+    model: str
+    method: MethodSpec
+    mix: str = ""
+    volume: int | None = None
+
+    @classmethod
+    def of(cls, spec: TrialSpec) -> Configuration:
+        """The configuration that a trial is a run of."""
+        return cls(spec.model.name, spec.method, spec.mix.name if spec.mix else "", spec.volume)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether this is a base model as it is."""
+        return self.method.name == "none"
+
+    @property
+    def curve(self) -> Configuration:
+        """The same at any volume."""
+        return self._replace(volume=None)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The model and the method's name: the unit for which hyper-parameters are tuned."""
+        return self.model, self.method.name
+
+    @property
+    def label(self) -> str:
+        """The configuration in a few words, such as ``en-1m lora r=8 lr=0.003, even, 500 examples``."""
+        if self.untouched:
+            return f"{self.model} untouched"
+        volume = "" if self.volume is None else f"{self.volume:,} examples"
+        return ", ".join(
+            part for part in (f"{self.model} {self.method.label}", self.mix, volume) if part
+        )
+
+    def groups(self, family: str | None) -> dict[str, str]:
+        """What its curve shares with others, kind → name, as joint laws pool (:mod:`tracker.laws.pooling`).
+
+        *family*: of its model.
+        """
+        setting = self.method.label
+        return {
+            "family": family or "",
+            "model": self.model,
+            "method": self.method.name,
+            "pair": " ".join(self.pair),
+            "mix": self.mix,
+            "setting": setting,
+            "run": f"{self.model} {setting}",
+        }
 
 
 class Status(StrEnum):

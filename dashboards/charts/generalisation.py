@@ -17,7 +17,6 @@ import pandas as pd
 from dashboards.charts.interval import normal_interval
 from dashboards.charts.theme import in_order
 from tracker.decision.pareto import pareto_front
-from tracker.laws.curves import method_label
 from tracker.metrics import MEASURES, Measure
 from tracker.trial import MethodSpec
 
@@ -255,15 +254,13 @@ def _spots(trials: pd.DataFrame, scored: bool) -> list[Spot]:
 
 def _label(setting: tuple[Any, ...]) -> str:
     name, variant, rank, tokens, rate = setting
-    return method_label(
-        MethodSpec(
-            name=name,
-            variant=variant,
-            rank=None if rank is None else int(rank),
-            virtual_tokens=None if tokens is None else int(tokens),
-            learning_rate=rate,
-        )
-    )
+    return MethodSpec(
+        name=name,
+        variant=variant,
+        rank=None if rank is None else int(rank),
+        virtual_tokens=None if tokens is None else int(tokens),
+        learning_rate=rate,
+    ).label
 
 
 def between_seeds(grouped: Any) -> float | None:

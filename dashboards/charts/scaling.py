@@ -18,7 +18,7 @@ import pandas as pd
 from dashboards.charts.interval import normal_interval
 from dashboards.charts.theme import in_order
 from dashboards.charts.wording import missing
-from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, method_label
+from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
 from tracker.trial import MethodSpec
@@ -224,7 +224,7 @@ def _curve(
         model=key.model,
         parameters=None if pd.isna(size) else int(size),
         method=key.method.name,
-        setting=method_label(key.method),
+        setting=key.method.label,
         points=_points(rows, metric, frozenset(law.used) if law else frozenset()),
         line=lines.get(key) or _line(law, metric) if law else None,
         held_out_error=law.held_out_error if law else None,

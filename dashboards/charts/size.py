@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dashboards.charts.scaling import Curve, Scaling, own_unit
-from tracker.laws.curves import CurveFits, CurveKey, Metric, method_label
+from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FittedLaw
 
 #: Sizes from the smallest model measured to the largest at which the law is asked.
@@ -140,7 +140,7 @@ def _settings(laws: Mapping[CurveKey, FittedLaw], mains: Sequence[Curve]) -> dic
     votes: dict[str, Counter[str]] = {}
     for curve in mains:
         votes.setdefault(curve.method, Counter())[curve.setting] += 1
-    known = {method_label(key.method) for key in laws}
+    known = {key.method.label for key in laws}
     found = {}
     for method, counted in votes.items():
         settings = [s for s, _ in counted.most_common() if s in known]
@@ -165,7 +165,7 @@ def _mark(curve: Curve, fits: CurveFits, data: Scaling, mix: str, volume: int) -
         (
             law
             for key, law in fits.laws.items()
-            if (key.model, key.mix, method_label(key.method)) == (model, mix, curve.setting)
+            if (key.model, key.mix, key.method.label) == (model, mix, curve.setting)
         ),
         None,
     )
@@ -192,7 +192,7 @@ def _line(
 ) -> _Line:
     rows = []
     for key, law in laws.items():
-        if method_label(key.method) == setting:
+        if key.method.label == setting:
             told = law.predict(volume, allow_far=True)
             value, low, high = (float(x[0]) for x in own_unit(told, metric))
             parameters = asked[key.model]

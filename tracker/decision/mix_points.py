@@ -19,7 +19,6 @@ from scipy import stats
 from tracker.configurations import Z, forgetting_se, rounded
 from tracker.decision.noise import ROWS_ALIKE
 from tracker.decision.recommendation import Estimate
-from tracker.laws.curves import method_label
 from tracker.laws.points import ASSUMED_NOISE
 from tracker.laws.pooling import Array
 from tracker.metrics import MEASURES, Measure
@@ -324,4 +323,4 @@ def _alike(rates: pd.Series[Any], rate: float | None) -> pd.Series[Any]:
 def _label(name: str, variant: str | None, rank: float | None, tokens: float | None) -> str:
     whole = {"rank": rank, "virtual_tokens": tokens}
     sizes = {key: None if value is None else int(value) for key, value in whole.items()}
-    return method_label(MethodSpec(name=name, variant=variant, **sizes))
+    return MethodSpec(name=name, variant=variant, **sizes).label

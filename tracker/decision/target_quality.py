@@ -11,7 +11,7 @@ from tracker.constraints import could_keep
 from tracker.decision.posterior import Posterior, cell_laws, interval
 from tracker.decision.recommendation import Estimate, ExamplesNeeded
 from tracker.laws.crossover import FEWEST
-from tracker.laws.curves import CurveFits, method_label
+from tracker.laws.curves import CurveFits
 from tracker.laws.fitted_law import FAR, FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Measure, quality_from_error
@@ -79,7 +79,7 @@ def _largest(cells: Sequence[Cell]) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for cell in cells:
         mix = cell.spec.mix.name if cell.spec.mix else ""
-        label = f"{cell.spec.model.name} {method_label(cell.spec.method)}, {mix}"
+        label = f"{cell.spec.model.name} {cell.spec.method.label}, {mix}"
         if label not in found or cell.spec.volume > found[label].spec.volume:
             found[label] = cell
     return found

@@ -16,7 +16,6 @@ from typing import NamedTuple, TypeVar
 
 from tracker.configurations import score_of
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.curves import method_label
 from tracker.laws.fitted_law import LeftOut
 from tracker.laws.forgetting import FittedForgetting, ForgettingRun, fit_forgetting
 from tracker.laws.learning_rates import Setting, across_models, family, per_model
@@ -45,7 +44,7 @@ class MixKey(Frozen):
 
     @property
     def label(self) -> str:
-        return f"{self.model} {method_label(self.method)}, {self.task}"
+        return f"{self.model} {self.method.label}, {self.task}"
 
 
 class AuxiliaryLaws(NamedTuple):

@@ -42,7 +42,7 @@ class CurveKey(Frozen):
 
     @property
     def label(self) -> str:
-        curve = f"{self.model} {method_label(self.method)}"
+        curve = f"{self.model} {self.method.label}"
         return ", ".join(part for part in (curve, self.mix, self.task) if part)
 
 
@@ -51,20 +51,6 @@ class CurveFits(NamedTuple):
 
     laws: dict[CurveKey, FittedLaw]
     refused: dict[CurveKey, str]
-
-
-def method_label(method: MethodSpec) -> str:
-    """The method in a few words, such as ``lora rslora r=8 lr=0.003``."""
-    parts: list[str] = [method.name]
-    if method.variant:
-        parts.append(method.variant)
-    if method.rank is not None:
-        parts.append(f"r={method.rank}")
-    if method.virtual_tokens is not None:
-        parts.append(f"tokens={method.virtual_tokens}")
-    if method.learning_rate is not None:
-        parts.append(f"lr={method.learning_rate:.3g}")
-    return " ".join(parts)
 
 
 def pooled_sd(groups: Iterable[ArrayLike]) -> float | None:
@@ -262,7 +248,7 @@ def _curve_key(row: pd.Series[Any], task: str) -> CurveKey:
 
 def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
     """What a curve shares with others: its laws are drawn towards theirs."""
-    family, setting = _absent(row["family"]), method_label(key.method)
+    family, setting = _absent(row["family"]), key.method.label
     return {
         "task": key.task,
         "family": "" if family is None else str(family),

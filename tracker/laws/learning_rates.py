@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from tracker.configurations import score_of
-from tracker.laws.curves import method_label
 from tracker.laws.fitted_law import LeftOut
 from tracker.trial import MethodSpec, TrialResult
 
@@ -68,7 +67,7 @@ def _chosen(runs: Sequence[TrialResult], tasks: Sequence[str]) -> Setting:
 
 
 def family(method: MethodSpec) -> str:
-    return method_label(method.model_copy(update={"learning_rate": None}))
+    return method.without_rate.label
 
 
 def _same_rate(run: TrialResult, rate: float) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tracker.errors import InputError
-from tracker.laws.curves import fit_table, method_label, pooled_sd
+from tracker.laws.curves import fit_table, pooled_sd
 from tracker.results import results_table
 from tracker.trial import Status, TrialRecord
 
@@ -68,4 +68,4 @@ def test_pooled_sd() -> None:
 
 
 def test_method_label(record: Make) -> None:
-    assert method_label(record(method="lora").result.spec.method) == "lora r=8 lr=0.01"
+    assert record(method="lora").result.spec.method.label == "lora r=8 lr=0.01"
