@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from dashboards.state import Query
-from tracker.decision.predict import Forecast, predict
-from tracker.decision.question import NONE, Asked, asked, in_words, number
-from tracker.decision.recommend import candidates, recommend
+from tracker.constraints import NONE
+from tracker.decision.analysis import Analysis
+from tracker.decision.predict import Forecast, forecast
+from tracker.decision.question import Asked, asked, in_words, number
+from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
-from tracker.decision.shared import Shared
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import Config, config_of, config_text
-from tracker.trial import Objective, TrialRecord
 
 #: The exported file's name; it stands in the file's own first lines.
 FILE_NAME = "recommended.yaml"
@@ -83,24 +83,16 @@ class Answering:
             return self._answer
 
 
-def work_out(
-    sweep: str,
-    records: Sequence[TrialRecord],
-    own: Objective,
-    notes: Sequence[str],
-    asked: Asked,
-    shared: Shared,
-) -> Answer:
-    """The answer; *own* is the sweep's objective, *shared* of the same records.
+def work_out(analysis: Analysis, asked: Asked) -> Answer:
+    """The answer to *asked* of a sweep's *analysis*.
 
     Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
     """
-    objective = asked.objective(own)
-    found = recommend(
-        records, objective, reach=asked.reach, sweep=sweep, notes=notes, shared=shared
-    )
-    config = None if found.trial.origin is not None else config_of(found, records)
-    among = candidates(records, objective, shared=shared)
+    objective = asked.objective(analysis.objective)
+    known, sweep = analysis.asking(objective), analysis.sweep
+    found = recommendation(known, asked.reach)
+    config = None if found.trial.origin is not None else config_of(found, analysis.records)
+    among = known.candidates
     answer = Answer(
         sweep,
         asked,
@@ -114,7 +106,7 @@ def work_out(
         return answer
     tasks = [task for task, weight in objective.weights.items() if weight > 0]
     at = answer.on_hand
-    return answer._replace(forecasts={task: _forecast(shared, task, at, sweep) for task in tasks})
+    return answer._replace(forecasts={task: _forecast(known, task, at) for task in tasks})
 
 
 def command(sweep: str, asked: Asked) -> str:
@@ -136,8 +128,8 @@ def _recipe(config: Config, to: str) -> dict[str, str] | str:
         return str(error)
 
 
-def _forecast(shared: Shared, task: str, examples: int, sweep: str) -> Forecast | str:
+def _forecast(known: Analysis, task: str, examples: int) -> Forecast | str:
     try:
-        return predict(shared.records, task, examples, sweep=sweep, shared=shared)
+        return forecast(known, task, examples)
     except (InputError, NotEnoughDataError) as error:
         return str(error)

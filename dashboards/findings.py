@@ -19,11 +19,11 @@ from dashboards.charts.forecast import Tally, tally
 from dashboards.charts.progress import BestSoFar, best_so_far
 from dashboards.charts.scaling import Line, lines_of
 from dashboards.trials import trial_frame
+from tracker.decision.analysis import Analysis
 from tracker.decision.mix_effects import Effect, effects
 from tracker.decision.mix_points import MixPoints, MixTable, mix_table
 from tracker.decision.question import Asked
 from tracker.decision.recommendation import Candidate, Recommendation
-from tracker.decision.shared import Shared
 from tracker.laws.auxiliary import AuxiliaryLaws, forgetting_laws, mix_laws
 from tracker.laws.curves import CurveFits, CurveKey, Metric, fit_sizes
 from tracker.laws.fitted_law import FittedLaw
@@ -106,13 +106,16 @@ class Findings:
         return found
 
     @property
-    def _shared(self) -> Shared:
+    def analysis(self) -> Analysis:
         """What all questions about these trials have in common."""
-        found: Shared = self._once("shared", lambda: Shared(self.records, lambda: self.table))
+        found: Analysis = self._once("analysis", self._analysed)
         return found
 
+    def _analysed(self) -> Analysis:
+        return Analysis(self.records, self.objective, sweep=self.sweep, notes=self.notes)
+
     def _fit(self, metric: Metric) -> dict[str, CurveFits]:
-        fits = self._shared.all_fits(metric)
+        fits = self.analysis.all_fits(metric)
         found: dict[str, CurveFits] = {}
         for key, law in fits.laws.items():
             found.setdefault(key.task, CurveFits({}, {})).laws[key] = law
@@ -204,12 +207,10 @@ class Findings:
 
         Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
         """
-        shared = self._shared
+        known = self.analysis
         with self._lock:
             ask: Answering = self._asked.setdefault(asked, Answering())
-        return ask.once(
-            lambda: work_out(self.sweep, self.records, self.objective, self.notes, asked, shared)
-        )
+        return ask.once(lambda: work_out(known, asked))
 
     @property
     def recommendation(self) -> Recommendation:

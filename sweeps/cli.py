@@ -210,13 +210,13 @@ def recommend(
 ) -> None:
     """Recommend a configuration: why, how sure, and what the runner-up was."""
     from tracker.decision.explain import lines
-    from tracker.decision.recommend import recommend as choose
+    from tracker.decision.recommend import recommendation
     from tracker.export.config import config_of, write_config
 
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
-    records = opened.records(name)
     objective = lookup.objective_of(opened, name, weight, constraint)
-    answer = choose(records, objective, reach=reach, sweep=name, notes=opened.notes(name))
+    known = lookup.analysis_of(opened, name, objective)
+    records, answer = known.records, recommendation(known, reach)
     if output is not None:
         write_config(config_of(answer, records), output)
         kept = lookup.keep_model(opened, workspace, name, answer)

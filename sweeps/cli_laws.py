@@ -31,11 +31,11 @@ def laws(
     as_json: Json = False,
 ) -> None:
     """List every law of a sweep: over data, of forgetting, of mixes, from loss to score."""
-    from tracker.laws import report as law_report
+    from tracker.decision import law_report
 
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
-    objective = lookup.objective_of(opened, name, weight, None)
-    found = law_report.every_law(opened.records(name), objective, metric)  # type: ignore[arg-type]
+    known = lookup.analysis_of(opened, name, lookup.objective_of(opened, name, weight, None))
+    found = law_report.every_law(known, metric)  # type: ignore[arg-type]
     if as_json:
         typer.echo(json.dumps({"sweep": name, **law_report.as_json(found)}, indent=1))
         return
@@ -56,7 +56,7 @@ def further_lines(records: Sequence[TrialRecord], objective: Objective) -> list[
 
 def further_json(records: Sequence[TrialRecord], objective: Objective) -> dict[str, Any]:
     """The same as ``laws --json`` gives them."""
+    from tracker.decision.law_report import further_as_json
     from tracker.laws.auxiliary import auxiliary_laws
-    from tracker.laws.report import further_as_json
 
     return further_as_json(auxiliary_laws(records, objective))

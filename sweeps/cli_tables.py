@@ -90,17 +90,15 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Predict every configuration at N examples; with --json far ones too, each with its factor."""
-    from tracker.decision.predict import predict as foretell
+    from tracker.decision.predict import forecast as forecast_of
 
     opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
-    forecast = foretell(
-        opened.records(name),
+    forecast = forecast_of(
+        lookup.analysis_of(opened, name),
         task,
         examples,
         model_params=model_params,
         allow_far=allow_far or as_json,
-        sweep=name,
-        notes=opened.notes(name),
     )
     if as_json:
         typer.echo(forecast.model_dump_json(indent=1))

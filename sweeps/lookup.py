@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tracker.errors import InputError
 
 if TYPE_CHECKING:
+    from tracker.decision.analysis import Analysis
     from tracker.decision.recommendation import Recommendation
     from tracker.store.store import Store
     from tracker.trial import Objective, TrialRecord
@@ -48,6 +49,18 @@ def objective_of(
     from tracker.decision.question import asked
 
     return asked(weights or (), bounds or ()).objective(store.objective(name))
+
+
+def analysis_of(store: Store, name: str, objective: Objective | None = None) -> Analysis:
+    """Everything that the sweep's trials say, seen through *objective* or the sweep's own."""
+    from tracker.decision.analysis import Analysis
+
+    return Analysis(
+        store.records(name),
+        objective or store.objective(name),
+        sweep=name,
+        notes=store.notes(name),
+    )
 
 
 def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> str:

@@ -1,118 +1,230 @@
-"""Bounds on measured quantities: which candidates keep them, and what each bound costs."""
+"""Constraints: the bounds a recommendation must keep. Their names, parsing, values, and what each costs.
+
+One set serves the sweep file, the command line, the search, the recommendation and the pages. A name
+says what is bounded: ``parameters``, ``examples`` (also ``examples.<task>``), ``flops`` and
+``adapter_bytes`` are counted, the same on every machine and known before a run; ``device_seconds``,
+``gpu_hours``, ``peak_bytes`` and ``seconds_per_1k_tokens`` are measured by clock and device;
+``forgetting.<suite>`` and ``over_reach.<task>`` are measured on rows. All of these are upper bounds;
+``min.<task>`` is a lower one, on the task's quality.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tracker.configurations import (
-    Cell,
+from tracker.errors import InputError
+from tracker.metrics import (
+    Estimate,
+    Measure,
     Z,
-    counted,
     forgetting_of,
-    measured,
-    near,
+    pooled_sd,
+    quality_of,
     rounded,
     score_of,
+    se_of,
 )
-from tracker.decision.recommendation import Estimate, Held, Rejection
-from tracker.errors import InputError
-from tracker.laws.curves import pooled_sd
-from tracker.laws.pooling import Array
-from tracker.metrics import quality_of, se_of
+from tracker.results import ConfigurationResults
+from tracker.trial import Frozen, TrialResult
+from tracker.validation import unknown
 
 COUNTED = ("parameters", "flops", "adapter_bytes", "examples")
 #: What clock and device say differs between machines and runs of one machine.
 MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens")
-
-#: What grows in proportion to the examples.
+#: Of those, what a clock says.
+CLOCKED = frozenset({"device_seconds", "gpu_hours", "seconds_per_1k_tokens"})
+#: What grows in proportion to the examples, beside their number.
 GROWING = ("flops", "device_seconds", "gpu_hours")
+#: In place of a bound: the sweep's own is not held.
+NONE = "none"
+
+
+class Held(Frozen):
+    """A constraint that the choice keeps. ``value``: what it measured of it, ``None`` where the clock
+    did; ``probability``: that it keeps it over fresh rows and seeds, ``None`` where that is not known.
+    """
+
+    constraint: str
+    limit: float
+    value: float | None = None
+    probability: float | None = None
+
+
+class Rejection(Frozen):
+    """What one constraint cost: how many candidates broke it, and the best of those.
+
+    ``unmeasured`` of the ``count`` were rejected because the quantity is not known of them;
+    ``limit`` is ``None`` where the reason is a missing score. ``best_value`` is ``None`` for what
+    the clock measured.
+    """
+
+    constraint: str
+    limit: float | None = None
+    count: int
+    unmeasured: int = 0
+    best: str | None = None
+    best_quality: float | None = None
+    best_value: float | None = None
 
 
 class Verdict(NamedTuple):
-    """``admitted``: indices of the cells that keep every constraint; ``rejected``: by constraint."""
+    """``admitted``: indices of those that keep every constraint; ``rejected``: by constraint."""
 
     admitted: tuple[int, ...]
     rejected: tuple[Rejection, ...]
 
 
-def check_names(constraints: Mapping[str, float], cells: Sequence[Cell]) -> None:
+# -- names and bounds --------------------------------------------------------------------------------
+
+
+def allowed_names(
+    tasks: Iterable[str], suites: Iterable[str], over_reach: Iterable[str] | None = None
+) -> list[str]:
+    """Every constraint that a sweep with these *tasks* and general *suites* can be held against.
+
+    *over_reach*: the tasks that have a negative answer, by default all.
+    """
+    tasks = list(tasks)
+    claimed = tasks if over_reach is None else over_reach
+    return [
+        *(f"forgetting.{suite}" for suite in suites),
+        *(f"min.{task}" for task in tasks),
+        *(f"over_reach.{task}" for task in claimed),
+        *(f"examples.{task}" for task in tasks),
+        *COUNTED,
+        *MEASURED,
+    ]
+
+
+def check_names(
+    constraints: Mapping[str, float], tasks: Iterable[str], suites: Iterable[str]
+) -> None:
     """Raise InputError for every constraint that no trial of these could be held against."""
-    suites = sorted({s.suite for cell in cells for run in cell.runs for s in run.general})
-    tasks = sorted({task for cell in cells for task in cell.tasks})
-    allowed = [f"forgetting.{suite}" for suite in suites]
-    allowed += [f"{kind}.{task}" for kind in ("min", "over_reach") for task in tasks]
-    allowed += [f"examples.{task}" for task in tasks]
-    allowed += [*COUNTED, *MEASURED]
+    allowed = allowed_names(sorted(tasks), sorted(suites))
     problems = [
-        f"constraint {name!r}: {near(name, allowed)}" for name in constraints if name not in allowed
+        f"constraint {unknown(name, allowed)}" for name in constraints if name not in allowed
     ]
     if problems:
         raise InputError(problems)
 
 
-def value_of(cell: Cell, name: str) -> float | None:
-    """The quantity a constraint is about, mean over seeds; None where it was not measured."""
-    kind, _, of = name.partition(".")
-    if kind == "forgetting":
-        return cell.mean(lambda run: forgetting_of(run, of))
-    if kind == "min":
-        measure = cell.measures.get(of, "score")
-        return cell.mean(lambda run: quality_of(s, measure) if (s := score_of(run, of)) else None)
-    if kind == "over_reach":
-        return cell.mean(lambda run: s.over_reach if (s := score_of(run, of)) else None)
-    if kind == "examples":
-        return float(cell.spec.examples.get(of, 0) if of else cell.spec.volume)
-    if name == "gpu_hours":
-        seconds = measured(cell).device_seconds
-        return None if seconds is None else seconds / 3600
-    source = counted(cell) if name in COUNTED else measured(cell)
-    value: float | None = getattr(source, name)
-    return value
+def bound_problem(name: str, bound: float) -> str | None:
+    """What is wrong with *bound* for the constraint *name*; ``None`` where nothing is."""
+    kind = kind_of(name)
+    if kind == "over_reach" and not 0 <= bound <= 1:
+        return f"found {bound:g}; allowed: 0 to 1"
+    if kind == "examples" and bound < 0:
+        return f"found {bound:g}; allowed: 0 or more"
+    if kind != "examples" and kind in (*COUNTED, *MEASURED) and bound <= 0:
+        return f"found {bound:g}; allowed: above 0"
+    return None
+
+
+def kind_of(name: str) -> str:
+    """The constraint's name less the task or suite."""
+    return name.partition(".")[0]
+
+
+def is_lower(name: str) -> bool:
+    """Whether *name* is a lower bound."""
+    return kind_of(name) == "min"
+
+
+def sign(name: str) -> str:
+    """How the bound is written."""
+    return ">=" if is_lower(name) else "<="
+
+
+def grows(name: str) -> bool:
+    """Whether the quantity grows in proportion to the examples."""
+    return name in GROWING or kind_of(name) == "examples"
 
 
 def keeps(name: str, value: float, limit: float) -> bool:
     """Whether *value* keeps the bound; 0.1 that a division left at 0.1 + 1e-16 does."""
     slack = 1e-9 * abs(limit)
-    return value >= limit - slack if name.startswith("min.") else value <= limit + slack
+    return value >= limit - slack if is_lower(name) else value <= limit + slack
 
 
-def could_keep(cell: Cell, constraints: Mapping[str, float], times: float) -> bool:
-    """Whether *cell* trained on *times* its examples would keep every bound, by what is known of it.
+# -- values ------------------------------------------------------------------------------------------
+
+
+def run_value(run: TrialResult, name: str, measures: Mapping[str, Measure]) -> float | None:
+    """The quantity that constraint *name* is about, of one run; ``None`` where it was not measured.
+
+    The untouched base takes no training and nothing is stored beside it.
+    """
+    kind, _, of = name.partition(".")
+    score = score_of(run, of)
+    untouched = run.spec.method.name == "none"
+    value: float | None
+    if kind == "forgetting":
+        value = forgetting_of(run, of)
+    elif kind == "min":
+        value = quality_of(score, measures.get(of, "score")) if score else None
+    elif kind == "over_reach":
+        value = score.over_reach if score else None
+    elif kind == "examples":
+        value = float(run.spec.examples.get(of, 0) if of else run.spec.volume)
+    elif name == "parameters":
+        value = run.spec.model.parameters
+    elif name in ("flops", "adapter_bytes") and untouched:
+        value = 0.0
+    elif name == "gpu_hours":
+        seconds = run.cost.device_seconds
+        value = None if seconds is None else seconds / 3600
+    else:
+        value = getattr(run.cost, name)
+    return value
+
+
+def value_of(results: ConfigurationResults, name: str) -> float | None:
+    """The same of a configuration: the mean over the seeds that measured it."""
+    return results.mean(lambda run: run_value(run, name, results.measures))
+
+
+def could_keep(
+    results: ConfigurationResults, constraints: Mapping[str, float], times: float
+) -> bool:
+    """Whether the configuration trained on *times* its examples would keep every upper bound.
 
     What is counted or clocked of training grows with the examples. What is lost or over-reached is taken
     as it was measured, size and memory too; a task's minimum is not held, for more data raises scores.
     """
     for name, limit in constraints.items():
-        if name.startswith("min."):
+        if is_lower(name):
             continue
-        value = value_of(cell, name)
+        value = value_of(results, name)
         if value is None:
             return False
-        grows = name in GROWING or name.startswith("examples")
-        if not keeps(name, times * value if grows else value, limit):
+        if not keeps(name, times * value if grows(name) else value, limit):
             return False
     return True
 
 
+# -- verdicts ----------------------------------------------------------------------------------------
+
+
 def held(
-    cells: Sequence[Cell],
+    among: Sequence[ConfigurationResults],
     index: int,
     lost: Mapping[str, Estimate],
     constraints: Mapping[str, float],
 ) -> tuple[Held, ...]:
-    """How surely cell *index*, which forgot *lost* by suite, keeps each of *constraints*."""
+    """How surely *among*'s *index*, which forgot *lost* by suite, keeps each of *constraints*."""
     found = []
     for name, limit in sorted(constraints.items()):
-        value, sd = value_of(cells[index], name), _deviation(cells, index, lost, name)
+        value, sd = value_of(among[index], name), _deviation(among, index, lost, name)
         probability = None
         if value is not None and sd == 0.0:  # the untouched base loses nothing against itself
             probability = float(keeps(name, value, limit))
         elif value is not None and sd:
-            room = value - limit if name.startswith("min.") else limit - value
+            room = value - limit if is_lower(name) else limit - value
             probability = rounded(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
         shown = None if value is None or name in MEASURED else rounded(value)
         found.append(Held(constraint=name, limit=limit, value=shown, probability=probability))
@@ -120,32 +232,36 @@ def held(
 
 
 def _deviation(
-    cells: Sequence[Cell], index: int, lost: Mapping[str, Estimate], name: str
+    among: Sequence[ConfigurationResults], index: int, lost: Mapping[str, Estimate], name: str
 ) -> float | None:
     """Standard deviation of what a constraint is about; None where it is exact, or not known."""
     kind, _, of = name.partition(".")
-    if kind == "forgetting" and of in lost and lost[of].high is not None:
-        return (lost[of].high - lost[of].value) / Z  # type: ignore[operator]
+    if kind == "forgetting" and of in lost and (high := lost[of].high) is not None:
+        return (high - lost[of].value) / Z
     if kind != "min":
         return None
-    measure = cells[index].measures.get(of, "score")
-    errors = [e for s in cells[index].scores(of) if (e := se_of(s, measure)) is not None]
+    measure = among[index].measures.get(of, "score")
+    errors = [e for s in among[index].scores(of) if (e := se_of(s, measure)) is not None]
     if not errors:
         return None
-    runs = [[quality_of(s, measure) for s in c.scores(of)] for c in cells if not c.untouched]
+    runs = [[quality_of(s, measure) for s in c.scores(of)] for c in among if not c.untouched]
     between = pooled_sd([v for v in values if v is not None] for values in runs) or 0.0
     return float(np.hypot(max(errors), between / np.sqrt(len(errors))))
 
 
-def judge(cells: Sequence[Cell], quality: Array, constraints: Mapping[str, float]) -> Verdict:
-    """Hold every cell against every constraint; an unmeasured quantity keeps none.
+def judge(
+    among: Sequence[ConfigurationResults],
+    quality: NDArray[np.float64],
+    constraints: Mapping[str, float],
+) -> Verdict:
+    """Hold every configuration against every constraint; an unmeasured quantity keeps none.
 
     *quality* (C,) tells which of the rejected ones was the best.
     """
-    admitted = np.ones(len(cells), dtype=bool)
+    admitted = np.ones(len(among), dtype=bool)
     rejected = []
     for name, limit in sorted(constraints.items()):
-        values = [value_of(cell, name) for cell in cells]
+        values = [value_of(results, name) for results in among]
         broken = [i for i, v in enumerate(values) if v is None or not keeps(name, v, limit)]
         if not broken:
             continue
@@ -158,7 +274,7 @@ def judge(cells: Sequence[Cell], quality: Array, constraints: Mapping[str, float
                 limit=limit,
                 count=len(broken),
                 unmeasured=sum(values[i] is None for i in broken),
-                best=cells[best].label,
+                best=among[best].label,
                 best_quality=rounded(float(quality[best])),
                 best_value=None if value is None else rounded(value),
             )
@@ -167,14 +283,14 @@ def judge(cells: Sequence[Cell], quality: Array, constraints: Mapping[str, float
 
 
 def split_scored(
-    cells: Sequence[Cell], weights: Mapping[str, float]
-) -> tuple[list[Cell], list[Rejection]]:
-    """The cells with a score for every weighted task, and per task what the others lack."""
+    results: Sequence[ConfigurationResults], weights: Mapping[str, float]
+) -> tuple[list[ConfigurationResults], list[Rejection]]:
+    """Those with a score for every weighted task, and per task what the others lack."""
     rejected = []
     for task in weights:
-        lacking = [cell for cell in cells if not cell.scores(task)]
+        lacking = [each for each in results if not each.scores(task)]
         if lacking:
             rejected.append(
                 Rejection(constraint=f"score.{task}", count=len(lacking), unmeasured=len(lacking))
             )
-    return [c for c in cells if all(c.scores(task) for task in weights)], rejected
+    return [c for c in results if all(c.scores(task) for task in weights)], rejected

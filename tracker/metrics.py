@@ -1,19 +1,23 @@
-"""What a task is decided on: its score, or a loss where nothing scored it.
+"""Scores, losses and estimates: what a task is decided on, and THE weighted quality with its error.
 
-An *error* is smaller the better and above 0, which is what laws are fitted to; a *quality* is larger
-the better, which is what choices are made by. A score is in [0, 1]: error 1 - score, quality the
-score itself. A loss is its own error, and its quality is minus it.
+A task is decided on its score, or on a loss where nothing scored it. An *error* is smaller the better
+and above 0, which is what laws are fitted to; a *quality* is larger the better, which is what choices are
+made by. A score is in [0, 1]: error 1 - score, quality the score itself. A loss is its own error, and its
+quality is minus it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.trial import Status, TaskScore, TrialResult
+from tracker.errors import InputError
+from tracker.trial import Frozen, Objective, Status, SuiteScore, TaskScore, TrialResult
+from tracker.validation import unknown
 
 #: Fields of ``TaskScore``, the preferred first.
 Measure = Literal["score", "bits_per_byte", "loss_nats"]
@@ -22,7 +26,29 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: score then has an error of half of one.
 ROWS_UNSTATED = 1000
 
+#: Level of every interval that has no other stated.
+LEVEL = 0.8
+#: Normal quantile of an 80 % interval: so many standard errors on either side.
+Z = 1.2816
+
 Number = TypeVar("Number", float, NDArray[np.float64])
+Source = Literal["measured", "measured and neighbours", "law"]
+
+
+class Interval(Frozen):
+    """Where a value lies with a given probability."""
+
+    low: float
+    high: float
+
+
+class Estimate(Frozen):
+    """A value with its 80 % interval; ``low``, ``high`` are ``None`` where its error is unknown."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    source: Source = "measured"
 
 
 def measure_of(task: str, results: Iterable[TrialResult]) -> Measure:
@@ -96,3 +122,152 @@ def quality_from_error(error: Number, measure: Measure) -> Number:
 def value_from_error(error: Number, measure: Measure) -> Number:
     """The value in the measure's own unit: a score, or a loss."""
     return 1 - error if measure == "score" else error
+
+
+def score_of(run: TrialResult, task: str) -> TaskScore | None:
+    """The validation score of *task*: choices are made on it, and a test score is not looked at."""
+    return next((s for s in run.tasks if s.task == task and s.split == "validation"), None)
+
+
+def suite_of(run: TrialResult, suite: str) -> SuiteScore | None:
+    """What *run* measured on a general suite."""
+    return next((s for s in run.general if s.suite == suite), None)
+
+
+def forgetting_of(run: TrialResult, suite: str) -> float | None:
+    """What *run* forgot of *suite*."""
+    score = suite_of(run, suite)
+    return None if score is None else score.forgetting
+
+
+def forgetting_se(run: TrialResult, suite: str) -> float | None:
+    """The rows' standard error of what *run* forgot of *suite*, in the unit of its forgetting.
+
+    Of the untouched base 0: before and after are one measurement.
+    """
+    score = suite_of(run, suite)
+    if score is None or score.forgetting is None:
+        return None
+    return 0.0 if run.spec.method.name == "none" else score.forgetting_error
+
+
+def task_weights(objective: Objective, tasks: Iterable[str]) -> dict[str, float]:
+    """The objective's weights among the known *tasks*, summing to 1, zeros left out; raises InputError."""
+    known = sorted(set(tasks))
+    problems = [
+        f"weight for task {unknown(name, known)}" for name in objective.weights if name not in known
+    ]
+    problems += [
+        f"weight of task {name!r} is {w:g}: it must be at least 0"
+        for name, w in objective.weights.items()
+        if w < 0
+    ]
+    if not problems and sum(objective.weights.values()) <= 0:
+        problems = [f"no task has a weight above 0; tasks: {', '.join(known)}"]
+    if problems:
+        raise InputError(problems)
+    return shares(dict(sorted(objective.weights.items())))
+
+
+def shares(weights: Mapping[str, float]) -> dict[str, float]:
+    """*weights* as shares that sum to 1; a task of weight 0 has none, so nothing is asked of it."""
+    total = sum(weights.values())
+    return {task: weight / total for task, weight in weights.items() if weight > 0}
+
+
+def weighted_quality(
+    run: TrialResult, weights: Mapping[str, float], measures: Mapping[str, Measure]
+) -> float | None:
+    """The mean of the tasks' qualities by *weights*; ``None`` where a task that counts was not measured.
+
+    *measures*: what each task is decided on; a task it does not name is decided on its score. A task of
+    weight 0 does not count.
+    """
+    total = 0.0
+    for task, share in shares(weights).items():
+        score = score_of(run, task)
+        quality = None if score is None else quality_of(score, measures.get(task, "score"))
+        if quality is None:
+            return None
+        total += share * quality
+    return total
+
+
+def weighted_se(
+    run: TrialResult, weights: Mapping[str, float], measures: Mapping[str, Measure]
+) -> float | None:
+    """The rows' standard error of :func:`weighted_quality`; ``None`` where a task's is not known.
+
+    Tasks are evaluated on rows of their own, so their errors are independent.
+    """
+    parts = []
+    for task, share in shares(weights).items():
+        score = score_of(run, task)
+        error = None if score is None else se_of(score, measures.get(task, "score"))
+        if error is None:
+            return None
+        parts.append(share * error)
+    return math.hypot(*parts)
+
+
+def weighted_loss(run: TrialResult, weights: Mapping[str, float]) -> float | None:
+    """Bits per byte by *weights*; nats per token of a task without; ``None`` where one has neither."""
+    total = 0.0
+    for task, share in shares(weights).items():
+        score = score_of(run, task)
+        loss = None if score is None else loss_of(score)
+        if loss is None:
+            return None
+        total += share * loss
+    return total
+
+
+def loss_of(score: TaskScore) -> float | None:
+    """Bits per byte; nats per token where a table has nothing else."""
+    return score.loss_nats if score.bits_per_byte is None else score.bits_per_byte
+
+
+def rounded(value: float) -> float:
+    """Six significant digits: what machines may differ in lies beyond."""
+    return float(f"{value:.6g}")
+
+
+def estimate(value: float, spread: float | None) -> Estimate:
+    """A rounded estimate, symmetric by *spread*."""
+    if spread is None:
+        return Estimate(value=rounded(value))
+    return Estimate(value=rounded(value), low=rounded(value - spread), high=rounded(value + spread))
+
+
+def interval(draws: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
+    """The central interval of *draws* (n,)."""
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def normal_interval(
+    value: float, error: float | None, least: float = -math.inf, most: float = math.inf
+) -> tuple[float, float] | None:
+    """The 80 % interval of *value* by its standard *error*, kept within *least* and *most*.
+
+    ``None`` where the error is not known, and where it is 0: rows that all came out alike, as with a score
+    of exactly 0 or 100 %, do not tell how far it is off.
+    """
+    if error is None or math.isnan(error) or error == 0:
+        return None
+    half = Z * error
+    return max(least, value - half), min(most, value + half)
+
+
+def pooled_sd(groups: Iterable[ArrayLike]) -> float | None:
+    """Standard deviation within groups, pooled over those with two values or more; ``None`` if none has.
+
+    The noise floor between seeds: sqrt(sum of squares within groups / degrees of freedom).
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        values = np.asarray(group, dtype=float)
+        if len(values) > 1:
+            squares += float(((values - values.mean()) ** 2).sum())
+            freedom += len(values) - 1
+    return float(np.sqrt(squares / freedom)) if freedom else None

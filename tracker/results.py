@@ -1,6 +1,7 @@
-"""One tidy row per trial × task: the only form in which laws, recommendation and dashboard see results.
+"""Results: one tidy row per trial × task, and the complete runs of each configuration grouped.
 
-Columns, by origin (absent values are ``None``/``NaN``, never 0):
+The table is the only form in which laws and pages see results; decisions are taken on the groups. Columns of
+the table, by origin (absent values are ``None``/``NaN``, never 0):
 
 - trial: ``key number stage status reason seed``
 - configuration: ``model parameters family method variant rank virtual_tokens learning_rate mix volume``
@@ -19,12 +20,39 @@ A trial that ended without scores keeps one row with ``task`` = ``None``, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from tracker.trial import TrialRecord, TrialResult
+from tracker.errors import NotEnoughDataError
+from tracker.metrics import (
+    MEASURES,
+    Estimate,
+    Measure,
+    Z,
+    estimate,
+    forgetting_of,
+    forgetting_se,
+    measures_of,
+    pooled_sd,
+    score_of,
+    shares,
+    value_of,
+)
+from tracker.trial import (
+    Configuration,
+    Frozen,
+    Status,
+    TaskScore,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
 
 _SCORE_COLUMNS = (
     "task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se "
@@ -115,3 +143,188 @@ def _suite_columns(result: TrialResult) -> dict[str, Any]:
         columns[f"general.{suite.suite}.lost_se"] = suite.forgetting_error
         columns[f"forgetting.{suite.suite}"] = suite.forgetting
     return columns
+
+
+def quality_table(
+    table: pd.DataFrame, weights: Mapping[str, float], measures: Mapping[str, Measure]
+) -> pd.DataFrame:
+    """THE weighted quality of every trial of a results table, with its rows' standard error.
+
+    Columns ``value`` and ``se`` by trial key, of the complete trials that measured every task of a weight
+    above 0; as :func:`tracker.metrics.weighted_quality` and :func:`~tracker.metrics.weighted_se` of one run.
+    """
+    wanted = shares(weights)
+    parts = []
+    complete = table[table["status"] == Status.COMPLETE.value]
+    for task, share in wanted.items():
+        measure = measures.get(task, "score")
+        own = complete[complete["task"] == task].set_index("key")
+        value = own[measure].astype(float) * (1 if measure == "score" else -1)
+        squared = (share * own[f"{measure}_se"].astype(float)) ** 2
+        parts.append(pd.DataFrame({"value": share * value, "se": squared}))
+    if not parts:
+        return pd.DataFrame({"value": [], "se": []}, dtype=float)
+    joined = pd.concat(parts)
+    summed, known = joined.groupby(level=0).sum(min_count=1), joined.groupby(level=0).count()
+    summed = summed[known["value"] == len(wanted)]
+    summed["se"] = np.sqrt(summed["se"]).where(known["se"] == len(wanted))
+    return summed
+
+
+def table_measures(table: pd.DataFrame) -> dict[str, Measure]:
+    """What each task is decided on, as :func:`tracker.metrics.measures_of`, in the order trials list them."""
+    complete = table[(table["status"] == Status.COMPLETE.value) & table["task"].notna()]
+    known = complete.groupby("task", sort=False)[list(MEASURES)].count()
+    return {
+        str(task): next(m for m in MEASURES if row[m])
+        for task, row in known.iterrows()
+        if any(row[m] for m in MEASURES)
+    }
+
+
+class CountedCost(Frozen):
+    """Counted cost, the same on every machine; means over seeds. The base costs 0 to train."""
+
+    parameters: int | None
+    trained_parameters: int | None = None
+    train_tokens: float | None = None
+    flops: float | None = None
+    adapter_bytes: float | None = None
+
+
+class MeasuredCost(Frozen):
+    """What the clock and the device said; means over seeds. Reported, never used to choose."""
+
+    device: str
+    device_seconds: float | None = None
+    train_seconds: float | None = None
+    seconds_per_1k_tokens: float | None = None
+    peak_bytes: float | None = None
+
+
+class ConfigurationResults(NamedTuple):
+    """The complete runs of one configuration, by seed. ``key`` is that of the spec with seed 0.
+
+    ``measures``: what each task is decided on, the same for all configurations of a sweep.
+    """
+
+    key: str
+    label: str
+    runs: tuple[TrialResult, ...]
+    measures: Mapping[str, Measure] = MappingProxyType({})
+
+    @property
+    def spec(self) -> TrialSpec:
+        return self.runs[0].spec
+
+    @property
+    def configuration(self) -> Configuration:
+        return Configuration.of(self.spec)
+
+    @property
+    def untouched(self) -> bool:
+        return self.spec.method.name == "none"
+
+    def mean(self, quantity: Callable[[TrialResult], float | None]) -> float | None:
+        """Mean over the runs that measured it; None if none did."""
+        found = [value for run in self.runs if (value := quantity(run)) is not None]
+        return float(np.mean(found)) if found else None
+
+    def scores(self, task: str) -> list[TaskScore]:
+        """The runs' validation scores on *task* that hold what it is decided on."""
+        measure = self.measures.get(task, "score")
+        found = (s for run in self.runs if (s := score_of(run, task)))
+        return [s for s in found if value_of(s, measure) is not None]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Every task its trials were to be evaluated on, or were."""
+        named = [task.name for task in self.spec.tasks]
+        return list(dict.fromkeys([*named, *(s.task for run in self.runs for s in run.tasks)]))
+
+    @property
+    def counted(self) -> CountedCost:
+        """Counted cost; the untouched base needs no training and nothing stored beside it."""
+        parameters = self.spec.model.parameters
+        if self.untouched:
+            return CountedCost(
+                parameters=parameters,
+                trained_parameters=0,
+                train_tokens=0,
+                flops=0,
+                adapter_bytes=0,
+            )
+        return CountedCost(
+            parameters=parameters,
+            trained_parameters=self.runs[0].cost.trained_parameters,
+            train_tokens=self.mean(lambda r: r.cost.train_tokens),
+            flops=self.mean(lambda r: r.cost.flops),
+            adapter_bytes=self.mean(lambda r: r.cost.adapter_bytes),
+        )
+
+    @property
+    def measured(self) -> MeasuredCost:
+        """What clock and device said, means over seeds."""
+        return MeasuredCost(
+            device=", ".join(sorted({run.cost.device for run in self.runs})),
+            device_seconds=self.mean(lambda r: r.cost.device_seconds),
+            train_seconds=self.mean(lambda r: r.cost.train_seconds),
+            seconds_per_1k_tokens=self.mean(lambda r: r.cost.seconds_per_1k_tokens),
+            peak_bytes=self.mean(lambda r: r.cost.peak_bytes),
+        )
+
+
+def by_configuration(records: Iterable[TrialRecord]) -> list[ConfigurationResults]:
+    """The complete trials grouped by what is equal but for the seed, smallest model first, then by label.
+
+    Raises NotEnoughDataError where no trial is complete.
+    """
+    complete: dict[str, TrialResult] = {}
+    for record in sorted(records, key=lambda r: r.number):
+        if record.result.status is Status.COMPLETE:
+            complete[record.result.spec.key] = record.result
+    if not complete:
+        raise NotEnoughDataError(
+            "no trial is complete, so there is nothing to choose from: run the sweep first"
+        )
+    runs: defaultdict[str, list[tuple[int, str, TrialResult]]] = defaultdict(list)
+    for key, result in complete.items():
+        spec = result.spec
+        runs[spec.model_copy(update={"seed": 0}).key].append((spec.seed, key, result))
+    labels = {key: Configuration.of(found[0][2].spec).label for key, found in runs.items()}
+    same = Counter(labels.values())
+    measures = measures_of(complete.values())
+    grouped = []
+    for key, found in runs.items():
+        # Two configurations that differ in what a label leaves out, such as the schedule.
+        label = labels[key] if same[labels[key]] == 1 else f"{labels[key]} [{key[:6]}]"
+        results = tuple(result for _, _, result in sorted(found, key=lambda r: r[:2]))
+        grouped.append(ConfigurationResults(key, label, results, measures))
+    return sorted(grouped, key=lambda c: (_size(c), c.label, c.key))
+
+
+def _size(results: ConfigurationResults) -> float:
+    """For an order by size: a model whose parameters are not known comes last."""
+    parameters = results.spec.model.parameters
+    return np.inf if parameters is None else parameters
+
+
+def forgetting(results: Sequence[ConfigurationResults]) -> list[dict[str, Estimate]]:
+    """Forgetting per configuration and suite: mean over seeds, its interval from rows and seeds.
+
+    The rows are the same for every seed, so their error does not shrink with seeds; the seeds' does.
+    """
+    suites = sorted({suite.suite for c in results for run in c.runs for suite in run.general})
+    found: list[dict[str, Estimate]] = [{} for _ in results]
+    for suite in suites:
+        values = [
+            [v for run in c.runs if (v := forgetting_of(run, suite)) is not None] for c in results
+        ]
+        between = pooled_sd(values) or 0.0
+        for estimates, each, value in zip(found, results, values, strict=True):
+            if value:
+                sd = each.mean(partial(forgetting_se, suite=suite))
+                seeds = 0.0 if each.untouched else between / np.sqrt(len(value))
+                spread = None if sd is None else Z * np.hypot(sd, seeds)
+                estimates[suite] = estimate(float(np.mean(value)), spread)
+    return found

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracker.decision.mix_effects import Effect, Kind, Swap, Verdict, verdict, why_not
 from tracker.decision.mix_points import MixPoints
-from tracker.decision.recommendation import Estimate
+from tracker.metrics import Estimate
 
 Compared = Literal["added", "shifted"]
 #: The column of all other tasks together.

@@ -12,7 +12,7 @@ from dashboards.charts.theme import Palette, shade, template, transparent
 from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.wording import percent, quality_gap, unmarked
 from tracker.decision.mix_effects import Weakest
-from tracker.decision.recommendation import Estimate
+from tracker.metrics import Estimate
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x")
 _DASHES = ("solid", "dash", "dot", "dashdot")

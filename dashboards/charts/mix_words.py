@@ -9,9 +9,9 @@ from dashboards.charts.mix import OTHERS, Matrix
 from dashboards.charts.wording import about, percent, quality_gap, signed_percent
 from tracker.decision.mix_effects import Effect, Swap, Verdict, Weakest, verdict
 from tracker.decision.mix_points import MixPoints
-from tracker.decision.recommendation import Estimate
 from tracker.laws.auxiliary import AuxiliaryLaws
 from tracker.laws.fitted_law import Parameter
+from tracker.metrics import Estimate
 from tracker.numbers import number
 
 #: More sentences than these are read by nobody.

@@ -21,7 +21,8 @@ from dashboards.charts.wording import (
 )
 from dashboards.components import pill, tiles
 from tracker.decision.explain import unrivalled
-from tracker.decision.recommendation import Candidate, Estimate, Recommendation
+from tracker.decision.recommendation import Candidate, Recommendation
+from tracker.metrics import Estimate
 
 _LIKELY = (
     "Probably the best, yet by less than runs that differ in nothing but their seed: the chance counts who "

@@ -17,7 +17,8 @@ from dash import dcc, html
 from dashboards.exports import QUESTION
 from dashboards.findings import Findings
 from dashboards.state import Query, href
-from tracker.decision.question import NONE, bound, in_words, number, weight
+from tracker.constraints import NONE
+from tracker.decision.question import bound, in_words, number, weight
 from tracker.errors import InputError
 from tracker.metrics import Measure
 

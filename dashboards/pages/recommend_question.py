@@ -7,8 +7,9 @@ from dash import html
 from dashboards.answers import Answer
 from dashboards.charts.wording import ABSENT, compact, count, percent, plural, quality
 from dashboards.components import behind, card, data_table
+from tracker.constraints import Held, Rejection
 from tracker.decision.predict import Forecast, Predicted
-from tracker.decision.recommendation import Held, Reach, Recommendation, Rejection
+from tracker.decision.recommendation import Reach, Recommendation
 
 _SHARES = ("forgetting.", "min.", "over_reach.")
 #: Of a forecast's table; the others stand behind it.

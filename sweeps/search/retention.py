@@ -11,9 +11,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from sweeps.search.outcome import weighted_score
-from tracker.configurations import Cell
 from tracker.constraints import keeps, value_of
 from tracker.metrics import measures_of
+from tracker.results import ConfigurationResults
 from tracker.trial import Objective, Status, TrialRecord, TrialResult
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Retention:
 
     def _run(self, asked: Asked, result: TrialResult) -> _Run:
         complete = result.status is Status.COMPLETE
-        cell = Cell(asked.key, "", (result,), measures_of([result]))
+        cell = ConfigurationResults(asked.key, "", (result,), measures_of([result]))
         return _Run(
             order=(not complete, asked.spec.seed, asked.key),
             key=asked.key,

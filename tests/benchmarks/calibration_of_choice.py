@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.synthetic import SyntheticSweep, configuration, synthetic_sweep
-from tracker.decision.analysis import Study, study
+from tracker.decision.analysis import Analysis
 from tracker.decision.recommend import choose
 from tracker.laws.pooling import Array
 
@@ -50,11 +50,11 @@ class Judged(NamedTuple):
 
 def judge(sweep: SyntheticSweep) -> Judged:
     """Hold what is recommended for *sweep* against what is true of it."""
-    known = study(sweep.records, sweep.objective)
+    known = Analysis(sweep.records, sweep.objective)
     truth = np.array(
-        [sweep.truth[configuration(c.spec)][c.spec.volume] for c in known.cells], dtype=float
+        [sweep.truth[configuration(c.spec)][c.spec.volume] for c in known.scored], dtype=float
     )
-    belief, (choice, best, *_) = known.belief, choose(known)
+    belief, (choice, best, *_) = known.posterior, choose(known)
     p_best = belief.p_best(known.admitted)
     leaders = np.argsort(-belief.centre, kind="stable")[: _LEADERS + 1]
     leaders = leaders[leaders != choice][:_LEADERS]
@@ -77,9 +77,9 @@ def judge(sweep: SyntheticSweep) -> Judged:
     )
 
 
-def _separable(known: Study, choice: int, leaders: Array) -> bool:
+def _separable(known: Analysis, choice: int, leaders: Array) -> bool:
     """As in the recommendation: each of the three runners-up can be told from the choice."""
-    return all(known.belief.apart(choice, int(i)) for i in leaders[:3])
+    return all(known.posterior.apart(choice, int(i)) for i in leaders[:3])
 
 
 def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.decision.analysis import Study, study
+from tracker.decision.analysis import Analysis
 from tracker.decision.recommend import choose
 from tracker.importing.build import read_table
 from tracker.store.journal import Journal
@@ -55,31 +55,31 @@ class Judged(NamedTuple):
     lost: bool
 
 
-Accident = Callable[[Study, int, np.random.Generator], Spoilt | None]
+Accident = Callable[[Analysis, int, np.random.Generator], Spoilt | None]
 
 
-def judge(clean: Study, spoilt: Spoilt) -> Judged:
+def judge(clean: Analysis, spoilt: Spoilt) -> Judged:
     """What became of the recommendation of *clean*."""
     before = choose(clean).choice
-    again = study(spoilt.records, clean.objective)
+    again = Analysis(spoilt.records, clean.objective)
     after = again.candidates[choose(again).choice].label
     index = next(i for i, c in enumerate(clean.candidates) if c.label == after)
-    lost = clean.belief.centre[before] - clean.belief.centre[index]
+    lost = clean.posterior.centre[before] - clean.posterior.centre[index]
     rest = [r for r in clean.records if r.result.spec.key not in spoilt.keys]
-    deleted = study(rest, clean.objective)
+    deleted = Analysis(rest, clean.objective)
     without = deleted.candidates[choose(deleted).choice].label
     return Judged(
         flagged=bool(spoilt.keys & flagged(again)),
         same=after == clean.candidates[before].label,
-        level=bool(lost <= (clean.belief.noise_floor or 0.0) + 1e-9),
+        level=bool(lost <= (clean.posterior.noise_floor or 0.0) + 1e-9),
         lost=without == clean.candidates[before].label,
     )
 
 
-def flagged(known: Study) -> set[str]:
+def flagged(known: Analysis) -> set[str]:
     """Keys of the trials that a reader is asked to run again."""
-    found = {suspect.key for suspect in known.belief.suspects}
-    for exchange in known.belief.exchanges:
+    found = {suspect.key for suspect in known.posterior.suspects}
+    for exchange in known.posterior.exchanges:
         for i in (*exchange.first, *exchange.second):
             found |= set(known.candidates[i].keys)
     return found
@@ -107,38 +107,38 @@ def with_scores(record: TrialRecord, change: Callable[[float], float]) -> TrialR
     return record.model_copy(update={"result": result.model_copy(update={"tasks": tasks})})
 
 
-def _replace(known: Study, changed: Sequence[TrialRecord]) -> Spoilt:
+def _replace(known: Analysis, changed: Sequence[TrialRecord]) -> Spoilt:
     new = {record.result.spec.key: record for record in changed}
     records = tuple(new.get(r.result.spec.key, r) for r in known.records)
     return Spoilt(records, frozenset(new))
 
 
-def _record(known: Study, key: str) -> TrialRecord:
+def _record(known: Analysis, key: str) -> TrialRecord:
     return next(r for r in known.records if r.result.spec.key == key)
 
 
-def _one_run(known: Study, index: int, rng: np.random.Generator) -> TrialRecord:
+def _one_run(known: Analysis, index: int, rng: np.random.Generator) -> TrialRecord:
     keys = known.candidates[index].keys
     return _record(known, keys[int(rng.integers(len(keys)))])
 
 
 def lucky(
-    known: Study, choice: int, rng: np.random.Generator, *, end: bool = False
+    known: Analysis, choice: int, rng: np.random.Generator, *, end: bool = False
 ) -> Spoilt | None:
     """A run that is well behind scores better than any other, by a third of what they miss."""
     largest = max(c.volume for c in known.candidates)
-    top = known.belief.centre.max()
+    top = known.posterior.centre.max()
     behind = [
         i
         for i, c in enumerate(known.candidates)
-        if known.belief.centre[i] < top - 0.05
+        if known.posterior.centre[i] < top - 0.05
         and c.method.name != "none"
         and (not end or c.volume == largest)
     ]
     if not behind:
         return None
     record = _one_run(known, behind[int(rng.integers(len(behind)))], rng)
-    best = max(s for c in known.cells for t in known.weights for s in _scores(c.scores(t)))
+    best = max(s for c in known.scored for t in known.weights for s in _scores(c.scores(t)))
     return _replace(known, [with_scores(record, lambda _: best + (1 - best) / 3)])
 
 
@@ -146,34 +146,34 @@ def _scores(found: Sequence[TaskScore]) -> Iterator[float]:
     return (s.score for s in found if s.score is not None)
 
 
-def lucky_end(known: Study, choice: int, rng: np.random.Generator) -> Spoilt | None:
+def lucky_end(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
     return lucky(known, choice, rng, end=True)
 
 
-def unlucky(known: Study, choice: int, rng: np.random.Generator) -> Spoilt | None:
+def unlucky(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
     return _replace(known, [with_scores(_one_run(known, choice, rng), lambda s: s * 2 / 3)])
 
 
-def diverged(known: Study, choice: int, rng: np.random.Generator) -> Spoilt | None:
+def diverged(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
     return _replace(known, [with_scores(_one_run(known, choice, rng), lambda _: 0.0)])
 
 
-def swapped_cell(known: Study, choice: int, rng: np.random.Generator) -> Spoilt | None:
+def swapped_cell(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
     volumes = [known.candidates[choice].volume]
     return _swapped(known, choice, volumes)
 
 
-def swapped_curve(known: Study, choice: int, rng: np.random.Generator) -> Spoilt | None:
+def swapped_curve(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
     return _swapped(known, choice, sorted({c.volume for c in known.candidates}))
 
 
-def _swapped(known: Study, choice: int, volumes: Sequence[int]) -> Spoilt | None:
+def _swapped(known: Analysis, choice: int, volumes: Sequence[int]) -> Spoilt | None:
     """Full tuning's and LoRA's measurements exchanged, at the best setting of each on the choice's model and
     mix; None where they differ by less than the noise, so that nobody could see it.
     """
     model, mix = known.candidates[choice].model, known.candidates[choice].mix
     best: dict[str, int] = {}
-    for i in np.argsort(-known.belief.centre, kind="stable").tolist():
+    for i in np.argsort(-known.posterior.centre, kind="stable").tolist():
         c = known.candidates[i]
         if (c.model, c.mix) == (model, mix) and c.method.name in ("full", "lora"):
             best.setdefault(c.method.name, i)
@@ -189,14 +189,15 @@ def _swapped(known: Study, choice: int, volumes: Sequence[int]) -> Spoilt | None
     ]
     shared = [v for v in volumes if v in curves[0] and v in curves[1]]
     gaps = [
-        abs(known.belief.centre[curves[0][v]] - known.belief.centre[curves[1][v]]) for v in shared
+        abs(known.posterior.centre[curves[0][v]] - known.posterior.centre[curves[1][v]])
+        for v in shared
     ]
-    if not shared or max(gaps) < 2 * (known.belief.noise_floor or 0.0):
+    if not shared or max(gaps) < 2 * (known.posterior.noise_floor or 0.0):
         return None
     changed = []
     for v in shared:
         for a, b in zip(
-            known.cells[curves[0][v]].runs, known.cells[curves[1][v]].runs, strict=False
+            known.scored[curves[0][v]].runs, known.scored[curves[1][v]].runs, strict=False
         ):
             for to, of in ((a, b), (b, a)):
                 record = _record(known, to.spec.key)
@@ -221,9 +222,9 @@ def judge_all(tables: Sequence[tuple[tuple[TrialRecord, ...], Objective]]) -> No
     alarms: list[int] = []
     runs = 0
     for number, (records, objective) in enumerate(tables):
-        clean = study(records, objective)
+        clean = Analysis(records, objective)
         alarms.append(len(flagged(clean)))
-        runs += sum(len(c.runs) for c in clean.cells)
+        runs += sum(len(c.runs) for c in clean.scored)
         choice = choose(clean).choice
         for position, (name, accident) in enumerate(ACCIDENTS.items()):
             spoilt = accident(clean, choice, np.random.default_rng([number, position]))

@@ -21,7 +21,6 @@ import numpy as np
 
 from sweeps.data.mixes import split_volume
 from sweeps.playground.tasks import TASKS
-from tracker.configurations import score_of
 from tracker.errors import NotEnoughDataError
 from tracker.importing.build import read_table
 from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
@@ -31,6 +30,7 @@ from tracker.laws.forgetting import FittedForgetting
 from tracker.laws.forgetting_forms import KINDS
 from tracker.laws.loss_to_score import LossToScore
 from tracker.laws.mixture import FittedMix
+from tracker.metrics import score_of
 from tracker.results import results_table
 from tracker.store.journal import Journal
 from tracker.trial import MixSpec, Objective, Status, TrialRecord

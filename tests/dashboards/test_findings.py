@@ -59,5 +59,5 @@ def test_what_is_foretold_is_what_the_command_line_foretells(records):
     answer = found.answer(asked((), ["examples=500"]))
     assert answer.forecasts["intent"] == predict(records, "intent", 500, sweep="my sweep")
     # The laws are those that the pages draw, fitted once.
-    laws = found._shared.all_fits("score").laws
+    laws = found.analysis.all_fits("score").laws
     assert all(laws[key] is law for key, law in found.fits("intent", "score").laws.items())

@@ -4,9 +4,9 @@ from pathlib import Path
 from sweeps.console import final_lines, status_lines
 from sweeps.finetune.final import FinalModel
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.configurations import run_quality
 from tracker.decision.recommend import recommend
 from tracker.export.config import Config
+from tracker.metrics import weighted_quality
 from tracker.store.runs import SweepInfo
 from tracker.trial import SuiteScore
 
@@ -22,7 +22,7 @@ def test_a_final_training_tells_the_number_it_was_chosen_by_and_what_was_lost():
     lines = final_lines(FinalModel(result, Path("model"), "s", "1"), config)
     total = sum(drawn.objective.weights.values())
     shares = {task: weight / total for task, weight in drawn.objective.weights.items()}
-    quality = run_quality(result, shares, {})
+    quality = weighted_quality(result, shares, {})
     assert (
         f"validation quality, weighted: {quality:.4f} (predicted on average over seeds: "
         in "\n".join(lines)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.tracker.decision import test_mix_effects as mixes
-from tracker.configurations import Z, forgetting, forgetting_se, group
 from tracker.constraints import held
 from tracker.decision.mix_points import mix_table
-from tracker.results import results_table
+from tracker.metrics import Z, forgetting_se
+from tracker.results import by_configuration, forgetting, results_table
 from tracker.trial import SuiteScore, TrialRecord
 
 Record = Callable[..., TrialRecord]
@@ -54,7 +54,7 @@ def test_a_candidate_and_its_limit_use_it(record: Record) -> None:
     limit = {"forgetting.english": 0.0206}
     found = {}
     for error in (0.0003, None):
-        cells = group([with_suite(record(forgetting=0.02), forgetting_se=error)])
+        cells = by_configuration([with_suite(record(forgetting=0.02), forgetting_se=error)])
         (lost,) = forgetting(cells)
         stated = lost["english"]
         assert stated.value == 0.02, "what was lost is the same"

@@ -1,58 +1,243 @@
-"""Everything a choice rests on, computed once: cells, laws, beliefs, candidates, verdict."""
+"""A sweep's results and all that is derived from them, once: table, laws, posterior, verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import hashlib
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
+from cachetools import LRUCache
 
-from tracker.configurations import (
-    Cell,
-    counted,
-    forgetting,
-    measured,
-    rounded,
-    score_of,
-    task_weights,
-)
-from tracker.constraints import check_names, judge, split_scored
+from tracker.constraints import Rejection, Verdict, check_names, judge, split_scored
 from tracker.decision.pareto import pareto_front
-from tracker.decision.posterior import Posterior
-from tracker.decision.recommendation import Candidate, Estimate, Rejection
-from tracker.decision.shared import Shared
+from tracker.decision.posterior import Posterior, believe
+from tracker.decision.recommendation import Candidate
 from tracker.errors import NotEnoughDataError
-from tracker.laws.curves import CurveFits
-from tracker.metrics import Measure
+from tracker.laws.curves import CurveFits, fit_table
+from tracker.laws.pooling import Array
+from tracker.metrics import Estimate, Measure, measures_of, rounded, score_of, task_weights
+from tracker.results import (
+    ConfigurationResults,
+    by_configuration,
+    extended_table,
+    forgetting,
+    results_table,
+)
 from tracker.trial import Objective, TrialRecord
 
+_Made = TypeVar("_Made")
+_MISSING = object()
+#: Questions whose answers are kept; a further one drops that unused for longest.
+MAX_QUESTIONS = 16
+#: Sets of weights whose posteriors are kept: one takes megabytes.
+_MAX_POSTERIORS = 4
 
-@dataclass(frozen=True)
-class Study:
-    """``cells``, ``candidates`` and ``belief`` share their order, smallest model first.
 
-    ``admitted``: indices of those that keep every constraint. ``records``: every trial, also those
-    that did not complete. ``all_cells`` are the complete ones before a missing score took any out.
-    ``measures``: what each weighted task is decided on. ``fits``: the laws, fitted when first asked
-    for; the belief does without them. ``shared``: what it has in common with other questions.
+class Once:
+    """Values by key, each made once, by one thread while those who ask for the same one wait.
+
+    *limit*: keeps so many, dropping that unused for longest. What raises is not kept.
     """
 
-    records: tuple[TrialRecord, ...]
-    objective: Objective
-    weights: dict[str, float]
-    measures: dict[str, Measure]
-    all_cells: tuple[Cell, ...]
-    cells: tuple[Cell, ...]
-    belief: Posterior
-    candidates: tuple[Candidate, ...]
-    admitted: tuple[int, ...]
-    rejected: tuple[Rejection, ...]
-    shared: Shared
+    def __init__(self, limit: float = float("inf")) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[Hashable, threading.RLock] = {}
+        self._known: LRUCache[Hashable, Any] = LRUCache(limit)
 
-    @cached_property
+    def get(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
+        """What *build* makes of *key*; who asks for something else does not wait for it."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.RLock())
+        with lock:
+            with self._lock:
+                made = self._known.get(key, _MISSING)
+            if made is _MISSING:
+                made = build()
+            with self._lock:
+                self._known[key] = made
+                self._locks.pop(key, None)
+            found: _Made = made
+            return found
+
+    def peek(self, key: Hashable) -> Any:
+        """What was made of *key* already, else ``None``."""
+        with self._lock:
+            return self._known.get(key)
+
+
+class Analysis:
+    """The records of *sweep* seen through *objective*; thread-safe, and frozen once made.
+
+    Another question about the same records (:meth:`asking`) shares all that does not depend on the
+    objective. ``records``: by number, also those that did not complete. *notes*: what is known of the sweep
+    as such. *earlier*: the analysis of fewer trials of the same sweep, whose table is taken over.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[TrialRecord],
+        objective: Objective,
+        *,
+        sweep: str = "",
+        notes: Sequence[str] = (),
+        earlier: Analysis | None = None,
+    ) -> None:
+        # The same rows in the same order however the records came.
+        self.records = tuple(sorted(records, key=lambda r: (r.number, r.result.spec.key)))
+        self.objective, self.sweep, self.notes = objective, sweep, tuple(notes)
+        self._earlier = earlier._made_table() if earlier else None
+        self._own, self._shared = Once(), Once()
+        self._posteriors, self._questions = Once(_MAX_POSTERIORS), Once(MAX_QUESTIONS)
+
+    def asking(self, objective: Objective) -> Analysis:
+        """The same records seen through another objective."""
+        if objective == self.objective:
+            return self
+        return self._questions.get(objective.model_dump_json(), lambda: self._with(objective))
+
+    def _with(self, objective: Objective) -> Analysis:
+        other = Analysis.__new__(Analysis)
+        other.__dict__.update(self.__dict__)
+        other.objective, other._own = objective, Once()
+        return other
+
+    def once(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
+        """What *build* makes of the records alone, kept under *key* for every objective."""
+        return self._shared.get(key, build)
+
+    def once_here(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
+        """What *build* makes of the records under this objective, kept under *key*."""
+        return self._own.get(key, build)
+
+    @property
+    def version(self) -> str:
+        """Changes when a trial ended, or objective or notes have changed."""
+        return self.once_here("version", self._digest)
+
+    def _digest(self) -> str:
+        ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
+        asked = self.objective.model_dump_json() + "".join(self.notes)
+        return hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
+
+    # -- of the records alone --------------------------------------------------------------------
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per trial × task (:mod:`tracker.results`)."""
+        return self.once("table", self._make_table)
+
+    def _make_table(self) -> pd.DataFrame:
+        earlier, self._earlier = self._earlier, None
+        return extended_table(*earlier, self.records) if earlier else results_table(self.records)
+
+    def _made_table(self) -> tuple[pd.DataFrame, tuple[TrialRecord, ...]] | None:
+        table = self._shared.peek("table")
+        return None if table is None else (table, self.records)
+
+    @property
+    def configurations(self) -> tuple[ConfigurationResults, ...]:
+        """The complete trials by configuration; raises NotEnoughDataError where there is none."""
+        return self.once("configurations", lambda: tuple(by_configuration(self.records)))
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What each task is decided on."""
+        return self.once("measures", lambda: measures_of(r.result for r in self.records))
+
+    def all_fits(self, measure: Measure) -> CurveFits:
+        """The laws of every task, of *measure*."""
+        return self.once(("fits", measure), lambda: fit_table(self.table, measure))
+
+    def fits_of(self, measures: Mapping[str, Measure]) -> CurveFits:
+        """The laws of the tasks of *measures*, each on what it is decided on."""
+        both = CurveFits({}, {})
+        for measure in dict.fromkeys(measures.values()):
+            found = self.all_fits(measure)
+            both.laws.update(
+                {k: v for k, v in found.laws.items() if measures.get(k.task) == measure}
+            )
+            both.refused.update(
+                {k: v for k, v in found.refused.items() if measures.get(k.task) == measure}
+            )
+        return both
+
+    # -- under the objective ---------------------------------------------------------------------
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The objective's weights, normalised to sum 1 and without zeros; raises InputError."""
+        return self.once_here("weights", self._weights)
+
+    def _weights(self) -> dict[str, float]:
+        tasks = {task for each in self.configurations for task in each.tasks}
+        return task_weights(self.objective, tasks)
+
+    @property
+    def decided(self) -> dict[str, Measure]:
+        """What each weighted task is decided on."""
+        return {task: self.measures.get(task, "score") for task in self.weights}
+
+    @property
+    def scored(self) -> tuple[ConfigurationResults, ...]:
+        """The configurations with a score for every weighted task, smallest model first.
+
+        Candidates, posterior and indices follow this order. Raises InputError for a task or constraint
+        that no trial knows, NotEnoughDataError where no configuration has all scores.
+        """
+        return self._split[0]
+
+    @property
+    def _split(self) -> tuple[tuple[ConfigurationResults, ...], tuple[Rejection, ...]]:
+        return self.once_here("scored", self._split_scored)
+
+    def _split_scored(self) -> tuple[tuple[ConfigurationResults, ...], tuple[Rejection, ...]]:
+        everything, weights = self.configurations, self.weights
+        tasks = {task for each in everything for task in each.tasks}
+        suites = {s.suite for each in everything for run in each.runs for s in run.general}
+        check_names(self.objective.constraints, tasks, suites)
+        found, lacking = split_scored(everything, weights)
+        if not found:
+            raise NotEnoughDataError(
+                f"none of {len(everything)} configurations has a score for every weighted task "
+                f"({', '.join(weights)}): evaluate those tasks, or give them no weight"
+            )
+        return tuple(found), tuple(lacking)
+
+    @property
+    def posterior(self) -> Posterior:
+        """The joint posterior of the scored configurations' qualities."""
+        weights, scored = self.weights, self.scored
+        return self._posteriors.get(tuple(weights.items()), lambda: believe(scored, weights))
+
+    @property
     def fits(self) -> CurveFits:
-        return self.shared.fits(self.measures)
+        """The laws of the weighted tasks; the posterior does without them."""
+        return self.once_here("fits", lambda: self.fits_of(self.decided))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which of the scored configurations keep every constraint, and what each constraint rejected."""
+        return self.once_here(
+            "verdict", lambda: judge(self.scored, self.posterior.centre, self.objective.constraints)
+        )
+
+    @property
+    def admitted(self) -> tuple[int, ...]:
+        """Indices of those that keep every constraint."""
+        return self.verdict.admitted
+
+    @property
+    def rejected(self) -> tuple[Rejection, ...]:
+        """What missing scores and each constraint rejected."""
+        return (*self._split[1], *self.verdict.rejected)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every scored configuration as recommendations show it."""
+        return self.once_here("candidates", lambda: _candidates(self.scored, self.posterior))
 
     def cost_order(self, index: int) -> tuple[float, ...]:
         """Counted cost: smallest model, then fewest training operations, tokens, examples.
@@ -66,44 +251,11 @@ class Study:
         return (*known, candidate.volume, index)
 
 
-def study(
-    records: Sequence[TrialRecord], objective: Objective, shared: Shared | None = None
-) -> Study:
-    """Judge every configuration of *records*; raises InputError and NotEnoughDataError.
-
-    *shared*: of the same records, where they are asked several questions.
-    """
-    shared = shared or Shared(records)
-    everything = shared.cells
-    weights = task_weights(objective, everything)
-    check_names(objective.constraints, everything)
-    cells, lacking = split_scored(everything, weights)
-    if not cells:
-        raise NotEnoughDataError(
-            f"none of {len(everything)} configurations has a score for every weighted task "
-            f"({', '.join(weights)}): evaluate those tasks, or give them no weight"
-        )
-    measures = {task: everything[0].measures.get(task, "score") for task in weights}
-    belief = shared.belief(cells, weights)
-    admitted, broken = judge(cells, belief.centre, objective.constraints)
-    return Study(
-        records=shared.records,
-        objective=objective,
-        weights=weights,
-        measures=measures,
-        all_cells=everything,
-        cells=tuple(cells),
-        belief=belief,
-        candidates=_candidates(cells, belief),
-        admitted=admitted,
-        rejected=(*lacking, *broken),
-        shared=shared,
-    )
-
-
-def _candidates(cells: Sequence[Cell], belief: Posterior) -> tuple[Candidate, ...]:
-    lost = forgetting(cells)
-    found = [_candidate(cell, belief, i, lost[i]) for i, cell in enumerate(cells)]
+def _candidates(
+    scored: Sequence[ConfigurationResults], posterior: Posterior
+) -> tuple[Candidate, ...]:
+    lost = forgetting(scored)
+    found = [_candidate(each, posterior, i, lost[i]) for i, each in enumerate(scored)]
     front = pareto_front(_losses(found))
     return tuple(
         c.model_copy(update={"on_frontier": bool(member) if compared else None})
@@ -111,38 +263,38 @@ def _candidates(cells: Sequence[Cell], belief: Posterior) -> tuple[Candidate, ..
     )
 
 
-def _candidate(cell: Cell, belief: Posterior, index: int, lost: dict[str, Estimate]) -> Candidate:
-    spec = cell.spec
-    tasks = cell.tasks
-
+def _candidate(
+    results: ConfigurationResults, posterior: Posterior, index: int, lost: dict[str, Estimate]
+) -> Candidate:
     def means(quantity: str) -> dict[str, float]:
         values = {
-            t: cell.mean(lambda run, t=t: getattr(score_of(run, t), quantity, None))  # type: ignore[misc]
-            for t in tasks
+            t: results.mean(lambda run, t=t: getattr(score_of(run, t), quantity, None))  # type: ignore[misc]
+            for t in results.tasks
         }
         return {t: rounded(value) for t, value in values.items() if value is not None}
 
+    configuration = results.configuration
     return Candidate(
-        label=cell.label,
-        keys=tuple(run.spec.key for run in cell.runs),
-        seeds=tuple(run.spec.seed for run in cell.runs),
-        model=spec.model.name,
-        method=spec.method,
-        mix=spec.mix.name if spec.mix else "",
-        volume=spec.volume,
-        examples=spec.examples,
+        label=results.label,
+        keys=tuple(run.spec.key for run in results.runs),
+        seeds=tuple(run.spec.seed for run in results.runs),
+        model=configuration.model,
+        method=configuration.method,
+        mix=configuration.mix,
+        volume=results.spec.volume,
+        examples=results.spec.examples,
         scores=means("score"),
-        quality=belief.quality(index),
-        measured_quality=rounded(float(belief.measured[index])),
+        quality=posterior.quality(index),
+        measured_quality=rounded(float(posterior.measured[index])),
         forgetting=lost,
         valid_format=means("valid_format"),
         over_reach=means("over_reach"),
-        counted=counted(cell),
-        measured=measured(cell),
+        counted=results.counted,
+        measured=results.measured,
     )
 
 
-def _losses(candidates: Sequence[Candidate]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _losses(candidates: Sequence[Candidate]) -> Array:
     """-quality, the worst forgetting over suites, training operations; NaN where not measured.
 
     Where no candidate measured any forgetting the dimension is left out for all.

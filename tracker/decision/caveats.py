@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tracker.constraints import MEASURED, keeps
-from tracker.decision.analysis import Study
+from tracker.decision.analysis import Analysis
 from tracker.decision.noise_without_replicates import noise_without_replicates
-from tracker.decision.posterior import cell_laws
+from tracker.decision.posterior import configuration_laws
 from tracker.decision.recommendation import Candidate
 from tracker.laws.curves import CurveKey
 from tracker.laws.points import ASSUMED_NOISE
@@ -39,7 +39,7 @@ _UNREPEATED = {
 }
 
 
-def caveats(known: Study, index: int) -> tuple[str, ...]:
+def caveats(known: Analysis, index: int) -> tuple[str, ...]:
     """The caveats of choosing candidate *index*, the weightiest first."""
     choice = known.candidates[index]
     return (
@@ -56,10 +56,10 @@ def caveats(known: Study, index: int) -> tuple[str, ...]:
     )
 
 
-def _noise(known: Study, choice: Candidate) -> Iterator[str]:
-    if known.belief.noise_floor is None:
-        yield _UNREPEATED[noise_without_replicates(known.cells, known.weights).source]
-    repeats = sum(len(c.runs) - 1 for c in known.cells)
+def _noise(known: Analysis, choice: Candidate) -> Iterator[str]:
+    if known.posterior.noise_floor is None:
+        yield _UNREPEATED[noise_without_replicates(known.scored, known.weights).source]
+    repeats = sum(len(c.runs) - 1 for c in known.scored)
     if 0 < repeats < _FEW_REPEATS:
         runs = f"{repeats} repeated run{'s' * (repeats > 1)}"
         yield f"The noise between seeds rests on {runs}: it is a rough figure."
@@ -70,12 +70,12 @@ def _noise(known: Study, choice: Candidate) -> Iterator[str]:
             f"Its quality is what its own runs measured, and it was picked among "
             f"{len(known.candidates)} candidates: expect slightly less (the winner's curse)."
         )
-    if known.belief.unpaired:
+    if known.posterior.unpaired:
         yield (
-            f"{len(known.belief.unpaired)} candidates have no common bootstrap replicates: their "
+            f"{len(known.posterior.unpaired)} candidates have no common bootstrap replicates: their "
             "gaps are not paired, so they are wider than they need be."
         )
-    sizes = {(s.task, s.n) for c in known.cells for t in known.weights for s in c.scores(t)}
+    sizes = {(s.task, s.n) for c in known.scored for t in known.weights for s in c.scores(t)}
     if len(sizes) > len(known.weights):
         yield "Candidates were scored on different numbers of rows: such gaps are not paired."
 
@@ -86,7 +86,7 @@ def _same_but_rate(a: MethodSpec, b: MethodSpec) -> bool:
     )
 
 
-def _learning_rate(known: Study, choice: Candidate) -> Iterator[str]:
+def _learning_rate(known: Analysis, choice: Candidate) -> Iterator[str]:
     """A diverged trial at a higher rate also closes the range."""
     rate = choice.method.learning_rate
     if rate is None:
@@ -109,7 +109,7 @@ def _learning_rate(known: Study, choice: Candidate) -> Iterator[str]:
         )
 
 
-def _format(known: Study, choice: Candidate) -> Iterator[str]:
+def _format(known: Analysis, choice: Candidate) -> Iterator[str]:
     for task, share in sorted(choice.valid_format.items()):
         if task in known.weights and share < WELL_FORMED:
             yield f"On {task} only {share:.1%} of its answers are well-formed."
@@ -128,7 +128,7 @@ def _format(known: Study, choice: Candidate) -> Iterator[str]:
             )
 
 
-def _limits(known: Study, choice: Candidate) -> Iterator[str]:
+def _limits(known: Analysis, choice: Candidate) -> Iterator[str]:
     for name, limit in sorted(known.objective.constraints.items()):
         if name in MEASURED:
             yield f"The constraint {name} compares what was measured here: another machine may differ."
@@ -142,9 +142,9 @@ def _limits(known: Study, choice: Candidate) -> Iterator[str]:
                 )
 
 
-def _law(known: Study, index: int) -> Iterator[str]:
+def _law(known: Analysis, index: int) -> Iterator[str]:
     choice = known.candidates[index]
-    laws = cell_laws(known.cells[index], known.weights, known.fits)
+    laws = configuration_laws(known.scored[index], known.weights, known.fits)
     for task, law in laws.items():
         if law.held_out_error is not None and law.held_out_error > 0.1:
             yield (
@@ -155,14 +155,14 @@ def _law(known: Study, index: int) -> Iterator[str]:
         yield "It uses the largest volume measured: what more data would bring is extrapolation."
     if not laws and choice.method.name != "none":
         for task in known.weights:
-            key = CurveKey(model=choice.model, method=choice.method, mix=choice.mix, task=task)
+            key = CurveKey.of(known.scored[index].configuration, task)
             reason = known.fits.refused.get(key, "its hyper-parameters were only tried in tuning")
             yield f"No law of its curve on {task}: {reason}."
 
 
-def _suspects(known: Study, choice: Candidate) -> Iterator[str]:
+def _suspects(known: Analysis, choice: Candidate) -> Iterator[str]:
     """Those of the choice first; what they were worth stands in the belief already."""
-    suspects = sorted(known.belief.suspects, key=lambda s: s.key not in choice.keys)
+    suspects = sorted(known.posterior.suspects, key=lambda s: s.key not in choice.keys)
     for suspect in suspects[:_MOST_SUSPECTS]:
         yield (
             f"Trial {suspect.key} ({suspect.label}) measured {suspect.quality:.3g} where its "
@@ -174,8 +174,8 @@ def _suspects(known: Study, choice: Candidate) -> Iterator[str]:
         yield f"Run these again too, they fit nothing else either: {others}."
 
 
-def _exchanges(known: Study) -> Iterator[str]:
-    for exchange in known.belief.exchanges:
+def _exchanges(known: Analysis) -> Iterator[str]:
+    for exchange in known.posterior.exchanges:
         first, second = (
             [known.candidates[i] for i in side] for side in (exchange.first, exchange.second)
         )
@@ -188,8 +188,8 @@ def _exchanges(known: Study) -> Iterator[str]:
         )
 
 
-def _glitches(known: Study) -> Iterator[str]:
-    told = {s.key for s in known.belief.suspects}
+def _glitches(known: Analysis) -> Iterator[str]:
+    told = {s.key for s in known.posterior.suspects}
     found = [
         (key, g) for key, law in known.fits.laws.items() for g in law.glitches if g.key not in told
     ]
@@ -203,7 +203,7 @@ def _glitches(known: Study) -> Iterator[str]:
         yield f"{len(found) - _MOST_GLITCHES} more trials are off their curves."
 
 
-def _coverage(known: Study, choice: Candidate) -> Iterator[str]:
+def _coverage(known: Analysis, choice: Candidate) -> Iterator[str]:
     if not choice.forgetting:
         yield "No general suite was measured for it: what it forgot is unknown."
     apart = sum(c.on_frontier is None for c in known.candidates)
@@ -211,7 +211,7 @@ def _coverage(known: Study, choice: Candidate) -> Iterator[str]:
         yield f"{apart} candidates lack forgetting or counted cost and are not on the Pareto front."
 
 
-def _lost_trials(known: Study) -> Iterator[str]:
+def _lost_trials(known: Analysis) -> Iterator[str]:
     lost: Counter[Status] = Counter(
         r.result.status for r in known.records if r.result.status is not Status.COMPLETE
     )

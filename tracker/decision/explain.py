@@ -7,20 +7,18 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tracker.decision.analysis import Study
-from tracker.decision.posterior import cell_laws, interval
+from tracker.constraints import Held, Rejection
+from tracker.decision.analysis import Analysis
+from tracker.decision.posterior import configuration_laws
 from tracker.decision.recommendation import (
     Candidate,
     Crossover,
-    Estimate,
-    Held,
     NextExperiment,
     Reach,
     Recommendation,
-    Rejection,
 )
 from tracker.decision.target_quality import weighted_curves
-from tracker.metrics import Measure
+from tracker.metrics import Estimate, Measure, interval
 from tracker.numbers import small, work
 from tracker.trial import Objective
 
@@ -62,7 +60,7 @@ def question(
 
 
 def reasons(
-    known: Study,
+    known: Analysis,
     index: int,
     best: int,
     level: Sequence[int],
@@ -85,9 +83,9 @@ def reasons(
     elif reach is not None:  # else the headline has said so
         lines.append(f"It is {unrivalled(len(known.candidates), known.rejected)}.")
     if index != best and (reach is None or not reach.reached):
-        gap = known.belief.gap(best, index)
+        gap = known.posterior.gap(best, index)
         nothing = "less than a quarter of the noise floor"
-        if known.belief.noise_floor is None:
+        if known.posterior.noise_floor is None:
             nothing = "nothing, as far as one seed tells"
         lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
     compared = len(known.admitted) > 1 or any(c.method.name != "none" for c in known.candidates)
@@ -105,7 +103,7 @@ def unrivalled(candidates: int, rejected: Sequence[Rejection]) -> str:
     return f"the only configuration measured{' on every task' * unscored}"
 
 
-def _untouched(known: Study, choice: Candidate) -> str:
+def _untouched(known: Analysis, choice: Candidate) -> str:
     better = [r for r in known.rejected if r.best_quality and r.best_quality > choice.quality.value]
     if not better:
         return "The untouched base suffices: nothing needs to be trained."
@@ -117,7 +115,7 @@ def _untouched(known: Study, choice: Candidate) -> str:
 
 
 def _headline(
-    known: Study, index: int, best: int, level: Sequence[int], reach: Reach | None
+    known: Analysis, index: int, best: int, level: Sequence[int], reach: Reach | None
 ) -> str:
     choice, top = known.candidates[index], known.candidates[best]
     if reach is not None and reach.reached:
@@ -140,13 +138,13 @@ def _headline(
     return f"{choice.label} and {top.label} cannot be separated; the first is the cheaper by counted cost."
 
 
-def _with_more_data(known: Study, index: int) -> str | None:
+def _with_more_data(known: Analysis, index: int) -> str | None:
     """What the law says of twice the largest volume, if the choice has laws and that volume."""
-    laws = cell_laws(known.cells[index], known.weights, known.fits)
+    laws = configuration_laws(known.scored[index], known.weights, known.fits)
     volume = known.candidates[index].volume
     if not laws or any(law.domain[1] != volume for law in laws.values()):
         return None
-    draws = weighted_curves(laws, known.weights, known.measures, np.array([2.0 * volume]))[:, 0]
+    draws = weighted_curves(laws, known.weights, known.decided, np.array([2.0 * volume]))[:, 0]
     low, high = interval(draws)
     return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
 

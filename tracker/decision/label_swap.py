@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import Cell
 from tracker.laws.pooling import Array
+from tracker.results import ConfigurationResults
 
 #: Nats by which the table must be likelier exchanged, beside the logarithm of how many such pairs there are:
 #: of a whole curve, and of a single volume, where a glitch of one of the two looks much alike.
@@ -54,7 +54,7 @@ class _Pair(NamedTuple):
 
 
 def find_label_swaps(
-    cells: Sequence[Cell],
+    cells: Sequence[ConfigurationResults],
     quality: Array,
     mean: Array,
     covariance: Array,
@@ -133,7 +133,9 @@ def _likely(
     return curves + [p for p in found if not p.curve][:_JUDGED_ONES]
 
 
-def _pairs(cells: Sequence[Cell]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _pairs(
+    cells: Sequence[ConfigurationResults],
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Cells of two methods on one model and mix at equal volumes: whole curves, then each volume."""
     curves: defaultdict[tuple[str, str], defaultdict[str, dict[int, int]]] = defaultdict(
         lambda: defaultdict(dict)

@@ -15,7 +15,7 @@ from itertools import permutations
 from typing import Literal, NamedTuple, get_args
 
 from tracker.decision.mix_points import BASE, Blend, MixPoints
-from tracker.decision.recommendation import Estimate
+from tracker.metrics import Estimate
 from tracker.trial import MixSpec
 
 Kind = Literal["added", "shifted", "others"]

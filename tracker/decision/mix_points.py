@@ -16,12 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tracker.configurations import Z, forgetting_se, rounded
 from tracker.decision.noise import ROWS_ALIKE
-from tracker.decision.recommendation import Estimate
 from tracker.laws.points import ASSUMED_NOISE
 from tracker.laws.pooling import Array
-from tracker.metrics import MEASURES, Measure
+from tracker.metrics import MEASURES, Estimate, Measure, Z, forgetting_se, rounded
 from tracker.trial import MethodSpec, MixSpec, Status, TrialRecord, TrialResult
 
 #: The untouched base: no mix, no examples.

@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import Z, rounded
-from tracker.decision.analysis import Study
+from tracker.decision.analysis import Analysis
 from tracker.decision.noise import DRAWS, generator
-from tracker.decision.recommendation import Measured, NextExperiment
+from tracker.decision.recommendation import NextExperiment
 from tracker.laws.pooling import Array
+from tracker.metrics import Z, rounded
+from tracker.results import MeasuredCost
 
 #: Further seeds that are considered, and how many times the validation rows.
 _SEEDS = (1, 2, 4, 8)
@@ -58,7 +59,7 @@ class _Worth(NamedTuple):
 
 
 def next_experiments(
-    known: Study, choice: int, rivals: Sequence[int]
+    known: Analysis, choice: int, rivals: Sequence[int]
 ) -> tuple[NextExperiment, ...]:
     """The runs worth most per training operation to tell *choice* from *rivals*, at most four.
 
@@ -68,12 +69,12 @@ def next_experiments(
     if not rivals:
         return ()
     leaders = (choice, *rivals[:_RIVALS])
-    trained = [i for i in leaders if not known.cells[i].untouched]
-    if not any(known.belief.seed_sd[i] > 0 for i in trained):
+    trained = [i for i in leaders if not known.scored[i].untouched]
+    if not any(known.posterior.seed_sd[i] > 0 for i in trained):
         return (_described(known, _Plan(tuple(trained), 1), None),) if trained else ()
     stakes = _stakes(known, leaders)
-    best = max(known.admitted, key=lambda i: known.belief.centre[i])
-    regret = known.belief.expected_regret(best, known.admitted)
+    best = max(known.admitted, key=lambda i: known.posterior.centre[i])
+    regret = known.posterior.expected_regret(best, known.admitted)
     found = []
     for plan in _plans(choice, tuple(trained)):
         worth = _worth(known, stakes, plan)
@@ -95,18 +96,18 @@ def _plans(choice: int, trained: tuple[int, ...]) -> Iterator[_Plan]:
         yield _Plan(trained, seeds, more_rows=True)
 
 
-def _stakes(known: Study, leaders: Sequence[int]) -> _Stakes:
-    p_best = known.belief.p_best(known.admitted)
+def _stakes(known: Analysis, leaders: Sequence[int]) -> _Stakes:
+    p_best = known.posterior.p_best(known.admitted)
     kept = [i for i in known.admitted if p_best[i] > _HOPELESS or i in leaders]
     return _Stakes(
-        centre=known.belief.centre[kept],
-        draws=known.belief.draws[:, kept],
+        centre=known.posterior.centre[kept],
+        draws=known.posterior.draws[:, kept],
         choice=kept.index(leaders[0]),
         rival=kept.index(leaders[1]),
     )
 
 
-def _worth(known: Study, stakes: _Stakes, plan: _Plan) -> _Worth:
+def _worth(known: Analysis, stakes: _Stakes, plan: _Plan) -> _Worth:
     outcomes = _outcomes(known, plan)
     outcomes = outcomes - outcomes.mean(axis=0)
     apart = stakes.draws - stakes.draws.mean(axis=0)
@@ -121,16 +122,18 @@ def _worth(known: Study, stakes: _Stakes, plan: _Plan) -> _Worth:
     return _Worth(
         removes=rounded(float(then.max(axis=1).mean() - stakes.centre.max())),
         changes=rounded(float((then.argmax(axis=1) != choice).mean())),
-        separates=rounded(float((np.abs(gap) > Z * left.std() + known.belief.within_noise).mean())),
+        separates=rounded(
+            float((np.abs(gap) > Z * left.std() + known.posterior.within_noise).mean())
+        ),
     )
 
 
-def _outcomes(known: Study, plan: _Plan) -> Array:
+def _outcomes(known: Analysis, plan: _Plan) -> Array:
     """What the plan's runs would measure on average over their seeds, by draw: (DRAWS, cells)."""
-    belief = known.belief
+    belief = known.posterior
     found = []
     for i in plan.cells:
-        noise = generator(known.cells[i].key, "further").standard_normal(DRAWS)
+        noise = generator(known.scored[i].key, "further").standard_normal(DRAWS)
         seen = belief.draws[:, i] + belief.seed_sd[i] / np.sqrt(plan.seeds) * noise
         if plan.more_rows:
             # Other rows than today's: the same ones for all cells, in another order of the draws.
@@ -142,7 +145,7 @@ def _outcomes(known: Study, plan: _Plan) -> Array:
     return np.stack(found, axis=1)
 
 
-def _described(known: Study, plan: _Plan, worth: _Worth | None) -> NextExperiment:
+def _described(known: Analysis, plan: _Plan, worth: _Worth | None) -> NextExperiment:
     candidates = [known.candidates[i] for i in plan.cells]
 
     def total(values: Sequence[float | None]) -> float | None:
@@ -153,7 +156,7 @@ def _described(known: Study, plan: _Plan, worth: _Worth | None) -> NextExperimen
     rows = None
     if plan.more_rows:
         evaluated = [
-            s.n for t in known.weights for s in known.cells[plan.cells[0]].scores(t) if s.n
+            s.n for t in known.weights for s in known.scored[plan.cells[0]].scores(t) if s.n
         ]
         rows = _MORE_ROWS * max(evaluated) if evaluated else None
     return NextExperiment(
@@ -164,7 +167,7 @@ def _described(known: Study, plan: _Plan, worth: _Worth | None) -> NextExperimen
         flops=total([c.counted.flops for c in candidates]),
         train_tokens=total([c.counted.train_tokens for c in candidates]),
         **({} if worth is None else worth._asdict()),
-        measured=Measured(
+        measured=MeasuredCost(
             device=", ".join(sorted({c.measured.device for c in candidates})),
             device_seconds=total([c.measured.device_seconds for c in candidates]),
         ),

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import Cell
 from tracker.decision.noise_without_replicates import noise_without_replicates
-from tracker.laws.curves import pooled_sd
 from tracker.laws.pooling import Array
-from tracker.metrics import Measure, se_of
+from tracker.metrics import Measure, pooled_sd, se_of
+from tracker.results import ConfigurationResults
 from tracker.trial import TaskScore
 
 DRAWS = 4096
@@ -51,7 +50,9 @@ class MeasurementNoise(NamedTuple):
 
 
 def measurement_noise(
-    cells: Sequence[Cell], values: Sequence[Sequence[float]], weights: Mapping[str, float]
+    cells: Sequence[ConfigurationResults],
+    values: Sequence[Sequence[float]],
+    weights: Mapping[str, float],
 ) -> MeasurementNoise:
     """The noise of *cells* whose runs' weighted qualities are *values*."""
     noise, unpaired = _row_draws(cells, weights)
@@ -91,7 +92,7 @@ def generator(*content: str | int) -> np.random.Generator:
 
 
 def _between_seeds(
-    cells: Sequence[Cell], values: Sequence[Sequence[float]]
+    cells: Sequence[ConfigurationResults], values: Sequence[Sequence[float]]
 ) -> tuple[float | None, int, dict[str, float]]:
     """Floor, degrees of freedom, and the variance between seeds of each method.
 
@@ -135,7 +136,7 @@ def _usual_variance(repeats: Sequence[Array]) -> float:
 
 
 def _row_draws(
-    cells: Sequence[Cell], weights: Mapping[str, float]
+    cells: Sequence[ConfigurationResults], weights: Mapping[str, float]
 ) -> tuple[Array, tuple[str, ...]]:
     """Centred row noise (DRAWS, C): one resample per draw and (task, n), for all its trials."""
     noise = np.zeros((DRAWS, len(cells)))
@@ -158,7 +159,9 @@ def _row_draws(
     return noise, tuple(dict.fromkeys(unpaired))
 
 
-def _apart(cells: Sequence[Cell], quality: Array, noise: Array) -> tuple[Array, Array, Array]:
+def _apart(
+    cells: Sequence[ConfigurationResults], quality: Array, noise: Array
+) -> tuple[Array, Array, Array]:
     """*noise* (DRAWS, C) as what it does to the scale, the rest, and the covariance (C, C) of the rest.
 
     Easy or hard rows bend the scale for all cells, by a smooth function of their *quality* (C,), a
@@ -198,7 +201,9 @@ def _row_sd(scores: Sequence[TaskScore], measure: Measure) -> float | None:
     return max(found, default=None)
 
 
-def _rows_between_seeds(cells: Sequence[Cell], weights: Mapping[str, float]) -> float | None:
+def _rows_between_seeds(
+    cells: Sequence[ConfigurationResults], weights: Mapping[str, float]
+) -> float | None:
     """Variance between runs of one cell that their rows explain: of replicates about the cell's;
     ``None`` where no repeats with replicates tell.
     """
@@ -221,7 +226,7 @@ def _rows_between_seeds(cells: Sequence[Cell], weights: Mapping[str, float]) -> 
     return squares / freedom if freedom else None
 
 
-def _seed_draws(cells: Sequence[Cell], freedom: int) -> Array:
+def _seed_draws(cells: Sequence[ConfigurationResults], freedom: int) -> Array:
     """Standard draws of the seeds' noise (DRAWS, C); a floor from few repeats is itself uncertain,
     for all alike.
     """

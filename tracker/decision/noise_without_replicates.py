@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import Cell
 from tracker.laws.fitted_law import NoiseSource
 from tracker.laws.points import (
     ASSUMED_NOISE,
@@ -25,6 +24,7 @@ from tracker.laws.points import (
 )
 from tracker.laws.pooling import Array
 from tracker.metrics import error_of, se_of
+from tracker.results import ConfigurationResults
 
 #: An assumption counts as sure as a deviation from so many values.
 _ASSUMED_FREEDOM = 1
@@ -41,7 +41,7 @@ class NoiseWithoutReplicates(NamedTuple):
 
 
 def noise_without_replicates(
-    cells: Sequence[Cell], weights: Mapping[str, float]
+    cells: Sequence[ConfigurationResults], weights: Mapping[str, float]
 ) -> NoiseWithoutReplicates:
     """The noise of *cells* on the tasks of *weights* where neither rows nor repeats tell it."""
     variance = np.zeros(len(cells))
@@ -68,7 +68,7 @@ def _told(curves: Sequence[CurvePoints]) -> tuple[float, int] | None:
     return scale, sum(len(p.sizes) - 2 for p in curves if len(p.sizes) > ENOUGH)
 
 
-def _rows_known(cell: Cell, task: str) -> bool:
+def _rows_known(cell: ConfigurationResults, task: str) -> bool:
     """Whether a standard error, resamples or a number of rows tell the noise of the rows."""
     measure = cell.measures.get(task, "score")
     return any(
@@ -77,13 +77,13 @@ def _rows_known(cell: Cell, task: str) -> bool:
     )
 
 
-def _error(cell: Cell, task: str) -> float | None:
+def _error(cell: ConfigurationResults, task: str) -> float | None:
     measure = cell.measures.get(task, "score")
     found = [e for s in cell.scores(task) if (e := error_of(s, measure)) is not None and e > 0]
     return float(np.mean(found)) if found else None
 
 
-def _curves(cells: Sequence[Cell], task: str) -> list[CurvePoints]:
+def _curves(cells: Sequence[ConfigurationResults], task: str) -> list[CurvePoints]:
     """The errors over volumes of every model, method and mix."""
     found: defaultdict[tuple[object, ...], list[tuple[float, float, str]]] = defaultdict(list)
     for cell in cells:

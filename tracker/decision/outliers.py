@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import Cell, rounded
 from tracker.decision.noise import MeasurementNoise
 from tracker.decision.response_surface import ResponseSurface, leave_one_out
 from tracker.laws.fitted_law import GLITCH
 from tracker.laws.pooling import Array
+from tracker.metrics import rounded
+from tracker.results import ConfigurationResults
 
 _MOST_ROUNDS = 24
 
@@ -50,7 +51,7 @@ class _Runs(NamedTuple):
 
 
 def find_outliers(
-    cells: Sequence[Cell],
+    cells: Sequence[ConfigurationResults],
     values: Sequence[Sequence[float]],
     known: MeasurementNoise,
     told: Sequence[int],

@@ -26,15 +26,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import Cell, rounded, run_quality
 from tracker.decision.label_swap import LabelSwap, find_label_swaps
 from tracker.decision.noise import DRAWS, MeasurementNoise, generator, measurement_noise
 from tracker.decision.outliers import Outlier, doubt, find_outliers
-from tracker.decision.recommendation import LEVEL, Estimate, Source
 from tracker.decision.response_surface import ENOUGH, ResponseSurface, evidence, factors, learn
 from tracker.laws.curves import CurveFits, CurveKey
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
+from tracker.metrics import Estimate, Source, interval, rounded, weighted_quality
+from tracker.results import ConfigurationResults
 
 #: Draws closer than this are a tie: machines differ in the last bits.
 TIE = 1e-9
@@ -119,7 +119,7 @@ class Posterior(NamedTuple):
         return rounded(float((self.draws[:, index] >= quality - TIE).mean()))
 
 
-def believe(cells: Sequence[Cell], weights: Mapping[str, float]) -> Posterior:
+def believe(cells: Sequence[ConfigurationResults], weights: Mapping[str, float]) -> Posterior:
     """The joint belief about *cells*, each of which has every weighted task's score."""
     everything = [_qualities(cell, weights) for cell in cells]
     measured = np.array([np.mean(values) for values in everything])
@@ -153,7 +153,7 @@ def _sources(count: int, told: Sequence[int]) -> tuple[Source, ...]:
     return tuple("measured and neighbours" if i in shared else "measured" for i in range(count))
 
 
-def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
+def _neighbours(cells: Sequence[ConfigurationResults], measured: Array) -> list[int]:
     """Indices of the cells that share a surface: those that learned something; empty below six."""
     trained = [i for i, cell in enumerate(cells) if not cell.untouched]
     if len(trained) < ENOUGH:
@@ -166,7 +166,9 @@ def _neighbours(cells: Sequence[Cell], measured: Array) -> list[int]:
     return sorted(sorted(trained, key=lambda i: (-measured[i], i))[:_LARGEST])
 
 
-def _without(cells: Sequence[Cell], suspects: Sequence[Outlier]) -> tuple[list[Cell], Array]:
+def _without(
+    cells: Sequence[ConfigurationResults], suspects: Sequence[Outlier]
+) -> tuple[list[ConfigurationResults], Array]:
     """The cells without suspect runs; a cell with no other keeps them, at the variance returned (C,)."""
     off = {s.key: s.quality - s.expected for s in suspects}
     concerned = {s.label for s in suspects}
@@ -182,7 +184,7 @@ def _without(cells: Sequence[Cell], suspects: Sequence[Outlier]) -> tuple[list[C
 
 
 def _exchanges(
-    cells: Sequence[Cell],
+    cells: Sequence[ConfigurationResults],
     weights: Mapping[str, float],
     told: Sequence[int],
     known: MeasurementNoise,
@@ -219,7 +221,7 @@ def _both_ways(known: MeasurementNoise, exchanges: Sequence[LabelSwap]) -> Measu
 
 
 def _learn(
-    cells: Sequence[Cell],
+    cells: Sequence[ConfigurationResults],
     weights: Mapping[str, float],
     told: Sequence[int],
     added: Array,
@@ -257,13 +259,13 @@ def _learn(
     return known._replace(variance=variance, run_sd=run_sd), surface
 
 
-def _ceiling(cell: Cell, weights: Mapping[str, float]) -> float:
+def _ceiling(cell: ConfigurationResults, weights: Mapping[str, float]) -> float:
     """The quality of a model without error: a score of 1, a loss of 0."""
     return float(sum(w for t, w in weights.items() if cell.measures.get(t, "score") == "score"))
 
 
 def _posterior(
-    cells: Sequence[Cell],
+    cells: Sequence[ConfigurationResults],
     known: MeasurementNoise,
     told: Sequence[int],
     surface: ResponseSurface | None,
@@ -290,7 +292,7 @@ def _posterior(
     return centre, draws, known.common + _lasting(cells, known, rows)
 
 
-def _lasting(cells: Sequence[Cell], known: MeasurementNoise, rows: Array) -> Array:
+def _lasting(cells: Sequence[ConfigurationResults], known: MeasurementNoise, rows: Array) -> Array:
     """Draws (DRAWS, C) of the part of *rows* that further seeds meet again: normal given the whole."""
     share = known.lasting
     sd = np.sqrt(share * (1 - share) * np.diag(known.rows_covariance))
@@ -314,26 +316,19 @@ def rounded_array(values: Array) -> Array:
     return np.array([rounded(value) for value in values.tolist()])
 
 
-def cell_laws(cell: Cell, weights: Mapping[str, float], fits: CurveFits) -> dict[str, FittedLaw]:
-    """The laws of the cell's curve by weighted task; empty unless all are there and used it."""
-    spec = cell.spec
-    mix = spec.mix.name if spec.mix else ""
+def configuration_laws(
+    results: ConfigurationResults, weights: Mapping[str, float], fits: CurveFits
+) -> dict[str, FittedLaw]:
+    """The laws of a configuration's curve by weighted task; empty unless all are there and used it."""
     found: dict[str, FittedLaw] = {}
     for task in weights:
-        key = CurveKey(model=spec.model.name, method=spec.method, mix=mix, task=task)
-        law = fits.laws.get(key)
-        if law is None or spec.key not in law.used:
+        law = fits.laws.get(CurveKey.of(results.configuration, task))
+        if law is None or results.spec.key not in law.used:
             return {}
         found[task] = law
     return found
 
 
-def _qualities(cell: Cell, weights: Mapping[str, float]) -> list[float]:
-    values = (run_quality(run, weights, cell.measures) for run in cell.runs)
+def _qualities(cell: ConfigurationResults, weights: Mapping[str, float]) -> list[float]:
+    values = (weighted_quality(run, weights, cell.measures) for run in cell.runs)
     return [value for value in values if value is not None]
-
-
-def interval(draws: Array) -> tuple[float, float]:
-    """The 80 % interval of *draws* (n,)."""
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tracker.configurations import near, rounded
-from tracker.decision.shared import Shared
+from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.curves import CurveKey, fit_elsewhere
 from tracker.laws.fitted_law import FAR, FittedLaw
 from tracker.laws.pooling import Array
-from tracker.metrics import Measure, measures_of, value_from_error
-from tracker.trial import Frozen, MethodSpec, TrialRecord
+from tracker.metrics import Interval, Measure, rounded, value_from_error
+from tracker.trial import Frozen, MethodSpec, Objective, TrialRecord
+from tracker.validation import unknown
 
 #: In per cent; the keys of every prediction's intervals.
 LEVELS = ("50", "80", "95")
@@ -29,8 +29,8 @@ _SIZES = 2  # models of different size, from which another size can be told
 _TIE = 1e-9
 
 
-class Configuration(Frozen):
-    """A curve. ``parameters``: of its model, ``None`` where the table does not say."""
+class Curve(Frozen):
+    """A configuration at any volume. ``parameters``: of its model, ``None`` where the table does not say."""
 
     label: str
     model: str
@@ -39,14 +39,7 @@ class Configuration(Frozen):
     mix: str
 
 
-class Interval(Frozen):
-    """Where one run lands with a given probability."""
-
-    low: float
-    high: float
-
-
-class Predicted(Configuration):
+class Predicted(Curve):
     """``value`` in the task's measure; ``intervals``: by level in per cent, of what one run would measure.
 
     ``measured_from``, ``measured_to``: smallest and largest N measured above 0. ``extrapolation``: how
@@ -64,7 +57,7 @@ class Predicted(Configuration):
     held_out_error: float | None
 
 
-class Refused(Configuration):
+class Refused(Curve):
     """A curve that cannot be predicted, and why."""
 
     reason: str
@@ -98,29 +91,39 @@ def predict(
     allow_far: bool = False,
     sweep: str = "",
     notes: Sequence[str] = (),
-    shared: Shared | None = None,
+) -> Forecast:
+    """What *records* say of *task* at *examples*: :func:`forecast` of their analysis."""
+    known = Analysis(records, Objective(weights={task: 1.0}), sweep=sweep, notes=notes)
+    return forecast(known, task, examples, model_params=model_params, allow_far=allow_far)
+
+
+def forecast(
+    known: Analysis,
+    task: str,
+    examples: int,
+    *,
+    model_params: int | None = None,
+    allow_far: bool = False,
 ) -> Forecast:
     """Predict *task* at *examples* for every curve measured, or for a model of *model_params*.
 
-    Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. *shared*: of the
-    same records, where they are asked several questions. Raises
+    Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. Raises
     InputError for an unknown task or no examples, NotEnoughDataError where no curve answers.
     """
-    measures = measures_of(record.result for record in records)
+    measures = known.measures
     problems = [] if examples > 0 else [f"--examples {examples}: allowed is at least 1"]
     if task not in measures:
-        problems.append(f"--task {task}: {near(task, list(measures))}")
+        problems.append(f"--task: {unknown(task, list(measures))}")
     if problems:
         raise InputError(problems)
     measure = measures[task]
-    shared = shared or Shared(records)
-    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in shared.records}
+    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in known.records}
     if model_params is None:
-        fits = shared.fits({task: measure})
+        fits = known.fits_of({task: measure})
         laws, refused = fits.laws, fits.refused
     else:
         name, refused = f"a model of {model_params:,} parameters", {}
-        laws = fit_elsewhere(shared.table, measure, task, name, model_params)
+        laws = fit_elsewhere(known.table, measure, task, name, model_params)
         sizes = _with_size(sizes, name, model_params)
     if not allow_far:
         refused |= {
@@ -131,7 +134,7 @@ def predict(
         raise NotEnoughDataError(_nothing(task, examples, refused))
     found = _predictions(laws, sizes, measure, examples)
     return Forecast(
-        sweep=sweep,
+        sweep=known.sweep,
         task=task,
         measure=measure,
         examples=examples,
@@ -142,7 +145,7 @@ def predict(
             Refused(**_configuration(key, sizes), reason=reason)
             for key, reason in sorted(refused.items(), key=lambda item: item[0].label)
         ),
-        notes=tuple(notes),
+        notes=known.notes,
     )
 
 

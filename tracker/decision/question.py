@@ -10,12 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tracker.constraints import COUNTED, MEASURED
+from tracker.constraints import NONE, bound_problem
 from tracker.errors import InputError
 from tracker.trial import Objective
 
-#: In place of a bound: the sweep's own is not held.
-NONE = "none"
 _FORMS = {"weight": "TASK=NUMBER, such as intent=2", "constraint": "NAME=NUMBER, or NAME=none"}
 
 
@@ -78,13 +76,9 @@ def bound(name: str, text: str) -> float | None:
     """The bound *text* on what *name* is about, ``None`` for :data:`NONE`; raises InputError."""
     if text == NONE:
         return None
-    value, kind = number(text), name.partition(".")[0]
-    if kind == "over_reach" and not 0 <= value <= 1:
-        raise InputError(f"found {value:g}; allowed: 0 to 1")
-    if kind == "examples" and value < 0:
-        raise InputError(f"found {value:g}; allowed: 0 or more")
-    if kind != "examples" and kind in (*COUNTED, *MEASURED) and value <= 0:
-        raise InputError(f"found {value:g}; allowed: above 0")
+    value = number(text)
+    if problem := bound_problem(name, value):
+        raise InputError(problem)
     return value
 
 

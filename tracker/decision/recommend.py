@@ -22,23 +22,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import rounded
 from tracker.constraints import MEASURED, held
-from tracker.decision.analysis import Study, study
+from tracker.decision.analysis import Analysis
 from tracker.decision.caveats import caveats
 from tracker.decision.explain import question, reasons
 from tracker.decision.next_experiments import next_experiments
-from tracker.decision.posterior import TIE, cell_laws
+from tracker.decision.posterior import TIE, configuration_laws
 from tracker.decision.recommendation import (
-    Candidate,
     Crossover,
-    Estimate,
     ExamplesNeeded,
     Reach,
     Recommendation,
     RunnerUp,
 )
-from tracker.decision.shared import Shared
 from tracker.decision.target_quality import (
     examples_needed,
     measured_sizes,
@@ -47,6 +43,7 @@ from tracker.decision.target_quality import (
 )
 from tracker.errors import InputError, NothingAdmittedError
 from tracker.laws.crossover import CrossoverFit, overtakes
+from tracker.metrics import Estimate, rounded
 from tracker.trial import Objective, TrialRecord
 
 _RUNNERS_UP = 3
@@ -62,13 +59,6 @@ class Pick(NamedTuple):
     reached: bool
 
 
-def candidates(
-    records: Sequence[TrialRecord], objective: Objective, *, shared: Shared | None = None
-) -> tuple[Candidate, ...]:
-    """Every configuration with a score for each weighted task, smallest model first."""
-    return study(records, objective, shared).candidates
-
-
 def recommend(
     records: Sequence[TrialRecord],
     objective: Objective,
@@ -76,33 +66,40 @@ def recommend(
     reach: float | None = None,
     sweep: str = "",
     notes: Sequence[str] = (),
-    shared: Shared | None = None,
 ) -> Recommendation:
-    """Which configuration of *records* to take for *objective*; see the module for the rule.
+    """Which configuration of *records* to take for *objective*: :func:`recommendation` of its analysis."""
+    return recommendation(Analysis(records, objective, sweep=sweep, notes=notes), reach)
+
+
+def recommendation(known: Analysis, reach: float | None = None) -> Recommendation:
+    """Which configuration to take under the objective of *known*; see the module for the rule.
 
     *reach*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
-    a loss where that is what the tasks are decided on (:mod:`tracker.metrics`). *notes*: what
-    is known of the sweep as such, told among the caveats. *shared*: of the same records, where they
-    are asked several questions. Raises InputError for unknown tasks and constraints,
-    NotEnoughDataError where no trial is complete or no candidate keeps the constraints.
+    a loss where that is what the tasks are decided on (:mod:`tracker.metrics`). Raises InputError for
+    unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
+    constraints.
     """
-    known = study(records, objective, shared)
-    scored = all(measure == "score" for measure in known.measures.values())
+    return known.once_here(("recommendation", reach), lambda: _recommendation(known, reach))
+
+
+def _recommendation(known: Analysis, reach: float | None) -> Recommendation:
+    objective = known.objective
+    scored = all(measure == "score" for measure in known.decided.values())
     if reach is not None and scored and not 0 < reach <= 1:
         raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
     if not known.admitted:
         raise NothingAdmittedError(_nothing_admitted(known))
     pick = choose(known, reach)
-    index, belief = pick.choice, known.belief
+    index, belief = pick.choice, known.posterior
     p_best = belief.p_best(known.admitted)
     runners_up = _runners_up(known, index, p_best)
     regret = belief.expected_regret(index, known.admitted)
     answer = _reach(known, pick, reach, objective.constraints)
     return Recommendation(
-        sweep=sweep,
-        question=question(objective, reach, known.measures),
+        sweep=known.sweep,
+        question=question(objective, reach, known.decided),
         objective=objective,
-        trial=known.cells[index].spec,
+        trial=known.scored[index].spec,
         choice=known.candidates[index],
         why=reasons(known, index, pick.best, pick.level, p_best[index], regret, answer),
         p_best=p_best[index],
@@ -112,9 +109,9 @@ def recommend(
         if pick.reached  # who is best was not asked
         else next_experiments(known, index, _rivals(known, runners_up, p_best)),
         runners_up=runners_up,
-        held=held(known.cells, index, known.candidates[index].forgetting, objective.constraints),
+        held=held(known.scored, index, known.candidates[index].forgetting, objective.constraints),
         rejected=known.rejected,
-        caveats=(*caveats(known, index), *notes),
+        caveats=(*caveats(known, index), *known.notes),
         noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
         candidates=len(known.candidates),
         admitted=len(known.admitted),
@@ -124,9 +121,9 @@ def recommend(
     )
 
 
-def choose(known: Study, reach: float | None = None) -> Pick:
+def choose(known: Analysis, reach: float | None = None) -> Pick:
     """The rule of the module, on what is known already."""
-    belief, admitted = known.belief, known.admitted
+    belief, admitted = known.posterior, known.admitted
     by_cost = sorted(admitted, key=known.cost_order)
     best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals
     level = tuple(i for i in by_cost if i == best or not belief.apart(best, i))
@@ -139,30 +136,30 @@ def choose(known: Study, reach: float | None = None) -> Pick:
     return Pick(index, best, level, False)
 
 
-def _runners_up(known: Study, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
+def _runners_up(known: Analysis, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
     others = [i for i in sorted(known.admitted, key=known.cost_order) if i != index]
-    others.sort(key=lambda i: -known.belief.centre[i])  # stable: the cheaper first among equals
+    others.sort(key=lambda i: -known.posterior.centre[i])  # stable: the cheaper first among equals
     found = []
     for i in others[:_RUNNERS_UP]:
         found.append(
             RunnerUp(
                 candidate=known.candidates[i],
-                gap=known.belief.gap(index, i),
-                separable=known.belief.apart(index, i),
+                gap=known.posterior.gap(index, i),
+                separable=known.posterior.apart(index, i),
                 p_best=p_best[i],
             )
         )
     return tuple(found)
 
 
-def _rivals(known: Study, runners_up: Sequence[RunnerUp], p_best: dict[int, float]) -> list[int]:
+def _rivals(known: Analysis, runners_up: Sequence[RunnerUp], p_best: dict[int, float]) -> list[int]:
     """Runners-up that the choice cannot be told from, the likeliest best first."""
     index = {c.label: i for i, c in enumerate(known.candidates)}
     level = [index[r.candidate.label] for r in runners_up if not r.separable]
     return sorted(level, key=lambda i: -p_best[i])
 
 
-def _crossovers(known: Study, index: int) -> tuple[Crossover, ...]:
+def _crossovers(known: Analysis, index: int) -> tuple[Crossover, ...]:
     """Per pair of methods on the choice's model and mix, the better at little data first.
 
     A method with several curves (variants, ranks, learning rates) is taken at the best of them.
@@ -170,11 +167,11 @@ def _crossovers(known: Study, index: int) -> tuple[Crossover, ...]:
     choice = known.candidates[index]
     curves: dict[str, int] = {}
     for i, c in enumerate(known.candidates):
-        if (c.model, c.mix) == (choice.model, choice.mix) and cell_laws(
-            known.cells[i], known.weights, known.fits
+        if (c.model, c.mix) == (choice.model, choice.mix) and configuration_laws(
+            known.scored[i], known.weights, known.fits
         ):
             held = curves.get(c.method.name)
-            if held is None or known.belief.centre[i] > known.belief.centre[held]:
+            if held is None or known.posterior.centre[i] > known.posterior.centre[held]:
                 curves[c.method.name] = i
     names = sorted(curves)
     pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
@@ -182,14 +179,14 @@ def _crossovers(known: Study, index: int) -> tuple[Crossover, ...]:
     return tuple(c for c in found if c is not None)
 
 
-def _crossover(known: Study, one: int, other: int) -> Crossover | None:
-    laws = [cell_laws(known.cells[i], known.weights, known.fits) for i in (one, other)]
+def _crossover(known: Analysis, one: int, other: int) -> Crossover | None:
+    laws = [configuration_laws(known.scored[i], known.weights, known.fits) for i in (one, other)]
     ranges = [measured_sizes(each) for each in laws]
     start, end = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if start >= end:
         return None
     sizes = np.geomspace(start, end, _GRID)
-    errors = [-weighted_curves(each, known.weights, known.measures, sizes) for each in laws]
+    errors = [-weighted_curves(each, known.weights, known.decided, sizes) for each in laws]
     forward = overtakes(errors[0], errors[1], sizes)
     backward = overtakes(errors[1], errors[0], sizes)
     ahead = float((errors[0][:, 0] <= errors[1][:, 0]).mean())
@@ -198,7 +195,7 @@ def _crossover(known: Study, one: int, other: int) -> Crossover | None:
     return _as_crossover(known, other, one, backward)
 
 
-def _as_crossover(known: Study, first: int, second: int, fit: CrossoverFit) -> Crossover:
+def _as_crossover(known: Analysis, first: int, second: int, fit: CrossoverFit) -> Crossover:
     a, b = known.candidates[first], known.candidates[second]
     examples = None
     if fit.median is not None and fit.low is not None and fit.high is not None:
@@ -221,22 +218,22 @@ def _as_crossover(known: Study, first: int, second: int, fit: CrossoverFit) -> C
 
 
 def _reach(
-    known: Study, pick: Pick, quality: float | None, constraints: Mapping[str, float]
+    known: Analysis, pick: Pick, quality: float | None, constraints: Mapping[str, float]
 ) -> Reach | None:
     if quality is None:
         return None
     needed: tuple[ExamplesNeeded, ...] = ()
     if not pick.reached:
-        needed = examples_needed(known.cells, known.weights, known.fits, quality, constraints)
+        needed = examples_needed(known.scored, known.weights, known.fits, quality, constraints)
     return Reach(
         quality=quality,
         reached=pick.reached,
-        probability=known.belief.p_reaches(pick.choice, quality),
+        probability=known.posterior.p_reaches(pick.choice, quality),
         needed=needed,
     )
 
 
-def _nothing_admitted(known: Study) -> str:
+def _nothing_admitted(known: Analysis) -> str:
     parts = []
     for r in known.rejected:
         if r.limit is None:

@@ -1,49 +1,16 @@
 """The types of an answer: candidates, what was rejected and why, and the recommendation itself.
 
 Every number is rounded to six significant digits, every order is fixed by content, and what was
-taken with a stopwatch stands apart in :class:`Measured`: the rest of a :class:`Recommendation` is
+taken with a stopwatch stands apart in :class:`MeasuredCost`: the rest of a :class:`Recommendation` is
 the same for two runs of one sweep.
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
+from tracker.constraints import Held, Rejection
+from tracker.metrics import Estimate
+from tracker.results import CountedCost, MeasuredCost
 from tracker.trial import Frozen, MethodSpec, Objective, TrialSpec
-
-#: Level of every interval in this file.
-LEVEL = 0.8
-
-Source = Literal["measured", "measured and neighbours", "law"]
-
-
-class Estimate(Frozen):
-    """A value with its 80 % interval; ``low``, ``high`` are ``None`` where its error is unknown."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    source: Source = "measured"
-
-
-class Counted(Frozen):
-    """Counted cost, the same on every machine; means over seeds. The base costs 0 to train."""
-
-    parameters: int | None
-    trained_parameters: int | None = None
-    train_tokens: float | None = None
-    flops: float | None = None
-    adapter_bytes: float | None = None
-
-
-class Measured(Frozen):
-    """What the clock and the device said; means over seeds. Reported, never used to choose."""
-
-    device: str
-    device_seconds: float | None = None
-    train_seconds: float | None = None
-    seconds_per_1k_tokens: float | None = None
-    peak_bytes: float | None = None
 
 
 class Candidate(Frozen):
@@ -70,8 +37,8 @@ class Candidate(Frozen):
     forgetting: dict[str, Estimate]
     valid_format: dict[str, float]
     over_reach: dict[str, float]
-    counted: Counted
-    measured: Measured
+    counted: CountedCost
+    measured: MeasuredCost
     on_frontier: bool | None = None
 
 
@@ -87,34 +54,6 @@ class RunnerUp(Frozen):
     def surely_better(self) -> bool:
         """Whether it scores more than the choice, which was taken for being smaller or cheaper."""
         return self.gap.high is not None and self.gap.high < 0
-
-
-class Rejection(Frozen):
-    """What one constraint cost: how many candidates broke it, and the best of those.
-
-    ``unmeasured`` of the ``count`` were rejected because the quantity is not known of them;
-    ``limit`` is ``None`` where the reason is a missing score. ``best_value`` is ``None`` for what
-    the clock measured.
-    """
-
-    constraint: str
-    limit: float | None = None
-    count: int
-    unmeasured: int = 0
-    best: str | None = None
-    best_quality: float | None = None
-    best_value: float | None = None
-
-
-class Held(Frozen):
-    """A constraint that the choice keeps. ``value``: what it measured of it, ``None`` where the clock
-    did; ``probability``: that it keeps it over fresh rows and seeds, ``None`` where that is not known.
-    """
-
-    constraint: str
-    limit: float
-    value: float | None = None
-    probability: float | None = None
 
 
 class Crossover(Frozen):
@@ -183,7 +122,7 @@ class NextExperiment(Frozen):
     removes: float | None = None
     changes: float | None = None
     separates: float | None = None
-    measured: Measured
+    measured: MeasuredCost
 
 
 class Recommendation(Frozen):

@@ -28,8 +28,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.configurations import Cell
 from tracker.laws.pooling import Array
+from tracker.results import ConfigurationResults
 from tracker.trial import MethodSpec
 
 #: Fewer trained configurations than this say too little of each other.
@@ -82,7 +82,7 @@ class LeaveOneOut(NamedTuple):
     sd: Array
 
 
-def factors(cells: Sequence[Cell]) -> Factors:
+def factors(cells: Sequence[ConfigurationResults]) -> Factors:
     """How alike *cells* are; a factor in which all are equal is left out."""
     specs = [cell.spec for cell in cells]
     methods = [spec.method for spec in specs]
@@ -255,7 +255,7 @@ def _shape(method: MethodSpec) -> tuple[object, ...]:
     return (method.variant, method.rank, method.virtual_tokens)
 
 
-def _sizes_alike(cells: Sequence[Cell]) -> Array:
+def _sizes_alike(cells: Sequence[ConfigurationResults]) -> Array:
     """A factor of e in parameters leaves a similarity of e^-1/2; an unknown size resembles none."""
     sizes = [cell.spec.model.parameters for cell in cells]
     logs = np.array([np.nan if size is None else np.log(max(size, 1)) for size in sizes])

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tracker.configurations import Cell, rounded
 from tracker.constraints import could_keep
-from tracker.decision.posterior import Posterior, cell_laws, interval
-from tracker.decision.recommendation import Estimate, ExamplesNeeded
+from tracker.decision.posterior import Posterior, configuration_laws
+from tracker.decision.recommendation import ExamplesNeeded
 from tracker.laws.crossover import FEWEST
 from tracker.laws.curves import CurveFits
 from tracker.laws.fitted_law import FAR, FittedLaw
 from tracker.laws.pooling import Array
-from tracker.metrics import Measure, quality_from_error
+from tracker.metrics import Estimate, Measure, interval, quality_from_error, rounded
+from tracker.results import ConfigurationResults
 
 #: A candidate reaches a quality if it does with this probability.
 SURE = 0.9
@@ -50,7 +50,7 @@ def measured_sizes(laws: Mapping[str, FittedLaw]) -> tuple[float, float]:
 
 
 def examples_needed(
-    cells: Sequence[Cell],
+    cells: Sequence[ConfigurationResults],
     weights: Mapping[str, float],
     fits: CurveFits,
     quality: float,
@@ -63,7 +63,7 @@ def examples_needed(
     """
     found: dict[str, ExamplesNeeded] = {}
     for label, cell in _largest(cells).items():
-        laws = cell_laws(cell, weights, fits)
+        laws = configuration_laws(cell, weights, fits)
         needed = _needed(label, laws, weights, cell.measures, quality) if laws else None
         if needed is not None:
             times = needed.examples.value / max(cell.spec.volume, 1)
@@ -74,12 +74,11 @@ def examples_needed(
     return tuple((likely or sorted(found.values(), key=lambda n: -n.probability))[:_MOST])
 
 
-def _largest(cells: Sequence[Cell]) -> dict[str, Cell]:
+def _largest(cells: Sequence[ConfigurationResults]) -> dict[str, ConfigurationResults]:
     """By curve, in the order of *cells*, the one with most data."""
-    found: dict[str, Cell] = {}
+    found: dict[str, ConfigurationResults] = {}
     for cell in cells:
-        mix = cell.spec.mix.name if cell.spec.mix else ""
-        label = f"{cell.spec.model.name} {cell.spec.method.label}, {mix}"
+        label = cell.configuration.curve.label
         if label not in found or cell.spec.volume > found[label].spec.volume:
             found[label] = cell
     return found

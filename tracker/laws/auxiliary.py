@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from tracker.configurations import score_of
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.fitted_law import LeftOut
 from tracker.laws.forgetting import FittedForgetting, ForgettingRun, fit_forgetting
-from tracker.laws.learning_rates import Setting, across_models, family, per_model
+from tracker.laws.learning_rates import RateWindow, across_models, family, per_model
 from tracker.laws.loss_to_score import LossToScore, fit_loss_to_score
 from tracker.laws.mixture import FittedMix, MixRun, fit_mix
+from tracker.metrics import score_of
 from tracker.trial import Frozen, MethodSpec, Objective, Status, TrialRecord, TrialResult
 
 
@@ -82,7 +82,7 @@ def forgetting_laws(records: Iterable[TrialRecord], objective: Objective) -> Aux
 
 
 def _forgetting(
-    settings: Sequence[Setting], refused: dict[str, str]
+    settings: Sequence[RateWindow], refused: dict[str, str]
 ) -> dict[ForgettingKey, FittedForgetting]:
     return _fitted(_forgetting_curves(settings), refused, lambda k: f"forgetting: {k.label}")
 
@@ -128,9 +128,9 @@ def _complete(records: Iterable[TrialRecord]) -> list[TrialResult]:
 
 
 def _forgetting_curves(
-    settings: Sequence[Setting],
+    settings: Sequence[RateWindow],
 ) -> Iterator[tuple[ForgettingKey, Callable[[], FittedForgetting]]]:
-    methods: defaultdict[str, list[Setting]] = defaultdict(list)
+    methods: defaultdict[str, list[RateWindow]] = defaultdict(list)
     for setting in settings:
         methods[family(setting.method)].append(setting)
     for method, found in sorted(methods.items()):
@@ -165,7 +165,7 @@ def _forgetting_run(run: TrialResult, suite: str) -> ForgettingRun | None:
 
 
 def _mix_curves(
-    settings: Sequence[Setting], tasks: Sequence[str]
+    settings: Sequence[RateWindow], tasks: Sequence[str]
 ) -> Iterator[tuple[MixKey, Callable[[], FittedMix]]]:
     for setting in settings:
         model = setting.runs[0].spec.model.name
@@ -182,7 +182,7 @@ def _fit_mix(rows: list[MixRun], left_out: list[LeftOut], task: str) -> FittedMi
     return fit_mix(rows, left_out, what=task)
 
 
-def _mix_runs(setting: Setting, task: str) -> tuple[list[MixRun], list[LeftOut]]:
+def _mix_runs(setting: RateWindow, task: str) -> tuple[list[MixRun], list[LeftOut]]:
     rows, left_out = [], list(setting.others)
     for run in setting.runs:
         spec, score = run.spec, score_of(run, task)

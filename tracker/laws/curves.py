@@ -15,8 +15,8 @@ from tracker.laws.fitting import fit_curves
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Prior
 from tracker.laws.prior import prior
-from tracker.metrics import MEASURES, Measure, errors
-from tracker.trial import Frozen, MethodSpec
+from tracker.metrics import MEASURES, Measure, errors, pooled_sd
+from tracker.trial import Configuration, Frozen, MethodSpec
 
 Metric = Measure
 #: The stage whose trials look for hyper-parameters: points of a curve only where they share its
@@ -33,17 +33,28 @@ _SIZE_HOLD = {_PLACE: 0.1, "model": 3.0, "family": 3.0, "pair": 3.0, "run": 3.0}
 
 
 class CurveKey(Frozen):
-    """What one curve holds fixed while the volume D grows; hashable."""
+    """A configuration's curve over the volume D, on one task; hashable."""
 
     model: str
     method: MethodSpec
     mix: str
     task: str
 
+    @classmethod
+    def of(cls, configuration: Configuration, task: str) -> CurveKey:
+        """The curve of *configuration* on *task*."""
+        return cls(
+            model=configuration.model, method=configuration.method, mix=configuration.mix, task=task
+        )
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration at any volume."""
+        return Configuration(self.model, self.method, self.mix)
+
     @property
     def label(self) -> str:
-        curve = f"{self.model} {self.method.label}"
-        return ", ".join(part for part in (curve, self.mix, self.task) if part)
+        return f"{self.configuration.label}, {self.task}"
 
 
 class CurveFits(NamedTuple):
@@ -51,21 +62,6 @@ class CurveFits(NamedTuple):
 
     laws: dict[CurveKey, FittedLaw]
     refused: dict[CurveKey, str]
-
-
-def pooled_sd(groups: Iterable[ArrayLike]) -> float | None:
-    """Standard deviation within groups, pooled over those with two values or more; None if none
-    has.
-
-    The noise floor between seeds: sqrt(sum of squares within groups / degrees of freedom).
-    """
-    squares, freedom = 0.0, 0
-    for group in groups:
-        values = np.asarray(group, dtype=float)
-        if len(values) > 1:
-            squares += float(((values - values.mean()) ** 2).sum())
-            freedom += len(values) - 1
-    return float(np.sqrt(squares / freedom)) if freedom else None
 
 
 def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None = None) -> CurveFits:
@@ -248,17 +244,9 @@ def _curve_key(row: pd.Series[Any], task: str) -> CurveKey:
 
 def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
     """What a curve shares with others: its laws are drawn towards theirs."""
-    family, setting = _absent(row["family"]), key.method.label
-    return {
-        "task": key.task,
-        "family": "" if family is None else str(family),
-        "model": key.model,
-        "method": key.method.name,
-        "pair": f"{key.model} {key.method.name}",
-        "mix": key.mix,
-        "setting": setting,
-        "run": f"{key.model} {setting}",
-    }
+    family = _absent(row["family"])
+    shared = key.configuration.groups(None if family is None else str(family))
+    return {"task": key.task, **shared}
 
 
 def _seed_noise(columns: _Columns, curves: Iterable[Sequence[int]]) -> float | None:

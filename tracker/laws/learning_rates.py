@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.configurations import score_of
 from tracker.laws.fitted_law import LeftOut
+from tracker.metrics import score_of
 from tracker.trial import MethodSpec, TrialResult
 
 #: Learning rates that lie within this factor count as one setting.
 _WINDOW = 2.0
 
 
-class Setting(NamedTuple):
+class RateWindow(NamedTuple):
     """The runs of one method within a window of learning rates, and those outside."""
 
     method: MethodSpec
@@ -24,7 +24,7 @@ class Setting(NamedTuple):
     others: list[LeftOut]
 
 
-def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[Setting]:
+def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
     """Each model's and method's own setting."""
     families: defaultdict[tuple[str, str], list[TrialResult]] = defaultdict(list)
     for run in runs:
@@ -32,7 +32,7 @@ def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[Setting
     return [_chosen(found, tasks) for _, found in sorted(families.items())]
 
 
-def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[Setting]:
+def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
     """Each method's one setting for all models, where it was run as widely as their own: another
     learning rate for another size would pass for an effect of size. Else each model's own.
     """
@@ -47,7 +47,7 @@ def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[Set
     return settings
 
 
-def _chosen(runs: Sequence[TrialResult], tasks: Sequence[str]) -> Setting:
+def _chosen(runs: Sequence[TrialResult], tasks: Sequence[str]) -> RateWindow:
     """The learning rate run at the most models, mixes and volumes, then of least loss."""
     rates = sorted({run.spec.method.learning_rate or 0.0 for run in runs})
     windows = [[run for run in runs if _same_rate(run, rate)] for rate in rates]
@@ -63,7 +63,7 @@ def _chosen(runs: Sequence[TrialResult], tasks: Sequence[str]) -> Setting:
         for run in runs
         if not _same_rate(run, rate)
     ]
-    return Setting(method, inside, others)
+    return RateWindow(method, inside, others)
 
 
 def family(method: MethodSpec) -> str:

@@ -36,10 +36,10 @@ from sweeps.search.strategies.strategy import (
     rank,
     scored,
 )
-from tracker.laws.curves import pooled_sd
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array
 from tracker.laws.surrogate import surrogate_forecast
+from tracker.metrics import pooled_sd
 from tracker.trial import Status
 
 _ROUND_SHARE = 0.01  # of the budget, which a round costs about: cheap trials come in bulk

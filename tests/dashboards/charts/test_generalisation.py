@@ -19,10 +19,9 @@ from dashboards.charts.overreach_chart import draw_panel
 from dashboards.charts.theme import DARK, LIGHT
 from dashboards.pages.generalisation_cards import forgetting_card
 from tests.dashboards.conftest import FORGETTING
-from tracker.configurations import forgetting as cell_forgetting
-from tracker.configurations import group
 from tracker.decision.pareto import pareto_front
-from tracker.results import results_table
+from tracker.results import by_configuration, results_table
+from tracker.results import forgetting as cell_forgetting
 
 SCORED = {"intent": "score", "slots": "score"}
 
@@ -47,7 +46,7 @@ def test_a_path_goes_from_the_base_through_the_volumes(data):
 
 def test_what_is_lost_is_tracker_s_with_its_interval(data, records):
     """The same mean, row error and noise between seeds as the recommendation goes by, one mix apart."""
-    cells = group(records)
+    cells = by_configuration(records)
     estimates = cell_forgetting(cells)
     at = next(
         i for i, c in enumerate(cells)

@@ -22,7 +22,7 @@ from dashboards.charts.mix_words import (
 )
 from dashboards.charts.theme import LIGHT
 from tracker.decision.mix_effects import weakest
-from tracker.decision.recommendation import Estimate
+from tracker.metrics import Estimate
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dashboards.pages.recommend_choice import certainty, headline, hero, setting
 from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
-from tracker.decision.recommendation import Estimate
+from tracker.metrics import Estimate
 from tracker.trial import Objective, Status
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.factories import numbered, scored_record
-from tracker.configurations import group
 from tracker.decision.noise_without_replicates import noise_without_replicates
 from tracker.decision.recommend import recommend
+from tracker.results import by_configuration
 from tracker.trial import Objective, TrialRecord
 
 VOLUMES = (100, 200, 400, 800, 1600, 3200)
@@ -46,7 +46,7 @@ def _curves(
 def test_the_noise_of_runs_is_found_from_their_curves() -> None:
     found = []
     for seed in range(30):
-        cells = group(_curves(0.03, seed))
+        cells = by_configuration(_curves(0.03, seed))
         noise = noise_without_replicates(cells, {"intent": 1.0})
         assert noise.source == "residuals"
         assert noise.freedom == 16  # four curves of six volumes
@@ -58,17 +58,17 @@ def test_the_noise_of_runs_is_found_from_their_curves() -> None:
 
 
 def test_weights_share_the_noise_out() -> None:
-    cells = group(_curves(0.03, 1))
+    cells = by_configuration(_curves(0.03, 1))
     whole, half = (noise_without_replicates(cells, {"intent": w}).variance for w in (1.0, 0.5))
     assert half == pytest.approx(whole / 4)
 
 
 def test_without_curves_it_is_assumed_and_where_rows_are_known_it_is_not_needed() -> None:
-    few = group([_outside(1.5, method="full"), _outside(1.0, method="lora")])
+    few = by_configuration([_outside(1.5, method="full"), _outside(1.0, method="lora")])
     noise = noise_without_replicates(few, {"intent": 1.0})
     assert (noise.source, noise.freedom) == ("assumed", 1)
     assert np.sqrt(noise.variance).tolist() == pytest.approx([0.03, 0.02])
-    known = noise_without_replicates(group([scored_record()]), {"intent": 1.0})
+    known = noise_without_replicates(by_configuration([scored_record()]), {"intent": 1.0})
     assert (known.variance.tolist(), known.freedom, known.source) == ([0.0], 0, None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.factories import law_score, numbered, scored_record
-from tracker.decision.analysis import Study, study
+from tracker.decision.analysis import Analysis
 from tracker.decision.caveats import caveats
 from tracker.decision.recommend import choose
 from tracker.trial import Objective, TrialRecord
@@ -20,7 +20,7 @@ Place = tuple[str, str, int]
 
 def _table(
     changed: Callable[[Place, int, float], float], mixes: tuple[str, ...] = ("even", "odd")
-) -> Study:
+) -> Analysis:
     """2 models × 3 methods × 5 volumes × mixes × 2 seeds, noise .004; *changed* spoils some of it."""
     rng, found = np.random.default_rng(5), []
     for model in ("small", "large"):
@@ -33,7 +33,7 @@ def _table(
                         if mix == "even":
                             score = changed((model, method, volume), seed, score)
                         found.append(_run(model, method, volume, mix, seed, score))
-    return study(numbered(found), INTENT)
+    return Analysis(numbered(found), INTENT)
 
 
 def _run(model: str, method: str, volume: int, mix: str, seed: int, score: float) -> TrialRecord:
@@ -43,17 +43,17 @@ def _run(model: str, method: str, volume: int, mix: str, seed: int, score: float
 
 
 @pytest.fixture(scope="module")
-def clean() -> Study:
+def clean() -> Analysis:
     return _table(lambda place, seed, score: score)
 
 
-def _chosen(known: Study) -> str:
+def _chosen(known: Analysis) -> str:
     return known.candidates[choose(known).choice].label
 
 
-def test_a_clean_table_raises_no_alarm(clean: Study) -> None:
-    assert not clean.belief.suspects
-    assert not clean.belief.exchanges
+def test_a_clean_table_raises_no_alarm(clean: Analysis) -> None:
+    assert not clean.posterior.suspects
+    assert not clean.posterior.exchanges
     assert _chosen(clean) == "large full lr=0.001, even, 2,000 examples"
 
 
@@ -67,10 +67,10 @@ def test_a_clean_table_raises_no_alarm(clean: Study) -> None:
     ],
 )
 def test_a_spoilt_run_is_flagged_and_the_choice_stays(
-    clean: Study, place: Place, value: float
+    clean: Analysis, place: Place, value: float
 ) -> None:
     known = _table(lambda at, seed, score: value if (at, seed) == (place, 1) else score)
-    (suspect,) = known.belief.suspects
+    (suspect,) = known.posterior.suspects
     assert suspect.quality == pytest.approx(value, abs=0.01)
     assert suspect.deviations > 5
     cell = next(c for c in known.candidates if suspect.key in c.keys)
@@ -86,12 +86,12 @@ def test_a_spoilt_run_is_flagged_and_the_choice_stays(
 def test_seeds_that_agree_are_believed_against_their_neighbours() -> None:
     place = ("large", "lora", 1000)
     known = _table(lambda at, seed, score: score - 0.2 if at == place else score)
-    assert not [s for s in known.belief.suspects if "lora" in s.label]
+    assert not [s for s in known.posterior.suspects if "lora" in s.label]
 
 
 @pytest.mark.parametrize("volumes", [(2000,), VOLUMES])
 def test_exchanged_methods_are_flagged_and_the_choice_stays(
-    clean: Study, volumes: tuple[int, ...]
+    clean: Analysis, volumes: tuple[int, ...]
 ) -> None:
     """Full tuning's results under LoRA's name and the other way round, on the large model."""
     other = {"full": "p_tuning", "p_tuning": "full"}
@@ -103,7 +103,7 @@ def test_exchanged_methods_are_flagged_and_the_choice_stays(
         return score
 
     known = _table(swapped)
-    (exchange,) = known.belief.exchanges
+    (exchange,) = known.posterior.exchanges
     labels = {known.candidates[i].label for i in (*exchange.first, *exchange.second)}
     assert labels == {
         c.label
@@ -127,8 +127,8 @@ def test_without_a_surface_three_seeds_tell_the_odd_one(record: Callable[..., Tr
         for v in (125, 250, 500)
         for i in range(2)
     ]
-    known = study(numbered(rows), INTENT)
-    (suspect,) = known.belief.suspects
+    known = Analysis(numbered(rows), INTENT)
+    (suspect,) = known.posterior.suspects
     assert suspect.quality == pytest.approx(0.2, abs=0.01)
-    assert known.belief.noise_floor == pytest.approx(0.006, abs=0.003)
+    assert known.posterior.noise_floor == pytest.approx(0.006, abs=0.003)
     assert known.candidates[choose(known).choice].model == "large"

@@ -11,9 +11,10 @@ import pytest
 
 from tests.benchmarks.calibration_of_choice import Judged, calibration_error, deciles, judge
 from tests.benchmarks.synthetic import configuration, synthetic_sweep
-from tracker.configurations import group, task_weights
 from tracker.decision.posterior import believe
 from tracker.laws.pooling import Array
+from tracker.metrics import task_weights
+from tracker.results import by_configuration
 from tracker.trial import TrialRecord
 
 
@@ -47,7 +48,7 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
     random.Random(1).shuffle(shuffled)
     found = []
     for records in (sweep.records, shuffled):
-        cells = group(records)
+        cells = by_configuration(records)
         found.append(believe(cells, task_weights(sweep.objective, cells)))
     assert (found[0].centre == found[1].centre).all()
     assert (found[0].draws == found[1].draws).all()
@@ -56,7 +57,7 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
 
 def test_the_centre_is_nearer_the_truth_than_the_measurement() -> None:
     sweep = synthetic_sweep(8, glitches=0.0)
-    cells = group(sweep.records)
+    cells = by_configuration(sweep.records)
     belief = believe(cells, task_weights(sweep.objective, cells))
     truth = np.array([sweep.truth[configuration(c.spec)][c.spec.volume] for c in cells])
     trained = np.array([not cell.untouched for cell in cells])
@@ -87,10 +88,12 @@ def test_what_learned_nothing_says_nothing_of_the_leaders(
         )
         for volume in (250, 500, 1000, 2000)
     ]
-    alone, beside = (believe(group(r), {"intent": 1.0}) for r in (leaders, [*leaders, *flat]))
-    cells = group([*leaders, *flat])
+    alone, beside = (
+        believe(by_configuration(r), {"intent": 1.0}) for r in (leaders, [*leaders, *flat])
+    )
+    cells = by_configuration([*leaders, *flat])
     learned = [i for i, cell in enumerate(cells) if cell.spec.method.name == "full"]
-    tuned = [i for i, cell in enumerate(group(leaders)) if not cell.untouched]
+    tuned = [i for i, cell in enumerate(by_configuration(leaders)) if not cell.untouched]
     # Within what the noise of other rows does; with the flat ones on the surface it is 0.03.
     assert beside.centre[learned] == pytest.approx(alone.centre[tuned], abs=0.005)
     assert {beside.sources[i] for i in learned} == {"measured and neighbours"}

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tracker.configurations import group
+from tracker.decision.analysis import Analysis
 from tracker.decision.explain import lines
-from tracker.decision.recommend import candidates, recommend
+from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Recommendation
-from tracker.decision.shared import Shared
 from tracker.decision.target_quality import examples_needed
 from tracker.errors import InputError, NotEnoughDataError
+from tracker.results import by_configuration
 from tracker.trial import Objective, Status, TrialRecord
 
 Make = Callable[..., TrialRecord]
@@ -160,8 +160,8 @@ def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -
 def test_more_data_is_advised_only_where_the_limits_could_be_kept(
     sweep: list[TrialRecord], limits: dict[str, float], named: set[str]
 ) -> None:
-    cells = group(sweep)
-    fits = Shared(sweep).fits({"intent": "score", "slots": "score"})
+    cells = by_configuration(sweep)
+    fits = Analysis(sweep, BOTH).fits_of({"intent": "score", "slots": "score"})
     found = examples_needed(cells, {"intent": 2 / 3, "slots": 1 / 3}, fits, 0.83, limits)
     assert {" ".join(n.label.split()[:2]) for n in found} == named
 
@@ -338,13 +338,13 @@ def test_a_lucky_run_is_drawn_towards_its_neighbours(record: Make) -> None:
     rows = [record(volume=v, scores={"intent": score(v)}) for v in (125, 250, 500, 1000, 4000)]
     rows += _seeds(record, (score(8000) - 0.02, score(8000) + 0.02), volume=8000)
     lucky = record(volume=2000, scores={"intent": score(2000) + 0.05})
-    found = {c.volume: c for c in candidates([*rows, lucky], INTENT)}[2000]
+    found = {c.volume: c for c in Analysis([*rows, lucky], INTENT).candidates}[2000]
     assert found.quality.source == "measured and neighbours"
     assert score(2000) < found.quality.value < found.measured_quality
 
 
 def test_candidates_and_frontier(sweep: list[TrialRecord], answer: Recommendation) -> None:
-    found = candidates(sweep, BOTH)
+    found = Analysis(sweep, BOTH).candidates
     assert len(found) == 32
     assert len({c.label for c in found}) == 32
     front = [c for c in found if c.on_frontier]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tracker.configurations import group
 from tracker.decision.response_surface import evidence, factors, learn, leave_one_out
+from tracker.results import by_configuration
 from tracker.trial import TrialRecord
 
 Make = Callable[..., TrialRecord]
@@ -50,7 +50,7 @@ def test_leave_one_out_is_the_refit_without_it() -> None:
 
 
 def test_what_is_told_by_neighbours_is_told_closely(record: Make) -> None:
-    cells = group(_grid(record, _smooth))
+    cells = by_configuration(_grid(record, _smooth))
     y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
     noise = np.eye(len(y)) * 0.01**2
     surface = learn(factors(cells), y, noise)
@@ -66,7 +66,7 @@ def test_errors_that_multiply_above_a_floor_are_likelier_on_their_own_scale(reco
         size = {"small": 1.0, "large": 0.5}[model] * {"full": 0.6, "lora": 1.0}[method]
         return 1 - 0.1 - 0.6 * size * float((125 / volume) ** 0.5)
 
-    cells = group(_grid(record, score))
+    cells = by_configuration(_grid(record, score))
     truth = np.array([score(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
     y = truth + 0.01 * np.random.default_rng(2).normal(size=len(truth))
     known, noise = factors(cells), np.eye(len(y)) * 0.01**2
@@ -80,7 +80,7 @@ def test_errors_that_multiply_above_a_floor_are_likelier_on_their_own_scale(reco
 
 def test_a_perfect_score_keeps_its_place(record: Make) -> None:
     """An error of 0 has no logarithm: it is taken for what the noise could have made of none."""
-    cells = group(_grid(record, _smooth))
+    cells = by_configuration(_grid(record, _smooth))
     y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
     y += 1 - y.max()
     noise = np.eye(len(y)) * 0.01**2
@@ -91,7 +91,7 @@ def test_a_perfect_score_keeps_its_place(record: Make) -> None:
 
 
 def test_the_values_of_a_law_are_likelier_than_with_two_exchanged(record: Make) -> None:
-    cells = group(_grid(record, _smooth))
+    cells = by_configuration(_grid(record, _smooth))
     y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
     noise = np.eye(len(y)) * 0.01**2
     other = y.copy()
@@ -103,7 +103,7 @@ def test_the_values_of_a_law_are_likelier_than_with_two_exchanged(record: Make) 
 
 def test_what_no_neighbour_tells_is_left_to_each_cell(record: Make) -> None:
     """Values without any pattern: each cell's own variance takes them, or a surface as rough."""
-    cells = group(_grid(record, _smooth))
+    cells = by_configuration(_grid(record, _smooth))
     y = 0.6 + 0.1 * np.random.default_rng(1).normal(size=len(cells))
     noise = np.eye(len(y)) * 0.001**2
     surface = learn(factors(cells), y, noise)
@@ -111,7 +111,7 @@ def test_what_no_neighbour_tells_is_left_to_each_cell(record: Make) -> None:
 
 
 def test_factors_in_which_all_are_equal_are_left_out(record: Make) -> None:
-    cells = group([record(volume=volume) for volume in VOLUMES])
+    cells = by_configuration([record(volume=volume) for volume in VOLUMES])
     known = factors(cells)
     assert not known.alike
     assert known.volume is not None
@@ -121,7 +121,9 @@ def test_factors_in_which_all_are_equal_are_left_out(record: Make) -> None:
 def test_a_learning_rate_is_compared_with_its_own_methods_rates(record: Make) -> None:
     """LoRA at ten times the rates of full tuning: the middle ones are alike in this factor."""
     rates = {"full": (1e-4, 1e-3, 1e-2), "lora": (1e-3, 1e-2, 1e-1)}
-    cells = group([record(method=m, rate=r) for m, all_of in rates.items() for r in all_of])
+    cells = by_configuration(
+        [record(method=m, rate=r) for m, all_of in rates.items() for r in all_of]
+    )
     position = {(c.spec.method.name, c.spec.method.learning_rate): i for i, c in enumerate(cells)}
     alike = factors(cells).alike["rate"]
     middle = position["full", 1e-3]

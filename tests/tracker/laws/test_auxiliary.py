@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.factories import numbered, scored_record
+from tracker.decision import law_report
+from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws import report as law_report
 from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey, auxiliary_laws
 from tracker.laws.auxiliary_text import lines
 from tracker.laws.fitted_law import Parameter
@@ -136,7 +137,7 @@ def test_neither_order_nor_repetition_changes_the_laws(
 
 
 def test_the_report_lists_every_law(records: list[TrialRecord]) -> None:
-    report = law_report.every_law(records, Objective(weights={"intent": 1.0}))
+    report = law_report.every_law(Analysis(records, Objective(weights={"intent": 1.0})))
     found = law_report.as_json(report)
     assert {curve["curve"]["task"] for curve in found["curves"]} == {"intent"}
     assert len(found["curves"]) >= 8  # one per model and mix
@@ -147,15 +148,17 @@ def test_the_report_lists_every_law(records: list[TrialRecord]) -> None:
     assert len(found["links"]) == 1
     text = law_report.lines(report)
     assert text[1].split() == "curve runs left out examples held-out error noise".split()
-    by_loss = law_report.every_law(records, Objective(weights={"intent": 1.0}), "bits_per_byte")
+    by_loss = law_report.every_law(
+        Analysis(records, Objective(weights={"intent": 1.0})), "bits_per_byte"
+    )
     assert by_loss.metrics == {"intent": "bits_per_byte"}
 
 
 def test_the_report_refuses_what_it_cannot_do(records: list[TrialRecord]) -> None:
     with pytest.raises(InputError, match="--metric accuracy: allowed: score"):
-        law_report.every_law(records, OBJECTIVE, "accuracy")  # type: ignore[arg-type]
+        law_report.every_law(Analysis(records, OBJECTIVE), "accuracy")  # type: ignore[arg-type]
     with pytest.raises(NotEnoughDataError, match="no complete trial measured"):
-        law_report.every_law([], OBJECTIVE)
+        law_report.every_law(Analysis([], OBJECTIVE))
 
 
 def test_numbers_are_written_as_people_read_them_and_a_gain_is_called_one(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tracker.errors import InputError
-from tracker.laws.curves import fit_table, pooled_sd
+from tracker.laws.curves import fit_table
+from tracker.metrics import pooled_sd
 from tracker.results import results_table
 from tracker.trial import Status, TrialRecord
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tracker.decision.shared import Shared
+from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
 from tracker.laws.auxiliary_text import lines as further_lines
 from tracker.laws.auxiliary_text import refusals
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FORM, FittedLaw
-from tracker.metrics import MEASURES, measures_of
-from tracker.trial import Objective, TrialRecord
+from tracker.metrics import MEASURES
 
 #: Draws that only a program's next step needs; they would bury the rest.
 _DRAWS = {"replicates", "misses", "best"}
@@ -28,26 +27,24 @@ class EveryLaw(NamedTuple):
     further: AuxiliaryLaws
 
 
-def every_law(
-    records: Iterable[TrialRecord], objective: Objective, metric: Metric | None = None
-) -> EveryLaw:
-    """Fit all laws of the tasks that *objective* weighs.
+def every_law(known: Analysis, metric: Metric | None = None) -> EveryLaw:
+    """Fit all laws of the tasks that the objective weighs.
 
     Curves are fitted to *metric*, or to what each task is decided on. Raises InputError for a
     metric that is none, NotEnoughDataError where no weighted task was measured.
     """
-    records = tuple(records)
     if metric is not None and metric not in MEASURES:
         raise InputError(f"--metric {metric}: allowed: {', '.join(MEASURES)}")
-    decided = measures_of(record.result for record in records)
-    wanted = [task for task, weight in objective.weights.items() if weight > 0 and task in decided]
+    decided = known.measures
+    weights = known.objective.weights
+    wanted = [task for task, weight in weights.items() if weight > 0 and task in decided]
     if not wanted:
         raise NotEnoughDataError(
             "no complete trial measured a task of the objective: run the sweep first"
         )
     metrics: dict[str, Metric] = {task: metric or decided[task] for task in sorted(wanted)}
-    curves = Shared(records).fits(metrics)
-    return EveryLaw(metrics, curves, auxiliary_laws(records, objective))
+    curves = known.fits_of(metrics)
+    return EveryLaw(metrics, curves, auxiliary_laws(known.records, known.objective))
 
 
 def as_json(laws: EveryLaw) -> dict[str, Any]:
