@@ -5,7 +5,7 @@
 #     --backend-store-uri sqlite:////data/runs/mlflow.db --artifacts-destination /data/runs/artifacts
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE sft_select.py ./
 COPY tracker tracker
 COPY sweeps sweeps
 COPY dashboards dashboards

@@ -1,0 +1,1 @@
+"""sft-select: the answers, shown."""

@@ -1,0 +1,1 @@
+"""sft-select: sweeps of real fine-tunes make results."""

@@ -1,0 +1,1 @@
+"""sft-select: what was measured, and what it says."""

@@ -49,7 +49,9 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
     found = []
     for records in (sweep.records, shuffled):
         cells = by_configuration(records)
-        found.append(believe(cells, task_weights(sweep.objective, cells)))
+        found.append(
+            believe(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
+        )
     assert (found[0].centre == found[1].centre).all()
     assert (found[0].draws == found[1].draws).all()
     assert found[0].suspects == found[1].suspects
@@ -58,7 +60,7 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
 def test_the_centre_is_nearer_the_truth_than_the_measurement() -> None:
     sweep = synthetic_sweep(8, glitches=0.0)
     cells = by_configuration(sweep.records)
-    belief = believe(cells, task_weights(sweep.objective, cells))
+    belief = believe(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
     truth = np.array([sweep.truth[configuration(c.spec)][c.spec.volume] for c in cells])
     trained = np.array([not cell.untouched for cell in cells])
 
