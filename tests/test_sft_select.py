@@ -55,7 +55,7 @@ def test_a_foreign_package_first_on_the_path_is_named_in_one_line(
 def test_a_foreign_wheel_over_ours_is_known_by_its_content(
     first: str | None, tmp_path: Path
 ) -> None:
-    """Installed over ours it leaves our folder and replaces its first file; uninstalled, it takes that along."""
+    """Installed over ours it replaces our first file; uninstalled again, it takes that along."""
     shutil.copy(ROOT / "sft_select.py", tmp_path)
     for room in ROOMS:
         ignored = shutil.ignore_patterns("__pycache__", "models")

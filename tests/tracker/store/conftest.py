@@ -1,75 +1,11 @@
 import itertools
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.factories import file_ref as any_file
-from tests.factories import (
-    method_spec,
-    model_spec,
-    suite_score,
-    task_score,
-    task_spec,
-    trial_record,
-    trial_spec,
-)
 from tracker.store.store import Store
-from tracker.trial import Cost, FileRef, MixSpec, Status, SuiteSpec, TrialRecord, TrialSpec
 
 _PROJECTS = itertools.count()
-
-
-def file_ref(path: str) -> FileRef:
-    return any_file(path, (path.encode().hex() + "0" * 64)[:64], rows=100)
-
-
-@pytest.fixture
-def make_spec() -> Callable[..., TrialSpec]:
-    """``make_spec(volume=200, seed=1)``: a small but complete spec."""
-    files = {name: file_ref(f"data/intent/{name}.jsonl") for name in ("train", "validation")}
-    values: dict[str, Any] = {
-        "model": model_spec("pg-30k", path="models/pg-30k", digest="d" * 64, parameters=30_000),
-        "method": method_spec("lora", learning_rate=1e-3),
-        "mix": MixSpec(name="even", weights={"intent": 1.0}),
-        "volume": 400,
-        "examples": {"intent": 400},
-        "tasks": (task_spec("intent", **files),),
-        "general": (SuiteSpec(name="language", text=file_ref("data/language.jsonl")),),
-    }
-    return lambda **changes: trial_spec(**(values | changes))
-
-
-@pytest.fixture
-def make_record(make_spec: Callable[..., TrialSpec]) -> Callable[..., TrialRecord]:
-    """``make_record(3, seed=1)``: trial 3, complete, with scores; changes go to its spec."""
-
-    def make(number: int = 0, status: Status = Status.COMPLETE, **changes: Any) -> TrialRecord:
-        scores: dict[str, Any] = {"reason": "loss became infinite"}
-        if status is Status.COMPLETE:
-            score = task_score(
-                score=0.75,
-                n=80,
-                loss_nats=0.5 + number / 7,
-                score_name="macro_f1",
-                score_se=0.03,
-                replicates=(0.7, 0.8),
-            )
-            suite = suite_score("language", n=50, before=2.0, after=2.1, after_se=0.01)
-            scores = {"tasks": (score,), "general": (suite,), "final_train_loss": 0.4}
-        return trial_record(
-            make_spec(**changes),
-            number,
-            "design",
-            status=status,
-            cost=Cost(device="cpu", train_tokens=12_000, flops=2.16e9, phases={"train": 1.5}),
-            started_at=1_700_000_000.0,
-            ended_at=1_700_000_002.5,
-            **scores,
-        )
-
-    return make
 
 
 @pytest.fixture(scope="module")
