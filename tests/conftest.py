@@ -42,13 +42,27 @@ GENERAL = ["the cat sat on the mat", "rain fell on the town", "a song was heard 
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a five-label task and two general texts.
+    """The folder that :func:`write_tiny_data` fills."""
+    folder = tmp_path_factory.mktemp("tiny_data")
+    write_tiny_data(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """The folder that :func:`write_tiny_model` fills: some 30k parameters, 128 positions."""
+    folder = tmp_path_factory.mktemp("tiny_model")
+    write_tiny_model(folder, tiny_data)
+    return folder
+
+
+def write_tiny_data(folder: Path) -> None:
+    """Write a five-label task and two general texts.
 
     ``train.jsonl`` (600 rows), ``validation.jsonl`` and ``test.jsonl`` (120 each) hold ``text`` and
     ``label``; the negative label is ``out_of_scope``. ``general.jsonl`` and ``replay.jsonl`` hold
     ``text``. No row occurs twice.
     """
-    folder = tmp_path_factory.mktemp("tiny_data")
     rows = [
         {"text": f"{opening} {request} {ending}", "label": label}
         for label, requests in REQUESTS.items()
@@ -61,12 +75,10 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [{"text": f"{line} {ending}"} for line, ending in product(GENERAL, ENDINGS)]
     _write(folder / "general.jsonl", texts[::2])
     _write(folder / "replay.jsonl", texts[1::2])
-    return folder
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
-    """A randomly initialised Llama folder of some 30k parameters with a byte-level BPE.
+def write_tiny_model(folder: Path, data: Path) -> None:
+    """Write a randomly initialised Llama with a byte-level BPE, trained on the tiny data in *data*.
 
     Safetensors, fast tokenizer (lossless on any text), chat template; 128 positions.
     """
@@ -74,7 +86,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny_model")
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -84,7 +95,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train([str(tiny_data / "train.jsonl"), str(tiny_data / "general.jsonl")], trainer)
+    bpe.train([str(data / "train.jsonl"), str(data / "general.jsonl")], trainer)
     PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<|pad|>",
@@ -109,7 +120,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
     with torch.random.fork_rng():
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

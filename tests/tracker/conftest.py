@@ -33,6 +33,11 @@ def record() -> Callable[..., TrialRecord]:
 
 @pytest.fixture(scope="session")
 def sweep() -> list[TrialRecord]:
+    """Those of :func:`sweep_records`."""
+    return sweep_records()
+
+
+def sweep_records() -> list[TrialRecord]:
     """2 models × 3 methods × 5 volumes on two tasks, seeds at the largest, the bases, a divergence."""
     rng, found = np.random.default_rng(3), []
     for model in SIZES:

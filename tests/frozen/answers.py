@@ -1,0 +1,185 @@
+"""What the command line answers on a sweep: recommendation, laws, predictions, plan, replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from sweeps.playground.write import write_playground
+from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.plan import make_plan
+from sweeps.search.replay.replay import replay
+from sweeps.search.replay.report import lines as replay_lines
+from sweeps.search.replay.report import report
+from sweeps.search.replay.table import RecordedTable
+from sweeps.search.run import _digest, _fixed_part
+from sweeps.search.schedule import expected_schedule
+from sweeps.search.strategies import STRATEGIES
+from sweeps.search_settings import Halving
+from tests.frozen.difference import condensed, plain, sketch, yaml_data
+from tests.frozen.inputs import Sweep
+from tracker.decision.analysis import Analysis
+from tracker.decision.explain import lines as recommendation_lines
+from tracker.decision.law_report import as_json as laws_json
+from tracker.decision.law_report import every_law
+from tracker.decision.law_report import lines as law_lines
+from tracker.decision.predict import forecast
+from tracker.decision.question import asked
+from tracker.decision.recommend import recommendation
+from tracker.errors import SftSelectError
+from tracker.export import TRAINERS, recipe_for
+from tracker.export.config import config_of, config_text
+from tracker.trial import TrialRecord
+
+
+class Question(NamedTuple):
+    """As ``sft-select recommend --weight … --constraint … --reach …`` is given it."""
+
+    weights: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    reach: float | None = None
+
+
+def analysis(sweep: Sweep) -> Analysis:
+    """Everything that *sweep* says."""
+    return Analysis(sweep.records, sweep.objective, sweep=sweep.name, notes=sweep.notes)
+
+
+def tried(answer: Callable[[], Any]) -> Any:
+    """The *answer*, or which error was raised in its place."""
+    try:
+        return answer()
+    except SftSelectError as error:
+        return {"error": type(error).__name__, "exit": error.exit_code, "reason": str(error)}
+
+
+def recommended(
+    sweep: Sweep, questions: Mapping[str, Question], known: Analysis, *, whole: bool = True
+) -> dict[str, Any]:
+    """``recommend`` for each question: the file it writes, its lines, the other trainers' files.
+
+    Without *whole* the choice alone stands in full.
+    """
+    return {
+        name: tried(lambda asked=each: _recommended(sweep, asked, known, whole))  # type: ignore[misc]
+        for name, each in questions.items()
+    }
+
+
+def _recommended(sweep: Sweep, question: Question, known: Analysis, whole: bool) -> Any:
+    objective = asked(question.weights, question.constraints).objective(sweep.objective)
+    answer = recommendation(known.asking(objective), question.reach)
+    if not whole:
+        choice = answer.choice
+        return {
+            "choice": choice.label,
+            "quality": plain(choice.quality),
+            "runners_up": [runner.candidate.label for runner in answer.runners_up],
+            "p_best": plain(answer.p_best),
+            "rejected": [rejection.constraint for rejection in answer.rejected],
+            "all": sketch(plain(answer)),
+            "lines": recommendation_lines(answer),
+        }
+    found: dict[str, Any] = {"lines": recommendation_lines(answer)}
+    if answer.trial.origin is not None:
+        return found | {"answer": plain(answer)}
+    config = config_of(answer, sweep.records)
+    return found | {
+        "file": yaml_data(config_text(config, "recommended.yaml")),
+        "exports": {to: tried(lambda to=to: plain(recipe_for(config, to))) for to in TRAINERS},  # type: ignore[misc]
+    }
+
+
+def considered(known: Analysis) -> Any:
+    """Every candidate by its label."""
+    return {candidate.label: sketch(plain(candidate)) for candidate in known.candidates}
+
+
+def laws(sweep: Sweep, metric: Any = None, *, whole: bool = False) -> Any:
+    """``laws --json`` and its lines; a sketch of each law, or with *whole* all of them."""
+    found = every_law(analysis(sweep), metric)
+    json = plain(laws_json(found))
+    if not whole:
+        kinds = ("curves", "forgetting", "mixes", "links")
+        json |= {kind: [sketch(law) for law in json[kind]] for kind in kinds}
+    return {"json": condensed(json), "lines": law_lines(found)}
+
+
+def predicted(
+    sweep: Sweep, cases: Mapping[str, Mapping[str, Any]], known: Analysis, *, whole: bool = True
+) -> dict[str, Any]:
+    """``predict --json`` for each of *cases*: task, examples and options."""
+
+    def one(case: Mapping[str, Any]) -> Any:
+        given = dict(case)
+        task, examples = given.pop("task"), given.pop("examples")
+        found = plain(forecast(known, task, examples, **given))
+        if not whole:
+            found["predictions"] = {p["label"]: sketch(p) for p in found["predictions"]}
+        return found
+
+    return {name: tried(lambda case=case: one(case)) for name, case in cases.items()}  # type: ignore[misc]
+
+
+def planned(records: Sequence[TrialRecord], folder: Path) -> dict[str, Any]:
+    """``plan --json`` of the demo's file and of others that decide as they go; *records* give the prices.
+
+    Of what the machine has nothing is kept.
+    """
+    path = write_playground(folder)
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
+    few = {"volumes": [200, 400, 800], "mixes": {"even": own["mixes"]["even"]}, "budget": None}
+    tuning = {"trials": 2, "volume": 400, "mix": "even"}
+    variants: dict[str, dict[str, Any]] = {
+        "demo": {},
+        **{
+            strategy: few | {"search": {"strategy": strategy, "tuning": tuning}}
+            for strategy in ("law", "halving", "ats")
+        },
+        "law with a budget": few
+        | {"search": {"strategy": "law", "tuning": tuning}, "budget": {"trials": 20}},
+    }
+    found = {}
+    for name, changes in variants.items():
+        content = {key: value for key, value in {**own, **changes}.items() if value is not None}
+        file = folder / "variant.yaml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        found[name] = _plan(read_sweep(file), records)
+    return found
+
+
+def _plan(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Any:
+    made = make_plan(sweep, records, 2)
+    begun, fresh = (expected_schedule(sweep, known, made) for known in (records, ()))
+    cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
+    plan = made._asdict() | {"cells": cells}
+    del plan["device_bytes"]
+    # The models' folders are this machine's, and a part of what is fixed.
+    models = tuple(model.model_copy(update={"path": model.label}) for model in sweep.spec.models)
+    spec = sweep.spec.model_copy(update={"models": models})
+    fixed = _fixed_part(ResolvedSweep(**{**_fields(sweep), "spec": spec}))
+    return plain(
+        {
+            "plan": plan,
+            "fresh": fresh.as_json() if fresh else None,
+            "begun": sketch(plain(begun.as_json())) if begun else None,
+            "warnings": sweep.warnings,
+            "fixed": fixed,
+            "digest": _digest(fixed),
+        }
+    )
+
+
+def _fields(sweep: ResolvedSweep) -> dict[str, Any]:
+    return {name: getattr(sweep, name) for name in ResolvedSweep.__dataclass_fields__}
+
+
+def replayed(sweep: Sweep) -> Any:
+    """``replay --json``: which trials every strategy runs on a recorded table."""
+    known = RecordedTable(sweep.records, sweep.objective, None)
+    runs = [replay(known, name, fraction=0.25, seed=0, halving=Halving()) for name in STRATEGIES]
+    found = plain(report(sweep.name, known, 1, runs))
+    return {"json": condensed(found), "lines": replay_lines(found)}
