@@ -123,9 +123,8 @@ def plan(
     for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:
         _note(warning)
     if as_json:
-        cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
-        shown = schedule.as_json() if schedule else None
-        typer.echo(json.dumps(made._asdict() | {"cells": cells, "schedule": shown}, indent=1))
+        shown = schedule.as_json(resolved.spec) if schedule else None
+        typer.echo(json.dumps(made.as_json() | {"schedule": shown}, indent=1))
     else:
         print_plan(made, schedule, Console(highlight=False, markup=False))
 

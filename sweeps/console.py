@@ -19,7 +19,8 @@ from tracker.trial import Cost, Status, TrialRecord, TrialResult
 
 if TYPE_CHECKING:
     from sweeps.finetune.final import FinalModel
-    from sweeps.search.driver import Asked, Driver
+    from sweeps.search.driver import Driver
+    from sweeps.search.study import PlannedTrial
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
     from tracker.store.store import LiveTrial, SweepInfo
@@ -164,14 +165,12 @@ def _running_table(driver: Driver) -> Table:
     return table
 
 
-def _named(asked: Asked) -> str:
-    v = asked.values
-    if v["method"] == "none":
-        return f"{v['model']} untouched"
-    rate = v.get("learning_rate")
-    return (
-        f"{v['model']} {v['method']} {v['mix']} {v['volume']} lr {rate:.1e} seed {asked.spec.seed}"
-    )
+def _named(asked: PlannedTrial) -> str:
+    model, method, mix, volume = asked.configuration
+    if asked.configuration.untouched:
+        return f"{model} untouched"
+    rate = "" if method.learning_rate is None else f" lr {method.learning_rate:.1e}"
+    return f"{model} {method.name} {mix} {volume}{rate} seed {asked.spec.seed}"
 
 
 def _budget(driver: Driver) -> str:
@@ -248,7 +247,7 @@ def _took(cost: Cost) -> list[str]:
 
 def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]:
     """The one number that the choice was made by, and what of general ability was lost."""
-    from sweeps.search.outcome import weighted_score
+    from sweeps.search.strategies.strategy import weighted_score
 
     lines = []
     quality = None if answer is None else weighted_score(result, answer.objective)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def print_plan(plan: Plan, schedule: Schedule | None, console: Console) -> None:
-    """Every cell, the expected schedule where there is one, then all in all."""
-    console.print(_cells(plan))
+    """Every design point, the expected schedule where there is one, then all in all."""
+    console.print(_points(plan))
     lines = [
-        f"{c.cell.model} {c.cell.method} {c.cell.mix} {c.cell.volume:,} DOES NOT FIT: {c.problem}"
-        for c in plan.cells
-        if c.problem
+        f"{point.model} {point.method.name} {point.mix} {point.volume:,} DOES NOT FIT: {problem}"
+        for point, *_, problem in plan.points
+        if problem
     ]
     if schedule is None:
         lines += _whole(plan)
@@ -34,22 +34,23 @@ def print_plan(plan: Plan, schedule: Schedule | None, console: Console) -> None:
         console.print(line, soft_wrap=not console.is_terminal)
 
 
-def _cells(plan: Plan) -> Table:
+def _points(plan: Plan) -> Table:
     table = Table(title="What each cell takes", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("model", "method", "mix"):
         table.add_column(name, overflow="fold")
     for name in ("examples", "steps", "tokens", "time", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
-    for c in plan.cells:
+    for planned in plan.points:
+        point = planned.point
         table.add_row(
-            c.cell.model,
-            c.cell.method,
-            c.cell.mix,
-            f"{c.cell.volume:,}",
-            f"{c.steps:,}",
-            f"{c.train_tokens:,}",
-            duration(c.seconds),
-            _size(c.peak_bytes),
+            point.model,
+            point.method.name,
+            point.mix,
+            f"{point.volume:,}",
+            f"{planned.steps:,}",
+            f"{planned.train_tokens:,}",
+            duration(planned.seconds),
+            _size(planned.peak_bytes),
         )
     return table
 
@@ -57,7 +58,7 @@ def _cells(plan: Plan) -> Table:
 def _whole(plan: Plan) -> list[str]:
     wall = duration(plan.seconds / plan.workers)
     return [
-        f"{len(plan.cells)} cells, {plan.trials} trials with baselines, tuning and repeats",
+        f"{len(plan.points)} cells, {plan.trials} trials with baselines, tuning and repeats",
         f"about {duration(plan.seconds)} of device time, {wall} with {plan.workers} workers "
         f"(from {plan.basis})",
     ]

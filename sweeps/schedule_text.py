@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 40  # above which a round is one row
 _NAMED = 2  # names that a folded row spells out; more are counted
-_FIXED = frozenset({"model", "method", "mix", "volume", "seed"})
 
 
 class Row(NamedTuple):
@@ -99,20 +98,21 @@ def _cells(trials: Sequence[ScheduledTrial]) -> Iterable[list[ScheduledTrial]]:
     """Trials of a round by stage and cell, in the order in which each is first asked for."""
     found: dict[tuple[object, ...], list[ScheduledTrial]] = {}
     for trial in trials:
-        v = trial.values
-        key = (trial.stage, v["model"], v["method"], v.get("mix"), v.get("volume"))
+        c = trial.configuration
+        key = (trial.stage, *c.pair, c.mix, c.volume)
         found.setdefault(key, []).append(trial)
     return found.values()
 
 
 def _row(trials: Sequence[ScheduledTrial]) -> Row:
-    volumes = sorted({t.values["volume"] for t in trials if "volume" in t.values})
+    tried = [trial.configuration for trial in trials]
+    volumes = sorted({c.volume for c in tried if c.volume})
     ends = volumes if len(volumes) < 2 else [volumes[0], volumes[-1]]
     return Row(
         round=str(trials[0].round + 1),
-        model=_names("models", [t.values["model"] for t in trials]),
-        method=_names("methods", [t.values["method"] for t in trials]),
-        mix=_names("mixes", [t.values["mix"] for t in trials if "mix" in t.values]),
+        model=_names("models", [c.model for c in tried]),
+        method=_names("methods", [c.method.name for c in tried]),
+        mix=_names("mixes", [c.mix for c in tried if c.mix]),
         examples=" to ".join(f"{volume:,}" for volume in ends),
         trials=str(len(trials)),
         learning_rate=_settings(trials),
@@ -129,15 +129,12 @@ def _names(plural: str, names: Iterable[str]) -> str:
 
 def _settings(trials: Sequence[ScheduledTrial]) -> str:
     """Learning rates, how many settings where more than those differ, and seeds but the first."""
-    settings = {
-        tuple(sorted((name, v) for name, v in t.values.items() if name not in _FIXED))
-        for t in trials
-    }
-    rates = sorted({t.values["learning_rate"] for t in trials if "learning_rate" in t.values})
-    seeds = sorted({t.values["seed"] for t in trials} - {0})
+    methods = {trial.configuration.method for trial in trials}
+    rates = sorted({m.learning_rate for m in methods if m.learning_rate is not None})
+    seeds = sorted({trial.seed for trial in trials} - {0})
     words = []
-    if len(settings) > len(rates) > 0:
-        words.append(f"{len(settings)} settings")
+    if len(methods) > len(rates) > 0:
+        words.append(f"{len(methods)} settings")
     elif len(rates) > 1:
         words.append(f"{len(rates)} rates")
     elif rates:

@@ -3,7 +3,7 @@
 One spot is a configuration, its seeds averaged. A path goes from the untouched base model through the
 volumes one setting of a method was run at. Intervals are 80 %: the rows' standard error, which does not
 shrink with seeds as all see the same rows, and the deviation between seeds, pooled over configurations,
-which does (as :func:`tracker.configurations.forgetting` has it).
+which does (as :func:`tracker.results.forgetting` has it).
 """
 
 from __future__ import annotations

@@ -1,33 +1,57 @@
-"""What people may ask of a sweep that runs: each request is done or refused, and answered in words."""
+"""Control of a sweep that runs: each request of people is done or refused, and answered in words."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
-from sweeps.search.cloning import cloned_values
-from sweeps.search.ports import Inbox
-from sweeps.search.space import trial_spec
-from sweeps.search.study import Clone
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from sweeps.search.driver import Driver, exceeds
+from sweeps.search.space import hyperparameters, method_names, model_names, trial_spec
+from sweeps.search.study import CLONE, Clone, PlannedTrial
 from sweeps.search_settings import Budget
+from sweeps.spec import SweepSpec
 from tracker.errors import InputError
 from tracker.store.control import Action, Answer, Request
-from tracker.trial import Status
-
-if TYPE_CHECKING:
-    from sweeps.search.driver import Asked, Driver
+from tracker.store.store import SweepState
+from tracker.trial import Configuration, MethodSpec, Status
+from tracker.validation import did_you_mean, options
 
 BY_HAND = "stopped by hand"
 #: What was meant for the driver of its moment, and not for one that starts later.
 _OF_THE_MOMENT: frozenset[Action] = frozenset({"pause", "resume", "stop"})
 
 
-class Control:
-    """Does to *driver* what comes out of *inbox*, in the driver's own thread."""
+_DESIGN = ("model", "method", "mix", "volume", "seed")
+_MOST_SEEDS = 1_000_000
 
-    def __init__(self, driver: Driver, inbox: Inbox) -> None:
-        self.driver, self.inbox = driver, inbox
+
+class Inbox(Protocol):
+    """Where people ask things of a sweep that runs, and read what became of it."""
+
+    def requests(self) -> list[Request]:
+        """What was asked since the last call; never waits."""
+
+    def read_now(self) -> list[Request]:
+        """As :meth:`requests`, looked up at this moment: for when nothing is under way."""
+
+    def answer(self, answer: Answer) -> None:
+        """Say what became of a request."""
+
+    def state(self, state: SweepState, **facts: object) -> None:
+        """Show the sweep in this state, with *facts*."""
+
+
+class Control:
+    """Does what comes out of *inbox*, as the :class:`~sweeps.search.driver.Operator` of a driver."""
+
+    driver: Driver
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.inbox = inbox
         self._actions: dict[Action, Callable[[Request], str]] = {
             "pause": self._pause,
             "resume": self._resume,
@@ -37,8 +61,9 @@ class Control:
             "raise_budget": self._raise_budget,
         }
 
-    def begin(self) -> None:
+    def begin(self, driver: Driver) -> None:
         """Answer what was asked while no driver was there, and show the sweep as it stands."""
+        self.driver = driver
         self._show()
         for request in self.inbox.read_now():
             if request.action in _OF_THE_MOMENT:
@@ -104,7 +129,7 @@ class Control:
 
     def _clone(self, request: Request) -> str:
         driver, source = self.driver, self._trial(request)
-        known = [asked for asked in driver.asked if asked.stage == "clone"]
+        known = [asked for asked in driver.asked if asked.stage == CLONE]
         for asked in known:
             clone = driver.ledger.clone(asked.number)
             if clone is not None and clone.request == request.id:  # before a driver died
@@ -113,14 +138,14 @@ class Control:
             raise InputError(
                 "the study holds trials beyond the present budget; raise the budget, then clone"
             )
-        values = cloned_values(driver.sweep.spec, source.values, request.changes)
-        key = trial_spec(driver.sweep, values).key
+        changed = cloned(driver.sweep.spec, source.configuration, source.seed, request.changes)
+        key = trial_spec(driver.sweep, *changed).key
         same = next((asked for asked in driver.asked if asked.key == key), None)
         if same is not None:
             raise InputError(
                 f"trial {same.number} has these values already; change another one, or the seed"
             )
-        clone_of = driver.add_clone(Clone(values, request.id))
+        clone_of = driver.add_clone(Clone(*changed, request.id))
         self._show()
         return (
             f"trial {clone_of.number} is the clone of trial {source.number}; it comes on top of "
@@ -160,7 +185,7 @@ class Control:
         answer = Answer(id=request.id, at=time.time(), accepted=accepted, words=words)
         self.inbox.answer(answer)
 
-    def _trial(self, request: Request) -> Asked:
+    def _trial(self, request: Request) -> PlannedTrial:
         """The trial that is meant. InputError where there is none."""
         asked, number = self.driver.asked, request.trial
         assert number is not None, "a request about a trial carries its number"
@@ -180,17 +205,6 @@ class Control:
         self.inbox.state("paused" if driver.paused else "running", **facts)
 
 
-def exceeds(budget: Budget, present: Budget | None) -> bool:
-    """Whether *budget* is a larger one of the same kind as *present*."""
-    if present is None:
-        return False
-    if budget.trials is not None and present.trials is not None:
-        return budget.trials > present.trials
-    if budget.gpu_hours is not None and present.gpu_hours is not None:
-        return budget.gpu_hours > present.gpu_hours
-    return False
-
-
 def _amount(budget: Budget) -> str:
     if budget.trials is not None:
         return f"{budget.trials} trials"
@@ -199,3 +213,110 @@ def _amount(budget: Budget) -> str:
 
 def _trials(number: int) -> str:
     return "1 trial" if number == 1 else f"{number} trials"
+
+
+# -- a trial once more with changed values, all of them values that the sweep itself knows ------------------
+
+
+def cloned(
+    spec: SweepSpec, source: Configuration, seed: int, changes: Mapping[str, str]
+) -> tuple[Configuration, int]:
+    """The trial of *source* and *seed* with *changes*, given as text; ``seed`` there as trials show it.
+
+    A setting that another method has too keeps its value where that is one of the other's; what the other
+    method needs besides must be among the changes, unless there is but one choice. Raises InputError with
+    every problem: what was found, and what the sweep allows.
+    """
+    wanted = dict(changes)
+    problems: list[str] = []
+
+    def take(name: str, read: Callable[[str], Any], before: Any) -> Any:
+        text = wanted.pop(name, None)
+        if text is None and before is not None:
+            return before
+        try:
+            return read("" if text is None else text)
+        except ValueError as error:
+            found = "nothing" if text is None else repr(text)
+            problems.append(f"{name}: found {found}; allowed: {error}")
+            return None
+
+    model = take("model", _one_of(model_names(spec)), source.model)
+    before = None if source.untouched else source.method.name
+    method = take("method", _one_of(method_names(spec)), before)
+    mix = take("mix", _one_of(spec.mixes), source.mix or None)
+    if problems:
+        raise InputError(problems)
+    volumes = spec.volumes_of(mix)
+    kept = source.volume if source.volume in volumes else None
+    volume = take("volume", _one_of(volumes), kept)
+    seed = take("seed", _seed(spec.first_seed), seed)
+    space = hyperparameters(spec, method)
+    settings = {
+        name: take(name, _setting(distribution), _kept(distribution, getattr(source.method, name)))
+        for name, distribution in space.items()
+    }
+    problems += [_unknown(name, [*_DESIGN, *space]) for name in wanted]
+    if problems:
+        raise InputError(problems)
+    return Configuration(model, MethodSpec(name=method, **settings), mix, volume), seed
+
+
+def _one_of(known: Iterable[Any]) -> Callable[[str], Any]:
+    """Reads the text of one of *known*."""
+    by_text = {str(each): each for each in known}
+
+    def read(text: str) -> Any:
+        if text not in by_text:
+            raise ValueError(options(by_text) + did_you_mean(text, by_text))
+        return by_text[text]
+
+    return read
+
+
+def _seed(first: int) -> Callable[[str], int]:
+    """Reads a seed as trials show it; within the sweep they are counted from its *first*."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 0 <= int(text) - first < _MOST_SEEDS:
+            raise ValueError(f"a whole number from {first} to {first + _MOST_SEEDS - 1}")
+        return int(text) - first
+
+    return read
+
+
+def _setting(distribution: BaseDistribution) -> Callable[[str], Any]:
+    """Reads a value of the sweep's own search range, or one of its choices."""
+    if isinstance(distribution, CategoricalDistribution):
+        return _one_of(distribution.choices)
+    assert isinstance(distribution, FloatDistribution)
+    low, high = distribution.low, distribution.high
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def _kept(distribution: BaseDistribution, before: Any) -> Any:
+    """The value that stays where none is given; ``None`` where one must be."""
+    if isinstance(distribution, CategoricalDistribution):
+        choices = distribution.choices
+        if len(choices) == 1:
+            return choices[0]
+        return before if before in choices else None
+    assert isinstance(distribution, FloatDistribution)
+    return (
+        before if before is not None and distribution.low <= before <= distribution.high else None
+    )
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    return f"found {name!r}; allowed: {options(known)}{did_you_mean(name, known)}"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
 
-from sweeps.search.space import Values
-from sweeps.search.strategies.strategy import Outcome
-from tracker.trial import Status
+from tracker.trial import Configuration
 
 _FEWEST = 4
 
@@ -27,23 +25,18 @@ class CostModel(NamedTuple):
     per_work: float
     millions: Mapping[str, float]
 
-    def seconds(self, values: Values) -> float:
-        """What the trial at *values* is expected to take; above 0."""
-        n, d = self.millions[values["model"]], values.get("volume", 0) / 1e3
+    def seconds(self, configuration: Configuration) -> float:
+        """What a trial of *configuration* is expected to take; above 0."""
+        n, d = self.millions[configuration.model], (configuration.volume or 0) / 1e3
         price = self.fixed + self.per_example * d + self.per_parameter * n + self.per_work * n * d
         return float(max(price, 1e-12))
 
 
-def learned_cost_model(told: Sequence[Outcome], millions: Mapping[str, float]) -> CostModel:
-    """Least relative squares over the complete trials; N D alone before there are four.
-
-    What a trial took until it was stopped, diverged or failed is no price.
-    """
-    rows = [
-        (millions[o.values["model"]], o.values.get("volume", 0) / 1e3, o.seconds)
-        for o in told
-        if o.seconds and o.status is Status.COMPLETE and o.values.get("method") != "none"
-    ]
+def learned_cost_model(
+    took: Iterable[tuple[Configuration, float]], millions: Mapping[str, float]
+) -> CostModel:
+    """Least relative squares over what complete fine-tunes took; N D alone before there are four."""
+    rows = [(millions[c.model], (c.volume or 0) / 1e3, seconds) for c, seconds in took]
     if len(rows) < _FEWEST:
         return CostModel(0.0, 0.0, 0.0, 1.0, millions)
     n, d, seconds = np.array(rows, dtype=float).T

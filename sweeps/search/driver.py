@@ -1,4 +1,4 @@
-"""ask → dispatch → record → tell: one driver, many workers.
+"""The driver of a sweep, ask → dispatch → record → tell: one driver, many workers.
 
 Truth is in three places that can rebuild each other: the study says which trials exist, each trial's
 journal says what happened, the store shows it. The driver starts by reconciling them, so running the same
@@ -6,6 +6,10 @@ command again continues a sweep; nothing that ended runs again.
 
 People may ask things of it as it runs (:mod:`sweeps.search.control`). A strategy counts only its own
 proposals, so what it proposes depends neither on clones nor on when anybody paused or stopped anything.
+
+What it stands between is handed to it: where ends of trials are kept and who hears of them, on disk and to
+the tracking store in a sweep (:class:`~sweeps.search.workspace.SweepFolder`,
+:class:`~sweeps.search.outbox.Outbox`), in memory and to nobody in a replay.
 """
 
 from __future__ import annotations
@@ -13,38 +17,98 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Protocol
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.control import Control, exceeds
-from sweeps.search.engines.engine import Died, Ended, Engine, Progress, Refused
-from sweeps.search.outcome import excesses, outcome, weighted_score
-from sweeps.search.ports import Audience, Inbox, NoInbox, Results
+from sweeps.search.engines.engine import Died, Ended, Engine, Job, Progress, Refused
 from sweeps.search.retention import Retention
-from sweeps.search.space import Values, trial_spec
+from sweeps.search.space import trial_spec
 from sweeps.search.strategies import strategy_of
-from sweeps.search.strategies.strategy import Outcome, Strategy
-from sweeps.search.study import Clone, Raise, StudyAdapter
+from sweeps.search.strategies.strategy import (
+    Outcome,
+    Strategy,
+    excesses,
+    outcome,
+    weighted_score,
+)
+from sweeps.search.study import CLONE, Clone, PlannedTrial, Raise, StudyAdapter
 from sweeps.search_settings import Budget
+from sweeps.spec import SweepSpec
 from tracker.errors import InputError
-from tracker.trial import Cost, Status, TrialRecord, TrialResult, TrialSpec
+from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 
 _ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
 _POLL_SECONDS = 1.0
 _MISFITS = 10  # after so many proposals in a row that do not fit the budget, it is taken as spent
 
 
-CLONE = "clone"  #: the stage of what a strategy did not propose
+class Results(Protocol):
+    """How trials ended, by key; what they leave behind besides is tidied up by it."""
+
+    def result(self, key: str) -> TrialResult | None:
+        """How the trial ended; ``None`` while it has not."""
+
+    def keep(self, key: str, result: TrialResult) -> None:
+        """Enter a result that no worker could write."""
+
+    def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
+        """The trial with its places, as an engine takes it."""
+
+    def tidy(self, key: str) -> None:
+        """Drop what only a trial under way needs."""
+
+    def drop_model(self, key: str) -> None:
+        """Drop the trial's tuned model, if there is one."""
 
 
-class Asked(NamedTuple):
-    """A trial that the study holds."""
+class Audience(Protocol):
+    """Hears of trials; ``problem`` is what keeps it from hearing, while something does."""
 
-    number: int
-    stage: str
-    values: Values
-    spec: TrialSpec
-    key: str
+    problem: str | None
+
+    def delivered(self) -> set[str]:
+        """Keys of the trials whose ends it has heard of."""
+
+    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
+        """The trial is under way."""
+
+    def progress(self, key: str) -> None:
+        """The trial has taken steps."""
+
+    def end(self, record: TrialRecord) -> None:
+        """The trial has ended."""
+
+
+class Operator(Protocol):
+    """Does what people ask of a sweep that runs, in the driver's own thread."""
+
+    def begin(self, driver: Driver) -> None:
+        """Do what was asked while no driver was there, and from now on what is asked of *driver*."""
+
+    def turn(self) -> None:
+        """Do what was asked since the last turn."""
+
+    def last_call(self) -> bool:
+        """Whether something was asked just as everything had ended; if so, it was done."""
+
+    def end(self) -> None:
+        """Refuse what comes too late."""
+
+
+class Unattended:
+    """An operator whom nobody asks anything."""
+
+    def begin(self, driver: Driver) -> None:
+        """Nothing was asked."""
+
+    def turn(self) -> None:
+        """Nothing is."""
+
+    def last_call(self) -> bool:
+        return False
+
+    def end(self) -> None:
+        """Nothing comes too late."""
 
 
 class Driver:
@@ -64,17 +128,17 @@ class Driver:
         *,
         watch: Callable[[Driver], None] = lambda _: None,
         price: Callable[[TrialSpec], float | None] = lambda _: None,
-        inbox: Inbox | None = None,
+        control: Operator | None = None,
     ) -> None:
         self.sweep, self.results, self.ledger = sweep, results, ledger
         self.engine, self.delivery, self.watch, self.price = engine, delivery, watch, price
         self.strategy: Strategy = strategy_of(sweep)
-        self.control = Control(self, inbox or NoInbox())
+        self.control = control or Unattended()
         self.paused = self.stopped = False
-        self.asked: list[Asked] = []
+        self.asked: list[PlannedTrial] = []
         self.own: list[int] = []  # numbers of the strategy's proposals, in order
         self.records: dict[int, TrialRecord] = {}
-        self.running: dict[str, Asked] = {}
+        self.running: dict[str, PlannedTrial] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
         self._leaders = Retention(sweep.spec.objective)
@@ -82,8 +146,10 @@ class Driver:
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
         self._known = len(ledger.trials())  # of an earlier run
         self._raises = ledger.raised()  # those yet to come, of an earlier run
-        self._waiting: list[Asked] = []
-        self._twins: dict[str, list[Asked]] = {}  # asked while another of this key is under way
+        self._waiting: list[PlannedTrial] = []
+        self._twins: dict[
+            str, list[PlannedTrial]
+        ] = {}  # asked while another of this key is under way
         self._sent_at: dict[str, float] = {}  # monotonic seconds, of what runs
         self._committed = 0.0  # price of all trials taken up
         self._misfits = 0
@@ -112,7 +178,7 @@ class Driver:
     def run(self) -> None:
         """Ask, dispatch and tell until the design is done. Raises InputError when the data changed."""
         self._reconcile()
-        self.control.begin()
+        self.control.begin(self)
         while not self.stopped:
             if not self.paused:
                 while self._ask():
@@ -136,7 +202,7 @@ class Driver:
         number, index = len(self.asked), len(self.own)
         clone = self.ledger.clone(number) if number < self._known else None
         if clone is not None:
-            self._enter(number, CLONE, clone.values)
+            self._enter(number, CLONE, clone.configuration, clone.seed)
             return True
         self._raise_again(index)
         if self._done_asking:
@@ -151,16 +217,17 @@ class Driver:
         if proposal is None:
             self._done_asking = True
             return False
-        self._enter(number, proposal.stage, self.ledger.ask(number, proposal, index))
+        configuration = self.ledger.ask(number, proposal, index)
+        self._enter(number, proposal.stage, configuration, proposal.seed)
         return True
 
-    def _enter(self, number: int, stage: str, values: Values) -> None:
+    def _enter(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
         """Take note of a trial that the study now holds, and take it up."""
-        spec = trial_spec(self.sweep, values)
+        spec = trial_spec(self.sweep, configuration, seed)
         if stage == CLONE:
-            asked = Asked(number, stage, values, spec, spec.key)
+            asked = PlannedTrial(number, stage, configuration, seed, spec, spec.key)
         else:
-            asked = Asked(number, stage, values, *self._distinct(spec))
+            asked = PlannedTrial(number, stage, configuration, seed, *self._distinct(spec))
             self.own.append(number)
         self.asked.append(asked)
         if stage == CLONE or self._fits(asked):
@@ -173,7 +240,7 @@ class Driver:
         self._keys.add(key)
         return spec, key
 
-    def _fits(self, asked: Asked) -> bool:
+    def _fits(self, asked: PlannedTrial) -> bool:
         """Whether what is left of the budget pays for the trial; one that it does not has ended at once."""
         budget, price = self.sweep.spec.budget, self.price(asked.spec)
         if budget is None or budget.gpu_hours is None or price is None:
@@ -195,7 +262,7 @@ class Driver:
         )
         return False
 
-    def _take_up(self, asked: Asked) -> None:
+    def _take_up(self, asked: PlannedTrial) -> None:
         """Queue a trial, unless its journal says that it has ended, or another of its key is queued."""
         result = self.results.result(asked.key)
         if result is None and self.under_way(asked.key):
@@ -244,7 +311,7 @@ class Driver:
         else:
             self._died(self.running.pop(event.key), event.why)
 
-    def _died(self, asked: Asked, why: str) -> None:
+    def _died(self, asked: PlannedTrial, why: str) -> None:
         """The same trial again, from its last checkpoint; a trial that kills its workers has failed."""
         key = asked.key
         ended = self.results.result(key)
@@ -265,7 +332,7 @@ class Driver:
         self.results.keep(key, result)
         self._record(asked, result)
 
-    def _record(self, asked: Asked, result: TrialResult) -> None:
+    def _record(self, asked: PlannedTrial, result: TrialResult) -> None:
         self.steps.pop(asked.key, None)
         record = TrialRecord(number=asked.number, stage=asked.stage, result=result)
         self.records[asked.number] = record
@@ -281,7 +348,7 @@ class Driver:
         """Keep the tuned models of the leaders alone, unless all are wanted."""
         if self.sweep.spec.keep != "leaders":
             return
-        ended = ((self.asked[number], record) for number, record in self.records.items())
+        ended = ((self.asked[n].configuration, record) for n, record in self.records.items())
         for key in self._leaders.outdone(ended):
             self.results.drop_model(key)
 
@@ -318,10 +385,10 @@ class Driver:
         self._record(asked, result)
         return result
 
-    def add_clone(self, clone: Clone) -> Asked:
+    def add_clone(self, clone: Clone) -> PlannedTrial:
         """Enter *clone* into the study and take it up; it comes on top of any budget."""
         self.ledger.add_clone(clone)
-        self._enter(len(self.asked), CLONE, clone.values)
+        self._enter(len(self.asked), CLONE, clone.configuration, clone.seed)
         return self.asked[-1]
 
     def raise_budget(self, budget: Budget, request: str) -> None:
@@ -350,8 +417,9 @@ class Driver:
         for index in range(len(self._outcomes), count):
             asked = self.asked[self.own[index]]
             record = self.records[asked.number]
-            told = outcome(record, asked.values, self.sweep.spec.objective)
-            excess = excesses(record.result, self.sweep.spec.objective)
+            objective = self.sweep.spec.objective
+            told = outcome(record, asked.configuration, asked.seed, objective)
+            excess = excesses(record.result, objective)
             self.ledger.tell(asked.number, told.quality, excess)
             self._outcomes.append(told._replace(number=index))
 
@@ -363,3 +431,14 @@ class Driver:
         for record in self.records.values():
             if self.asked[record.number].key not in delivered:
                 self.delivery.end(record)
+
+
+def exceeds(budget: Budget, present: Budget | None) -> bool:
+    """Whether *budget* is a larger one of the same kind as *present*."""
+    if present is None:
+        return False
+    if budget.trials is not None and present.trials is not None:
+        return budget.trials > present.trials
+    if budget.gpu_hours is not None and present.gpu_hours is not None:
+        return budget.gpu_hours > present.gpu_hours
+    return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -25,9 +25,9 @@ from sweeps.finetune.memory import predicted_bytes
 from sweeps.finetune.model import adapter_config, prepended_tokens
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.space import Cell, cells, lattice, trial_spec
+from sweeps.search.space import design_points, lattice, trial_spec
 from sweeps.search.strategies import strategy_of
-from tracker.trial import MethodSpec, ModelSpec, Status, TrialRecord, TrialSpec
+from tracker.trial import Configuration, MethodSpec, ModelSpec, Status, TrialRecord, TrialSpec
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
 _RULE_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 5e13}
@@ -35,10 +35,10 @@ _OPTIMIZER_STATE_BYTES = 12  # per trained weight in a checkpoint: itself and tw
 _CHECKPOINTS_KEPT = 2
 
 
-class PlannedCell(NamedTuple):
-    """One cell with what it is expected to take; ``problem`` says why it would not fit."""
+class PlannedPoint(NamedTuple):
+    """A design point with what it is expected to take; ``problem`` says why it would not fit."""
 
-    cell: Cell
+    point: Configuration
     steps: int
     train_tokens: int
     seconds: float
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
     ``base_seconds``: of evaluating an untouched base.
     """
 
-    cells: list[PlannedCell]
+    points: list[PlannedPoint]
     base_seconds: float
     trials: int
     seconds: float
@@ -60,6 +60,22 @@ class Plan(NamedTuple):
     disk_bytes: int
     device_bytes: int
     basis: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain data."""
+        cells = [
+            {
+                "cell": {
+                    "model": planned.point.model,
+                    "method": planned.point.method.name,
+                    "mix": planned.point.mix,
+                    "volume": planned.point.volume,
+                }
+            }
+            | {name: value for name, value in planned._asdict().items() if name != "point"}
+            for planned in self.points
+        ]
+        return {"cells": cells} | {k: v for k, v in self._asdict().items() if k != "points"}
 
 
 class Speed(NamedTuple):
@@ -76,15 +92,15 @@ class Speed(NamedTuple):
 
 
 def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int) -> Plan:
-    """Every cell of *sweep*, priced; *records*: finished trials to learn the speed from."""
+    """Every design point of *sweep*, priced; *records*: finished trials to learn the speed from."""
     speed = learned_speed(records)
     available = _device_bytes()
-    planned = [_planned(sweep, cell, speed, available) for cell in cells(sweep.spec)]
+    planned = [_planned(sweep, point, speed, available) for point in design_points(sweep.spec)]
     trials = strategy_of(sweep).planned
     mean = statistics.fmean(p.seconds for p in planned)
     trained = max(model.size for model in sweep.models.values())
     return Plan(
-        cells=planned,
+        points=planned,
         base_seconds=speed.seconds(0, 0.0),
         trials=trials,
         seconds=mean * trials,
@@ -134,9 +150,11 @@ def trained_parameters(model: ModelSpec, method: MethodSpec) -> int:
     return sum(p.numel() for p in tuned.parameters() if p.requires_grad)
 
 
-def _planned(sweep: ResolvedSweep, cell: Cell, speed: Speed, available: int) -> PlannedCell:
-    setting = lattice(sweep.spec, cell.method, 1)[0]
-    spec = trial_spec(sweep, {**cell._asdict(), "seed": 0, **setting})
+def _planned(
+    sweep: ResolvedSweep, point: Configuration, speed: Speed, available: int
+) -> PlannedPoint:
+    method = lattice(sweep.spec, point.method.name, 1)[0]
+    spec = trial_spec(sweep, point._replace(method=method), 0)
     stream = training_stream(spec)
     tokens = sum(len(row) for row in stream)
     trained = trained_parameters(spec.model, spec.method)
@@ -158,7 +176,7 @@ def _planned(sweep: ResolvedSweep, cell: Cell, speed: Speed, available: int) -> 
             f"needs about {peak / 1024**3:.1f} GiB, the device has {available / 1024**3:.1f}; "
             "lower train.batch_size or set train.gradient_checkpointing"
         )
-    return PlannedCell(cell, steps, tokens, speed.seconds(steps, flops), peak, problem)
+    return PlannedPoint(point, steps, tokens, speed.seconds(steps, flops), peak, problem)
 
 
 def _stream_rows(spec: TrialSpec) -> int:

@@ -1,4 +1,4 @@
-"""Which tuned models are worth their disk: those that a recommendation may name.
+"""Retention of tuned models: those that a recommendation may name are worth their disk.
 
 A recommendation chooses among configurations that keep every limit, and names the run of the least seed. So
 configurations are ranked, those within the limits first, and of each leader that run's model is kept.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sweeps.search.outcome import weighted_score
+from sweeps.search.strategies.strategy import weighted_score
 from tracker.constraints import keeps, value_of
 from tracker.metrics import measures_of
 from tracker.results import ConfigurationResults
-from tracker.trial import Objective, Status, TrialRecord, TrialResult
-
-if TYPE_CHECKING:
-    from sweeps.search.driver import Asked
+from tracker.trial import Configuration, Objective, Status, TrialRecord, TrialResult
 
 KEPT = 10
 _Rank = tuple[bool, float]
@@ -37,18 +34,17 @@ class Retention:
 
     def __init__(self, objective: Objective, kept: int = KEPT) -> None:
         self.objective, self.kept = objective, kept
-        self._runs: dict[tuple[tuple[str, str], ...], dict[str, _Run]] = {}
+        self._runs: dict[Configuration, dict[str, _Run]] = {}
         self._seen: set[int] = set()
         self._named: set[str] = set()
 
-    def outdone(self, ended: Iterable[tuple[Asked, TrialRecord]]) -> list[str]:
+    def outdone(self, ended: Iterable[tuple[Configuration, TrialRecord]]) -> list[str]:
         """Keys of *ended* trials, all so far, that are no leaders' and were not named before."""
-        for asked, record in ended:
-            if asked.number not in self._seen and asked.values["method"] != "none":
-                self._seen.add(asked.number)
-                settings = ((k, str(v)) for k, v in asked.values.items() if k != "seed")
-                runs = self._runs.setdefault(tuple(sorted(settings)), {})
-                runs[asked.key] = self._run(asked, record.result)
+        for configuration, record in ended:
+            if record.number not in self._seen and not configuration.untouched:
+                self._seen.add(record.number)
+                run = self._run(record.result)
+                self._runs.setdefault(configuration, {})[run.key] = run
         ranked = sorted(self._runs.values(), key=self._rank, reverse=True)
         leading = {min(runs.values(), key=lambda r: r.order).key for runs in ranked[: self.kept]}
         every = {key for runs in ranked for key in runs}
@@ -56,12 +52,12 @@ class Retention:
         self._named |= set(found)
         return found
 
-    def _run(self, asked: Asked, result: TrialResult) -> _Run:
-        complete = result.status is Status.COMPLETE
-        cell = ConfigurationResults(asked.key, "", (result,), measures_of([result]))
+    def _run(self, result: TrialResult) -> _Run:
+        key, complete = result.spec.key, result.status is Status.COMPLETE
+        cell = ConfigurationResults(key, "", (result,), measures_of([result]))
         return _Run(
-            order=(not complete, asked.spec.seed, asked.key),
-            key=asked.key,
+            order=(not complete, result.spec.seed, key),
+            key=key,
             quality=weighted_score(result, self.objective) if complete else None,
             values={name: value_of(cell, name) for name in self.objective.constraints},
         )

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from sweeps.profile import profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Engine
 from sweeps.search.engines.local import LocalEngine
@@ -78,7 +79,8 @@ def run_sweep(
             _engine(sweep) as engine,
         ):
             delivery = delivering.delivery
-            driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch, inbox=delivery)
+            control = Control(delivery)
+            driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch, control=control)
             driver.run()
             delivering.state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]

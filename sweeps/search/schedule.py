@@ -1,24 +1,42 @@
-"""Which trials a strategy is expected to run, and where it would stop. Runs nothing.
+"""Expected schedule: which trials a strategy is expected to run, and where it would stop. Runs nothing.
 
-The strategy itself is driven, by the driver of a sweep, over results that are expected
-(:mod:`sweeps.search.expectation`) at the plan's prices. Results will be others, and so will the trials be
-that follow from them: what is shown is an expectation.
+The strategy itself is driven, by the driver of a sweep, over an expected surface of scores at the plan's
+prices. Results will be others, and so will the trials be that follow from them: what is shown is an
+expectation.
+
+A surface is a draw of curves: where nothing was measured yet, from what the joint laws expect of any sweep
+(:mod:`tracker.laws.prior`), else from what they make of it (:mod:`tracker.laws.surrogate`). There is no
+noise between runs in it, and it is the same on every machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
-from sweeps.search.engines.engine import Ended, Event, Job
-from sweeps.search.expectation import Surface, drawn_surface, measured_surfaces
+from sweeps.search.engines.instant import InstantEngine, MemoryResults, Nobody
 from sweeps.search.plan import Plan
-from sweeps.search.replay.replay import MemoryResults, Nobody
-from sweeps.search.space import Cell, Values, configurations
-from sweeps.search.study import StudyAdapter
-from tracker.trial import Cost, Status, TaskScore, TrialRecord, TrialResult, TrialSpec
+from sweeps.search.space import configurations, design_point
+from sweeps.search.strategies.strategy import weighted_score
+from sweeps.search.study import StudyAdapter, study_values
+from sweeps.spec import SweepSpec
+from tracker.laws.points import CurveRuns
+from tracker.laws.pooling import Array, log_law
+from tracker.laws.prior import prior
+from tracker.laws.surrogate import surrogate_forecast
+from tracker.trial import (
+    Configuration,
+    Cost,
+    Status,
+    TaskScore,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
 
 #: Strategies that decide as they go, yet leave no value to chance.
 SCHEDULED = frozenset({"law", "halving", "ats"})
@@ -26,6 +44,10 @@ SCHEDULED = frozenset({"law", "halving", "ats"})
 _DRAWS = 3  # surfaces played through where nothing was measured; the one of middling cost is shown
 _FEW = 60  # configurations, above which one surface must do, or asking would take too long
 _MOST = 600  # configurations, above which even one would
+_LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
+#: Which way each feature of a curve goes where it gets better: it falls earlier and faster, and ends
+#: and lies lower.
+_BETTER = np.array([-1.0, 1.0, -1.0, -1.0])
 
 
 class ScheduledTrial(NamedTuple):
@@ -37,7 +59,8 @@ class ScheduledTrial(NamedTuple):
     number: int
     round: int
     stage: str
-    values: Values
+    configuration: Configuration
+    seed: int
     seconds: float
     done: bool
 
@@ -70,56 +93,23 @@ class Schedule(NamedTuple):
         """Of all trials."""
         return Extent(len(self.trials), sum(trial.seconds for trial in self.trials))
 
-    def as_json(self) -> dict[str, Any]:
-        """As plain data, extents by name."""
+    def as_json(self, spec: SweepSpec) -> dict[str, Any]:
+        """As plain data: extents by name, trials of the sweep *spec* as its study keeps them."""
         extents = {
             name: getattr(self, name)._asdict() for name in ("extent", "grid", "least", "most")
         }
-        trials = [trial._asdict() for trial in self.trials]
-        return self._asdict() | {"trials": trials} | extents
-
-
-class _Expected:
-    """An engine that ends each job at once with the surface's score, at its cell's price.
-
-    Untouched bases are given no score, and general suites none to anyone: constraints count as unknown.
-    """
-
-    slots = 1
-
-    def __init__(
-        self, surface: Surface, results: MemoryResults, seconds: Mapping[Cell, float], base: float
-    ) -> None:
-        self.surface, self.results, self.seconds, self.base = surface, results, seconds, base
-        self._ended: list[str] = []
-
-    def submit(self, job: Job) -> None:
-        self.results.keep(job.key, self._result(job.spec))
-        self._ended.append(job.key)
-
-    def events(self, timeout: float) -> Iterable[Event]:
-        ended, self._ended = self._ended, []
-        return [Ended(key) for key in ended]
-
-    def cancel(self, key: str) -> None:
-        """Nothing runs long enough to be."""
-
-    def close(self) -> None:
-        """Nothing runs."""
-
-    def _result(self, spec: TrialSpec) -> TrialResult:
-        score, seconds = self.surface.score(spec), self.base
-        if spec.mix is not None:
-            seconds = self.seconds[
-                Cell(spec.model.name, spec.method.name, spec.mix.name, spec.volume)
-            ]
-        tasks = [
-            TaskScore(task=task.name, score_name=task.score, score=score)
-            for task in spec.tasks
-            if score is not None
+        trials = [
+            {
+                "number": trial.number,
+                "round": trial.round,
+                "stage": trial.stage,
+                "values": study_values(spec, trial.configuration, trial.seed),
+                "seconds": trial.seconds,
+                "done": trial.done,
+            }
+            for trial in self.trials
         ]
-        cost = Cost(device="expected", device_seconds=seconds)
-        return TrialResult(spec=spec, status=Status.COMPLETE, tasks=tuple(tasks), cost=cost)
+        return self._asdict() | {"trials": trials} | extents
 
 
 def expected_schedule(
@@ -161,21 +151,48 @@ def _played(
     for record in records:
         results.keep(record.result.spec.key, record.result)
     done = set(results.ended)
-    seconds = {planned.cell: planned.seconds for planned in plan.cells}
-    engine = _Expected(surface, results, seconds, plan.base_seconds)
+    prices = {planned.point: planned.seconds for planned in plan.points}
+    engine = InstantEngine(
+        results, lambda spec: _expected_result(spec, surface, prices, plan.base_seconds)
+    )
     driver = Driver(sweep, results, StudyAdapter(None, sweep.spec), engine, Nobody())
     driver.run()
     trials, at = [], -1
     for asked, told in zip(driver.asked, driver.told, strict=True):
         # Only a round's first trial waits for all before it.
         at += driver.strategy.needs(asked.number) == asked.number
-        took = told.seconds or 0.0
         trials.append(
-            ScheduledTrial(asked.number, at, asked.stage, asked.values, took, asked.key in done)
+            ScheduledTrial(
+                number=asked.number,
+                round=at,
+                stage=asked.stage,
+                configuration=asked.configuration,
+                seed=asked.seed,
+                seconds=told.seconds or 0.0,
+                done=asked.key in done,
+            )
         )
     own = Extent(len(trials), sum(trial.seconds for trial in trials))
-    grid = _grid(sweep, seconds, plan.base_seconds)
+    grid = _grid(sweep, prices, plan.base_seconds)
     return Schedule(trials, _stop(driver), grid, surface.measured, 1, own, own)
+
+
+def _expected_result(
+    spec: TrialSpec, surface: Surface, prices: Mapping[Configuration, float], base_seconds: float
+) -> TrialResult:
+    """The trial with the surface's score, at its design point's price.
+
+    Untouched bases are given no score, and general suites none to anyone: constraints count as unknown.
+    """
+    configuration, score = Configuration.of(spec), surface.score(spec)
+    seconds = base_seconds if configuration.untouched else prices[design_point(configuration)]
+    tasks = [
+        TaskScore(task=task.name, score_name=task.score, score=score)
+        for task in spec.tasks
+        if score is not None
+    ]
+    cost = Cost(device="expected", device_seconds=seconds)
+    return TrialResult(spec=spec, status=Status.COMPLETE, tasks=tuple(tasks), cost=cost)
 
 
 def _stop(driver: Driver) -> str:
@@ -193,11 +210,124 @@ def _stop(driver: Driver) -> str:
     return "nothing that the budget still pays for is expected to change the choice"
 
 
-def _grid(sweep: ResolvedSweep, seconds: Mapping[Cell, float], base: float) -> Extent:
+def _grid(
+    sweep: ResolvedSweep, prices: Mapping[Configuration, float], base_seconds: float
+) -> Extent:
     """Every configuration at every volume of its mix, and the untouched bases."""
-    spec = sweep.spec
-    prices = [base] * len(spec.models)
-    for c in configurations(spec):
-        for volume in spec.volumes_of(c["mix"]):
-            prices.append(seconds[Cell(c["model"], c["method"], c["mix"], volume)])
-    return Extent(len(prices), sum(prices))
+    seconds = [base_seconds] * len(sweep.spec.models)
+    for curve in configurations(sweep.spec):
+        for volume in sweep.spec.volumes_of(curve.mix):
+            seconds.append(prices[design_point(curve)._replace(volume=volume)])
+    return Extent(len(seconds), sum(seconds))
+
+
+# -- what trials are expected to score ---------------------------------------------------------------
+
+
+class Surface(NamedTuple):
+    """``scores`` (C, V), expected of each of the design's configurations at each of ``volumes``.
+
+    ``rows``: each configuration's row; ``measured``: on how many complete trials the scores rest, 0 for a
+    draw from the prior.
+    """
+
+    rows: dict[Configuration, int]
+    volumes: tuple[int, ...]
+    scores: Array
+    measured: int
+
+    def score(self, spec: TrialSpec) -> float | None:
+        """The expected score of a trial, in [0, 1]; ``None`` for one that is not of the design."""
+        row = self.rows.get(Configuration.of(spec).curve)
+        if row is None or spec.volume not in self.volumes:
+            return None
+        return float(self.scores[row, self.volumes.index(spec.volume)])
+
+
+def drawn_surface(sweep: ResolvedSweep, draw: int) -> Surface:
+    """Draw *draw* of the curves that a sweep may show: the prior's mean, moved by what each belongs to.
+
+    Each group (a model, a method, a setting, …) has one normal advantage, in units of the prior's scatter
+    of curves, less for a kind that the prior holds more tightly than a curve. Of models the larger have
+    the larger advantages, of settings those nearer to the middle of their method's learning rates: what
+    fine-tunes mostly show.
+    """
+    design, known = configurations(sweep.spec), prior("score")
+    kinds = [curve.groups(sweep.models[curve.model].family) for curve in design]
+    sizes = np.log([sweep.models[curve.model].parameters or 1 for curve in design])
+    features = known.mean[0] + np.outer(sizes - sizes.mean(), known.mean[1])
+    scatter, random = np.sqrt(np.diag(known.cov)), np.random.default_rng(draw)
+    promise = {"model": sizes, "setting": -_from_the_middle(design)}
+    for kind in kinds[0]:
+        names = [kind_of[kind] for kind_of in kinds]
+        advantages = _advantages(names, random, promise.get(kind))
+        step = _BETTER * scatter / np.sqrt(max(known.hold.get(kind, 1.0), 1.0))
+        features = features + np.outer(advantages, step)
+    errors = np.exp(log_law(features, np.array(sweep.spec.volumes, dtype=float)))
+    return Surface(_rows(design), sweep.spec.volumes, np.clip(1 - errors, 0.0, 1.0), 0)
+
+
+def measured_surfaces(
+    sweep: ResolvedSweep, records: Sequence[TrialRecord], count: int
+) -> list[Surface]:
+    """*count* draws of what the joint laws expect after *records*; none while no record has a score.
+
+    Not their mean: where little is known that makes all configurations alike, and a search of equals
+    never ends.
+    """
+    design = configurations(sweep.spec)
+    rows = _rows(design)
+    runs: dict[int, list[tuple[float, float]]] = {}
+    for record in sorted(records, key=lambda r: r.number):
+        row = rows.get(Configuration.of(record.result.spec).curve)
+        score = _score(sweep, record)
+        if row is not None and score is not None:
+            error = max(1 - score, _LEAST_ERROR)
+            runs.setdefault(row, []).append((float(record.result.spec.volume), error))
+    if not runs:
+        return []
+    curves = []
+    for row, curve in enumerate(design):
+        own = np.array(runs.get(row, [])).reshape(-1, 2)
+        keys = tuple(f"{row}/{i}" for i in range(len(own)))
+        model = sweep.models[curve.model]
+        belongs = curve.groups(model.family)
+        curves.append(CurveRuns(own[:, 0], own[:, 1], keys, belongs, model.parameters))
+    volumes = sweep.spec.volumes
+    seen = [surrogate_forecast(curves, volume, [volume], "score").draws for volume in volumes]
+    scores = np.clip(1 - np.stack(seen, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
+    measured = sum(len(own) for own in runs.values())
+    picks = (np.arange(count) + 0.5) / count * len(scores)
+    return [Surface(rows, volumes, scores[int(pick)], measured) for pick in picks]
+
+
+def _rows(design: Sequence[Configuration]) -> dict[Configuration, int]:
+    return {curve: row for row, curve in enumerate(design)}
+
+
+def _advantages(names: Sequence[str], random: np.random.Generator, promise: Array | None) -> Array:
+    """A normal draw per distinct name, spread over *names* (C,); the larger where more is promised."""
+    distinct = list(dict.fromkeys(names))
+    drawn = random.standard_normal(len(distinct))
+    if promise is not None:
+        drawn = np.sort(drawn)
+        distinct.sort(key=lambda name: float(promise[names.index(name)]))
+    by_name = dict(zip(distinct, drawn.tolist(), strict=True))
+    return np.array([by_name[name] for name in names])
+
+
+def _from_the_middle(design: Sequence[Configuration]) -> Array:
+    """How far, in logs, each learning rate lies from the middle of its method's (C,)."""
+    # Every method of a sweep file has a rate.
+    rates = np.log([curve.method.learning_rate or 1.0 for curve in design])
+    methods = np.array([curve.method.name for curve in design])
+    ends = {m: rates[methods == m] for m in set(methods.tolist())}
+    return np.array(
+        [abs(r - (ends[m].min() + ends[m].max()) / 2) for r, m in zip(rates, methods, strict=True)]
+    )
+
+
+def _score(sweep: ResolvedSweep, record: TrialRecord) -> float | None:
+    if record.result.status is not Status.COMPLETE or record.stage == "baseline":
+        return None
+    return weighted_score(record.result, sweep.spec.objective)

@@ -1,11 +1,14 @@
-"""The sweep file as a design: cells, Optuna distributions, and the trial that a point stands for."""
+"""The sweep file as a design: its points, the configurations to choose among, Optuna's distributions, trials.
+
+A design point is a :class:`~tracker.trial.Configuration` whose method has no hyper-parameters yet.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
@@ -13,33 +16,9 @@ from sweeps.data.mixes import split_volume
 from sweeps.methods import Range
 from sweeps.resolve import ResolvedSweep
 from sweeps.spec import SweepSpec
-from tracker.trial import MethodSpec, TrialSpec
-
-#: A point of the space: ``model method mix volume seed`` and the method's hyper-parameters.
-Values = dict[str, Any]
+from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 _CHOICES = ("variant", "rank", "virtual_tokens")
-
-
-class Pair(NamedTuple):
-    """A model tuned by a method: the unit for which hyper-parameters are tuned."""
-
-    model: str
-    method: str
-
-
-class Cell(NamedTuple):
-    """One point of the design; several learning rates or seeds may be run in it."""
-
-    model: str
-    method: str
-    mix: str
-    volume: int
-
-    @property
-    def pair(self) -> Pair:
-        """The model and method of this cell."""
-        return Pair(self.model, self.method)
 
 
 def model_names(spec: SweepSpec) -> list[str]:
@@ -52,25 +31,36 @@ def method_names(spec: SweepSpec) -> list[str]:
     return [name for name, settings in spec.methods if settings is not None]
 
 
-def pairs(spec: SweepSpec) -> list[Pair]:
-    """Every model with every method."""
-    return [Pair(*p) for p in itertools.product(model_names(spec), method_names(spec))]
+def pairs(spec: SweepSpec) -> list[tuple[str, str]]:
+    """Every model with every method, by name: see :attr:`tracker.trial.Configuration.pair`."""
+    return list(itertools.product(model_names(spec), method_names(spec)))
 
 
-def cells(spec: SweepSpec) -> list[Cell]:
-    """All cells, in the order in which they are worth having when a budget cuts the list short.
+def design_points(spec: SweepSpec) -> list[Configuration]:
+    """Every model, method, mix and volume, in the order of their worth when a budget cuts the list short.
 
     The tuning mix comes first; within a mix the ends of the volume axis, then its middle: a curve needs
     its ends most.
     """
     first = tuning_mix(spec)
     mixes = sorted(spec.mixes, key=lambda mix: mix != first)
+    methods = {name: MethodSpec(name=name) for name in method_names(spec)}
     return [
-        Cell(pair.model, pair.method, mix, volume)
+        Configuration(model, methods[method], mix, volume)
         for mix in mixes
         for volume in _ends_first(spec.volumes_of(mix))
-        for pair in pairs(spec)
+        for model, method in pairs(spec)
     ]
+
+
+def design_point(configuration: Configuration) -> Configuration:
+    """The point of the design that *configuration* lies in: several learning rates or ranks may."""
+    return configuration._replace(method=MethodSpec(name=configuration.method.name))
+
+
+def untouched_base(model: str) -> Configuration:
+    """The base model as it is."""
+    return Configuration(model, MethodSpec(name="none"), volume=0)
 
 
 def tuning_mix(spec: SweepSpec) -> str:
@@ -104,8 +94,8 @@ def is_tunable(spec: SweepSpec, method: str) -> bool:
     return any(not d.single() for d in hyperparameters(spec, method).values())
 
 
-def lattice(spec: SweepSpec, method: str, count: int) -> list[Values]:
-    """*count* spread-out settings: learning rates from low to high, other choices in turn.
+def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
+    """The method with *count* spread-out settings: learning rates from low to high, other choices in turn.
 
     Fewer where there are only so many to choose from.
     """
@@ -113,19 +103,19 @@ def lattice(spec: SweepSpec, method: str, count: int) -> list[Values]:
     rates = space.pop("learning_rate")
     if isinstance(rates, CategoricalDistribution):
         count = min(count, math.prod(len(d.choices) for d in (rates, *_categorical(space))))
-    points: list[Values] = []
+    points: list[MethodSpec] = []
     for i in range(count):
-        point: Values = {"learning_rate": _at(rates, (i + 0.5) / count)}
+        point: dict[str, Any] = {"learning_rate": _at(rates, (i + 0.5) / count)}
         turn = i
         for name, distribution in zip(space, _categorical(space), strict=True):
             turn, pick = divmod(turn, len(distribution.choices))
             point[name] = distribution.choices[pick]
-        points.append(point)
+        points.append(MethodSpec(name=method, **point))
     return points
 
 
-def settings(spec: SweepSpec, method: str) -> list[Values]:
-    """Every setting of the method; where a learning rate is searched in a range, as many as are tuned."""
+def settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
+    """The method with every setting; where a learning rate is searched in a range, as many as are tuned."""
     space = hyperparameters(spec, method)
     every = math.prod(len(d.choices) for d in _categorical(space))
     if len(_categorical(space)) < len(space):
@@ -133,13 +123,13 @@ def settings(spec: SweepSpec, method: str) -> list[Values]:
     return lattice(spec, method, every)
 
 
-def configurations(spec: SweepSpec) -> list[Values]:
-    """What is to be chosen among: every model, method and mix with every setting."""
+def configurations(spec: SweepSpec) -> list[Configuration]:
+    """What is to be chosen among, at any volume: every model, method and mix with every setting."""
     return [
-        {**pair._asdict(), "mix": mix, **setting}
+        Configuration(model, setting, mix)
         for mix in spec.mixes
-        for pair in pairs(spec)
-        for setting in settings(spec, pair.method)
+        for model, method in pairs(spec)
+        for setting in settings(spec, method)
     ]
 
 
@@ -148,44 +138,30 @@ def volume_near(volumes: Sequence[int], wanted: float) -> int:
     return min(volumes, key=lambda v: (abs(math.log(v / wanted)), v))
 
 
-def trial_spec(sweep: ResolvedSweep, values: Mapping[str, Any]) -> TrialSpec:
-    """The fine-tune that a point of the space stands for; ``method: none`` is the untouched base."""
+def trial_spec(sweep: ResolvedSweep, configuration: Configuration, seed: int) -> TrialSpec:
+    """The fine-tune, or untouched base, of *configuration* with *seed*, counted from the sweep's first."""
     spec = sweep.spec
     common: dict[str, Any] = {
-        "model": sweep.models[values["model"]],
+        "model": sweep.models[configuration.model],
+        "method": configuration.method,
         "tasks": tuple(sweep.tasks.values()),
         "general": tuple(sweep.general.values()),
         "train": spec.train,
         "evaluation": spec.evaluation,
     }
-    if values["method"] == "none":
-        return TrialSpec(method=MethodSpec(name="none"), **common)
-    mix = spec.mixes[values["mix"]].named(values["mix"])
-    settings = {name: values[name] for name in hyperparameters(spec, values["method"])}
+    if configuration.untouched:
+        return TrialSpec(**common)
+    volume = configuration.volume
+    assert volume is not None, "a trial has a volume"
+    mix = spec.mixes[configuration.mix].named(configuration.mix)
     return TrialSpec(
-        method=MethodSpec(name=values["method"], **settings),
         mix=mix,
-        volume=values["volume"],
-        examples=split_volume(mix, values["volume"]),
+        volume=volume,
+        examples=split_volume(mix, volume),
         replay=sweep.replay if mix.replay else None,
-        seed=sweep.spec.first_seed + values["seed"],
+        seed=spec.first_seed + seed,
         **common,
     )
-
-
-def groups(sweep: ResolvedSweep, values: Mapping[str, Any]) -> dict[str, str]:
-    """What a configuration belongs to, kind → name, as joint laws pool (:mod:`tracker.laws.pooling`)."""
-    model, method = values["model"], values["method"]
-    setting = [str(values[name]) for name in hyperparameters(sweep.spec, method)]
-    return {
-        "family": sweep.models[model].family or "",
-        "model": model,
-        "method": method,
-        "pair": f"{model} {method}",
-        "mix": values["mix"],
-        "setting": " ".join([method, *setting]),
-        "run": " ".join([model, method, *setting]),
-    }
 
 
 def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistribution]:

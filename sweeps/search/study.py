@@ -22,22 +22,39 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import event
 
-from sweeps.search.space import Values, hyperparameters, method_names, model_names
+from sweeps.search.space import hyperparameters, method_names, model_names, untouched_base
 from sweeps.search.strategies.strategy import Proposal
 from sweeps.spec import SweepSpec
 from tracker.errors import StoreError
 from tracker.store.database import check_driver
+from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 #: What samplers are seeded by, beside the trial's number.
 SEED = 20_240_229
 _ASKED, _CHOSEN = "seed", "values"
-_CLONE, _REQUEST, _RAISED = "clone", "request", "raised"
+_CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
+
+
+#: The stage of what a strategy did not propose.
+CLONE = "clone"
+
+
+class PlannedTrial(NamedTuple):
+    """A trial that the study holds; ``seed`` counts from the sweep's first, that of ``spec`` does not."""
+
+    number: int
+    stage: str
+    configuration: Configuration
+    seed: int
+    spec: TrialSpec
+    key: str
 
 
 class Clone(NamedTuple):
     """A trial that somebody asked for, by ``request``, outside of the strategy."""
 
-    values: Values
+    configuration: Configuration
+    seed: int
     request: str
 
 
@@ -150,8 +167,8 @@ class StudyAdapter:
         """All trials by number."""
         return self.study.get_trials(deepcopy=False)
 
-    def ask(self, number: int, proposal: Proposal, index: int | None = None) -> Values:
-        """Enter trial *number* with the proposal's values, Optuna choosing what it leaves open.
+    def ask(self, number: int, proposal: Proposal, index: int | None = None) -> Configuration:
+        """Enter trial *number* with what the proposal fixes, Optuna choosing what it leaves open.
 
         *index*: which of the strategy's proposals it is, *number* where no clones came between.
         """
@@ -161,9 +178,10 @@ class StudyAdapter:
             self.study.ask()
         frozen = self.trials()[number]
         if _ASKED in frozen.user_attrs:
-            return _suggest(FixedTrial(frozen.params), self.spec, proposal)
+            entered = _suggest(FixedTrial(frozen.params), self.spec, proposal)
+            return configuration_of(self.spec, entered)
         trial = Trial(self.study, frozen._trial_id)
-        chosen: Values | None = frozen.user_attrs.get(_CHOSEN)
+        chosen: dict[str, Any] | None = frozen.user_attrs.get(_CHOSEN)
         if chosen is None:
             sampler = self._sampler(number if index is None else index, proposal)
             chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
@@ -174,18 +192,22 @@ class StudyAdapter:
         trial.set_user_attr(
             _ASKED, values["seed"]
         )  # last: its presence says that asking was finished
-        return values
+        return configuration_of(self.spec, values)
 
     def add_clone(self, clone: Clone) -> None:
         """Enter a trial outside of the strategy, with the next number."""
-        attributes = {"stage": "clone", _CLONE: clone.values, _REQUEST: clone.request}
+        values = study_values(self.spec, clone.configuration, clone.seed)
+        attributes = {"stage": CLONE, _CLONED: values, _REQUEST: clone.request}
         self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
 
     def clone(self, number: int) -> Clone | None:
         """Trial *number*, if there is one and it is a clone."""
         trials = self.trials()
         known = trials[number].user_attrs if number < len(trials) else {}
-        return Clone(known[_CLONE], known[_REQUEST]) if _CLONE in known else None
+        if _CLONED not in known:
+            return None
+        values = known[_CLONED]
+        return Clone(configuration_of(self.spec, values), values["seed"], known[_REQUEST])
 
     def raise_budget(self, raised: Raise) -> None:
         """Remember a raised budget."""
@@ -211,12 +233,14 @@ class StudyAdapter:
 
     def _sampler(self, index: int, proposal: Proposal) -> ProposalSampler:
         """A sampler seeded by the index: what it chooses depends on what was told, not on when."""
-        fixed = _study_names(proposal.values)
-        seed = self.seed + index
+        choice, seed = proposal.configuration, self.seed + index
+        fixed = (
+            {} if choice is None else _study_names(study_values(self.spec, choice, proposal.seed))
+        )
         if self.spec.search.strategy != "tpe":
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-        return ProposalSampler(inner, fixed, free="model" not in proposal.values)
+        return ProposalSampler(inner, fixed, free=choice is None)
 
 
 def _open_storage(uri: str) -> RDBStorage:
@@ -238,11 +262,34 @@ def _open_storage(uri: str) -> RDBStorage:
     return storage
 
 
-def _suggest(trial: Trial | FixedTrial | _Draft, spec: SweepSpec, proposal: Proposal) -> Values:
+def study_values(spec: SweepSpec, configuration: Configuration, seed: int) -> dict[str, Any]:
+    """A trial as the study keeps it: by name, less what its method leaves open."""
+    values: dict[str, Any] = {"seed": seed, "model": configuration.model}
+    method = configuration.method
+    if configuration.untouched:
+        return values | {"method": "none"}
+    values |= {"method": method.name, "mix": configuration.mix, "volume": configuration.volume}
+    if method == MethodSpec(name=method.name):
+        return values
+    return values | {name: getattr(method, name) for name in hyperparameters(spec, method.name)}
+
+
+def configuration_of(spec: SweepSpec, values: Mapping[str, Any]) -> Configuration:
+    """The configuration of a trial that the study keeps as *values*."""
+    if values["method"] == "none":
+        return untouched_base(values["model"])
+    settings = {name: values[name] for name in hyperparameters(spec, values["method"])}
+    method = MethodSpec(name=values["method"], **settings)
+    return Configuration(values["model"], method, values["mix"], values["volume"])
+
+
+def _suggest(
+    trial: Trial | FixedTrial | _Draft, spec: SweepSpec, proposal: Proposal
+) -> dict[str, Any]:
     """Define by run. A base model has no method, mix or volume, so those stay out of its trial."""
-    values: Values = {"seed": proposal.values["seed"]}
+    values: dict[str, Any] = {"seed": proposal.seed}
     values["model"] = trial.suggest_categorical("model", model_names(spec))
-    if proposal.values.get("method") == "none":
+    if proposal.configuration is not None and proposal.configuration.untouched:
         return values | {"method": "none"}
     method = trial.suggest_categorical("method", method_names(spec))
     mix = trial.suggest_categorical("mix", list(spec.mixes))
@@ -260,8 +307,8 @@ def _suggest(trial: Trial | FixedTrial | _Draft, spec: SweepSpec, proposal: Prop
     return values
 
 
-def _study_names(values: Values) -> dict[str, Any]:
-    """Fixed values under the names they have in the study."""
+def _study_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fixed values under the names that Optuna's parameters have."""
     names = {name: value for name, value in values.items() if name in ("model", "method", "mix")}
     if "mix" in values:
         names |= {"volume": values["volume"], f"volume/{values['mix']}": values["volume"]}

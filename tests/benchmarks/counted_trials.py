@@ -14,7 +14,8 @@ import statistics
 from typing import Any
 
 from sweeps.search.driver import Driver
-from sweeps.search.replay.replay import MemoryResults, Nobody, ReplayEngine
+from sweeps.search.engines.instant import MemoryResults, Nobody
+from sweeps.search.replay.replay import ReplayEngine
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
 from sweeps.search.study import SEED, StudyAdapter

@@ -17,8 +17,8 @@ from typing import Any
 
 import yaml
 
-from sweeps.search.outcome import weighted_score
 from sweeps.search.run import run_sweep
+from sweeps.search.strategies.strategy import weighted_score
 from sweeps.search.workspace import SweepFolder
 from tests.benchmarks.record_playground import record
 from tracker.decision.recommend import recommend

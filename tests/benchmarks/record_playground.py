@@ -29,7 +29,7 @@ from sweeps.playground.write import sweep_spec, write_playground
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.engines.engine import Ended, Job
 from sweeps.search.engines.local import LocalEngine
-from sweeps.search.space import cells, lattice, trial_spec
+from sweeps.search.space import design_points, lattice, trial_spec, untouched_base
 from sweeps.search.workspace import SweepFolder
 from tracker.store.journal import Journal
 from tracker.trial import TrialResult, TrialSpec
@@ -67,14 +67,14 @@ def recorded_sweep(folder: Path) -> ResolvedSweep:
 
 
 def first_seed(sweep: ResolvedSweep) -> list[TrialSpec]:
-    """The untouched bases, then every cell with every learning rate."""
-    bases = [{"model": name, "method": "none"} for name in MODELS]
-    points = [
-        {**cell._asdict(), "seed": 0, **setting}
-        for cell in cells(sweep.spec)
-        for setting in lattice(sweep.spec, cell.method, RATES)
+    """The untouched bases, then every design point with every learning rate."""
+    bases = [untouched_base(name) for name in MODELS]
+    tuned = [
+        point._replace(method=method)
+        for point in design_points(sweep.spec)
+        for method in lattice(sweep.spec, point.method.name, RATES)
     ]
-    return [trial_spec(sweep, point) for point in [*bases, *points]]
+    return [trial_spec(sweep, configuration, 0) for configuration in [*bases, *tuned]]
 
 
 def further_seeds(first: Sequence[TrialSpec], folder: SweepFolder) -> list[TrialSpec]:

@@ -26,7 +26,7 @@ from sweeps.finetune.trial_home import TrialHome
 from sweeps.resolve import read_sweep
 from sweeps.search.engines.engine import Ended, Job
 from sweeps.search.engines.local import LocalEngine
-from sweeps.search.space import cells, lattice, trial_spec
+from sweeps.search.space import design_points, lattice, trial_spec
 from tracker.store.journal import Journal
 from tracker.store.store import Store
 from tracker.strict_yaml import read
@@ -36,14 +36,16 @@ WORKERS = 2
 
 
 def demo_trials(folder: Path, every: int) -> list[TrialSpec]:
-    """Every *every*-th cell of the demo's design, with the middle learning rate.
+    """Every *every*-th point of the demo's design, with the middle learning rate.
 
     *every* should share no factor with the nine pairs of model and method, or some never come up.
     """
     sweep = read_sweep(prepare_demo(folder))
-    design = cells(sweep.spec)[::every]
-    values = [{**c._asdict(), "seed": 0, **lattice(sweep.spec, c.method, 1)[0]} for c in design]
-    return [trial_spec(sweep, point) for point in values]
+    tuned = [
+        point._replace(method=lattice(sweep.spec, point.method.name, 1)[0])
+        for point in design_points(sweep.spec)[::every]
+    ]
+    return [trial_spec(sweep, configuration, 0) for configuration in tuned]
 
 
 def warm_seconds(trials: Sequence[TrialSpec], folder: Path) -> float:

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.driver import Driver
 from sweeps.search.strategies import strategy_of
-from sweeps.search.strategies.strategy import configuration, scored
+from sweeps.search.strategies.strategy import scored
 from sweeps.search.workspace import SweepFolder
 from tests.factories import suite_score, sweep_text
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
@@ -162,15 +162,18 @@ class StrategyContract:
             assert proposal is not None
             assert proposal == first.propose(index, needed) == second.propose(index, tuple(needed))
             assert proposal.stage == trial.stage
-            assert proposal.values.items() <= trial.values.items()
+            if proposal.configuration is not None:
+                found, asked_for = trial.configuration, proposal.configuration
+                assert found[:1] + found[2:] == asked_for[:1] + asked_for[2:]
+                assert (found.method.name, trial.seed) == (asked_for.method.name, proposal.seed)
             assert min(second.needs(index), index) <= len(needed)
         assert told == list(whole.told), "outcomes are left as they are"
 
     def test_base_models_come_first_and_no_trial_comes_twice(self, whole: Driver) -> None:
-        bases = [trial.values["model"] for trial in whole.asked if trial.stage == "baseline"]
+        bases = [trial.configuration.model for trial in whole.asked if trial.stage == "baseline"]
         assert bases == ["a", "b"]
         assert [trial.stage for trial in whole.asked[:2]] == ["baseline"] * 2
-        assert all(trial.values["method"] != "none" for trial in whole.asked[2:])
+        assert all(not trial.configuration.untouched for trial in whole.asked[2:])
         assert len({trial.key for trial in whole.asked}) == len(whole.asked)
 
     # -- how much runs -----------------------------------------------------------------------------
@@ -217,7 +220,7 @@ class StrategyContract:
             if not scored(told):
                 assert choice is None
             else:
-                assert choice in [configuration(outcome.values) for outcome in scored(told)]
+                assert choice in [outcome.configuration.curve for outcome in scored(told)]
 
     @pytest.mark.parametrize("name", BOUNDS)
     def test_constraints_that_the_search_sees_and_those_that_its_choice_keeps(
@@ -228,10 +231,10 @@ class StrategyContract:
         free, held = (run.strategy.choice(run.told) for run in (unbound, bound))
         assert free is not None
         assert held is not None
-        assert (free["method"], free["model"]) == ("lora", "b")
+        assert free.pair == ("b", "lora")
         differs = asked(unbound) != asked(bound) or free != held
         assert differs == (name in self.SEEN[strategy])
-        breaks = held["model"] == "b" if name == "parameters" else held["method"] == "lora"
+        breaks = held.model == "b" if name == "parameters" else held.method.name == "lora"
         if name not in OF_ONE_TRIAL:
             assert breaks == (name not in self.KEPT[strategy])
 

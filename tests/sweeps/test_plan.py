@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.search.cost_model import learned_cost_model
 from sweeps.search.plan import learned_speed
-from sweeps.search.strategies.strategy import Outcome
 from tests.factories import model_spec, task_spec, trial_record, trial_spec
 from tracker.trial import Cost, Status, TrialRecord
 
@@ -28,14 +26,3 @@ def test_a_trial_that_ended_early_teaches_no_speed(status: Status) -> None:
     known = learned_speed(whole)
     assert known.basis == "4 finished trials of this sweep"
     assert learned_speed([*whole, record(9, 6400, 0.1, status)]) == known
-
-
-@pytest.mark.parametrize("status", SHORT)
-def test_a_trial_that_ended_early_teaches_no_price(status: Status) -> None:
-    def outcome(volume: int, seconds: float, status: Status) -> Outcome:
-        values = {"model": "m", "method": "full", "mix": "even", "volume": volume}
-        return Outcome(0, "law", values, status, 0.5, None, None, seconds)
-
-    whole = [outcome(v, 2.0 + 0.01 * v, Status.COMPLETE) for v in VOLUMES]
-    known = learned_cost_model(whole, {"m": 1.0})
-    assert learned_cost_model([*whole, outcome(6400, 0.1, status)], {"m": 1.0}) == known

@@ -1,27 +1,18 @@
-"""A recorded table stands in for training: strategies are compared in seconds.
-
-The driver, ledger and strategies are those of a sweep; only what trains is exchanged, and where ends of
-trials are kept. Nothing touches a disk.
-"""
+"""Replay of a strategy on a recorded table, which stands in for training: strategies compare in seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.finetune.trial_home import TrialHome
 from sweeps.search.driver import Driver
-from sweeps.search.engines.engine import Ended, Event, Job
-from sweeps.search.replay.space import Setting
+from sweeps.search.engines.instant import InstantEngine, MemoryResults, Nobody
 from sweeps.search.replay.table import NOT_RECORDED, RecordedTable
 from sweeps.search.study import SEED, StudyAdapter
 from sweeps.search_settings import Halving, Search
-from sweeps.spec import SweepSpec
-from tracker.trial import TrialRecord, TrialResult, TrialSpec
+from tracker.trial import Configuration, TrialResult, TrialSpec
 
-_NOWHERE = TrialHome(Path(), Path(), Path())
 _SEEDS_APART = 100_003  # samplers are seeded by number too, which stays below this
 #: Shares of a replay's budget at which its choice is asked for.
 CURVE = tuple(2 ** (-i / 2) for i in range(12, -1, -1))
@@ -37,7 +28,7 @@ class Point(NamedTuple):
     cost: float
     trials: int
     regret: float
-    chosen: Setting | None
+    chosen: Configuration | None
 
 
 class Replayed(NamedTuple):
@@ -58,75 +49,22 @@ class Replayed(NamedTuple):
         return self.curve[-1]
 
 
-class MemoryResults:
-    """Ends of trials, kept as long as the replay."""
-
-    def __init__(self) -> None:
-        self.ended: dict[str, TrialResult] = {}
-
-    def result(self, key: str) -> TrialResult | None:
-        return self.ended.get(key)
-
-    def keep(self, key: str, result: TrialResult) -> None:
-        self.ended[key] = result
-
-    def job(self, key: str, spec: TrialSpec, _sweep: SweepSpec) -> Job:
-        return Job(key, spec, _NOWHERE, "")
-
-    def tidy(self, key: str) -> None:
-        """Nothing is left behind."""
-
-    def drop_model(self, key: str) -> None:
-        """Nothing was trained."""
-
-
-class ReplayEngine:
-    """Ends each job at once with what the table says."""
-
-    slots = 1
+class ReplayEngine(InstantEngine):
+    """Ends each job at once with what the table says; recorded seeds from *seed* on."""
 
     def __init__(self, table: RecordedTable, results: MemoryResults, seed: int) -> None:
-        self.table, self.results, self.seed = table, results, seed
+        super().__init__(results, self._recorded)
+        self.table, self.seed = table, seed
         self.substituted = 0
-        self._ended: list[str] = []
 
-    def submit(self, job: Job) -> None:
-        answer, stands_in = self.table.answer(job.spec, self.seed)
+    def _recorded(self, spec: TrialSpec) -> TrialResult:
+        answer, stands_in = self.table.answer(spec, self.seed)
         self.substituted += stands_in
-        self.results.keep(job.key, answer)
-        self._ended.append(job.key)
-
-    def events(self, timeout: float) -> Iterable[Event]:
-        ended, self._ended = self._ended, []
-        return [Ended(key) for key in ended]
-
-    def cancel(self, key: str) -> None:
-        """Every trial ends as it begins."""
-
-    def close(self) -> None:
-        """Nothing runs."""
+        return answer
 
     def price(self, spec: TrialSpec) -> float:
         """What the table's trial took, known before it runs."""
         return self.table.answer(spec, self.seed)[0].cost.device_seconds or 0.0
-
-
-class Nobody:
-    """An audience of none."""
-
-    problem: str | None = None
-
-    def delivered(self) -> set[str]:
-        return set()
-
-    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
-        pass
-
-    def progress(self, key: str) -> None:
-        pass
-
-    def end(self, record: TrialRecord) -> None:
-        pass
 
 
 def replay(

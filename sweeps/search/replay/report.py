@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sweeps.search.replay.replay import Replayed
-from sweeps.search.replay.space import ONE_MIX, Setting
-from sweeps.search.replay.table import RecordedTable
+from sweeps.search.replay.table import ONE_MIX, RecordedTable
+from tracker.trial import Configuration
 
 
 class Band(NamedTuple):
@@ -125,12 +125,13 @@ def _remarks(found: Sequence[dict[str, Any]]) -> Iterator[str]:
             yield f"{where}: {s['missing']:.0f} trials that the table lacks, failed at no cost"
 
 
-def words(setting: Setting | None) -> str:
-    """A configuration in words."""
-    if setting is None:
+def words(configuration: Configuration | None) -> str:
+    """A configuration of the table in words."""
+    if configuration is None:
         return "none"
-    parts = [setting.model, setting.method]
-    parts += [setting.variant] if setting.variant != "plain" else []
-    parts += [f"lr {setting.learning_rate:g}"] if setting.learning_rate is not None else []
-    parts += [setting.mix] if setting.mix != ONE_MIX else []
+    method = configuration.method
+    parts = [*configuration.pair]
+    parts += [method.variant] if method.variant not in (None, "plain") else []
+    parts += [f"lr {method.learning_rate:g}"] if method.learning_rate is not None else []
+    parts += [configuration.mix] if configuration.mix != ONE_MIX else []
     return " ".join(parts)

@@ -1,31 +1,46 @@
-"""A recorded results table answers for training, and knows what every configuration was worth."""
+"""A recorded results table, which answers for training and knows what every configuration was worth.
+
+What it leaves to choose is written as a sweep: no files, nothing to train. A method's recorded
+hyper-parameters but the learning rate are one choice, in words, as the method's ``variant``. The learning
+rate is one by itself where every rate was run with everything else; where not, it is part of those words, so
+that hardly anything is proposed that the table lacks.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from pydantic import ConfigDict
+
+from sweeps.methods import Methods
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.outcome import weighted_score
-from sweeps.search.replay.space import (
-    ONE_MIX,
-    Hyper,
-    Setting,
-    hyper_of,
-    joint_methods,
-    recorded_sweep,
-    setting_of,
-)
-from sweeps.search.space import Values
-from sweeps.search_settings import Search
+from sweeps.search.strategies.strategy import weighted_score
+from sweeps.search_settings import Budget, Search
+from sweeps.spec import MixEntry, ModelEntry, SweepSpec
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.metrics import measures_of
-from tracker.trial import Cost, Objective, Status, TrialRecord, TrialResult, TrialSpec
+from tracker.trial import (
+    Configuration,
+    Cost,
+    Frozen,
+    MethodSpec,
+    Objective,
+    Status,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
 from tracker.validation import options
 
+#: The mix of a table that names none.
+ONE_MIX = "all"
+_NAME = "replay"
 #: Why a trial failed that the table lacks.
 NOT_RECORDED = "not in the table"
 
@@ -63,15 +78,15 @@ class RecordedTable:
                 f"{options(kind for kind in COST_KINDS if self._all_have(kind))}"
             )
         self._bases = {r.spec.model.name: r for r in results if r.spec.method.name == "none"}
-        joint = joint_methods(self.trained)
-        self._runs: dict[Setting, dict[int, list[TrialResult]]] = {}
-        self._hyper: dict[tuple[Any, ...], Hyper] = {}  # by method, variant and learning rate
+        joint = _joint_methods(self.trained)
+        self._runs: dict[Configuration, dict[int, list[TrialResult]]] = {}
+        self._recorded: dict[MethodSpec, MethodSpec] = {}  # what a choice was run with
         for result in sorted(self.trained, key=lambda r: r.spec.seed):
-            setting = setting_of(result, joint)
-            self._hyper[setting[1:4]] = hyper_of(result)
-            volumes = self._runs.setdefault(setting, {})
+            configuration = _choice_of(result.spec, joint)
+            self._recorded[configuration.method] = result.spec.method
+            volumes = self._runs.setdefault(configuration, {})
             volumes.setdefault(result.spec.volume, []).append(result)
-        self._nearest: dict[tuple[Setting, int], Setting | None] = {}
+        self._nearest: dict[tuple[Configuration, int], Configuration | None] = {}
         self.volumes = tuple(sorted({r.spec.volume for r in self.trained}))
         self.largest = max(self.volumes, default=0)
         self.truth = dict(self._truths())
@@ -85,9 +100,9 @@ class RecordedTable:
 
     def sweep(self, search: Search, seed: int, budget_seconds: float) -> ResolvedSweep:
         """The table as a sweep; *seed* draws the order of models and mixes."""
-        return recorded_sweep(
+        return _recorded_sweep(
             self.trained,
-            self._runs,
+            {c.method for c in self._runs},
             self.objective,
             search=search,
             seed=seed,
@@ -97,9 +112,9 @@ class RecordedTable:
     @cached_property
     def full_seconds(self) -> float:
         """Cost of every model, method and mix at the largest volume, each with its best setting."""
-        best: dict[tuple[str, str, str], Truth] = {}
-        for s, truth in self.truth.items():
-            key = (s.model, s.method, s.mix)
+        best: dict[tuple[str, ...], Truth] = {}
+        for configuration, truth in self.truth.items():
+            key = (*configuration.pair, configuration.mix)
             best[key] = max(best.get(key, truth), truth)
         return sum(truth.seconds for truth in best.values())
 
@@ -114,9 +129,9 @@ class RecordedTable:
         return _UNITS[self.cost]
 
     @property
-    def best(self) -> Setting:
+    def best(self) -> Configuration:
         """The configuration with the best mean quality at the largest volume."""
-        return max(self.truth, key=lambda s: self.truth[s].quality)
+        return max(self.truth, key=lambda c: self.truth[c].quality)
 
     def seconds(self, result: TrialResult) -> float:
         """A recorded trial's cost; the driver counts in seconds, whatever they stand for."""
@@ -127,7 +142,7 @@ class RecordedTable:
 
         Seeds are taken in turn, from the *first* on. A trial that the table lacks has failed, for free.
         """
-        asked = _asked(spec)
+        asked = Configuration.of(spec).curve
         if spec.method.name == "none":
             found = None
             runs = [run] if (run := self._bases.get(spec.model.name)) else []
@@ -143,50 +158,51 @@ class RecordedTable:
         answer = run.model_copy(update={"spec": spec, "cost": cost})
         return answer, found is not None and found != asked
 
-    def nearest(self, asked: Setting, volume: int) -> Setting | None:
+    def nearest(self, asked: Configuration, volume: int) -> Configuration | None:
         """*asked* if it was run at *volume*, else its neighbour in learning rate, if there is one."""
         if volume in self._runs.get(asked, {}):
             return asked
         key = (asked, volume)
         if key not in self._nearest:
-            shape, rate = self._hyper[asked[1:4]]
+            wanted = self._recorded[asked.method]
             siblings = [
-                s
-                for s, volumes in self._runs.items()
+                c
+                for c, volumes in self._runs.items()
                 if volume in volumes
-                and (s.model, s.method, s.mix) == (asked.model, asked.method, asked.mix)
-                and self._hyper[s[1:4]].shape == shape
+                and (c.pair, c.mix) == (asked.pair, asked.mix)
+                and _shape(self._recorded[c.method]) == _shape(wanted)
             ]
             self._nearest[key] = min(
-                siblings, key=lambda s: _ratio(self._hyper[s[1:4]].rate, rate), default=None
+                siblings,
+                key=lambda c: _ratio(self._recorded[c.method].learning_rate, wanted.learning_rate),
+                default=None,
             )
         return self._nearest[key]
 
-    def chosen(self, choice: Values | None) -> Setting | None:
+    def chosen(self, choice: Configuration | None) -> Configuration | None:
         """The configuration that *choice* comes to at the largest volume; ``None`` for none known."""
         if choice is None:
             return None
-        asked = Setting(**{name: choice[name] for name in Setting._fields})
-        found = self.nearest(asked, self.largest)
+        found = self.nearest(choice.curve, self.largest)
         return found if found in self.truth else None
 
-    def regret(self, choice: Values | None) -> float:
+    def regret(self, choice: Configuration | None) -> float:
         """How far *choice* is from the best configuration at the largest volume, in percent.
 
         Of losses: (chosen − best) / best. Of scores, in points: 100 × (best − chosen). No choice, or
         one that never completed there, counts as the worst.
         """
         qualities = [truth.quality for truth in self.truth.values()]
-        setting = self.chosen(choice)
-        got = self.truth[setting].quality if setting else min(qualities)
+        chosen = self.chosen(choice)
+        got = self.truth[chosen].quality if chosen else min(qualities)
         lost = max(qualities) - got
         return 100 * (lost if self.measure == "score" else lost / abs(max(qualities)))
 
     def _all_have(self, kind: CostKind) -> bool:
         return all(_counted(result, kind) is not None for result in self.trained)
 
-    def _truths(self) -> Iterator[tuple[Setting, Truth]]:
-        for setting, volumes in self._runs.items():
+    def _truths(self) -> Iterator[tuple[Configuration, Truth]]:
+        for configuration, volumes in self._runs.items():
             runs = volumes.get(self.largest, [])
             qualities = [
                 quality
@@ -195,7 +211,10 @@ class RecordedTable:
                 and (quality := weighted_score(run, self.objective)) is not None
             ]
             if qualities:
-                yield setting, Truth(fmean(qualities), fmean(self.seconds(run) for run in runs))
+                yield (
+                    configuration,
+                    Truth(fmean(qualities), fmean(self.seconds(run) for run in runs)),
+                )
 
 
 def _counted(result: TrialResult, kind: CostKind) -> float | None:
@@ -207,18 +226,107 @@ def _counted(result: TrialResult, kind: CostKind) -> float | None:
     return (result.spec.model.parameters or 1) * result.spec.volume
 
 
-def _asked(spec: TrialSpec) -> Setting:
-    """The configuration that a trial of the table's sweep asks for."""
-    method = spec.method
-    return Setting(
-        spec.model.name,
-        method.name,
-        method.variant or "",
-        method.learning_rate,
-        spec.mix.name if spec.mix else ONE_MIX,
-    )
-
-
 def _ratio(one: float | None, other: float | None) -> float:
     """How many times one learning rate is the other, as a logarithm without sign."""
     return abs(math.log(one / other)) if one and other else 0.0
+
+
+# -- what the table leaves to choose -----------------------------------------------------------------
+
+
+class RecordedMethod(Frozen):
+    """What a method was run with; ``variant`` names all but the learning rate, or that too."""
+
+    learning_rate: tuple[float | None, ...]
+    variant: tuple[str, ...]
+
+
+class RecordedMethods(Methods):
+    """The table's methods by name, whatever they are called."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _shape(method: MethodSpec) -> str:
+    """All that *method* was run with but the learning rate, in words."""
+    parts = [
+        method.variant,
+        f"r{method.rank}" if method.rank is not None else None,
+        f"{method.virtual_tokens} tokens" if method.virtual_tokens is not None else None,
+    ]
+    return " ".join(filter(None, parts)) or "plain"
+
+
+def _choice_of(spec: TrialSpec, joint: frozenset[str]) -> Configuration:
+    """What a recorded trial's configuration is to choose; *joint*: methods whose settings are one choice."""
+    name, shape, rate = spec.method.name, _shape(spec.method), spec.method.learning_rate
+    if name in joint:
+        together = shape if rate is None else f"{shape}, lr {rate:g}"
+        method = MethodSpec(name=name, variant=together)
+    else:
+        method = MethodSpec(name=name, variant=shape, learning_rate=rate)
+    return Configuration(spec.model.name, method, spec.mix.name if spec.mix else ONE_MIX)
+
+
+def _joint_methods(trained: Iterable[TrialResult]) -> frozenset[str]:
+    """Methods that were not run with every learning rate in each of their variants."""
+    found: defaultdict[str, set[tuple[str, float | None]]] = defaultdict(set)
+    for result in trained:
+        method = result.spec.method
+        found[method.name].add((_shape(method), method.learning_rate))
+    return frozenset(
+        name
+        for name, own in found.items()
+        if len(own) < len({shape for shape, _ in own}) * len({rate for _, rate in own})
+    )
+
+
+def _recorded_sweep(
+    trained: Sequence[TrialResult],
+    choices: Iterable[MethodSpec],
+    objective: Objective,
+    *,
+    search: Search,
+    seed: int,
+    budget_seconds: float,
+) -> ResolvedSweep:
+    """The sweep over what *trained* holds, its models and mixes in an order drawn from *seed*."""
+    order = np.random.default_rng(seed)
+    models = {result.spec.model.name: result.spec.model for result in trained}
+    names = [str(name) for name in order.permutation(list(models))]
+    volumes: defaultdict[str, set[int]] = defaultdict(set)
+    for result in trained:
+        volumes[result.spec.mix.name if result.spec.mix else ONE_MIX].add(result.spec.volume)
+    mixes = {
+        str(mix): MixEntry.model_construct(volumes=tuple(sorted(volumes[mix])))
+        for mix in order.permutation(list(volumes))
+    }
+    # Nothing here went through a sweep file, so there are no files to name: validation is left out.
+    spec = SweepSpec.model_construct(
+        name=_NAME,
+        models=tuple(ModelEntry(path=name, name=name) for name in names),
+        methods=_methods(choices),
+        tasks={},
+        volumes=tuple(sorted(set().union(*volumes.values()))),
+        mixes=mixes,
+        objective=objective,
+        seeds=max(result.spec.seed for result in trained) + 1,
+        budget=Budget(gpu_hours=budget_seconds / 3600),
+        search=search,
+        keep="none",
+    )
+    return ResolvedSweep(spec, {name: models[name] for name in names}, {}, {}, None)
+
+
+def _methods(choices: Iterable[MethodSpec]) -> RecordedMethods:
+    found: defaultdict[str, list[MethodSpec]] = defaultdict(list)
+    for choice in choices:
+        found[choice.name].append(choice)
+    methods: dict[str, Any] = {
+        name: RecordedMethod(
+            learning_rate=tuple(sorted({c.learning_rate for c in own}, key=lambda r: r or 0.0)),
+            variant=tuple(sorted({c.variant or "" for c in own})),
+        )
+        for name, own in sorted(found.items())
+    }
+    return RecordedMethods.model_construct(**methods)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.strategies.ats import Ats
+from sweeps.search.strategies.grid import Grid
 from sweeps.search.strategies.halving import Halving
 from sweeps.search.strategies.law import Law
-from sweeps.search.strategies.strategy import Grid, Random, Strategy, Tpe
+from sweeps.search.strategies.random_search import Random, Tpe
+from sweeps.search.strategies.strategy import Strategy
 
 STRATEGIES: dict[str, type[Strategy]] = {
     "grid": Grid,

@@ -10,19 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.search.space import Values, configurations
+from sweeps.search.space import configurations
 from sweeps.search.strategies.strategy import (
     Outcome,
     Proposal,
     Strategy,
     best_measured,
-    configuration,
     scored,
 )
+from tracker.trial import Configuration
 
 _FIRST = 3  # points that the line starts from
 _DEVIATIONS = 5.0
@@ -66,20 +66,20 @@ class Ats(Strategy):
     skips = False  # lines are compared over the same reach alone
 
     @cached_property
-    def _levels(self) -> list[list[Values]]:
+    def _levels(self) -> list[list[Configuration]]:
         """The trials of each volume, smallest first."""
         return [
             [
-                {**values, "volume": volume, "seed": 0}
-                for values in configurations(self.spec)
-                if volume in self.spec.volumes_of(values["mix"])
+                curve._replace(volume=volume)
+                for curve in configurations(self.spec)
+                if volume in self.spec.volumes_of(curve.mix)
             ]
             for volume in self.spec.volumes
         ]
 
     @cached_property
-    def _trials(self) -> list[Values]:
-        return [values for level in self._levels for values in level]
+    def _trials(self) -> list[Configuration]:
+        return [trial for level in self._levels for trial in level]
 
     @property
     def planned(self) -> int:
@@ -96,25 +96,23 @@ class Ats(Strategy):
             return self._base(number)
         return Proposal("ats", self._trials[number - len(self.bases)])
 
-    def choice(self, told: Sequence[Outcome]) -> Values | None:
+    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
         """The lowest extrapolated loss at the largest volume; the best measured before three volumes.
 
         Only volumes at which all were measured count: a line's error grows with what it reaches over, so
         configurations are compared over the same reach.
         """
-        curves: dict[tuple[Any, ...], dict[int, float]] = {}
+        losses: dict[Configuration, dict[int, float]] = {}
         for outcome in scored(self._through(told)):
-            key = tuple(configuration(outcome.values).items())
-            curves.setdefault(key, {})[outcome.values["volume"]] = _loss(outcome)
+            losses.setdefault(outcome.configuration.curve, {})[outcome.volume] = _loss(outcome)
         expected = {
-            key: accept_then_stop(list(curve), list(curve.values())).at(self.spec.volumes[-1])
-            for key, curve in curves.items()
-            if len(curve) >= _FIRST
+            curve: accept_then_stop(list(own), list(own.values())).at(self.spec.volumes[-1])
+            for curve, own in losses.items()
+            if len(own) >= _FIRST
         }
         if not expected:
             return best_measured(told)
-        lowest = min(expected, key=lambda key: expected[key])
-        return dict(lowest)
+        return min(expected, key=lambda curve: expected[curve])
 
     def _through(self, told: Sequence[Outcome]) -> Sequence[Outcome]:
         """The outcomes of all volumes that were gone through whole."""

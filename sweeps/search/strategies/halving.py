@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from sweeps.search.space import Values, configurations, volume_near
+from sweeps.search.space import configurations, volume_near
 from sweeps.search.strategies.strategy import (
     Outcome,
     Proposal,
@@ -20,6 +20,7 @@ from sweeps.search.strategies.strategy import (
     rank,
     scored,
 )
+from tracker.trial import Configuration
 
 
 class Rung(NamedTuple):
@@ -45,7 +46,7 @@ class Halving(Strategy):
     skips = False  # a rung that is not whole says nothing of who goes on
 
     @cached_property
-    def _configurations(self) -> list[Values]:
+    def _configurations(self) -> list[Configuration]:
         return configurations(self.spec)
 
     @cached_property
@@ -90,36 +91,27 @@ class Halving(Strategy):
         entrants = self._configurations
         if at:
             before = self.rungs[at - 1]
-            entrants = _best_first(told[before.first : before.end], self._configurations)
-            entrants = entrants[: rung.size]
+            entrants = _best_first(told[before.first : before.end])[: rung.size]
         if not entrants:
             return None
         # Where fewer completed than may go on, the best of them run again with another seed.
         again, which = divmod(number - rung.first, len(entrants))
         entrant = entrants[which]
-        volume = volume_near(self._volumes(entrant), rung.volume)
-        return Proposal("halving", {**entrant, "volume": volume, "seed": again})
+        volume = volume_near(self.spec.volumes_of(entrant.mix), rung.volume)
+        return Proposal("halving", entrant._replace(volume=volume), again)
 
-    def _volumes(self, entrant: Values) -> tuple[int, ...]:
-        return self.spec.volumes_of(entrant["mix"])
-
-    def choice(self, told: Sequence[Outcome]) -> Values | None:
+    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
         """The best of the highest rung that is through; before one is, the best so far."""
         for rung in reversed(self.rungs):
             through = told[rung.first : rung.end]
             if len(through) == rung.size and all(outcome.ran for outcome in through):
-                best = _best_first(through, self._configurations)
+                best = _best_first(through)
                 if best:
                     return best[0]
         return best_measured(told)
 
 
-def _best_first(outcomes: Sequence[Outcome], known: Sequence[Values]) -> list[Values]:
+def _best_first(outcomes: Sequence[Outcome]) -> list[Configuration]:
     """The configurations of a rung's complete trials, each once."""
-    names = {name for values in known for name in values}
-    best: list[Values] = []
-    for outcome in sorted(scored(outcomes), key=rank):
-        values = {name: value for name, value in outcome.values.items() if name in names}
-        if values not in best:
-            best.append(values)
-    return best
+    ranked = sorted(scored(outcomes), key=rank)
+    return list(dict.fromkeys(outcome.configuration.curve for outcome in ranked))

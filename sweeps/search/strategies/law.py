@@ -2,10 +2,9 @@
 
 What is to be found is the configuration (model, method with its hyper-parameters, mix) that is best at
 the largest volume of its mix. Joint laws over everything measured (:mod:`tracker.laws.surrogate`)
-foretell each configuration there, also those without a run, once all that is cheap has had one look on
-the least data; a trial on more data is worth what it is
-expected to lower the regret of the choice by, the knowledge gradient (Frazier, Powell and Dayanik,
-INFORMS J. Computing 21, 2009), and is bought by worth per second, priced by what trials took so far.
+predict each configuration there, also those without a run, once all that is cheap has had one look on the
+least data; a trial on more data is worth what it is expected to lower the regret of the choice by
+(:mod:`sweeps.search.acquisition`), and is bought by worth per second, priced by what trials took so far.
 Learning rates are tuned where that is cheap, since a rate's effect is pooled over models and mixes; what
 cannot win any more is worth nothing and is left alone.
 
@@ -23,24 +22,25 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.acquisition import ForecastPosterior, as_measured, knowledge_gradient
-from sweeps.search.cost_model import learned_cost_model
-from sweeps.search.space import Cell, Values, configurations, groups
+from sweeps.search.acquisition import knowledge_gradient
+from sweeps.search.cost_model import CostModel, learned_cost_model
+from sweeps.search.space import configurations
 from sweeps.search.strategies.strategy import (
     ANCHORS,
     Outcome,
     Proposal,
     Strategy,
     best_measured,
-    configuration,
     rank,
     scored,
+    seconds_taken,
 )
+from tracker.decision.forecast_posterior import ForecastPosterior, forecast_posterior
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array
 from tracker.laws.surrogate import surrogate_forecast
 from tracker.metrics import pooled_sd
-from tracker.trial import Status
+from tracker.trial import Configuration, Status
 
 _ROUND_SHARE = 0.01  # of the budget, which a round costs about: cheap trials come in bulk
 _LARGEST_ROUND = 16
@@ -71,12 +71,12 @@ class Law(Strategy):
     def __init__(self, sweep: ResolvedSweep) -> None:
         super().__init__(sweep)
         self.configurations = configurations(self.spec)
-        self._index = {_key(values): i for i, values in enumerate(self.configurations)}
+        self._index = {curve: i for i, curve in enumerate(self.configurations)}
         self._rounds: list[tuple[int, list[Proposal]]] = []
 
     def target(self, config: int) -> int:
         """The volume that a configuration is judged at: the largest of its mix."""
-        return self._volumes(self.configurations[config]["mix"])[-1]
+        return self.spec.volumes_of(self.configurations[config].mix)[-1]
 
     @cached_property
     def _millions(self) -> dict[str, float]:
@@ -106,13 +106,13 @@ class Law(Strategy):
         self._rounds.append((number, batch))
         return batch[0]
 
-    def choice(self, told: Sequence[Outcome]) -> Values | None:
+    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
         """The configuration with the best expected quality at the largest volume."""
         if not scored(told):
             return None
-        belief = self.believe(told)
-        best = int(belief.value.argmax())
-        return self.configurations[best] if np.isfinite(belief.value[best]) else best_measured(told)
+        value = self.posterior(told).value
+        best = int(value.argmax())
+        return self.configurations[best] if np.isfinite(value[best]) else best_measured(told)
 
     # -- a round ---------------------------------------------------------------------------------
 
@@ -131,29 +131,30 @@ class Law(Strategy):
         """The next trials that may change the choice; none when enough is known or affordable."""
         if cover := self._cover(told, left):
             return cover
-        belief = self.believe(told)
-        if belief.expected_regret < _ENOUGH * belief.noise_floor and self._confirmed(belief, told):
+        posterior = self.posterior(told)
+        if posterior.expected_regret < _ENOUGH * posterior.noise_floor and self._confirmed(
+            posterior, told
+        ):
             return []
-        actions = self._actions(belief, told, left)
-        if verify := self._verification(belief, actions, left):
+        actions = self._actions(posterior, told, left)
+        if verify := self._verification(posterior, actions, left):
             return [self._proposal(verify)]
         return [self._proposal(action) for action in self._batch(actions, left)]
 
     def _repeats(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
-        """Further seeds of the two leading cells, which give the noise floor every claim is held against."""
-        pricing = learned_cost_model(told, self._millions)
-        done = {_key(o.values) for o in told}
-        leaders: dict[Cell, Outcome] = {}
+        """Further seeds of the two leading points, which give the noise floor every claim is held against."""
+        pricing = self._cost_model(told)
+        done = {(o.configuration, o.seed) for o in told}
+        leaders: dict[Configuration, Configuration] = {}
         for outcome in sorted(scored(told), key=lambda o: ((o.excess or 0.0) > 0, *rank(o))):
-            leaders.setdefault(outcome.cell, outcome)
+            leaders.setdefault(outcome.point, outcome.configuration)
         found: list[Proposal] = []
         for leader in list(leaders.values())[:ANCHORS]:
             for seed in range(1, self.spec.seeds):
-                values = {**leader.values, "seed": seed}
-                price = 1.0 if self.limit else pricing.seconds(values)
-                if _key(values) not in done and price <= left:
+                price = 1.0 if self.limit else pricing.seconds(leader)
+                if (leader, seed) not in done and price <= left:
                     left -= price
-                    found.append(Proposal("repeat", values))
+                    found.append(Proposal("repeat", leader, seed))
         return found
 
     def _first(self) -> list[Proposal]:
@@ -164,13 +165,13 @@ class Law(Strategy):
         """
         smallest = min(self.bases, key=lambda name: (self._millions[name], name))
         mix = next(iter(self.spec.mixes))
-        volumes = self._volumes(mix)
+        volumes = self.spec.volumes_of(mix)
         middle = volumes[len(volumes) // 2]
         volumes = (middle,) if self.limit else tuple(dict.fromkeys([volumes[0], middle]))
         found: list[Proposal] = []
-        for values in self.configurations:
-            if values["model"] == smallest and values["mix"] == mix:
-                found += [Proposal("law", {**values, "volume": v, "seed": 0}) for v in volumes]
+        for curve in self.configurations:
+            if curve.model == smallest and curve.mix == mix:
+                found += [Proposal("law", curve._replace(volume=v)) for v in volumes]
         return found
 
     def _cover(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
@@ -181,66 +182,64 @@ class Law(Strategy):
         """
         if self.limit:
             return []
-        pricing = learned_cost_model(told, self._millions)
+        pricing = self._cost_model(told)
         seen = {self._of(o) for o in told if o.stage != "baseline"}
         unseen = [
-            {**values, "volume": self._volumes(values["mix"])[0], "seed": 0}
-            for config, values in enumerate(self.configurations)
+            curve._replace(volume=self.spec.volumes_of(curve.mix)[0])
+            for config, curve in enumerate(self.configurations)
             if config not in seen
         ]
         share = left - (1 - _COVER) * self._budget if self._budget else math.inf
         found: list[Proposal] = []
-        for values in sorted(unseen, key=pricing.seconds):
-            share -= pricing.seconds(values)
+        for configuration in sorted(unseen, key=pricing.seconds):
+            share -= pricing.seconds(configuration)
             if share < 0:
                 break
-            found.append(Proposal("law", values))
+            found.append(Proposal("law", configuration))
         return found
 
-    def _confirmed(self, belief: ForecastPosterior, told: Sequence[Outcome]) -> bool:
+    def _confirmed(self, posterior: ForecastPosterior, told: Sequence[Outcome]) -> bool:
         """Whether the choice was itself run at the largest volume."""
-        best = int(belief.value.argmax())
-        return any(
-            self._of(o) == best and o.values["volume"] == self.target(best) for o in scored(told)
-        )
+        best = int(posterior.value.argmax())
+        return any(self._of(o) == best and o.volume == self.target(best) for o in scored(told))
 
     def _actions(
-        self, belief: ForecastPosterior, told: Sequence[Outcome], left: float
+        self, posterior: ForecastPosterior, told: Sequence[Outcome], left: float
     ) -> list[Action]:
         """Every affordable trial with its worth: more data for a configuration, or another seed."""
-        pricing = learned_cost_model(told, self._millions)
+        pricing = self._cost_model(told)
         ends: dict[int, int] = {}
         seeds: dict[tuple[int, int], int] = {}
         for o in told:
             if o.stage != "baseline" and o.ran:
-                config, volume = self._of(o), o.values["volume"]
+                config, volume = self._of(o), o.volume
                 ends[config] = max(ends.get(config, 0), volume)
                 seeds[config, volume] = seeds.get((config, volume), 0) + 1
         found = []
-        for config, values in enumerate(self.configurations):
-            if belief.allowed[config] == 0:
+        for config, curve in enumerate(self.configurations):
+            if posterior.allowed[config] == 0:
                 continue
-            for volume in self._volumes(values["mix"]):
+            for volume in self.spec.volumes_of(curve.mix):
                 seed = seeds.get((config, volume), 0)
                 if volume < ends.get(config, 0) or (seed and seed >= self.spec.seeds):
                     continue
                 # A budget of trials is spent one by one, whatever they take.
-                price = 1.0 if self.limit else pricing.seconds({**values, "volume": volume})
+                price = 1.0 if self.limit else pricing.seconds(curve._replace(volume=volume))
                 if price <= left and (not seed or volume == self.target(config)):
-                    share = self._resolved(belief, config, volume, seed)
-                    worth = knowledge_gradient(belief, config, belief.sd[config] * share)
+                    share = self._resolved(posterior, config, volume, seed)
+                    worth = knowledge_gradient(posterior, config, posterior.sd[config] * share)
                     found.append(Action(config, volume, seed, price, worth))
         return found
 
     def _verification(
-        self, belief: ForecastPosterior, actions: Sequence[Action], left: float
+        self, posterior: ForecastPosterior, actions: Sequence[Action], left: float
     ) -> Action | None:
         """The leader's run at the largest volume, where that costs little of what is left.
 
         The best of many forecasts is the likeliest to be wrong: it is held against the truth early.
         """
-        leader = int(np.where(belief.allowed >= 0.5, belief.mean, -np.inf).argmax())
-        if belief.outlook.doublings[leader] > _NEAR:
+        leader = int(np.where(posterior.allowed >= 0.5, posterior.mean, -np.inf).argmax())
+        if posterior.forecast.doublings[leader] > _NEAR:
             return None
         return next(
             (
@@ -252,11 +251,11 @@ class Law(Strategy):
             None,
         )
 
-    def _resolved(self, belief: ForecastPosterior, config: int, volume: int, seed: int) -> float:
+    def _resolved(self, posterior: ForecastPosterior, config: int, volume: int, seed: int) -> float:
         """The share of a configuration's deviation that a run at *volume* is expected to resolve."""
         if seed:
             return math.sqrt(1 / (seed + 1))
-        return float(belief.outlook.resolved[self.spec.volumes.index(volume), config])
+        return float(posterior.forecast.resolved[self.spec.volumes.index(volume), config])
 
     def _batch(self, actions: Sequence[Action], left: float) -> list[Action]:
         """The best actions per second, one a configuration, until a round is full."""
@@ -277,48 +276,44 @@ class Law(Strategy):
         return picked
 
     def _proposal(self, action: Action) -> Proposal:
-        values = self.configurations[action.config]
+        curve = self.configurations[action.config]
         stage = "repeat" if action.seed else "law"
-        return Proposal(stage, {**values, "volume": action.volume, "seed": action.seed})
+        return Proposal(stage, curve._replace(volume=action.volume), action.seed)
 
     # -- what is known ---------------------------------------------------------------------------
 
-    def believe(self, told: Sequence[Outcome]) -> ForecastPosterior:
-        """The belief about every configuration after *told*, of which at least one has a quality."""
+    def posterior(self, told: Sequence[Outcome]) -> ForecastPosterior:
+        """What is known of every configuration after *told*, of which at least one has a quality."""
         runs: dict[int, list[tuple[int, float]]] = {}
         for o in scored(told):
             assert o.quality is not None
-            runs.setdefault(self._of(o), []).append((o.values["volume"], o.quality))
+            runs.setdefault(self._of(o), []).append((o.volume, o.quality))
         scores = any(q >= 0 for own in runs.values() for _, q in own)
         noise = _run_noise(told) or (_SCORE_NOISE if scores else None)
         curves = [
-            self._curve(i, values, runs.get(i, []), scores)._replace(noise_sd=noise)
-            for i, values in enumerate(self.configurations)
+            self._curve(i, curve, runs.get(i, []), scores)._replace(noise_sd=noise)
+            for i, curve in enumerate(self.configurations)
         ]
         volumes = [float(volume) for volume in self.spec.volumes]
         targets = [float(self.target(i)) for i in range(len(curves))]
         seen = surrogate_forecast(curves, targets, volumes, "score" if scores else "loss")
-        errors = as_measured(seen, curves)
-        draws = 1 - errors if scores else -errors
-        return ForecastPosterior(
-            draws, draws.mean(axis=0), draws.std(axis=0), self._allowed(told), seen
-        )
+        return forecast_posterior(seen, curves, self._allowed(told), scores=scores)
 
     def _curve(
-        self, index: int, values: Values, runs: Sequence[tuple[int, float]], scores: bool
+        self, index: int, curve: Configuration, runs: Sequence[tuple[int, float]], scores: bool
     ) -> CurveRuns:
         sizes = np.array([float(volume) for volume, _ in runs])
         errors = np.array([max(1 - q, _LEAST_ERROR) if scores else -q for _, q in runs])
         keys = tuple(f"{index}/{i}" for i in range(len(runs)))
-        size = self.sweep.models[values["model"]].parameters
-        return CurveRuns(sizes, errors, keys, groups(self.sweep, values), size)
+        model = self.sweep.models[curve.model]
+        return CurveRuns(sizes, errors, keys, curve.groups(model.family), model.parameters)
 
     def _allowed(self, told: Sequence[Outcome]) -> Array:
         """Per configuration the probability to keep the constraints, as its own runs and its pair's say.
 
         A configuration that diverged, or failed for good, is out.
         """
-        kept: dict[tuple[str, ...], list[float]] = {}
+        kept: dict[object, list[float]] = {}
         out = np.ones(len(self.configurations))
         for o in told:
             # A trial that was stopped by hand says nothing of its configuration.
@@ -327,10 +322,10 @@ class Law(Strategy):
             if o.status is not Status.COMPLETE:
                 out[self._of(o)] = 0.0
             elif o.excess is not None:
-                for key in _constraint_keys(o.values):
+                for key in _constraint_keys(o.configuration.curve):
                     kept.setdefault(key, []).append(float(o.excess <= 0))
-        for i, values in enumerate(self.configurations):
-            own, pair = (kept.get(key, []) for key in _constraint_keys(values))
+        for i, curve in enumerate(self.configurations):
+            own, pair = (kept.get(key, []) for key in _constraint_keys(curve))
             if pair:
                 # The pair's share counts as one run; the last own run as two.
                 shares = [sum(pair) / len(pair), *own[-1:], *own[-1:]]
@@ -338,10 +333,10 @@ class Law(Strategy):
         return out
 
     def _of(self, outcome: Outcome) -> int:
-        return self._index[_key(configuration(outcome.values))]
+        return self._index[outcome.configuration.curve]
 
-    def _volumes(self, mix: str) -> tuple[int, ...]:
-        return self.spec.volumes_of(mix)
+    def _cost_model(self, told: Sequence[Outcome]) -> CostModel:
+        return learned_cost_model(seconds_taken(told), self._millions)
 
     @property
     def _budget(self) -> float:
@@ -361,18 +356,12 @@ class Law(Strategy):
 
 def _run_noise(told: Sequence[Outcome]) -> float | None:
     """Deviation of quality between runs of one configuration that differ in the seed, where there are any."""
-    groups: dict[tuple[tuple[str, object], ...], list[float]] = {}
+    seeds: dict[Configuration, list[float]] = {}
     for o in scored(told):
-        point = _key({name: v for name, v in o.values.items() if name != "seed"})
-        groups.setdefault(point, []).append(o.quality or 0.0)
-    return pooled_sd(groups.values()) or None
+        seeds.setdefault(o.configuration, []).append(o.quality or 0.0)
+    return pooled_sd(seeds.values()) or None
 
 
-def _constraint_keys(values: Values) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _constraint_keys(curve: Configuration) -> tuple[object, object]:
     """What a run says of a constraint for: its own configuration, and its model, method and mix."""
-    own = tuple(f"{name}={value}" for name, value in sorted(configuration(values).items()))
-    return own, (values["model"], values["method"], values["mix"])
-
-
-def _key(values: Values) -> tuple[tuple[str, object], ...]:
-    return tuple(sorted(values.items()))
+    return curve, (*curve.pair, curve.mix)

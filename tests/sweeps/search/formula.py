@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
+from sweeps.search.engines.instant import Nobody
 from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
 from tests.factories import task_score, trial_result
 from tracker.store.control import Answer, Request
 from tracker.store.journal import Journal
-from tracker.trial import Cost, TrialRecord, TrialResult, TrialSpec
+from tracker.trial import Cost, TrialResult, TrialSpec
 
 
 def answered(spec: TrialSpec) -> TrialResult:
@@ -93,24 +95,6 @@ class FormulaEngine:
         self.jobs.clear()
 
 
-class NoDelivery:
-    """A store nobody reads."""
-
-    problem = None
-
-    def delivered(self) -> set[str]:
-        return set()
-
-    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
-        pass
-
-    def progress(self, key: str) -> None:
-        pass
-
-    def end(self, record: TrialRecord) -> None:
-        pass
-
-
 class Asker:
     """An inbox into which *plan* puts requests at the driver's turns, counted from 0.
 
@@ -152,6 +136,7 @@ def drive(
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
     ledger = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
-    driver = Driver(sweep, folder, ledger, engine, NoDelivery(), inbox=inbox, price=price)
+    control = Control(inbox) if inbox else None
+    driver = Driver(sweep, folder, ledger, engine, Nobody(), control=control, price=price)
     driver.run()
     return driver

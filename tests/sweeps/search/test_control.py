@@ -11,6 +11,7 @@ import pytest
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
+from sweeps.search.study import study_values
 from sweeps.search.workspace import SweepFolder
 from tests.sweeps.search.formula import Asker, FormulaEngine, drive
 from tracker.store.control import Request, new_request
@@ -57,7 +58,7 @@ def test_neither_clones_nor_pauses_change_what_a_strategy_proposes(
     sweep = tiny(11, strategy)
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(2), in_memory=True)
     tuned = next(n for n in plain.own if plain.asked[n].stage != "baseline")
-    volume = 160 if plain.asked[tuned].values["volume"] != 160 else 40
+    volume = 160 if plain.asked[tuned].configuration.volume != 160 else 40
     # By its third turn the driver has asked for the trial that is cloned, whatever the strategy.
     copy, again = clone(tuned, seed=70), clone(tuned, volume=volume, mix="plain", seed=71)
     asker = Asker(
@@ -112,7 +113,7 @@ def test_a_sweep_that_was_killed_goes_on_with_all_that_was_asked(
     engine, again = FormulaEngine(1), Asker({}, early=asks[3])
     resumed = drive(sweep, folder, engine, again)
     ran += engine.ran
-    assert [a[:3] for a in resumed.asked] == [a[:3] for a in whole.asked]
+    assert [a[:4] for a in resumed.asked] == [a[:4] for a in whole.asked]
     assert own(resumed) == own(whole)
     assert len(resumed.own) == 12, "the raised budget is kept"
     assert [words(again, request) for request in asks[3]] == [
@@ -194,7 +195,9 @@ def test_a_clone_runs_with_the_changed_values(
     driver = drive(tiny(), SweepFolder(tmp_path, "tiny"), FormulaEngine(2), asker)
     made = next(asked for asked in driver.asked if asked.stage == "clone")
     source = driver.asked[3]
-    assert made.values == source.values | {"volume": 160, "learning_rate": 0.002}
+    method = source.configuration.method.model_copy(update={"learning_rate": 0.002})
+    assert made.configuration == source.configuration._replace(volume=160, method=method)
+    assert made.seed == source.seed
     assert driver.records[made.number].result.spec.volume == 160
     assert words(asker, good)[1].startswith(f"trial {made.number} is the clone of trial 3")
     assert words(asker, same) == (
@@ -209,8 +212,11 @@ def test_a_clone_that_a_strategy_asks_for_later_runs_once(
 ) -> None:
     sweep = tiny(7, "ats")
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(1), in_memory=True)
-    last = plain.asked[6].values
-    change = {n: v for n, v in last.items() if v != plain.asked[2].values.get(n) or n == "model"}
+    source, last = (
+        study_values(sweep.spec, asked.configuration, asked.seed)
+        for asked in (plain.asked[2], plain.asked[6])
+    )
+    change = {n: v for n, v in last.items() if v != source.get(n) or n == "model"}
     asker, engine = Asker({0: [clone(2, **change)]}), FormulaEngine(1)
     folder = SweepFolder(tmp_path / "asked", "tiny")
     driver = drive(sweep, folder, engine, asker, in_memory=True)
@@ -254,13 +260,13 @@ def test_a_method_with_other_settings_takes_what_it_is_given(
     asker = Asker({0: [clone(2, method="p_tuning"), lacking, clone(3, method="lora", rank=8)]})
     folder = SweepFolder(tmp_path, "tiny")
     driver = drive(tiny(4), folder, FormulaEngine(1), asker, in_memory=True)
-    made = [asked.values for asked in driver.asked if asked.stage == "clone"]
-    assert (made[0]["virtual_tokens"], made[0]["learning_rate"]) == (4, 1e-2), "its only ones"
+    made = [asked.configuration.method for asked in driver.asked if asked.stage == "clone"]
+    assert (made[0].virtual_tokens, made[0].learning_rate) == (4, 1e-2), "its only ones"
     assert words(asker, lacking) == (
         False,
         "learning_rate: found nothing; allowed: a number from 0.001 to 0.03",
     ), "0.0003, where the trial was at, is none of lora's"
-    assert made[1]["learning_rate"] == driver.asked[3].values["learning_rate"]
+    assert made[1].learning_rate == driver.asked[3].configuration.method.learning_rate
 
 
 @pytest.mark.parametrize(

@@ -7,30 +7,31 @@ from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search import retention as leaders_module
-from sweeps.search.driver import Asked
 from sweeps.search.retention import Retention
 from sweeps.search.space import trial_spec
 from sweeps.search.workspace import SweepFolder
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
 from tracker.decision.recommend import recommend
-from tracker.trial import Objective, SuiteScore, TrialRecord
+from tracker.trial import Configuration, MethodSpec, Objective, SuiteScore, TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 
 
 def ended(
     sweep: ResolvedSweep, number: int, score: float, lost: float, seed: int = 0, rank: int = 4
-) -> tuple[Asked, TrialRecord]:
+) -> tuple[Configuration, TrialRecord]:
     """A LoRA trial that scored and forgot so much; *rank* tells configurations apart."""
-    values = {"model": "a", "method": "lora", "mix": "plain", "volume": 80, "seed": seed}
-    values |= {"rank": rank, "variant": "plain", "learning_rate": 1e-2}
-    spec = trial_spec(sweep, values)
-    result = answered(spec)
+    method = MethodSpec(name="lora", rank=rank, variant="plain", learning_rate=1e-2)
+    configuration = Configuration("a", method, "plain", 80)
+    result = answered(trial_spec(sweep, configuration, seed))
     task = result.tasks[0].model_copy(update={"score": score})
     suite = SuiteScore(suite="language", measure="bits_per_byte", before=1.0, after=1 + lost)
     result = result.model_copy(update={"tasks": (task,), "general": (suite,)})
-    record = TrialRecord(number=number, stage="cover", result=result)
-    return Asked(number, "cover", values, spec, spec.key), record
+    return configuration, TrialRecord(number=number, stage="cover", result=result)
+
+
+def key(trial: tuple[Configuration, TrialRecord]) -> str:
+    return trial[1].result.spec.key
 
 
 def test_what_keeps_the_limits_comes_before_what_scores_more(make_sweep: MakeSweep) -> None:
@@ -38,11 +39,11 @@ def test_what_keeps_the_limits_comes_before_what_scores_more(make_sweep: MakeSwe
     good = ended(sweep, 0, 0.5, 0.01, rank=4)
     better_but_lossy = ended(sweep, 1, 0.9, 0.5, rank=8)
     bound = Objective(weights={"intent": 1.0}, constraints={"forgetting.language": 0.1})
-    assert Retention(bound, kept=1).outdone([good, better_but_lossy]) == [better_but_lossy[0].key]
+    assert Retention(bound, kept=1).outdone([good, better_but_lossy]) == [key(better_but_lossy)]
     free = Objective(weights={"intent": 1.0})
-    assert Retention(free, kept=1).outdone([good, better_but_lossy]) == [good[0].key]
+    assert Retention(free, kept=1).outdone([good, better_but_lossy]) == [key(good)]
     least = Objective(weights={"intent": 1.0}, constraints={"min.intent": 0.6})
-    assert Retention(least, kept=1).outdone([good, better_but_lossy]) == [good[0].key]
+    assert Retention(least, kept=1).outdone([good, better_but_lossy]) == [key(good)]
 
 
 def test_of_a_configuration_the_run_that_is_named_is_kept(make_sweep: MakeSweep) -> None:
@@ -54,10 +55,10 @@ def test_of_a_configuration_the_run_that_is_named_is_kept(make_sweep: MakeSweep)
     ]
     leaders = Retention(Objective(weights={"intent": 1.0}), kept=1)
     assert leaders.outdone(runs[:1]) == []
-    assert leaders.outdone(runs[:2]) == [runs[0][0].key]
-    assert leaders.outdone(runs) == [runs[2][0].key], "each is named once"
+    assert leaders.outdone(runs[:2]) == [key(runs[0])]
+    assert leaders.outdone(runs) == [key(runs[2])], "each is named once"
     named = recommend([record for _, record in runs], leaders.objective).trial.key
-    assert named == runs[1][0].key
+    assert named == key(runs[1])
 
 
 def test_a_sweep_keeps_the_model_it_recommends(make_sweep: MakeSweep, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_sweep_keeps_the_model_it_recommends(make_sweep: MakeSweep, tmp_path: 
                 job.home.model.mkdir(parents=True)
 
     driver = drive(sweep, folder, Saving(2))
-    tuned = [a for a in driver.asked if a.values["method"] != "none"]
+    tuned = [a for a in driver.asked if not a.configuration.untouched]
     kept = [a for a in tuned if folder.model(a.key).exists()]
     assert len(kept) == leaders_module.KEPT < len(tuned)
     answer = recommend([driver.records[a.number] for a in driver.asked], sweep.spec.objective)

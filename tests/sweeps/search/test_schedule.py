@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.schedule_text import schedule_lines, schedule_rows
 from sweeps.search.plan import Plan, make_plan
-from sweeps.search.schedule import Schedule, expected_schedule, too_large
-from sweeps.search.space import configurations, trial_spec
+from sweeps.search.schedule import (
+    Schedule,
+    drawn_surface,
+    expected_schedule,
+    measured_surfaces,
+    too_large,
+)
+from sweeps.search.space import configurations, design_point, trial_spec, untouched_base
 from tests.factories import sweep_text
 from tests.sweeps.search.formula import answered
-from tracker.trial import TrialRecord
+from tracker.trial import Status, TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 Planned = tuple[ResolvedSweep, Plan, Schedule]
@@ -47,17 +54,16 @@ def test_rounds_are_chosen_whole(law: Planned) -> None:
 
 def test_prices_are_the_plans(law: Planned) -> None:
     _, plan, schedule = law
-    prices = {tuple(planned.cell): planned.seconds for planned in plan.cells}
+    prices = {planned.point: planned.seconds for planned in plan.points}
     for trial in schedule.trials[2:]:
-        v = trial.values
-        assert trial.seconds == prices[v["model"], v["method"], v["mix"], v["volume"]]
+        assert trial.seconds == prices[design_point(trial.configuration)]
     assert schedule.extent.seconds == pytest.approx(sum(t.seconds for t in schedule.trials))
     assert not any(trial.done for trial in schedule.trials)
 
 
 def test_the_grid_is_every_configuration_at_every_volume(law: Planned) -> None:
     sweep, plan, schedule = law
-    mixes = [c["mix"] for c in configurations(sweep.spec)]
+    mixes = [curve.mix for curve in configurations(sweep.spec)]
     trials = 3 * mixes.count("plain") + mixes.count("replay")
     assert schedule.grid.trials == 2 + trials
     assert schedule.grid.seconds > 2 * plan.base_seconds
@@ -104,13 +110,17 @@ def test_what_has_run_counts_as_it_went(law: Planned) -> None:
     """After the first two rounds the schedule begins with them, at the seconds they took."""
     sweep, _, expected = law
     records = [
-        TrialRecord(number=t.number, stage=t.stage, result=answered(trial_spec(sweep, t.values)))
+        TrialRecord(
+            number=t.number,
+            stage=t.stage,
+            result=answered(trial_spec(sweep, t.configuration, t.seed)),
+        )
         for t in expected.trials
         if t.round < 2
     ]
     _, plan, schedule = planned(sweep, records)
     begun = schedule.trials[: len(records)]
-    assert [t.values for t in begun] == [t.values for t in expected.trials[: len(records)]]
+    assert [t[:5] for t in begun] == [t[:5] for t in expected.trials[: len(records)]]
     assert all(t.done and t.seconds == 1.0 for t in begun)
     assert not any(t.done for t in schedule.trials[len(records) :])
     assert schedule.measured == len(records) - len(sweep.models)
@@ -132,3 +142,61 @@ def test_rows_hold_every_trial_once_and_fold_when_long(law: Planned) -> None:
     folded = schedule_rows(long)
     assert len(folded) == len({t.round for t in long.trials})
     assert sum(int(row.trials) for row in folded) == len(long.trials)
+
+
+# -- what trials are expected to score ---------------------------------------------------------------
+
+
+@pytest.fixture
+def sweep(make_sweep: MakeSweep) -> ResolvedSweep:
+    return make_sweep(volumes=[40, 80, 160])[0]
+
+
+def test_more_data_is_expected_to_score_no_less(sweep: ResolvedSweep) -> None:
+    for draw in range(5):
+        scores = drawn_surface(sweep, draw).scores
+        assert scores.shape == (len(configurations(sweep.spec)), 3)
+        assert ((scores >= 0) & (scores <= 1)).all()
+        assert (np.diff(scores, axis=1) >= 0).all()
+        assert np.ptp(scores[:, -1]) > 0.05, "there is something to choose"
+
+
+def test_a_draw_is_the_same_whenever_it_is_drawn(sweep: ResolvedSweep) -> None:
+    first, again, other = (drawn_surface(sweep, draw).scores for draw in (0, 0, 1))
+    assert (first == again).all()
+    assert not (first == other).all()
+
+
+def test_every_trial_of_the_design_has_a_score_and_no_other(sweep: ResolvedSweep) -> None:
+    surface = drawn_surface(sweep, 0)
+    for row, curve in enumerate(configurations(sweep.spec)):
+        spec = trial_spec(sweep, curve._replace(volume=80), 0)
+        assert surface.score(spec) == surface.scores[row, 1]
+    base = trial_spec(sweep, untouched_base("a"), 0)
+    assert surface.score(base) is None
+
+
+def test_what_was_measured_is_expected_again(sweep: ResolvedSweep) -> None:
+    """All configurations but the last measured on an exact formula: the laws lie near it."""
+    records: list[TrialRecord] = []
+    for curve in configurations(sweep.spec)[:-1]:
+        for volume in sweep.spec.volumes_of(curve.mix):
+            result = answered(trial_spec(sweep, curve._replace(volume=volume), 0))
+            records.append(TrialRecord(number=len(records), stage="law", result=result))
+    surface, other, _ = measured_surfaces(sweep, records, 3)
+    assert not (surface.scores == other.scores).all()
+    assert surface.measured == len(records)
+    off = [
+        abs((surface.score(r.result.spec) or 0.0) - (r.result.tasks[0].score or 0.0))
+        for r in records
+    ]
+    assert float(np.median(off)) < 0.05
+    last = trial_spec(sweep, configurations(sweep.spec)[-1]._replace(volume=80), 0)
+    assert surface.score(last) is not None
+
+
+def test_nothing_measured_is_no_surface(sweep: ResolvedSweep) -> None:
+    spec = trial_spec(sweep, configurations(sweep.spec)[0]._replace(volume=80), 0)
+    lost = answered(spec).model_copy(update={"status": Status.DIVERGED, "tasks": ()})
+    assert measured_surfaces(sweep, [], 3) == []
+    assert measured_surfaces(sweep, [TrialRecord(number=0, stage="law", result=lost)], 3) == []

@@ -10,13 +10,14 @@ import optuna
 import pytest
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.space import untouched_base
 from sweeps.search.strategies.strategy import Proposal
 from sweeps.search.study import StudyAdapter
 from tracker.errors import StoreError
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 TPE = {"strategy": "tpe", "tuning": {"trials": 2}, "window": 4}
-FREE = Proposal("sample", {"seed": 0})
+FREE = Proposal("sample", None)
 
 
 def test_half_asked_trial_is_taken_up_with_the_same_values(
@@ -95,7 +96,7 @@ def _fatal(write: Callable[..., object], left: list[int]) -> Callable[..., objec
 def test_telling_twice_changes_nothing(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
     ledger = StudyAdapter(f"sqlite:///{tmp_path}/study.db", sweep.spec)
-    ledger.ask(0, Proposal("baseline", {"model": "a", "method": "none", "seed": 0}))
+    ledger.ask(0, Proposal("baseline", untouched_base("a")))
     ledger.tell(0, 0.5, {"forgetting.language": -0.1})
     ledger.tell(0, 0.7, {})
     (trial,) = ledger.trials()
@@ -105,7 +106,7 @@ def test_telling_twice_changes_nothing(make_sweep: MakeSweep, tmp_path: Path) ->
 def test_trial_without_a_score_is_failed_not_zero(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
     ledger = StudyAdapter(f"sqlite:///{tmp_path}/study.db", sweep.spec)
-    ledger.ask(0, Proposal("baseline", {"model": "a", "method": "none", "seed": 0}))
+    ledger.ask(0, Proposal("baseline", untouched_base("a")))
     ledger.tell(0, None, {})
     (trial,) = ledger.trials()
     assert trial.state is optuna.trial.TrialState.FAIL

@@ -9,7 +9,6 @@ import pytest
 
 from sweeps.search.replay.replay import replay
 from sweeps.search.replay.report import lines, report, summaries
-from sweeps.search.replay.space import Setting
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
 from sweeps.search_settings import Halving, Search
@@ -18,6 +17,7 @@ from tests.factories import method_spec, model_spec, trial_result, trial_spec
 from tracker.errors import NotEnoughDataError
 from tracker.importing.build import read_table
 from tracker.trial import (
+    Configuration,
     Cost,
     MethodSpec,
     MixSpec,
@@ -104,16 +104,11 @@ def test_whole_grid_finds_the_best(synthetic: RecordedTable) -> None:
 def test_regret_of_losses_is_relative_and_of_scores_in_points() -> None:
     losses = table(trial("small", 10, 2.0, scored=False), trial("large", 10, 2.5, scored=False))
     scores = table(trial("small", 10, 0.8), trial("large", 10, 0.5))
-    choice = {
-        "model": "large",
-        "method": "full",
-        "variant": "plain",
-        "learning_rate": 1e-3,
-        "mix": "even",
-    }
+    method = MethodSpec(name="full", variant="plain", learning_rate=1e-3)
+    choice = Configuration("large", method, "even")
     assert losses.regret(choice) == pytest.approx(25.0)
     assert scores.regret(choice) == pytest.approx(30.0)
-    assert losses.regret(choice | {"model": "small"}) == 0.0
+    assert losses.regret(choice._replace(model="small")) == 0.0
     assert scores.regret(None) == pytest.approx(30.0), "no choice counts as the worst"
 
 
@@ -124,9 +119,8 @@ def test_truth_is_the_mean_over_seeds_at_the_largest_volume() -> None:
         trial("small", 20, 0.7, seed=1),
         trial("large", 20, 0.65),
     )
-    assert found.truth[Setting("small", "full", "plain", 1e-3, "even")].quality == pytest.approx(
-        0.6
-    )
+    method = MethodSpec(name="full", variant="plain", learning_rate=1e-3)
+    assert found.truth[Configuration("small", method, "even")].quality == pytest.approx(0.6)
     assert found.best.model == "large"
 
 
@@ -175,10 +169,9 @@ def test_lacking_learning_rate_is_answered_by_the_nearest_and_counted() -> None:
         trial("small", 10, 0.4, rate=1e-2),
         trial("large", 10, 0.6, rate=1e-3),
     )
-    asked = trial("small", 10, 1.0).spec.model_copy(
-        update={"method": MethodSpec(name="full", variant="plain", learning_rate=5e-3)}
-    )
-    found._hyper["full", "plain", 5e-3] = found._hyper["full", "plain", 1e-2]._replace(rate=5e-3)
+    method = MethodSpec(name="full", variant="plain", learning_rate=5e-3)
+    asked = trial("small", 10, 1.0).spec.model_copy(update={"method": method})
+    found._recorded[method] = method
     answer, stands_in = found.answer(asked, 0)
     assert stands_in
     assert answer.tasks[0].score == 0.4
@@ -210,7 +203,7 @@ def test_settings_that_were_not_crossed_are_one_choice() -> None:
         trial("small", 10, 0.4, rate=1e-2, method="ia3"),
         trial("small", 10, 0.2, rate=1e-4, method="adalora"),
     )
-    assert {s.variant for s in found.truth} == {"plain"}
+    assert {c.method.variant for c in found.truth} == {"plain"}
     results = [r.spec.method for r in found.trained]
     uncrossed = table(
         *found.trained,
@@ -222,7 +215,7 @@ def test_settings_that_were_not_crossed_are_one_choice() -> None:
             }
         ),
     )
-    assert "x, lr 0.0001" in {s.variant for s in uncrossed.truth}
+    assert "x, lr 0.0001" in {c.method.variant for c in uncrossed.truth}
     assert replay(uncrossed, "tpe", fraction=3.0, seed=0).substituted == 0
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.space import configurations
+from sweeps.search.space import configurations, untouched_base
 from sweeps.search.strategies.halving import Halving
 from sweeps.search.strategies.strategy import Outcome
 from sweeps.search.workspace import SweepFolder
@@ -44,11 +44,11 @@ def test_the_best_of_a_rung_go_on(make_sweep: MakeSweep, tmp_path: Path) -> None
         ranked = sorted(
             driver.told[before.first : before.end], key=lambda o: o.quality or 0.0, reverse=True
         )
-        going_on = [setting(o) for o in driver.told[after.first : after.end]]
-        assert going_on == [setting(o) for o in ranked[: after.size]]
+        going_on = [o.configuration.curve for o in driver.told[after.first : after.end]]
+        assert going_on == [o.configuration.curve for o in ranked[: after.size]]
     assert Counter(o.stage for o in driver.told) == {"baseline": 2, "halving": 10 + 5 + 3}
     survivor = max(driver.told[rungs[-1].first :], key=lambda o: o.quality or 0.0)
-    assert driver.strategy.choice(driver.told) == dict(setting(survivor))
+    assert driver.strategy.choice(driver.told) == survivor.configuration.curve
 
 
 def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:
@@ -57,19 +57,16 @@ def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:
     strategy = Halving(sweep)
     first = strategy.rungs[0]
     told = [
-        Outcome(n, "baseline", {}, Status.COMPLETE, 0.1, None, None) for n in range(first.first)
+        Outcome(n, "baseline", untouched_base(name), 0, Status.COMPLETE, 0.1, None, None)
+        for n, name in enumerate(strategy.bases)
     ]
-    for at, values in enumerate(configurations(sweep.spec)):
+    for at, curve in enumerate(configurations(sweep.spec)):
         ok = at < 2
         status = Status.COMPLETE if ok else Status.DIVERGED
         quality = 0.5 + 0.1 * at if ok else None
-        point = {**values, "volume": 40, "seed": 0}
-        told.append(Outcome(first.first + at, "halving", point, status, quality, 0.0, None))
+        point = curve._replace(volume=40)
+        told.append(Outcome(first.first + at, "halving", point, 0, status, quality, 0.0, None))
     second = strategy.rungs[1]
     proposals = [strategy.propose(second.first + i, told) for i in range(second.size)]
-    assert [p.values["seed"] for p in proposals if p] == [0, 0, 1, 1, 2]
-    assert all(p and p.values["volume"] == 80 for p in proposals)
-
-
-def setting(outcome: Outcome) -> tuple[tuple[str, object], ...]:
-    return tuple((k, v) for k, v in outcome.values.items() if k not in ("volume", "seed"))
+    assert [p.seed for p in proposals if p] == [0, 0, 1, 1, 2]
+    assert all(p and p.configuration and p.configuration.volume == 80 for p in proposals)

@@ -15,7 +15,7 @@ from sweeps.search.replay.replay import replay
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.space import trial_spec
 from sweeps.search.strategies.law import Law
-from sweeps.search.strategies.strategy import Outcome, Proposal, configuration
+from sweeps.search.strategies.strategy import Outcome, Proposal
 from sweeps.search.workspace import SweepFolder
 from sweeps.search_settings import Search
 from tests.benchmarks.synthetic import synthetic_sweep
@@ -69,18 +69,29 @@ def test_the_unseen_get_a_look_on_the_least_data_cheapest_first(quiet: RecordedT
         assert asked is not None
         told.append(_outcome(quiet, law, number, asked))
     looks = told[-9:]
-    assert len({tuple(configuration(o.values).items()) for o in looks}) == 9
-    assert {o.values["volume"] for o in looks} == {min(quiet.volumes)}
-    sizes = [law.sweep.models[o.values["model"]].parameters or 0 for o in looks]
+    assert len({o.configuration.curve for o in looks}) == 9
+    assert {o.volume for o in looks} == {min(quiet.volumes)}
+    sizes = [law.sweep.models[o.configuration.model].parameters or 0 for o in looks]
     assert sizes == sorted(sizes)
 
 
 def _outcome(known: RecordedTable, law: Law, number: int, asked: Proposal) -> Outcome:
-    answer, _ = known.answer(trial_spec(law.sweep, asked.values), 0)
+    assert asked.configuration is not None
+    answer, _ = known.answer(trial_spec(law.sweep, asked.configuration, asked.seed), 0)
     loss = answer.tasks[0].bits_per_byte
     quality = None if loss is None else -loss
     seconds = answer.cost.device_seconds
-    return Outcome(number, asked.stage, asked.values, answer.status, quality, None, loss, seconds)
+    return Outcome(
+        number,
+        asked.stage,
+        asked.configuration,
+        asked.seed,
+        answer.status,
+        quality,
+        None,
+        loss,
+        seconds,
+    )
 
 
 @pytest.fixture
@@ -89,13 +100,13 @@ def undecided(quiet: RecordedTable) -> Undecided:
     settings = {"strategy": "law", "window": 1}
     law = Law(quiet.sweep(Search.model_construct(**settings), 0, 1e9))  # type: ignore[arg-type]
     told = []
-    for number, values in enumerate(law.configurations):
-        asked = {**values, "volume": law.target(law.configurations.index(values)), "seed": 0}
-        answer, _ = quiet.answer(trial_spec(law.sweep, asked), 0)
+    for number, curve in enumerate(law.configurations):
+        asked = curve._replace(volume=law.target(number))
+        answer, _ = quiet.answer(trial_spec(law.sweep, asked, 0), 0)
         loss = answer.tasks[0].bits_per_byte
         assert loss is not None
         told.append(
-            Outcome(number, "law", asked, answer.status, -loss, None, loss, 1.0, excess=-0.1)
+            Outcome(number, "law", asked, 0, answer.status, -loss, None, loss, 1.0, excess=-0.1)
         )
     return law, told
 
@@ -103,7 +114,7 @@ def undecided(quiet: RecordedTable) -> Undecided:
 def test_with_everything_measured_the_best_is_chosen(undecided: Undecided) -> None:
     law, told = undecided
     best = max(told, key=lambda o: o.quality or -math.inf)
-    assert law.choice(told) == configuration(best.values)
+    assert law.choice(told) == best.configuration.curve
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_what_breaks_a_constraint_is_not_chosen(
     law, told = undecided
     ranked = sorted(told, key=lambda o: -(o.quality or -math.inf))
     told[ranked[0].number] = ranked[0]._replace(**breaks)
-    assert law.choice(told) == configuration(ranked[1].values)
+    assert law.choice(told) == ranked[1].configuration.curve
 
 
 def test_nothing_is_chosen_before_a_trial_is_complete(undecided: Undecided) -> None:
@@ -128,13 +139,13 @@ def test_nothing_is_chosen_before_a_trial_is_complete(undecided: Undecided) -> N
 
 
 def test_what_is_foretold_is_where_the_truth_is(undecided: Undecided) -> None:
-    """Of what ran at the target its own runs speak: the belief is as wide as a run's noise."""
+    """Of what ran at the target its own runs speak: the posterior is as wide as a run's noise."""
     law, told = undecided
-    belief = law.believe(told)
-    assert belief.mean == pytest.approx([o.quality for o in told], rel=0.02)
-    assert belief.allowed == pytest.approx(np.ones(len(told)))
-    assert belief.outlook.doublings == pytest.approx(np.zeros(len(told)))
-    assert 0 <= belief.expected_regret < 0.2 * np.std(belief.mean)
+    posterior = law.posterior(told)
+    assert posterior.mean == pytest.approx([o.quality for o in told], rel=0.02)
+    assert posterior.allowed == pytest.approx(np.ones(len(told)))
+    assert posterior.forecast.doublings == pytest.approx(np.zeros(len(told)))
+    assert 0 <= posterior.expected_regret < 0.2 * np.std(posterior.mean)
 
 
 def test_few_trials_are_not_spent_in_a_round_or_two(make_sweep: MakeSweep, tmp_path: Path) -> None:

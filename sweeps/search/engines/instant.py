@@ -1,0 +1,81 @@
+"""Stand-ins for training: an engine that ends each trial at once, results in memory, an audience of none.
+
+The driver, study and strategies are those of a sweep; only what trains is exchanged, and where ends of
+trials are kept. Nothing touches a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from sweeps.finetune.trial_home import TrialHome
+from sweeps.search.engines.engine import Ended, Event, Job
+from sweeps.spec import SweepSpec
+from tracker.trial import TrialRecord, TrialResult, TrialSpec
+
+_NOWHERE = TrialHome(Path(), Path(), Path())
+
+
+class MemoryResults:
+    """Ends of trials, kept as long as the process."""
+
+    def __init__(self) -> None:
+        self.ended: dict[str, TrialResult] = {}
+
+    def result(self, key: str) -> TrialResult | None:
+        return self.ended.get(key)
+
+    def keep(self, key: str, result: TrialResult) -> None:
+        self.ended[key] = result
+
+    def job(self, key: str, spec: TrialSpec, _sweep: SweepSpec) -> Job:
+        return Job(key, spec, _NOWHERE, "")
+
+    def tidy(self, key: str) -> None:
+        """Nothing is left behind."""
+
+    def drop_model(self, key: str) -> None:
+        """Nothing was trained."""
+
+
+class InstantEngine:
+    """Ends each job at once with what *answer* says of it."""
+
+    slots = 1
+
+    def __init__(self, results: MemoryResults, answer: Callable[[TrialSpec], TrialResult]) -> None:
+        self.results, self.answer = results, answer
+        self._ended: list[str] = []
+
+    def submit(self, job: Job) -> None:
+        self.results.keep(job.key, self.answer(job.spec))
+        self._ended.append(job.key)
+
+    def events(self, timeout: float) -> Iterable[Event]:
+        ended, self._ended = self._ended, []
+        return [Ended(key) for key in ended]
+
+    def cancel(self, key: str) -> None:
+        """Every trial ends as it begins."""
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+class Nobody:
+    """An audience of none."""
+
+    problem: str | None = None
+
+    def delivered(self) -> set[str]:
+        return set()
+
+    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
+        pass
+
+    def progress(self, key: str) -> None:
+        pass
+
+    def end(self, record: TrialRecord) -> None:
+        pass

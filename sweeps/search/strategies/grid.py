@@ -1,0 +1,146 @@
+"""Grid search: tune, then the whole design with what was tuned, then further seeds of the leaders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from sweeps.search.space import (
+    design_points,
+    is_tunable,
+    lattice,
+    pairs,
+    tuning_mix,
+    tuning_volume,
+)
+from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, rank, scored
+from sweeps.spec import SweepSpec
+from tracker.trial import Configuration, MethodSpec
+
+
+class Grid(Strategy):
+    """Tune per model and method, then every design point with what was tuned, then more seeds of the best.
+
+    Budget permitting, the stages are ``baseline``, ``tune``, ``anchor`` (two points with all seeds),
+    ``cover`` and ``repeat``.
+    """
+
+    @cached_property
+    def _tunings(self) -> list[Configuration]:
+        trials, at = (
+            self.spec.search.tuning.trials,
+            (tuning_mix(self.spec), tuning_volume(self.spec)),
+        )
+        return [
+            Configuration(model, setting, *at)
+            for model, method in pairs(self.spec)
+            if is_tunable(self.spec, method)
+            for setting in lattice(self.spec, method, trials)
+        ]
+
+    @property
+    def _tuned_at(self) -> int:
+        return len(self.bases) + len(self._tunings)
+
+    @property
+    def _covered_from(self) -> int:
+        return self._tuned_at + self._anchor_count
+
+    @property
+    def _anchor_count(self) -> int:
+        return min(ANCHORS, len(pairs(self.spec))) * (self.spec.seeds - 1) if self._tunings else 0
+
+    @cached_property
+    def _cover(self) -> list[Configuration]:
+        tuned_here = (tuning_mix(self.spec), tuning_volume(self.spec))
+        tuned = {tuning.pair for tuning in self._tunings}
+        return [
+            point
+            for point in design_points(self.spec)
+            if not (point.pair in tuned and (point.mix, point.volume) == tuned_here)
+        ]
+
+    @property
+    def planned(self) -> int:
+        seeds = self.spec.seeds
+        whole = len(self.bases) + len(self._tunings) + len(self._cover)
+        whole += (seeds - 1) * len(design_points(self.spec))
+        return min(whole, self.limit) if self.limit else whole
+
+    def needs(self, number: int) -> int:
+        if number < self._tuned_at:
+            return self._windowed(number)
+        repeats_from = self._covered_from + len(self._cover)
+        if number < repeats_from:
+            return max(self._tuned_at, self._windowed(number))
+        return max(repeats_from, self._windowed(number))
+
+    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        if number >= self.planned:
+            return None
+        if number < len(self.bases):
+            return self._base(number)
+        if number < self._tuned_at:
+            return Proposal("tune", self._tunings[number - len(self.bases)])
+        best = tuned_methods(self.spec, told[: self._tuned_at])
+        if number < self._covered_from:
+            return self._repeat("anchor", told[: self._tuned_at], number - self._tuned_at, best)
+        cover = [point for point in self._cover if point.pair in best]
+        if number < self._covered_from + len(cover):
+            point = cover[number - self._covered_from]
+            return Proposal("cover", point._replace(method=best[point.pair]))
+        repeats_from = self._covered_from + len(cover)
+        anchored = {o.point for o in told if o.stage == "anchor"}
+        first = [o for o in told[:repeats_from] if o.stage in ("tune", "cover")]
+        rest = [o for o in first if o.point not in anchored]
+        return self._repeat("repeat", rest, number - repeats_from, best)
+
+    def _repeat(
+        self,
+        stage: str,
+        told: Sequence[Outcome],
+        at: int,
+        best: dict[tuple[str, str], MethodSpec],
+    ) -> Proposal | None:
+        """The *at*-th further seed, leaders first."""
+        more = self.spec.seeds - 1
+        if more < 1:
+            return None
+        ranked = _leaders(
+            [o for o in told if o.stage != "baseline" and o.configuration.pair in best]
+        )
+        if at // more >= len(ranked):
+            return None
+        point = ranked[at // more]
+        return Proposal(stage, point._replace(method=best[point.pair]), 1 + at % more)
+
+
+def tuned_methods(spec: SweepSpec, told: Sequence[Outcome]) -> dict[tuple[str, str], MethodSpec]:
+    """Each pair's best setting: lowest loss among those within a standard error of its best score.
+
+    Scores alone would tie at 0 for a method that has not taken off yet. Pairs of which no trial completed
+    are left out; a method with nothing to tune has its only setting.
+    """
+    best: dict[tuple[str, str], MethodSpec] = {}
+    tuned = [o for o in scored(told) if o.stage == "tune"]
+    for pair in pairs(spec):
+        method = pair[1]
+        if not is_tunable(spec, method) or spec.search.tuning.trials == 0:
+            best[pair] = lattice(spec, method, 1)[0]
+            continue
+        own = [o for o in tuned if o.configuration.pair == pair]
+        if own:
+            chosen = min(_within_error(own), key=lambda o: (o.loss, o.number))
+            best[pair] = chosen.configuration.method
+    return best
+
+
+def _within_error(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    top = min(outcomes, key=rank)
+    assert top.quality is not None
+    floor = top.quality - (top.quality_se or 0.0)
+    return [o for o in outcomes if o.quality is not None and o.quality >= floor]
+
+
+def _leaders(told: Sequence[Outcome]) -> list[Configuration]:
+    return list(dict.fromkeys(o.point for o in sorted(scored(told), key=rank)))

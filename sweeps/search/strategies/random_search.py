@@ -1,0 +1,56 @@
+"""Random search, and Optuna's TPE in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sweeps.search.space import design_points
+from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, rank, scored
+
+
+class Random(Strategy):
+    """Design points in random order, hyper-parameters drawn afresh for each."""
+
+    @property
+    def planned(self) -> int:
+        return self.limit or len(self.bases) + len(design_points(self.spec)) + self._repeats
+
+    @property
+    def _repeats(self) -> int:
+        return ANCHORS * (self.spec.seeds - 1)
+
+    def needs(self, number: int) -> int:
+        body = self.planned - self._repeats
+        return max(body, self._windowed(number)) if number >= body else self._windowed(number)
+
+    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        if number >= self.planned:
+            return None
+        if number < len(self.bases):
+            return self._base(number)
+        body = self.planned - self._repeats
+        if number >= body:
+            return self._leader_again(number - body, told[:body])
+        return self._body(number)
+
+    def _body(self, number: int) -> Proposal:
+        at = number - len(self.bases)
+        every = design_points(self.spec)
+        order = np.random.default_rng(at // len(every)).permutation(len(every))
+        return Proposal("sample", every[order[at % len(every)]])
+
+    def _leader_again(self, at: int, told: Sequence[Outcome]) -> Proposal | None:
+        ranked = sorted(scored(told), key=rank)
+        more = self.spec.seeds - 1
+        if at // more >= len(ranked):
+            return None
+        return Proposal("repeat", ranked[at // more].configuration, 1 + at % more)
+
+
+class Tpe(Random):
+    """Optuna's multivariate TPE chooses everything: model, method, mix, volume, hyper-parameters."""
+
+    def _body(self, number: int) -> Proposal:
+        return Proposal("sample", None)
