@@ -51,7 +51,7 @@ def replay(
     from sweeps.search.replay.report import lines, report
     from sweeps.search.replay.table import RecordedTable
     from sweeps.search.strategies import STRATEGIES
-    from sweeps.search_settings import Halving
+    from sweeps.spec import Halving
     from tracker.importing.build import read_table
 
     strategies = strategy or list(STRATEGIES)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from sweeps.base_models import max_positions, model_spec
-from sweeps.consistency import cross_field_problems
 from sweeps.data.checks import (
     Lengths,
     Splits,
@@ -20,10 +19,11 @@ from sweeps.data.checks import (
 )
 from sweeps.data.examples import LocatedExample, digest, part_path, read_located, read_texts
 from sweeps.spec import SweepSpec, TaskEntry, TaskFields
+from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
-from tracker.validation import dotted, validate
+from tracker.validation import dotted
 
 Value = TypeVar("Value")
 
@@ -51,8 +51,7 @@ def read_sweep(path: Path) -> ResolvedSweep:
     Raises ``InputError``.
     """
     document = read(path)
-    spec = validate(document, SweepSpec, cross_field_problems)
-    return _resolve(spec, path.parent, document)
+    return _resolve(load_sweep(document), path.parent, document)
 
 
 def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:

@@ -1,6 +1,6 @@
-"""The sweep file: what a user writes, validated.
+"""The sweep file's types: ``SweepSpec`` and all that a user writes in it, each with its limits.
 
-``load_sweep`` reads it; ``python -m sweeps.spec`` prints its JSON Schema (``sweeps/schema.json``).
+``sweeps.sweep_file`` reads one; ``python -m sweeps.spec`` prints its JSON Schema (``sweeps/schema.json``).
 Paths stay as written here; ``sweeps.resolve`` finds the files, counts and digests them.
 """
 
@@ -13,19 +13,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     GetCoreSchemaHandler,
     GetPydanticSchema,
+    Tag,
     field_validator,
     model_validator,
 )
 from pydantic_core import core_schema
 
-from sweeps.consistency import MIX_KEYS, cross_field_problems
-from sweeps.methods import Methods, PositiveFloat
-from sweeps.search_settings import Budget, Search
-from tracker.strict_yaml import read
 from tracker.trial import (
     DType,
     EvaluationSpec,
@@ -37,7 +36,6 @@ from tracker.trial import (
     SuiteMeasure,
     TrainSpec,
 )
-from tracker.validation import validate
 
 
 def _by(described: type[Frozen]) -> Any:
@@ -78,6 +76,115 @@ class ModelEntry(Frozen):
     def label(self) -> str:
         """``name``, or the last part of ``path``."""
         return self.name or Path(self.path).name
+
+
+LoraVariant = Literal["plain", "rslora", "dora", "pissa", "lora_plus"]
+PTuningVariant = Literal["v1", "v2"]
+
+
+class Range(Frozen):
+    """A search range."""
+
+    low: float = Field(description="Smallest value.")
+    high: float = Field(description="Largest value.")
+    log: bool = Field(False, description="Search on a logarithmic scale; both ends must be > 0.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"found low {self.low:g}, high {self.high:g}; allowed: low < high")
+        if self.log and self.low <= 0:
+            raise ValueError(f"found low {self.low:g} with log: true; allowed: low > 0")
+        return self
+
+
+def _choices(kind: Any) -> BeforeValidator:
+    """One value stands for a list of one."""
+
+    def as_tuple(value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+    return BeforeValidator(as_tuple, json_schema_input_type=kind | list[kind])
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("found no choices; allowed: one value or a list of them")
+    if len(set(values)) < len(values):
+        raise ValueError(f"found {', '.join(map(str, values))}; allowed: each choice once")
+    return values
+
+
+def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(_distinct(values)))
+
+
+def _learning_rate_kind(value: Any) -> str:
+    if isinstance(value, dict | Range):
+        return "range"
+    return "choices" if isinstance(value, list | tuple) else "number"
+
+
+def _above_zero(rates: Range) -> Range:
+    if rates.low <= 0:
+        raise ValueError(f"found low {rates.low:g}; allowed: low > 0, as a rate is")
+    return rates
+
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+Rates = Annotated[tuple[PositiveFloat, ...], AfterValidator(_ascending)]
+LearningRate = Annotated[
+    Annotated[PositiveFloat, Tag("number")]
+    | Annotated[Rates, Tag("choices")]
+    | Annotated[Range, AfterValidator(_above_zero), Tag("range")],
+    Discriminator(_learning_rate_kind),
+]
+_RATE = "A number, a list to choose from, or a range to search."
+
+Ranks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_distinct), _choices(int)]
+LoraVariants = Annotated[tuple[LoraVariant, ...], AfterValidator(_distinct), _choices(LoraVariant)]
+PTuningVariants = Annotated[
+    tuple[PTuningVariant, ...], AfterValidator(_distinct), _choices(PTuningVariant)
+]
+
+
+class FullMethod(Frozen):
+    """Every weight is trained."""
+
+    learning_rate: LearningRate = Field(description=_RATE)
+
+
+class LoraMethod(Frozen):
+    """Low-rank adapters on all linear layers."""
+
+    learning_rate: LearningRate = Field(description=_RATE)
+    rank: Ranks = Field((16,), description="Adapter rank: one, or a list to choose from.")
+    variant: LoraVariants = Field(("plain",), description="Kind of adapter: one, or a list.")
+
+
+class PTuningMethod(Frozen):
+    """Trained virtual tokens; the model itself stays untouched."""
+
+    learning_rate: LearningRate = Field(description=_RATE)
+    variant: PTuningVariants = Field(
+        ("v1",),
+        description="v1: at the input, from an encoder; v2: keys and values of every layer.",
+    )
+    virtual_tokens: Ranks = Field((16,), description="Number of virtual tokens: one, or a list.")
+
+
+class Methods(Frozen):
+    """The tuning methods compared; the untouched base model is always run beside them."""
+
+    full: FullMethod | None = Field(None, description="Full fine-tuning.")
+    lora: LoraMethod | None = Field(None, description="LoRA and its variants.")
+    p_tuning: PTuningMethod | None = Field(None, description="P-tuning.")
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if not (self.full or self.lora or self.p_tuning):
+            raise ValueError("found no method; allowed: full, lora, p_tuning, at least one")
+        return self
 
 
 class Prompt(PromptTemplate):
@@ -273,6 +380,57 @@ class Goal(Objective):
     )
 
 
+class Budget(Frozen):
+    """When the sweep ends; give one: trials, or gpu_hours."""
+
+    trials: int | None = Field(None, ge=1, description="Trials in all.")
+    gpu_hours: float | None = Field(
+        None,
+        gt=0,
+        description="Hours on a device (a GPU, or the CPU where there is none): those that every ended "
+        "trial took to train and evaluate, summed over all workers.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.trials is None) == (self.gpu_hours is None):
+            raise ValueError("found both or neither; allowed: one of trials, gpu_hours")
+        return self
+
+
+class Tuning(Frozen):
+    """How the learning rate is tuned per model and method, before the design is run."""
+
+    trials: int = Field(4, ge=0, description="Trials per model and method.")
+    volume: int | None = Field(None, ge=1, description="Volume to tune at; one of `volumes`.")
+    mix: str | None = Field(None, description="Mix to tune on; one of `mixes`.")
+
+
+class Halving(Frozen):
+    """Successive halving over volumes."""
+
+    factor: int = Field(
+        2, ge=2, le=4, description="How much volumes grow, and configurations shrink, per rung."
+    )
+    start: int | None = Field(
+        None,
+        ge=1,
+        description="Volume of the first rung; default: so that the last is the largest volume.",
+    )
+
+
+class Search(Frozen):
+    """Which trial comes next."""
+
+    strategy: Literal["grid", "random", "tpe", "halving", "ats", "law"] = Field(
+        "tpe", description="Search strategy."
+    )
+    tuning: Tuning = Field(Tuning(), description="Tuning of the learning rate.")
+    halving: Halving = Field(Halving(), description="Of the strategy halving.")
+    window: int = Field(8, ge=1, description="Trials asked for at a time.")
+    confirm_large: bool = Field(False, description="Accept a design of more than 10,000 cells.")
+
+
 class Engine(Frozen):
     """Where trials run."""
 
@@ -314,7 +472,7 @@ def _not_reserved(name: str) -> str:
 
 
 def _not_a_mix_key(name: str) -> str:
-    if name in MIX_KEYS:
+    if name in MixEntry.model_fields:
         raise ValueError(
             f"found a task {name!r}, which is a setting of mixes; give it another name"
         )
@@ -378,11 +536,6 @@ class SweepSpec(Frozen):
     def volumes_of(self, mix: str) -> tuple[int, ...]:
         """The volumes that *mix* is run at, ascending."""
         return self.mixes[mix].volumes or self.volumes
-
-
-def load_sweep(path: Path) -> SweepSpec:
-    """The sweep file at *path*. Raises ``InputError`` with every problem, each with its line."""
-    return validate(read(path), SweepSpec, cross_field_problems)
 
 
 def json_schema() -> str:

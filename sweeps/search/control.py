@@ -12,8 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from sweeps.search.driver import Driver, exceeds
 from sweeps.search.space import hyperparameters, method_names, model_names, trial_spec
 from sweeps.search.study import CLONE, Clone, PlannedTrial
-from sweeps.search_settings import Budget
-from sweeps.spec import SweepSpec
+from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.store.control import Action, Answer, Request
 from tracker.store.store import SweepState

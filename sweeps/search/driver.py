@@ -32,8 +32,7 @@ from sweeps.search.strategies.strategy import (
     weighted_score,
 )
 from sweeps.search.study import CLONE, Clone, PlannedTrial, Raise, StudyAdapter
-from sweeps.search_settings import Budget
-from sweeps.spec import SweepSpec
+from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 

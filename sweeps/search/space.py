@@ -13,7 +13,6 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from sweeps.data.mixes import split_volume
-from sweeps.methods import Range
 from sweeps.resolve import ResolvedSweep
 from sweeps.spec import SweepSpec
 from tracker.trial import Configuration, MethodSpec, TrialSpec

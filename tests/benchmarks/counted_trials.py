@@ -19,7 +19,7 @@ from sweeps.search.replay.replay import ReplayEngine
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
 from sweeps.search.study import SEED, StudyAdapter
-from sweeps.search_settings import Budget, Halving, Search
+from sweeps.spec import Budget, Halving, Search
 from tests.benchmarks.record_playground import TABLE
 from tests.benchmarks.replay_curve import tables
 

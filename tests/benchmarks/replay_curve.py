@@ -23,7 +23,7 @@ from sweeps.search.replay.replay import Replayed, replay
 from sweeps.search.replay.report import report
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
-from sweeps.search_settings import Halving
+from sweeps.spec import Halving
 from tests.benchmarks.record_playground import TABLE as PLAYGROUND
 from tests.benchmarks.synthetic import synthetic_sweep
 from tracker.importing.build import read_table

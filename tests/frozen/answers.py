@@ -18,7 +18,7 @@ from sweeps.search.replay.table import RecordedTable
 from sweeps.search.run import _digest, _fixed_part
 from sweeps.search.schedule import expected_schedule
 from sweeps.search.strategies import STRATEGIES
-from sweeps.search_settings import Halving
+from sweeps.spec import Halving
 from tests.frozen.difference import condensed, plain, sketch, yaml_data
 from tests.frozen.inputs import Sweep
 from tracker.decision.analysis import Analysis

@@ -12,18 +12,14 @@ from typing import Any, get_args
 import pytest
 
 from sweeps import cli
-from sweeps.consistency import COST_CONSTRAINTS, cross_field_problems
 from sweeps.init import draft_sweep
-from sweeps.methods import Range
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.plan import make_plan
 from sweeps.search.schedule import expected_schedule
 from sweeps.search.space import configurations
-from sweeps.search_settings import Search
-from sweeps.spec import SweepSpec
+from sweeps.spec import Range, Search
+from sweeps.sweep_file import COST_CONSTRAINTS, load_sweep
 from tracker.errors import InputError
-from tracker.strict_yaml import read
-from tracker.validation import validate
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -66,7 +62,7 @@ def test_p_tuning_is_a_prefix_with_a_prefix_s_learning_rates(
 ) -> None:
     text = draft_sweep([tiny_data], [model or str(tiny_model)], tmp_path)
     (tmp_path / "sweep.yaml").write_text(text)
-    spec = validate(read(tmp_path / "sweep.yaml"), SweepSpec, cross_field_problems)
+    spec = load_sweep(tmp_path / "sweep.yaml")
     p_tuning = spec.methods.p_tuning
     assert p_tuning is not None
     assert p_tuning.variant == ("v2",)

@@ -13,7 +13,7 @@ import pytest
 from sweeps.base_models import max_positions, vocabulary_size
 from sweeps.data.examples import read_examples
 from sweeps.resolve import ResolvedSweep, read_sweep, resolve
-from sweeps.spec import load_sweep
+from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
 
 SWEEP = """\

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 import sweeps.spec
-from sweeps.consistency import COST_CONSTRAINTS
-from sweeps.methods import Range
-from sweeps.search_settings import Budget
-from sweeps.spec import SweepSpec, json_schema, load_sweep
+from sweeps.spec import Budget, Range, SweepSpec, json_schema
+from sweeps.sweep_file import COST_CONSTRAINTS, load_sweep
 from tracker.errors import InputError
 from tracker.trial import Objective, PromptTemplate, TrainSpec
 

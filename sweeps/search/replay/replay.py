@@ -10,7 +10,7 @@ from sweeps.search.driver import Driver
 from sweeps.search.engines.instant import InstantEngine, MemoryResults, Nobody
 from sweeps.search.replay.table import NOT_RECORDED, RecordedTable
 from sweeps.search.study import SEED, StudyAdapter
-from sweeps.search_settings import Halving, Search
+from sweeps.spec import Halving, Search
 from tracker.trial import Configuration, TrialResult, TrialSpec
 
 _SEEDS_APART = 100_003  # samplers are seeded by number too, which stays below this

@@ -18,11 +18,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import ConfigDict
 
-from sweeps.methods import Methods
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.strategies.strategy import weighted_score
-from sweeps.search_settings import Budget, Search
-from sweeps.spec import MixEntry, ModelEntry, SweepSpec
+from sweeps.spec import Budget, Methods, MixEntry, ModelEntry, Search, SweepSpec
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.metrics import measures_of
 from tracker.trial import (

@@ -11,7 +11,7 @@ from sweeps.search.replay.replay import replay
 from sweeps.search.replay.report import lines, report, summaries
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
-from sweeps.search_settings import Halving, Search
+from sweeps.spec import Halving, Search
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.factories import method_spec, model_spec, trial_result, trial_spec
 from tracker.errors import NotEnoughDataError

@@ -17,7 +17,7 @@ from sweeps.search.space import trial_spec
 from sweeps.search.strategies.law import Law
 from sweeps.search.strategies.strategy import Outcome, Proposal
 from sweeps.search.workspace import SweepFolder
-from sweeps.search_settings import Search
+from sweeps.spec import Search
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.sweeps.search.formula import FormulaEngine, drive
 from tests.sweeps.search.replay.test_replay import table, trial

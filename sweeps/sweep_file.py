@@ -1,20 +1,17 @@
-"""What one part of a sweep file demands of another."""
+"""Sweep file → ``SweepSpec``: every problem at once, each with its line, contradictions between parts too."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from tracker.strict_yaml import YamlPath
-from tracker.validation import Problem, options, unknown
-
-if TYPE_CHECKING:
-    from sweeps.spec import SweepSpec
+from sweeps.spec import MixEntry, SweepSpec
+from tracker.strict_yaml import Document, YamlPath, read
+from tracker.validation import Problem, options, unknown, validate
 
 MAX_CELLS = 10_000
-MIX_KEYS = ("extra_epochs", "replay", "volumes")
 COST_CONSTRAINTS = (
     "peak_bytes",
     "device_seconds",
@@ -26,13 +23,19 @@ COST_CONSTRAINTS = (
 )
 
 
-def cross_field_problems(spec: SweepSpec) -> list[Problem]:
+def load_sweep(file: Path | Document) -> SweepSpec:
+    """The sweep file at a path, or already read. Raises ``InputError`` with every problem."""
+    document = read(file) if isinstance(file, Path) else file
+    return validate(document, SweepSpec, _contradictions)
+
+
+def _contradictions(spec: SweepSpec) -> list[Problem]:
     """Every contradiction between parts of *spec*."""
     checks = (_models, _volumes, _names, _mixes, _objective, _constraints, _tuning, _memory, _size)
     return [problem for check in checks for problem in check(spec)]
 
 
-def cells(spec: SweepSpec) -> dict[str, int]:
+def _cells(spec: SweepSpec) -> dict[str, int]:
     """The factors of the design; a searched range counts once."""
     lora, p_tuning = spec.methods.lora, spec.methods.p_tuning
     settings = int(spec.methods.full is not None)
@@ -78,7 +81,7 @@ def _mixes(spec: SweepSpec) -> Iterator[Problem]:
         here = ("mixes", name)
         for task in mix.weights:
             if task not in spec.tasks:
-                yield Problem((*here, task), unknown(task, [*spec.tasks, *MIX_KEYS]))
+                yield Problem((*here, task), unknown(task, [*spec.tasks, *MixEntry.model_fields]))
             elif not spec.tasks[task].train:
                 wording = f"found task {task!r} without a train file; give tasks.{task}.train"
                 yield Problem((*here, task), wording)
@@ -152,7 +155,7 @@ def _memory(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _size(spec: SweepSpec) -> Iterator[Problem]:
-    factors = cells(spec)
+    factors = _cells(spec)
     total = math.prod(factors.values())
     if total > MAX_CELLS and not spec.search.confirm_large:
         product = " × ".join(f"{count} {factor}" for factor, count in factors.items())

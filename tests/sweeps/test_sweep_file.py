@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from sweeps.data.examples import read_examples, read_texts
 from sweeps.data.readers import MAX_LINE_BYTES, read_rows
-from sweeps.spec import load_sweep
+from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
 from tracker.trial import FileRef, PromptTemplate, TaskSpec
 
