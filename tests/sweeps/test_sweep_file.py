@@ -1,19 +1,14 @@
-"""What a user gets wrong, and the one line they should read for it."""
+"""What a user gets wrong in a sweep file, and the one line they should read for it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pyarrow
 import pytest
-from pyarrow import parquet
 
-from sweeps.data.examples import read_examples, read_texts
-from sweeps.data.readers import MAX_LINE_BYTES, read_rows
 from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
-from tracker.trial import FileRef, PromptTemplate, TaskSpec
 
 LINES = {
     "name": "name: s",
@@ -271,136 +266,3 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     assert problem.startswith(
         "sweep.yaml:1: found a list of 1; allowed: a mapping with name, models, "
     )
-
-
-TASK = TaskSpec(
-    name="intent",
-    validation=FileRef(path="", sha256="", rows=0),
-    prompt=PromptTemplate(input="{text}"),
-    answer="{label}",
-)
-GOOD = b'{"text": "a", "label": "x"}\n'
-BAD_DATA = {
-    "empty file": (b"", 1, "found no rows; allowed: at least one"),
-    "broken JSON": (GOOD + b'{"text": \n', 2, "found broken JSON"),
-    "not an object": (GOOD + b"[1]\n", 2, "found a JSON list; allowed: one object per line"),
-    "NaN": (GOOD * 2 + b'{"text": NaN, "label": "x"}\n', 3, "found NaN, which is not JSON"),
-    "infinite number": (b'{"text": 1e999, "label": "x"}\n', 1, "found Infinity"),
-    "wrong encoding": (
-        GOOD + '{"text": "ü", "label": "x"}\n'.encode("latin-1"),
-        2,
-        "byte 0xfc, not UTF-8",
-    ),
-    "UTF-16": (GOOD.decode().encode("utf-16"), 1, "byte 0xff, not UTF-8; save the file as UTF-8"),
-    "missing field": (
-        GOOD + b'{"txt": "a", "label": "x"}\n',
-        2,
-        "no field 'text': found 'text'; allowed: txt, label; did you mean 'txt'",
-    ),
-    "null field": (GOOD + b'{"text": null, "label": "x"}\n', 2, "found null in field 'text'"),
-    "empty answer": (GOOD + b'{"text": "a", "label": " "}\n', 2, "found an empty answer"),
-    "empty prompt": (GOOD + b'{"text": "", "label": "x"}\n', 2, "found an empty prompt"),
-    "duplicate id": (
-        b'{"id": 1, "text": "a", "label": "x"}\n{"id": 1, "text": "b", "label": "x"}\n',
-        2,
-        "found id 1 again, first in line 1",
-    ),
-    "enormous line": (
-        GOOD + b'{"text": "' + b"a" * MAX_LINE_BYTES + b'", "label": "x"}\n' + GOOD,
-        2,
-        "found a line above 1,000,000 bytes",
-    ),
-    "half a surrogate": (rb'{"text": "\ud800", "label": "x"}', 1, "half of a surrogate pair"),
-    "deep nesting": (b'{"text": ' + b"[" * 200_000, 1, "recursion"),
-}
-
-
-def data_problems(path: Path) -> list[str]:
-    with pytest.raises(InputError) as caught:
-        read_examples(TASK, FileRef(path=str(path), sha256="", rows=0))
-    return [problem.removeprefix(f"{path.parent}/") for problem in caught.value.problems]
-
-
-@pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_json_lines(tmp_path: Path, case: str) -> None:
-    content, line, wording = BAD_DATA[case]
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(content)
-    problems = data_problems(path)
-    assert problems[0].startswith(f"data.jsonl:{line}: ")
-    assert wording in problems[0]
-    assert len(problems) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "line", "wording"),
-    [
-        (b"text,label\na,x\nb\n", 3, "found 1 values; allowed: 2"),
-        (b"text,text\na,b\n", 1, "found columns text, text; allowed: each name once"),
-        (b'text,label\n"a\nb",x\n"c" d,x\n', 4, "found broken CSV"),
-        (b"txt,label\na,x\n", 2, "did you mean 'txt'"),
-        (b"text,label\n\xfc,x\n", 2, "byte 0xfc, not UTF-8"),
-        (b"text,label\n", 1, "found no rows"),
-    ],
-)
-def test_bad_csv(tmp_path: Path, content: bytes, line: int, wording: str) -> None:
-    path = tmp_path / "data.csv"
-    path.write_bytes(content)
-    (problem,) = data_problems(path)
-    assert problem.startswith(f"data.csv:{line}: ")
-    assert wording in problem
-
-
-def test_bad_parquet(tmp_path: Path) -> None:
-    path = tmp_path / "data.parquet"
-    path.write_bytes(b"not parquet at all")
-    assert data_problems(path)[0].startswith("data.parquet:1: found no Parquet: ")
-    table = pyarrow.table({"text": ["a", "b"], "label": [1.0, float("nan")]})
-    parquet.write_table(table, path)
-    assert data_problems(path)[0].startswith("data.parquet:2: found nan in 'label'")
-
-
-def test_the_same_flaw_of_many_rows_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(GOOD + b'{"text": "a"}\n' * 10)
-    (problem,) = data_problems(path)
-    assert problem.startswith("data.jsonl:2: no field 'label'")
-    assert problem.endswith("(also in line 3, 4, 5 and 6 more)")
-
-
-def test_different_flaws_are_all_reported(tmp_path: Path) -> None:
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(GOOD + b"[]\nnope\n" + GOOD + b'{"id": NaN}\n')
-    assert [problem.split(":")[1] for problem in data_problems(path)] == ["2", "3", "5"]
-
-
-def test_unknown_kind_of_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\*\.xlsx; allowed: \.jsonl"):
-        read_rows(tmp_path / "data.xlsx")
-
-
-def test_missing_file_names_its_neighbour(tmp_path: Path) -> None:
-    (tmp_path / "train.jsonl").write_bytes(GOOD)
-    with pytest.raises(
-        InputError, match=r"trian\.jsonl: No such file.*did you mean 'train\.jsonl'"
-    ):
-        read_rows(tmp_path / "trian.jsonl")
-
-
-def test_text_files_need_a_text_field(tmp_path: Path) -> None:
-    path = tmp_path / "general.jsonl"
-    path.write_text('{"txt": "a"}\n{"text": ""}\n')
-    with pytest.raises(InputError) as caught:
-        read_texts(FileRef(path=str(path), sha256="", rows=0))
-    assert "general.jsonl:1: no field 'text'" in caught.value.problems[0]
-    assert "did you mean 'txt'" in caught.value.problems[0]
-    assert "general.jsonl:2: found an empty text" in caught.value.problems[1]
-
-
-@pytest.mark.parametrize("template", ["{text", "{text!r}", "{text:>9}", "{}"])
-def test_templates_hold_plain_placeholders(tmp_path: Path, template: str) -> None:
-    path = tmp_path / "data.jsonl"
-    path.write_bytes(GOOD)
-    task = TASK.model_copy(update={"prompt": PromptTemplate(input=template)})
-    with pytest.raises(InputError, match=r"task intent: input: found"):
-        read_examples(task, FileRef(path=str(path), sha256="", rows=0))
