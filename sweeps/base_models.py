@@ -77,7 +77,7 @@ def max_positions(folder: Path) -> int | None:
     return limit if isinstance(limit, int) else None
 
 
-def model_folder(entry: ModelEntry, base: Path) -> Path:
+def model_folder(entry: ModelEntry | ModelSpec, base: Path) -> Path:
     """Where the files of *entry* lie; a relative path starts from *base*, a hub id from the local cache.
 
     Raises InputError where there is no such folder.
@@ -110,6 +110,24 @@ def model_folder(entry: ModelEntry, base: Path) -> Path:
             f"{how}"
         ) from None
     return Path(found)
+
+
+@lru_cache(maxsize=64)
+def checked_folder(model: ModelSpec) -> str:
+    """The model's folder, once its content was found to be what the sweep was planned with.
+
+    Read once per process and model. Raises InputError where the folder is missing or has changed.
+    """
+    folder = model_folder(model, Path())
+    if model.digest is None:  # a configuration written by hand
+        return str(folder)
+    found = content_digest(folder, code=model.trust_remote_code)
+    if found != model.digest:
+        raise InputError(
+            f"{model.path}: the base model changed: its SHA-256 is {found[:12]}…, the sweep was planned "
+            f"with {model.digest[:12]}…; put the model back or start a new sweep"
+        )
+    return str(folder)
 
 
 def _code_problems(folder: Path, entry: ModelEntry) -> list[str]:

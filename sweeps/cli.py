@@ -108,7 +108,7 @@ def plan(
     """Show what every cell takes and, of a strategy that decides as it goes, what it would run."""
     from rich.console import Console
 
-    from sweeps.finetune.quiet import quieten
+    from sweeps.finetune.model import quieten
     from sweeps.plan_text import print_plan
     from sweeps.resolve import read_sweep
     from sweeps.search.plan import make_plan
@@ -247,7 +247,7 @@ def train(
     """Train a recommended configuration, evaluate it on test, register the model."""
     from sweeps.console import final_lines
     from sweeps.finetune.final import train_config
-    from sweeps.finetune.quiet import quieten
+    from sweeps.finetune.model import quieten
     from tracker.export.config import read_config
     from tracker.store.store import Store
 
@@ -280,13 +280,13 @@ def export(
     ] = None,
 ) -> None:
     """Write the configuration and its data for another trainer."""
-    from sweeps.data.export_rows import rows_of
+    from sweeps.data.encoding import rows_as_text
     from tracker.export import export_config
     from tracker.export.config import read_config
 
     loaded = read_config(config)
     folder = output or config.with_name(f"{config.stem}-{to}")
-    for line in export_config(loaded, to, lambda: rows_of(loaded.trial), folder):
+    for line in export_config(loaded, to, lambda: rows_as_text(loaded.trial), folder):
         typer.echo(line)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +58,103 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write *text* as UTF-8: the file is whole or as it was. InputError where it cannot be."""
+    """:func:`write_atomically` to a file that a user named. InputError where it cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, text)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder that can be"
         ) from error
     return path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Have *text* at *path* as UTF-8, or what was there before, also after a power cut.
+
+    Of a link, what it points at is replaced. Raises OSError where it cannot be written, InputError where
+    a device, a pipe or a socket is there: a file in its place would take it from everybody.
+    """
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_replaceable(path)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def whole_folder(folder: Path, staging: Path | None = None) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of *folder* once it is whole.
+
+    Nothing that *folder* held is left in it: what an earlier model left would be loaded with the new one.
+    Where the block raises, *folder* stays as it was. *staging*: where the empty folder is to be, on the
+    same disk; what lies there is removed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = staging or folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+        put_in_place(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Rename *made*, once it is on the disk, to *folder*, which is removed where it exists.
+
+    Both lie on one disk. Raises InputError where a device, a pipe or a socket is in its place.
+    """
+    _check_replaceable(folder)
+    for path in made.rglob("*"):
+        if path.is_file() or path.is_dir():
+            _sync(path)
+    _sync(made)
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists():
+        folder.rename(replaced)
+    made.rename(folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in *folder* outlive a power cut, on a file system that can."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a network share, which cannot
+            raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+_SPECIAL = {
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+}
+
+
+def _check_replaceable(path: Path) -> None:
+    kind = _SPECIAL.get(stat.S_IFMT(path.stat().st_mode)) if path.exists() else None
+    if kind is not None:
+        raise InputError(f"{path}: found a {kind}, which nothing may replace; name another")

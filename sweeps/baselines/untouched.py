@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sweeps.data.encoding import evaluation_rows, label_set, suite_text
-from sweeps.finetune.disk import write_atomically
 from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, SuiteEvaluation, suite_score
+from tracker.files import write_atomically
 from tracker.trial import MethodSpec, TrialSpec
 
 Baselines = Mapping[str, Baseline]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from sweeps.data.examples import LocatedExample, normalised
+from sweeps.data.examples import LocatedExample, normal_text, normalised
 from tracker.trial import TaskSpec
 from tracker.validation import did_you_mean, options
 
@@ -45,8 +45,10 @@ def shared_texts(
     path: str, texts: Iterable[str], suite_path: str, suite: Iterable[str]
 ) -> str | None:
     """What to say if replayed *texts* hold texts of a *suite*, which is never trained on."""
-    kept = {_normal(text): number for number, text in enumerate(suite, start=1)}
-    pairs = [(n, kept[_normal(t)]) for n, t in enumerate(texts, start=1) if _normal(t) in kept]
+    kept = {normal_text(text): number for number, text in enumerate(suite, start=1)}
+    pairs = [
+        (n, kept[normal_text(t)]) for n, t in enumerate(texts, start=1) if normal_text(t) in kept
+    ]
     if not pairs:
         return None
     here, there = Path(path).name, Path(suite_path).name
@@ -135,7 +137,3 @@ class Lengths:
     def unreachable_share(self, max_new_tokens: int) -> float:
         """Share of true answers too long to be generated in full."""
         return sum(a > max_new_tokens for a in self._answers) / len(self._answers)
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.casefold().split())

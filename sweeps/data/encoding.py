@@ -7,18 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from sweeps.data.examples import Example, digest, nested_order, read_examples, read_texts
 from sweeps.data.mixes import StreamRow, stream
-from sweeps.data.prompts import Encoded, encode_examples, encode_texts
-from sweeps.finetune.evaluate import Rows
-from sweeps.finetune.model import load_tokenizer
+from sweeps.data.prompts import Encoded, encode_examples, encode_texts, load_tokenizer, render
 from tracker.errors import InputError
+from tracker.export.recipe import Row
 from tracker.trial import FileRef, ModelSpec, TaskSpec, TrialSpec
 
 _EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same rows
+
+
+class Rows(NamedTuple):
+    """Encoded rows with their true answers, in the fixed order in which a task is evaluated."""
+
+    encoded: tuple[Encoded, ...]
+    truth: tuple[str, ...]
 
 
 def training_stream(spec: TrialSpec) -> list[Encoded]:
@@ -47,6 +54,23 @@ def training_order(spec: TrialSpec) -> list[StreamRow]:
     texts = len(_texts(spec.replay)) if spec.replay else 0
     replay = [int(i) for i in np.random.default_rng(spec.seed).permutation(texts)]
     return stream(spec, nested, replay)
+
+
+def rows_as_text(spec: TrialSpec) -> list[Row]:
+    """The rows of :func:`training_stream` as text, for trainers other than ours."""
+    examples = {
+        name: read_examples(task, train_file(task)) for name, task in trained_tasks(spec).items()
+    }
+    texts = read_texts(spec.replay) if spec.replay else []
+    rows = []
+    for at in training_order(spec):
+        if at.task is None:
+            rows.append(Row(None, texts[at.row], "replay"))
+            continue
+        example = examples[at.task][at.row]
+        answer = {"role": "assistant", "content": example.answer}
+        rows.append(Row([*render(example), answer], None, at.task))
+    return rows
 
 
 def trained_tasks(spec: TrialSpec) -> dict[str, TaskSpec]:

@@ -193,7 +193,12 @@ def file_ref(path: Path | str) -> FileRef:
 
 def normalised(example: Example) -> str:
     """The prompt in lower case with single spaces: equal for rows that differ in nothing else."""
-    return " ".join(" ".join(turn.content for turn in example.messages).casefold().split())
+    return normal_text(" ".join(turn.content for turn in example.messages))
+
+
+def normal_text(text: str) -> str:
+    """*text* in lower case with single spaces."""
+    return " ".join(text.casefold().split())
 
 
 def _layout(task: TaskSpec, path: str, first: dict[str, Any]) -> Layout:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import compress
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from sweeps.base_models import checked_folder
 from sweeps.data.examples import Example
 from tracker.errors import InputError
+from tracker.trial import ModelSpec
 
 MAX_ROWS_SHOWN = 5
 
@@ -33,14 +36,23 @@ class Encoded:
         return len(self.prompt_ids) + len(self.answer_ids)
 
 
+@lru_cache(maxsize=8)
+def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer; a missing pad token is set to the end-of-sequence token.
+
+    Raises InputError as :func:`sweeps.base_models.checked_folder`.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(
+        checked_folder(model), trust_remote_code=model.trust_remote_code
+    )
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
 def render(example: Example) -> list[dict[str, str]]:
     """The turns before the answer, as ``apply_chat_template`` takes them."""
     return [{"role": turn.role, "content": turn.content} for turn in example.messages]
-
-
-def encode(tokenizer: PreTrainedTokenizerBase, example: Example, max_length: int) -> Encoded:
-    """One example; see :func:`encode_examples`."""
-    return encode_examples(tokenizer, [example], max_length)[0]
 
 
 def encode_examples(
@@ -87,11 +99,6 @@ def encode_texts(
         kept = whole[:max_length]
         rows.append(Encoded(kept[:1], kept[1:], truncated=len(whole) > max_length))
     return rows
-
-
-def truncated_share(rows: Sequence[Encoded]) -> float:
-    """The share of *rows* that lost tokens to the length limit."""
-    return sum(row.truncated for row in rows) / len(rows)
 
 
 def _prompts(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[str]:

@@ -1,6 +1,6 @@
 """Checkpoints that are either whole or not there.
 
-Written to a temporary folder, every file fsynced, named in a manifest with its SHA-256, then renamed. A
+Written to a temporary folder, every file named in a manifest with its SHA-256 and fsynced, then renamed. A
 folder whose manifest does not match is quarantined on load and the one before it is used: a flipped bit or
 a missing optimizer state would otherwise give other weights without a word.
 """
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from tracker.files import whole_folder
 
 MANIFEST = "manifest.json"
 _KEEP = 2  # the newest, and the one to fall back to
@@ -20,17 +21,11 @@ _KEEP = 2  # the newest, and the one to fall back to
 
 def save_checkpoint(root: Path, step: int, write: Callable[[Path], None]) -> Path:
     """Have *write* fill a folder, seal it and move it to ``root/step-<step>``; older ones go."""
-    staging, final = root / ".writing-next", root / f"step-{step:08d}"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    write(staging)
-    digests = {path.name: _sealed_digest(path) for path in sorted(staging.iterdir())}
-    manifest = staging / MANIFEST
-    manifest.write_text(json.dumps(digests, indent=1))
-    _sealed_digest(manifest)
-    shutil.rmtree(final, ignore_errors=True)
-    staging.rename(final)
-    _sync_folder(root)
+    final = root / f"step-{step:08d}"
+    with whole_folder(final, root / ".writing-next") as made:
+        write(made)
+        digests = {path.name: _digest(path) for path in sorted(made.iterdir())}
+        (made / MANIFEST).write_text(json.dumps(digests, indent=1))
     for old in _checkpoints(root)[:-_KEEP]:
         shutil.rmtree(old)
     return final
@@ -62,17 +57,3 @@ def _matches_manifest(path: Path) -> bool:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sealed_digest(path: Path) -> str:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return _digest(path)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

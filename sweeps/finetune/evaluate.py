@@ -13,30 +13,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from sweeps.data.encoding import Rows
 from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.model import base_model
-from sweeps.finetune.records import answer_records
 from sweeps.scores.scores import (
     Answers,
+    Floats,
     bits_replicates,
     forgetting_error,
+    judge,
     resamples,
     score_task,
     standard_error,
 )
 from tracker.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
+#: Prompts are long and the same in every trial: those of the worst rows alone are kept, and cut.
+PROMPTS, PROMPT_CHARACTERS = 50, 2000
 _SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
-
-
-class Rows(NamedTuple):
-    """Encoded rows with their true answers, in the fixed order in which a task is evaluated."""
-
-    encoded: tuple[Encoded, ...]
-    truth: tuple[str, ...]
 
 
 class TaskEvaluation(NamedTuple):
@@ -225,6 +222,38 @@ class Evaluator:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+
+def answer_records(
+    task: TaskSpec,
+    given: Sequence[str],
+    truth: Sequence[str],
+    nats: Floats,
+    labels: frozenset[str] | None,
+    prompt: Callable[[int], str],
+) -> list[dict[str, Any]]:
+    """What the model said to each row, for whoever wants to read it: ``<task>.<split>.jsonl``.
+
+    *nats*: of the true answer, summed; *prompt*: of a row's number, its text.
+    Always ``row``, ``answer``, ``truth``, ``nats`` and ``score`` (in [0, 1]); ``valid`` and ``over_reach``
+    where the task has a format and a negative answer; ``prompt`` of the worst rows.
+    """
+    records: list[dict[str, Any]] = []
+    for row, (answer, true) in enumerate(zip(given, truth, strict=True)):
+        said = answer.strip()
+        verdict = judge(task, said, true.strip(), labels)
+        known = {name: v for name, v in verdict._asdict().items() if v is not None}
+        record: dict[str, Any] = {
+            "row": row,
+            "answer": said,
+            "truth": true,
+            "nats": round(float(nats[row]), 5),
+        }
+        records.append(record | known)
+    worst = sorted(records, key=lambda record: (record["score"], -record["nats"]))
+    for record in worst[:PROMPTS]:
+        record["prompt"] = prompt(record["row"])[:PROMPT_CHARACTERS]
+    return records
 
 
 def suite_score(

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from pydantic import ValidationError
 
-from sweeps.finetune.disk import put_in_place, refusal, write_atomically
-from sweeps.finetune.model import checked_folder
-from sweeps.finetune.trial import RECORDED_PACKAGES, run_trial
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.base_models import checked_folder
+from sweeps.finetune.contract import TrialHome
+from sweeps.finetune.trial import RECORDED_PACKAGES, disk_refusal, run_trial
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
+from tracker.files import put_in_place, write_atomically
 from tracker.store.store import Store
 from tracker.trial import Status, TaskScore, TrialResult, TrialSpec
 
@@ -102,7 +102,7 @@ def train_config(
         number = store.register_model(config.sweep, made, name, ALIAS, config_text, scores)
         put_in_place(made, place)
     except OSError as error:
-        if problem := refusal(error):
+        if problem := disk_refusal(error):
             raise StoreError(problem) from error
         raise
     _drop(home)

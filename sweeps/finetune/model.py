@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from peft import (
     LoraConfig,
     PeftModel,
@@ -25,51 +27,26 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
-from sweeps.finetune.disk import whole_folder
+from sweeps.base_models import checked_folder
+from sweeps.data.prompts import load_tokenizer
 from tracker.errors import InputError
+from tracker.files import whole_folder
 from tracker.trial import LORA_ALPHA, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
 
 
-@lru_cache(maxsize=64)
-def checked_folder(model: ModelSpec) -> str:
-    """The model's folder, once its content was found to be what the sweep was planned with.
+def quieten() -> None:
+    """Silence progress bars and deprecation notes between transformers and peft, in this process.
 
-    Read once per process and model. Raises InputError where the folder is missing or has changed.
+    They say of each other on every trial what no user can act on.
     """
-    from sweeps.base_models import content_digest, model_folder
-    from sweeps.spec import ModelEntry
-
-    folder = model_folder(ModelEntry(path=model.path, revision=model.revision), Path())
-    if model.digest is None:  # a configuration written by hand
-        return str(folder)
-    found = content_digest(folder, code=model.trust_remote_code)
-    if found != model.digest:
-        raise InputError(
-            f"{model.path}: the base model changed: its SHA-256 is {found[:12]}…, the sweep was planned "
-            f"with {model.digest[:12]}…; put the model back or start a new sweep"
-        )
-    return str(folder)
-
-
-@lru_cache(maxsize=8)
-def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; a missing pad token is set to the end-of-sequence token.
-
-    Raises InputError as :func:`checked_folder`.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(
-        checked_folder(model), trust_remote_code=model.trust_remote_code
-    )
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
 
 
 @lru_cache(maxsize=4)
@@ -78,7 +55,7 @@ def load_base(model: ModelSpec) -> PreTrainedModel:
 
     Weights are float32 whatever the checkpoint's dtype: otherwise full tuning would update bfloat16
     weights while adapters are float32, and the methods could not be compared. Raises InputError as
-    :func:`checked_folder`.
+    :func:`sweeps.base_models.checked_folder`.
     """
     return AutoModelForCausalLM.from_pretrained(
         checked_folder(model),

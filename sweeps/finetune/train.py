@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from peft import PeftModel
@@ -25,6 +25,7 @@ from sweeps.data.prompts import Encoded
 from sweeps.finetune import checkpoint
 from sweeps.finetune.batch import answer_nats, collate, pack
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.contract import Reporter
 from sweeps.finetune.divergence import FIRST, LOSS, DivergedError, Watched, why_diverged
 from sweeps.finetune.model import (
     load_trained,
@@ -38,22 +39,6 @@ _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few e
 #: In a checkpoint: the trial's seconds by phase up to it, so that a resumed trial's time is all of it.
 _CLOCK = "clock.json"
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-
-
-class Reporter(Protocol):
-    """Who hears of a trial's progress; every call is a sign of life."""
-
-    def resume(self, step: int) -> None:
-        """Training goes on from *step*; what was reported after it will be reported again."""
-
-    def step(self, step: int, values: dict[str, float]) -> None:
-        """A point of the learning curve."""
-
-    def checkpoint(self, step: int) -> None:
-        """A whole checkpoint of *step* is on disk."""
-
-    def beat(self) -> None:
-        """Something was done that is no training step, such as a batch of answers."""
 
 
 class Trained(NamedTuple):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import itertools
-import json
+import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,29 +21,34 @@ from torch import nn
 
 from sweeps.baselines.untouched import base_suites, measure_suites
 from sweeps.data.encoding import evaluation_rows, label_set, training_stream
-from sweeps.data.prompts import Encoded
+from sweeps.data.prompts import Encoded, load_tokenizer
 from sweeps.finetune import memory
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.disk import refusal, write_atomically
+from sweeps.finetune.contract import Reporter, TrialHome
 from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.evaluate import Evaluator, TaskEvaluation
 from sweeps.finetune.model import (
     build_model,
     load_base,
-    load_tokenizer,
     prepended_tokens,
     save_model,
     stored_bytes,
     trained_parameters,
 )
-from sweeps.finetune.train import Checkpoints, Passed, Reporter, train
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.train import Checkpoints, Passed, train
 from tracker.errors import SftSelectError, StoreError
+from tracker.files import json_lines, write_atomically
 from tracker.trial import Cost, Status, SuiteScore, TrialResult, TrialSpec
 
 Split = Literal["validation", "test"]
 
 RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "sft-select")
+
+#: What a full, broken or read-only disk says: nothing that another trial would do better.
+_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
+#: safetensors and torch write by themselves; of the system's error they keep the words alone.
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_TORCH_WRITE = re.compile(r"PytorchStreamWriter failed writing|inline_container.*unexpected pos")
 
 
 def run_trial(
@@ -69,7 +76,7 @@ def run_trial(
     except SftSelectError:
         raise
     except Exception as error:  # any other fault ends this trial, never the sweep
-        if problem := refusal(error):
+        if problem := disk_refusal(error):
             raise StoreError(f"trial {spec.key}: {problem}") from error
         status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
         reason = _one_line(error)
@@ -200,11 +207,10 @@ def _evaluator(
 
 
 def _save_records(tasks: list[TaskEvaluation], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     for evaluation in tasks:
-        lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in evaluation.records)
         score = evaluation.score
-        write_atomically(folder / f"{score.task}.{score.split}.jsonl", lines)
+        file = folder / f"{score.task}.{score.split}.jsonl"
+        write_atomically(file, json_lines(evaluation.records))
 
 
 def _cost(spec: TrialSpec, outcome: _Outcome, clock: Clock, device: torch.device) -> Cost:
@@ -249,6 +255,31 @@ def _device() -> torch.device:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def disk_refusal(error: BaseException) -> str | None:
+    """One line on the disk's refusal that *error* is, or comes of; ``None`` for any other fault."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if said := _disk_error(link):
+            return f"{said}; free or mend the disk, then run the same command again"
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _disk_error(error: BaseException) -> str | None:
+    if isinstance(error, OSError) and error.errno in _ERRNOS:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk refuses ({os.strerror(error.errno or 0)})"
+    text = str(error)
+    number = _OS_ERROR.search(text)
+    if number and int(number[1]) in _ERRNOS:
+        return f"the disk refuses ({os.strerror(int(number[1]))})"
+    if _TORCH_WRITE.search(text):
+        return "a checkpoint could not be written (the disk is full or refuses)"
+    return None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

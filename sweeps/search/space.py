@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from sweeps.data.mixes import split_volume
 from sweeps.resolve import ResolvedSweep
-from sweeps.spec import SweepSpec
+from sweeps.spec import Range, SweepSpec
 from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 _CHOICES = ("variant", "rank", "virtual_tokens")

@@ -10,16 +10,13 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import Reporter, TrialHome
 from sweeps.search.engines.engine import Ended, Job, Progress, Refused
 from tracker.errors import InputError, StoreError
 from tracker.store.journal import Journal
 from tracker.trial import TrialResult, TrialSpec
-
-if TYPE_CHECKING:  # imports torch, which a worker does not before its threads are set
-    from sweeps.finetune.train import Reporter
 
 _BEAT_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -42,7 +39,7 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     import torch
 
-    from sweeps.finetune.quiet import quieten
+    from sweeps.finetune.model import quieten
     from sweeps.finetune.trial import run_trial
 
     torch.set_num_threads(threads)

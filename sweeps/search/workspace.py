@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import TrialHome
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError, OwnedError

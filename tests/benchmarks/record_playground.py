@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import TrialHome
 from sweeps.playground.pretrain import MODELS_FOLDER
 from sweeps.playground.tasks import TASKS
 from sweeps.playground.write import sweep_spec, write_playground

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from sweeps.demo import prepare_demo
 from sweeps.finetune.clock import WORK
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import TrialHome
 from sweeps.resolve import read_sweep
 from sweeps.search.engines.engine import Ended, Job
 from sweeps.search.engines.local import LocalEngine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import TrialHome
 from tracker.trial import TrialSpec
 
 

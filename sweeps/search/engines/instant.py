@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import TrialHome
 from sweeps.search.engines.engine import Ended, Event, Job
 from sweeps.spec import SweepSpec
 from tracker.trial import TrialRecord, TrialResult, TrialSpec

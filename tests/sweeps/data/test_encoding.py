@@ -18,8 +18,7 @@ from sweeps.data.encoding import (
     training_stream,
 )
 from sweeps.data.examples import Example, file_ref, read_examples, read_texts
-from sweeps.data.prompts import encode, encode_texts
-from sweeps.finetune.model import load_tokenizer
+from sweeps.data.prompts import encode_examples, encode_texts, load_tokenizer
 from tests.conftest import REQUESTS
 from tracker.errors import InputError
 from tracker.trial import EvaluationSpec, MixSpec, TrialSpec
@@ -37,7 +36,7 @@ def test_the_stream_is_the_order_encoded_row_by_row(make_spec: MakeSpec, tiny_da
     expected = [
         encode_texts(tokenizer, [texts[at.row]], 96)[0]
         if at.task is None
-        else encode(tokenizer, examples[at.row], 96)
+        else encode_examples(tokenizer, [examples[at.row]], 96)[0]
         for at in training_order(spec)
     ]
     assert training_stream(spec) == expected

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.data.mixes import StreamRow, replay_rows, split_volume, stream
-from tests.sweeps.finetune.conftest import METHODS
+from tests.sweeps.conftest import METHODS
 from tracker.trial import MixSpec, TrainSpec, TrialSpec
 
 WEIGHTS = st.dictionaries(

@@ -10,11 +10,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from sweeps.data.examples import Example, Turn
 from sweeps.data.prompts import (
     Encoded,
-    encode,
     encode_examples,
     encode_texts,
     render,
-    truncated_share,
 )
 from tracker.errors import InputError
 
@@ -35,6 +33,11 @@ def untemplated(tiny_model: Path) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.chat_template = None
     return tokenizer
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, example: Example, max_length: int) -> Encoded:
+    (row,) = encode_examples(tokenizer, [example], max_length)
+    return row
 
 
 def text(tokenizer: PreTrainedTokenizerBase, ids: tuple[int, ...]) -> str:
@@ -100,12 +103,11 @@ def test_one_by_one_and_batched_agree(tokenizer: PreTrainedTokenizerBase) -> Non
     assert encode_examples(tokenizer, rows, 64) == [encode(tokenizer, row, 64) for row in rows]
 
 
-def test_share_truncated(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_only_what_is_cut_is_marked(tokenizer: PreTrainedTokenizerBase) -> None:
     short = EXAMPLE._replace(messages=(Turn("user", "hi"),))
     limit = len(encode(tokenizer, EXAMPLE, 128)) - 1
-    assert (
-        truncated_share(encode_examples(tokenizer, [EXAMPLE, short, short, short], limit)) == 0.25
-    )
+    rows = encode_examples(tokenizer, [EXAMPLE, short], limit)
+    assert [row.truncated for row in rows] == [True, False]
 
 
 def test_texts_are_learnt_from_their_first_token(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import IGNORED, answer_nats, collate, pack
 from sweeps.finetune.model import base_model, prepended_tokens
-from tests.sweeps.finetune.conftest import METHODS
+from tests.sweeps.conftest import METHODS
 from tracker.trial import TrialSpec
 
 Tuned = Callable[[str], nn.Module]

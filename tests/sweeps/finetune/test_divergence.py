@@ -11,12 +11,13 @@ from torch import nn
 
 from sweeps.data.encoding import training_stream
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.divergence import FIRST, LOSS, Watched, why_diverged
 from sweeps.finetune.model import build_model
 from sweeps.finetune.train import Checkpoints, DivergedError, train
 from sweeps.finetune.trial import run_trial
-from sweeps.finetune.trial_home import TrialHome
-from tests.sweeps.finetune.conftest import METHODS, Notes
+from tests.sweeps.conftest import METHODS
+from tests.sweeps.finetune.conftest import Notes
 from tracker.trial import Status, TrainSpec, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]

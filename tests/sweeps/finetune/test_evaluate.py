@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from sweeps.data.encoding import evaluation_rows, suite_text
-from sweeps.data.prompts import Encoded
+from sweeps.data.encoding import Rows, evaluation_rows, suite_text
+from sweeps.data.prompts import Encoded, load_tokenizer
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
-from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, Rows, TaskEvaluation, suite_score
-from sweeps.finetune.model import base_model, load_tokenizer, prepended_tokens
-from tests.sweeps.finetune.conftest import METHODS
+from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, TaskEvaluation, suite_score
+from sweeps.finetune.model import base_model, prepended_tokens
+from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_batch import Tuned, plain_nats
 from tracker.errors import InputError
 from tracker.trial import EvaluationSpec, TaskScore, TrialSpec

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from sweeps.finetune import final as module
 from sweeps.finetune.final import FinalModel, differing_versions, train_config
 from sweeps.finetune.trial import run_trial
-from tests.sweeps.finetune.conftest import METHODS
+from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config

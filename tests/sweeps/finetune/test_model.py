@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sweeps import base_models
+from sweeps.base_models import checked_folder
+from sweeps.data.prompts import load_tokenizer
+from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.model import (
     build_model,
-    checked_folder,
     load_base,
-    load_tokenizer,
     load_trained,
     prepended_tokens,
     save_model,
@@ -28,8 +29,8 @@ from sweeps.finetune.model import (
     trained_parameters,
 )
 from sweeps.finetune.trial import run_trial
-from sweeps.finetune.trial_home import TrialHome
-from tests.sweeps.finetune.conftest import METHODS, Notes, model_at
+from tests.sweeps.conftest import METHODS, model_at
+from tests.sweeps.finetune.conftest import Notes
 from tracker.errors import InputError
 from tracker.trial import EvaluationSpec, MethodSpec, ModelSpec, Status, TrialSpec
 

@@ -16,7 +16,8 @@ from sweeps.data.prompts import Encoded
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.model import build_model, trained_parameters
 from sweeps.finetune.train import Checkpoints, DivergedError, Trained, step_count, train
-from tests.sweeps.finetune.conftest import METHODS, Notes
+from tests.sweeps.conftest import METHODS
+from tests.sweeps.finetune.conftest import Notes
 from tests.sweeps.finetune.test_batch import plain_nats
 from tracker.trial import LORA_PLUS_RATIO, TrainSpec, TrialSpec
 

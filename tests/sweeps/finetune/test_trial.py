@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from sweeps.finetune import train as train_module
 from sweeps.finetune import trial as trial_module
 from sweeps.finetune.clock import Clock
+from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.trial import run_trial
-from sweeps.finetune.trial_home import TrialHome
-from tests.sweeps.finetune.conftest import METHODS, Notes
+from tests.sweeps.conftest import METHODS
+from tests.sweeps.finetune.conftest import Notes
 from tracker.errors import InputError, StoreError
 from tracker.trial import Status, TrainSpec, TrialResult, TrialSpec
 

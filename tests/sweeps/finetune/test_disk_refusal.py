@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from sweeps.finetune.disk import put_in_place, refusal, whole_folder
-from sweeps.finetune.trial_home import TrialHome
+from sweeps.finetune.contract import TrialHome
+from sweeps.finetune.trial import disk_refusal
 from sweeps.search.engines.engine import Job, Refused
 from sweeps.search.worker import run_job
 from tests.sweeps.finetune.test_trial import MakeSpec
@@ -26,18 +26,18 @@ WEIGHTS = {"weights": torch.zeros(100_000)}
 
 
 def test_what_a_disk_refuses_is_found_behind_other_errors() -> None:
-    assert refusal(OSError(errno.EDQUOT, "quota", "a.bin")) == (
+    assert disk_refusal(OSError(errno.EDQUOT, "quota", "a.bin")) == (
         "a.bin: the disk refuses (Disk quota exceeded); free or mend the disk, then run the same "
         "command again"
     )
     behind = ValueError("could not save")
     behind.__cause__ = OSError(errno.EIO, "io")
-    assert str(refusal(behind)).startswith("the disk refuses (Input/output error)")
+    assert str(disk_refusal(behind)).startswith("the disk refuses (Input/output error)")
     during = RuntimeError("closing failed")
     during.__context__ = behind
-    assert refusal(during)
+    assert disk_refusal(during)
     behind.__cause__.__context__ = during
-    assert refusal(during), "a ring ends"
+    assert disk_refusal(during), "a ring ends"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_a_disk_refuses_is_found_behind_other_errors() -> None:
     ],
 )
 def test_other_faults_are_the_trials_own(error: Exception) -> None:
-    assert refusal(error) is None
+    assert disk_refusal(error) is None
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_the_libraries_really_raise_is_known(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert refusal(raised.value)
+    assert disk_refusal(raised.value)
 
 
 @pytest.mark.parametrize("refuses", ["training", "journal"])
@@ -95,19 +95,3 @@ def test_a_worker_reports_a_full_disk_and_leaves_no_result(
     said = run_job(Job(spec.key, spec, home, str(journal)), ours, full)  # type: ignore[arg-type]
     assert said == Refused(spec.key, "disk full; free it, then run the same command again")
     assert Journal(journal).result() is None
-
-
-def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    folder = tmp_path / "there"
-    folder.mkdir()
-    (folder / "old").touch()
-    with pytest.raises(FileNotFoundError), whole_folder(folder) as made:
-        (made / "no folder" / "new").touch()
-    assert [path.name for path in folder.iterdir()] == ["old"]
-    with whole_folder(folder) as made:
-        (made / "new").touch()
-    assert [path.name for path in folder.iterdir()] == ["new"]
-    (tmp_path / "made").mkdir()
-    put_in_place(tmp_path / "made", folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["there"]
-    assert not list(folder.iterdir())
