@@ -19,16 +19,14 @@ from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.model import base_model
-from sweeps.scores.scores import (
-    Answers,
+from sweeps.scores.bootstrap import (
     Floats,
     bits_replicates,
     forgetting_error,
-    judge,
     resamples,
-    score_task,
     standard_error,
 )
+from sweeps.scores.task_scores import Answers, judge, score_task
 from tracker.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
 #: Prompts are long and the same in every trial: those of the worst rows alone are kept, and cut.

@@ -12,18 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from sweeps.scores.scores import (
+from sweeps.scores.bootstrap import (
     REPLICATES,
-    Answers,
     bits_replicates,
     forgetting_error,
-    judge,
-    macro_f1,
     resamples,
-    score_task,
     standard_error,
-    token_f1,
 )
+from sweeps.scores.task_scores import Answers, judge, macro_f1, score_task, token_f1
 from tracker.errors import InputError
 from tracker.trial import FileRef, TaskScore, TaskSpec
 
