@@ -16,7 +16,7 @@ from tracker.errors import SftSelectError
 from tracker.store.store import Store
 
 _PACKAGES = (
-    *("torch", "transformers", "peft", "accelerate", "datasets"),
+    *("torch", "transformers", "peft", "accelerate"),
     *("optuna", "mlflow", "pandas", "plotly", "dash"),
 )
 _LOW_DISK_BYTES = 5 * 1024**3
