@@ -1,19 +1,26 @@
-"""The verbs: parse, call one function, print. Heavy imports stay inside the verbs."""
+"""The command line: the verbs that make results and show them; parse, call one function, print.
+
+Heavy imports stay inside the verbs.
+"""
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shlex
 import signal
+import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sweeps import cli_control, cli_laws, cli_replay, cli_report, cli_tables, lookup
+from sweeps.cli_answers import export, import_, laws, predict, recommend, replay
 from sweeps.cli_options import (
     WORKSPACE,
     Bounds,
@@ -25,11 +32,17 @@ from sweeps.cli_options import (
     Weights,
     Workspace,
     dashboards_command,
+    open_store,
+    pairs,
+    print_lines,
+    records_if_any,
+    sweep_name,
 )
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
-    pass
+    from tracker.store.control import Exchange, Request
+    from tracker.store.store import Store
 
 app = typer.Typer(
     name="sft-select",
@@ -40,14 +53,33 @@ app = typer.Typer(
 )
 
 
-@app.command()
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"sft-select {version('sft-select')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before a verb."""
+
+
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("demo"),
     serve: Annotated[bool, typer.Option(help="Open the dashboard's server at the end.")] = True,
     port: Annotated[int, typer.Option(help="The dashboard's port.")] = 8050,
 ) -> None:
     """Run the embedded playground: a real sweep in minutes on two CPU cores."""
-    from sweeps.demo import prepare_demo
+    from sweeps.playground.write import prepare_demo
 
     sweep_file, workspace = prepare_demo(folder), folder / "runs"
     run(sweep_file, workspace=workspace)
@@ -59,7 +91,6 @@ def demo(
         dashboard(workspace=workspace, sweep="playground", port=port)
 
 
-@app.command()
 def init(
     data: Annotated[list[Path], typer.Argument(help="Training files: JSONL, CSV or Parquet.")],
     model: Annotated[list[str], typer.Option(help="Base model folder or hub id; repeatable.")],
@@ -77,7 +108,6 @@ def init(
     typer.echo(f"wrote {output}; read it, then: sft-select plan {shlex.quote(str(output))}")
 
 
-@app.command()
 def doctor(
     sweep: Annotated[Path | None, typer.Argument(help="A sweep file to check too.")] = None,
     workspace: Workspace = WORKSPACE,
@@ -98,7 +128,6 @@ def doctor(
         raise typer.Exit(2)
 
 
-@app.command()
 def plan(
     sweep: SweepFile,
     workspace: Workspace = WORKSPACE,
@@ -117,7 +146,7 @@ def plan(
 
     quieten()
     resolved = read_sweep(sweep)
-    records = lookup.records_if_any(workspace, store, resolved.spec.name)
+    records = records_if_any(workspace, store, resolved.spec.name)
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)))
     schedule = expected_schedule(resolved, records, made)
     for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:
@@ -129,7 +158,6 @@ def plan(
         print_plan(made, schedule, Console(highlight=False, markup=False))
 
 
-@app.command()
 def run(
     sweep: SweepFile,
     workspace: Workspace = WORKSPACE,
@@ -167,7 +195,6 @@ def run(
         typer.echo(summary(done.records))
 
 
-@app.command()
 def status(
     sweep: Annotated[str | None, typer.Argument(help="Name of a sweep; default: all.")] = None,
     workspace: Workspace = WORKSPACE,
@@ -177,8 +204,8 @@ def status(
     """Say how far sweeps are and what runs now."""
     from sweeps.console import status_lines
 
-    opened = lookup.open_store(workspace, store)
-    name = lookup.sweep_name(sweep) if sweep else None
+    opened = open_store(workspace, store)
+    name = sweep_name(sweep) if sweep else None
     infos = [info for info in opened.sweeps() if name in (None, info.name)]
     if name and not infos:
         opened.records(name)  # says which sweeps there are
@@ -190,51 +217,6 @@ def status(
             typer.echo(line)
 
 
-@app.command()
-def recommend(
-    sweep: SweepName,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the configuration here.")
-    ] = None,
-    weight: Weights = None,
-    constraint: Bounds = None,
-    reach: Reach = None,
-    laws: Annotated[
-        bool,
-        typer.Option("--laws", help="Also the laws of forgetting, of mixes, of loss and score."),
-    ] = False,
-    workspace: Workspace = WORKSPACE,
-    store: StoreUri = None,
-    as_json: Json = False,
-) -> None:
-    """Recommend a configuration: why, how sure, and what the runner-up was."""
-    from tracker.decision.explain import lines
-    from tracker.decision.recommend import recommendation
-    from tracker.export.config import config_of, write_config
-
-    opened, name = lookup.open_store(workspace, store), lookup.sweep_name(sweep)
-    objective = lookup.objective_of(opened, name, weight, constraint)
-    known = lookup.analysis_of(opened, name, objective)
-    records, answer = known.records, recommendation(known, reach)
-    if output is not None:
-        write_config(config_of(answer, records), output)
-        kept = lookup.keep_model(opened, workspace, name, answer)
-    if as_json:
-        text = answer.model_dump_json(indent=1)
-        if laws:
-            found = {"laws": cli_laws.further_json(records, objective)}
-            text = json.dumps(json.loads(text) | found, indent=1, ensure_ascii=False)
-        typer.echo(text)
-        return
-    _print_lines(lines(answer))
-    if laws:
-        _print_lines(["", *cli_laws.further_lines(records, objective)])
-    if output is not None:
-        typer.echo(f"\nwrote {output}; to train it: sft-select train {shlex.quote(str(output))}")
-        typer.echo(kept)
-
-
-@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="A configuration that `recommend` wrote.")],
     output: Annotated[
@@ -268,29 +250,9 @@ def train(
         facts = {"model": final.name, "version": final.version, "folder": str(final.folder)}
         typer.echo(json.dumps(facts | {"result": final.result.model_dump(mode="json")}, indent=1))
     else:
-        _print_lines(final_lines(final, loaded))
+        print_lines(final_lines(final, loaded))
 
 
-@app.command()
-def export(
-    config: Annotated[Path, typer.Argument(help="A configuration that `recommend` wrote.")],
-    to: Annotated[str, typer.Option(help="trl, llamafactory or axolotl.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; default: beside.")
-    ] = None,
-) -> None:
-    """Write the configuration and its data for another trainer."""
-    from sweeps.data.encoding import rows_as_text
-    from tracker.export import export_config
-    from tracker.export.config import read_config
-
-    loaded = read_config(config)
-    folder = output or config.with_name(f"{config.stem}-{to}")
-    for line in export_config(loaded, to, lambda: rows_as_text(loaded.trial), folder):
-        typer.echo(line)
-
-
-@app.command()
 def dashboard(
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
@@ -320,12 +282,73 @@ def dashboard(
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 
-app.command("import")(cli_tables.import_)
-app.command()(cli_tables.predict)
-app.command()(cli_laws.laws)
-app.command()(cli_replay.replay)
-app.command()(cli_report.report)
-app.command()(cli_control.control)
+def report(
+    sweep: SweepName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
+        "report.html"
+    ),
+    weight: Weights = None,
+    constraint: Bounds = None,
+    reach: Reach = None,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+) -> None:
+    """Write the dashboard's pages of a sweep to one HTML file to send around."""
+    command = [*dashboards_command("dashboards.report"), "--workspace", str(workspace)]
+    command += ["--store", store] if store else []
+    command += [f"--sweep={sweep_name(sweep)}", f"--output={output}"]
+    command += [f"--weight={text}" for text in weight or ()]
+    command += [f"--constraint={text}" for text in constraint or ()]
+    command += [] if reach is None else [f"--reach={reach!r}"]
+    os.execv(command[0], command)  # noqa: S606 - our own module, no shell
+
+
+_ACTIONS = ("pause", "resume", "stop", "stop-trial", "clone", "raise-budget", "log")
+_LOOK_SECONDS = 0.5
+
+Action = Annotated[
+    str, typer.Argument(help=f"{', '.join(_ACTIONS)} (what was asked so far).", show_default=False)
+]
+Number = Annotated[
+    int | None, typer.Argument(help="The trial, for stop-trial and clone.", show_default=False)
+]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="NAME=VALUE in the clone; repeatable.")
+]
+
+
+def control(
+    sweep: SweepName,
+    action: Action,
+    trial: Number = None,
+    set_: Changes = None,
+    trials: Annotated[int | None, typer.Option(help="raise-budget: trials in all.")] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(help="raise-budget: hours on a device, over all workers.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for the driver's answer; 0: do not wait.")
+    ] = 20.0,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Pause, resume or stop a running sweep, stop or clone one of its trials, raise its budget.
+
+    The driver sees it within seconds and answers; `log` shows everything that was asked, with the answers.
+    """
+    from tracker.store.control import Exchange
+
+    asked = None if action == "log" else _request(action, trial, set_, trials, gpu_hours)
+    opened, name = open_store(workspace, store), sweep_name(sweep)
+    if asked is None:
+        _print_log(opened.control_log(name), as_json)
+        return
+    opened.ask(name, asked)
+    found = _answered(opened, name, asked, wait) if wait else Exchange(asked, None)
+    _print_log([found], as_json)
+    if found.answer is not None and not found.answer.accepted:
+        raise typer.Exit(2)
 
 
 def _note(warning: str) -> None:
@@ -347,12 +370,83 @@ def _trial_json(record: Any) -> dict[str, Any]:
     return spec | {"status": result.status.value, "reason": result.reason, "scores": scores}
 
 
-def _print_lines(lines: list[str]) -> None:
-    from rich.console import Console
+def _request(
+    action: str,
+    trial: int | None,
+    changes: list[str] | None,
+    trials: int | None,
+    gpu_hours: float | None,
+) -> Request:
+    """What the command line asks. Raises InputError with what is allowed."""
+    from tracker.store.control import new_request
+    from tracker.validation import unknown
 
-    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
-    for line in lines:
-        console.print(line)
+    if action not in _ACTIONS:
+        raise InputError(f"ACTION: {unknown(action, _ACTIONS)}")
+    fields: dict[str, Any] = {"trial": trial}
+    fields["changes"] = pairs("--set", changes, "NAME=VALUE, such as volume=800")
+    if action == "raise-budget":
+        fields["budget"] = {"trials": trials, "gpu_hours": gpu_hours}
+    elif trials is not None or gpu_hours is not None:
+        option = "--trials" if trials is not None else "--gpu-hours"
+        raise InputError(f"{option}: found with {action}; allowed with raise-budget alone")
+    by = f"{getpass.getuser()} at {socket.gethostname()}"[:100]
+    return new_request(action.replace("-", "_"), by=by, **fields)
+
+
+def _answered(store: Store, sweep: str, asked: Request, wait: float) -> Exchange:
+    """The request with its answer, if it comes in time."""
+    until = time.monotonic() + wait
+    while True:
+        found = next(each for each in store.control_log(sweep) if each.request.id == asked.id)
+        if found.answer is not None or time.monotonic() >= until:
+            return found
+        time.sleep(_LOOK_SECONDS)
+
+
+def _print_log(log: list[Exchange], as_json: bool) -> None:
+    from tracker.store.control import described
+
+    if as_json:
+        shown = [
+            {
+                "request": each.request.model_dump(mode="json"),
+                "answer": each.answer.model_dump(mode="json") if each.answer else None,
+            }
+            for each in log
+        ]
+        typer.echo(json.dumps(shown, indent=1))
+        return
+    for each in log:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.request.asked_at))
+        if each.answer is None:
+            said = "no answer yet; it stays in the store until the sweep's driver takes it"
+        else:
+            said = each.answer.words if each.answer.accepted else f"refused: {each.answer.words}"
+        typer.echo(f"{at}  {described(each.request)}: {said}")
+
+
+#: In the order in which ``--help`` lists them.
+_VERBS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "init": init,
+    "doctor": doctor,
+    "plan": plan,
+    "run": run,
+    "status": status,
+    "recommend": recommend,
+    "train": train,
+    "export": export,
+    "dashboard": dashboard,
+    "import": import_,
+    "predict": predict,
+    "laws": laws,
+    "replay": replay,
+    "report": report,
+    "control": control,
+}
+for _name, _verb in _VERBS.items():
+    app.command(_name)(_verb)
 
 
 def main() -> None:

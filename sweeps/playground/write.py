@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,26 @@ import yaml
 from sweeps.playground.documents import general_texts
 from sweeps.playground.language import make_language
 from sweeps.playground.pretrain import MODELS_FOLDER
-from sweeps.playground.tasks import HELD_OUT, TASKS, Row, Task, make_splits
+from sweeps.playground.tasks import HELD_OUT, TASKS, Task, make_splits
+from tracker.errors import InputError
+from tracker.files import json_lines, write_atomically
 
 DEMO_MODELS = ("pg-30k", "pg-100k", "pg-800k")
 SPLITS = ("train", "validation", "test")
+
+
+def prepare_demo(folder: Path) -> Path:
+    """Write the playground into *folder* unless it is there; returns its sweep file.
+
+    Raises InputError where it cannot be written.
+    """
+    sweep_file = folder / "sweep.yaml"
+    try:
+        return sweep_file if sweep_file.exists() else write_playground(folder)
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); name another --folder"
+        ) from error
 
 
 def write_playground(folder: Path) -> Path:
@@ -28,14 +42,20 @@ def write_playground(folder: Path) -> Path:
     for task in TASKS.values():
         splits = make_splits(task, language)
         for split in SPLITS:
-            _write_rows(data / task.name / f"{split}.jsonl", getattr(splits, split))
+            write_atomically(
+                data / task.name / f"{split}.jsonl", json_lines(getattr(splits, split))
+            )
     held_out = make_splits(HELD_OUT, language, (0, 200, 0))
-    _write_rows(data / "general" / f"{HELD_OUT.name}.jsonl", held_out.validation)
+    write_atomically(data / "general" / f"{HELD_OUT.name}.jsonl", json_lines(held_out.validation))
     suite, replay = general_texts(language)
-    _write_rows(data / "general" / "language.jsonl", ({"text": text} for text in suite))
-    _write_rows(data / "general" / "replay.jsonl", ({"text": text} for text in replay))
+    write_atomically(
+        data / "general" / "language.jsonl", json_lines({"text": text} for text in suite)
+    )
+    write_atomically(
+        data / "general" / "replay.jsonl", json_lines({"text": text} for text in replay)
+    )
     path = folder / "sweep.yaml"
-    path.write_text(yaml.safe_dump(sweep_spec(), sort_keys=False, width=100), encoding="utf-8")
+    write_atomically(path, yaml.safe_dump(sweep_spec(), sort_keys=False, width=100))
     return path
 
 
@@ -103,9 +123,3 @@ def _held_out_entry() -> dict[str, Any]:
         "answer": "{label}",
         "score": HELD_OUT.score,
     }
-
-
-def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")

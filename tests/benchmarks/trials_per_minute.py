@@ -20,9 +20,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sweeps.demo import prepare_demo
 from sweeps.finetune.clock import WORK
 from sweeps.finetune.contract import TrialHome
+from sweeps.playground.write import prepare_demo
 from sweeps.resolve import read_sweep
 from sweeps.search.engines.engine import Ended, Job
 from sweeps.search.engines.local import LocalEngine

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweeps.plan_text import schedule_lines, schedule_rows
 from sweeps.resolve import ResolvedSweep, read_sweep
-from sweeps.schedule_text import schedule_lines, schedule_rows
 from sweeps.search.plan import Plan, make_plan
 from sweeps.search.schedule import (
     Schedule,
