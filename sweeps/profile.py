@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
+from sweeps.data.checks import token_counter
 from sweeps.data.examples import Example, nested_order, normalised, read_examples, read_texts
 from sweeps.data.mixes import replay_rows, split_volume
 from sweeps.resolve import ResolvedSweep
@@ -69,15 +69,13 @@ class _Ruler:
     def __init__(self, sweep: ResolvedSweep) -> None:
         files = {name: Path(model.path) / "tokenizer.json" for name, model in sweep.models.items()}
         self.model = next((name for name, file in files.items() if file.is_file()), None)
-        self._tokenizer = Tokenizer.from_file(str(files[self.model])) if self.model else None
-        if self._tokenizer is not None:
-            self._tokenizer.no_truncation()
+        self._tokens = token_counter(files[self.model]) if self.model else None
 
     def lengths(self, answers: Sequence[str], prompts: Sequence[str] | None = None) -> Lengths:
         """Of *answers* and, where there are any, *prompts*; each not empty."""
         rows = np.linspace(0, len(answers) - 1, min(len(answers), SAMPLE_ROWS)).round().astype(int)
         return Lengths(
-            unit="tokens" if self._tokenizer else "characters",
+            unit="tokens" if self._tokens else "characters",
             tokenizer=self.model,
             rows=len(rows),
             prompt=None if prompts is None else self._quantiles([prompts[i] for i in rows]),
@@ -85,11 +83,7 @@ class _Ruler:
         )
 
     def _quantiles(self, texts: list[str]) -> Quantiles:
-        if self._tokenizer is None:
-            counts = [len(text) for text in texts]
-        else:
-            encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-            counts = [len(each.ids) for each in encoded]
+        counts = self._tokens(texts) if self._tokens else [len(text) for text in texts]
         least, p10, median, p90, most = np.quantile(counts, [0, 0.1, 0.5, 0.9, 1]).tolist()
         return Quantiles(least=least, p10=p10, median=median, p90=p90, most=most)
 

@@ -17,7 +17,14 @@ from sweeps.data.checks import (
     row_warnings,
     shared_texts,
 )
-from sweeps.data.examples import LocatedExample, digest, part_path, read_located, read_texts
+from sweeps.data.examples import (
+    LocatedExample,
+    digest,
+    file_ref,
+    part_path,
+    read_located,
+    read_texts,
+)
 from sweeps.spec import SweepSpec, TaskEntry, TaskFields
 from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
@@ -152,7 +159,7 @@ def _task(
         report.at((*where, "negative"), negative)
     report.warnings += row_warnings(task, splits)
     _check_lengths(task, splits, spec, report, models)
-    files = {split: _file_ref(path, examples) for split, (path, examples) in splits.items()}
+    files = {split: file_ref(path, len(examples)) for split, (path, examples) in splits.items()}
     return task.model_copy(update=files)
 
 
@@ -275,11 +282,7 @@ def _text_file(path: str, base: Path, report: _Report) -> FileRef | None:
     absolute = str(_absolute(path, base))
     unread = FileRef(path=absolute, sha256="", rows=0)
     texts = report.attempt(lambda: read_texts(unread))
-    return None if texts is None else _file_ref(absolute, texts)
-
-
-def _file_ref(path: str, rows: Sequence[object]) -> FileRef:
-    return FileRef(path=path, sha256=digest(path), rows=len(rows))
+    return None if texts is None else file_ref(absolute, len(texts))
 
 
 def _absolute(path: str, base: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -106,22 +106,24 @@ def row_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
             )
 
 
+def token_counter(tokenizer_file: Path) -> Callable[[Sequence[str]], list[int]]:
+    """A function from texts to their tokens' numbers, special tokens not counted."""
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_truncation()
+    return lambda texts: [
+        len(each.ids) for each in tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ]
+
+
 class Lengths:
     """Token counts of a task's texts under one tokenizer, from a sample of rows."""
 
     def __init__(self, tokenizer_file: Path, examples: Sequence[LocatedExample]) -> None:
         step = max(1, len(examples) // SAMPLE_ROWS)
         sample = [item.example for item in examples[::step]]
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        tokenizer.no_truncation()
-        prompts = ["".join(turn.content for turn in e.messages) for e in sample]
-        self._prompts = [
-            len(e.ids) for e in tokenizer.encode_batch(prompts, add_special_tokens=False)
-        ]
-        answers = [e.answer for e in sample]
-        self._answers = [
-            len(e.ids) for e in tokenizer.encode_batch(answers, add_special_tokens=False)
-        ]
+        count = token_counter(tokenizer_file)
+        self._prompts = count(["".join(turn.content for turn in e.messages) for e in sample])
+        self._answers = count([e.answer for e in sample])
 
     @property
     def longest(self) -> tuple[int, int]:

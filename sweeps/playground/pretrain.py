@@ -1,7 +1,8 @@
-"""Pretrain the playground's ladder: ``python -m sweeps.playground.pretrain``.
+"""Pretrain the playground's ladder and its tokenizer: ``python -m sweeps.playground.pretrain``.
 
-Every model reads the same tokens in the same order, so that only size tells them apart. One thread
-per model and a fixed seed make the weights repeatable on one kind of CPU.
+The tokenizer has one token per word of the language, letters for anything else. Every model reads the same
+tokens in the same order, so that only size tells them apart. One thread per model and a fixed seed make the
+weights repeatable on one kind of CPU.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import string
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +19,29 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.playground.documents import Document, documents, general_texts
 from sweeps.playground.language import Language, make_language
+from sweeps.playground.tasks import task_words
+from sweeps.playground.templates import english_vocabulary
 
 if TYPE_CHECKING:
     import torch
 
 MODELS_FOLDER = Path(__file__).parent / "models"
+
+NAMED = {
+    "pad_token": "<|pad|>",
+    "bos_token": "<|bos|>",
+    "eos_token": "<|eos|>",
+    "unk_token": "<|unk|>",
+}
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+SPECIAL = (*NAMED.values(), *ROLES)
+PUNCTUATION = (".", ",", ";", ":", "?")
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}<|assistant|>"
+    "{% generation %}{{ m['content'] }}{{ eos_token }}{% endgeneration %}"
+    "{% else %}<|{{ m['role'] }}|>{{ m['content'] }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +79,47 @@ class Schedule:
     def steps(self) -> int:
         """Optimizer steps of ``batch_size * length`` tokens each."""
         return self.tokens // (self.batch_size * self.length)
+
+
+def vocabulary(language: Language) -> tuple[str, ...]:
+    """Tokens in the order of their ids. A word carries the space before it, a line's first too."""
+    english = sorted(english_vocabulary() | task_words())
+    words = [f" {word}" for word in (*english, *language.invented)]
+    return (*SPECIAL, "\n", *PUNCTUATION, " ", *string.ascii_lowercase, *words)
+
+
+def make_tokenizer(language: Language) -> Any:
+    """A fast tokenizer with a chat template; known text round-trips, unknown words are spelled."""
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+    )
+    from transformers import PreTrainedTokenizerFast
+
+    ids = {token: index for index, token in enumerate(vocabulary(language))}
+    unknown = NAMED["unk_token"]
+    core = Tokenizer(models.BPE(vocab=ids, merges=[], unk_token=unknown, ignore_merges=True))
+    core.normalizer = normalizers.Sequence(
+        [normalizers.Prepend(" "), normalizers.Replace("\n", "\n ")]
+    )
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[a-z]+|."), behavior="isolated")
+    core.decoder = decoders.Sequence(
+        [decoders.Fuse(), decoders.Replace("\n ", "\n"), decoders.Strip(" ", 1, 0)]
+    )
+    core.add_special_tokens([AddedToken(token, special=True) for token in SPECIAL])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        model_max_length=256,
+        clean_up_tokenization_spaces=False,
+        **NAMED,
+    )
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def render(text: Document) -> str:
@@ -161,8 +222,6 @@ def train(
 def pretrain(shape: Shape, folder: Path, schedule: Schedule, seed: int = 0) -> list[float]:
     """Train one model, write it to ``folder / shape.name``; returns the losses of its steps."""
     import torch
-
-    from sweeps.playground.tokenizer import make_tokenizer
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
