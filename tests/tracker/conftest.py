@@ -1,8 +1,10 @@
-"""A synthetic sweep: results drawn from a known law, with paired row replicates."""
+"""A synthetic sweep: results drawn from a known law, with paired row replicates; and a real store."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,10 @@ from tests.factories import (
     trial_spec,
 )
 from tests.factories import file_ref as any_file
+from tracker.store.store import Store
 from tracker.trial import Cost, FileRef, MixSpec, Status, SuiteSpec, TrialRecord, TrialSpec
+
+_PROJECTS = itertools.count()
 
 
 @pytest.fixture
@@ -113,3 +118,15 @@ def make_record(make_spec: Callable[..., TrialSpec]) -> Callable[..., TrialRecor
         )
 
     return make
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One database for the module, with a blank in its path: creating its tables takes seconds."""
+    return tmp_path_factory.mktemp("work space")
+
+
+@pytest.fixture
+def store(workspace: Path) -> Store:
+    """A project of its own in the module's database."""
+    return Store.open(workspace, project=f"project-{next(_PROJECTS)}")

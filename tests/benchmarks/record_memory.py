@@ -1,0 +1,182 @@
+"""Memory and reading time of ended trials: what each record of a sweep takes in a process that reads it.
+
+``python -m tests.benchmarks.record_memory [TRIALS]``: trials of four tasks with 200 replicates each, read
+from the local copy as a dashboard reads them; bytes a record, seconds to read, and how long a full garbage
+collection then takes.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tracker.store.cache import Snapshot, digest_of
+from tracker.trial import (
+    Cost,
+    FileRef,
+    MethodSpec,
+    MixSpec,
+    ModelSpec,
+    PromptTemplate,
+    Status,
+    SuiteScore,
+    SuiteSpec,
+    TaskScore,
+    TaskSpec,
+    TrialResult,
+    TrialSpec,
+)
+
+_TASKS = ("intent", "slots", "sentiment", "entities")
+_METHODS = (
+    MethodSpec(name="full", learning_rate=0.001),
+    MethodSpec(name="lora", variant="rslora", rank=8, learning_rate=0.01),
+    MethodSpec(name="p_tuning", variant="v1", virtual_tokens=16, learning_rate=0.03),
+)
+_ENVIRONMENT = {"python": "3.12.3", "torch": "2.11.0", "transformers": "5.17.0", "host": "node"}
+
+
+def trial_results(count: int) -> Iterator[TrialResult]:
+    """*count* results as our own sweeps make them: everything measured, every file named."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        yield TrialResult(
+            spec=_spec(number),
+            status=Status.COMPLETE,
+            tasks=tuple(_score(name, rng) for name in _TASKS),
+            general=tuple(
+                SuiteScore(
+                    suite=name,
+                    measure="bits_per_byte",
+                    n=200,
+                    before=2.1,
+                    after=float(rng.normal(2.2, 0.1)),
+                    after_se=float(rng.uniform(0.01, 0.02)),
+                    forgetting_se=float(rng.uniform(0.01, 0.02)),
+                )
+                for name in ("english", "code")
+            ),
+            cost=_cost(rng),
+            final_train_loss=float(rng.uniform(0.1, 2.0)),
+            environment=_ENVIRONMENT,
+            started_at=1.7e9 + 6.0 * number,
+            ended_at=1.7e9 + 6.0 * number + 5.5,
+        )
+
+
+def _spec(number: int) -> TrialSpec:
+    size = 10 ** (5 + number % 4)
+    volume = 100 * 2 ** (number % 6)
+    tasks = tuple(
+        TaskSpec(
+            name=name,
+            train=_file(f"{name}/train"),
+            validation=_file(f"{name}/validation"),
+            test=_file(f"{name}/test"),
+            prompt=PromptTemplate(instruction=f"What is the {name}?"),
+            answer="{label}",
+            score="macro_f1",
+        )
+        for name in _TASKS
+    )
+    return TrialSpec(
+        model=ModelSpec(
+            name=f"m-{size}", path=f"models/m-{size}", digest="d" * 64, parameters=size
+        ),
+        method=_METHODS[number % 3],
+        mix=MixSpec(name="even", weights=dict.fromkeys(_TASKS, 1.0)),
+        volume=volume,
+        examples=dict.fromkeys(_TASKS, volume // 4),
+        tasks=tasks,
+        general=tuple(SuiteSpec(name=n, text=_file(f"general/{n}")) for n in ("english", "code")),
+        seed=number,
+    )
+
+
+def _file(name: str) -> FileRef:
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return FileRef(path=f"data/{name}.jsonl", sha256=digest, rows=4000)
+
+
+def _score(task: str, rng: np.random.Generator) -> TaskScore:
+    score, *losses = (float(value) for value in rng.uniform(0.3, 0.9, 9))
+    resampled = np.round(rng.normal(score, 0.02, 200), 5)
+    return TaskScore(
+        task=task,
+        n=400,
+        loss_nats=losses[0],
+        loss_nats_se=losses[1],
+        bits_per_byte=losses[2],
+        bits_per_byte_se=losses[3],
+        score_name="macro_f1",
+        score=score,
+        score_se=float(resampled.std()),
+        exact_match=losses[4],
+        precision=losses[5],
+        recall=losses[6],
+        valid_format=losses[7],
+        replicates=tuple(resampled.tolist()),
+    )
+
+
+def _cost(rng: np.random.Generator) -> Cost:
+    seconds = [float(value) for value in rng.uniform(0.5, 5.0, 4)]
+    return Cost(
+        device="cpu",
+        train_tokens=int(rng.integers(10_000, 100_000)),
+        flops=float(rng.uniform(1e9, 1e12)),
+        device_seconds=seconds[0],
+        train_seconds=seconds[1],
+        peak_bytes=int(rng.integers(10**8, 10**9)),
+        trained_parameters=int(rng.integers(10**4, 10**6)),
+        adapter_bytes=int(rng.integers(10**4, 10**6)),
+        seconds_per_1k_tokens=seconds[2],
+        phases={"train": seconds[1], "evaluate": seconds[3]},
+    )
+
+
+def _local_copy(path: Path, count: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for number, result in enumerate(trial_results(count)):
+            text = result.model_dump_json()
+            line = {"run_id": f"{number:032x}", "number": number, "stage": "grid"}
+            file.write(json.dumps(line | {"digest": digest_of(text), "result": text}) + "\n")
+
+
+def main(count: int = 2000) -> None:
+    """Write the local copy, read it twice: once for the time, once for the memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "parent.jsonl"
+        _local_copy(path, count)
+        gc.collect()
+        began = time.perf_counter()
+        snapshot = Snapshot(path, "parent")
+        took = time.perf_counter() - began
+        objects = len(gc.get_objects())
+        began = time.perf_counter()
+        gc.collect()
+        collected = time.perf_counter() - began
+        assert len(snapshot.records()) == count
+        del snapshot
+        gc.collect()
+        tracemalloc.start()
+        snapshot = Snapshot(path, "parent")
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        del snapshot
+    print(f"{count:,} records: {held / count / 1000:.1f} kB each, read in {took:.2f} s")
+    print(f"a full garbage collection: {collected * 1000:.0f} ms over {objects:,} objects")
+
+
+if __name__ == "__main__":
+    main(*(int(text) for text in sys.argv[1:]))
