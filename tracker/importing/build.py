@@ -10,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tracker.importing import comparability as comparable
-from tracker.importing import mixes
-from tracker.importing.rows import Configuration, Costs, Measurement, measurements
+from tracker.importing.rows import Costs, Measurement, Shares, StatedConfiguration, measurements
 from tracker.importing.source import Problems, Source, read_csv
 from tracker.store.store import Store
 from tracker.trial import (
     Cost,
-    MethodSpec,
+    MixSpec,
     ModelSpec,
     Objective,
     Status,
@@ -61,7 +60,7 @@ class _Facts(NamedTuple):
     """What the table says of models and of mixes, by name, wherever it says it."""
 
     models: Mapping[str, comparable.ModelFacts]
-    shares: Mapping[str, mixes.Shares]
+    shares: Mapping[str, Shares]
 
 
 def read_table(
@@ -87,8 +86,8 @@ def outside_table(
     problems = Problems()
     found = measurements(source.rows, problems)
     comparable.check_directions(found, problems)
-    facts = _Facts(comparable.model_facts(found, problems), mixes.mix_shares(found, problems))
-    mixes.check_replay(found, problems)
+    facts = _Facts(comparable.model_facts(found, problems), comparable.mix_shares(found, problems))
+    comparable.check_replay(found, problems)
     found, chosen = comparable.one_metric_each(found, metric, source.name, problems)
     found, copies = _without_copies(found)
     runs = _runs(found, problems)
@@ -102,7 +101,7 @@ def outside_table(
         notes=(
             *comparable.notes(source, found, records),
             *chosen,
-            *mixes.notes(facts.shares, found),
+            *comparable.mix_notes(facts.shares, found),
             *([f"{copies} rows are copies of others and count once"] if copies else []),
             *unsure,
         ),
@@ -149,13 +148,13 @@ def _without_copies(rows: Sequence[Measurement]) -> tuple[list[Measurement], int
     kept, copies = [], 0
     for row in rows:
         what: tuple[object, ...] = (
-            row.configuration,
+            row.stated,
             row.task,
             row.metric_name,
             row.value,
             row.run,
         )
-        base = row.configuration.volume == 0
+        base = row.stated.volume == 0
         if not base:
             what = (*what, row.seed, row.se, row.n, row.costs, row.unknown)
         if row.value is not None and what in seen:
@@ -171,7 +170,7 @@ def _runs(rows: Iterable[Measurement], problems: Problems) -> list[Run]:
     grouped: dict[tuple[object, ...], list[Measurement]] = {}
     times: defaultdict[tuple[object, ...], int] = defaultdict(int)
     for row in rows:
-        trial: tuple[object, ...] = (row.configuration, row.status, row.run, row.seed)
+        trial: tuple[object, ...] = (row.stated, row.status, row.run, row.seed)
         measured = (*trial, row.task, row.metric_name)
         if row.seed is None and row.run is None:
             trial = (*trial, times[measured])
@@ -182,10 +181,10 @@ def _runs(rows: Iterable[Measurement], problems: Problems) -> list[Run]:
             problems.add("repeated", row.place, f"{text}, with different values")
         times[measured] += 1
         grouped.setdefault(trial, []).append(row)
-    taken: defaultdict[Configuration, set[int]] = defaultdict(set)
+    taken: defaultdict[StatedConfiguration, set[int]] = defaultdict(set)
     runs = []
     for found in grouped.values():
-        used = taken[found[0].configuration]
+        used = taken[found[0].stated]
         seed = found[0].seed
         if seed is None or seed in used:  # a diverged run may state the seed of a complete one
             seed = next(i for i in range(len(used) + 1) if i not in used)
@@ -199,14 +198,14 @@ def _records(
 ) -> tuple[tuple[TrialRecord, ...], list[str]]:
     """The trials, numbered in order, and notes on costs that could not be told."""
     runs = [run for run in runs if run.rows or run.first.status is not Status.COMPLETE]
-    configurations = [run.first.configuration for run in runs]
+    configurations = [run.first.stated for run in runs]
     epochs = comparable.curves_of_several_epochs(configurations)
-    replays = mixes.mixes_of_several_replays(configurations)
+    replays = comparable.mixes_of_several_replays(configurations)
     records, unsure = [], dict.fromkeys(Costs._fields, 0)
     for number, run in enumerate(runs):
         cost = _cost(run, unsure)
         spec = _spec(run, facts, origin, epochs)
-        mix = mixes.mix_of(run.first.configuration, facts.shares, replays)
+        mix = _mix(run.first.stated, facts.shares, replays)
         result = TrialResult(
             spec=spec.model_copy(update={"mix": mix}),
             status=run.first.status,
@@ -224,28 +223,28 @@ def _records(
     return tuple(records), notes
 
 
-def _spec(run: Run, facts: _Facts, origin: str, varied: set[Configuration]) -> TrialSpec:
-    """All but the mix."""
-    c = run.first.configuration
-    told_apart = c.epochs is not None and comparable.curve_of(c) in varied
-    variant = [c.variant or "", f"{c.epochs:g} epochs" if told_apart else ""]
-    schedule = {} if c.epochs is None or not c.epochs.is_integer() else {"epochs": int(c.epochs)}
+def _spec(
+    run: Run, facts: _Facts, origin: str, varied: Collection[StatedConfiguration]
+) -> TrialSpec:
+    """All but the mix; *varied*: the curves that are told apart by epochs."""
+    stated = run.first.stated
+    configuration, epochs = stated.configuration, stated.epochs
+    method = configuration.method
+    if epochs is not None and stated.curve in varied:
+        variant = " ".join(filter(None, (method.variant, f"{epochs:g} epochs")))
+        method = method.model_copy(update={"variant": variant})
+    schedule = {} if epochs is None or not epochs.is_integer() else {"epochs": int(epochs)}
+    model = configuration.model
     return TrialSpec(
         model=ModelSpec(
-            name=c.model,
-            path=c.model,
-            parameters=facts.models[c.model].parameters,
-            family=facts.models[c.model].family,
+            name=model,
+            path=model,
+            parameters=facts.models[model].parameters,
+            family=facts.models[model].family,
         ),
-        method=MethodSpec(
-            name=c.method,
-            variant=" ".join(filter(None, variant)) or None,
-            rank=c.rank,
-            virtual_tokens=c.virtual_tokens,
-            learning_rate=c.learning_rate,
-        ),
-        volume=c.volume,
-        examples=_examples(run, facts.shares.get(c.mix or "")),
+        method=method,
+        volume=stated.volume,
+        examples=_examples(run, facts.shares.get(configuration.mix)),
         tasks=(),
         train=TrainSpec(**schedule),
         seed=run.seed,
@@ -253,13 +252,39 @@ def _spec(run: Run, facts: _Facts, origin: str, varied: set[Configuration]) -> T
     )
 
 
-def _examples(run: Run, shares: mixes.Shares | None) -> dict[str, int]:
+def _mix(
+    stated: StatedConfiguration, shares: Mapping[str, Shares], varied: Collection[str]
+) -> MixSpec | None:
+    """The mix of *stated*; ``None`` where the table says nothing of it.
+
+    *varied*: the mixes that are told apart by replay.
+    """
+    mix, replay = stated.configuration.mix, stated.replay or 0.0
+    told_apart = f"replay {replay:g}" if replay and (not mix or mix in varied) else ""
+    name = " ".join(filter(None, (mix, told_apart)))
+    if not name:
+        return None
+    return MixSpec(name=name, weights=dict(shares.get(mix, {})), replay=replay)
+
+
+def _examples(run: Run, shares: Shares | None) -> dict[str, int]:
     """The volume by task; empty where the table does not say and more than one was measured."""
-    volume = run.first.configuration.volume
+    volume = run.first.stated.volume
     if shares and volume:
-        return mixes.split(volume, shares)
+        return split(volume, shares)
     tasks = dict.fromkeys(row.task for row in run.rows if row.task and not _is_suite(row))
     return dict.fromkeys(tasks, volume) if len(tasks) == 1 and volume else {}
+
+
+def split(volume: int, shares: Shares) -> dict[str, int]:
+    """*volume* examples by task as *shares* say, whole ones that sum to it (largest remainders)."""
+    total = sum(shares.values())
+    exact = {task: volume * share / total for task, share in shares.items()}
+    counts = {task: int(count) for task, count in exact.items()}
+    by_rest = sorted(exact, key=lambda task: (counts[task] - exact[task], task))
+    for task in by_rest[: volume - sum(counts.values())]:
+        counts[task] += 1
+    return counts
 
 
 def _is_suite(row: Measurement) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tracker.errors import InputError
-from tracker.importing.rows import Configuration, Measurement
+from tracker.importing.rows import Measurement, Shares, StatedConfiguration, mix_name
 from tracker.importing.source import Problems, Source
 from tracker.trial import Status, TrialRecord
 from tracker.validation import did_you_mean, options
@@ -52,7 +52,7 @@ def model_facts(rows: Iterable[Measurement], problems: Problems) -> dict[str, Mo
     """Parameters and family by model; a model with two of either is a problem."""
     facts: dict[str, ModelFacts] = {}
     for row in rows:
-        model = row.configuration.model
+        model = row.stated.configuration.model
         known = facts.get(model, ModelFacts(None, None))
         for name in ModelFacts._fields:
             old, new = getattr(known, name), getattr(row, name)
@@ -104,17 +104,51 @@ def one_metric_each(
     return kept, notes
 
 
-def curve_of(configuration: Configuration) -> Configuration:
-    """What the configuration shares with others of its curve: all but examples and epochs."""
-    return configuration._replace(volume=0, epochs=None)
-
-
-def curves_of_several_epochs(configurations: Iterable[Configuration]) -> set[Configuration]:
+def curves_of_several_epochs(
+    configurations: Iterable[StatedConfiguration],
+) -> set[StatedConfiguration]:
     """The curves whose trials differ in epochs: those must be told apart by them."""
-    epochs: defaultdict[Configuration, set[float | None]] = defaultdict(set)
-    for configuration in configurations:
-        epochs[curve_of(configuration)].add(configuration.epochs)
+    epochs: defaultdict[StatedConfiguration, set[float | None]] = defaultdict(set)
+    for one in configurations:
+        epochs[one.curve].add(one.epochs)
     return {curve for curve, found in epochs.items() if len(found) > 1}
+
+
+def mixes_of_several_replays(configurations: Iterable[StatedConfiguration]) -> set[str]:
+    """The mixes that were run with more than one replay fraction: those must be told apart by it."""
+    fractions: defaultdict[str, set[float]] = defaultdict(set)
+    for one in configurations:
+        if one.volume:
+            fractions[one.configuration.mix].add(one.replay or 0.0)
+    return {mix for mix, found in fractions.items() if len(found) > 1}
+
+
+def mix_shares(rows: Iterable[Measurement], problems: Problems) -> dict[str, Shares]:
+    """The shares by mix, wherever the table says them; a mix with two kinds of them is a problem.
+
+    A mix is known by its name (column ``mix``), or by its shares where it has none; what one row says
+    of a named mix holds for all.
+    """
+    found: dict[str, Shares] = {}
+    for row in rows:
+        mix, shares = row.stated.configuration.mix, row.shares
+        if not mix or shares is None:
+            continue
+        known = found.setdefault(mix, shares)
+        if known != shares:
+            text = f"has shares {mix_name(shares)} here and {mix_name(known)} above"
+            problems.add("mix", row.place, f"mix {mix!r} {text}: two mixes need two names")
+    return found
+
+
+def check_replay(rows: Iterable[Measurement], problems: Problems) -> None:
+    """Replay is stated for every tuned row or for none: nothing stated is not known to be 0."""
+    tuned = [row for row in rows if row.stated.volume]
+    silent = [row for row in tuned if row.stated.replay is None]
+    if len(silent) < len(tuned):
+        for row in silent:
+            text = "replay: found nothing, and a fraction in other rows; allowed: 0 where none is"
+            problems.add("replay", row.place, f"{text} replayed")
 
 
 def check_measured(records: Sequence[TrialRecord], source: str) -> None:
@@ -155,12 +189,22 @@ def notes(
         )
 
 
+def mix_notes(shares: Mapping[str, Shares], rows: Iterable[Measurement]) -> Iterator[str]:
+    """What a reader must know of the mixes: shares of tasks that nothing measured."""
+    measured = sorted({row.task for row in rows if row.task})
+    trained = dict.fromkeys(task for of_mix in shares.values() for task in of_mix)
+    unmeasured = [task for task in trained if task not in measured]
+    if unmeasured:
+        hint = did_you_mean(unmeasured[0], measured)
+        yield f"tasks with a share of a mix that no row measures: {options(unmeasured)}{hint}"
+
+
 def _hidden(source: Source, rows: Sequence[Measurement]) -> list[str]:
     """Unknown columns in which the repeats of one configuration differ."""
     repeats: defaultdict[tuple[object, ...], list[tuple[str, ...]]] = defaultdict(list)
     for row in rows:
-        if row.value is not None and row.configuration.volume:
-            what = (row.configuration, row.seed, row.task, row.metric_name)
+        if row.value is not None and row.stated.volume:
+            what = (row.stated, row.seed, row.task, row.metric_name)
             repeats[what].append(row.unknown)
     groups = [cells for cells in repeats.values() if len(cells) > 1]
     return [

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tracker.importing.metric_names import KNOWN, Direction, Metric, metric_of
-from tracker.importing.mixes import ROUNDING, mix_name
 from tracker.importing.source import SHARE, Problems, Row
-from tracker.trial import Status
+from tracker.trial import Configuration, MethodSpec, Status
 from tracker.validation import did_you_mean
 
 _DIRECTIONS: dict[str, Direction] = {
@@ -31,21 +30,33 @@ _METHODS = {
 _OUR_METHOD = {theirs: ours for ours, names in _METHODS.items() for theirs in names.split()}
 #: Methods whose ``rank`` is a number of virtual tokens.
 _PROMPTS = ("p_tuning", "prompt_tuning", "prefix_tuning", "prefixtuning")
+#: How far from 1 the shares of a row may sum: two decimals each.
+_ROUNDING = 0.02
+
+#: Each task's share of the examples of a mix.
+Shares = Mapping[str, float]
 
 
-class Configuration(NamedTuple):
-    """What is equal in all rows of one configuration; the untouched base has only a model."""
+class StatedConfiguration(NamedTuple):
+    """What is equal in all rows of one configuration, with what a table states beside it.
 
-    model: str
-    method: str
-    variant: str | None = None
-    rank: int | None = None
-    virtual_tokens: int | None = None
-    learning_rate: float | None = None
-    mix: str | None = None
-    volume: int = 0
+    ``configuration`` has a volume; its mix is as the table calls it, without replay. The untouched base
+    has neither ``epochs`` nor ``replay`` (general text rows added, as a fraction of the volume).
+    """
+
+    configuration: Configuration
     epochs: float | None = None
     replay: float | None = None
+
+    @property
+    def volume(self) -> int:
+        """The configuration's; 0 for the untouched base."""
+        return self.configuration.volume or 0
+
+    @property
+    def curve(self) -> StatedConfiguration:
+        """What it shares with others of its curve: all but examples and epochs."""
+        return StatedConfiguration(self.configuration.curve, None, self.replay)
 
 
 class Costs(NamedTuple):
@@ -67,7 +78,7 @@ class Measurement(NamedTuple):
     """
 
     place: str
-    configuration: Configuration
+    stated: StatedConfiguration
     seed: int | None
     run: str | None
     status: Status
@@ -82,7 +93,12 @@ class Measurement(NamedTuple):
     family: str | None
     costs: Costs
     unknown: tuple[str, ...]
-    shares: dict[str, float] | None = None
+    shares: Shares | None = None
+
+
+def mix_name(shares: Shares) -> str:
+    """What a mix without a name is called: ``0.75 intent + 0.25 slots``."""
+    return " + ".join(f"{share:.3g} {task}" for task, share in shares.items())
 
 
 def measurements(rows: Iterable[Row], problems: Problems) -> list[Measurement]:
@@ -164,7 +180,7 @@ def _measurement(cells: _Cells) -> Measurement:
     shares = _shares(cells)
     return Measurement(
         place=cells.row.place,
-        configuration=_configuration(cells, shares),
+        stated=_stated(cells, shares),
         seed=cells.whole("seed", 0),
         run=cells.text("run"),
         status=status,
@@ -183,27 +199,28 @@ def _measurement(cells: _Cells) -> Measurement:
     )
 
 
-def _configuration(cells: _Cells, shares: dict[str, float] | None) -> Configuration:
+def _stated(cells: _Cells, shares: Shares | None) -> StatedConfiguration:
     model, volume = cells.needed("model"), cells.whole("examples", 0)
     if volume is None and "examples" not in cells.row.cells:
         cells.needed("examples")
-    method, variant = _method(cells.needed("method"))
+    method, variant = _method(cells)
     if volume == 0:
-        return Configuration(model, "none")
+        return StatedConfiguration(Configuration(model, MethodSpec(name="none"), volume=0))
     if method == "none":
         cells.bad("method", "a tuning method where examples is above 0", cells.text("method"))
     rank = cells.whole("rank")
     rate = cells.number("learning_rate", "a number of at least 0", 0.0)
     named = [part for part in (variant, cells.text("variant")) if part]
-    return Configuration(
-        model=model,
-        method=method,
+    tuned = MethodSpec(
+        name=method,
         variant=" ".join(named) or None,
         rank=None if method in _PROMPTS else rank,
         virtual_tokens=rank if method in _PROMPTS else None,
         learning_rate=rate,
-        mix=cells.text("mix") or (mix_name(shares) if shares else None),
-        volume=volume or 0,
+    )
+    mix = cells.text("mix") or (mix_name(shares) if shares else "")
+    return StatedConfiguration(
+        Configuration(model, tuned, mix, volume or 0),
         epochs=cells.number("epochs", "a number of at least 0", 0.0),
         replay=cells.fraction("replay"),
     )
@@ -215,16 +232,21 @@ def _shares(cells: _Cells) -> dict[str, float] | None:
     shares = {name.removeprefix(SHARE): cells.fraction(name) for name in stated}
     found = {task: share for task, share in shares.items() if share}
     total = sum(found.values())
-    if stated and cells.sound and abs(total - 1) > ROUNDING:
+    if stated and cells.sound and abs(total - 1) > _ROUNDING:
         told = " + ".join(cells.row.cells[name] for name in stated)
         cells.bad(f"{SHARE}TASK", "shares of all tasks trained on that sum to 1", told)
     return found or None
 
 
-def _method(text: str) -> tuple[str, str | None]:
+def _method(cells: _Cells) -> tuple[str, str | None]:
     """``adalora/llama-3.2-3B-rank32`` is the method ``adalora`` in that variant."""
+    text = cells.needed("method")
     name, _, variant = text.partition("/")
     plain = re.sub(r"[^\w@.+]+", "_", name.strip().casefold()).strip("_")
+    if not re.match(r"[\w@]", plain):  # no name: the row is refused, whatever it is called
+        if text:
+            cells.bad("method", "a name that starts with a letter, a digit or @", text)
+        plain = "unknown"
     return _OUR_METHOD.get(plain, plain), variant.strip() or None
 
 

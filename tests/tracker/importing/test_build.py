@@ -226,6 +226,8 @@ GOOD = "m,100,F,full,,,t,loss,minimize,200,1.5"
         (["m,100,F,full,,,t,loss,minimize,,1"], "examples: found nothing"),
         ([",100,F,full,,,t,loss,minimize,200,1"], "model: found nothing"),
         (["m,100,F,none,,,t,loss,minimize,200,1"], "a tuning method where examples is above 0"),
+        (["m,100,F,.full,,,t,loss,minimize,200,1"], ":2: method: found '.full'; allowed: a name that"),
+        (["m,100,F,---,,,t,loss,minimize,200,1"], ":2: method: found '---'; allowed: a name that"),
         (["m,7B,F,full,,,t,loss,minimize,200,1"], "model_params: found '7B'"),
         ([GOOD, "m,200,F,full,,,t,loss,minimize,400,1"], "parameters 200 here and 100 above"),
         ([GOOD, "m,100,G,full,,,t,loss,minimize,400,1"], "family G here and F above"),

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tracker.errors import InputError
-from tracker.importing.build import OutsideTable, read_table
-from tracker.importing.mixes import split
+from tracker.importing.build import OutsideTable, read_table, split
 from tracker.laws.auxiliary import ForgettingKey, auxiliary_laws
 from tracker.laws.mixture import MixRun, fit_mix
 from tracker.trial import MixSpec
