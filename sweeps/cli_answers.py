@@ -179,6 +179,7 @@ def import_(
     shares; laws of forgetting take replay.
     """
     from tracker.importing.build import outside_table, read_table, write_sweep
+    from tracker.importing.source import read_runs
     from tracker.store.store import Store
 
     check_name("--sweep", sweep)
@@ -192,7 +193,8 @@ def import_(
         opened = Store.open(workspace, store)
     else:
         opened = Store.open(workspace, store, create=False)
-        found = outside_table(opened.experiment_rows(str(mlflow), named, metric), named, metric)
+        runs = opened.finished_runs(str(mlflow))
+        found = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric)
     write_sweep(opened, sweep, found, _counted)
     taken = _taken(sweep, found)
     if as_json:

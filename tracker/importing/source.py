@@ -1,4 +1,4 @@
-"""An outside results table as it was found: a CSV file's columns and rows, and what is wrong in it."""
+"""An outside results table as it was found, a CSV file or an MLflow experiment, and what is wrong in it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tracker.errors import InputError
+from tracker.importing.metric_names import metric_of
+from tracker.store.runs import FinishedRun
 from tracker.validation import did_you_mean, nearest, options
 
 #: Of one kind of problem so many places are named; the others are counted.
@@ -131,6 +134,50 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
     if not rows:
         raise InputError(f"{path}: no rows under its header; there is nothing to import")
     return Source(name, digest, tuple(rows), unknown)
+
+
+def read_runs(
+    runs: Sequence[FinishedRun], experiment: str, columns: Mapping[str, str], metric: str | None
+) -> Source:
+    """The finished *runs* of another MLflow experiment as a table: one row per run and metric.
+
+    The other columns are the run's parameters; *columns* gives the names of parameters, or of metrics
+    that state a cost, by ours. The metrics are the one called *metric*, or all whose names are known.
+    Without a parameter for the task it is the experiment's name. Raises InputError where a column is
+    missing, or nothing is measured.
+    """
+    tables = [cells for run in runs for cells in _run_cells(run, experiment, metric)]
+    if not tables:
+        names = sorted({name for run in runs for name in run.metrics})
+        raise InputError(
+            f"--mlflow {experiment}: none of {len(runs)} finished runs has a metric that is known; "
+            f"found: {options(names)}; name one with --metric"
+        )
+    header = list(dict.fromkeys(column for _, cells in tables for column in cells))
+    problems = Problems()
+    ours = ours_by_theirs(header, columns, f"experiment {experiment}", problems)
+    problems.raise_any()
+    parameters = dict.fromkeys(name for run in runs for name in run.parameters)
+    unknown = tuple(name for name in parameters if name not in ours)
+    rows = tuple(
+        Row(place, named_cells(cells, ours), tuple(cells.get(name, "") for name in unknown))
+        for place, cells in tables
+    )
+    content = json.dumps([cells for _, cells in tables], sort_keys=True)
+    return Source(experiment, hashlib.sha256(content.encode()).hexdigest(), rows, unknown)
+
+
+def _run_cells(
+    run: FinishedRun, experiment: str, metric: str | None
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where the run is found, and its cells, once per metric that counts."""
+    metrics = {name: repr(value) for name, value in run.metrics.items()}
+    for name, value in metrics.items():
+        wanted = name == metric if metric else metric_of(name, None) is not None
+        if wanted:
+            result = {"metric": name, "value": value, "run": run.run_id}
+            cells = {"task": experiment, **metrics, **run.parameters, **result}
+            yield f"run {run.name or run.run_id}", cells
 
 
 def named_cells(cells: Mapping[str, str], ours: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

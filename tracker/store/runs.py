@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from tracker.errors import StoreError
+from tracker.errors import InputError, StoreError
 from tracker.store import naming
 from tracker.store.journal import Step
-from tracker.validation import unknown
+from tracker.validation import did_you_mean, options, unknown
 
 Client = Any  # mlflow.MlflowClient
 Run = Any  # mlflow.entities.Run
@@ -79,6 +79,15 @@ class LiveTrial(NamedTuple):
     step: int | None
     loss: float | None
     curve: tuple[tuple[int, float], ...] = ()
+
+
+class FinishedRun(NamedTuple):
+    """A run that others logged, ended well."""
+
+    run_id: str
+    name: str | None
+    parameters: Mapping[str, str]
+    metrics: Mapping[str, float]
 
 
 class Runs:
@@ -212,6 +221,22 @@ class Runs:
             loss=last.value if last else None,
             curve=tuple((point.step, point.value) for point in thinned(losses, _CURVE_POINTS)),
         )
+
+
+def finished_runs(client: Client, experiment: str) -> list[FinishedRun]:
+    """The finished runs of any *experiment* of the server; InputError where there is no such."""
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        known = [each.name for each in client.search_experiments()]
+        hint = did_you_mean(experiment, known)
+        raise InputError(
+            f"--mlflow {experiment}: no such experiment; found: {options(known)}{hint}"
+        )
+    runs = Runs(client, found.experiment_id).search("attributes.status = 'FINISHED'")
+    return [
+        FinishedRun(run.info.run_id, run.info.run_name, run.data.params, run.data.metrics)
+        for run in runs
+    ]
 
 
 def thinned(points: Sequence[Point], most: int) -> list[Point]:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from tracker.errors import StoreError
-from tracker.importing import source as outside
-from tracker.store import address, bulk, database, experiment, naming, question, registry
+from tracker.store import address, bulk, database, naming, question, registry
 from tracker.store.bulk_rows import database_file
 from tracker.store.cache import digest_of
 from tracker.store.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
@@ -31,9 +30,11 @@ from tracker.store.quiet import set_environment, silence_logs
 from tracker.store.runs import (
     FACT,
     LIVE,
+    FinishedRun,
     LiveTrial,
     Runs,
     SweepInfo,
+    finished_runs,
     is_ended,
     is_live,
     sweep_info,
@@ -305,11 +306,9 @@ class Store:
         return read_profile(self._runs, sweep)
 
     @_guarded
-    def experiment_rows(
-        self, name: str, columns: Mapping[str, str], metric: str | None
-    ) -> outside.Source:
-        """The finished runs of another experiment of this server; see ``read_experiment``."""
-        return experiment.read_experiment(self.client, name, columns, metric)
+    def finished_runs(self, experiment: str) -> list[FinishedRun]:
+        """The finished runs of another experiment of this server; InputError where there is no such."""
+        return finished_runs(self.client, experiment)
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:

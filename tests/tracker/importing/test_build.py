@@ -8,6 +8,7 @@ import pytest
 
 from tracker.errors import InputError, StoreError
 from tracker.importing.build import outside_table, read_table, write_sweep
+from tracker.importing.source import read_runs
 from tracker.results import results_table
 from tracker.store.store import Store
 from tracker.trial import Status
@@ -331,17 +332,18 @@ def test_runs_of_another_experiment_become_a_sweep(store: Store) -> None:
         store.client.set_terminated(run.info.run_id)
     store.client.create_run(experiment)  # still running: not taken
     columns = {"model": "base", "gpu_seconds": "seconds"}
-    table = outside_table(store.experiment_rows("elsewhere", columns, None), columns)
+    runs = store.finished_runs("elsewhere")
+    table = outside_table(read_runs(runs, "elsewhere", columns, None), columns)
     first, second = (record.result for record in table.records)
     assert (first.spec.model.name, first.spec.method.rank, first.spec.volume) == ("m", 8, 200)
     assert (first.tasks[0].task, second.tasks[0].loss_nats) == ("elsewhere", 1.25)
     assert first.cost.device_seconds == 12.0
     with pytest.raises(InputError, match="did you mean 'elsewhere'"):
-        store.experiment_rows("elswhere", {}, None)
+        store.finished_runs("elswhere")
     with pytest.raises(InputError, match="no column 'model'"):
-        store.experiment_rows("elsewhere", {}, None)
+        read_runs(runs, "elsewhere", {}, None)
     with pytest.raises(InputError, match="grad_norm"):
-        store.experiment_rows("elsewhere", columns, "nosuch")
+        read_runs(runs, "elsewhere", columns, "nosuch")
 
 
 # -- the public tables ------------------------------------------------------------------------------
