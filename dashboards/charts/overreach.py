@@ -17,9 +17,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dashboards.charts.generalisation import between_seeds, with_settings
+from dashboards.charts.chart import Chart
+from dashboards.charts.generalisation import between_seeds, span_words, with_settings
 from dashboards.charts.interval import Z80
-from dashboards.charts.theme import in_order
+from dashboards.charts.marks import error_bars
+from dashboards.charts.theme import (
+    Palette,
+    in_order,
+    method_colour,
+    method_symbol,
+    method_words,
+    template,
+    transparent,
+)
+from dashboards.charts.wording import count, percent, plural, signed_percent, unmarked
 
 Kind = Literal["recall", "precision", "over_reach", "valid_format"]
 #: In the order of the panels, with what each is called and means.
@@ -123,3 +134,117 @@ def _share_se(share: float, rows: float) -> float:
     """NaN where *rows* is not known."""
     near = (share * rows + 2) / (rows + 4)
     return float(np.sqrt(near * (1 - near) / (rows + 4)))
+
+
+def draw_panel(panel: Panel, colours: Palette, *, log_x: bool = True) -> Chart:
+    """Change from the untouched base against examples, the base at 0."""
+    figure = Chart()
+    volumes = sorted({reading.volume for trace in panel.traces for reading in trace.readings})
+    for trace in panel.traces:
+        colour = method_colour(trace.method, colours)
+        readings = trace.readings
+        figure.add_scatter(
+            x=[r.volume for r in readings],
+            y=[r.change for r in readings],
+            error_y=error_bars(
+                [r.change for r in readings],
+                [r.low for r in readings],
+                [r.high for r in readings],
+                transparent(colour, 0.5),
+                thickness=1.1,
+            ),
+            mode="lines+markers",
+            line={"color": colour, "width": 1.6},
+            marker={"color": colour, "symbol": method_symbol(trace.method), "size": 8},
+            customdata=[[_hover(r, panel)] for r in readings],
+            hovertemplate=f"<b>{unmarked(method_words(trace.method))}</b><br>"
+            "%{customdata[0]}<extra></extra>",
+        )
+    if panel.base is not None:
+        line = {"color": colours.methods["none"], "width": 1.6, "dash": "dot"}
+        figure.add_hline(y=0, line=line)
+    every = max(1, -(-len(volumes) // 6))
+    kept = volumes[::every]
+    scale = {"tickvals": kept, "ticktext": [count(v) for v in kept]} if log_x else {}
+    figure.update_layout(
+        template=template(colours),
+        xaxis={
+            "title": "Training examples, all tasks",
+            "type": "log" if log_x else "linear",
+            **({"range": _range(volumes)} if log_x and volumes else {}),
+            **scale,
+        },
+        yaxis={
+            "title": axis_title(panel),
+            "tickformat": ".0%" if panel.base is None else "+.0%",
+        },
+    )
+    return figure
+
+
+def axis_title(panel: Panel) -> str:
+    """What the vertical axis shows; with a base, differences in points of per cent."""
+    name = KINDS[panel.kind][0]
+    return f"{name}, itself" if panel.base is None else f"{name}, change from the base"
+
+
+def _range(volumes: list[int]) -> list[float]:
+    return [float(np.log10(volumes[0] / 1.25)), float(np.log10(volumes[-1] * 1.25))]
+
+
+def _hover(reading: Reading, panel: Panel) -> str:
+    span = ""
+    if reading.low is not None:
+        form = percent if panel.base is None else signed_percent
+        span = f" (80 %: {form(reading.low)} to {form(reading.high)})"
+    change = (
+        "" if panel.base is None else f"<br>{signed_percent(reading.change)}{span} from the base"
+    )
+    value = f"{percent(reading.value)}{span if panel.base is None else ''}"
+    return f"{count(reading.volume)} examples, {plural(reading.runs, 'run')}: {value}{change}"
+
+
+def answer_sentences(data: Overreach, volume: int) -> list[str]:
+    """Per method what it answers more, and what wrongly more, at *volume* examples."""
+    found = []
+    for method in data.methods:
+        parts = []
+        for panel in data.panels:
+            own = [r for t in panel.traces if t.method == method for r in t.readings]
+            reading = next((r for r in own if r.volume == volume), None)
+            if reading is not None:
+                name = panel.kind.replace("_", "-") if panel.kind == "over_reach" else panel.kind
+                name = name.replace("_", " ")
+                parts.append(f"{name} {_reading_words(reading, panel.base)}")
+        if parts:
+            found.append(
+                f"{method_words(method)}: {'; '.join(parts)}. {_verdict(data, method, volume)}"
+            )
+    return found
+
+
+def _reading_words(reading: Reading, base: float | None) -> str:
+    value = percent(reading.value)
+    if base is None:
+        span = span_words(reading.low, reading.high, percent)
+        return f"{value} (the base has none; {span})"
+    return f"{value} (base {percent(base)}; change {span_words(reading.low, reading.high, signed_percent)})"
+
+
+def _verdict(data: Overreach, method: str, volume: int) -> str:
+    """Said only where the intervals bear it: more found, and more wrongly claimed."""
+    change: dict[str, Reading] = {}
+    for panel in data.panels:
+        for trace in panel.traces:
+            if trace.method == method and panel.base is not None:
+                change |= {str(panel.kind): r for r in trace.readings if r.volume == volume}
+    up = change.get("recall")
+    if up is None or up.low is None or up.low <= 0:
+        return ""
+    down, over = change.get("precision"), change.get("over_reach")
+    worse = []
+    if down is not None and down.high is not None and down.high < 0:
+        worse.append("a smaller share of what it claims is right")
+    if over is not None and over.low is not None and over.low > 0:
+        worse.append("it answers where there is nothing to answer")
+    return f"It finds more, but {' and '.join(worse)}." if worse else ""

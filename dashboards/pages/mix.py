@@ -9,42 +9,54 @@ from dash import html
 
 from dashboards.background import BackgroundJobs
 from dashboards.charts.mix import (
+    MAX_SENTENCES,
+    OTHERS,
+    Cell,
     Compared,
     Matrix,
-    default_volume,
-    matrix,
-    one_for_all,
-    volumes,
-)
-from dashboards.charts.mix_words import (
-    MAX_SENTENCES,
+    Row,
     Sentence,
-    law_rows,
+    cell_words,
+    chance_note,
+    default_volume,
+    draw_forest,
+    draw_replay,
+    draw_weakest,
+    effect_rows,
+    matrix,
     matrix_sentences,
+    measured,
+    one_for_all,
+    replay_lines,
+    swap_rows,
     swap_sentences,
+    unknown_notes,
+    volumes,
     weakest_sentences,
 )
-from dashboards.charts.theme import method_words, palette
+from dashboards.charts.theme import Palette, method_words, palette
 from dashboards.charts.wording import ABSENT, count, percent
 from dashboards.components import (
     Links,
+    behind,
     card,
     data_table,
     empty,
+    graph,
     page_head,
     picker,
 )
-from dashboards.pages.mix_cards import one_for_all_card, replay_card, weakest_card
-from dashboards.pages.mix_matrix import matrix_card
 from dashboards.pages.unscored import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
-from tracker.decision.mix_effects import Swap, Weakest, swaps, weakest
+from tracker.decision.mix_effects import Effect, Swap, Weakest, swaps, weakest
 from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError
+from tracker.laws.auxiliary import AuxiliaryLaws
 from tracker.laws.auxiliary_text import refusals
-from tracker.laws.fitted_law import TRUSTED
+from tracker.laws.fitted_law import TRUSTED, Parameter
+from tracker.numbers import number
 
 TITLE = "Task mix"
 PATH = "/mix"
@@ -239,7 +251,7 @@ def laws(view: SweepView, chosen: tuple[str, str], later: BackgroundJobs | None)
         return [html.P(str(error), className="note")]
     if found is None:
         return [html.P("The law of mixes is being fitted…", className="note", role="status")]
-    rows = law_rows(found)
+    rows = _law_rows(found)
     head = (
         "Task", "Own examples that one of the others is worth", "Verdict", "Held-out error",
         "Without transfer", "Runs",
@@ -257,6 +269,30 @@ def laws(view: SweepView, chosen: tuple[str, str], later: BackgroundJobs | None)
     ]
 
 
+def _law_rows(laws: AuxiliaryLaws) -> list[tuple[str, ...]]:
+    """Task, worth, verdict, held-out errors, runs; one row per fitted law."""
+
+    def error(value: float | None) -> str:
+        return percent(value) if value is not None else "not known"
+
+    return [
+        (
+            key.task,
+            _worth(law.worth),
+            {"helps": "they help", "hurts": "they hurt"}.get(law.effect, "cannot be told"),
+            error(law.held_out_error),
+            error(law.held_out_alone),
+            str(len(law.used)),
+        )
+        for key, law in laws.mixes.items()
+    ]
+
+
+def _worth(worth: Parameter) -> str:
+    value, low, high = (number(x, 2) for x in (worth.value, worth.low, worth.high))
+    return f"{value} ({low} to {high})".replace("-", "−")
+
+
 def _question(view: SweepView, chosen: tuple[str, str]) -> tuple[str, ...]:
     return view.info.name, "mix laws", *chosen
 
@@ -264,6 +300,264 @@ def _question(view: SweepView, chosen: tuple[str, str]) -> tuple[str, ...]:
 def _questions(view: SweepView, query: Query) -> tuple[tuple[str, ...], ...]:
     chosen = setting(view, query)
     return () if chosen is None else (_question(view, chosen),)
+
+
+def matrix_card(
+    found: Matrix, points: MixPoints, effects: Sequence[Effect], same: str
+) -> html.Section:
+    title = "What each task's data does to every other task"
+    shown = measured(found)
+    last = " In the last column the row's own examples are unchanged." * (OTHERS in shown.columns)
+    lead = (
+        "Row: the task scored. Column: the task whose examples were increased, as the small figures say; "
+        f"{same.lower()}. In points of the score, 80 % interval below; coloured "
+        f"where it can be told from noise.{last}"
+    )
+    unknown = unknown_notes(found, points)
+    head = (
+        "Task scored", "More data of", "What stays the same", "Examples of that data", "Own examples",
+        "With less", "With more", "Effect", "Low", "High", "Read off between volumes",
+    )  # fmt: skip
+    return card(
+        title,
+        _grid(shown, points) if shown.known else None,
+        html.P(chance_note(found), className="note") if found.known else None,
+        _unknown(unknown) if unknown else None,
+        behind(
+            f"Show all {len(effects)} comparisons",
+            data_table(head, effect_rows(effects, points), text=(0, 1, 2, 5, 6, 10)),
+        )
+        if effects
+        else None,
+        lead=lead,
+    )
+
+
+def _unknown(notes: Sequence[str]) -> html.Div:
+    """What is not in the matrix, and what would put it there."""
+    return html.Div(
+        [
+            html.H3("What these mixes cannot tell"),
+            html.Ul([html.Li(note) for note in notes], className="points"),
+        ],
+        className="further",
+    )
+
+
+def _grid(found: Matrix, points: MixPoints) -> html.Div:
+    head = [html.Th("Task scored", scope="col")]
+    head += [html.Th(column, scope="col") for column in found.columns]
+    largest = max((abs(c.effect.gap.value) for c in found.cells if c.effect), default=1.0) or 1.0
+    body = [
+        html.Tr(
+            [
+                html.Th(task, scope="row"),
+                *(_cell(found.at(task, column), points, largest) for column in found.columns),
+            ]
+        )
+        for task in found.tasks
+    ]
+    table = html.Table([html.Thead(html.Tr(head)), html.Tbody(body)], className="mix-matrix")
+    return html.Div(
+        table,
+        className="scroll short",
+        tabIndex=0,
+        role="region",
+        **{"aria-label": "Matrix of tasks"},
+    )
+
+
+def _cell(cell: Cell, points: MixPoints, largest: float) -> html.Td:
+    if cell.effect is None:
+        return html.Td("not measured", className="unknown", title=cell.why)
+    effect = cell.effect
+    value, interval, change = cell_words(effect, points.measures[cell.task] == "score")
+    told = effect.verdict != "cannot be told"
+    strength = 14 + 40 * abs(effect.gap.value) / largest
+    sides = f"{effect.before.mix or 'untouched base'} → {effect.after.mix}"
+    return html.Td(
+        [
+            html.Strong(value),
+            html.Span(interval),
+            html.Span(change, className="quiet"),
+            html.Span(f", {effect.verdict}", className="unseen"),
+        ],
+        className=f"mix-{effect.verdict}" if told else "untold",
+        style={"--strength": f"{strength:.0f}%"} if told else None,
+        title=f"{sides}, {effect.after.volume:,.0f} examples: {effect.verdict}",
+    )
+
+
+def one_for_all_card(rows: Sequence[Row], laws: list[Any], colours: Palette) -> html.Section:
+    title = "One model for all, or one each"
+    lead = (
+        "A task in a shared model against a model of its own, with the same number of its examples. "
+        "Right of zero, sharing helps. Hollow: cannot be told from noise."
+    )
+    if not rows:
+        detail = (
+            "No mix trains one task alone with as many of its examples as a shared mix holds. Add a mix "
+            "such as {TASK: 1} at those volumes."
+        )
+        shared: Any = empty("No model of one task to compare", detail, small=True)
+    else:
+        shared = [
+            graph(
+                draw_forest(rows, colours, "Shared model minus a model of its own"),
+                "; ".join(f"{row.label}: {row.verdict}" for row in rows),
+                height=80 + 52 * len(rows),
+            ),
+            behind("Show the numbers", _row_table(rows)),
+        ]
+    return card(
+        title,
+        html.Div(shared),
+        html.Div(laws, className="further"),
+        lead=lead,
+    )
+
+
+def _row_table(rows: Sequence[Row]) -> html.Div:
+    def value(row: Row, number: float | None) -> str:
+        if number is None:
+            return ABSENT
+        text = f"{100 * number:+.1f} %" if row.scored else f"{number:+.3g}"
+        return text.replace("-", "−")
+
+    head = ("Compared", "Difference", "Low", "High", "Verdict", "At")
+    return data_table(
+        head,
+        [
+            (
+                row.label,
+                *(value(row, x) for x in (row.estimate.value, row.estimate.low, row.estimate.high)),
+                row.verdict,
+                row.detail,
+            )
+            for row in rows
+        ],
+        text=(0, 4, 5),
+    )
+
+
+def replay_card(
+    points: MixPoints, swapped: Sequence[Swap], volume: int, colours: Palette
+) -> html.Section:
+    title = "Replay and boosts"
+    lead = (
+        "Replay: general text mixed into training, so that less is forgotten. A boost: further passes over "
+        "one task's examples. Compared between mixes that differ in nothing else."
+    )
+    if not swapped:
+        detail = (
+            "No two mixes here differ in replay alone, or in passes alone. Add a mix with the same "
+            "weights and another share of replay, or with extra_epochs: {TASK: 1}."
+        )
+        return card(title, empty("Nothing to compare", detail, small=True), lead=lead)
+    rows = swap_rows(points, swapped, volume)
+    lines = replay_lines(points, swapped)
+    left = [
+        html.Div(
+            [
+                html.H3(f"Forgotten of {suite.removeprefix('forgetting.')}, by share of replay"),
+                graph(
+                    draw_replay([line for line in lines if line.suite == suite], colours),
+                    f"What was forgotten of {suite} against examples, one line per share of replay",
+                    height=300,
+                ),
+            ],
+            className="facet",
+        )
+        for suite in dict.fromkeys(line.suite for line in lines)
+    ]
+    right = html.Div(
+        [
+            html.H3("What it does to the tasks"),
+            graph(
+                draw_forest(rows, colours, "With minus without"),
+                "; ".join(f"{row.label}: {row.verdict}" for row in rows),
+                height=80 + 52 * len(rows),
+            ),
+        ],
+        className="facet",
+    )
+    return card(
+        title,
+        html.Div([*left, right], className="facets"),
+        behind("Show the numbers", _swap_table(swapped, points)),
+        lead=lead,
+    )
+
+
+def _swap_table(swapped: Sequence[Swap], points: MixPoints) -> html.Div:
+    def value(quantity: str, number: float | None) -> str:
+        scored = quantity in points.suites or points.measures.get(quantity) == "score"
+        return percent(number) if scored else ABSENT if number is None else f"{number:.3g}"
+
+    head = (
+        "Measured",
+        "Without",
+        "With",
+        "Examples",
+        "Value without",
+        "Value with",
+        "Difference",
+        "Low",
+        "High",
+    )
+    rows = [
+        (
+            s.quantity.replace("forgetting.", "lost of "),
+            s.before.name,
+            s.after.name,
+            count(s.volume),
+            *(value(s.quantity, v.value) for v in s.values),
+            *(value(s.quantity, x) for x in (s.gap.value, s.gap.low, s.gap.high)),
+        )
+        for s in swapped
+    ]
+    return data_table(head, rows, text=(0, 1, 2))
+
+
+def weakest_card(found: Sequence[Weakest], volume: int, colours: Palette) -> html.Section:
+    title = "What a mix costs the weakest task"
+    lead = (
+        f"Every mix at {count(volume)} examples: its tasks as rings, the one it serves worst in full "
+        "with its 80 % interval, and how much better the best mix for that task does."
+    )
+    if not found:
+        detail = "No mix was scored at this volume; pick another."
+        return card(title, empty("Nothing measured here", detail, small=True), lead=lead)
+    head = (
+        "Mix",
+        "Weakest task",
+        "Its score",
+        "80 % interval",
+        "Best mix for it",
+        "What this mix costs it",
+    )
+    rows = []
+    for each in found:
+        value, cost = each.values[each.task], each.cost
+        rows.append(
+            (
+                each.mix,
+                each.task if each.trained else f"{each.task} (not trained)",
+                percent(value.value),
+                f"{percent(value.low)} to {percent(value.high)}",
+                each.best_mix if cost else "this one",
+                ABSENT
+                if cost is None
+                else f"{percent(cost.value)} ({percent(cost.low)} to {percent(cost.high)})",
+            )
+        )
+    words = "; ".join(f"{each.mix}: weakest is {each.task}" for each in found)
+    return card(
+        title,
+        graph(draw_weakest(found, colours), words, height=80 + 56 * len(found)),
+        data_table(head, rows, text=(0, 1, 4)),
+        lead=lead,
+    )
 
 
 PAGE = slow(PATH, TITLE, content, _questions)

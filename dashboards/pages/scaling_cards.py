@@ -13,15 +13,14 @@ from dashboards.charts.crossover import (
     Critical,
     Strip,
     critical,
+    draw_critical,
     even_at,
+    height,
     in_words,
     interval,
 )
-from dashboards.charts.crossover_chart import draw_critical, height
-from dashboards.charts.scaling import AHEAD, MOST_DRAWN, Line, Scaling, drawn
-from dashboards.charts.scaling_chart import draw_scaling
-from dashboards.charts.size import Mark, Size, SizeCurve, size
-from dashboards.charts.size_chart import between, draw_size, value
+from dashboards.charts.scaling import AHEAD, MOST_DRAWN, Line, Scaling, draw_scaling, drawn
+from dashboards.charts.size import Mark, Size, SizeCurve, between, draw_size, size, value
 from dashboards.charts.theme import Palette, method_within, method_words
 from dashboards.charts.wording import ABSENT, about, compact, count, percent
 from dashboards.components import (

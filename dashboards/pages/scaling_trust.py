@@ -7,7 +7,7 @@ from typing import Any
 from dash import html
 
 from dashboards.charts.scaling import Curve, Scaling
-from dashboards.charts.size_chart import between, value
+from dashboards.charts.size import between, value
 from dashboards.charts.wording import ABSENT, count, percent
 from dashboards.components import behind, card, data_table
 from dashboards.tables import DataTable

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dashboards.pages.trials_grid import put_fields, rows, shown_fields
+from dashboards.pages.trials import put_fields, rows, shown_fields
 from dashboards.state import Query, href, parse_query
 from dashboards.trial_csv import csv_text, defused
 from dashboards.trial_query import Condition, grid_state, select, wanted_in, wanted_of

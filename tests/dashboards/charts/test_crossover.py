@@ -8,12 +8,12 @@ from dashboards.charts.crossover import (
     Critical,
     Strip,
     critical,
+    draw_critical,
     even_at,
     in_words,
     pairs,
     turns,
 )
-from dashboards.charts.crossover_chart import draw_critical
 from dashboards.charts.theme import DARK, LIGHT
 from dashboards.charts.wording import about
 from tests.dashboards.conftest import error_at

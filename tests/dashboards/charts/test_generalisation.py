@@ -3,21 +3,23 @@ import plotly.graph_objects as go
 import pytest
 
 from dashboards.background import Answer
-from dashboards.charts.costs import answer_sentences, cost_sentence, lost_words, spots_at
 from dashboards.charts.forgetting import draw_forgetting, forgetting
 from dashboards.charts.generalisation import (
     TRANSFER,
     Value,
+    cost_sentence,
+    draw_generalisation,
     generalisation,
+    lost_words,
+    reach,
+    spots_at,
     suites_of,
     untrained,
     with_settings,
 )
-from dashboards.charts.generalisation_chart import draw_generalisation, reach
-from dashboards.charts.overreach import KINDS, overreach
-from dashboards.charts.overreach_chart import draw_panel
+from dashboards.charts.overreach import KINDS, answer_sentences, draw_panel, overreach
 from dashboards.charts.theme import DARK, LIGHT
-from dashboards.pages.generalisation_cards import forgetting_card
+from dashboards.pages.generalisation import forgetting_card
 from tests.dashboards.conftest import FORGETTING
 from tracker.decision.pareto import pareto_front
 from tracker.results import by_configuration, results_table

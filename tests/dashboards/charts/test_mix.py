@@ -4,20 +4,20 @@ import pytest
 from dashboards.charts.mix import (
     OTHERS,
     ReplayLine,
+    cell_words,
+    chance_note,
     default_volume,
+    draw_forest,
+    draw_replay,
+    draw_weakest,
+    effect_rows,
     matrix,
+    matrix_sentences,
     measured,
     one_for_all,
     trained_tasks,
-    volumes,
-)
-from dashboards.charts.mix_chart import draw_forest, draw_replay, draw_weakest
-from dashboards.charts.mix_words import (
-    cell_words,
-    chance_note,
-    effect_rows,
-    matrix_sentences,
     unknown_notes,
+    volumes,
     weakest_sentences,
 )
 from dashboards.charts.theme import LIGHT

@@ -4,8 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.charts.scaling import AHEAD, MOST_DRAWN, Point, drawn, scaling
-from dashboards.charts.scaling_chart import draw_scaling
+from dashboards.charts.scaling import AHEAD, MOST_DRAWN, Point, draw_scaling, drawn, scaling
 from dashboards.charts.theme import DARK, LIGHT
 from tracker.laws.curves import CurveFits, fit_table
 from tracker.results import results_table

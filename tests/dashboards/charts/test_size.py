@@ -2,8 +2,7 @@ import plotly.graph_objects as go
 import pytest
 
 from dashboards.charts.scaling import scaling
-from dashboards.charts.size import Size, misses, size, sizes_to_ask
-from dashboards.charts.size_chart import draw_size
+from dashboards.charts.size import Size, draw_size, misses, size, sizes_to_ask
 from dashboards.charts.theme import DARK, LIGHT
 from tests.dashboards.conftest import MODELS, error_at
 from tracker.laws.curves import CurveFits

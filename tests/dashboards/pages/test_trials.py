@@ -8,8 +8,7 @@ from dashboards.charts.curves import curve, draw_curves, smoothed
 from dashboards.charts.theme import LIGHT
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep_live import under_way
-from dashboards.pages.trials import looked_at, near, numbers_in
-from dashboards.pages.trials_grid import bar
+from dashboards.pages.trials import bar, looked_at, near, numbers_in
 from dashboards.state import Query
 from dashboards.trial_fields import (
     Measured,
