@@ -13,7 +13,10 @@ from dashboards.compression import compress
 from dashboards.context import PageContext
 from dashboards.exports import serve_exports
 from dashboards.page import ADDRESS, VERSION
-from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
+from dashboards.pages import data, generalisation, mix, trials
+from dashboards.pages.recommend import page as recommend
+from dashboards.pages.scaling import page as scaling
+from dashboards.pages.sweep import page as sweep
 from dashboards.security import harden
 from dashboards.shell import Frame, shell
 from dashboards.snapshot import Snapshot

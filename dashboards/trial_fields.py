@@ -12,11 +12,27 @@ from dashboards.charts.interval import Z80, normal_interval
 from dashboards.charts.theme import method_words
 from dashboards.charts.wording import ABSENT, compact, count, duration, percent, quality
 from tracker.metrics import Measure, quality_of, se_of
-from tracker.trial import SuiteScore, TaskScore, TrialRecord, TrialResult
+from tracker.trial import Status, SuiteScore, TaskScore, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
     *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),
 )
+STATUS_WORDS = {
+    "complete": "complete",
+    "running": "running now",
+    "pruned": "stopped early",
+    "infeasible": "did not fit the device",
+    "diverged": "diverged",
+    "failed": "failed",
+    "waiting": "to go",
+}
+STATUS_TONES = {
+    Status.COMPLETE: "good",
+    Status.PRUNED: "",
+    Status.INFEASIBLE: "warn",
+    Status.DIVERGED: "warn",
+    Status.FAILED: "bad",
+}
 #: What stands in the place of an interval that the rows cannot give, and why.
 UNTOLD = "no interval"
 UNTOLD_WHY = (

@@ -48,8 +48,7 @@ from dashboards.components import (
     picker,
     pill,
 )
-from dashboards.pages.scaling_state import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.pages.unscored import no_results
+from dashboards.pages.results import mixes_of, no_results, sizes_of, tasks_of, tuned_of, volumes_of
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of

@@ -46,7 +46,7 @@ from dashboards.components import (
     page_head,
     picker,
 )
-from dashboards.pages.unscored import no_results
+from dashboards.pages.results import no_results
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of

@@ -24,11 +24,12 @@ from dashboards.components import (
     pill,
     tiles,
 )
-from dashboards.pages.sweep_cards import STATUS_TONES, STATUS_WORDS
 from dashboards.trial_fields import (
     CONFIGURATION,
     COST,
     GENERAL,
+    STATUS_TONES,
+    STATUS_WORDS,
     TRAINING,
     UNTOLD_WHY,
     Field,

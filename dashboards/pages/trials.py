@@ -21,7 +21,8 @@ from dashboards.charts.wording import count, plural
 from dashboards.components import Choice, empty, link, notice, page_head
 from dashboards.context import PageContext
 from dashboards.page import ADDRESS, RESULTS, THEME, VERSION, Page
-from dashboards.pages import compare, sweep_live, trial
+from dashboards.pages import compare, trial
+from dashboards.pages.sweep.cards import under_way
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trial_csv import csv_path
@@ -210,7 +211,7 @@ class _Callbacks:
         view, query = self.desk.view(search), parse_query(search)
         if view is None or is_near(query):
             return None
-        return sweep_live.under_way(view, time.time(), href("/", Query(query.sweep)))
+        return under_way(view, time.time(), href("/", Query(query.sweep)))
 
     def place(
         self, _results: str | None, search: str | None, asked: Any, drawn: Any

@@ -12,7 +12,9 @@ from dash import html
 from dashboards.answers import FILE_NAME
 from dashboards.charts.wording import ABSENT, count, duration, percent, plural, quality
 from dashboards.components import behind, card, data_table, empty
-from dashboards.pages import data, generalisation, mix, recommend, scaling
+from dashboards.pages import data, generalisation, mix
+from dashboards.pages.recommend import page as recommend
+from dashboards.pages.scaling import page as scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView
 from dashboards.state import Query

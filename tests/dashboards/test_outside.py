@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from dashboards.findings import Findings
-from dashboards.pages import recommend, scaling, sweep
+from dashboards.pages.recommend import page as recommend
+from dashboards.pages.scaling import page as scaling
+from dashboards.pages.sweep import page as sweep
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from tracker.importing.build import read_table

@@ -5,7 +5,10 @@ import pytest
 from dash import dcc
 
 from dashboards.charts.chart import Chart
-from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep
+from dashboards.pages import data, generalisation, mix
+from dashboards.pages.recommend import page as recommend
+from dashboards.pages.scaling import page as scaling
+from dashboards.pages.sweep import page as sweep
 from dashboards.state import Query
 
 

@@ -4,9 +4,8 @@ from dashboards.answers import asked_of
 from dashboards.background import BackgroundJobs
 from dashboards.charts.tradeoff import Spot, Tradeoff
 from dashboards.exports import export_path
-from dashboards.pages.recommend import content, shown
-from dashboards.pages.recommend_choice import certainty, headline, hero, setting
-from dashboards.pages.recommend_evidence import MAX_SPOTS, thinned
+from dashboards.pages.recommend.cards import MAX_SPOTS, certainty, headline, hero, setting, thinned
+from dashboards.pages.recommend.page import content, shown
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
 from tracker.metrics import Estimate

@@ -1,7 +1,7 @@
 import pytest
 
 from dashboards.answers import asked_of
-from dashboards.pages.recommend_form import ask, fields, form
+from dashboards.pages.recommend.form import ask, fields, form
 from dashboards.state import Query, parse_query
 from tracker.decision.question import Asked
 from tracker.errors import InputError

@@ -1,8 +1,8 @@
 import pytest
 
 from dashboards.background import BackgroundJobs
-from dashboards.pages.scaling import content
-from dashboards.pages.scaling_state import shown
+from dashboards.pages.scaling.page import content
+from dashboards.pages.scaling.state import shown
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
 from tracker.results import results_table

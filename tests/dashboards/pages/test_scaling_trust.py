@@ -1,7 +1,7 @@
 import pytest
 
 from dashboards.charts.scaling import Curve, Line, Point, Scaling
-from dashboards.pages.scaling_trust import _parameter, laws_card, trusted
+from dashboards.pages.scaling.cards import _parameter, laws_card, trusted
 from tracker.laws.fitted_law import Parameter
 
 LINE = Line((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 2)

@@ -1,8 +1,7 @@
 import pytest
 
-from dashboards.pages.sweep import OUTPUTS, Content, content, layout
-from dashboards.pages.sweep_cards import counts, spending
-from dashboards.pages.sweep_live import under_way
+from dashboards.pages.sweep.cards import counts, spending, under_way
+from dashboards.pages.sweep.page import OUTPUTS, Content, content, layout
 from tracker.store.control import Answer, Exchange, new_request
 from tracker.store.store import LiveTrial
 

@@ -6,7 +6,7 @@ import pytest
 
 from dashboards.app import create_app
 from dashboards.context import PageContext
-from dashboards.pages.sweep_control import BUTTONS, FIELDS, fields, panel, possible
+from dashboards.pages.sweep.control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.snapshot import Patience, Snapshot
 from tracker.store.store import Store
 from tracker.trial import Objective

@@ -7,7 +7,7 @@ import pytest
 from dashboards.charts.curves import curve, draw_curves, smoothed
 from dashboards.charts.theme import LIGHT
 from dashboards.pages import compare, trial
-from dashboards.pages.sweep_live import under_way
+from dashboards.pages.sweep.cards import under_way
 from dashboards.pages.trials import bar, looked_at, near, numbers_in
 from dashboards.state import Query
 from dashboards.trial_fields import (

@@ -16,20 +16,18 @@ from dashboards.charts.scaling import scaling
 from dashboards.charts.size import sizes_to_ask
 from dashboards.charts.theme import method_words, palette
 from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
-from dashboards.pages.scaling_cards import Laws, critical_card, curves_card, size_card
-from dashboards.pages.scaling_state import (
+from dashboards.pages.results import (
     METRIC_WORDS,
-    Shown,
     mixes_of,
+    no_results,
     pairs_of,
-    shown,
     sizes_of,
     tasks_of,
     tuned_of,
     volumes_of,
 )
-from dashboards.pages.scaling_trust import laws_card
-from dashboards.pages.unscored import no_results
+from dashboards.pages.scaling.cards import Laws, critical_card, curves_card, laws_card, size_card
+from dashboards.pages.scaling.state import Shown, shown
 from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href

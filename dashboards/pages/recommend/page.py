@@ -12,11 +12,21 @@ from dashboards.background import BackgroundJobs
 from dashboards.components import card, empty, page_head
 from dashboards.context import PageContext
 from dashboards.page import ADDRESS, RESULTS, Page
-from dashboards.pages.recommend_choice import hero
-from dashboards.pages.recommend_evidence import caveats, runners, settling, tradeoffs, why
-from dashboards.pages.recommend_files import take_away, trainers_card, yaml_card
-from dashboards.pages.recommend_form import FIELD, ask, fields, form
-from dashboards.pages.recommend_question import bounds, forecasts, reached
+from dashboards.pages.recommend.cards import (
+    bounds,
+    caveats,
+    forecasts,
+    hero,
+    reached,
+    runners,
+    settling,
+    take_away,
+    tradeoffs,
+    trainers_card,
+    why,
+    yaml_card,
+)
+from dashboards.pages.recommend.form import FIELD, ask, fields, form
 from dashboards.slow_page import connect_slow, slow_frame
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query

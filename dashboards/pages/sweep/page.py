@@ -14,7 +14,7 @@ from dashboards.charts.theme import in_order, palette
 from dashboards.components import card, empty, graph, legend
 from dashboards.context import PageContext
 from dashboards.page import ADDRESS, THEME, VERSION, Page
-from dashboards.pages import sweep_cards, sweep_control, sweep_live
+from dashboards.pages.sweep import cards, control
 from dashboards.render_cache import RenderCache, encoded
 from dashboards.snapshot import SweepView
 
@@ -74,7 +74,7 @@ def layout() -> html.Div:
     )
     rest = html.Div(
         [
-            html.Div(id=sweep_control.PLACE),
+            html.Div(id=control.PLACE),
             html.Div(id="sweep-log"),
             html.Div(
                 [best, html.Div(now, id="sweep-now-card", className="fill")],
@@ -95,17 +95,17 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
     curves = live_curves(view.running)
     return Content(
         False,
-        [sweep_live.silence(view, now), sweep_cards.head(view, now), sweep_cards.progress(view)],
+        [cards.silence(view, now), cards.head(view, now), cards.progress(view)],
         _legend(best),
         draw_best_so_far(best, palette(theme)),
         {"height": f"{_CHART_HEIGHT}px"} if best.has_cost else _HIDDEN,
-        sweep_cards.best_table(best),
+        cards.best_table(best),
         not view.running and view.info.state == "finished",
-        sweep_live.now_running(view, now, sweep_cards.spending(view).workers),
+        cards.now_running(view, now, cards.spending(view).workers),
         draw_live_curves(curves, palette(theme)),
         {"height": f"{curves.height}px"} if curves.panels else _HIDDEN,
-        sweep_cards.what_failed(view),
-        sweep_cards.log(view.log),
+        cards.what_failed(view),
+        cards.log(view.log),
     )
 
 
@@ -127,7 +127,7 @@ def connect(app: Dash, desk: PageContext) -> None:
         return page
 
     app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
-    sweep_control.connect(app, desk)
+    control.connect(app, desk)
 
 
 def nothing(message: Any) -> Content:

@@ -1,4 +1,4 @@
-"""What the sweep page tells beside its charts: how far, what it costs, what runs, what went wrong."""
+"""The cards of the sweep page: how far, what it costs, what runs and who is at work, what went wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dash import html
 from dashboards.charts.failures import Setback, setbacks
 from dashboards.charts.forecast import Forecast, Span, Spending, Tally, forecast
 from dashboards.charts.progress import BestSoFar
+from dashboards.charts.theme import method_words
 from dashboards.charts.wording import (
     compact,
     count,
@@ -20,35 +21,22 @@ from dashboards.charts.wording import (
     time_span,
 )
 from dashboards.components import (
+    Choice,
     behind,
     card,
     data_table,
+    empty,
+    link,
+    notice,
     page_head,
     pill,
     tiles,
 )
-from dashboards.pages.sweep_live import clock
 from dashboards.snapshot import SweepView
-from dashboards.trial_fields import Weighing, interval_words
+from dashboards.trial_fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
 from tracker.store.control import Exchange, described
-from tracker.trial import Status
+from tracker.store.store import LiveTrial
 
-STATUS_WORDS = {
-    "complete": "complete",
-    "running": "running now",
-    "pruned": "stopped early",
-    "infeasible": "did not fit the device",
-    "diverged": "diverged",
-    "failed": "failed",
-    "waiting": "to go",
-}
-STATUS_TONES = {
-    Status.COMPLETE: "good",
-    Status.PRUNED: "",
-    Status.INFEASIBLE: "warn",
-    Status.DIVERGED: "warn",
-    Status.FAILED: "bad",
-}
 _STATE_TONES = {"running": "live", "finished": "good"}
 _MANY = 5  # trials of which the best is likely better than it would be again
 _MAX_GROUPS = 12
@@ -307,3 +295,93 @@ def _number(text: str | None) -> float | None:
         return float(text) if text else None
     except ValueError:
         return None
+
+
+_MAX_LIVE = 8  # running trials above the grid of the ended ones
+
+
+def clock(at: float, now: float) -> str:
+    """The time *at* as a reader near *now* would say it; both in epoch seconds."""
+    days = time.localtime(at)[:3] != time.localtime(now)[:3]
+    return time.strftime("%Y-%m-%d %H:%M" if days else "%H:%M", time.localtime(at))
+
+
+def silence(view: SweepView, now: float) -> html.Div | None:
+    """Says that the driver is probably gone, and what to do."""
+    since = view.info.silent_since(now)
+    if since is None:
+        return None
+    return notice(
+        f"No word from the sweep's driver since {clock(since, now)}.",
+        "It was killed, or its machine sleeps or cannot reach the tracking store. What has ended is kept; "
+        "the same command (sft-select run) goes on from there.",
+        "bad",
+    )
+
+
+def now_running(view: SweepView, now: float, workers: int | None) -> list[Any]:
+    """What each of the *workers* does; *now* in seconds since the epoch."""
+    if not view.running:
+        if view.findings.tally.imported:
+            words = "Its trials were measured elsewhere; no driver runs here."
+            return [empty("No trial is running", words, small=True)]
+        detail = {
+            "running": "The driver is between two trials.",
+            "paused": "The sweep is paused; it goes on when somebody resumes it.",
+            "finished": "The sweep has ended.",
+        }.get(view.info.state, "Run the same command again to go on; nothing finished runs twice.")
+        return [empty("No trial is running", detail, small=True)]
+    since = view.info.silent_since(now)
+    words = _busy(len(view.running), workers)
+    if since is not None:
+        words = "Begun by a driver that gives no sign of life; each goes on from its checkpoint."
+    return [
+        html.P(words, className="quiet"),
+        html.Ul([_live(trial, since or now) for trial in view.running], className="rows"),
+    ]
+
+
+def under_way(view: SweepView, now: float, way: str) -> html.Section | None:
+    """The running trials in short, for a page of ended ones; *way* leads to where they are followed."""
+    if not view.running or view.info.silent_since(now) is not None:
+        return None
+    more = len(view.running) - _MAX_LIVE
+    return card(
+        "Running now",
+        html.Ul([_live(trial, now) for trial in view.running[:_MAX_LIVE]], className="rows"),
+        html.P(f"{plural(more, 'further trial')} under way.", className="note")
+        if more > 0
+        else None,
+        lead=[
+            "Each joins the grid below when it ends; the ",
+            link(Choice("Sweep page", way, False)),
+            " follows their training.",
+        ],
+    )
+
+
+def _busy(running: int, workers: int | None) -> str:
+    if workers is None:
+        return f"{plural(running, 'trial')} under way."
+    if running <= workers:
+        return f"{running} of {plural(workers, 'worker')} busy."
+    # A driver that was killed leaves trials begun; they go on from their checkpoints, one by one.
+    return (
+        f"{plural(running, 'trial')} under way on {plural(workers, 'worker')}; some wait to go on."
+    )
+
+
+def _live(trial: LiveTrial, now: float) -> html.Li:
+    what = f"{trial.model} · {method_words(trial.method)}"
+    if trial.volume:
+        what += f" · {count(trial.volume)} examples · {trial.mix}"
+    step = "starting" if trial.step is None else f"step {count(trial.step)}"
+    loss = "" if trial.loss is None else f", loss {trial.loss:.3f} nats per token"
+    return html.Li(
+        [
+            html.Span(f"#{trial.number}", className="which"),
+            html.Span(what, className="what"),
+            html.Span(duration(now - trial.started_at), className="side"),
+            html.Span(f"{step}{loss}", className="how"),
+        ]
+    )

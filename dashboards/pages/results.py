@@ -1,13 +1,16 @@
-"""What the scaling page shows, settled from its address and what was measured."""
+"""The tuned results that a page can show: tasks, mixes, sizes and volumes, and what it says without any."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from dashboards.charts.theme import in_order
-from dashboards.state import Query, one_of
+from dashboards.charts.wording import plural
+from dashboards.components import Choice, empty, link
+from dashboards.snapshot import SweepView
+from dashboards.state import Query, href
 from tracker.laws.curves import Metric
 
 METRIC_WORDS: dict[Metric, str] = {
@@ -19,48 +22,6 @@ METRIC_WORDS: dict[Metric, str] = {
 _FURTHER = (2, 4)
 #: The table is wide: what a page only looks through is taken without the rest.
 _COLUMNS = ["model", "parameters", "method", "mix", "volume", "task", "examples", *METRIC_WORDS]
-
-
-class Shown(NamedTuple):
-    """What the page shows: the query's wishes where they exist, the first of each otherwise.
-
-    ``pair``: the two methods compared, ``full~lora``, empty where only one was run. ``volume``: that at
-    which model sizes are compared, also one ahead of those measured.
-    """
-
-    task: str
-    metric: Metric
-    mix: str
-    models: tuple[str, ...]
-    log_x: bool
-    together: bool
-    pair: str
-    volume: int
-
-
-def shown(table: pd.DataFrame, query: Query) -> Shown | None:
-    """Settle *query* against what was measured; ``None`` before the first tuned result."""
-    tuned = tuned_of(table)
-    if tuned.empty:
-        return None
-    tasks, mixes = tasks_of(tuned), mixes_of(tuned)
-    metrics = [m for m in METRIC_WORDS if tuned[m].notna().any()]
-    if not metrics:
-        return None
-    models = tuple(sizes_of(tuned))
-    mix = one_of(mixes, query.get("mix"))
-    volumes = volumes_of(tuned[tuned["mix"] == mix])
-    pairs = pairs_of(tuned[tuned["mix"] == mix])
-    return Shown(
-        task=one_of(tasks, query.get("task")),
-        metric=one_of(metrics, query.get("metric")),
-        mix=mix,
-        models=tuple(m for m in models if m in query.many("models")) or models,
-        log_x=query.get("axis") != "linear",
-        together=query.get("view") == "together",
-        pair=one_of([*pairs, ""], query.get("pair")),
-        volume=next((v for v in volumes if str(v) == query.get("volume")), _largest(tuned, mix)),
-    )
 
 
 def tuned_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,5 +61,13 @@ def pairs_of(tuned: pd.DataFrame) -> list[str]:
     return [f"{a}~{b}" for i, a in enumerate(methods) for b in methods[i + 1 :]]
 
 
-def _largest(tuned: pd.DataFrame, mix: str) -> int:
-    return int(tuned.loc[tuned["mix"] == mix, "volume"].max())
+def no_results(view: SweepView, detail: str, *, small: bool = False) -> Any:
+    """In place of the results; *detail* says what is to come."""
+    tally = view.findings.tally
+    if not tally.ended:
+        return empty("No trials yet", detail, small=small)
+    lost = tally.ended - tally.by_status.get("complete", 0)
+    told = f"{plural(tally.ended, 'trial')} ended, {lost or 'none'} of them without a result. "
+    way = link(Choice("What became of them", href("/", Query(view.info.name)), False))
+    more = f" {detail}" if view.info.is_live else ""
+    return empty("No tuned trial has a score", [told, way, more], small=small)
