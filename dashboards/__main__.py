@@ -73,7 +73,7 @@ def _serve(options: argparse.Namespace) -> None:
     # A page asks for several parts at once: that some wait a moment is no news for a terminal.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from dashboards.app import create_app
-    from dashboards.trial_reader import mlflow_address
+    from dashboards.trials.reader import mlflow_address
     from tracker.store.store import Store
 
     store = Store.open(options.workspace, options.store, create=False)

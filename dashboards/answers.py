@@ -6,8 +6,7 @@ Every word is tracker's, by the functions the command line calls, so that the tw
 from __future__ import annotations
 
 import shlex
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dashboards.state import Query
@@ -66,21 +65,6 @@ def asked_of(query: Query) -> Asked:
     if problems:
         raise InputError(problems)
     return found
-
-
-class Answering:
-    """An answer that is worked out when first asked for, by one thread while the others wait."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answer: Answer | None = None
-
-    def once(self, build: Callable[[], Answer]) -> Answer:
-        """The answer; raises what *build* raises, and asks it again then."""
-        with self._lock:
-            if self._answer is None:
-                self._answer = build()
-            return self._answer
 
 
 def work_out(analysis: Analysis, asked: Asked) -> Answer:

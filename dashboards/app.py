@@ -9,23 +9,19 @@ from __future__ import annotations
 from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboards.access import Access
-from dashboards.compression import compress
 from dashboards.context import PageContext
-from dashboards.exports import serve_exports
+from dashboards.exports import serve_csv, serve_exports
 from dashboards.page import ADDRESS, VERSION
 from dashboards.pages import data, generalisation, mix, trials
 from dashboards.pages.recommend import page as recommend
 from dashboards.pages.scaling import page as scaling
 from dashboards.pages.sweep import page as sweep
-from dashboards.security import harden
+from dashboards.security import compress, harden
 from dashboards.shell import Frame, shell
 from dashboards.snapshot import Snapshot
-from dashboards.trial_csv import serve_csv
-from dashboards.trial_reader import TrialReader
+from dashboards.trials.reader import TrialReader
 from tracker.store.store import Store
 
-#: Seconds that a download waits for the first reading: it cannot come back later, as a page does.
-_FIRST_READING = 20.0
 #: The tabs in their order.
 PAGES = (
     *(sweep.PAGE, scaling.PAGE, generalisation.PAGE, mix.PAGE, trials.PAGE, recommend.PAGE),
@@ -88,7 +84,7 @@ def create_app(
     for page in PAGES:
         page.connect(app, desk)
     serve_exports(app.server, desk.export)
-    serve_csv(app.server, lambda name: desk.snapshot.view(name, wait=_FIRST_READING))
+    serve_csv(app.server, desk.trials)
     harden(app.server, app.csp_hashes(), access)
     if access.token is not None:  # others than this machine's may look
         compress(app.server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 from dash import no_update
 
 from dashboards.answers import asked_of
@@ -12,11 +13,11 @@ from dashboards.components import card, empty
 from dashboards.exports import FILES, File, file_of
 from dashboards.snapshot import Snapshot, SweepView
 from dashboards.state import Query, parse_query
-from dashboards.trial_reader import TrialReader
+from dashboards.trials.reader import TrialReader
 from tracker.errors import SftSelectError
 from tracker.store.control import Request, described, new_request
 
-_ASK_SECONDS = 20.0  # for the first reading of the store
+_FIRST_READING_SECONDS = 20.0  # of the store, where an answer cannot come back later
 _DOWNLOAD_SECONDS = 300.0  # a download cannot come back later, as a page does
 
 
@@ -73,7 +74,7 @@ class PageContext:
 
         *shown*: the sweep that the visitor saw; where it is another by now, nothing is asked.
         """
-        view = self.snapshot.view(self.name(parse_query(search)), wait=_ASK_SECONDS)
+        view = self.snapshot.view(self.name(parse_query(search)), wait=_FIRST_READING_SECONDS)
         if view is None or self.asks is None:
             return "Nothing was asked: there is no sweep here that could be."
         name = view.info.name
@@ -115,3 +116,8 @@ class PageContext:
         """
         view = self.snapshot.view(name, wait=_DOWNLOAD_SECONDS) if file in FILES else None
         return None if view is None else file_of(view.findings.answer(asked_of(query)), file)
+
+    def trials(self, name: str) -> pd.DataFrame | None:
+        """The trials of the sweep *name*, a row each; ``None`` where there is none."""
+        view = self.snapshot.view(name, wait=_FIRST_READING_SECONDS)
+        return None if view is None else view.findings.trials

@@ -1,4 +1,4 @@
-"""What is taken away from a recommendation: its YAML, and a folder for each other trainer.
+"""Downloads: the YAML of a recommendation, a folder for each other trainer, the filtered trials as CSV.
 
 A request names a sweep, a question and one of the files of :data:`FILES`; no path is made of it.
 """
@@ -11,15 +11,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote
 
+import pandas as pd
 from flask import Flask, Response, abort, request
 
 from dashboards.answers import FILE_NAME, Answer
 from dashboards.state import Query, href, parse_query
+from dashboards.trials.query import select, wanted_in
 from tracker.errors import InputError, SftSelectError
 from tracker.export import TRAINERS
 
 #: All that can be asked for, with the trainer whose it is.
 FILES: dict[str, str | None] = {FILE_NAME: None, **{f"{to}.zip": to for to in TRAINERS}}
+#: A spreadsheet takes a text that begins so for a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: Zip files tell the time of their members; ours are the same whenever they are made.
 _THEN = (1980, 1, 1, 0, 0, 0)
 
@@ -99,3 +103,41 @@ def _zipped(files: dict[str, str]) -> bytes:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(name, _THEN), text, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def csv_path(sweep: str, query: Query) -> str:
+    """Where the trials of *sweep* under the filters in *query* are downloaded."""
+    kept = tuple(pair for pair in query.given if pair[0] in ("any", "sort", "where"))
+    return href(f"/trials/{quote(sweep, safe='')}.csv", Query(None, kept))
+
+
+def csv_text(frame: pd.DataFrame, query: Query) -> str:
+    """The rows of *frame* that *query* asks for, all columns, in its order; absent is empty."""
+    chosen = frame.iloc[select(frame, wanted_in(query, frame.columns))]
+    texts = {
+        str(name): chosen[name].astype("string").map(defused, na_action="ignore")
+        for name in chosen.columns
+        if not pd.api.types.is_numeric_dtype(chosen[name])
+    }
+    text: str = chosen.assign(**texts).rename(columns=defused).to_csv(index=False)
+    return text
+
+
+def defused(text: str) -> str:
+    """*text* with a quote before it where a spreadsheet would run it."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def serve_csv(server: Flask, find: Callable[[str], pd.DataFrame | None]) -> None:
+    """Add ``/trials/<sweep>.csv?where=…&sort=…``; *find* gives a sweep's trials, if there is one."""
+
+    @server.get("/trials/<sweep>.csv")
+    def trials_csv(sweep: str) -> Response:
+        frame = find(sweep)
+        if frame is None:
+            abort(404)
+        query = parse_query(request.query_string.decode(errors="replace"))
+        name = quote(f"{sweep}-trials.csv", safe="")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+        text = csv_text(frame, query)
+        return Response(text, mimetype="text/csv", headers=headers)

@@ -7,18 +7,16 @@ line cannot disagree.
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from cachetools import LRUCache
 
-from dashboards.answers import Answer, Answering, work_out
+from dashboards.answers import Answer, work_out
+from dashboards.cache import SingleFlightCache
 from dashboards.charts.forecast import Tally, tally
 from dashboards.charts.progress import BestSoFar, best_so_far
 from dashboards.charts.scaling import Line, lines_of
-from dashboards.trials import trial_frame
+from dashboards.trials.frame import trial_frame
 from tracker.decision.analysis import Analysis
 from tracker.decision.mix_effects import Effect, effects
 from tracker.decision.mix_points import MixPoints, MixTable, mix_table
@@ -58,20 +56,17 @@ class Findings:
         self.version = hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
         # What went before spares making every row of the table again.
         self._earlier = earlier.made_table() if earlier else None
-        self._lock = threading.Lock()
-        self._locks: dict[Hashable, threading.RLock] = {}
-        self._known: dict[Hashable, Any] = {}
-        self._asked: LRUCache[Asked, Answering] = LRUCache(MAX_QUESTIONS)
+        self._made = SingleFlightCache()
+        self._answers = SingleFlightCache(MAX_QUESTIONS)
 
     @property
     def table(self) -> pd.DataFrame:
         """One row per trial × task (:mod:`tracker.results`)."""
-        found: pd.DataFrame = self._once("table", self._make_table)
-        return found
+        return self._made.get("table", self._make_table)
 
     def made_table(self) -> tuple[pd.DataFrame, tuple[TrialRecord, ...]] | None:
         """The table and its records, where it was asked for already."""
-        table = self._known.get("table")
+        table = self._made.peek("table")
         return None if table is None else (table, self.records)
 
     def _make_table(self) -> pd.DataFrame:
@@ -80,9 +75,8 @@ class Findings:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial, newest first (:func:`dashboards.trials.trial_frame`)."""
-        found: pd.DataFrame = self._once("trials", lambda: trial_frame(self.table, self.weights))
-        return found
+        """One row per trial, newest first (:func:`dashboards.trials.frame.trial_frame`)."""
+        return self._made.get("trials", lambda: trial_frame(self.table, self.weights))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -95,21 +89,16 @@ class Findings:
 
     def all_fits(self, metric: Metric) -> dict[str, CurveFits]:
         """The laws of every task; a metric's are fitted together, once."""
-        found: dict[str, CurveFits] = self._once(metric, lambda: self._fit(metric))
-        return found
+        return self._made.get(metric, lambda: self._fit(metric))
 
     def lines(self, metric: Metric) -> dict[CurveKey, Line]:
         """The laws of every task as they are drawn."""
-        found: dict[CurveKey, Line] = self._once(
-            ("lines", metric), lambda: lines_of(self.all_fits(metric), metric)
-        )
-        return found
+        return self._made.get(("lines", metric), lambda: lines_of(self.all_fits(metric), metric))
 
     @property
     def analysis(self) -> Analysis:
         """What all questions about these trials have in common."""
-        found: Analysis = self._once("analysis", self._analysed)
-        return found
+        return self._made.get("analysis", self._analysed)
 
     def _analysed(self) -> Analysis:
         return Analysis(self.records, self.objective, sweep=self.sweep, notes=self.notes)
@@ -133,10 +122,9 @@ class Findings:
         self, metric: Metric, models: Mapping[str, int]
     ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
         """Those of every task and mix: whoever looks at one looks at the next, and most work is shared."""
-        found: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = self._once(
+        return self._made.get(
             ("sizes", metric, tuple(models.items())), lambda: self._fit_sizes(metric, models)
         )
-        return found
 
     def _fit_sizes(
         self, metric: Metric, models: Mapping[str, int]
@@ -149,58 +137,48 @@ class Findings:
     @property
     def forgetting(self) -> AuxiliaryLaws:
         """The laws of what tuning forgets; of the other further laws none."""
-        found: AuxiliaryLaws = self._once(
-            "forgetting", lambda: forgetting_laws(self.records, self.objective)
-        )
-        return found
+        return self._made.get("forgetting", lambda: forgetting_laws(self.records, self.objective))
 
     @property
     def mixes(self) -> MixTable:
         """Every run by model, method and mix, with the noise between seeds."""
-        found: MixTable = self._once("mixes", lambda: mix_table(self.table, self.records))
-        return found
+        return self._made.get("mixes", lambda: mix_table(self.table, self.records))
 
     def mix_points(self, model: str, method: str) -> MixPoints:
         """What *model* measured under *method* (with its variant) in each mix."""
-        found: MixPoints = self._once(
+        return self._made.get(
             ("mix points", model, method), lambda: self.mixes.points(model, method)
         )
-        return found
 
     def mix_effects(self, model: str, method: str) -> tuple[Effect, ...]:
         """What its pairs of mixes tell of one task's data to another."""
-        found: tuple[Effect, ...] = self._once(
+        return self._made.get(
             ("mix effects", model, method), lambda: effects(self.mix_points(model, method))
         )
-        return found
 
     def mix_laws(self, model: str, method: str) -> AuxiliaryLaws:
         """The laws of what other tasks' examples are worth; of the other further laws none."""
-        found: AuxiliaryLaws = self._once(
+        return self._made.get(
             ("mix laws", model, method),
             lambda: mix_laws(self.records, self.objective, model, method),
         )
-        return found
 
     @property
     def best(self) -> BestSoFar:
         """Quality over what it cost."""
-        found: BestSoFar = self._once("best", lambda: best_so_far(self.table, self.weights))
-        return found
+        return self._made.get("best", lambda: best_so_far(self.table, self.weights))
 
     @property
     def tally(self) -> Tally:
         """What became of its trials, and what they took."""
-        found: Tally = self._once("tally", lambda: tally([r.result for r in self.records]))
-        return found
+        return self._made.get("tally", lambda: tally([r.result for r in self.records]))
 
     @property
     def measures(self) -> dict[str, Measure]:
         """What each task is decided on."""
-        found: dict[str, Measure] = self._once(
+        return self._made.get(
             "measures", lambda: measures_of(record.result for record in self.records)
         )
-        return found
 
     def answer(self, asked: Asked = Asked()) -> Answer:  # noqa: B008 - frozen
         """The whole answer to *asked*; without it, to the sweep's own question.
@@ -208,9 +186,7 @@ class Findings:
         Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
         """
         known = self.analysis
-        with self._lock:
-            ask: Answering = self._asked.setdefault(asked, Answering())
-        return ask.once(lambda: work_out(known, asked))
+        return self._answers.get(asked, lambda: work_out(known, asked))
 
     @property
     def recommendation(self) -> Recommendation:
@@ -221,12 +197,3 @@ class Findings:
     def candidates(self) -> tuple[Candidate, ...]:
         """All configurations the recommendation was chosen from; raises as it does."""
         return self.answer().candidates
-
-    def _once(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """What *build* makes; who asks for something else does not wait for it."""
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.RLock())
-        with lock:
-            if key not in self._known:
-                self._known[key] = build()
-            return self._known[key]

@@ -11,8 +11,8 @@ from dashboards.charts.theme import Palette
 from dashboards.charts.wording import ABSENT
 from dashboards.components import Choice, card, empty, page_head, picker
 from dashboards.pages.trial import actions, curves_card, mlflow_link, problem, words_of
-from dashboards.trial_fields import GROUPS, UNTOLD, UNTOLD_WHY, Field, Weighing, apart, fields
-from dashboards.trial_reader import Reading
+from dashboards.trials.fields import GROUPS, UNTOLD, UNTOLD_WHY, Field, Weighing, apart, fields
+from dashboards.trials.reader import Reading
 from tracker.trial import TrialRecord
 
 MOST = 5

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import html
 
-from dashboards.background import Answer, BackgroundJobs
+from dashboards.cache import Latest, SingleFlightCache
 from dashboards.charts.forgetting import Forgetting, draw_forgetting, forgetting
 from dashboards.charts.generalisation import (
     TRANSFER,
@@ -48,8 +48,8 @@ from dashboards.components import (
     picker,
     pill,
 )
+from dashboards.page import slow
 from dashboards.pages.results import mixes_of, no_results, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
 from tracker.errors import SftSelectError
@@ -106,9 +106,9 @@ def _models(tuned: pd.DataFrame) -> list[str]:
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
+    view: SweepView, query: Query, theme: str | None, answers: SingleFlightCache | None = None
 ) -> list[Any]:
-    """The page for *view* in the state *query*; without *later* it waits for the laws."""
+    """The page for *view* in the state *query*; without *answers* it waits for the laws."""
     lead = (
         "A fine-tuned model is better at its tasks and may be worse at everything else. Here is what "
         "each method gained, and what it cost."
@@ -118,7 +118,7 @@ def content(
     if state is None:
         detail = "What was gained and lost appears with the first tuned model."
         return [page_head(head, lead), card("Quality and cost", no_results(view, detail))]
-    laws = _laws(view, later)
+    laws = _laws(view, answers)
     badge = None if laws.fresh else pill("Fitting the laws of forgetting", "live")
     colours = palette(theme)
     data = _generalisation(view, state)
@@ -127,7 +127,7 @@ def content(
     groups = [models] if state.model == _TOGETHER else [[model] for model in models]
     task = state.task if state.task != ALL else tasks_of(tuned_of(view.findings.table))[0]
     settings = {path.method: path.setting for path in data.paths if path.model == one}
-    answers = overreach(view.findings.table, task=task, model=one, mix=state.mix, settings=settings)
+    given = overreach(view.findings.table, task=task, model=one, mix=state.mix, settings=settings)
     return [
         page_head(head, lead, badge=badge),
         _pickers(view, query, state),
@@ -135,7 +135,7 @@ def content(
         forgetting_card(_forgetting(view, state, laws, models), laws, colours, log_x=state.log_x)
         if state.cost != TRANSFER
         else None,
-        answers_card(answers, state.volume, colours, log_x=state.log_x, of_all=state.task == ALL),
+        answers_card(given, state.volume, colours, log_x=state.log_x, of_all=state.task == ALL),
     ]
 
 
@@ -194,21 +194,23 @@ def _run_under(view: SweepView, mix: str) -> list[str]:
     return list(reversed(sizes_of(tuned[tuned["mix"] == mix])))
 
 
-def _laws(view: SweepView, later: BackgroundJobs | None) -> Answer:
+def _laws(view: SweepView, answers: SingleFlightCache | None) -> Latest:
     findings = view.findings
     try:
-        if later is None:
-            return Answer(findings.forgetting, True)
-        return later.get(_question(view), findings.version, lambda: findings.forgetting, _PATIENCE)
+        if answers is None:
+            return Latest(findings.forgetting, True)
+        return answers.get_later(
+            _question(view), findings.version, lambda: findings.forgetting, _PATIENCE
+        )
     except SftSelectError:
-        return Answer(None, True)
+        return Latest(None, True)
 
 
 def _question(view: SweepView) -> tuple[str, str]:
     return view.info.name, "forgetting"
 
 
-def _forgetting(view: SweepView, state: Shown, laws: Answer, models: list[str]) -> list[Any]:
+def _forgetting(view: SweepView, state: Shown, laws: Latest, models: list[str]) -> list[Any]:
     if laws.value is None:
         return []
     records = view.findings.records
@@ -391,7 +393,7 @@ def _both(value: Value) -> str:
 
 
 def forgetting_card(
-    found: Sequence[Forgetting], laws: Answer, colours: Palette, *, log_x: bool
+    found: Sequence[Forgetting], laws: Latest, colours: Palette, *, log_x: bool
 ) -> html.Section:
     """What each method forgets against examples, a chart a model."""
     title = "What is forgotten as examples grow"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dash import html
 
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.charts.mix import (
     MAX_SENTENCES,
     OTHERS,
@@ -46,8 +46,8 @@ from dashboards.components import (
     page_head,
     picker,
 )
+from dashboards.page import slow
 from dashboards.pages.results import no_results
-from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
 from tracker.decision.mix_effects import Effect, Swap, Weakest, swaps, weakest
@@ -102,11 +102,11 @@ def shown(view: SweepView, query: Query) -> Shown | None:
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
+    view: SweepView, query: Query, theme: str | None, answers: SingleFlightCache | None = None
 ) -> list[Any]:
-    """The page for *view* in the state *query*; the laws, which take longer, come from *later*.
+    """The page for *view* in the state *query*; the laws, which take longer, come from *answers*.
 
-    Without *later* they are waited for.
+    Without *answers* they are waited for.
     """
     lead = (
         "Tasks that are trained together share one model: one task's examples can help another or get "
@@ -128,7 +128,7 @@ def content(
         matrix_card(found, points, effects, COMPARED[state.compared]),
         one_for_all_card(
             one_for_all(points, effects, state.volume),
-            laws(view, (state.model, state.method), later),
+            laws(view, (state.model, state.method), answers),
             colours,
         ),
         replay_card(points, swapped, state.volume, colours),
@@ -233,14 +233,14 @@ def _advice(points: MixPoints) -> str:
     )
 
 
-def laws(view: SweepView, chosen: tuple[str, str], later: BackgroundJobs | None) -> list[Any]:
+def laws(view: SweepView, chosen: tuple[str, str], answers: SingleFlightCache | None) -> list[Any]:
     """What an example of the other tasks is worth to each, by the law for model and method *chosen*."""
     findings = view.findings
     try:
         found = (
             findings.mix_laws(*chosen)
-            if later is None
-            else later.get(
+            if answers is None
+            else answers.get_later(
                 _question(view, chosen),
                 findings.version,
                 lambda: findings.mix_laws(*chosen),

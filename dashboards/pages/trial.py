@@ -24,7 +24,7 @@ from dashboards.components import (
     pill,
     tiles,
 )
-from dashboards.trial_fields import (
+from dashboards.trials.fields import (
     CONFIGURATION,
     COST,
     GENERAL,
@@ -41,7 +41,7 @@ from dashboards.trial_fields import (
     untold_tasks,
     with_interval,
 )
-from dashboards.trial_reader import Reading
+from dashboards.trials.reader import Reading
 from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import TrialRecord
 

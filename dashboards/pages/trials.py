@@ -20,15 +20,15 @@ from dashboards.charts.theme import palette
 from dashboards.charts.wording import count, plural
 from dashboards.components import Choice, empty, link, notice, page_head
 from dashboards.context import PageContext
+from dashboards.exports import csv_path
 from dashboards.page import ADDRESS, RESULTS, THEME, VERSION, Page
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep.cards import under_way
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
-from dashboards.trial_csv import csv_path
-from dashboards.trial_fields import Weighing
-from dashboards.trial_query import Wanted, grid_state, select, wanted_in, wanted_of
-from dashboards.trials import Column, columns_of, definitions, plain_rows
+from dashboards.trials.fields import Weighing
+from dashboards.trials.frame import Column, columns_of, definitions, plain_rows
+from dashboards.trials.query import Wanted, grid_state, select, wanted_in, wanted_of
 from tracker.trial import TrialRecord
 
 TITLE = "Trials"

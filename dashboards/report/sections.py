@@ -18,7 +18,7 @@ from dashboards.pages.scaling import page as scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
-from dashboards.trials import plain_rows, trial_frame
+from dashboards.trials.frame import plain_rows, trial_frame
 from tracker.errors import SftSelectError
 
 #: Of the trials' table.

@@ -51,7 +51,7 @@ def test_answers_are_kept_by_question_and_bounded(records):
             found.answer(asked((), [f"adapter_bytes={i + 1}"]))
         except NotEnoughDataError:
             continue
-    assert len(found._asked) == MAX_QUESTIONS
+    assert len(found._answers) == MAX_QUESTIONS
 
 
 def test_what_is_foretold_is_what_the_command_line_foretells(records):

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from dashboards.exports import csv_text, defused
 from dashboards.pages.trials import put_fields, rows, shown_fields
 from dashboards.state import Query, href, parse_query
-from dashboards.trial_csv import csv_text, defused
-from dashboards.trial_query import Condition, grid_state, select, wanted_in, wanted_of
-from dashboards.trials import columns_of, definitions, plain_rows, trial_frame
+from dashboards.trials.frame import columns_of, definitions, plain_rows, trial_frame
+from dashboards.trials.query import Condition, grid_state, select, wanted_in, wanted_of
 from tracker.results import results_table
 
 OR = {

@@ -8,10 +8,10 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.answers import Answer, asked_of
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.components import card, empty, page_head
 from dashboards.context import PageContext
-from dashboards.page import ADDRESS, RESULTS, Page
+from dashboards.page import ADDRESS, RESULTS, Page, connect_slow, slow_frame
 from dashboards.pages.recommend.cards import (
     bounds,
     caveats,
@@ -27,7 +27,6 @@ from dashboards.pages.recommend.cards import (
     yaml_card,
 )
 from dashboards.pages.recommend.form import FIELD, ask, fields, form
-from dashboards.slow_page import connect_slow, slow_frame
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from tracker.decision.question import Asked
@@ -41,15 +40,15 @@ _PATIENCE = 0.8
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
+    view: SweepView, query: Query, theme: str | None, answers: SingleFlightCache | None = None
 ) -> list[Any]:
-    """The answer for *view* to the question in *query* as far as it is known; without *later* it waits."""
+    """The answer for *view* to the question in *query* as far as it is known; without *answers* it waits."""
     try:
         asked = asked_of(query)
-        if later is None:
+        if answers is None:
             return shown(view.findings.answer(asked), query, theme)
         name, version = _question(view, asked), view.findings.version
-        found = later.get(name, version, lambda: view.findings.answer(asked), _PATIENCE)
+        found = answers.get_later(name, version, lambda: view.findings.answer(asked), _PATIENCE)
     except NotEnoughDataError as error:
         lead, title = "What to train, once enough is known.", "Too little is known for this"
         if isinstance(error, NothingAdmittedError):

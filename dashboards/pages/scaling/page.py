@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 from dash import html
 
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.charts.scaling import scaling
 from dashboards.charts.size import sizes_to_ask
 from dashboards.charts.theme import method_words, palette
 from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
+from dashboards.page import slow
 from dashboards.pages.results import (
     METRIC_WORDS,
     mixes_of,
@@ -28,7 +29,6 @@ from dashboards.pages.results import (
 )
 from dashboards.pages.scaling.cards import Laws, critical_card, curves_card, laws_card, size_card
 from dashboards.pages.scaling.state import Shown, shown
-from dashboards.slow_page import slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 from tracker.errors import SftSelectError
@@ -41,9 +41,9 @@ _PATIENCE = 0.05
 
 
 def content(
-    view: SweepView, query: Query, theme: str | None, later: BackgroundJobs | None = None
+    view: SweepView, query: Query, theme: str | None, answers: SingleFlightCache | None = None
 ) -> list[Any]:
-    """The page for *view* in the state *query*; without *later* it waits for its laws."""
+    """The page for *view* in the state *query*; without *answers* it waits for its laws."""
     table = view.findings.table
     state = shown(table, query)
     lead = (
@@ -55,7 +55,7 @@ def content(
             page_head("What more data buys", lead),
             card("Curves", no_results(view, "Curves appear with the first results.")),
         ]
-    laws = laws_of(view, state, later)
+    laws = laws_of(view, state, answers)
     data = scaling(
         table,
         laws.fits,
@@ -84,19 +84,19 @@ def content(
     ]
 
 
-def laws_of(view: SweepView, state: Shown, later: BackgroundJobs | None) -> Laws:
+def laws_of(view: SweepView, state: Shown, answers: SingleFlightCache | None) -> Laws:
     """The laws behind *state*, as far as they are known by now."""
     findings = view.findings
     tuned = tuned_of(findings.table)
     asked = sizes_to_ask(sizes_of(tuned).values())
     task, metric, mix = state.task, state.metric, state.mix
     try:
-        if later is None:
+        if answers is None:
             known = findings.size_laws(task, metric, mix, asked) if asked else {}
             return Laws(findings.fits(task, metric), known, asked, fresh=True)
         fits_name, sizes_name = _questions(view, state)
         version = findings.version
-        fits = later.get(
+        fits = answers.get_later(
             fits_name,
             version,
             lambda: (findings.all_fits(metric), findings.lines(metric)),
@@ -106,7 +106,7 @@ def laws_of(view: SweepView, state: Shown, later: BackgroundJobs | None) -> Laws
         found = None if laws is None else laws.get(task, CurveFits({}, {}))
         if not asked:
             return Laws(found, {}, asked, fits.fresh, lines)
-        sizes = later.get(
+        sizes = answers.get_later(
             sizes_name, version, lambda: findings.all_size_laws(metric, asked), _PATIENCE
         )
         over_size = None if sizes.value is None else sizes.value.get((task, mix), {})

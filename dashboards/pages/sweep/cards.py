@@ -33,7 +33,7 @@ from dashboards.components import (
     tiles,
 )
 from dashboards.snapshot import SweepView
-from dashboards.trial_fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
+from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
 from tracker.store.control import Exchange, described
 from tracker.store.store import LiveTrial
 

@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 from dash import Dash, Output, html
 
+from dashboards.cache import SingleFlightCache
 from dashboards.charts.chart import Chart
 from dashboards.charts.live_curves import draw_live_curves, live_curves
 from dashboards.charts.progress import BestSoFar, draw_best_so_far
 from dashboards.charts.theme import in_order, palette
 from dashboards.components import card, empty, graph, legend
 from dashboards.context import PageContext
-from dashboards.page import ADDRESS, THEME, VERSION, Page
+from dashboards.page import ADDRESS, THEME, VERSION, Page, encoded
 from dashboards.pages.sweep import cards, control
-from dashboards.render_cache import RenderCache, encoded
 from dashboards.snapshot import SweepView
 
 TITLE = "Sweep"
@@ -112,7 +112,7 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
 def connect(app: Dash, desk: PageContext) -> None:
     """Fill the frame anew whenever anything happens in the sweep."""
 
-    pages = RenderCache(_KEPT)
+    pages = SingleFlightCache(_KEPT)
 
     def filled(_version: str | None, search: str | None, theme: str | None) -> tuple[Any, ...]:
         view = desk.view(search)

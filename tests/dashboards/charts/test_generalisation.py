@@ -2,7 +2,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.background import Answer
+from dashboards.cache import Latest
 from dashboards.charts.forgetting import draw_forgetting, forgetting
 from dashboards.charts.generalisation import (
     TRANSFER,
@@ -239,5 +239,5 @@ def test_the_average_of_all_runs_is_no_line_of_one_model(findings, words):
     assert len(data.curves[0].runs) > 3  # its marks stay
     drawn = go.Figure(draw_forgetting(data, LIGHT)).data
     assert [t.line.dash for t in drawn if t.line.dash] == ["solid", "dash"] * 2
-    known = Answer(findings.forgetting, fresh=True)
+    known = Latest(findings.forgetting, fresh=True)
     assert "Full tuning: marks alone." in words(forgetting_card([data], known, LIGHT, log_x=True))

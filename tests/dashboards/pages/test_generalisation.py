@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.pages.generalisation import content, shown
 from dashboards.state import Query
 
@@ -44,12 +44,12 @@ def test_transfer_is_shown_where_a_mix_leaves_tasks_out_and_else_said_to_be_abse
 
 
 def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
-    view, later = view_of(records), BackgroundJobs()
+    view, later = view_of(records), SingleFlightCache()
     first = words(content(view, Query(), None, later))
     for _ in range(200):
         if later.ready(("support", "forgetting"), view.findings.version):
             break
-        later.get(("support", "forgetting"), view.findings.version, lambda: None, wait=0.5)
+        later.get_later(("support", "forgetting"), view.findings.version, lambda: None, wait=0.5)
     assert "Show the laws" in words(content(view, Query(), None, later))
     assert "Fitting the laws" in first or "Show the laws" in first
 

@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.pages.mix import content, laws, setting, shown
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
@@ -100,7 +100,7 @@ def test_the_laws_come_with_what_refuses_them(view_of, records, words):
 
 
 def test_the_laws_come_later_and_the_page_does_not_wait(view_of, records, words):
-    view, later, query = view_of(records), BackgroundJobs(), Query.of(**HELD)
+    view, later, query = view_of(records), SingleFlightCache(), Query.of(**HELD)
     page = when_ready(lambda: words(content(view, query, None, later)), "is being fitted")
     assert page == words(content(view, query, None))
 

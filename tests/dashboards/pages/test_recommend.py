@@ -1,7 +1,7 @@
 import pytest
 
 from dashboards.answers import asked_of
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.charts.tradeoff import Spot, Tradeoff
 from dashboards.exports import export_path
 from dashboards.pages.recommend.cards import MAX_SPOTS, certainty, headline, hero, setting, thinned
@@ -157,7 +157,7 @@ def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
 
 
 def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
-    view, later = view_of(records), BackgroundJobs()
+    view, later = view_of(records), SingleFlightCache()
     page = when_ready(lambda: words(content(view, Query(), None, later)), "Working it out")
     assert "Chance of being the best" in page
 

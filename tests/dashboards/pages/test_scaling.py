@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.background import BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from dashboards.pages.scaling.page import content
 from dashboards.pages.scaling.state import shown
 from dashboards.state import Query
@@ -50,6 +50,6 @@ def test_no_trials_and_one_trial(view_of, records, words):
 
 def test_trials_that_looked_for_a_learning_rate_alone_have_no_law(view_of, records, words):
     tuning = [record.model_copy(update={"stage": "tune"}) for record in records]
-    view, later = view_of(tuning), BackgroundJobs()
+    view, later = view_of(tuning), SingleFlightCache()
     page = when_ready(lambda: words(content(view, Query(), None, later)), "Fitting the laws")
     assert "Fitting the laws" not in page

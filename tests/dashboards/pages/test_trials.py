@@ -10,7 +10,7 @@ from dashboards.pages import compare, trial
 from dashboards.pages.sweep.cards import under_way
 from dashboards.pages.trials import bar, looked_at, near, numbers_in
 from dashboards.state import Query
-from dashboards.trial_fields import (
+from dashboards.trials.fields import (
     Measured,
     Weighing,
     apart,
@@ -19,7 +19,7 @@ from dashboards.trial_fields import (
     untold_tasks,
     with_interval,
 )
-from dashboards.trial_reader import RETRY, Reading, TrialReader, mlflow_address
+from dashboards.trials.reader import RETRY, Reading, TrialReader, mlflow_address
 from tracker.errors import InputError, StoreError
 from tracker.store.store import LiveTrial
 from tracker.store.worst_answers import worst_of

@@ -5,21 +5,19 @@ Too much to keep for every trial: read from the store when asked for, the last f
 
 from __future__ import annotations
 
-import math
-import threading
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from cachetools import LRUCache
-
-from dashboards.background import MAX_ANSWERS, BackgroundJobs
+from dashboards.cache import SingleFlightCache
 from tracker.errors import InputError, StoreError
 from tracker.store.runs import thinned
 from tracker.store.store import Store
 from tracker.store.worst_answers import TaskExamples
 
+#: Trials whose readings are kept.
+MAX_READINGS = 64
 #: Points of a curve: more than a chart has pixels across.
 MAX_POINTS = 1000
 #: Seconds after which what could not be read is tried again.
@@ -39,6 +37,18 @@ class Reading(NamedTuple):
     problem: str | None = None
 
 
+class _Attempt(NamedTuple):
+    """The *number*-th reading of a trial, which is the version of the answer; ended at a clock's time."""
+
+    number: int
+    reading: Reading
+    ended_at: float
+
+    def is_due(self, now: float) -> bool:
+        """Whether what could not be read is to be tried again."""
+        return self.reading.problem is not None and now - self.ended_at >= RETRY
+
+
 class TrialReader:
     """Reads trials of *store* beside the pages, thread-safe. *mlflow_url*: where ``mlflow ui`` answers.
 
@@ -52,26 +62,20 @@ class TrialReader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._mlflow_url, self._clock = store, mlflow_url, clock
-        self._later = BackgroundJobs()
-        self._lock = threading.Lock()
-        self._failed: LRUCache[tuple[str, str], tuple[int, float]] = LRUCache(MAX_ANSWERS)
+        self._readings = SingleFlightCache(MAX_READINGS)
 
     def read(self, sweep: str, key: str, wait: float = _PATIENCE) -> Reading | None:
         """The trial *key* of *sweep*; ``None`` while it is being read. *wait*: seconds at most."""
-        attempt = str(self._attempt(sweep, key))
-        reading: Reading | None = self._later.get(
-            (sweep, key), attempt, lambda: self._read(sweep, key), wait
+        last: _Attempt | None = self._readings.peek((sweep, key))
+        number = last.number + last.is_due(self._clock()) if last else 0
+        found: _Attempt | None = self._readings.get_later(
+            (sweep, key), str(number), lambda: self._attempt(number, sweep, key), wait
         ).value
-        return reading
+        return found.reading if found else None
 
-    def _attempt(self, sweep: str, key: str) -> int:
-        """Counts how often it was tried: another attempt is another version of the answer."""
-        with self._lock:
-            attempt, failed_at = self._failed.get((sweep, key), (0, math.inf))
-            if self._clock() - failed_at >= RETRY:
-                attempt += 1
-                self._failed[sweep, key] = attempt, math.inf
-            return attempt
+    def _attempt(self, number: int, sweep: str, key: str) -> _Attempt:
+        reading = self._read(sweep, key)
+        return _Attempt(number, reading, self._clock())
 
     def _read(self, sweep: str, key: str) -> Reading:
         try:
@@ -84,9 +88,6 @@ class TrialReader:
                 link = f"{self._mlflow_url}/#/experiments/{experiment}/runs/{run}"
             return Reading(curve, self._store.examples(sweep, key), link)
         except StoreError as error:
-            with self._lock:
-                attempt, _ = self._failed.get((sweep, key), (0, math.inf))
-                self._failed[sweep, key] = attempt, self._clock()
             return Reading(problem=str(error))
 
 
