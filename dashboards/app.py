@@ -9,9 +9,8 @@ from __future__ import annotations
 from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboards.access import Access
-from dashboards.context import PageContext
+from dashboards.context import ADDRESS, VERSION, PageContext
 from dashboards.exports import serve_csv, serve_exports
-from dashboards.page import ADDRESS, VERSION
 from dashboards.pages import data, generalisation, mix, trials
 from dashboards.pages.recommend import page as recommend
 from dashboards.pages.scaling import page as scaling

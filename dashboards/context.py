@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from dash import no_update
+from dash import Input, no_update
 
 from dashboards.answers import asked_of
 from dashboards.components import card, empty
@@ -17,6 +17,12 @@ from dashboards.trials.reader import TrialReader
 from tracker.errors import SftSelectError
 from tracker.store.control import Request, described, new_request
 
+#: Changes with anything that happens in the sweep shown.
+VERSION = Input("version", "data")
+#: Changes with its ended trials alone.
+RESULTS = Input("results", "data")
+#: The query string, and ``light`` or ``dark``.
+ADDRESS, THEME = Input("url", "search"), Input("theme", "data")
 _FIRST_READING_SECONDS = 20.0  # of the store, where an answer cannot come back later
 _DOWNLOAD_SECONDS = 300.0  # a download cannot come back later, as a page does
 

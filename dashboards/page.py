@@ -14,16 +14,10 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
 from dashboards.cache import SingleFlightCache
-from dashboards.context import PageContext
+from dashboards.context import ADDRESS, RESULTS, THEME, PageContext
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, parse_query
 
-#: Changes with anything that happens in the sweep shown.
-VERSION = Input("version", "data")
-#: Changes with its ended trials alone.
-RESULTS = Input("results", "data")
-#: The query string, and ``light`` or ``dark``.
-ADDRESS, THEME = Input("url", "search"), Input("theme", "data")
 #: Views kept of a page, each named by all that it depends on, and slow answers.
 MAX_VIEWS, MAX_ANSWERS = 32, 64
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY

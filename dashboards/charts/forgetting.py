@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from dashboards.charts.chart import Chart
-from dashboards.charts.interval import normal_interval
 from dashboards.charts.marks import draw_band, draw_line
 from dashboards.charts.scaling import AHEAD
 from dashboards.charts.theme import (
@@ -28,6 +27,7 @@ from dashboards.charts.wording import count, percent, unmarked
 from tracker.errors import NotEnoughDataError
 from tracker.laws.auxiliary import ForgettingKey
 from tracker.laws.forgetting import FittedForgetting
+from tracker.metrics import normal_interval
 
 _STEPS = 20
 #: An average of at least so many runs is another than a law's if it is so many standard errors away.

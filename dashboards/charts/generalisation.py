@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from dashboards.charts.chart import Chart
-from dashboards.charts.interval import normal_interval
 from dashboards.charts.marks import error_bars
 from dashboards.charts.theme import (
     Palette,
@@ -32,7 +31,7 @@ from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.tradeoff import draw_front
 from dashboards.charts.wording import count, percent, plural, quality, unmarked
 from tracker.decision.pareto import pareto_front
-from tracker.metrics import MEASURES, Measure
+from tracker.metrics import MEASURES, Measure, normal_interval
 from tracker.trial import MethodSpec
 
 #: The cost axis of what tuning does to tasks that the mix does not train.

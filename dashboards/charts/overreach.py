@@ -19,7 +19,6 @@ import pandas as pd
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.generalisation import between_seeds, span_words, with_settings
-from dashboards.charts.interval import Z80
 from dashboards.charts.marks import error_bars
 from dashboards.charts.theme import (
     Palette,
@@ -31,6 +30,7 @@ from dashboards.charts.theme import (
     transparent,
 )
 from dashboards.charts.wording import count, percent, plural, signed_percent, unmarked
+from tracker.metrics import normal_interval
 
 Kind = Literal["recall", "precision", "over_reach", "valid_format"]
 #: In the order of the panels, with what each is called and means.
@@ -119,10 +119,9 @@ def _panel(kind: Kind, tuned: pd.DataFrame, zero: pd.Series[float], base_rows: f
     found: dict[str, list[Reading]] = {}
     for method, volume, value, runs, rows in means.itertuples(index=False, name=None):
         change, zero_at = value - (base or 0.0), base or 0.0
-        half = Z80 * float(np.sqrt(_share_se(value, rows) ** 2 + base_se**2 + between**2 / runs))
-        low, high = (None, None)
-        if np.isfinite(half):  # a share stays within 0 and 1
-            low, high = max(change - half, -zero_at), min(change + half, 1 - zero_at)
+        error = float(np.sqrt(_share_se(value, rows) ** 2 + base_se**2 + between**2 / runs))
+        # A share stays within 0 and 1.
+        low, high = normal_interval(change, error, -zero_at, 1 - zero_at) or (None, None)
         found.setdefault(method, []).append(
             Reading(int(volume), int(runs), float(value), float(change), low, high)
         )

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from dashboards.charts.chart import Chart
-from dashboards.charts.interval import normal_interval
 from dashboards.charts.marks import draw_band, draw_line, error_bars
 from dashboards.charts.theme import (
     Palette,
@@ -31,6 +30,7 @@ from dashboards.charts.wording import count, missing, percent, unmarked
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
+from tracker.metrics import normal_interval
 from tracker.trial import MethodSpec
 
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.

@@ -19,9 +19,9 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from dashboards.charts.theme import palette
 from dashboards.charts.wording import count, plural
 from dashboards.components import Choice, empty, link, notice, page_head
-from dashboards.context import PageContext
+from dashboards.context import ADDRESS, RESULTS, THEME, VERSION, PageContext
 from dashboards.exports import csv_path
-from dashboards.page import ADDRESS, RESULTS, THEME, VERSION, Page
+from dashboards.page import Page
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep.cards import under_way
 from dashboards.snapshot import SweepView

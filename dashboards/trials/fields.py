@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.charts.interval import Z80, normal_interval
 from dashboards.charts.theme import method_words
 from dashboards.charts.wording import ABSENT, compact, count, duration, percent, quality
-from tracker.metrics import Measure, quality_of, se_of
+from tracker.configurations import Z
+from tracker.metrics import Measure, normal_interval, quality_of, se_of
 from tracker.trial import Status, SuiteScore, TaskScore, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
@@ -182,7 +182,7 @@ def _two_apart(a: Measured, b: Measured) -> bool:
         return bool(low > 0 or high < 0)
     if a.se is None or b.se is None:
         return a.value != b.value
-    return abs(a.value - b.value) > Z80 * float(np.hypot(a.se, b.se))
+    return abs(a.value - b.value) > Z * float(np.hypot(a.se, b.se))
 
 
 def untold_tasks(result: TrialResult, weighing: Weighing) -> list[str]:

@@ -10,8 +10,8 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from dashboards.answers import Answer, asked_of
 from dashboards.cache import SingleFlightCache
 from dashboards.components import card, empty, page_head
-from dashboards.context import PageContext
-from dashboards.page import ADDRESS, RESULTS, Page, connect_slow, slow_frame
+from dashboards.context import ADDRESS, RESULTS, PageContext
+from dashboards.page import Page, connect_slow, slow_frame
 from dashboards.pages.recommend.cards import (
     bounds,
     caveats,

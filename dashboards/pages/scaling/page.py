@@ -27,8 +27,15 @@ from dashboards.pages.results import (
     tuned_of,
     volumes_of,
 )
-from dashboards.pages.scaling.cards import Laws, critical_card, curves_card, laws_card, size_card
-from dashboards.pages.scaling.state import Shown, shown
+from dashboards.pages.scaling.cards import (
+    Laws,
+    Shown,
+    critical_card,
+    curves_card,
+    laws_card,
+    shown,
+    size_card,
+)
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 from tracker.errors import SftSelectError

@@ -11,8 +11,7 @@ from typing import Any
 from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.components import card
-from dashboards.context import PageContext
-from dashboards.page import ADDRESS, VERSION
+from dashboards.context import ADDRESS, VERSION, PageContext
 
 #: Where the page keeps a place for the panel.
 PLACE = "sweep-control"

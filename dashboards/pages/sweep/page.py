@@ -13,8 +13,8 @@ from dashboards.charts.live_curves import draw_live_curves, live_curves
 from dashboards.charts.progress import BestSoFar, draw_best_so_far
 from dashboards.charts.theme import in_order, palette
 from dashboards.components import card, empty, graph, legend
-from dashboards.context import PageContext
-from dashboards.page import ADDRESS, THEME, VERSION, Page, encoded
+from dashboards.context import ADDRESS, THEME, VERSION, PageContext
+from dashboards.page import Page, encoded
 from dashboards.pages.sweep import cards, control
 from dashboards.snapshot import SweepView
 

@@ -1,0 +1,48 @@
+"""The rows and columns of the trials grid."""
+
+import json
+
+import pytest
+
+from dashboards.exports import csv_text
+from dashboards.pages.trials import shown_fields
+from dashboards.state import Query
+from dashboards.trials.frame import columns_of, definitions, plain_rows, trial_frame
+
+
+@pytest.fixture(scope="module")
+def frame(findings):
+    return findings.trials
+
+
+def test_one_row_per_trial_newest_first_and_absent_is_none(frame, records):
+    found = plain_rows(frame)
+    assert [r["number"] for r in found] == [r.number for r in reversed(records)]
+    assert found[0]["status"] == "failed"
+    assert found[0]["quality"] is None
+    assert found[0]["reason"] == "failed: for the test"
+    json.dumps(found, allow_nan=False)
+
+
+def test_every_column_is_in_the_rows_and_the_usual_ones_are_shown(frame):
+    columns = columns_of(frame.columns)
+    assert {c.field for c in columns} <= set(frame.columns)
+    assert {"score.intent", "forgetting.english", "over_reach.intent"} <= {c.field for c in columns}
+    shown = shown_fields(columns, Query())
+    hidden = {d["field"] for d in definitions(columns, shown) if d["hide"]}
+    assert "over_reach.intent" in hidden
+    assert "quality" not in hidden
+
+
+def test_tasks_stand_in_the_objective_s_order_and_then_by_name(findings):
+    def order(**weights):
+        frame = trial_frame(findings.table, weights)
+        shown = [c.field for c in columns_of(frame.columns) if c.field.startswith("score.")]
+        assert shown == [name for name in frame.columns if name.startswith("score.")]
+        assert csv_text(frame, Query()).index(shown[0]) < csv_text(frame, Query()).index(shown[1])
+        return shown
+
+    assert order(slots=1, intent=2) == ["score.slots", "score.intent"]
+    assert order(intent=2, slots=1) == ["score.intent", "score.slots"]
+    assert order(slots=1) == ["score.slots", "score.intent"]
+    assert order(unknown=1) == ["score.intent", "score.slots"]
