@@ -13,10 +13,10 @@ import orjson
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
-from dashboards.cache import SingleFlightCache
 from dashboards.context import ADDRESS, RESULTS, THEME, PageContext
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, parse_query
+from tracker.cache import SingleFlightCache
 
 #: Views kept of a page, each named by all that it depends on, and slow answers.
 MAX_VIEWS, MAX_ANSWERS = 32, 64

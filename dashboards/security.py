@@ -17,7 +17,7 @@ from flask import Flask, Response, abort, request
 from flask_compress import Compress
 
 from dashboards.access import Access, require_token
-from dashboards.cache import SingleFlightCache
+from tracker.cache import SingleFlightCache
 
 MAX_BODY_BYTES = 1 << 20
 #: What never changes while the server runs: compressed once. The addresses name their version.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import NamedTuple
 
-from dashboards.findings import Findings
+from dashboards.analysis import PageAnalysis
 from dashboards.heap import settled
 from tracker.errors import StoreError
 from tracker.store.control import Exchange
@@ -43,7 +43,7 @@ class SweepView(NamedTuple):
     """One sweep as of ``read_at`` (seconds since the epoch). ``log``: what was asked of it, in order."""
 
     info: SweepInfo
-    findings: Findings
+    findings: PageAnalysis
     running: tuple[LiveTrial, ...]
     read_at: float
     log: tuple[Exchange, ...] = ()
@@ -188,7 +188,14 @@ class Snapshot:
         before = known.findings if known else None
         data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
-        findings = Findings(name, records, objective, self._store.notes(name), data, before)
+        findings = PageAnalysis(
+            records,
+            objective,
+            sweep=name,
+            notes=self._store.notes(name),
+            data=data,
+            earlier=before,
+        )
         if before is not None and before.version == findings.version:
             findings = before  # its laws and its answer still hold
         return SweepView(info, findings, running, self._clock(), log)

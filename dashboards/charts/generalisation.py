@@ -32,6 +32,7 @@ from dashboards.charts.tradeoff import draw_front
 from dashboards.charts.wording import count, percent, plural, quality, unmarked
 from tracker.decision.pareto import pareto_front
 from tracker.metrics import MEASURES, Measure, normal_interval
+from tracker.results import quality_table
 from tracker.trial import MethodSpec
 
 #: The cost axis of what tuning does to tasks that the mix does not train.
@@ -144,11 +145,11 @@ def generalisation(
     # The table is wide, and its rows are copied a few times from here on.
     rows = table.loc[wanted, [column for column in table if _needed(str(column), cost)]]
     trials = rows.drop_duplicates("number").set_index("number")
-    quality = _quality(rows, weights, measures)
+    quality = quality_table(rows, weights, measures)
     base = trials.index[trials["method"] == "none"]
     lost = _transfer(rows, measures) if cost == TRANSFER else _forgetting(trials, cost)
     lost.loc[lost.index.intersection(base)] = 0.0  # before and after are one measurement
-    known = trials.join(quality.add_prefix("quality_"), how="inner")
+    known = trials.join(quality.add_prefix("quality_"), on="key", how="inner")
     known = known.join(lost.add_prefix("lost_"), how="left")
     bases: dict[str, Value] = {}
     spots: list[Spot] = []
@@ -170,6 +171,8 @@ def _needed(column: str, suite: str) -> bool:
     return column in {
         *_CONFIGURATION,
         "number",
+        "key",
+        "status",
         "parameters",
         "task",
         "examples",
@@ -187,26 +190,6 @@ def _sizes(trials: pd.DataFrame) -> dict[str, int | None]:
 def _values(rows: pd.DataFrame, measure: Measure) -> tuple[pd.Series[Any], pd.Series[Any]]:
     sign = 1 if measure == "score" else -1
     return sign * rows[measure].astype(float), rows[f"{measure}_se"].astype(float)
-
-
-def _quality(
-    rows: pd.DataFrame, weights: Mapping[str, float], measures: Mapping[str, Measure]
-) -> pd.DataFrame:
-    """``value`` and ``se`` by trial number, of trials that measured every task of *weights*."""
-    total = sum(weights.values())
-    parts = []
-    for task, weight in weights.items():
-        own = rows[rows["task"] == task].set_index("number")
-        value, error = _values(own, measures.get(task, "score"))
-        share = weight / total
-        parts.append(pd.DataFrame({"value": share * value, "se": (share * error) ** 2}))
-    joined = pd.concat(parts)
-    summed = joined.groupby(level=0).sum(min_count=1)
-    known = joined.groupby(level=0).count()
-    summed = summed[known["value"] == len(weights)]
-    # Tasks have rows of their own, so their errors are independent.
-    summed["se"] = np.sqrt(summed["se"]).where(known["se"] == len(weights))
-    return summed
 
 
 def _forgetting(trials: pd.DataFrame, suite: str) -> pd.DataFrame:

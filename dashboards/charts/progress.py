@@ -18,7 +18,7 @@ from dashboards.charts.theme import (
     template,
 )
 from dashboards.charts.wording import compact, quality, quality_ticks, unmarked
-from tracker.metrics import MEASURES
+from tracker.decision.analysis import Analysis
 
 #: Dots that a chart still shows apart, and a browser still draws quickly.
 _MOST_DRAWN = 250
@@ -71,32 +71,12 @@ def label(row: Mapping[Any, object]) -> str:
     return f"{row['model']} · {method} · {_whole(row['volume']):,} examples · {row['mix']}"
 
 
-def trial_quality(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.Series[float]:
-    """The weighted mean quality per trial key; NaN where a weighted task was not measured."""
-    measured = table[table["task"].isin(list(weights))].assign(quality=table_quality(table))
-    scores = measured.pivot_table(index="key", columns="task", values="quality", aggfunc="first")
-    scores = scores.reindex(columns=list(weights)).astype(float)
-    share = pd.Series(dict(weights), dtype=float)
-    total: pd.Series[float] = (scores * share).sum(axis=1, skipna=False) / share.sum()
-    return total
-
-
-def table_quality(table: pd.DataFrame) -> pd.Series[float]:
-    """Per row the quality of its task, by what the task is decided on in *table*."""
-    found = pd.Series(np.nan, index=table.index, dtype=float)
-    complete = table[table["status"] == "complete"]
-    for task, rows in complete.groupby("task"):
-        measure = next((m for m in MEASURES if rows[m].notna().any()), "score")
-        values = table.loc[table["task"] == task, measure].astype(float)
-        found[values.index] = values if measure == "score" else -values
-    return found
-
-
-def best_so_far(table: pd.DataFrame, weights: Mapping[str, float]) -> BestSoFar:
+def best_so_far(known: Analysis) -> BestSoFar:
     """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
+    table = known.table
     every = table.drop_duplicates("key").set_index("key", drop=False).sort_values("number")
     flops = every["flops"].astype(float).where(every["method"] != "none", 0.0)
-    reached = trial_quality(table, weights).reindex(every.index)
+    reached = known.trial_quality["value"].reindex(every.index)
     every = every.assign(flops=flops, spent=flops.fillna(0.0).cumsum(), quality=reached)
     ended = every[every["status"] == "complete"]
     scored = ended.dropna(subset=["flops", "quality"])

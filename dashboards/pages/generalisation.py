@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import html
 
-from dashboards.cache import Latest, SingleFlightCache
 from dashboards.charts.forgetting import Forgetting, draw_forgetting, forgetting
 from dashboards.charts.generalisation import (
     TRANSFER,
@@ -52,6 +51,7 @@ from dashboards.page import slow
 from dashboards.pages.results import mixes_of, no_results, sizes_of, tasks_of, tuned_of, volumes_of
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, one_of
+from tracker.cache import Latest, SingleFlightCache
 from tracker.errors import SftSelectError
 
 TITLE = "Generalisation"
@@ -95,7 +95,7 @@ def shown(view: SweepView, query: Query) -> Shown | None:
 def _weighted(view: SweepView) -> dict[str, float]:
     """The tasks the sweep asks about, if they are several; those measured."""
     known = set(view.findings.table["task"].dropna().unique())
-    found = {t: w for t, w in view.findings.weights.items() if w > 0 and t in known}
+    found = {t: w for t, w in view.findings.objective.weights.items() if w > 0 and t in known}
     return found if len(found) > 1 else {}
 
 
@@ -198,9 +198,9 @@ def _laws(view: SweepView, answers: SingleFlightCache | None) -> Latest:
     findings = view.findings
     try:
         if answers is None:
-            return Latest(findings.forgetting, True)
+            return Latest(findings.forgetting_laws, True)
         return answers.get_later(
-            _question(view), findings.version, lambda: findings.forgetting, _PATIENCE
+            _question(view), findings.version, lambda: findings.forgetting_laws, _PATIENCE
         )
     except SftSelectError:
         return Latest(None, True)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from dash import html
 
-from dashboards.cache import SingleFlightCache
 from dashboards.charts.mix import (
     MAX_SENTENCES,
     OTHERS,
@@ -50,6 +49,7 @@ from dashboards.page import slow
 from dashboards.pages.results import no_results
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
+from tracker.cache import SingleFlightCache
 from tracker.decision.mix_effects import Effect, Swap, Weakest, swaps, weakest
 from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError

@@ -77,7 +77,7 @@ def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
 
 def weighing_of(view: SweepView) -> Weighing:
     """What the trials of *view* are judged by."""
-    return Weighing(view.findings.weights, view.findings.measures)
+    return Weighing(view.findings.objective.weights, view.findings.measures)
 
 
 def is_near(query: Query) -> bool:

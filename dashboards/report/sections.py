@@ -18,7 +18,7 @@ from dashboards.pages.scaling import page as scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
-from dashboards.trials.frame import plain_rows, trial_frame
+from dashboards.trials.frame import plain_rows
 from tracker.errors import SftSelectError
 
 #: Of the trials' table.
@@ -71,7 +71,7 @@ def head(view: SweepView) -> list[Any]:
 
 def best_trials(view: SweepView) -> Any:
     """The trials with the best weighted quality, what they scored, lost and cost."""
-    frame = trial_frame(view.findings.table, view.findings.weights)
+    frame = view.findings.trials
     scored = frame[frame["quality"].notna()]
     title = "The best trials"
     if scored.empty:
@@ -133,7 +133,9 @@ def _generalisation(view: SweepView, query: Query, theme: str | None) -> list[An
 
 def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The scaling page of each task that counts, one after the other under one heading."""
-    tasks = [task for task, weight in view.findings.weights.items() if weight > 0][:MAX_TASKS]
+    tasks = [task for task, weight in view.findings.objective.weights.items() if weight > 0][
+        :MAX_TASKS
+    ]
     pages = [scaling.content(view, query.put(task=task), theme) for task in tasks]
     return [folded(part) for i, page in enumerate(pages) for part in page[min(i, 1) :]]
 

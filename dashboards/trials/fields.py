@@ -10,8 +10,7 @@ import numpy as np
 
 from dashboards.charts.theme import method_words
 from dashboards.charts.wording import ABSENT, compact, count, duration, percent, quality
-from tracker.configurations import Z
-from tracker.metrics import Measure, normal_interval, quality_of, se_of
+from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
 from tracker.trial import Status, SuiteScore, TaskScore, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
@@ -83,16 +82,15 @@ class Weighing(NamedTuple):
         standard error comes from the tasks', taken as independent, where all are known.
         """
         parts: list[tuple[float, Measured]] = []
-        total = sum(self.weights.values())
         own = {score.task: score for score in result.tasks if score.split == "validation"}
-        for task, weight in self.weights.items():
+        for task, share in shares(self.weights).items():
             measure = self.measures.get(task, "score")
             value = quality_of(own[task], measure) if task in own else None
-            if value is None or total <= 0:
+            if value is None:
                 return None
             replicates = own[task].replicates if measure == "score" else ()
             known = Measured(value, se_of(own[task], measure), replicates, measure == "score")
-            parts.append((weight / total, known))
+            parts.append((share, known))
         return _weighted(parts) if parts else None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.charts.progress import trial_quality
 from dashboards.charts.theme import method_words
+from tracker.decision.analysis import Analysis
 
 _PLAIN = (
     *("number", "status", "model", "parameters", "method", "variant", "rank", "virtual_tokens"),
@@ -60,24 +60,25 @@ _REST = (
 )
 
 
-def trial_frame(table: pd.DataFrame, weights: Mapping[str, float]) -> pd.DataFrame:
-    """One row per trial, newest first, of *table* (one row per trial × task); absent is NaN or ``None``.
+def trial_frame(known: Analysis) -> pd.DataFrame:
+    """One row per trial of *known*, newest first; absent is NaN or ``None``.
 
-    Tasks stand in the order of *weights*, then the others by name.
+    Tasks stand in the order of the objective's weights, then the others by name.
 
     Beside the table's own columns: ``quality``, ``score.<task>``, ``over_reach.<task>``,
     ``valid_format.<task>`` and ``forgetting.<suite>``.
     """
+    table, weights = known.table, known.objective.weights
     suites = [name for name in table.columns if name.startswith("forgetting.")]
     trials = table.drop_duplicates("key").set_index("key")[[*_PLAIN, *suites]]
     scored = table[table["task"].notna()]
     for measure in ("score", "over_reach", "valid_format"):
-        known = scored[scored[measure].notna()]
-        wide = known.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
+        there = scored[scored[measure].notna()]
+        wide = there.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
         weighted = [task for task in weights if task in wide]
         wide = wide[[*weighted, *(task for task in wide if task not in weights)]]
         trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
-    trials = trials.join(trial_quality(table, weights).rename("quality"))
+    trials = trials.join(known.trial_quality["value"].rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()
     trials["method"] = trials["method"].map(method_words)
     numbers = [column.field for column in (*_CONFIGURATION, *_REST) if not column.words]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from dashboards.cache import SingleFlightCache
+from tracker.cache import SingleFlightCache
 from tracker.errors import InputError, StoreError
 from tracker.store.runs import thinned
 from tracker.store.store import Store

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dashboards.findings import Findings
+from dashboards.analysis import PageAnalysis
 from dashboards.snapshot import SweepView
 from tests.factories import (
     file_ref,
@@ -237,8 +237,8 @@ def store(workspace: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def findings(records: list[TrialRecord]) -> Findings:
-    return Findings(NAME, records, OBJECTIVE)
+def findings(records: list[TrialRecord]) -> PageAnalysis:
+    return PageAnalysis(records, OBJECTIVE, sweep=NAME)
 
 
 @pytest.fixture
@@ -253,7 +253,9 @@ def view_of() -> Callable[..., SweepView]:
         notes: tuple[str, ...] = (),
     ) -> SweepView:
         info = SweepInfo(NAME, state, 60, STARTED, None, {}, {})
-        return SweepView(info, Findings(NAME, records, objective, notes), running, STARTED + 300)
+        return SweepView(
+            info, PageAnalysis(records, objective, sweep=NAME, notes=notes), running, STARTED + 300
+        )
 
     return build
 

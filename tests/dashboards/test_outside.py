@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.findings import Findings
+from dashboards.analysis import PageAnalysis
 from dashboards.pages.recommend import page as recommend
 from dashboards.pages.scaling import page as scaling
 from dashboards.pages.sweep import page as sweep
@@ -29,7 +29,10 @@ def seen(folder: Path, metric: str, size: str) -> SweepView:
     table = read_table(path)
     info = SweepInfo("outside", "finished", None, 0.0, 1.0, {"complete": len(table.records)}, {})
     return SweepView(
-        info, Findings("outside", table.records, table.objective, table.notes), (), 2.0
+        info,
+        PageAnalysis(table.records, table.objective, sweep="outside", notes=table.notes),
+        (),
+        2.0,
     )
 
 

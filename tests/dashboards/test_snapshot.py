@@ -188,7 +188,7 @@ def test_what_is_kept_no_more_is_freed(snapshot, fake):
     kept = []
     for name in fake.names:
         view = snapshot.view(name)
-        assert view.findings.analysis
+        assert view.findings.configurations
         kept.append(weakref.ref(view.findings))
     del view
     gc.collect()

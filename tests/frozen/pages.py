@@ -7,7 +7,7 @@ from typing import Any
 
 from dash.development.base_component import Component
 
-from dashboards.findings import Findings
+from dashboards.analysis import PageAnalysis
 from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
 from dashboards.pages.trials_grid import grid, menu, rows
 from dashboards.report.sections import best_trials, head
@@ -27,7 +27,9 @@ _NOW = STARTED + 300
 def view_of(found: Sweep, profile: DataProfile | None = None) -> SweepView:
     """The view of a sweep that has not ended, without a store."""
     info = SweepInfo(found.name, "running", 100, STARTED, None, {}, {})
-    findings = Findings(found.name, found.records, found.objective, found.notes, profile)
+    findings = PageAnalysis(
+        found.records, found.objective, sweep=found.name, notes=found.notes, data=profile
+    )
     return SweepView(info, findings, (), _NOW)
 
 

@@ -1,9 +1,11 @@
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from tracker.results import results_table
+from tracker.metrics import measures_of, weighted_quality, weighted_se
+from tracker.results import quality_table, results_table
 from tracker.trial import (
     MethodSpec,
     Status,
@@ -86,3 +88,24 @@ def test_no_records_make_a_table_with_columns() -> None:
     table = results_table([])
     assert table.empty
     assert {"key", "task", "score", "examples", "flops", "replicates"} <= set(table.columns)
+
+
+def test_the_table_s_quality_is_that_of_every_single_run(sweep: list[TrialRecord]) -> None:
+    """Whatever the weights: a task of weight 0 is asked nothing, whether it was measured or not."""
+    table = results_table(sweep)
+    measures = measures_of(record.result for record in sweep)
+    for weights in (
+        {"intent": 2.0, "slots": 1.0},
+        {"intent": 1.0, "nothing": 0.0},
+        {"nothing": 1.0},
+    ):
+        found = quality_table(table, weights, measures)
+        for record in sweep:
+            single = weighted_quality(record.result, weights, measures)
+            error = weighted_se(record.result, weights, measures)
+            if single is None or record.result.status is not Status.COMPLETE:
+                assert record.result.spec.key not in found.index
+                continue
+            row = found.loc[record.result.spec.key]
+            assert row["value"] == pytest.approx(single)
+            assert (None if np.isnan(row["se"]) else row["se"]) == (error and pytest.approx(error))

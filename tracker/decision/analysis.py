@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import pandas as pd
-from cachetools import LRUCache
 
+from tracker.cache import SingleFlightCache
 from tracker.constraints import Rejection, Verdict, check_names, judge, split_scored
+from tracker.decision.mix_effects import Effect, effects
+from tracker.decision.mix_points import MixPoints, MixTable, mix_table
 from tracker.decision.pareto import pareto_front
 from tracker.decision.posterior import Posterior, believe
 from tracker.decision.recommendation import Candidate
 from tracker.errors import NotEnoughDataError
-from tracker.laws.curves import CurveFits, fit_table
+from tracker.laws.auxiliary import AuxiliaryLaws, forgetting_laws, mix_laws
+from tracker.laws.curves import CurveFits, CurveKey, fit_sizes, fit_table
+from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Estimate, Measure, measures_of, rounded, score_of, task_weights
 from tracker.results import (
@@ -24,48 +27,16 @@ from tracker.results import (
     by_configuration,
     extended_table,
     forgetting,
+    quality_table,
     results_table,
 )
 from tracker.trial import Objective, TrialRecord
 
 _Made = TypeVar("_Made")
-_MISSING = object()
 #: Questions whose answers are kept; a further one drops that unused for longest.
 MAX_QUESTIONS = 16
 #: Sets of weights whose posteriors are kept: one takes megabytes.
 _MAX_POSTERIORS = 4
-
-
-class Once:
-    """Values by key, each made once, by one thread while those who ask for the same one wait.
-
-    *limit*: keeps so many, dropping that unused for longest. What raises is not kept.
-    """
-
-    def __init__(self, limit: float = float("inf")) -> None:
-        self._lock = threading.Lock()
-        self._locks: dict[Hashable, threading.RLock] = {}
-        self._known: LRUCache[Hashable, Any] = LRUCache(limit)
-
-    def get(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
-        """What *build* makes of *key*; who asks for something else does not wait for it."""
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.RLock())
-        with lock:
-            with self._lock:
-                made = self._known.get(key, _MISSING)
-            if made is _MISSING:
-                made = build()
-            with self._lock:
-                self._known[key] = made
-                self._locks.pop(key, None)
-            found: _Made = made
-            return found
-
-    def peek(self, key: Hashable) -> Any:
-        """What was made of *key* already, else ``None``."""
-        with self._lock:
-            return self._known.get(key)
 
 
 class Analysis:
@@ -89,19 +60,20 @@ class Analysis:
         self.records = tuple(sorted(records, key=lambda r: (r.number, r.result.spec.key)))
         self.objective, self.sweep, self.notes = objective, sweep, tuple(notes)
         self._earlier = earlier._made_table() if earlier else None
-        self._own, self._shared = Once(), Once()
-        self._posteriors, self._questions = Once(_MAX_POSTERIORS), Once(MAX_QUESTIONS)
+        self._own, self._shared = SingleFlightCache(), SingleFlightCache()
+        self._posteriors = SingleFlightCache(_MAX_POSTERIORS)
+        self._questions = SingleFlightCache(MAX_QUESTIONS)
 
-    def asking(self, objective: Objective) -> Analysis:
+    def asking(self, objective: Objective) -> Self:
         """The same records seen through another objective."""
         if objective == self.objective:
             return self
         return self._questions.get(objective.model_dump_json(), lambda: self._with(objective))
 
-    def _with(self, objective: Objective) -> Analysis:
-        other = Analysis.__new__(Analysis)
+    def _with(self, objective: Objective) -> Self:
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.objective, other._own = objective, Once()
+        other.objective, other._own = objective, SingleFlightCache()
         return other
 
     def once(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
@@ -164,6 +136,38 @@ class Analysis:
             )
         return both
 
+    def size_laws(
+        self, metric: Measure, models: Mapping[str, int]
+    ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
+        """The joint laws for *models* that nobody ran, name → parameters, by task and mix.
+
+        Those of every task and mix: anyone who looks at one looks at the next, and most work is shared.
+        """
+        key = ("sizes", metric, tuple(models.items()))
+        return self.once(key, lambda: self._size_laws(metric, models))
+
+    def _size_laws(
+        self, metric: Measure, models: Mapping[str, int]
+    ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
+        found: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = {}
+        for key, law in fit_sizes(self.table, metric, models).items():
+            found.setdefault((key.task, key.mix), {})[key] = law
+        return found
+
+    @property
+    def mixes(self) -> MixTable:
+        """Every run by model, method and mix, with the noise between seeds."""
+        return self.once("mixes", lambda: mix_table(self.table, self.records))
+
+    def mix_points(self, model: str, method: str) -> MixPoints:
+        """What *model* measured under *method* (with its variant) in each mix."""
+        return self.once(("mix points", model, method), lambda: self.mixes.points(model, method))
+
+    def mix_effects(self, model: str, method: str) -> tuple[Effect, ...]:
+        """What its pairs of mixes say of one task's data for another."""
+        key = ("mix effects", model, method)
+        return self.once(key, lambda: effects(self.mix_points(model, method)))
+
     # -- under the objective ---------------------------------------------------------------------
 
     @property
@@ -174,6 +178,14 @@ class Analysis:
     def _weights(self) -> dict[str, float]:
         tasks = {task for each in self.configurations for task in each.tasks}
         return task_weights(self.objective, tasks)
+
+    @property
+    def trial_quality(self) -> pd.DataFrame:
+        """The weighted quality of each complete trial (:func:`tracker.results.quality_table`)."""
+        weights = self.objective.weights
+        return self.once_here(
+            "trial quality", lambda: quality_table(self.table, weights, self.measures)
+        )
 
     @property
     def decided(self) -> dict[str, Measure]:
@@ -238,6 +250,18 @@ class Analysis:
     def candidates(self) -> tuple[Candidate, ...]:
         """Every scored configuration as recommendations show it."""
         return self.once_here("candidates", lambda: _candidates(self.scored, self.posterior))
+
+    @property
+    def forgetting_laws(self) -> AuxiliaryLaws:
+        """The laws of what tuning forgets; of the other auxiliary laws none."""
+        return self.once_here("forgetting", lambda: forgetting_laws(self.records, self.objective))
+
+    def mix_laws(self, model: str, method: str) -> AuxiliaryLaws:
+        """The laws of what other tasks' examples are worth; of the other auxiliary laws none."""
+        return self.once_here(
+            ("mix laws", model, method),
+            lambda: mix_laws(self.records, self.objective, model, method),
+        )
 
     def cost_order(self, index: int) -> tuple[float, ...]:
         """Counted cost: smallest model, then fewest training operations, tokens, examples.

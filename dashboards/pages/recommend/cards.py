@@ -34,15 +34,11 @@ from dashboards.components import (
 )
 from dashboards.exports import export_path, rows_command
 from dashboards.state import Query
+from tracker.constraints import Held, Rejection
+from tracker.decision.explain import unrivalled
 from tracker.decision.predict import Forecast, Predicted
-from tracker.decision.recommendation import (
-    Candidate,
-    Estimate,
-    Held,
-    Reach,
-    Recommendation,
-    Rejection,
-)
+from tracker.decision.recommendation import Candidate, Reach, Recommendation
+from tracker.metrics import Estimate
 
 _LIKELY = (
     "Probably the best, yet by less than runs that differ in nothing but their seed: the chance counts who "
@@ -69,7 +65,10 @@ def setting(choice: Candidate) -> str:
         f"mix {choice.mix}" if choice.mix else "",
         ", ".join(f"{count(n)} of {task}" for task, n in choice.examples.items()),
     ]
-    text = " · ".join(part for part in parts if part)
+    return _sentence(" · ".join(part for part in parts if part))
+
+
+def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -77,6 +76,8 @@ def certainty(answer: Recommendation) -> tuple[str, str]:
     """The verdict in a few words, and its tone."""
     if answer.reach is not None and answer.reach.reached:
         return f"Reaches {quality(answer.reach.quality)}, the smallest that does", "good"
+    if not answer.runners_up:
+        return _sentence(unrivalled(answer.candidates, answer.rejected)), "warn"
     tied = sum(not (r.separable or r.surely_better) for r in answer.runners_up)
     if answer.separable or not tied:
         return "A clear choice", "good"
@@ -89,6 +90,7 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
     choice = answer.choice
     form = percent if choice.scores else quality  # an interval about 0 is still one of a score
     words, tone = certainty(answer)
+    likely = tone == "warn" and bool(answer.runners_up) and answer.p_best >= 0.8
     before, model, after = headline(choice)
     bounded = {name.partition(".")[2] for name in answer.objective.constraints}
     facts = [
@@ -121,7 +123,7 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
                 ]
             ),
             tiles(facts, style="facts"),
-            html.P(_LIKELY, className="note") if tone == "warn" and answer.p_best >= 0.8 else None,
+            html.P(_LIKELY, className="note") if likely else None,
             actions,
         ],
         className="card hero",
@@ -135,6 +137,8 @@ def _how_sure(answer: Recommendation) -> list[tuple[str, str, str]]:
     if answer.reach is not None and answer.reach.reached:
         chance = percent(answer.reach.probability, 0)
         return [(f"Chance of reaching {quality(answer.reach.quality)}", chance, among)]
+    if not answer.runners_up:
+        return [("Chance of being the best", ABSENT, "there is no other to compare it with")]
     scored = bool(answer.choice.scores)
     regret = quality_gap(answer.expected_regret, scored=scored, signed=False)
     return [

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from dash import dcc, html
 
+from dashboards.analysis import PageAnalysis
 from dashboards.exports import QUESTION
-from dashboards.findings import Findings
 from dashboards.state import Query, href
 from tracker.constraints import NONE
 from tracker.decision.question import bound, in_words, number, weight
@@ -100,7 +100,7 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
     return [*found, Place("reach", "reach", "", "Quality", *reach)]
 
 
-def fields(findings: Findings, query: Query) -> list[Field]:
+def fields(findings: PageAnalysis, query: Query) -> list[Field]:
     """Every field with what the address, else the sweep's own question, puts into it."""
     own = findings.objective
     weights = dict(_pairs(query.many("weight"))) or _texts(own.weights)
@@ -114,7 +114,7 @@ def fields(findings: Findings, query: Query) -> list[Field]:
     return found
 
 
-def ask(findings: Findings, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
+def ask(findings: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
     """The address for what stands in the fields, (option, name, text) each."""
     own = findings.objective
     known = places(findings.table, findings.measures)
@@ -193,7 +193,7 @@ def _field(field: Field) -> html.Div:
     )
 
 
-def _places(findings: Findings, bounds: Mapping[str, str]) -> list[Place]:
+def _places(findings: PageAnalysis, bounds: Mapping[str, str]) -> list[Place]:
     """Every place, and one for each bound that has none: what is held must be seen."""
     known = places(findings.table, findings.measures)
     named = {place.name for place in known if place.option == "constraint"}

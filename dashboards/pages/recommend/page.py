@@ -8,7 +8,6 @@ from typing import Any
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.answers import Answer, asked_of
-from dashboards.cache import SingleFlightCache
 from dashboards.components import card, empty, page_head
 from dashboards.context import ADDRESS, RESULTS, PageContext
 from dashboards.page import Page, connect_slow, slow_frame
@@ -29,6 +28,7 @@ from dashboards.pages.recommend.cards import (
 from dashboards.pages.recommend.form import FIELD, ask, fields, form
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
+from tracker.cache import SingleFlightCache
 from tracker.decision.question import Asked
 from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
 

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 from dash import html
 
-from dashboards.cache import SingleFlightCache
 from dashboards.charts.scaling import scaling
 from dashboards.charts.size import sizes_to_ask
 from dashboards.charts.theme import method_words, palette
@@ -38,6 +37,7 @@ from dashboards.pages.scaling.cards import (
 )
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
+from tracker.cache import SingleFlightCache
 from tracker.errors import SftSelectError
 from tracker.laws.curves import CurveFits
 
@@ -99,14 +99,16 @@ def laws_of(view: SweepView, state: Shown, answers: SingleFlightCache | None) ->
     task, metric, mix = state.task, state.metric, state.mix
     try:
         if answers is None:
-            known = findings.size_laws(task, metric, mix, asked) if asked else {}
-            return Laws(findings.fits(task, metric), known, asked, fresh=True)
+            known = findings.size_laws(metric, asked).get((task, mix), {}) if asked else {}
+            return Laws(
+                findings.fits_by_task(metric).get(task, CurveFits({}, {})), known, asked, fresh=True
+            )
         fits_name, sizes_name = _questions(view, state)
         version = findings.version
         fits = answers.get_later(
             fits_name,
             version,
-            lambda: (findings.all_fits(metric), findings.lines(metric)),
+            lambda: (findings.fits_by_task(metric), findings.lines(metric)),
             _PATIENCE,
         )
         laws, lines = fits.value or (None, {})
@@ -114,7 +116,7 @@ def laws_of(view: SweepView, state: Shown, answers: SingleFlightCache | None) ->
         if not asked:
             return Laws(found, {}, asked, fits.fresh, lines)
         sizes = answers.get_later(
-            sizes_name, version, lambda: findings.all_size_laws(metric, asked), _PATIENCE
+            sizes_name, version, lambda: findings.size_laws(metric, asked), _PATIENCE
         )
         over_size = None if sizes.value is None else sizes.value.get((task, mix), {})
     except SftSelectError as error:

@@ -242,7 +242,7 @@ def _leader(view: SweepView) -> tuple[str, str]:
     leader = best.leader
     if leader is None:
         return percent(None), "no trial has all its scores yet"
-    weighing = Weighing(view.findings.weights, view.findings.measures)
+    weighing = Weighing(view.findings.objective.weights, view.findings.measures)
     record = next(r for r in view.findings.records if r.result.spec.key == leader.key)
     known = weighing.quality(record.result)
     words = "" if known is None else f"; {interval_words(known)}"

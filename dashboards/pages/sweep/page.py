@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from dash import Dash, Output, html
 
-from dashboards.cache import SingleFlightCache
 from dashboards.charts.chart import Chart
 from dashboards.charts.live_curves import draw_live_curves, live_curves
 from dashboards.charts.progress import BestSoFar, draw_best_so_far
@@ -17,6 +16,7 @@ from dashboards.context import ADDRESS, THEME, VERSION, PageContext
 from dashboards.page import Page, encoded
 from dashboards.pages.sweep import cards, control
 from dashboards.snapshot import SweepView
+from tracker.cache import SingleFlightCache
 
 TITLE = "Sweep"
 _CHART_HEIGHT = 340

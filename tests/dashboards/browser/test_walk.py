@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.findings import Findings
+from dashboards.analysis import PageAnalysis
 from tracker.trial import Objective
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     assert download.value.suggested_filename == "recommended.yaml"
     assert took.decode() == spec_text
     asked = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1})
-    assert took.decode() == Findings("support", records, asked).answer().config
+    assert took.decode() == PageAnalysis(records, asked, sweep="support").answer().config
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
 

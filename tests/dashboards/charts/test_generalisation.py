@@ -2,7 +2,6 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.cache import Latest
 from dashboards.charts.forgetting import draw_forgetting, forgetting
 from dashboards.charts.generalisation import (
     TRANSFER,
@@ -21,6 +20,7 @@ from dashboards.charts.overreach import KINDS, answer_sentences, draw_panel, ove
 from dashboards.charts.theme import DARK, LIGHT
 from dashboards.pages.generalisation import forgetting_card
 from tests.dashboards.conftest import FORGETTING
+from tracker.cache import Latest
 from tracker.decision.pareto import pareto_front
 from tracker.results import by_configuration, results_table
 from tracker.results import forgetting as cell_forgetting

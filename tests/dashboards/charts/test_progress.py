@@ -2,21 +2,22 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.charts.progress import best_so_far, draw_best_so_far, label, trial_quality
+from dashboards.charts.progress import best_so_far, draw_best_so_far, label
 from dashboards.charts.theme import LIGHT
-from tracker.results import results_table
+from tracker.decision.analysis import Analysis
+from tracker.trial import Objective
 
 WEIGHTS = {"intent": 2.0, "slots": 1.0}
 
 
 def test_quality_is_the_weighted_mean_of_the_task_scores(findings, records):
-    quality = trial_quality(findings.table, WEIGHTS)
+    quality = findings.trial_quality["value"]
     intent, slots = (s.score for s in records[10].result.tasks)
     assert quality[records[10].result.spec.key] == pytest.approx((2 * intent + slots) / 3)
 
 
 def test_the_best_never_falls_and_cost_adds_up(findings, records):
-    data = best_so_far(findings.table, WEIGHTS)
+    data = best_so_far(findings)
     assert list(data.best) == sorted(data.best)
     assert data.best[-1] == max(t.quality for t in data.trials) == data.leader.quality
     flops = [r.result.cost.flops for r in records if r.result.spec.method.name != "none"]
@@ -26,14 +27,14 @@ def test_the_best_never_falls_and_cost_adds_up(findings, records):
 
 
 def test_a_trial_without_one_of_the_weighted_scores_is_left_out_and_counted(findings):
-    data = best_so_far(findings.table, {"intent": 1.0, "missing": 1.0})
+    data = best_so_far(findings.asking(Objective(weights={"intent": 1.0, "missing": 1.0})))
     assert data.trials == ()
     assert data.leader is None
     assert data.uncounted == 47
 
 
 def test_no_trials_draw_an_empty_chart():
-    data = best_so_far(results_table([]), WEIGHTS)
+    data = best_so_far(Analysis([], Objective(weights=WEIGHTS)))
     assert data.trials == ()
     assert len(go.Figure(draw_best_so_far(data, LIGHT)).data) == 1
 
@@ -45,6 +46,6 @@ def test_labels_name_what_was_trained(findings, records):
 
 
 def test_one_trace_per_method_and_one_for_the_best(findings):
-    figure = go.Figure(draw_best_so_far(best_so_far(findings.table, WEIGHTS), LIGHT))
+    figure = go.Figure(draw_best_so_far(best_so_far(findings), LIGHT))
     assert len(figure.data) == 1 + 4
     assert isinstance(findings.table, pd.DataFrame)

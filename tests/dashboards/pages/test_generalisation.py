@@ -1,8 +1,8 @@
 import pytest
 
-from dashboards.cache import SingleFlightCache
 from dashboards.pages.generalisation import content, shown
 from dashboards.state import Query
+from tracker.cache import SingleFlightCache
 
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):

@@ -1,9 +1,9 @@
 import pytest
 
-from dashboards.cache import SingleFlightCache
 from dashboards.pages.mix import content, laws, setting, shown
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
+from tracker.cache import SingleFlightCache
 from tracker.trial import MixSpec
 
 HELD = {"model": "en-1m", "method": "full"}

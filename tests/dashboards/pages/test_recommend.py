@@ -1,7 +1,6 @@
 import pytest
 
 from dashboards.answers import asked_of
-from dashboards.cache import SingleFlightCache
 from dashboards.charts.tradeoff import Spot, Tradeoff
 from dashboards.exports import export_path
 from dashboards.pages.recommend.cards import MAX_SPOTS, certainty, headline, hero, setting, thinned
@@ -9,6 +8,7 @@ from dashboards.pages.recommend.form import ask, fields, form
 from dashboards.pages.recommend.page import content, shown
 from dashboards.state import Query, parse_query
 from tests.dashboards.conftest import when_ready
+from tracker.cache import SingleFlightCache
 from tracker.decision.question import Asked
 from tracker.errors import InputError
 from tracker.metrics import Estimate

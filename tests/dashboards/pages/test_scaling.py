@@ -1,11 +1,11 @@
 import pytest
 
-from dashboards.cache import SingleFlightCache
 from dashboards.charts.scaling import Curve, Line, Point, Scaling
 from dashboards.pages.scaling.cards import _parameter, laws_card, shown, trusted
 from dashboards.pages.scaling.page import content
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
+from tracker.cache import SingleFlightCache
 from tracker.laws.fitted_law import Parameter
 from tracker.results import results_table
 

@@ -80,7 +80,7 @@ def rescored(record, **changes):
 
 def test_the_quality_is_the_grid_s_with_an_interval_from_the_tasks_replicates(findings, records):
     grid = findings.trials.set_index("number")["quality"]
-    weighing = Weighing(findings.weights, findings.measures)
+    weighing = Weighing(findings.objective.weights, findings.measures)
     found = weighing.quality(records[45].result)
     assert found is not None
     assert found.value == pytest.approx(grid[45])

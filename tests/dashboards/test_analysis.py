@@ -1,6 +1,7 @@
 import pytest
 
-from dashboards.findings import MAX_QUESTIONS, Findings
+from dashboards.analysis import PageAnalysis
+from tracker.decision.analysis import MAX_QUESTIONS
 from tracker.decision.predict import predict
 from tracker.decision.question import asked
 from tracker.decision.recommend import recommend
@@ -11,7 +12,7 @@ ASKED = Objective(weights={"intent": 1})
 
 
 def test_the_weights_are_the_objective_s(findings):
-    assert findings.weights == {"intent": 2, "slots": 1}
+    assert findings.objective.weights == {"intent": 2, "slots": 1}
 
 
 def test_the_recommendation_is_tracker_s_and_made_once(findings, records):
@@ -22,25 +23,31 @@ def test_the_recommendation_is_tracker_s_and_made_once(findings, records):
 
 def test_nothing_measured_nothing_recommended():
     with pytest.raises(NotEnoughDataError):
-        _ = Findings("support", [], ASKED).recommendation
+        _ = PageAnalysis([], ASKED, sweep="support").recommendation
 
 
 def test_the_version_follows_the_records(records):
-    assert Findings("s", records, ASKED).version == Findings("s", list(records), ASKED).version
-    assert Findings("s", records[:-1], ASKED).version != Findings("s", records, ASKED).version
+    assert (
+        PageAnalysis(records, ASKED, sweep="s").version
+        == PageAnalysis(list(records), ASKED, sweep="s").version
+    )
+    assert (
+        PageAnalysis(records[:-1], ASKED, sweep="s").version
+        != PageAnalysis(records, ASKED, sweep="s").version
+    )
 
 
 def test_the_version_follows_what_is_asked_and_noted(records):
     found = {
-        Findings("s", records, ASKED).version,
-        Findings("s", records, Objective(weights={"intent": 2})).version,
-        Findings("s", records, ASKED, ("a note",)).version,
+        PageAnalysis(records, ASKED, sweep="s").version,
+        PageAnalysis(records, Objective(weights={"intent": 2}), sweep="s").version,
+        PageAnalysis(records, ASKED, sweep="s", notes=("a note",)).version,
     }
     assert len(found) == 3
 
 
 def test_answers_are_kept_by_question_and_bounded(records):
-    found = Findings("support", records, ASKED)
+    found = PageAnalysis(records, ASKED, sweep="support")
     cheap = asked((), ["flops=1e9"])
     assert found.answer(cheap) is found.answer(cheap)
     assert found.answer(cheap).recommendation == recommend(
@@ -55,9 +62,9 @@ def test_answers_are_kept_by_question_and_bounded(records):
 
 
 def test_what_is_foretold_is_what_the_command_line_foretells(records):
-    found = Findings("my sweep", records, ASKED)
+    found = PageAnalysis(records, ASKED, sweep="my sweep")
     answer = found.answer(asked((), ["examples=500"]))
     assert answer.forecasts["intent"] == predict(records, "intent", 500, sweep="my sweep")
     # The laws are those that the pages draw, fitted once.
-    laws = found.analysis.all_fits("score").laws
-    assert all(laws[key] is law for key, law in found.fits("intent", "score").laws.items())
+    laws = found.all_fits("score").laws
+    assert all(laws[key] is law for key, law in found.fits_by_task("score")["intent"].laws.items())

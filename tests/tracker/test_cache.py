@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from dashboards.cache import SingleFlightCache
+from tracker.cache import SingleFlightCache
 
 
 def test_the_same_view_is_drawn_once():

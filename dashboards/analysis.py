@@ -1,0 +1,86 @@
+"""A sweep's analysis with what the pages draw of it, each made once.
+
+Nothing here is the dashboard's own opinion: every answer is tracker's, so that a page and the command
+line cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dashboards.answers import Answer, work_out
+from dashboards.charts.forecast import Tally, tally
+from dashboards.charts.progress import BestSoFar, best_so_far
+from dashboards.charts.scaling import Line, lines_of
+from dashboards.trials.frame import trial_frame
+from tracker.cache import SingleFlightCache
+from tracker.decision.analysis import MAX_QUESTIONS, Analysis
+from tracker.decision.question import Asked
+from tracker.decision.recommendation import Recommendation
+from tracker.laws.curves import CurveFits, CurveKey, Metric
+from tracker.store.data_profile import DataProfile
+from tracker.trial import Objective, TrialRecord
+
+
+class PageAnalysis(Analysis):
+    """As :class:`~tracker.decision.analysis.Analysis`; *data*: what its rows look like, where it was kept."""
+
+    def __init__(
+        self,
+        records: Sequence[TrialRecord],
+        objective: Objective,
+        *,
+        sweep: str = "",
+        notes: Sequence[str] = (),
+        data: DataProfile | None = None,
+        earlier: Analysis | None = None,
+    ) -> None:
+        super().__init__(records, objective, sweep=sweep, notes=notes, earlier=earlier)
+        self.data = data
+        self._answers = SingleFlightCache(MAX_QUESTIONS)
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row per trial, newest first (:func:`dashboards.trials.frame.trial_frame`)."""
+        return self.once_here("trials", lambda: trial_frame(self))
+
+    def fits_by_task(self, metric: Metric) -> dict[str, CurveFits]:
+        """The laws of every task; a metric's are fitted together, once."""
+        return self.once(("fits by task", metric), lambda: self._by_task(metric))
+
+    def _by_task(self, metric: Metric) -> dict[str, CurveFits]:
+        fits = self.all_fits(metric)
+        found: dict[str, CurveFits] = {}
+        for key, law in fits.laws.items():
+            found.setdefault(key.task, CurveFits({}, {})).laws[key] = law
+        for key, reason in fits.refused.items():
+            found.setdefault(key.task, CurveFits({}, {})).refused[key] = reason
+        return found
+
+    def lines(self, metric: Metric) -> dict[CurveKey, Line]:
+        """The laws of every task as they are drawn."""
+        return self.once(("lines", metric), lambda: lines_of(self.fits_by_task(metric), metric))
+
+    @property
+    def best(self) -> BestSoFar:
+        """Quality over what it cost."""
+        return self.once_here("best", lambda: best_so_far(self))
+
+    @property
+    def tally(self) -> Tally:
+        """What became of its trials, and what they took."""
+        return self.once("tally", lambda: tally([r.result for r in self.records]))
+
+    def answer(self, asked: Asked = Asked()) -> Answer:  # noqa: B008 - frozen
+        """The whole answer to *asked*; without it, to the sweep's own question.
+
+        Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
+        """
+        return self._answers.get(asked, lambda: work_out(self, asked))
+
+    @property
+    def recommendation(self) -> Recommendation:
+        """The answer to the sweep's own question; raises as :meth:`answer` does."""
+        return self.answer().recommendation
