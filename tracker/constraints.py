@@ -107,7 +107,7 @@ def check_names(
     """Raise InputError for every constraint that no trial of these could be held against."""
     allowed = allowed_names(sorted(tasks), sorted(suites))
     problems = [
-        f"constraint {unknown(name, allowed)}" for name in constraints if name not in allowed
+        f"constraint: {unknown(name, allowed)}" for name in constraints if name not in allowed
     ]
     if problems:
         raise InputError(problems)

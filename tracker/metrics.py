@@ -155,7 +155,7 @@ def task_weights(objective: Objective, tasks: Iterable[str]) -> dict[str, float]
     """The objective's weights among the known *tasks*, summing to 1, zeros left out; raises InputError."""
     known = sorted(set(tasks))
     problems = [
-        f"weight for task {unknown(name, known)}" for name in objective.weights if name not in known
+        f"weight: {unknown(name, known)}" for name in objective.weights if name not in known
     ]
     problems += [
         f"weight of task {name!r} is {w:g}: it must be at least 0"

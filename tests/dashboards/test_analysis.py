@@ -18,7 +18,7 @@ def test_the_weights_are_the_objective_s(findings):
 def test_the_recommendation_is_tracker_s_and_made_once(findings, records):
     assert findings.recommendation == recommend(records, findings.objective, sweep="support")
     assert findings.recommendation is findings.recommendation
-    assert findings.fits("intent", "score") is findings.fits("intent", "score")
+    assert findings.fits_by_task("score") is findings.fits_by_task("score")
 
 
 def test_nothing_measured_nothing_recommended():

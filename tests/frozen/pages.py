@@ -8,12 +8,15 @@ from typing import Any
 from dash.development.base_component import Component
 
 from dashboards.analysis import PageAnalysis
-from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
-from dashboards.pages.trials_grid import grid, menu, rows
+from dashboards.pages import data, generalisation, mix, trials
+from dashboards.pages.recommend import page as recommend
+from dashboards.pages.scaling import page as scaling
+from dashboards.pages.sweep import page as sweep
+from dashboards.pages.trials import grid, menu, rows
 from dashboards.report.sections import best_trials, head
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
-from dashboards.trials import columns_of
+from dashboards.trials.frame import columns_of
 from tests.frozen.answers import tried
 from tests.frozen.difference import condensed, digest, plain, sketch
 from tests.frozen.inputs import Sweep

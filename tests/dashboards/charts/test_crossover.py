@@ -23,7 +23,7 @@ MODELS = {"en-0.1m": 110_000, "en-0.3m": 320_000, "en-1m": 1_040_000}
 
 
 def asked(findings, first="full", second="lora", mix="even"):
-    fits = findings.fits("intent", "score")
+    fits = findings.fits_by_task("score")["intent"]
     return critical(fits, task="intent", mix=mix, models=MODELS, first=first, second=second)
 
 
@@ -126,7 +126,7 @@ def test_a_model_without_both_laws_is_said_to_lack_them(findings):
 
 
 def test_pairs_are_those_some_model_has_laws_of(findings):
-    fits = findings.fits("intent", "score")
+    fits = findings.fits_by_task("score")["intent"]
     methods = ("full", "lora", "p_tuning")
     assert pairs(fits, "even", methods) == [
         ("full", "lora"), ("full", "p_tuning"), ("lora", "p_tuning"),

@@ -12,7 +12,7 @@ from tracker.results import results_table
 
 @pytest.fixture(scope="module")
 def data(findings):
-    fits = findings.fits("intent", "score")
+    fits = findings.fits_by_task("score")["intent"]
     return scaling(findings.table, fits, task="intent", mix="even", metric="score")
 
 
@@ -27,7 +27,7 @@ def test_one_main_curve_per_model_and_method_the_smallest_model_first(data):
 
 def test_a_score_is_one_minus_the_law_of_its_error(data, findings):
     curve = next(c for c in data.curves if (c.model, c.method) == ("en-1m", "full"))
-    fits = findings.fits("intent", "score").laws
+    fits = findings.fits_by_task("score")["intent"].laws
     law = next(v for k, v in fits.items() if (k.model, k.method.name) == ("en-1m", "full"))
     assert np.allclose(curve.line.value, 1 - law.predict(curve.line.examples).value)
     low, value, high = (np.array(x) for x in (curve.line.low, curve.line.value, curve.line.high))
@@ -67,7 +67,7 @@ def test_too_few_volumes_give_points_and_the_reason(findings):
 
 
 def test_bits_per_byte_are_drawn_as_they_are(findings):
-    fits = findings.fits("intent", "bits_per_byte")
+    fits = findings.fits_by_task("bits_per_byte")["intent"]
     data = scaling(findings.table, fits, task="intent", mix="even", metric="bits_per_byte")
     assert "lower is better" in data.title
     curve = data.curves[0]
@@ -75,7 +75,7 @@ def test_bits_per_byte_are_drawn_as_they_are(findings):
 
 
 def test_models_can_be_picked_and_drawn_together(findings):
-    fits = findings.fits("intent", "score")
+    fits = findings.fits_by_task("score")["intent"]
     data = scaling(
         findings.table, fits, task="intent", mix="even", metric="score", models=("en-0.1m", "en-1m")
     )

@@ -12,7 +12,7 @@ from tracker.results import results_table
 @pytest.fixture(scope="module")
 def made(findings):
     """Builds the figure's data at a volume."""
-    fits = findings.fits("intent", "score")
+    fits = findings.fits_by_task("score")["intent"]
     data = scaling(findings.table, fits, task="intent", mix="even", metric="score")
     asked = sizes_to_ask(MODELS.values())
     laws = findings.size_laws("intent", "score", "even", asked)

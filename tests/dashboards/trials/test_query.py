@@ -7,7 +7,8 @@ from dashboards.pages.trials import put_fields, rows, shown_fields
 from dashboards.state import Query, href, parse_query
 from dashboards.trials.frame import columns_of, trial_frame
 from dashboards.trials.query import Condition, grid_state, select, wanted_in, wanted_of
-from tracker.results import results_table
+from tracker.decision.analysis import Analysis
+from tracker.trial import Objective
 
 OR = {
     "filterType": "number",
@@ -36,7 +37,7 @@ def test_the_choice_of_columns_lives_in_the_address(frame):
 
 
 def test_no_trials_no_rows():
-    empty = trial_frame(results_table([]), {"intent": 1.0})
+    empty = trial_frame(Analysis([], Objective(weights={"intent": 1.0})))
     assert rows(empty, REQUEST) == {"rowData": [], "rowCount": 0}
     assert columns_of(empty.columns)
 

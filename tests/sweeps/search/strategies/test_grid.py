@@ -11,7 +11,7 @@ from sweeps.search.space import design_point, design_points, lattice
 from sweeps.search.strategies.grid import Grid, tuned_methods
 from sweeps.search.strategies.strategy import Outcome
 from sweeps.search.workspace import SweepFolder
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 from tracker.trial import Configuration, MethodSpec, Status
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]

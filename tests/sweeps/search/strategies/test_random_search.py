@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.workspace import SweepFolder
-from tests.sweeps.search.conftest import FormulaEngine, drive
+from tests.sweeps.search.formula import FormulaEngine, drive
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 
