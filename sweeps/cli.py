@@ -140,15 +140,20 @@ def plan(
     from sweeps.finetune.model import quieten
     from sweeps.plan_text import print_plan
     from sweeps.resolve import read_sweep
+    from sweeps.search.bounds import SearchBounds
     from sweeps.search.plan import make_plan
     from sweeps.search.run import worker_devices
     from sweeps.search.schedule import expected_schedule, too_large
+    from sweeps.search.study import begun_before_bounds
+    from sweeps.search.workspace import SweepFolder
 
     quieten()
     resolved = read_sweep(sweep)
     records = records_if_any(workspace, store, resolved.spec.name)
-    made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)))
-    schedule = expected_schedule(resolved, records, made)
+    study = SweepFolder(workspace, resolved.spec.name).study_file
+    bounds = SearchBounds(resolved, begun=begun_before_bounds(study, resolved.spec))
+    made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)), bounds)
+    schedule = expected_schedule(resolved, records, made, bounds)
     for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:
         _note(warning)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -25,6 +26,7 @@ def print_plan(plan: Plan, schedule: Schedule | None, console: Console) -> None:
         for point, *_, problem in plan.points
         if problem
     ]
+    lines += _pruned(plan)
     if schedule is None:
         lines += _whole(plan)
     else:
@@ -54,6 +56,15 @@ def _cell_table(plan: Plan) -> Table:
             _size(planned.peak_bytes),
         )
     return table
+
+
+def _pruned(plan: Plan) -> list[str]:
+    """What the constraints leave out of the design, a line for each of them."""
+    counts = Counter((p.constraint, p.limit) for p in plan.pruned)
+    return [
+        f"{count} cells are left out: {name} <= {limit:,.6g} forbids them before they run"
+        for (name, limit), count in counts.items()
+    ]
 
 
 def _whole(plan: Plan) -> list[str]:

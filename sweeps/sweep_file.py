@@ -8,19 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeps.spec import MixEntry, SweepSpec
+from tracker.constraints import allowed_names, bound_problem
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.validation import Problem, options, unknown, validate
 
 MAX_CELLS = 10_000
-COST_CONSTRAINTS = (
-    "peak_bytes",
-    "device_seconds",
-    "gpu_hours",
-    "flops",
-    "adapter_bytes",
-    "seconds_per_1k_tokens",
-    "parameters",
-)
 
 
 def load_sweep(file: Path | Document) -> SweepSpec:
@@ -110,12 +102,8 @@ def _objective(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _constraints(spec: SweepSpec) -> Iterator[Problem]:
-    allowed = [
-        *(f"forgetting.{suite}" for suite in spec.general),
-        *COST_CONSTRAINTS,
-        *(f"over_reach.{task}" for task, entry in spec.tasks.items() if entry.negative),
-        *(f"min.{task}" for task in spec.tasks),
-    ]
+    negative = [task for task, entry in spec.tasks.items() if entry.negative]
+    allowed = allowed_names(spec.tasks, spec.general, negative)
     for name, bound in spec.objective.constraints.items():
         here = ("objective", "constraints", name)
         kind, _, task = name.partition(".")
@@ -124,10 +112,10 @@ def _constraints(spec: SweepSpec) -> Iterator[Problem]:
             yield Problem(here, wording)
         elif name not in allowed:
             yield Problem(here, unknown(name, allowed))
-        elif kind in ("over_reach", "min") and not 0 <= bound <= 1:
+        elif kind == "min" and not 0 <= bound <= 1:  # a file's tasks are scored
             yield Problem(here, f"found {bound:g}; allowed: 0 to 1")
-        elif kind in COST_CONSTRAINTS and bound <= 0:
-            yield Problem(here, f"found {bound:g}; allowed: above 0")
+        elif problem := bound_problem(name, bound):
+            yield Problem(here, problem)
 
 
 def _tuning(spec: SweepSpec) -> Iterator[Problem]:

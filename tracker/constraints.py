@@ -40,6 +40,8 @@ MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens"
 CLOCKED = frozenset({"device_seconds", "gpu_hours", "seconds_per_1k_tokens"})
 #: What grows in proportion to the examples, beside their number.
 GROWING = ("flops", "device_seconds", "gpu_hours")
+#: What more examples leave as it is, at the least.
+_NEVER_FALLS = (*GROWING, "examples", "peak_bytes", "parameters", "adapter_bytes")
 #: In place of a bound: the sweep's own is not held.
 NONE = "none"
 
@@ -143,6 +145,11 @@ def sign(name: str) -> str:
 def grows(name: str) -> bool:
     """Whether the quantity grows in proportion to the examples."""
     return name in GROWING or kind_of(name) == "examples"
+
+
+def never_falls(name: str) -> bool:
+    """Whether the quantity cannot be smaller with more examples."""
+    return kind_of(name) in _NEVER_FALLS
 
 
 def keeps(name: str, value: float, limit: float) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.engines.engine import Died, Ended, Engine, Job, Progress, Refused
 from sweeps.search.retention import Retention
 from sweeps.search.space import trial_spec
@@ -27,7 +28,6 @@ from sweeps.search.strategies import strategy_of
 from sweeps.search.strategies.strategy import (
     Outcome,
     Strategy,
-    excesses,
     outcome,
     weighted_score,
 )
@@ -115,6 +115,7 @@ class Driver:
 
     *price*: device seconds that a trial is known to take before it runs, ``None`` where that is not
     known. With prices a budget of device time is never exceeded; without, the mean trial stands in.
+    *bounds*: by default those that the study began with.
     """
 
     def __init__(
@@ -128,10 +129,12 @@ class Driver:
         watch: Callable[[Driver], None] = lambda _: None,
         price: Callable[[TrialSpec], float | None] = lambda _: None,
         control: Operator | None = None,
+        bounds: SearchBounds | None = None,
     ) -> None:
         self.sweep, self.results, self.ledger = sweep, results, ledger
         self.engine, self.delivery, self.watch, self.price = engine, delivery, watch, price
-        self.strategy: Strategy = strategy_of(sweep)
+        self.bounds = bounds or SearchBounds(sweep, begun=ledger.begun_before_bounds)
+        self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or Unattended()
         self.paused = self.stopped = False
         self.asked: list[PlannedTrial] = []
@@ -216,9 +219,12 @@ class Driver:
         if proposal is None:
             self._done_asking = True
             return False
-        configuration = self.ledger.ask(number, proposal, index)
+        configuration = self.ledger.ask(number, proposal, index, self._may_run)
         self._enter(number, proposal.stage, configuration, proposal.seed)
         return True
+
+    def _may_run(self, configuration: Configuration) -> bool:
+        return self.bounds.rules_out(configuration) is None
 
     def _enter(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
         """Take note of a trial that the study now holds, and take it up."""
@@ -417,8 +423,9 @@ class Driver:
             asked = self.asked[self.own[index]]
             record = self.records[asked.number]
             objective = self.sweep.spec.objective
-            told = outcome(record, asked.configuration, asked.seed, objective)
-            excess = excesses(record.result, objective)
+            excess = self.bounds.excesses(record.result)
+            seen = excess if not self.bounds.begun or self.strategy.sees_when_begun else {}
+            told = outcome(record, asked.configuration, asked.seed, objective, seen)
             self.ledger.tell(asked.number, told.quality, excess)
             self._outcomes.append(told._replace(number=index))
 

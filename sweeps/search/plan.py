@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
 import torch
-from accelerate import init_empty_weights
-from peft import get_peft_model
 from scipy.optimize import nnls
-from transformers import AutoConfig, AutoModelForCausalLM
 
-from sweeps.data.encoding import training_stream
 from sweeps.data.mixes import replay_rows
 from sweeps.finetune.memory import predicted_bytes
-from sweeps.finetune.model import adapter_config, prepended_tokens
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.space import design_points, lattice, trial_spec
+from sweeps.search.bounds import Pruned, SearchBounds
+from sweeps.search.counted_cost import adapter, counted_work, model_config
+from sweeps.search.space import lattice, trial_spec
 from sweeps.search.strategies import strategy_of
-from tracker.trial import Configuration, MethodSpec, ModelSpec, Status, TrialRecord, TrialSpec
+from tracker.trial import Configuration, Status, TrialRecord, TrialSpec
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
 _RULE_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 5e13}
@@ -49,7 +45,7 @@ class PlannedPoint(NamedTuple):
 class Plan(NamedTuple):
     """``seconds`` and ``disk_bytes`` are for all trials; ``basis`` says where seconds come from.
 
-    ``base_seconds``: of evaluating an untouched base.
+    ``base_seconds``: of evaluating an untouched base. ``pruned``: what the constraints leave out, and why.
     """
 
     points: list[PlannedPoint]
@@ -60,22 +56,29 @@ class Plan(NamedTuple):
     disk_bytes: int
     device_bytes: int
     basis: str
+    pruned: list[Pruned]
 
     def as_json(self) -> dict[str, Any]:
         """As plain data."""
-        cells = [
-            {
-                "cell": {
-                    "model": planned.point.model,
-                    "method": planned.point.method.name,
-                    "mix": planned.point.mix,
-                    "volume": planned.point.volume,
-                }
-            }
-            | {name: value for name, value in planned._asdict().items() if name != "point"}
-            for planned in self.points
-        ]
-        return {"cells": cells} | {k: v for k, v in self._asdict().items() if k != "points"}
+        plain = {
+            name: [{"cell": _cell(each.point)} | _rest(each) for each in found]
+            for name, found in (("cells", self.points), ("pruned", self.pruned))
+        }
+        known = {k: v for k, v in self._asdict().items() if k not in ("points", "pruned")}
+        return {"cells": plain["cells"]} | known | {"pruned": plain["pruned"]}
+
+
+def _cell(point: Configuration) -> dict[str, Any]:
+    return {
+        "model": point.model,
+        "method": point.method.name,
+        "mix": point.mix,
+        "volume": point.volume,
+    }
+
+
+def _rest(each: PlannedPoint | Pruned) -> dict[str, Any]:
+    return {name: value for name, value in each._asdict().items() if name != "point"}
 
 
 class Speed(NamedTuple):
@@ -91,12 +94,22 @@ class Speed(NamedTuple):
         return self.fixed + self.step * steps + flops / self.flops_per_second
 
 
-def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int) -> Plan:
-    """Every design point of *sweep*, priced; *records*: finished trials to learn the speed from."""
+def make_plan(
+    sweep: ResolvedSweep,
+    records: Sequence[TrialRecord],
+    workers: int,
+    bounds: SearchBounds | None = None,
+) -> Plan:
+    """Every design point of *sweep* that may run, priced; *records*: finished trials, to learn the speed.
+
+    *bounds*: by default those of a sweep that begins now. Raises InputError where they leave nothing.
+    """
+    bounds = bounds or SearchBounds(sweep)
+    bounds.check()
     speed = learned_speed(records)
     available = _device_bytes()
-    planned = [_planned(sweep, point, speed, available) for point in design_points(sweep.spec)]
-    trials = strategy_of(sweep).planned
+    planned = [_planned(sweep, point, speed, available) for point in bounds.points]
+    trials = strategy_of(sweep, bounds).planned
     mean = statistics.fmean(p.seconds for p in planned)
     trained = max(model.size for model in sweep.models.values())
     return Plan(
@@ -108,6 +121,7 @@ def make_plan(sweep: ResolvedSweep, records: Sequence[TrialRecord], workers: int
         disk_bytes=workers * _CHECKPOINTS_KEPT * trained * _OPTIMIZER_STATE_BYTES,
         device_bytes=available,
         basis=speed.basis,
+        pruned=bounds.pruned,
     )
 
 
@@ -135,39 +149,20 @@ def learned_speed(records: Sequence[TrialRecord]) -> Speed:
     return Speed(fixed, step, rate, f"{len(rows)} finished trials of this sweep")
 
 
-@lru_cache(maxsize=256)
-def trained_parameters(model: ModelSpec, method: MethodSpec) -> int:
-    """Weights that *method* trains, counted on a model without memory."""
-    if method.name == "full":
-        return model.size
-    config = _config(model)
-    # PiSSA starts from a decomposition of weights, which a model without memory does not have.
-    variant = "plain" if method.variant == "pissa" else method.variant
-    method = method.model_copy(update={"variant": variant})
-    with init_empty_weights():
-        base = AutoModelForCausalLM.from_config(config)
-        tuned = get_peft_model(base, adapter_config(method, config.hidden_size))
-    return sum(p.numel() for p in tuned.parameters() if p.requires_grad)
-
-
 def _planned(
     sweep: ResolvedSweep, point: Configuration, speed: Speed, available: int
 ) -> PlannedPoint:
     method = lattice(sweep.spec, point.method.name, 1)[0]
     spec = trial_spec(sweep, point._replace(method=method), 0)
-    stream = training_stream(spec)
-    tokens = sum(len(row) for row in stream)
-    trained = trained_parameters(spec.model, spec.method)
-    virtual = len(stream) * prepended_tokens(spec.method)
-    flops = float((tokens + virtual) * (4 * spec.model.size + 2 * trained))
-    steps = step_count(len(stream), spec)
-    longest = max(len(row) for row in stream) + (spec.method.virtual_tokens or 0)
+    work = counted_work(spec)
+    steps = step_count(work.rows, spec)
+    config = model_config(spec.model)
     peak = predicted_bytes(
         spec.model.size,
-        trained,
-        tokens_in_batch=longest * spec.train.batch_size,
-        hidden_size=_config(spec.model).hidden_size,
-        layers=_config(spec.model).num_hidden_layers,
+        adapter(spec.model, spec.method).weights,
+        tokens_in_batch=work.longest * spec.train.batch_size,
+        hidden_size=config.hidden_size,
+        layers=config.num_hidden_layers,
         recomputed=spec.train.gradient_checkpointing,
     )
     problem = None
@@ -176,7 +171,8 @@ def _planned(
             f"needs about {peak / 1024**3:.1f} GiB, the device has {available / 1024**3:.1f}; "
             "lower train.batch_size or set train.gradient_checkpointing"
         )
-    return PlannedPoint(point, steps, tokens, speed.seconds(steps, flops), peak, problem)
+    seconds = speed.seconds(steps, work.flops)
+    return PlannedPoint(point, steps, work.tokens, seconds, peak, problem)
 
 
 def _stream_rows(spec: TrialSpec) -> int:
@@ -186,13 +182,6 @@ def _stream_rows(spec: TrialSpec) -> int:
     passes = {t: spec.train.epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
     rows = sum(count * passes[task] for task, count in spec.examples.items())
     return rows + spec.train.epochs * replay_rows(spec.mix, spec.volume)
-
-
-@lru_cache(maxsize=64)
-def _config(model: ModelSpec) -> AutoConfig:
-    return AutoConfig.from_pretrained(
-        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
-    )
 
 
 def _device_bytes() -> int:

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from sweeps.profile import profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Engine
@@ -65,11 +66,13 @@ def run_sweep(
     for warning in sweep.warnings:
         note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
+    if not folder.plan_file.exists():  # a begun sweep goes on, whatever its bounds leave
+        SearchBounds(sweep).check()
     with folder.owned():
         begun = _refuse_changes(sweep, folder)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         store = Store.open(workspace, store_uri)
-        _begin(store, sweep, folder)
+        _begin(store, sweep, folder, None if begun else strategy_of(sweep).planned)
         if not begun:  # the store, which compares too, took it for what it began with
             write_text(folder.plan_file, json.dumps(_fixed_part(sweep), indent=1))
         ledger = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
@@ -148,12 +151,12 @@ def _gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> None:
+def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder, planned: int | None) -> None:
     store.begin_sweep(
         sweep.spec.name,
         spec_text=folder.sweep_file.read_text(encoding="utf-8"),
         spec_digest=_digest(_fixed_part(sweep)),
-        planned=strategy_of(sweep).planned,
+        planned=planned,
         datasets=data_files(sweep),
         objective=sweep.spec.objective,
         notes=sweep.warnings,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.driver import Driver
 from sweeps.search.engines.instant import InstantEngine, MemoryResults, Nobody
 from sweeps.search.plan import Plan
@@ -113,12 +114,15 @@ class Schedule(NamedTuple):
 
 
 def expected_schedule(
-    sweep: ResolvedSweep, records: Sequence[TrialRecord], plan: Plan
+    sweep: ResolvedSweep,
+    records: Sequence[TrialRecord],
+    plan: Plan,
+    bounds: SearchBounds | None = None,
 ) -> Schedule | None:
     """The schedule of *sweep* from its start, what of *records* it holds already done.
 
     ``None`` for a strategy that leaves values to chance or whose list is fixed, and for a design that is
-    :func:`too_large`. *plan*: where prices come from.
+    :func:`too_large`. *plan*: where prices come from; *bounds*: by default of a sweep that begins now.
     """
     if sweep.spec.search.strategy not in SCHEDULED or too_large(sweep):
         return None
@@ -126,7 +130,7 @@ def expected_schedule(
     surfaces = measured_surfaces(sweep, records, count)
     surfaces = surfaces or [drawn_surface(sweep, draw) for draw in range(count)]
     played = sorted(
-        (_played(sweep, each, records, plan) for each in surfaces),
+        (_played(sweep, each, records, plan, bounds or SearchBounds(sweep)) for each in surfaces),
         key=lambda schedule: schedule.extent.seconds,
     )
     typical = played[len(played) // 2]
@@ -145,7 +149,11 @@ def too_large(sweep: ResolvedSweep) -> str | None:
 
 
 def _played(
-    sweep: ResolvedSweep, surface: Surface, records: Sequence[TrialRecord], plan: Plan
+    sweep: ResolvedSweep,
+    surface: Surface,
+    records: Sequence[TrialRecord],
+    plan: Plan,
+    bounds: SearchBounds,
 ) -> Schedule:
     results = MemoryResults()
     for record in records:
@@ -155,7 +163,8 @@ def _played(
     engine = InstantEngine(
         results, lambda spec: _expected_result(spec, surface, prices, plan.base_seconds)
     )
-    driver = Driver(sweep, results, StudyAdapter(None, sweep.spec), engine, Nobody())
+    study = StudyAdapter(None, sweep.spec)
+    driver = Driver(sweep, results, study, engine, Nobody(), bounds=bounds)
     driver.run()
     trials, at = [], -1
     for asked, told in zip(driver.asked, driver.told, strict=True):
@@ -173,7 +182,7 @@ def _played(
             )
         )
     own = Extent(len(trials), sum(trial.seconds for trial in trials))
-    grid = _grid(sweep, prices, plan.base_seconds)
+    grid = _grid(bounds, prices, plan.base_seconds)
     return Schedule(trials, _stop(driver), grid, surface.measured, 1, own, own)
 
 
@@ -211,12 +220,12 @@ def _stop(driver: Driver) -> str:
 
 
 def _grid(
-    sweep: ResolvedSweep, prices: Mapping[Configuration, float], base_seconds: float
+    bounds: SearchBounds, prices: Mapping[Configuration, float], base_seconds: float
 ) -> Extent:
-    """Every configuration at every volume of its mix, and the untouched bases."""
-    seconds = [base_seconds] * len(sweep.spec.models)
-    for curve in configurations(sweep.spec):
-        for volume in sweep.spec.volumes_of(curve.mix):
+    """Every configuration at every volume of its mix that may run, and the untouched bases."""
+    seconds = [base_seconds] * len(bounds.bases)
+    for curve in bounds.curves:
+        for volume in bounds.volumes(curve):
             seconds.append(prices[design_point(curve)._replace(volume=volume)])
     return Extent(len(seconds), sum(seconds))
 

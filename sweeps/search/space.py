@@ -132,6 +132,11 @@ def configurations(spec: SweepSpec) -> list[Configuration]:
     ]
 
 
+def is_complete(method: MethodSpec) -> bool:
+    """Whether the hyper-parameters of *method* are chosen; a design point's are not."""
+    return method.name == "none" or method.learning_rate is not None
+
+
 def volume_near(volumes: Sequence[int], wanted: float) -> int:
     """The one of *volumes* nearest to *wanted* in ratio; the smaller of two that are."""
     return min(volumes, key=lambda v: (abs(math.log(v / wanted)), v))

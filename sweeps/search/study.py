@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
@@ -31,6 +33,9 @@ from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 #: What samplers are seeded by, beside the trial's number.
 SEED = 20_240_229
+#: How often a choice that a bound forbids is drawn again, and how far apart such draws are seeded.
+_DRAWS, _APART = 100, 1_000_003
+_BOUNDS = "bounds"
 _ASKED, _CHOSEN = "seed", "values"
 _CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
 
@@ -151,12 +156,19 @@ class StudyAdapter:
             )
         except StoreError:
             raise
+            if not self.trials():
+                self.study.set_user_attr(_BOUNDS, True)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise StoreError(
                 f"study {spec.name}: cannot open its storage ({reason}); check --study-uri, "
                 "which needs a database of its own beside the tracking store's"
             ) from error
+
+    @property
+    def begun_before_bounds(self) -> bool:
+        """Whether the sweep was begun when the search kept no bound but on what was forgotten."""
+        return _BOUNDS not in self.study.user_attrs
 
     def close(self) -> None:
         """Let go of the storage's connections, and with them of SQLite's side files."""
@@ -167,10 +179,17 @@ class StudyAdapter:
         """All trials by number."""
         return self.study.get_trials(deepcopy=False)
 
-    def ask(self, number: int, proposal: Proposal, index: int | None = None) -> Configuration:
+    def ask(
+        self,
+        number: int,
+        proposal: Proposal,
+        index: int | None = None,
+        may_run: Callable[[Configuration], bool] = lambda _: True,
+    ) -> Configuration:
         """Enter trial *number* with what the proposal fixes, Optuna choosing what it leaves open.
 
-        *index*: which of the strategy's proposals it is, *number* where no clones came between.
+        *index*: which of the strategy's proposals it is, *number* where no clones came between. *may_run*:
+        what is chosen is drawn again while it says no, a hundred times at most.
         """
         nothing = RandomSampler(self.seed)  # takes the inner seat where all is fixed
         self.study.sampler = ProposalSampler(nothing, {}, free=False)
@@ -183,8 +202,7 @@ class StudyAdapter:
         trial = Trial(self.study, frozen._trial_id)
         chosen: dict[str, Any] | None = frozen.user_attrs.get(_CHOSEN)
         if chosen is None:
-            sampler = self._sampler(number if index is None else index, proposal)
-            chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
+            chosen = self._choose(frozen, number if index is None else index, proposal, may_run)
             trial.set_user_attr(_CHOSEN, chosen)
         self.study.sampler = ProposalSampler(nothing, _study_names(chosen), free=False)
         values = _suggest(trial, self.spec, proposal)
@@ -193,6 +211,21 @@ class StudyAdapter:
             _ASKED, values["seed"]
         )  # last: its presence says that asking was finished
         return configuration_of(self.spec, values)
+
+    def _choose(
+        self,
+        frozen: FrozenTrial,
+        index: int,
+        proposal: Proposal,
+        may_run: Callable[[Configuration], bool],
+    ) -> dict[str, Any]:
+        """All of a trial's values, entered nowhere."""
+        for again in range(_DRAWS):
+            sampler = self._sampler(index + again * _APART, proposal)
+            chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
+            if may_run(configuration_of(self.spec, chosen)):
+                break
+        return chosen
 
     def add_clone(self, clone: Clone) -> None:
         """Enter a trial outside of the strategy, with the next number."""
@@ -241,6 +274,17 @@ class StudyAdapter:
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         return ProposalSampler(inner, fixed, free=choice is None)
+
+
+def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
+    """Whether the sweep whose study is the SQLite *file* was begun before the search kept all bounds.
+
+    False where there is no study yet. Nothing is created.
+    """
+    if not file.exists():
+        return False
+    with closing(StudyAdapter(f"sqlite:///{file.resolve()}", spec)) as study:
+        return study.begun_before_bounds
 
 
 def _open_storage(uri: str) -> RDBStorage:

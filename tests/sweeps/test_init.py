@@ -18,7 +18,8 @@ from sweeps.search.plan import make_plan
 from sweeps.search.schedule import expected_schedule
 from sweeps.search.space import configurations
 from sweeps.spec import Range, Search
-from sweeps.sweep_file import COST_CONSTRAINTS, load_sweep
+from sweeps.sweep_file import load_sweep
+from tracker.constraints import COUNTED, MEASURED
 from tracker.errors import InputError
 
 
@@ -51,7 +52,7 @@ def test_a_classification_folder(tmp_path: Path, tiny_data: Path, tiny_model: Pa
     assert "leakage" not in text
     assert "# Learning" not in text
     assert text.count("#") > 8
-    assert all(name in text for name in COST_CONSTRAINTS)
+    assert all(name in text for name in (*COUNTED, *MEASURED))
     assert "{gpu_hours: 8}: hours on a device" in text
     assert sweep.warnings == ()
 

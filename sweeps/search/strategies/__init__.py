@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.strategies.ats import Ats
 from sweeps.search.strategies.grid import Grid
 from sweeps.search.strategies.halving import Halving
@@ -20,6 +21,6 @@ STRATEGIES: dict[str, type[Strategy]] = {
 }
 
 
-def strategy_of(sweep: ResolvedSweep) -> Strategy:
-    """The strategy that *sweep* asks for."""
-    return STRATEGIES[sweep.spec.search.strategy](sweep)
+def strategy_of(sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> Strategy:
+    """The strategy that *sweep* asks for; *bounds*: by default those of a sweep that begins now."""
+    return STRATEGIES[sweep.spec.search.strategy](sweep, bounds or SearchBounds(sweep))

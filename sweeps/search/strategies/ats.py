@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.search.space import configurations
 from sweeps.search.strategies.strategy import (
     Outcome,
     Proposal,
     Strategy,
     best_measured,
-    scored,
+    within_bounds,
 )
 from tracker.trial import Configuration
 
@@ -71,8 +70,8 @@ class Ats(Strategy):
         return [
             [
                 curve._replace(volume=volume)
-                for curve in configurations(self.spec)
-                if volume in self.spec.volumes_of(curve.mix)
+                for curve in self.bounds.curves
+                if volume in self.bounds.volumes(curve)
             ]
             for volume in self.spec.volumes
         ]
@@ -103,7 +102,7 @@ class Ats(Strategy):
         configurations are compared over the same reach.
         """
         losses: dict[Configuration, dict[int, float]] = {}
-        for outcome in scored(self._through(told)):
+        for outcome in within_bounds(self._through(told)):
             losses.setdefault(outcome.configuration.curve, {})[outcome.volume] = _loss(outcome)
         expected = {
             curve: accept_then_stop(list(own), list(own.values())).at(self.spec.volumes[-1])

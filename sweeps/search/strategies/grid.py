@@ -6,14 +6,22 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from sweeps.search.space import (
-    design_points,
+    design_point,
     is_tunable,
     lattice,
     pairs,
     tuning_mix,
     tuning_volume,
 )
-from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, rank, scored
+from sweeps.search.strategies.strategy import (
+    ANCHORS,
+    Outcome,
+    Proposal,
+    Strategy,
+    rank,
+    repeatable,
+    scored,
+)
 from sweeps.spec import SweepSpec
 from tracker.trial import Configuration, MethodSpec
 
@@ -27,16 +35,20 @@ class Grid(Strategy):
 
     @cached_property
     def _tunings(self) -> list[Configuration]:
-        trials, at = (
-            self.spec.search.tuning.trials,
-            (tuning_mix(self.spec), tuning_volume(self.spec)),
-        )
+        trials, mix = self.spec.search.tuning.trials, tuning_mix(self.spec)
         return [
-            Configuration(model, setting, *at)
-            for model, method in pairs(self.spec)
-            if is_tunable(self.spec, method)
+            tuning
+            for model, method in self.bounds.pairs
+            if is_tunable(self.spec, method) and (at := self._tuned_volume(model, method))
             for setting in lattice(self.spec, method, trials)
+            if self.bounds.rules_out(tuning := Configuration(model, setting, mix, at)) is None
         ]
+
+    def _tuned_volume(self, model: str, method: str) -> int | None:
+        """Where the pair is tuned: at the tuning volume, or the largest below it that may run."""
+        point = Configuration(model, MethodSpec(name=method), tuning_mix(self.spec))
+        volumes = [v for v in self.bounds.volumes(point) if v <= tuning_volume(self.spec)]
+        return max(volumes, default=None)
 
     @property
     def _tuned_at(self) -> int:
@@ -48,23 +60,18 @@ class Grid(Strategy):
 
     @property
     def _anchor_count(self) -> int:
-        return min(ANCHORS, len(pairs(self.spec))) * (self.spec.seeds - 1) if self._tunings else 0
+        return min(ANCHORS, len(self.bounds.pairs)) * (self.spec.seeds - 1) if self._tunings else 0
 
     @cached_property
     def _cover(self) -> list[Configuration]:
-        tuned_here = (tuning_mix(self.spec), tuning_volume(self.spec))
-        tuned = {tuning.pair for tuning in self._tunings}
-        return [
-            point
-            for point in design_points(self.spec)
-            if not (point.pair in tuned and (point.mix, point.volume) == tuned_here)
-        ]
+        tuned = {design_point(tuning) for tuning in self._tunings}
+        return [point for point in self.bounds.points if point not in tuned]
 
     @property
     def planned(self) -> int:
         seeds = self.spec.seeds
         whole = len(self.bases) + len(self._tunings) + len(self._cover)
-        whole += (seeds - 1) * len(design_points(self.spec))
+        whole += (seeds - 1) * len(self.bounds.points)
         return min(whole, self.limit) if self.limit else whole
 
     def needs(self, number: int) -> int:
@@ -85,7 +92,7 @@ class Grid(Strategy):
         best = tuned_methods(self.spec, told[: self._tuned_at])
         if number < self._covered_from:
             return self._repeat("anchor", told[: self._tuned_at], number - self._tuned_at, best)
-        cover = [point for point in self._cover if point.pair in best]
+        cover = self._covered(told[: self._tuned_at], best)
         if number < self._covered_from + len(cover):
             point = cover[number - self._covered_from]
             return Proposal("cover", point._replace(method=best[point.pair]))
@@ -94,6 +101,19 @@ class Grid(Strategy):
         first = [o for o in told[:repeats_from] if o.stage in ("tune", "cover")]
         rest = [o for o in first if o.point not in anchored]
         return self._repeat("repeat", rest, number - repeats_from, best)
+
+    def _covered(
+        self, told: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
+    ) -> list[Configuration]:
+        """The points to cover with the *best* settings, less those that a bound is known to forbid."""
+        ends = {o.configuration.curve: o.volume for o in told if o.ends_growth}
+        chosen = [p._replace(method=best[p.pair]) for p in self._cover if p.pair in best]
+        broken = {(c.model, c.method): volume for c, volume in ends.items()}
+        return [
+            design_point(c)
+            for c in self.bounds.allowed(chosen)
+            if (c.volume or 0) <= broken.get((c.model, c.method), c.volume or 0)
+        ]
 
     def _repeat(
         self,
@@ -106,9 +126,7 @@ class Grid(Strategy):
         more = self.spec.seeds - 1
         if more < 1:
             return None
-        ranked = _leaders(
-            [o for o in told if o.stage != "baseline" and o.configuration.pair in best]
-        )
+        ranked = _leaders([o for o in told if o.configuration.pair in best])
         if at // more >= len(ranked):
             return None
         point = ranked[at // more]
@@ -143,4 +161,4 @@ def _within_error(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _leaders(told: Sequence[Outcome]) -> list[Configuration]:
-    return list(dict.fromkeys(o.point for o in sorted(scored(told), key=rank)))
+    return list(dict.fromkeys(o.point for o in repeatable(told)))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from sweeps.search.space import configurations, volume_near
+from sweeps.search.space import volume_near
 from sweeps.search.strategies.strategy import (
     Outcome,
     Proposal,
@@ -19,6 +19,7 @@ from sweeps.search.strategies.strategy import (
     best_measured,
     rank,
     scored,
+    within_bounds,
 )
 from tracker.trial import Configuration
 
@@ -47,7 +48,7 @@ class Halving(Strategy):
 
     @cached_property
     def _configurations(self) -> list[Configuration]:
-        return configurations(self.spec)
+        return self.bounds.curves
 
     @cached_property
     def rungs(self) -> list[Rung]:
@@ -88,24 +89,30 @@ class Halving(Strategy):
             return self._base(number)
         at = max(i for i, rung in enumerate(self.rungs) if rung.first <= number)
         rung = self.rungs[at]
-        entrants = self._configurations
+        entrants = again = self._configurations
         if at:
             before = self.rungs[at - 1]
-            entrants = _best_first(told[before.first : before.end])[: rung.size]
-        if not entrants:
+            through = told[before.first : before.end]
+            entrants = _best_first([o for o in through if not o.ends_growth])[: rung.size]
+            again = [c for c in _best_first([o for o in through if not o.broken]) if c in entrants]
+        place = number - rung.first
+        if place < len(entrants):
+            seed, entrant = 0, entrants[place]
+        elif again:
+            # Where fewer completed than may go on, the best of them run again with another seed.
+            more, which = divmod(place - len(entrants), len(again))
+            seed, entrant = 1 + more, again[which]
+        else:
             return None
-        # Where fewer completed than may go on, the best of them run again with another seed.
-        again, which = divmod(number - rung.first, len(entrants))
-        entrant = entrants[which]
-        volume = volume_near(self.spec.volumes_of(entrant.mix), rung.volume)
-        return Proposal("halving", entrant._replace(volume=volume), again)
+        volume = volume_near(self.bounds.volumes(entrant), rung.volume)
+        return Proposal("halving", entrant._replace(volume=volume), seed)
 
     def choice(self, told: Sequence[Outcome]) -> Configuration | None:
         """The best of the highest rung that is through; before one is, the best so far."""
         for rung in reversed(self.rungs):
             through = told[rung.first : rung.end]
             if len(through) == rung.size and all(outcome.ran for outcome in through):
-                best = _best_first(through)
+                best = _best_first(within_bounds(through))
                 if best:
                     return best[0]
         return best_measured(told)

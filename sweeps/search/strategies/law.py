@@ -23,8 +23,8 @@ import numpy as np
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.acquisition import knowledge_gradient
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.cost_model import CostModel, learned_cost_model
-from sweeps.search.space import configurations
 from sweeps.search.strategies.strategy import (
     ANCHORS,
     Outcome,
@@ -32,9 +32,11 @@ from sweeps.search.strategies.strategy import (
     Strategy,
     best_measured,
     rank,
+    repeatable,
     scored,
     seconds_taken,
 )
+from tracker.constraints import is_lower
 from tracker.decision.forecast_posterior import ForecastPosterior, forecast_posterior
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array
@@ -68,15 +70,17 @@ class Action(NamedTuple):
 class Law(Strategy):
     """See the module."""
 
-    def __init__(self, sweep: ResolvedSweep) -> None:
-        super().__init__(sweep)
-        self.configurations = configurations(self.spec)
+    sees_when_begun = True
+
+    def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds) -> None:
+        super().__init__(sweep, bounds)
+        self.configurations = bounds.curves
         self._index = {curve: i for i, curve in enumerate(self.configurations)}
         self._rounds: list[tuple[int, list[Proposal]]] = []
 
     def target(self, config: int) -> int:
-        """The volume that a configuration is judged at: the largest of its mix."""
-        return self.spec.volumes_of(self.configurations[config].mix)[-1]
+        """The volume that a configuration is judged at: the largest of its mix that may run."""
+        return self.bounds.volumes(self.configurations[config])[-1]
 
     @cached_property
     def _millions(self) -> dict[str, float]:
@@ -146,7 +150,7 @@ class Law(Strategy):
         pricing = self._cost_model(told)
         done = {(o.configuration, o.seed) for o in told}
         leaders: dict[Configuration, Configuration] = {}
-        for outcome in sorted(scored(told), key=lambda o: ((o.excess or 0.0) > 0, *rank(o))):
+        for outcome in self._leaders(told):
             leaders.setdefault(outcome.point, outcome.configuration)
         found: list[Proposal] = []
         for leader in list(leaders.values())[:ANCHORS]:
@@ -157,21 +161,29 @@ class Law(Strategy):
                     found.append(Proposal("repeat", leader, seed))
         return found
 
+    def _leaders(self, told: Sequence[Outcome]) -> list[Outcome]:
+        """The trials to repeat, the best first; a sweep begun before bounds left any out ranks them last."""
+        if self.bounds.begun:
+            return sorted(scored(told), key=lambda o: (bool(o.broken), *rank(o)))
+        return repeatable(told)
+
     def _first(self) -> list[Proposal]:
         """Every setting of every method on the smallest model and one mix, at two volumes.
 
         The smallest volume and the middle one: what is learned of a method there carries over. Where
         trials are counted, the middle one alone.
         """
-        smallest = min(self.bases, key=lambda name: (self._millions[name], name))
-        mix = next(iter(self.spec.mixes))
-        volumes = self.spec.volumes_of(mix)
-        middle = volumes[len(volumes) // 2]
-        volumes = (middle,) if self.limit else tuple(dict.fromkeys([volumes[0], middle]))
+        models = {curve.model for curve in self.configurations}
+        smallest = min(models, key=lambda name: (self._millions[name], name))
+        own = [curve for curve in self.configurations if curve.model == smallest]
+        mix = next(mix for mix in self.spec.mixes if any(curve.mix == mix for curve in own))
         found: list[Proposal] = []
-        for curve in self.configurations:
-            if curve.model == smallest and curve.mix == mix:
-                found += [Proposal("law", curve._replace(volume=v)) for v in volumes]
+        for curve in own:
+            if curve.mix == mix:
+                volumes = self.bounds.volumes(curve)
+                middle = volumes[len(volumes) // 2]
+                looked = (middle,) if self.limit else dict.fromkeys([volumes[0], middle])
+                found += [Proposal("law", curve._replace(volume=v)) for v in looked]
         return found
 
     def _cover(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
@@ -185,7 +197,7 @@ class Law(Strategy):
         pricing = self._cost_model(told)
         seen = {self._of(o) for o in told if o.stage != "baseline"}
         unseen = [
-            curve._replace(volume=self.spec.volumes_of(curve.mix)[0])
+            curve._replace(volume=self.bounds.volumes(curve)[0])
             for config, curve in enumerate(self.configurations)
             if config not in seen
         ]
@@ -208,6 +220,8 @@ class Law(Strategy):
     ) -> list[Action]:
         """Every affordable trial with its worth: more data for a configuration, or another seed."""
         pricing = self._cost_model(told)
+        broken = set() if self.bounds.begun else {o.configuration for o in told if o.broken}
+        limits = {self._of(o): o.volume for o in told if o.ends_growth and o.stage != "baseline"}
         ends: dict[int, int] = {}
         seeds: dict[tuple[int, int], int] = {}
         for o in told:
@@ -219,9 +233,11 @@ class Law(Strategy):
         for config, curve in enumerate(self.configurations):
             if posterior.allowed[config] == 0:
                 continue
-            for volume in self.spec.volumes_of(curve.mix):
+            for volume in self.bounds.volumes(curve):
                 seed = seeds.get((config, volume), 0)
                 if volume < ends.get(config, 0) or (seed and seed >= self.spec.seeds):
+                    continue
+                if volume > limits.get(config, volume) or curve._replace(volume=volume) in broken:
                     continue
                 # A budget of trials is spent one by one, whatever they take.
                 price = 1.0 if self.limit else pricing.seconds(curve._replace(volume=volume))
@@ -321,9 +337,9 @@ class Law(Strategy):
                 continue
             if o.status is not Status.COMPLETE:
                 out[self._of(o)] = 0.0
-            elif o.excess is not None:
+            elif any(not is_lower(name) for name in o.excesses):
                 for key in _constraint_keys(o.configuration.curve):
-                    kept.setdefault(key, []).append(float(o.excess <= 0))
+                    kept.setdefault(key, []).append(float(not o.broken))
         for i, curve in enumerate(self.configurations):
             own, pair = (kept.get(key, []) for key in _constraint_keys(curve))
             if pair:

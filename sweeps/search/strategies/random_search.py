@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sweeps.search.space import design_points
-from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, rank, scored
+from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, repeatable
 
 
 class Random(Strategy):
@@ -15,7 +14,7 @@ class Random(Strategy):
 
     @property
     def planned(self) -> int:
-        return self.limit or len(self.bases) + len(design_points(self.spec)) + self._repeats
+        return self.limit or len(self.bases) + len(self.bounds.points) + self._repeats
 
     @property
     def _repeats(self) -> int:
@@ -37,12 +36,12 @@ class Random(Strategy):
 
     def _body(self, number: int) -> Proposal:
         at = number - len(self.bases)
-        every = design_points(self.spec)
+        every = self.bounds.points
         order = np.random.default_rng(at // len(every)).permutation(len(every))
         return Proposal("sample", every[order[at % len(every)]])
 
     def _leader_again(self, at: int, told: Sequence[Outcome]) -> Proposal | None:
-        ranked = sorted(scored(told), key=rank)
+        ranked = repeatable(told)
         more = self.spec.seeds - 1
         if at // more >= len(ranked):
             return None

@@ -9,12 +9,15 @@ workers can therefore change which trials run. Every strategy begins with the un
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.space import design_point, model_names, untouched_base
+from sweeps.search.bounds import SearchBounds
+from sweeps.search.space import design_point, untouched_base
+from tracker.constraints import is_lower, never_falls
 from tracker.metrics import measures_of, weighted_loss, weighted_quality, weighted_se
 from tracker.trial import Configuration, Objective, Status, TrialRecord, TrialResult
 
@@ -38,7 +41,7 @@ class Outcome(NamedTuple):
     """An ended trial as strategies see it.
 
     ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: what it took of its device;
-    ``excess``: the largest excess over a constraint's bound, ``None`` where none was measured.
+    ``excesses``: by constraint, how far beyond its bound it was measured, at most 0 where it keeps it.
     """
 
     number: int
@@ -50,12 +53,27 @@ class Outcome(NamedTuple):
     quality_se: float | None
     loss: float | None
     seconds: float | None = None
-    excess: float | None = None
+    excesses: Mapping[str, float] = MappingProxyType({})
 
     @property
     def ran(self) -> bool:
         """False for a trial that the rest of the budget could not pay for."""
         return self.status is not Status.PRUNED or self.seconds is not None
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The upper bounds that it broke: no further seed of its configuration is run."""
+        return tuple(n for n, over in self.excesses.items() if over > 0 and not is_lower(n))
+
+    @property
+    def missed(self) -> int:
+        """How many lower bounds it missed: those that miss fewer are repeated first."""
+        return sum(over > 0 for name, over in self.excesses.items() if is_lower(name))
+
+    @property
+    def ends_growth(self) -> bool:
+        """Whether a larger volume of its configuration must break a bound that it broke."""
+        return any(never_falls(name) for name in self.broken)
 
     @property
     def point(self) -> Configuration:
@@ -71,14 +89,16 @@ class Outcome(NamedTuple):
 class Strategy(ABC):
     """Base models first, repeats last, the body in between.
 
+    ``sees_when_begun``: whether it saw what trials forgot before the search kept all bounds.
     ``skips``: whether to go on with cheaper trials after one that the rest of the budget cannot pay for.
     """
 
     skips = True
+    sees_when_begun = False
 
-    def __init__(self, sweep: ResolvedSweep) -> None:
-        self.sweep, self.spec = sweep, sweep.spec
-        self.bases = model_names(self.spec)
+    def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds) -> None:
+        self.sweep, self.spec, self.bounds = sweep, sweep.spec, bounds
+        self.bases = bounds.bases
         self.limit = self.spec.budget.trials if self.spec.budget else None
 
     def set_budget(self, sweep: ResolvedSweep) -> None:
@@ -114,6 +134,22 @@ class Strategy(ABC):
         return Proposal("baseline", untouched_base(self.bases[number]))
 
 
+def repeatable(told: Sequence[Outcome]) -> list[Outcome]:
+    """The scored trials whose configuration may run again, the best first.
+
+    Those that miss fewer lower bounds come first; a configuration that broke an upper bound is left out.
+    """
+    out = {o.configuration for o in told if o.broken}
+    found = [o for o in scored(told) if o.configuration not in out]
+    return sorted(found, key=lambda o: (o.missed, *rank(o)))
+
+
+def within_bounds(told: Sequence[Outcome]) -> list[Outcome]:
+    """The scored trials that kept every bound; all of them where none did."""
+    found = scored(told)
+    return [o for o in found if not o.broken and not o.missed] or found
+
+
 def scored(told: Sequence[Outcome]) -> list[Outcome]:
     """The complete trials among *told* that have a quality, untouched bases left out."""
     return [
@@ -143,7 +179,7 @@ def rank(outcome: Outcome) -> tuple[float, float, int]:
 def best_measured(told: Sequence[Outcome]) -> Configuration | None:
     """The configuration with the best mean over seeds at its own largest volume, which breaks ties."""
     found: dict[Configuration, dict[int, list[float]]] = {}
-    for o in scored(told):
+    for o in within_bounds(told):
         assert o.quality is not None
         volumes = found.setdefault(o.configuration.curve, {})
         volumes.setdefault(o.volume, []).append(o.quality)
@@ -157,7 +193,11 @@ def best_measured(told: Sequence[Outcome]) -> Configuration | None:
 
 
 def outcome(
-    record: TrialRecord, configuration: Configuration, seed: int, objective: Objective
+    record: TrialRecord,
+    configuration: Configuration,
+    seed: int,
+    objective: Objective,
+    excesses: Mapping[str, float],
 ) -> Outcome:
     """What strategies see of an ended trial; its qualities are ``None`` where a score is missing."""
     result = record.result
@@ -171,7 +211,7 @@ def outcome(
         quality_se=weighted_se(result, objective.weights, measures_of([result])),
         loss=weighted_loss(result, objective.weights),
         seconds=result.cost.device_seconds,
-        excess=max(excesses(result, objective).values(), default=None),
+        excesses=excesses,
     )
 
 
@@ -182,13 +222,3 @@ def weighted_score(result: TrialResult, objective: Objective) -> float | None:
     measures all its trials alike, so what this one holds says it.
     """
     return weighted_quality(result, objective.weights, measures_of([result]))
-
-
-def excesses(result: TrialResult, objective: Objective) -> dict[str, float]:
-    """Each forgetting constraint's excess over its bound, as Optuna takes it: at most 0 is feasible."""
-    lost = {f"forgetting.{suite.suite}": suite.forgetting for suite in result.general}
-    return {
-        name: value - bound
-        for name, bound in objective.constraints.items()
-        if (value := lost.get(name)) is not None
-    }

@@ -1,0 +1,78 @@
+"""Counted cost of a trial before it runs: training operations, trained weights, bytes to store."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from accelerate import init_empty_weights
+from peft import get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sweeps.data.encoding import training_stream
+from sweeps.finetune.model import adapter_config, prepended_tokens, stored_bytes
+from tracker.trial import MethodSpec, ModelSpec, TrialSpec
+
+_WEIGHT_BYTES = 4  # trained weights are kept in float32
+
+
+class CountedWork(NamedTuple):
+    """``rows`` and ``tokens`` through training, all passes; ``longest``: tokens of the longest row;
+    ``flops``: training operations, as :class:`tracker.trial.Cost` counts them.
+    """
+
+    rows: int
+    tokens: int
+    longest: int
+    flops: float
+
+
+class Adapter(NamedTuple):
+    """``weights`` that train, and the ``stored`` bytes that go beside the base model."""
+
+    weights: int
+    stored: int
+
+
+def counted_work(spec: TrialSpec) -> CountedWork:
+    """What training *spec* takes; reads and encodes its data."""
+    stream = training_stream(spec)
+    tokens = sum(len(row) for row in stream)
+    virtual = len(stream) * prepended_tokens(spec.method)
+    trained = adapter(spec.model, spec.method).weights
+    flops = float((tokens + virtual) * (4 * spec.model.size + 2 * trained))
+    longest = max(len(row) for row in stream) + (spec.method.virtual_tokens or 0)
+    return CountedWork(len(stream), tokens, longest, flops)
+
+
+def adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
+    """What *method* trains and stores, counted on a model without memory."""
+    return _adapter(model, method.without_rate)
+
+
+@lru_cache(maxsize=256)
+def _adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
+    if method.name == "full":
+        return Adapter(model.size, _WEIGHT_BYTES * model.size)
+    config = model_config(model)
+    # PiSSA starts from a decomposition of weights, which a model without memory does not have.
+    variant = "plain" if method.variant == "pissa" else method.variant
+    plain = method.model_copy(update={"variant": variant})
+    with init_empty_weights():
+        base = AutoModelForCausalLM.from_config(config)
+        tuned = get_peft_model(base, adapter_config(plain, config.hidden_size))
+    weights = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
+    if method.name == "p_tuning":
+        # A prompt encoder is stored as its output alone, a prefix as it is.
+        output = (method.virtual_tokens or 0) * config.hidden_size
+        kept = weights if method.variant == "v2" else output
+        return Adapter(weights, _WEIGHT_BYTES * kept)
+    return Adapter(weights, stored_bytes(tuned, method))
+
+
+@lru_cache(maxsize=64)
+def model_config(model: ModelSpec) -> AutoConfig:
+    """The model's own configuration."""
+    return AutoConfig.from_pretrained(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
