@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from tracker.errors import InputError
+from tracker.replicates import Replicates
 
 #: Where a thing lies does not change what it is: these fields stay out of ``TrialSpec.key``.
 LOCATION_FIELDS = frozenset({"path"})
@@ -350,7 +351,7 @@ class TaskScore(Frozen):
     recall: float | None = None
     valid_format: float | None = None
     over_reach: float | None = None
-    replicates: tuple[float, ...] = ()
+    replicates: Replicates = Replicates()
 
 
 class SuiteScore(Frozen):

@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 
     value: float
     se: float | None
-    replicates: tuple[float, ...] = ()
+    replicates: Sequence[float] = ()
     is_share: bool = True
 
     @property
@@ -88,8 +88,8 @@ class Weighing(NamedTuple):
             value = quality_of(own[task], measure) if task in own else None
             if value is None:
                 return None
-            replicates = own[task].replicates if measure == "score" else ()
-            known = Measured(value, se_of(own[task], measure), replicates, measure == "score")
+            drawn: Sequence[float] = own[task].replicates if measure == "score" else ()
+            known = Measured(value, se_of(own[task], measure), drawn, measure == "score")
             parts.append((share, known))
         return _weighted(parts) if parts else None
 

@@ -267,7 +267,7 @@ def suite_score(
         after=score.bits_per_byte if loss else score.score,
         after_se=score.bits_per_byte_se if loss else score.score_se,
     )
-    return _compared(found, before, evaluation.bits if loss else score.replicates)
+    return _compared(found, before, evaluation.bits if loss else tuple(score.replicates))
 
 
 def _compared(

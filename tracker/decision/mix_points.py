@@ -286,7 +286,7 @@ def _noise(rows: pd.DataFrame, labels: Mapping[str, str]) -> dict[tuple[str, str
 
 
 def _point(group: pd.DataFrame) -> Point:
-    lengths = {len(r) if isinstance(r, tuple) else 0 for r in group["replicates"]}
+    lengths = {len(r) if isinstance(r, Sequence) else 0 for r in group["replicates"]}
     replicates = np.zeros(0)
     if len(lengths) == 1 and lengths != {0}:
         replicates = np.mean(group["replicates"].tolist(), axis=0)
