@@ -1,8 +1,8 @@
 """Memory and reading time of ended trials: what each record of a sweep takes in a process that reads it.
 
 ``python -m tests.benchmarks.record_memory [TRIALS]``: trials of four tasks with 200 replicates each, read
-from the local copy as a dashboard reads them; bytes a record, seconds to read, and how long a full garbage
-collection then takes.
+from the local copy as a dashboard reads them; bytes a record, CPU seconds to read, and how long a full
+garbage collection then takes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.store.cache import Snapshot, digest_of
+from tracker.store.ended import Snapshot
+from tracker.store.naming import digest_of
 from tracker.trial import (
     Cost,
     FileRef,
@@ -158,13 +159,13 @@ def main(count: int = 2000) -> None:
         path = Path(folder) / "parent.jsonl"
         _local_copy(path, count)
         gc.collect()
-        began = time.perf_counter()
+        began = time.process_time()
         snapshot = Snapshot(path, "parent")
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         objects = len(gc.get_objects())
-        began = time.perf_counter()
+        began = time.process_time()
         gc.collect()
-        collected = time.perf_counter() - began
+        collected = time.process_time() - began
         assert len(snapshot.records()) == count
         del snapshot
         gc.collect()
@@ -174,7 +175,7 @@ def main(count: int = 2000) -> None:
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         del snapshot
-    print(f"{count:,} records: {held / count / 1000:.1f} kB each, read in {took:.2f} s")
+    print(f"{count:,} records: {held / count / 1000:.1f} kB each, read in {took:.2f} CPU s")
     print(f"a full garbage collection: {collected * 1000:.0f} ms over {objects:,} objects")
 
 

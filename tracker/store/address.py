@@ -1,10 +1,12 @@
-"""The tracking store's address, its experiment, and what is told of them.
+"""The tracking store's address, MLflow's environment, its experiment, and what is told of them.
 
 A tracking URI is a database (``sqlite:///…``, ``postgresql://…``) or a server (``http://…``).
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,6 +19,15 @@ from tracker.errors import StoreError
 
 _DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 SQLITE = "sqlite:///"
+#: What MLflow finds when it is imported: no telemetry, no pickle, no log lines, short patience.
+_ENVIRONMENT = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the journal keeps what a server does not take
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 
 def default_uri(workspace: Path) -> str:
@@ -35,6 +46,11 @@ def sqlite_file(uri: str) -> Path | None:
 def is_database(uri: str) -> bool:
     """Whether MLflow speaks to a database itself, and so decides where artifacts lie."""
     return urlsplit(uri).scheme.partition("+")[0] in _DATABASES
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite tracking URI; ``None`` for any other store, or one with options."""
+    return None if "?" in uri else sqlite_file(uri)
 
 
 def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[object]:
@@ -88,3 +104,15 @@ def store_error(uri: str, error: Exception) -> StoreError:
         f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; see that it is "
         "reachable and writable, then run the same command again"
     )
+
+
+def set_environment() -> None:
+    """MLflow's environment, before it is imported; what the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def silence_logs() -> None:
+    """After its import: its errors reach the user as StoreError; its log would print their tracebacks."""
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)

@@ -1,21 +1,35 @@
-"""Which trials of a sweep have ended, and where their results lie: the question that is asked all the time.
+"""The ended trials of a store's sweeps: which there are, copied to disk, counted, and held for the last read.
 
-MLflow builds every tag, parameter and metric of every run that it finds, which takes 2 ms a run. An SQLite
-database on this disk is asked for what is needed alone; any other store goes through MLflow's client,
-and a test holds both answers against each other.
+- *Which trials have ended* is asked all the time. MLflow builds every tag, parameter and metric of every
+  run that it finds, which takes 2 ms a run. An SQLite database on this disk is asked for what is needed
+  alone; any other store goes through MLflow's client, and a test holds both answers against each other.
+- *Their results* lie in the store, one file a trial. A local copy (JSON Lines, appended to by whoever read
+  a result first; several processes may share the file) makes reading again cost only what is new. It is a
+  cache: a line that does not check out is ignored and its result read from the store again.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
+import sys
+import threading
+import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cachetools import LRUCache
+from pydantic import BaseModel, ValidationError
+
+from tracker.errors import StoreError
 from tracker.store.address import SQLITE, store_error
-from tracker.store.runs import PARENT, Runs
+from tracker.store.naming import digest_of
+from tracker.store.runs import PARENT, Run, Runs, is_live, number_of, tag_of
+from tracker.trial import TrialRecord, TrialResult
 
 _NEEDED = ("sft.result", "sft.number", "sft.stage")
 _WAIT_SECONDS = 20.0  # for another process that writes; as long as MLflow itself waits
@@ -38,6 +52,12 @@ WHERE parent.key = '{PARENT}'
 AND runs.experiment_id = ? AND runs.end_time > 0 AND runs.lifecycle_stage = 'active'
 GROUP BY parent.value, status.value
 """
+#: A run counts as new for so long after its end: clocks and commits are not in step.
+_OVERLAP_MS = 60_000
+#: Between two looks at a sweep that nobody works on, where a run may be deleted by hand; and at least so
+#: many times as long as a look takes.
+_AT_REST_SECONDS, _SELDOM = 60.0, 50
+_HELD = 8  # sweeps in memory; of another, the copy on disk is read again
 
 
 class Ended(NamedTuple):
@@ -70,14 +90,14 @@ def ended(
     ]
 
 
-def count(runs: Runs, parent_id: str) -> Counter[str]:
+def _count_by_client(runs: Runs, parent_id: str) -> Counter[str]:
     """How many trials of the sweep *parent_id* ended with which status, by MLflow's client."""
     found = runs.trials(parent_id, "attributes.end_time > 0")
     return Counter(run.data.tags["sft.status"] for run in found if "sft.result" in run.data.tags)
 
 
-def count_directly(runs: Runs, database: Path) -> dict[str, Counter[str]]:
-    """As :func:`count`, of every sweep at once, by its run's id; from the SQLite file *database*.
+def _count_in_database(runs: Runs, database: Path) -> dict[str, Counter[str]]:
+    """As :func:`_count_by_client`, of every sweep at once, by its run's id; from the SQLite file *database*.
 
     Raises StoreError where that cannot be read.
     """
@@ -107,3 +127,206 @@ def _rows(database: Path, query: str, asked: Sequence[object]) -> list[tuple[Any
             return connection.execute(query, asked).fetchall()
     except sqlite3.Error as error:
         raise store_error(f"{SQLITE}{database}", error) from error
+
+
+class Entry(NamedTuple):
+    """One ended run: the digest of its result.json, and the record read from it."""
+
+    digest: str
+    record: TrialRecord
+
+
+class Snapshot:
+    """The ended trials of the sweep with run *parent_id*, copied to *path*.
+
+    *database*: the store's SQLite file, where it is one.
+    """
+
+    def __init__(self, path: Path, parent_id: str, database: Path | None = None) -> None:
+        self.path = path
+        self.database = database
+        self.parent_id = parent_id
+        self._parts = _Parts()
+        self._entries = _load(path, self._parts)
+        self._newest_ms: int | None = None  # end of the newest run seen by this process
+        self._records: list[TrialRecord] | None = None
+
+    def records(self) -> list[TrialRecord]:
+        """The records held, by number; the same objects every time."""
+        if self._records is None:
+            records = (entry.record for entry in self._entries.values())
+            self._records = sorted(records, key=lambda record: record.number)
+        return list(self._records)
+
+    def refresh(self, runs: Runs, *, anew: bool = False) -> None:
+        """Take in what ended and drop what was deleted since.
+
+        The first refresh of a process, and one *anew*, compares with every run there is, for runs may
+        have been removed for good or restored; others ask for the new and the deleted alone.
+        """
+        first = anew or self._newest_ms is None
+        newest = 0 if anew else self._newest_ms or 0
+        since = max(newest - _OVERLAP_MS, 0)
+        found = {run.run_id: run for run in ended(runs, self.database, self.parent_id, since)}
+        for run in found.values():
+            self._take(runs, run)
+        if first:
+            gone = self._entries.keys() - found.keys()
+        else:
+            deleted = ended(runs, self.database, self.parent_id, deleted=True)
+            gone = {run.run_id for run in deleted}
+        for run_id in gone:
+            if self._entries.pop(run_id, None):
+                self._records = None
+        self._newest_ms = max((run.end_ms for run in found.values()), default=newest)
+
+    def _take(self, runs: Runs, run: Ended) -> None:
+        run_id, tags = run.run_id, run.tags
+        known = self._entries.get(run_id)
+        if "sft.result" not in tags:  # closed by hand, in MLflow's own pages
+            return
+        if known is not None and known.digest == tags["sft.result"]:
+            return
+        text = runs.text_at(run_id, run.artifact_uri, "result.json")
+        number, stage = number_of(run_id, tags, "sft.number"), tag_of(run_id, tags, "sft.stage")
+        try:
+            self._entries[run_id] = _entry(number, stage, text, self._parts)
+        except ValidationError as error:
+            raise StoreError(
+                f"result.json of MLflow run {run_id} does not fit this version "
+                f"({error.error_count()} problems); read it with the version that wrote it, or "
+                "delete the run"
+            ) from error
+        self._records = None
+        line = {"run_id": run_id, "number": number, "stage": stage, "digest": digest_of(text)}
+        self._append(json.dumps(line | {"result": text}).encode() + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.path, flags, 0o644)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+
+
+def _load(path: Path, parts: _Parts) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    if not path.exists():
+        return entries
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                kept = json.loads(line)
+                entry = _entry(kept["number"], kept["stage"], kept["result"], parts)
+            except (ValueError, KeyError, TypeError, AttributeError):  # torn, or of another version
+                continue
+            if entry.digest == kept.get("digest"):
+                entries[kept["run_id"]] = entry
+    return entries
+
+
+def _entry(number: int, stage: str, text: str, parts: _Parts) -> Entry:
+    result = TrialResult.model_validate_json(text)
+    record = TrialRecord(number=number, stage=sys.intern(stage), result=result)
+    parts.share(record)
+    return Entry(digest_of(text), record)
+
+
+class _Parts:
+    """What the records of a sweep have in common, kept once: most of a spec, and half of the memory.
+
+    Only for records that nobody changes. Equal means equal in what was given, too: a field that an older
+    version did not write stays one that was not given.
+    """
+
+    _OF_SPEC = ("model", "method", "mix", "replay", "train", "evaluation")
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Any] = {}  # by type and content
+
+    def share(self, record: TrialRecord) -> None:
+        """Let *record*, just read, hold the parts that are known in place of its own."""
+        result, spec = record.result, record.result.spec
+        for name in self._OF_SPEC:
+            spec.__dict__[name] = self._part(getattr(spec, name))
+        for name in ("tasks", "general"):
+            shared = tuple(self._part(each) for each in getattr(spec, name))
+            spec.__dict__[name] = self._known.setdefault((tuple, *map(id, shared)), shared)
+        for model, name in ((spec, "examples"), (result, "environment")):
+            own = getattr(model, name)
+            vars(model)[name] = self._known.setdefault((dict, *own.items()), own)
+        for each in (record, result, spec, result.cost, *result.tasks, *result.general):
+            self._share_fields(each)
+
+    def _part(self, part: BaseModel | None) -> object:
+        if part is None:
+            return None
+        return self._known.setdefault((type(part), part.model_dump_json(exclude_unset=True)), part)
+
+    def _share_fields(self, model: BaseModel) -> None:
+        """Which fields were given, a set that pydantic keeps for every single model."""
+        given = model.model_fields_set
+        shared = self._known.setdefault((set, frozenset(given)), given)
+        object.__setattr__(model, "__pydantic_fields_set__", shared)
+
+
+class _Count(NamedTuple):
+    """What a server said of a sweep that ended at *end*; good until the monotonic clock shows *until*."""
+
+    found: Counter[str]
+    end: int | None
+    until: float
+
+
+class EndedTrials:
+    """Those of every sweep among *runs*, thread-safe; copies lie in *folder*, a file a sweep.
+
+    *database*: the store's SQLite file, where it is one.
+    """
+
+    def __init__(self, runs: Runs, folder: Path, database: Path | None) -> None:
+        self._runs, self._folder, self._database = runs, folder, database
+        self._lock = threading.Lock()  # a dashboard reads from many threads
+        self._snapshots: LRUCache[str, Snapshot] = LRUCache(_HELD)  # by parent run id
+        self._at_rest: dict[str, _Count] = {}  # by parent run id
+        self._counted: dict[str, int] = {}  # how many had ended when last counted, likewise
+
+    def records(self, parent_id: str) -> list[TrialRecord]:
+        """Those of the sweep with run *parent_id*, by number; deleted runs are gone."""
+        with self._lock:
+            snapshot = self._snapshots.get(parent_id)
+            if snapshot is None:
+                path = self._folder / f"{parent_id}.jsonl"
+                snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id, self._database)
+            snapshot.refresh(self._runs)
+            known = len(snapshot.records())
+            if self._counted.get(parent_id, known) != known:  # such as a run that was restored
+                snapshot.refresh(self._runs, anew=True)
+            return snapshot.records()
+
+    def counts(self, parents: Iterable[Run]) -> dict[str, Counter[str]]:
+        """How many ended with which status, by the id of the sweep's run.
+
+        A server is asked for what is new of a sweep that runs, and seldom for one at rest.
+        """
+        if self._database is not None:
+            found = _count_in_database(self._runs, self._database)
+        else:
+            found = {parent.info.run_id: self._count(parent) for parent in parents}
+        self._counted = {run_id: counts.total() for run_id, counts in found.items()}
+        return found
+
+    def _count(self, parent: Run) -> Counter[str]:
+        run_id, now = parent.info.run_id, time.monotonic()
+        if is_live(parent):
+            self._at_rest.pop(run_id, None)
+            return Counter(record.result.status.value for record in self.records(run_id))
+        held = self._at_rest.get(run_id)
+        if held is None or held.end != parent.info.end_time or now >= held.until:
+            found = _count_by_client(self._runs, run_id)
+            took = time.monotonic() - now
+            until = now + max(_AT_REST_SECONDS, _SELDOM * took)
+            held = self._at_rest[run_id] = _Count(found, parent.info.end_time, until)
+        return held.found.copy()

@@ -12,13 +12,15 @@ What is ``None`` has no entry. The whole spec and result travel as artifacts bes
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 
-from tracker.trial import FileRef, TaskScore, TaskSpec, TrialResult, TrialSpec
+from tracker.trial import FileRef, Objective, TaskScore, TaskSpec, TrialResult, TrialSpec
 
 #: MLflow's comparison pages hang on very wide experiments.
 MAX_PARAMETERS = 40
+_TAG_CHARACTERS = 500
 
 #: Where the metrics of single steps live; nothing else does.
 STEP_PREFIX = "train/"
@@ -90,6 +92,13 @@ def metrics(result: TrialResult) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
+def objective(wanted: Objective) -> str:
+    """The objective in a line, as much as a tag takes."""
+    parts = [f"{task} {weight:g}" for task, weight in wanted.weights.items()]
+    parts += [f"{name} bound {bound:g}" for name, bound in wanted.constraints.items()]
+    return ", ".join(parts)[:_TAG_CHARACTERS]
+
+
 def step_metric(name: str) -> str:
     """A step's value under MLflow: ``loss`` and ``train/loss`` are both ``train/loss``."""
     return f"{STEP_PREFIX}{name.removeprefix(STEP_PREFIX)}"
@@ -109,6 +118,11 @@ def input_files(spec: TrialSpec) -> Iterator[tuple[FileRef, str]]:
     suites: list[TaskSpec] = [suite.task for suite in spec.general if suite.task]
     yield from ((task.validation, "validation") for task in (*spec.tasks, *suites))
     yield from ((suite.text, "general") for suite in spec.general if suite.text)
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of *text* in hex, as tags state it."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def name_part(text: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tracker.store.cache import digest_of
+from tracker.store.naming import digest_of
 from tracker.store.runs import PARENT, Run, Runs
 
 

@@ -13,20 +13,20 @@ home and prints is decided by the environment it finds.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
+from pydantic import ValidationError
+
 from tracker.errors import StoreError
-from tracker.store import address, bulk, database, naming, question, registry
-from tracker.store.bulk_rows import database_file
-from tracker.store.cache import digest_of
+from tracker.store import address, bulk, database, naming, registry
 from tracker.store.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
 from tracker.store.data_profile import DataProfile, keep_profile, read_profile
-from tracker.store.ended_trials import EndedTrials
-from tracker.store.inputs import log_inputs
+from tracker.store.ended import EndedTrials
 from tracker.store.journal import Step
-from tracker.store.quiet import set_environment, silence_logs
+from tracker.store.naming import digest_of
 from tracker.store.runs import (
     FACT,
     LIVE,
@@ -40,7 +40,7 @@ from tracker.store.runs import (
     sweep_info,
 )
 from tracker.store.worst_answers import TaskExamples, read_examples
-from tracker.trial import FileRef, Objective, TrialRecord, TrialSpec
+from tracker.trial import FileRef, Frozen, Objective, TrialRecord, TrialSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,6 +53,16 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 _SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
 _METRICS_PER_BATCH = 500  # MLflow takes 1,000
+_DIGEST_CHARACTERS = 36  # all that MLflow takes of an input's; spec.json holds the whole
+_QUESTION = "question.json"
+_OBJECTIVE = "sft.objective"  # of a sweep: says as well that its question is there
+
+
+class Question(Frozen):
+    """What is asked of a sweep, resolved, and what a reader of the answers must know: one sentence each."""
+
+    objective: Objective
+    notes: tuple[str, ...] = ()
 
 
 def _guarded(method: Method) -> Method:
@@ -82,7 +92,7 @@ class Store:
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
         self._begun: set[str] = set()  # run ids
         self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
-        self._ended = EndedTrials(self._runs, workspace / "cache", database_file(uri))
+        self._ended = EndedTrials(self._runs, workspace / "cache", address.database_file(uri))
 
     @classmethod
     def open(
@@ -107,10 +117,10 @@ class Store:
                     "or start one with `sft-select run`"
                 )
             uri = address.default_uri(workspace)
-        set_environment()
+        address.set_environment()
         from mlflow import MlflowClient
 
-        silence_logs()
+        address.silence_logs()
         try:
             with address.initialisation_lock(workspace, uri):
                 database.prepare(uri)
@@ -152,12 +162,13 @@ class Store:
                 f"sweep {name!r} was begun with a file of digest {begun[:12]}, this one has "
                 f"{spec_digest[:12]}; restore that file or give the sweep another name"
             )
+        question = Question(objective=objective, notes=tuple(notes)).model_dump_json(indent=1)
         self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
-        self.client.log_text(parent.info.run_id, question.text(objective, notes), question.FILE)
+        self.client.log_text(parent.info.run_id, question, _QUESTION)
         kept = keep_profile(self._runs, parent.info.run_id, data)
-        log_inputs(self.client, parent.info.run_id, [(file, "sweep") for file in datasets])
+        self._log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
         count = "" if planned is None else str(planned)
-        tags = {"sft.planned": count, **question.tags(objective), **kept}
+        tags = {"sft.planned": count, _OBJECTIVE: naming.objective(objective), **kept}
         self._set_state(parent, "running", tags)
 
     @_guarded
@@ -293,12 +304,12 @@ class Store:
     @_guarded
     def objective(self, sweep: str) -> Objective:
         """What is wanted of the sweep, resolved."""
-        return question.read(self._runs, sweep).objective
+        return self._question(sweep).objective
 
     @_guarded
     def notes(self, sweep: str) -> tuple[str, ...]:
         """What a reader of the sweep's answers must know."""
-        return question.read(self._runs, sweep).notes
+        return self._question(sweep).notes
 
     @_guarded
     def data_profile(self, sweep: str) -> DataProfile | None:
@@ -347,6 +358,22 @@ class Store:
             known = self._run_ids[sweep, key] = run.info.run_id
         return known
 
+    def _question(self, sweep: str) -> Question:
+        """StoreError where a version that did not keep it began the sweep."""
+        run = self._runs.sweep(sweep)
+        if _OBJECTIVE not in run.data.tags:
+            raise StoreError(
+                f"sweep {sweep!r} was begun by a version that did not keep its objective; run its file "
+                "again with `sft-select run`: nothing that has ended is run twice"
+            )
+        try:
+            return Question.model_validate_json(self._runs.text(run, _QUESTION))
+        except ValidationError as error:
+            raise StoreError(
+                f"{_QUESTION} of sweep {sweep!r} does not fit this version ({error.error_count()} "
+                "problems); read it with the version that wrote it, or run the sweep's file again"
+            ) from error
+
     def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
         from mlflow.entities import Param
 
@@ -360,9 +387,21 @@ class Store:
         parameters = [Param(name, value) for name, value in naming.parameters(spec).items()]
         self.client.log_batch(run.info.run_id, params=parameters)
         self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
-        log_inputs(self.client, run.info.run_id, naming.input_files(spec))
+        self._log_inputs(run.info.run_id, naming.input_files(spec))
         self._begun.add(run.info.run_id)
         return run
+
+    def _log_inputs(self, run_id: str, files: Iterable[tuple[FileRef, str]]) -> None:
+        """*files*, each with what it is used for, as MLflow's own inputs: its pages show them."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = []
+        for file, context in files:
+            source, profile = json.dumps({"uri": file.path}), json.dumps({"num_rows": file.rows})
+            name, digest = naming.dataset_name(file), file.sha256[:_DIGEST_CHARACTERS]
+            dataset = Dataset(name, digest, "local", source, profile=profile)
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+        self.client.log_inputs(run_id, inputs)
 
     def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
         from mlflow.entities import RunTag

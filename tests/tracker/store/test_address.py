@@ -2,7 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from tracker.store.address import is_database, sqlite_file, store_error, without_credentials
+from tracker.store.address import (
+    database_file,
+    is_database,
+    sqlite_file,
+    store_error,
+    without_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,17 @@ def test_an_error_is_one_line(error: Exception) -> None:
 )
 def test_the_file_of_an_sqlite_uri(uri: str, file: Path | None) -> None:
     assert sqlite_file(uri) == file
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [
+        ("sqlite:////a b/mlflow.db", Path("/a b/mlflow.db")),
+        ("sqlite:///mlflow.db?timeout=3", None),
+        ("sqlite://", None),
+        ("postgresql://host/mlflow", None),
+        ("http://host", None),
+    ],
+)
+def test_only_a_file_is_written_to_directly(uri: str, file: Path | None) -> None:
+    assert database_file(uri) == file

@@ -12,7 +12,8 @@ import pytest
 
 from tracker.errors import StoreError
 from tracker.store import bulk
-from tracker.store.bulk_rows import EndedRun, database_file, insert_runs
+from tracker.store.address import database_file
+from tracker.store.bulk import EndedRun, insert_runs
 from tracker.store.store import Store
 from tracker.trial import Objective, Status, TrialRecord
 
@@ -111,7 +112,7 @@ def test_a_transaction_is_written_whole_or_not_at_all(
 def test_a_database_that_another_holds_is_one_line(
     workspace: Path, make_record: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracker.store.bulk_rows._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("tracker.store.bulk._WAIT_SECONDS", 0.1)
     store = begun(workspace, "held")
     store.end_trials("s", [make_record(0)])
     (pattern,) = runs(store).values()
@@ -136,17 +137,3 @@ def test_what_comes_near_mlflows_limits_is_left_to_mlflow(
     store = begun(workspace, "limits")
     store.end_trials("s", records[:2])  # 3,000 characters are none too many for MLflow
     assert store.records("s") == records[:2]
-
-
-@pytest.mark.parametrize(
-    ("uri", "file"),
-    [
-        ("sqlite:////a b/mlflow.db", Path("/a b/mlflow.db")),
-        ("sqlite:///mlflow.db?timeout=3", None),
-        ("sqlite://", None),
-        ("postgresql://host/mlflow", None),
-        ("http://host", None),
-    ],
-)
-def test_only_a_file_is_written_to_directly(uri: str, file: Path | None) -> None:
-    assert database_file(uri) == file

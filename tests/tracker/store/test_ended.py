@@ -1,4 +1,4 @@
-"""What the database says of ended trials, against what MLflow's client says; on a real store."""
+"""Ended trials: what the database and MLflow's client say of them, the copy on disk, what records share."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracker.store.stores import Records, begin, reopened
 from tracker.errors import StoreError
-from tracker.store.bulk_rows import database_file
-from tracker.store.ended import ended
-from tracker.store.ended_trials import EndedTrials
+from tracker.store.address import database_file
+from tracker.store.ended import EndedTrials, ended
 from tracker.store.store import Store
-from tracker.trial import Objective, TrialRecord
+from tracker.trial import MethodSpec, Objective, TaskScore, TrialRecord
 
 
 @pytest.fixture
-def store(tmp_path: Path, make_record: Callable[..., TrialRecord]) -> Store:
+def two_sweeps(tmp_path: Path, make_record: Callable[..., TrialRecord]) -> Store:
     """Two sweeps; of one, a trial runs, one was deleted, and one was closed by hand."""
     store = Store.open(tmp_path / "work space")
     for name in ("support", "other"):
@@ -38,8 +38,8 @@ def store(tmp_path: Path, make_record: Callable[..., TrialRecord]) -> Store:
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-def test_the_database_says_what_the_client_says(store: Store, deleted: bool) -> None:
-    runs, database = store._runs, database_file(store._uri)
+def test_the_database_says_what_the_client_says(two_sweeps: Store, deleted: bool) -> None:
+    runs, database = two_sweeps._runs, database_file(two_sweeps._uri)
     assert database is not None
     parent = runs.sweep("support").info.run_id
     theirs = sorted(ended(runs, None, parent, deleted=deleted))
@@ -52,12 +52,12 @@ def test_the_database_says_what_the_client_says(store: Store, deleted: bool) -> 
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
-def test_what_ended_is_counted_as_what_is_read(store: Store, at_hand: bool) -> None:
+def test_what_ended_is_counted_as_what_is_read(two_sweeps: Store, at_hand: bool) -> None:
     """A file at hand is asked for all sweeps at once, a server for one after the other."""
-    store.set_sweep_state("other", "finished")
-    database = database_file(store._uri) if at_hand else None
-    trials = EndedTrials(store._runs, store.workspace / "copies", database)
-    parents = store._runs.sweeps().values()
+    two_sweeps.set_sweep_state("other", "finished")
+    database = database_file(two_sweeps._uri) if at_hand else None
+    trials = EndedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
+    parents = two_sweeps._runs.sweeps().values()
     found = trials.counts(parents)
     assert found == {
         run.info.run_id: Counter(
@@ -69,27 +69,27 @@ def test_what_ended_is_counted_as_what_is_read(store: Store, at_hand: bool) -> N
 
 
 def test_a_run_deleted_from_a_sweep_at_rest_is_not_counted_on(
-    store: Store, make_record: Callable[..., TrialRecord]
+    two_sweeps: Store, make_record: Callable[..., TrialRecord]
 ) -> None:
-    store.set_sweep_state("other", "finished")
-    assert store.sweeps()[1].counts == {"complete": 4}
-    _, gone = store.run_url_parts("other", make_record(1, seed=1).result.spec.key)
-    store.client.delete_run(gone)
-    assert store.sweeps()[1].counts == {"complete": 3}
+    two_sweeps.set_sweep_state("other", "finished")
+    assert two_sweeps.sweeps()[1].counts == {"complete": 4}
+    _, gone = two_sweeps.run_url_parts("other", make_record(1, seed=1).result.spec.key)
+    two_sweeps.client.delete_run(gone)
+    assert two_sweeps.sweeps()[1].counts == {"complete": 3}
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
 def test_a_restored_run_is_read_again(
-    store: Store, make_record: Callable[..., TrialRecord], at_hand: bool
+    two_sweeps: Store, make_record: Callable[..., TrialRecord], at_hand: bool
 ) -> None:
-    store.set_sweep_state("support", "finished")
-    database = database_file(store._uri) if at_hand else None
-    trials = EndedTrials(store._runs, store.workspace / "copies", database)
-    parents = store._runs.sweeps()
+    two_sweeps.set_sweep_state("support", "finished")
+    database = database_file(two_sweeps._uri) if at_hand else None
+    trials = EndedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
+    parents = two_sweeps._runs.sweeps()
     parent = parents["support"].info.run_id
     assert trials.counts(parents.values())[parent].total() == len(trials.records(parent)) == 3
-    (gone,) = ended(store._runs, None, parent, deleted=True)
-    store.client.restore_run(gone.run_id)
+    (gone,) = ended(two_sweeps._runs, None, parent, deleted=True)
+    two_sweeps.client.restore_run(gone.run_id)
     trials._at_rest.clear()  # a minute passes
     assert trials.counts(parents.values())[parent].total() == len(trials.records(parent)) == 4
 
@@ -102,35 +102,43 @@ def test_a_restored_run_is_read_again(
     ],
 )
 def test_a_tag_changed_by_hand_is_named(
-    store: Store, make_record: Callable[..., TrialRecord], tag: str, text: str | None, problem: str
+    two_sweeps: Store,
+    make_record: Callable[..., TrialRecord],
+    tag: str,
+    text: str | None,
+    problem: str,
 ) -> None:
-    _, run_id = store.run_url_parts("other", make_record(2, seed=2).result.spec.key)
+    _, run_id = two_sweeps.run_url_parts("other", make_record(2, seed=2).result.spec.key)
     if text is None:
-        store.client.delete_tag(run_id, tag)
+        two_sweeps.client.delete_tag(run_id, tag)
     else:
-        store.client.set_tag(run_id, tag, text)
+        two_sweeps.client.set_tag(run_id, tag, text)
     with pytest.raises(StoreError, match=rf"run {run_id}: {problem}"):
-        store.records("other")
+        two_sweeps.records("other")
 
 
-def test_looking_deletes_nothing(store: Store, make_record: Callable[..., TrialRecord]) -> None:
+def test_looking_deletes_nothing(
+    two_sweeps: Store, make_record: Callable[..., TrialRecord]
+) -> None:
     record = make_record(4, seed=4)
-    parent = store._runs.sweep("support").info.run_id
-    twin = store._runs.trial(parent, record.result.spec.key)
+    parent = two_sweeps._runs.sweep("support").info.run_id
+    twin = two_sweeps._runs.trial(parent, record.result.spec.key)
     tags = {
         name: text for name, text in twin.data.tags.items() if not name.startswith("mlflow.user")
     }
-    store.client.create_run(twin.info.experiment_id, tags=tags)
-    reader = Store.open(store.workspace)
+    two_sweeps.client.create_run(twin.info.experiment_id, tags=tags)
+    reader = Store.open(two_sweeps.workspace)
     reader.history("support", record.result.spec.key)
-    assert len(store._runs._copies(parent, record.result.spec.key)) == 2
-    store.end_trial("support", record)
+    assert len(two_sweeps._runs._copies(parent, record.result.spec.key)) == 2
+    two_sweeps.end_trial("support", record)
     assert len(reader._runs._copies(parent, record.result.spec.key)) == 1
 
 
-def test_few_sweeps_are_held_however_many_are_read(store: Store) -> None:
-    trials = EndedTrials(store._runs, store.workspace / "copies", database_file(store._uri))
-    parent = store._runs.sweep("other").info.run_id
+def test_few_sweeps_are_held_however_many_are_read(two_sweeps: Store) -> None:
+    trials = EndedTrials(
+        two_sweeps._runs, two_sweeps.workspace / "copies", database_file(two_sweeps._uri)
+    )
+    parent = two_sweeps._runs.sweep("other").info.run_id
     before = trials.records(parent)
     for name in map(str, range(20)):
         assert trials.records(name) == []
@@ -138,8 +146,170 @@ def test_few_sweeps_are_held_however_many_are_read(store: Store) -> None:
     assert trials.records(parent) == before
 
 
-def test_a_database_that_is_gone_is_said_in_one_line_and_not_made_anew(store: Store) -> None:
-    gone = store.workspace / "gone.db"
+def test_a_database_that_is_gone_is_said_in_one_line_and_not_made_anew(two_sweeps: Store) -> None:
+    gone = two_sweeps.workspace / "gone.db"
     with pytest.raises(StoreError, match=r"gone.db: .*see that it is reachable"):
-        ended(store._runs, gone, "any")
+        ended(two_sweeps._runs, gone, "any")
     assert not gone.exists()
+
+
+# -- the copy on disk ------------------------------------------------------------------------------
+
+
+def count_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The run ids whose result.json is read from now on."""
+    reads: list[str] = []
+    text_at = store._runs.text_at
+
+    def counted(run_id: str, artifact_uri: str, name: str) -> str:
+        reads.append(run_id)
+        return text_at(run_id, artifact_uri, name)
+
+    monkeypatch.setattr(store._runs, "text_at", counted)
+    return reads
+
+
+def test_a_second_reading_reads_only_what_ended_since(
+    store: Store, make_record: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(store)
+    first, second = make_record(0, seed=0), make_record(1, seed=1)
+    store.end_trial("support", first, None)
+    assert store.records("support") == [first]
+    store.end_trial("support", second, None)
+    other = reopened(store)
+    for reader in (store, other):
+        reads = count_reads(reader, monkeypatch)
+        assert reader.records("support") == [first, second]
+        assert len(reads) == (1 if reader is store else 0)  # the other found both on disk
+
+
+def test_deleted_runs_vanish_and_restored_ones_return(store: Store, make_record: Records) -> None:
+    begin(store)
+    first, second = make_record(0, seed=0), make_record(1, seed=1)
+    for record in (first, second):
+        store.end_trial("support", record, None)
+    assert store.records("support") == [first, second]
+    _, run_id = store.run_url_parts("support", first.result.spec.key)
+    store.client.delete_run(run_id)
+    assert store.records("support") == [second]
+    assert reopened(store).records("support") == [second]
+    store.client.restore_run(run_id)
+    assert reopened(store).records("support") == [first, second]
+
+
+def test_a_damaged_snapshot_is_read_again(store: Store, make_record: Records) -> None:
+    begin(store)
+    record = make_record(0)
+    store.end_trial("support", record, None)
+    assert store.records("support") == [record]
+    parent_id = store._runs.sweep("support").info.run_id
+    file = store.workspace / "cache" / f"{parent_id}.jsonl"
+    whole = file.read_bytes()
+    for damage in (b"", b"{\n", whole[:-20], whole.replace(b"0.75", b"0.99")):
+        file.write_bytes(damage)
+        assert reopened(store).records("support") == [record]
+
+
+def test_a_trial_delivered_late_is_not_missed(store: Store, make_record: Records) -> None:
+    begin(store)
+    first, late = make_record(0, seed=0), make_record(1, seed=1)
+    store.begin_trial("support", 1, "design", late.result.spec)
+    store.end_trial("support", first, None)
+    assert len(store.records("support")) == 1
+    reader = reopened(store)
+    assert len(reader.records("support")) == 1
+    store.end_trial("support", late, None)  # its ended_at lies years back
+    assert reader.records("support") == [first, late]
+
+
+def test_a_run_closed_by_hand_is_no_result_until_it_has_one(
+    store: Store, make_record: Records
+) -> None:
+    begin(store)
+    record = make_record(0)
+    store.begin_trial("support", 0, "design", record.result.spec)
+    run_id = store.run_url_parts("support", record.result.spec.key)[1]
+    store.client.set_terminated(run_id, "KILLED")
+    assert store.records("support") == []
+    store.end_trial("support", record)
+    assert store.records("support") == [record]
+    assert store.client.get_run(run_id).info.status == "FINISHED"
+
+
+def test_a_sweep_at_rest_is_counted_again_when_it_is_read(
+    store: Store, make_record: Records
+) -> None:
+    begin(store)
+    records = [make_record(n, seed=n) for n in range(2)]
+    store.end_trial("support", records[0])
+    store.set_sweep_state("support", "interrupted")
+    assert store.sweeps()[0].counts == {"complete": 1}
+    store.end_trial("support", records[1])
+    assert store.records("support") == records
+    assert store.sweeps()[0].counts == {"complete": 2}
+
+
+def test_more_trials_than_a_page(
+    store: Store, make_record: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.store.runs._PAGE", 2)
+    begin(store)
+    records = [make_record(n, seed=n) for n in range(5)]
+    for record in records:
+        store.end_trial("support", record, None)
+    assert store.records("support") == records
+
+
+# -- what records share --------------------------------------------------------------------------
+
+
+def test_records_share_their_equal_parts_and_say_what_they_said(
+    store: Store, make_record: Records
+) -> None:
+    begin(store)
+    written = [make_record(n, seed=n) for n in range(2)]
+    other = written[1].model_copy(
+        update={"number": 2, "result": make_record(2, method=MethodSpec(name="full")).result}
+    )
+    store.end_trials("support", [*written, other])
+    one, two, third = reopened(store).records("support")
+    assert [one, two, third] == [*written, other]
+    assert one.model_dump_json() == written[0].model_dump_json()
+    assert one.result.spec.key == written[0].result.spec.key
+    for name in ("model", "method", "mix", "tasks", "general", "train", "evaluation", "examples"):
+        assert getattr(one.result.spec, name) is getattr(two.result.spec, name)
+    assert third.result.spec.method == MethodSpec(name="full")
+    assert third.result.spec.tasks is one.result.spec.tasks
+    fields = [record.result.tasks[0].__pydantic_fields_set__ for record in (one, two)]
+    assert fields[0] is fields[1]
+    assert one.model_copy().__pydantic_fields_set__ is not one.__pydantic_fields_set__
+
+
+def test_what_is_empty_stays_of_its_kind(store: Store, make_record: Records) -> None:
+    """As of an outside trial: no tasks, no suites, no split of its examples."""
+    begin(store)
+    records = [make_record(n, seed=n, tasks=(), general=(), examples={}) for n in range(2)]
+    store.end_trials("support", records)
+    found = reopened(store).records("support")
+    assert found == records
+    for record in found:
+        assert record.result.environment == record.result.spec.examples == {}
+        assert record.result.spec.tasks == record.result.spec.general == ()
+
+
+def test_what_an_older_version_did_not_write_stays_not_given(
+    store: Store, make_record: Records
+) -> None:
+    """Two equal scores, one of them of before ``valid_format`` was measured."""
+    begin(store)
+    records = [make_record(n, seed=n) for n in range(2)]
+    store.end_trials("support", records)
+    parent = store._runs.sweep("support").info.run_id
+    run = store._runs.trial(parent, records[0].result.spec.key)
+    text = store._runs.text(run, "result.json").replace('"valid_format":null,', "")
+    store.client.log_text(run.info.run_id, text, "result.json")
+    older, newer = reopened(store).records("support")
+    assert [older, newer] == records
+    assert set(TaskScore.model_fields) - older.result.tasks[0].model_fields_set == {"valid_format"}
+    assert newer.result.tasks[0].model_fields_set == set(TaskScore.model_fields)
