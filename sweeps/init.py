@@ -359,7 +359,8 @@ def _goal(guesses: list[Guess]) -> str:
     weights = ", ".join(f"{guess.name}: 1" for guess in guesses)
     text = f"""\
 # Upper bounds that a recommended model must keep: forgetting.<suite>, over_reach.<task>, peak_bytes,
-# device_seconds, gpu_hours, flops, adapter_bytes, seconds_per_1k_tokens, parameters, examples; lower: min.<task>.
+# device_seconds, gpu_hours, flops, adapter_bytes, seconds_per_1k_tokens, parameters, examples; a lower
+# one: min.<task>.
 objective: {{weights: {{{weights}}}, constraints: {{}}}}
 seeds: 2
 budget: {{trials: 60}}  # or {{gpu_hours: 8}}: hours on a device, training and evaluation, over all workers

@@ -376,7 +376,8 @@ class Goal(Objective):
         default_factory=dict,
         description="Upper bounds: forgetting.<suite>, over_reach.<task>, peak_bytes, "
         "device_seconds or gpu_hours (of one trial: 3,600 of the former are one of the latter), flops, "
-        "adapter_bytes, seconds_per_1k_tokens, parameters, examples, examples.<task>; lower bounds: min.<task>. "
+        "adapter_bytes, seconds_per_1k_tokens, parameters, examples, examples.<task>; lower bounds: "
+        "min.<task>. "
         "What parameters, examples, adapter_bytes and flops forbid is known before a run and never run.",
     )
 
