@@ -23,4 +23,4 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 def strategy_of(sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> Strategy:
     """The strategy that *sweep* asks for; *bounds*: by default those of a sweep that begins now."""
-    return STRATEGIES[sweep.spec.search.strategy](sweep, bounds or SearchBounds(sweep))
+    return STRATEGIES[sweep.spec.search.strategy](sweep, bounds)

@@ -72,9 +72,9 @@ class Law(Strategy):
 
     sees_when_begun = True
 
-    def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds) -> None:
+    def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:
         super().__init__(sweep, bounds)
-        self.configurations = bounds.curves
+        self.configurations = self.bounds.curves
         self._index = {curve: i for i, curve in enumerate(self.configurations)}
         self._rounds: list[tuple[int, list[Proposal]]] = []
 

@@ -89,16 +89,17 @@ class Outcome(NamedTuple):
 class Strategy(ABC):
     """Base models first, repeats last, the body in between.
 
-    ``sees_when_begun``: whether it saw what trials forgot before the search kept all bounds.
+    *bounds*: by default those of a sweep that begins now. ``sees_when_begun``: whether it saw what trials forgot before the search kept all bounds.
     ``skips``: whether to go on with cheaper trials after one that the rest of the budget cannot pay for.
     """
 
     skips = True
     sees_when_begun = False
 
-    def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds) -> None:
-        self.sweep, self.spec, self.bounds = sweep, sweep.spec, bounds
-        self.bases = bounds.bases
+    def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:
+        self.sweep, self.spec = sweep, sweep.spec
+        self.bounds = bounds or SearchBounds(sweep)
+        self.bases = self.bounds.bases
         self.limit = self.spec.budget.trials if self.spec.budget else None
 
     def set_budget(self, sweep: ResolvedSweep) -> None:
