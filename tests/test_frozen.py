@@ -5,20 +5,10 @@ Where a change is meant: ``python -m tests.frozen --write``, and the new answers
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 from tests.frozen import collected, inputs
-from tests.frozen.__main__ import SHOWN
-from tests.frozen.difference import (
-    Answers,
-    Difference,
-    differences,
-    plain,
-    sketch,
-    split,
-)
+from tests.frozen.difference import Answers, differences, plain, sketch, split, told
 
 MADE_WITHOUT = [name for name in collected.SECTIONS if name != collected.PUBLIC]
 
@@ -46,11 +36,6 @@ def compare(was: Answers, now: Answers) -> None:
     found = [*differences(was.data, now.data), *differences(was.text, now.text, "text")]
     if found:
         pytest.fail(told(found), pytrace=False)
-
-
-def told(found: Iterable[Difference]) -> str:
-    found = list(found)
-    return "\n".join([f"{len(found)} differences:", *map(str, found[:SHOWN])])
 
 
 def test_a_number_may_differ_in_its_last_digits_alone() -> None:

@@ -10,16 +10,14 @@ import sys
 import time
 
 from tests.frozen import collected, inputs
-from tests.frozen.difference import differences
-
-SHOWN = 20
+from tests.frozen.difference import differences, told
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.frozen", description=__doc__)
     parser.add_argument("section", nargs="*", help=f"of {', '.join(collected.SECTIONS)}")
     parser.add_argument("--write", action="store_true", help="Freeze the answers as they are now.")
-    parser.add_argument("--shown", type=int, default=SHOWN, help="Differences to print of each.")
+    parser.add_argument("--shown", type=int, default=20, help="Differences to print of each.")
     options = parser.parse_args()
     names = options.section or [
         name for name in collected.SECTIONS if name != collected.PUBLIC or inputs.public()
@@ -35,10 +33,8 @@ def main() -> int:
             *differences(was.data, now.data), *differences(was.text, now.text, "text")
         ]  # fmt: skip
         changed += len(different)
-        state = "new" if was is None else f"{len(different)} differences"
-        print(f"{name}: {state} ({seconds:.1f} s of a core)", flush=True)
-        for difference in different[: options.shown]:
-            print(difference)
+        state = "new" if was is None else told(different, options.shown)
+        print(f"{name} ({seconds:.1f} s of a core): {state}", flush=True)
     if options.write:
         collected.write(found)
         print(f"wrote {collected.FILE.name} ({collected.FILE.stat().st_size / 1e3:.0f} kB)")

@@ -139,8 +139,11 @@ def planned(records: Sequence[TrialRecord], folder: Path) -> dict[str, Any]:
             strategy: few | {"search": {"strategy": strategy, "tuning": tuning}}
             for strategy in ("law", "halving", "ats")
         },
-        "law with a budget": few
-        | {"search": {"strategy": "law", "tuning": tuning}, "budget": {"trials": 20}},
+        **{
+            f"law, {amount:g} {unit}": few
+            | {"search": {"strategy": "law", "tuning": tuning}, "budget": {unit: amount}}
+            for unit, amount in (("trials", 20), ("gpu_hours", 0.01), ("gpu_hours", 0.02))
+        },
     }
     found = {}
     for name, changes in variants.items():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -136,6 +136,12 @@ def differences(
             yield from differences(one, other, f"{path}/{index}", close=close)
     elif not _same(was, now, close):
         yield Difference(path, was, now)
+
+
+def told(found: Iterable[Difference], shown: int = 20) -> str:
+    """How many there are, and the first of them with both values."""
+    found = list(found)
+    return "\n".join([f"{len(found)} differences", *map(str, found[:shown])])
 
 
 def _sketches(

@@ -1,0 +1,123 @@
+"""A workspace that an earlier release left half-way opens, goes on, and comes to the same end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.console import status_lines
+from sweeps.resolve import read_sweep
+from sweeps.search.run import _digest, _fixed_part
+from tests import old_workspace
+from tests.frozen.difference import differences, told
+from tests.old_workspace import Begun, end_of, state_of
+from tracker.record.store import Store
+
+pytestmark = pytest.mark.slow
+
+ARCHIVES = sorted((Path(__file__).parent / "recorded").glob("workspace-*.tar.gz"))
+#: Relative, of what is trained anew: machines differ in a sum's last digits, and training adds to that.
+TRAINED = 1e-3
+
+
+@pytest.fixture(scope="module", params=ARCHIVES, ids=lambda path: path.name)
+def archive(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(archive: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(old_workspace.expectation_of(archive).read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("old") / "workspace"
+    old_workspace.unpack(archive, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def begun(root: Path, expected: dict[str, Any]) -> dict[str, Begun]:
+    """The sweeps as they were left."""
+    return {name: Begun.of(root, name) for name in expected}
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, begun: dict[str, Begun]) -> dict[str, subprocess.CompletedProcess[str]]:
+    """The same command again for each of them, to the end."""
+    return {name: end_of(root, name) for name in begun}
+
+
+def test_it_opens_as_it_was_left(
+    root: Path, begun: dict[str, Begun], expected: dict[str, Any]
+) -> None:
+    for name, one in expected.items():
+        same(one["begun"], begun[name].state)
+    store = Store.open(root / "runs", create=False)
+    for info in store.sweeps():
+        first, *running = status_lines(info, store.running(info.name))
+        assert first.startswith(f"{info.name}: ")
+        assert running, "the trial that was under way"
+
+
+def test_what_is_fixed_of_a_begun_sweep_has_the_digest_that_it_began_with(
+    root: Path, begun: dict[str, Begun], expected: dict[str, Any]
+) -> None:
+    """A default that changes, or a new field that counts, would refuse the sweep's own file."""
+    for name, one in expected.items():
+        digest = _digest(_fixed_part(read_sweep(root / f"{name}.yaml")))
+        assert digest == one["digest"]
+        assert begun[name].digest == one["digest"], "as the store has it"
+
+
+def test_the_same_command_finishes_it_and_runs_nothing_twice(
+    root: Path,
+    begun: dict[str, Begun],
+    finished: dict[str, subprocess.CompletedProcess[str]],
+) -> None:
+    for name, before in begun.items():
+        done = finished[name]
+        assert done.returncode == 0, done.stderr
+        assert before.journals, "there were trials that had ended"
+        after = {key: old_workspace.journal(root, name, key) for key in before.journals}
+        assert after == before.journals
+        (half,) = before.under_way
+        events = [json.loads(line) for line in old_workspace.journal(root, name, half).splitlines()]
+        kinds = [event["event"] for event in events]
+        assert "resume" in kinds, "it went on from its checkpoint"
+        assert kinds.count("result") == 1
+
+
+def test_it_comes_to_the_same_trials_and_the_same_recommendation(
+    root: Path,
+    finished: dict[str, subprocess.CompletedProcess[str]],
+    expected: dict[str, Any],
+) -> None:
+    store = Store.open(root / "runs", create=False)
+    for name, one in expected.items():
+        assert finished[name].returncode == 0, finished[name].stderr
+        was, now = one["finished"], state_of(root, store, name)
+        assert was["trials"] == now["trials"]
+        assert choice(was) == choice(now)
+        if (
+            name == "list"
+        ):  # the other's last trials score, and scores of what is trained anew may differ
+            same(was, now, TRAINED)
+
+
+def choice(state: dict[str, Any]) -> str:
+    return str(state["recommended"]["recommendation"]["choice"]["label"])
+
+
+def same(was: Any, now: Any, close: float = 1e-5) -> None:
+    __tracebackhide__ = True
+    found = list(differences(was, now, close=close))
+    if found:
+        pytest.fail(told(found), pytrace=False)
