@@ -27,9 +27,9 @@ import yaml
 
 from tests.conftest import write_tiny_data, write_tiny_model
 from tests.frozen.difference import plain
+from tracker.decision.recommend import recommend
 from tracker.export.config import config_of, config_text
-from tracker.record.store import Store
-from tracker.select.recommend import recommend
+from tracker.store.store import Store
 
 #: Where the files of an archive say that they lie.
 RECORDED_ROOT = "/recorded"

@@ -15,7 +15,7 @@ from sweeps.search.run import _digest, _fixed_part
 from tests import old_workspace
 from tests.frozen.difference import differences, told
 from tests.old_workspace import Begun, end_of, state_of
-from tracker.record.store import Store
+from tracker.store.store import Store
 
 pytestmark = pytest.mark.slow
 

@@ -33,8 +33,9 @@ from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 #: What samplers are seeded by, beside the trial's number.
 SEED = 20_240_229
-#: How often a choice that a bound forbids is drawn again, and how far apart such draws are seeded.
-_DRAWS, _APART = 100, 1_000_003
+#: How often a choice that a bound forbids is drawn again, how often of these by what was learned, and how
+#: far apart such draws are seeded.
+_DRAWS, _LEARNED, _APART = 200, 10, 1_000_003
 _BOUNDS = "bounds"
 _ASKED, _CHOSEN = "seed", "values"
 _CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
@@ -154,10 +155,10 @@ class StudyAdapter:
                 direction="maximize",
                 load_if_exists=True,
             )
-        except StoreError:
-            raise
             if not self.trials():
                 self.study.set_user_attr(_BOUNDS, True)
+        except StoreError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
             raise StoreError(
@@ -189,7 +190,7 @@ class StudyAdapter:
         """Enter trial *number* with what the proposal fixes, Optuna choosing what it leaves open.
 
         *index*: which of the strategy's proposals it is, *number* where no clones came between. *may_run*:
-        what is chosen is drawn again while it says no, a hundred times at most.
+        what is chosen is drawn again while it says no, by and by at random.
         """
         nothing = RandomSampler(self.seed)  # takes the inner seat where all is fixed
         self.study.sampler = ProposalSampler(nothing, {}, free=False)
@@ -221,7 +222,7 @@ class StudyAdapter:
     ) -> dict[str, Any]:
         """All of a trial's values, entered nowhere."""
         for again in range(_DRAWS):
-            sampler = self._sampler(index + again * _APART, proposal)
+            sampler = self._sampler(index + again * _APART, proposal, at_random=again >= _LEARNED)
             chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
             if may_run(configuration_of(self.spec, chosen)):
                 break
@@ -264,13 +265,18 @@ class StudyAdapter:
         else:
             self.study.tell(trial, quality)
 
-    def _sampler(self, index: int, proposal: Proposal) -> ProposalSampler:
-        """A sampler seeded by the index: what it chooses depends on what was told, not on when."""
+    def _sampler(
+        self, index: int, proposal: Proposal, *, at_random: bool = False
+    ) -> ProposalSampler:
+        """A sampler seeded by the index: what it chooses depends on what was told, not on when.
+
+        *at_random*: whatever was learned, which may point to what a bound forbids again and again.
+        """
         choice, seed = proposal.configuration, self.seed + index
         fixed = (
             {} if choice is None else _study_names(study_values(self.spec, choice, proposal.seed))
         )
-        if self.spec.search.strategy != "tpe":
+        if at_random or self.spec.search.strategy != "tpe":
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         return ProposalSampler(inner, fixed, free=choice is None)

@@ -12,7 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.driver import Driver
+from sweeps.search.space import design_point
 from sweeps.search.strategies import strategy_of
 from sweeps.search.strategies.strategy import scored
 from sweeps.search.workspace import SweepFolder
@@ -26,10 +28,10 @@ TRIALS = 18
 #: A bound of each kind, which LoRA breaks in :func:`breaking` (or model ``b``, or what has most examples,
 #: or what scores worst).
 BOUNDS = {
-    "adapter_bytes": 500.0,
+    "adapter_bytes": 10_000.0,
     "device_seconds": 1.5,
     "examples": 100.0,
-    "flops": 1.5,
+    "flops": 5e8,
     "forgetting.language": 0.1,
     "min.intent": 0.6,
     "over_reach.intent": 0.1,
@@ -37,7 +39,7 @@ BOUNDS = {
     "peak_bytes": 500.0,
 }
 #: Kept or broken by a volume or a score, not by a configuration, which is all that a choice names.
-OF_ONE_TRIAL = ("examples", "min.intent")
+OF_ONE_TRIAL = ("examples", "flops", "min.intent")
 
 
 class StrategyContract:
@@ -238,6 +240,36 @@ class StrategyContract:
         if name not in OF_ONE_TRIAL:
             assert breaks == (name not in self.KEPT[strategy])
 
+    @pytest.mark.parametrize("name", BOUNDS)
+    def test_what_is_known_before_a_run_is_never_run(
+        self, name: str, make: MakeSweep, tmp_path: Path
+    ) -> None:
+        bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
+        forbidden = {pruned.point for pruned in bound.bounds.pruned}
+        assert bool(forbidden) == (name in ("adapter_bytes", "examples", "flops", "parameters"))
+        ran = [trial.configuration for trial in bound.asked]
+        assert not forbidden & {design_point(each) for each in ran}
+        if name == "parameters":
+            assert {each.model for each in ran} == {"a"}, "nor is its untouched base"
+
+    @pytest.mark.parametrize("name", ["forgetting.language", "over_reach.intent", "peak_bytes"])
+    def test_what_broke_an_upper_bound_gets_no_further_seed(
+        self, name: str, make: MakeSweep, tmp_path: Path
+    ) -> None:
+        bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
+        seeds = Counter(o.configuration for o in bound.told)
+        assert all(seeds[o.configuration] == 1 for o in bound.told if o.broken)
+
+    def test_a_sweep_that_was_begun_before_keeps_its_design(
+        self, strategy: str, make: MakeSweep, unbound: Driver, tmp_path: Path
+    ) -> None:
+        """What the search kept then was what is forgotten alone, and in two strategies."""
+        every = {n: limit for n, limit in BOUNDS.items() if n != "forgetting.language"}
+        begun = bound_by(make, tmp_path, every, begun=True)
+        assert asked(begun) == asked(unbound)
+        lost = bound_by(make, tmp_path, {"forgetting.language": 0.1}, begun=True)
+        assert (asked(lost) != asked(unbound)) == (strategy in ("law", "tpe"))
+
 
 def asked(driver: Driver) -> list[tuple[str, str]]:
     """Stage and key of every trial."""
@@ -265,10 +297,12 @@ def by_price(spec: TrialSpec) -> TrialResult:
     return result.model_copy(update={"cost": cost})
 
 
-def bound_by(make: MakeSweep, root: Path, constraints: dict[str, float]) -> Driver:
+def bound_by(
+    make: MakeSweep, root: Path, constraints: dict[str, float], *, begun: bool = False
+) -> Driver:
     """A run under *constraints* alone, with a model ``b`` of twice the size of ``a``.
 
-    Not by way of the sweep file, which refuses ``examples``.
+    *begun*: as a sweep that was begun before the search kept all bounds.
     """
     sweep, sizes = make(budget={"trials": 22}), {"a": 30_000, "b": 60_000}
     goal = Objective(weights={"intent": 1.0}, constraints=constraints)
@@ -278,7 +312,8 @@ def bound_by(make: MakeSweep, root: Path, constraints: dict[str, float]) -> Driv
     }
     spec = sweep.spec.model_copy(update={"objective": goal})
     sweep = dataclasses.replace(sweep, spec=spec, models=models)
-    return in_memory(sweep, root, FormulaEngine(2, answer=breaking))
+    bounds = SearchBounds(sweep, begun=begun)
+    return in_memory(sweep, root, FormulaEngine(2, answer=breaking), bounds=bounds)
 
 
 def breaking(spec: TrialSpec) -> TrialResult:

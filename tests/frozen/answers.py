@@ -157,9 +157,9 @@ def planned(records: Sequence[TrialRecord], folder: Path) -> dict[str, Any]:
 def _plan(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Any:
     made = make_plan(sweep, records, 2)
     begun, fresh = (expected_schedule(sweep, known, made) for known in (records, ()))
-    cells = [cell._asdict() | {"cell": cell.cell._asdict()} for cell in made.cells]
-    plan = made._asdict() | {"cells": cells}
+    plan = made.as_json()
     del plan["device_bytes"]
+    assert not plan.pop("pruned"), "no file of these has a bound that is known before a run"
     # The models' folders are this machine's, and a part of what is fixed.
     models = tuple(model.model_copy(update={"path": model.label}) for model in sweep.spec.models)
     spec = sweep.spec.model_copy(update={"models": models})
@@ -167,8 +167,8 @@ def _plan(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Any:
     return plain(
         {
             "plan": plan,
-            "fresh": fresh.as_json() if fresh else None,
-            "begun": sketch(plain(begun.as_json())) if begun else None,
+            "fresh": fresh.as_json(sweep.spec) if fresh else None,
+            "begun": sketch(plain(begun.as_json(sweep.spec))) if begun else None,
             "warnings": sweep.warnings,
             "fixed": fixed,
             "digest": _digest(fixed),

@@ -19,7 +19,6 @@ from sweeps.search.strategies.strategy import (
     best_measured,
     rank,
     scored,
-    within_bounds,
 )
 from tracker.trial import Configuration
 
@@ -108,17 +107,17 @@ class Halving(Strategy):
         return Proposal("halving", entrant._replace(volume=volume), seed)
 
     def choice(self, told: Sequence[Outcome]) -> Configuration | None:
-        """The best of the highest rung that is through; before one is, the best so far."""
+        """The best within bounds of the highest rung that is through and has one; else the best so far."""
         for rung in reversed(self.rungs):
             through = told[rung.first : rung.end]
             if len(through) == rung.size and all(outcome.ran for outcome in through):
-                best = _best_first(within_bounds(through))
+                best = _best_first([o for o in through if not o.broken and not o.missed])
                 if best:
                     return best[0]
         return best_measured(told)
 
 
 def _best_first(outcomes: Sequence[Outcome]) -> list[Configuration]:
-    """The configurations of a rung's complete trials, each once."""
-    ranked = sorted(scored(outcomes), key=rank)
+    """The configurations of a rung's complete trials, each once; those that broke a bound come last."""
+    ranked = sorted(scored(outcomes), key=lambda o: (bool(o.broken), *rank(o)))
     return list(dict.fromkeys(outcome.configuration.curve for outcome in ranked))

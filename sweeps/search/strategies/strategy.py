@@ -89,8 +89,9 @@ class Outcome(NamedTuple):
 class Strategy(ABC):
     """Base models first, repeats last, the body in between.
 
-    *bounds*: by default those of a sweep that begins now. ``sees_when_begun``: whether it saw what trials forgot before the search kept all bounds.
-    ``skips``: whether to go on with cheaper trials after one that the rest of the budget cannot pay for.
+    *bounds*: by default those of a sweep that begins now. ``sees_when_begun``: whether it saw what trials
+    forgot before the search kept all bounds. ``skips``: whether to go on with cheaper trials after one that
+    the rest of the budget cannot pay for.
     """
 
     skips = True

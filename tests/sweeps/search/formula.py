@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
@@ -132,11 +133,14 @@ def drive(
     *,
     in_memory: bool = False,
     price: Callable[[TrialSpec], float | None] = lambda _: None,
+    bounds: SearchBounds | None = None,
 ) -> Driver:
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
     ledger = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
     control = Control(inbox) if inbox else None
-    driver = Driver(sweep, folder, ledger, engine, Nobody(), control=control, price=price)
+    driver = Driver(
+        sweep, folder, ledger, engine, Nobody(), control=control, price=price, bounds=bounds
+    )
     driver.run()
     return driver

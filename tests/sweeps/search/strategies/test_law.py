@@ -106,7 +106,18 @@ def undecided(quiet: RecordedTable) -> Undecided:
         loss = answer.tasks[0].bits_per_byte
         assert loss is not None
         told.append(
-            Outcome(number, "law", asked, 0, answer.status, -loss, None, loss, 1.0, excess=-0.1)
+            Outcome(
+                number,
+                "law",
+                asked,
+                0,
+                answer.status,
+                -loss,
+                None,
+                loss,
+                1.0,
+                {"forgetting.x": -0.1},
+            )
         )
     return law, told
 
@@ -120,8 +131,8 @@ def test_with_everything_measured_the_best_is_chosen(undecided: Undecided) -> No
 @pytest.mark.parametrize(
     "breaks",
     [
-        {"excess": 0.2},
-        {"status": Status.DIVERGED, "quality": None, "loss": None, "excess": None},
+        {"excesses": {"forgetting.x": 0.2}},
+        {"status": Status.DIVERGED, "quality": None, "loss": None, "excesses": {}},
     ],
 )
 def test_what_breaks_a_constraint_is_not_chosen(
