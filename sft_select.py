@@ -44,7 +44,14 @@ PACKAGES = ("tracker", "sweeps", "dashboards")
 _MARK = '"""sft-select:'
 
 Figure = Literal[
-    "scaling", "generalisation", "tradeoff", "size", "gaps", "best_so_far", "crossover"
+    "scaling",
+    "generalisation",
+    "tradeoff",
+    "size",
+    "gaps",
+    "best_so_far",
+    "crossover",
+    "forgetting",
 ]
 FIGURES: tuple[Figure, ...] = (
     "scaling",
@@ -54,6 +61,7 @@ FIGURES: tuple[Figure, ...] = (
     "gaps",
     "best_so_far",
     "crossover",
+    "forgetting",
 )
 
 
@@ -164,11 +172,12 @@ class Sweep:
         return Path(path)
 
     def figure(
-        self, kind: Figure, *, theme: Literal["light", "dark"] = "light", **state: str
+        self, kind: Figure, *, theme: Literal["light", "dark"] = "light", **state: str | int
     ) -> go.Figure:
         """A chart of the dashboard's pages as a plotly figure; *state* names task, metric, mix, model …
 
-        What is not named is what the page shows first. Raises InputError for an unknown *kind* or name.
+        What is not named is what the page shows first. Raises InputError for an unknown *kind* or name,
+        NotEnoughDataError where nothing was measured that it could show.
         """
         from dashboards.charts.gallery import figure
 
