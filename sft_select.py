@@ -197,8 +197,11 @@ def _asked(
     from tracker.decision.question import asked
 
     bounds = {name: NONE if bound is None else bound for name, bound in constraints.items()}
-    texts = ([f"{name}={value}" for name, value in each.items()] for each in (weights, bounds))
-    return asked(*texts, reach)
+    return asked(
+        [f"{task}={weight}" for task, weight in weights.items()],
+        [f"{name}={bound}" for name, bound in bounds.items()],
+        reach,
+    )
 
 
 # -- the entry point ---------------------------------------------------------------------------------

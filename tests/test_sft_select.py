@@ -36,7 +36,7 @@ sweep.figure("scaling", task="intent").write_html(sys.argv[3], include_plotlyjs=
 
 
 def _command(*path: Path, site: bool = True) -> subprocess.CompletedProcess[str]:
-    """``sft-select --help`` with the folders of *path* first on Python's path; *site*: and what is installed."""
+    """``sft-select --help`` with the folders of *path* first on the path; *site*: and what is installed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
     code = "import sys, sft_select; sys.argv = ['sft-select', '--help']; sft_select.main()"
     return subprocess.run(
