@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import importlib.machinery
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import metadata
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tracker.decision.analysis import Analysis
     from tracker.decision.law_report import EveryLaw
     from tracker.decision.predict import Forecast
+    from tracker.decision.question import Asked
     from tracker.decision.recommendation import Recommendation
     from tracker.metrics import Measure
     from tracker.store.store import Store
@@ -42,9 +44,17 @@ __version__ = "0.1.0"
 #: Our packages, each of which says in its first line that it is ours.
 PACKAGES = ("tracker", "sweeps", "dashboards")
 _MARK = '"""sft-select:'
+_REINSTALL = "run `pip install --force-reinstall --no-deps sft-select`"
 
 Figure = Literal[
-    "scaling", "generalisation", "tradeoff", "size", "gaps", "best_so_far", "crossover"
+    "scaling",
+    "generalisation",
+    "tradeoff",
+    "size",
+    "gaps",
+    "best_so_far",
+    "crossover",
+    "forgetting",
 ]
 FIGURES: tuple[Figure, ...] = (
     "scaling",
@@ -54,6 +64,7 @@ FIGURES: tuple[Figure, ...] = (
     "gaps",
     "best_so_far",
     "crossover",
+    "forgetting",
 )
 
 
@@ -127,13 +138,15 @@ class Sweep:
     ) -> Recommendation:
         """Which configuration to take, why, how sure, and the runners-up; as ``sft-select recommend``.
 
-        *weights* stand in place of the sweep's own, *constraints* beside them (``None`` takes one away);
+        *weights* stand in place of the sweep's own, *constraints* beside its own (``None`` takes one away);
         *reach*: ask for the smallest and cheapest of at least this quality. Raises InputError for unknown
         names, NotEnoughDataError where nothing can be recommended.
         """
         from tracker.decision.recommend import recommendation
 
-        return recommendation(self._asking(weights, constraints), reach)
+        asked = _asked(weights or {}, constraints or {}, reach)
+        known = self.analysis.asking(asked.objective(self.analysis.objective))
+        return recommendation(known, asked.reach)
 
     def predict(
         self,
@@ -164,25 +177,31 @@ class Sweep:
         return Path(path)
 
     def figure(
-        self, kind: Figure, *, theme: Literal["light", "dark"] = "light", **state: str
+        self, kind: Figure, *, theme: Literal["light", "dark"] = "light", **state: str | int
     ) -> go.Figure:
         """A chart of the dashboard's pages as a plotly figure; *state* names task, metric, mix, model …
 
-        What is not named is what the page shows first. Raises InputError for an unknown *kind* or name.
+        What is not named is what the page shows first. Raises InputError for an unknown *kind* or name,
+        NotEnoughDataError where nothing was measured that it could show.
         """
         from dashboards.charts.gallery import figure
 
         return figure(self.analysis, kind, theme=theme, **state)
 
-    def _asking(
-        self,
-        weights: Mapping[str, float] | None,
-        constraints: Mapping[str, float | None] | None,
-    ) -> Analysis:
-        from tracker.decision.question import Asked
 
-        asked = Asked(tuple((weights or {}).items()), tuple((constraints or {}).items()))
-        return self.analysis.asking(asked.objective(self.analysis.objective))
+def _asked(
+    weights: Mapping[str, float], constraints: Mapping[str, float | None], reach: float | None
+) -> Asked:
+    """The question, read as the command line reads it, so that a wrong value has one wording."""
+    from tracker.constraints import NONE
+    from tracker.decision.question import asked
+
+    bounds = {name: NONE if bound is None else bound for name, bound in constraints.items()}
+    return asked(
+        [f"{task}={weight}" for task, weight in weights.items()],
+        [f"{name}={bound}" for name, bound in bounds.items()],
+        reach,
+    )
 
 
 # -- the entry point ---------------------------------------------------------------------------------
@@ -213,14 +232,25 @@ def foreign_package(
         origin = spec.origin if spec else None
         if origin and Path(origin).read_text(encoding="utf-8", errors="replace").startswith(_MARK):
             continue
-        found = f"at {Path(origin).parent}" if origin else "without its first file"
-        owners = _owners(package)
-        remove = f"run `pip uninstall {' '.join(owners)}`, then" if owners else "run"
-        return (
-            f"sft-select: found another Python package {package!r} {found}; allowed: sft-select's own; "
-            f"{remove} `pip install --force-reinstall --no-deps sft-select`"
-        )
+        if origin is None:
+            found = f"the package {package!r} without its first file, as another one leaves it"
+            return f"sft-select: found {found}; allowed: sft-select's own; {_REINSTALL}"
+        found = f"another Python package {package!r} at {Path(origin).parent}"
+        return f"sft-select: found {found}; allowed: sft-select's own; {_remedy(package, origin)}"
     return None
+
+
+def _remedy(package: str, origin: str) -> str:
+    """How to get rid of the foreign *package*, whose first file is *origin*."""
+    folder, ours = Path(origin).parents[1], Path(__file__).parent
+    installed = folder in {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    if folder != ours and not installed:
+        return f"take {folder} off Python's path: PYTHONPATH, or the folder you are in"
+    owners = _owners(package)
+    steps = [f"run `pip uninstall {' '.join(owners)}`"] if owners else []
+    if folder == ours:  # and so overwrote ours
+        steps.append(_REINSTALL)
+    return ", then ".join(steps) or f"delete {Path(origin).parent}"
 
 
 def _owners(package: str) -> list[str]:

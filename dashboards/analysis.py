@@ -41,6 +41,20 @@ class PageAnalysis(Analysis):
         self.data = data
         self._answers = SingleFlightCache(MAX_QUESTIONS)
 
+    @classmethod
+    def of(cls, analysis: Analysis) -> PageAnalysis:
+        """*analysis* with what the pages draw of it; all that either works out is known to both."""
+        if isinstance(analysis, cls):
+            return analysis
+        return analysis.once_here("pages", lambda: cls._sharing(analysis))
+
+    @classmethod
+    def _sharing(cls, analysis: Analysis) -> PageAnalysis:
+        page = cls.__new__(cls)
+        page.__dict__.update(analysis.__dict__)
+        page.data, page._answers = None, SingleFlightCache(MAX_QUESTIONS)
+        return page
+
     @property
     def trials(self) -> pd.DataFrame:
         """One row per trial, newest first (:func:`dashboards.trials.frame.trial_frame`)."""

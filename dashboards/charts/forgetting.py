@@ -24,8 +24,9 @@ from dashboards.charts.theme import (
     transparent,
 )
 from dashboards.charts.wording import count, percent, unmarked
+from tracker.decision.analysis import Analysis
 from tracker.errors import NotEnoughDataError
-from tracker.laws.auxiliary import ForgettingKey
+from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey
 from tracker.laws.forgetting import FittedForgetting
 from tracker.metrics import normal_interval
 
@@ -70,6 +71,16 @@ class Forgetting(NamedTuple):
     model: str
     suite: str
     curves: tuple[ForgettingCurve, ...]
+
+
+def forgetting_of(
+    analysis: Analysis, laws: AuxiliaryLaws, *, model: str, mix: str, suite: str
+) -> Forgetting:
+    """As :func:`forgetting`, with the mix's share of general text as its trials have it."""
+    mixes = (r.result.spec.mix for r in analysis.records if r.result.spec.mix is not None)
+    replay = next((each.replay for each in mixes if each.name == mix), 0.0)
+    table, found = analysis.table, laws.forgetting
+    return forgetting(table, found, model=model, mix=mix, suite=suite, replay=replay)
 
 
 def forgetting(

@@ -29,7 +29,10 @@ from dashboards.charts.theme import (
 )
 from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.tradeoff import draw_front
+from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
 from dashboards.charts.wording import count, percent, plural, quality, unmarked
+from dashboards.state import Query, one_of
+from tracker.decision.analysis import Analysis
 from tracker.decision.pareto import pareto_front
 from tracker.metrics import MEASURES, Measure, normal_interval
 from tracker.results import quality_table
@@ -37,8 +40,79 @@ from tracker.trial import MethodSpec
 
 #: The cost axis of what tuning does to tasks that the mix does not train.
 TRANSFER = "transfer"
+#: The query's word for the weighted mean of all tasks, for all models apart, and in one chart.
+ALL = "all"
+TOGETHER = "together"
 _SETTING = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
 _CONFIGURATION = ["model", *_SETTING, "mix", "volume"]
+
+
+class Choices(NamedTuple):
+    """What a chart of quality against cost can show, the first of each where nothing is asked.
+
+    ``volume``: those of the mix asked for.
+    """
+
+    task: list[str]
+    cost: list[str]
+    mix: list[str]
+    model: list[str]
+    volume: list[str]
+
+
+def choices(analysis: Analysis, mix: str | None) -> Choices | None:
+    """What can be shown under *mix*; ``None`` before the first tuned result."""
+    tuned = tuned_of(analysis.table)
+    if tuned.empty:
+        return None
+    mixes, tasks = mixes_of(tuned), tasks_of(tuned)
+    volumes = volumes_of(tuned[tuned["mix"] == one_of(mixes, mix)], ahead=False)
+    return Choices(
+        task=[ALL, *tasks] if weighted(analysis) else tasks,
+        cost=[*suites_of(analysis.table), TRANSFER],
+        mix=mixes,
+        model=models_of(tuned),
+        volume=[str(volume) for volume in reversed(volumes)],
+    )
+
+
+class Shown(NamedTuple):
+    """What is shown. ``task``: ``all`` or one; ``model``: one, ``all`` apart, or ``together``."""
+
+    task: str
+    cost: str
+    mix: str
+    model: str
+    volume: int
+    log_x: bool
+
+
+def shown(analysis: Analysis, query: Query) -> Shown | None:
+    """Settle *query* against what was measured; ``None`` before the first tuned result."""
+    known = choices(analysis, query.get("mix"))
+    if known is None:
+        return None
+    return Shown(
+        task=one_of(known.task, query.get("task")),
+        cost=one_of(known.cost, query.get("cost")),
+        mix=one_of(known.mix, query.get("mix")),
+        model=one_of(known.model, query.get("model")),
+        volume=int(one_of(known.volume, query.get("volume"))),
+        log_x=query.get("axis") != "linear",
+    )
+
+
+def weighted(analysis: Analysis) -> dict[str, float]:
+    """The tasks the sweep asks about, if they are several; those measured."""
+    known = set(analysis.table["task"].dropna().unique())
+    found = {t: w for t, w in analysis.objective.weights.items() if w > 0 and t in known}
+    return found if len(found) > 1 else {}
+
+
+def models_of(tuned: pd.DataFrame) -> list[str]:
+    """The largest model first: it is the one most want; then all."""
+    models = list(sizes_of(tuned))
+    return [*reversed(models), ALL, TOGETHER] if len(models) > 1 else models
 
 
 class Value(NamedTuple):
@@ -126,6 +200,17 @@ def with_settings(table: pd.DataFrame) -> pd.DataFrame:
         for row in kinds.itertuples(index=False)
     ]
     return table.merge(kinds.assign(setting=labels), on=_SETTING, how="left")
+
+
+def generalisation_of(analysis: Analysis, state: Shown) -> Generalisation:
+    """What is *shown*, of every model."""
+    return generalisation(
+        analysis.table,
+        weights=weighted(analysis) if state.task == ALL else {state.task: 1.0},
+        measures=analysis.measures,
+        cost=state.cost,
+        mix=state.mix,
+    )
 
 
 def generalisation(

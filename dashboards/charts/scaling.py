@@ -26,7 +26,17 @@ from dashboards.charts.theme import (
     shade,
     template,
 )
+from dashboards.charts.tuned import (
+    METRIC_WORDS,
+    mixes_of,
+    pairs_of,
+    sizes_of,
+    tasks_of,
+    tuned_of,
+    volumes_of,
+)
 from dashboards.charts.wording import count, missing, percent, unmarked
+from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
@@ -51,6 +61,66 @@ _NEEDED = [
     "task",
     "volume",
 ]
+
+
+class Choices(NamedTuple):
+    """What a chart over data or size can show, the first of each where nothing is asked.
+
+    ``pair``: two methods, ``full~lora``, and ``volume``: those of the mix asked for.
+    """
+
+    task: list[str]
+    metric: list[Metric]
+    mix: list[str]
+    pair: list[str]
+    volume: list[str]
+
+
+def choices(tuned: pd.DataFrame, mix: str | None) -> Choices | None:
+    """What can be shown of the *tuned* results under *mix*; ``None`` before the first result."""
+    metrics = [m for m in METRIC_WORDS if tuned[m].notna().any()]
+    if tuned.empty or not metrics:
+        return None
+    mixes = mixes_of(tuned)
+    own = tuned[tuned["mix"] == one_of(mixes, mix)]
+    volumes = dict.fromkeys(str(v) for v in (int(own["volume"].max()), *volumes_of(own)))
+    return Choices(tasks_of(tuned), metrics, mixes, pairs_of(own), list(volumes))
+
+
+class Shown(NamedTuple):
+    """What is shown: the query's wishes where they exist, the first of each otherwise.
+
+    ``pair``: the two methods compared, ``full~lora``, empty where only one was run. ``volume``: that at
+    which model sizes are compared, also one ahead of those measured.
+    """
+
+    task: str
+    metric: Metric
+    mix: str
+    models: tuple[str, ...]
+    log_x: bool
+    together: bool
+    pair: str
+    volume: int
+
+
+def shown(table: pd.DataFrame, query: Query) -> Shown | None:
+    """Settle *query* against what was measured; ``None`` before the first tuned result."""
+    tuned = tuned_of(table)
+    known = choices(tuned, query.get("mix"))
+    if known is None:
+        return None
+    models = tuple(sizes_of(tuned))
+    return Shown(
+        task=one_of(known.task, query.get("task")),
+        metric=one_of(known.metric, query.get("metric")),
+        mix=one_of(known.mix, query.get("mix")),
+        models=tuple(m for m in models if m in query.many("models")) or models,
+        log_x=query.get("axis") != "linear",
+        together=query.get("view") == "together",
+        pair=one_of([*known.pair, ""], query.get("pair")),
+        volume=int(one_of(known.volume, query.get("volume"))),
+    )
 
 
 class Point(NamedTuple):

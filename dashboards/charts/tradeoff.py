@@ -12,10 +12,12 @@ from dashboards.charts.theme import Palette, in_order, method_colour, method_sym
 from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.wording import percent, quality, unmarked
 from tracker.decision.pareto import pareto_front
-from tracker.decision.recommendation import Candidate
+from tracker.decision.recommendation import Candidate, Recommendation
 
 #: Keeps words off the ring round the choice; plotly drops plain spaces at an end.
 NBSP = "\u00a0"
+#: More marks than these hide each other, and a browser takes long over them.
+MAX_SPOTS = 600
 
 
 class Spot(NamedTuple):
@@ -58,6 +60,20 @@ class Window(NamedTuple):
         return spot.forgetting > self.most or spot.quality < self.worst
 
 
+def suites_first(answer: Recommendation) -> list[str]:
+    """The suites known of the choice, one with a limit first; empty where none was measured."""
+    suites = list(answer.choice.forgetting)
+    return sorted(
+        suites, key=lambda suite: f"forgetting.{suite}" not in answer.objective.constraints
+    )
+
+
+def tradeoff_of(answer: Recommendation, candidates: Sequence[Candidate], suite: str) -> Tradeoff:
+    """All *candidates* that *answer* was chosen from, with the limit that was asked for."""
+    limit = answer.objective.constraints.get(f"forgetting.{suite}")
+    return tradeoff(candidates, suite, chosen=answer.choice.label, limit=limit)
+
+
 def tradeoff(
     candidates: Sequence[Candidate], suite: str, *, chosen: str, limit: float | None = None
 ) -> Tradeoff:
@@ -77,6 +93,13 @@ def tradeoff(
     return Tradeoff(
         suite, tuple(sorted(spots, key=lambda s: (s.forgetting, s.quality))), limit, scored
     )
+
+
+def thinned(data: Tradeoff, most: int = MAX_SPOTS) -> Tradeoff:
+    """*data* with at most about *most* spots: the front, the choice, and evenly of the others."""
+    step = -(-len(data.spots) // most)
+    kept = [spot for i, spot in enumerate(data.spots) if spot.front or spot.chosen or i % step == 0]
+    return data._replace(spots=tuple(kept))
 
 
 def window(data: Tradeoff) -> Window:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import pandas as pd
 from dash import html
 
-from dashboards.charts.forgetting import Forgetting, draw_forgetting, forgetting
+from dashboards.charts.forgetting import Forgetting, draw_forgetting, forgetting_of
 from dashboards.charts.generalisation import (
+    ALL,
+    TOGETHER,
     TRANSFER,
     Generalisation,
+    Shown,
     Spot,
     Value,
     cost_sentence,
     draw_generalisation,
-    generalisation,
+    generalisation_of,
+    models_of,
     reach,
+    shown,
     spots_at,
     suites_of,
     untrained,
+    weighted,
 )
 from dashboards.charts.overreach import (
     KINDS,
@@ -32,6 +37,7 @@ from dashboards.charts.overreach import (
     overreach,
 )
 from dashboards.charts.theme import Palette, in_order, method_words, palette
+from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
 from dashboards.charts.wording import ABSENT, compact, count, percent, quality, signed_percent
 from dashboards.components import (
     Choice,
@@ -48,61 +54,15 @@ from dashboards.components import (
     pill,
 )
 from dashboards.page import slow
-from dashboards.pages.results import mixes_of, no_results, sizes_of, tasks_of, tuned_of, volumes_of
+from dashboards.pages.results import no_results
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, one_of
+from dashboards.state import Query, href
 from tracker.cache import Latest, SingleFlightCache
 from tracker.errors import SftSelectError
 
 TITLE = "Generalisation"
 PATH = "/generalisation"
-#: The query's word for the weighted mean of all tasks, and for all models at once.
-ALL = "all"
-_TOGETHER = "together"
 _PATIENCE = 0.15
-
-
-class Shown(NamedTuple):
-    """What the page shows. ``task``: ``all`` or one; ``model``: one, ``all`` apart, or ``together``."""
-
-    task: str
-    cost: str
-    mix: str
-    model: str
-    volume: int
-    log_x: bool
-
-
-def shown(view: SweepView, query: Query) -> Shown | None:
-    """Settle *query* against what was measured; ``None`` before the first tuned result."""
-    table = view.findings.table
-    tuned = tuned_of(table)
-    if tuned.empty:
-        return None
-    mix = one_of(mixes_of(tuned), query.get("mix"))
-    volumes = volumes_of(tuned[tuned["mix"] == mix], ahead=False)
-    task_names = [ALL, *tasks_of(tuned)] if _weighted(view) else tasks_of(tuned)
-    return Shown(
-        task=one_of(task_names, query.get("task")),
-        cost=one_of([*suites_of(table), TRANSFER], query.get("cost")),
-        mix=mix,
-        model=one_of(_models(tuned), query.get("model")),
-        volume=next((v for v in volumes if str(v) == query.get("volume")), volumes[-1]),
-        log_x=query.get("axis") != "linear",
-    )
-
-
-def _weighted(view: SweepView) -> dict[str, float]:
-    """The tasks the sweep asks about, if they are several; those measured."""
-    known = set(view.findings.table["task"].dropna().unique())
-    found = {t: w for t, w in view.findings.objective.weights.items() if w > 0 and t in known}
-    return found if len(found) > 1 else {}
-
-
-def _models(tuned: pd.DataFrame) -> list[str]:
-    """The largest model first: it is the one most want; then all."""
-    models = list(sizes_of(tuned))
-    return [*reversed(models), ALL, _TOGETHER] if len(models) > 1 else models
 
 
 def content(
@@ -114,17 +74,17 @@ def content(
         "each method gained, and what it cost."
     )
     head = "What tuning costs elsewhere"
-    state = shown(view, query)
+    state = shown(view.findings, query)
     if state is None:
         detail = "What was gained and lost appears with the first tuned model."
         return [page_head(head, lead), card("Quality and cost", no_results(view, detail))]
     laws = _laws(view, answers)
     badge = None if laws.fresh else pill("Fitting the laws of forgetting", "live")
     colours = palette(theme)
-    data = _generalisation(view, state)
-    models = [m for m in data.sizes if state.model in (m, ALL, _TOGETHER)]
+    data = generalisation_of(view.findings, state)
+    models = [m for m in data.sizes if state.model in (m, ALL, TOGETHER)]
     one = models[-1] if models else next(iter(sizes_of(tuned_of(view.findings.table))))
-    groups = [models] if state.model == _TOGETHER else [[model] for model in models]
+    groups = [models] if state.model == TOGETHER else [[model] for model in models]
     task = state.task if state.task != ALL else tasks_of(tuned_of(view.findings.table))[0]
     settings = {path.method: path.setting for path in data.paths if path.model == one}
     given = overreach(view.findings.table, task=task, model=one, mix=state.mix, settings=settings)
@@ -137,18 +97,6 @@ def content(
         else None,
         answers_card(given, state.volume, colours, log_x=state.log_x, of_all=state.task == ALL),
     ]
-
-
-def _generalisation(view: SweepView, state: Shown) -> Generalisation:
-    weights = _weighted(view) if state.task == ALL else {state.task: 1.0}
-    findings = view.findings
-    return generalisation(
-        findings.table,
-        weights=weights,
-        measures=findings.measures,
-        cost=state.cost,
-        mix=state.mix,
-    )
 
 
 def _absent(view: SweepView, query: Query, state: Shown) -> tuple[str, list[Any]]:
@@ -167,7 +115,7 @@ def _absent(view: SweepView, query: Query, state: Shown) -> tuple[str, list[Any]
     told: list[Any] = []
     for mix, tasks in mixes.items():
         models = _run_under(view, mix)
-        if state.model in (*models, ALL, _TOGETHER):
+        if state.model in (*models, ALL, TOGETHER):
             if mix == state.mix:
                 continue  # this is what has nothing to show
             there, of = query.put(mix=mix), ""
@@ -210,24 +158,11 @@ def _question(view: SweepView) -> tuple[str, str]:
     return view.info.name, "forgetting"
 
 
-def _forgetting(view: SweepView, state: Shown, laws: Latest, models: list[str]) -> list[Any]:
+def _forgetting(view: SweepView, state: Shown, laws: Latest, models: list[str]) -> list[Forgetting]:
     if laws.value is None:
         return []
-    records = view.findings.records
-    mixes = (r.result.spec.mix for r in records if r.result.spec.mix is not None)
-    replay = next((mix.replay for mix in mixes if mix.name == state.mix), 0.0)
-    table = view.findings.table
-    return [
-        forgetting(
-            table,
-            laws.value.forgetting,
-            model=model,
-            mix=state.mix,
-            suite=state.cost,
-            replay=replay,
-        )
-        for model in models
-    ]
+    at = {"mix": state.mix, "suite": state.cost}
+    return [forgetting_of(view.findings, laws.value, model=model, **at) for model in models]
 
 
 def _pickers(view: SweepView, query: Query, state: Shown) -> html.Div:
@@ -235,11 +170,11 @@ def _pickers(view: SweepView, query: Query, state: Shown) -> html.Div:
     tuned = tuned_of(table)
     choices = Links(PATH, query).choices
     tasks = [(t, t) for t in tasks_of(tuned)]
-    if _weighted(view):
+    if weighted(view.findings):
         tasks.insert(0, (ALL, "All, weighted"))
     costs = [*((s, s) for s in suites_of(table)), (TRANSFER, "Untrained tasks")]
-    words = {ALL: "All, apart", _TOGETHER: "All, together"}
-    models = [(m, words.get(m, m)) for m in _models(tuned)]
+    words = {ALL: "All, apart", TOGETHER: "All, together"}
+    models = [(m, words.get(m, m)) for m in models_of(tuned)]
     volumes = volumes_of(tuned[tuned["mix"] == state.mix], ahead=False)
     return html.Div(
         [

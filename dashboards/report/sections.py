@@ -10,6 +10,7 @@ from typing import Any
 from dash import html
 
 from dashboards.answers import FILE_NAME
+from dashboards.charts.generalisation import ALL
 from dashboards.charts.wording import ABSENT, count, duration, percent, plural, quality
 from dashboards.components import behind, card, data_table, empty
 from dashboards.pages import data, generalisation, mix
@@ -128,7 +129,7 @@ def _recommendation(view: SweepView, query: Query, theme: str | None) -> list[An
 
 def _generalisation(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """All models side by side: nobody can pick another here."""
-    return generalisation.content(view, query.put(model=generalisation.ALL), theme)
+    return generalisation.content(view, query.put(model=ALL), theme)
 
 
 def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:

@@ -213,8 +213,11 @@ def record_of() -> Callable[..., TrialRecord]:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose real store holds the made-up sweep, two of its trials under way."""
-    folder = tmp_path_factory.mktemp("workspace")
+    return make_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+def make_workspace(folder: Path) -> Path:
+    """*folder* as a workspace whose real store holds the made-up sweep, two of its trials under way."""
     store = Store.open(folder)
     store.begin_sweep(
         NAME,

@@ -10,7 +10,7 @@ from dash import html
 from dashboards.answers import FILE_NAME, Answer, command
 from dashboards.charts.forest import MAX_ROWS, Gap, draw_gaps, gaps
 from dashboards.charts.theme import in_order, method_words, palette
-from dashboards.charts.tradeoff import Tradeoff, draw_tradeoff, tradeoff
+from dashboards.charts.tradeoff import Tradeoff, draw_tradeoff, suites_first, thinned, tradeoff_of
 from dashboards.charts.wording import (
     ABSENT,
     compact,
@@ -171,8 +171,6 @@ def _interval(estimate: Estimate, form: Callable[[float], str]) -> str:
     return f"80 %: {form(estimate.low)} to {form(estimate.high)}"
 
 
-#: More marks than these hide each other, and a browser takes long over them.
-MAX_SPOTS = 600
 _TABLE_ROWS = 100
 
 _SEEDS_UNKNOWN = (
@@ -281,14 +279,12 @@ def tradeoffs(found: Answer, theme: str | None) -> html.Section:
     """Quality against general ability lost, of every configuration."""
     answer = found.recommendation
     title = "Quality against what is forgotten"
-    suites = list(answer.choice.forgetting)
+    suites = suites_first(answer)
     if not suites:
         detail = "The sweep has no general suite; add one under general to measure what is lost."
         return card(title, empty("Forgetting was not measured", detail, small=True))
-    limits = {s: answer.objective.constraints.get(f"forgetting.{s}") for s in suites}
-    suite = next((s for s in suites if limits[s] is not None), suites[0])
-    limit = limits[suite]
-    data = tradeoff(found.candidates, suite, chosen=answer.choice.label, limit=limit)
+    suite = suites[0]
+    data = tradeoff_of(answer, found.candidates, suite)
     every, data = len(data.spots), thinned(data)
     methods = in_order(s.method for s in data.spots)
     words = f"Quality against general ability lost on {suite} for {plural(len(data.spots), 'configuration')}"
@@ -305,13 +301,6 @@ def tradeoffs(found: Answer, theme: str | None) -> html.Section:
         behind("Show the numbers", _spot_table(data)),
         lead="Up and to the left is better.",
     )
-
-
-def thinned(data: Tradeoff, most: int = MAX_SPOTS) -> Tradeoff:
-    """*data* with at most about *most* spots: the front, the choice, and evenly of the others."""
-    step = -(-len(data.spots) // most)
-    kept = [spot for i, spot in enumerate(data.spots) if spot.front or spot.chosen or i % step == 0]
-    return data._replace(spots=tuple(kept))
 
 
 def _spot_table(data: Tradeoff) -> html.Div:

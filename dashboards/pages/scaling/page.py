@@ -11,28 +11,26 @@ from typing import Any
 import pandas as pd
 from dash import html
 
-from dashboards.charts.scaling import scaling
+from dashboards.charts.scaling import Shown, scaling, shown
 from dashboards.charts.size import sizes_to_ask
 from dashboards.charts.theme import method_words, palette
-from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
-from dashboards.page import slow
-from dashboards.pages.results import (
+from dashboards.charts.tuned import (
     METRIC_WORDS,
     mixes_of,
-    no_results,
     pairs_of,
     sizes_of,
     tasks_of,
     tuned_of,
     volumes_of,
 )
+from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
+from dashboards.page import slow
+from dashboards.pages.results import no_results
 from dashboards.pages.scaling.cards import (
     Laws,
-    Shown,
     critical_card,
     curves_card,
     laws_card,
-    shown,
     size_card,
 )
 from dashboards.snapshot import SweepView

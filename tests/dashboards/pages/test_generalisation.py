@@ -1,20 +1,23 @@
 import pytest
 
-from dashboards.pages.generalisation import content, shown
+from dashboards.charts.generalisation import shown
+from dashboards.pages.generalisation import content
 from dashboards.state import Query
 from tracker.cache import SingleFlightCache
 
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
     view = view_of(records)
-    state = shown(view, Query.of(task="slots", cost="transfer", model="en-0.1m", volume="500"))
+    state = shown(
+        view.findings, Query.of(task="slots", cost="transfer", model="en-0.1m", volume="500")
+    )
     assert (state.task, state.cost, state.model, state.volume) == (
         "slots",
         "transfer",
         "en-0.1m",
         500,
     )
-    fallback = shown(view, Query.of(task="x", cost="x", model="x", volume="7", mix="x"))
+    fallback = shown(view.findings, Query.of(task="x", cost="x", model="x", volume="7", mix="x"))
     assert (fallback.task, fallback.cost, fallback.mix) == ("all", "english", "even")
     assert (fallback.model, fallback.volume) == ("en-1m", 2000)
 

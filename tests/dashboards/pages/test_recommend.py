@@ -1,9 +1,9 @@
 import pytest
 
 from dashboards.answers import asked_of
-from dashboards.charts.tradeoff import Spot, Tradeoff
+from dashboards.charts.tradeoff import MAX_SPOTS, Spot, Tradeoff, thinned
 from dashboards.exports import export_path
-from dashboards.pages.recommend.cards import MAX_SPOTS, certainty, headline, hero, setting, thinned
+from dashboards.pages.recommend.cards import certainty, headline, hero, setting
 from dashboards.pages.recommend.form import ask, fields, form
 from dashboards.pages.recommend.page import content, shown
 from dashboards.state import Query, parse_query

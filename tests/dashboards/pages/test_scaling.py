@@ -1,7 +1,7 @@
 import pytest
 
-from dashboards.charts.scaling import Curve, Line, Point, Scaling
-from dashboards.pages.scaling.cards import _parameter, laws_card, shown, trusted
+from dashboards.charts.scaling import Curve, Line, Point, Scaling, shown
+from dashboards.pages.scaling.cards import _parameter, laws_card, trusted
 from dashboards.pages.scaling.page import content
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
