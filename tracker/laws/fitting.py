@@ -11,14 +11,16 @@ from numpy.typing import ArrayLike
 from tracker.errors import NotEnoughDataError
 from tracker.laws import pooling
 from tracker.laws.backtest import BacktestErrors, Ends
-from tracker.laws.draws import Draws
 from tracker.laws.fitted_law import (
     PARAMETERS,
+    Draws,
     FittedLaw,
     Glitch,
     NoiseSource,
     Parameter,
     WithoutSize,
+    parameters,
+    replicates,
 )
 from tracker.laws.held_out import Suspects, faint, fit_and_hold_out, held_out_ends
 from tracker.laws.points import (
@@ -32,7 +34,6 @@ from tracker.laws.points import (
 )
 from tracker.laws.pooling import Curves, Pool, Posterior, Prior
 from tracker.laws.prior import prior
-from tracker.laws.replicates import parameters, replicates
 
 DRAWS = 1000
 
