@@ -112,6 +112,21 @@ def test_readme_tree_is_the_tree() -> None:
     assert readme_tree.current(readme) == readme_tree.tree(), "run: python -m tests.readme_tree"
 
 
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_what_is_said_of_the_code_is_there(name: str) -> None:
+    """Files stand in backticks, and behind one, in backticks too, what is defined in it."""
+    text = (ROOT / name).read_text()
+    files = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert files
+    assert [file for file in sorted(files) if not (ROOT / file).exists()] == []
+    named = re.findall(r"`([\w/]+\.py)`\s+`(\w+)`", text)
+    assert [
+        f"{file}: {noun}"
+        for file, noun in named
+        if not re.search(rf"^(?:def|class) {noun}\b", (ROOT / file).read_text(), re.MULTILINE)
+    ] == []
+
+
 def _lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
