@@ -8,17 +8,17 @@ cannot be read, the last good state stays and ``problem`` says so.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from dashboards.analysis import PageAnalysis
-from dashboards.heap import settled
 from tracker.errors import StoreError
 from tracker.store.control import Exchange
 from tracker.store.store import LiveTrial, Store, SweepInfo
@@ -216,3 +216,21 @@ def _tried(read: Callable[[], None]) -> str | None:
         _LOG.exception("what the tracking store holds could not be read")
         return f"{type(error).__name__}: {error}. This was not foreseen; the terminal says more."
     return None
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """What is made inside is not looked through again: it is freed as soon as nothing refers to it.
+
+    The records of 10,000 trials are objects by the million, and a full collection over them stops every
+    thread for half a second or more. What became garbage in a cycle meanwhile is freed at the next call,
+    which looks through everything once: for what is seldom read and large.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()

@@ -14,6 +14,7 @@ from typing import Any
 
 from sweeps.spec import ModelEntry
 from tracker.errors import InputError
+from tracker.files import file_digest
 from tracker.trial import ModelSpec
 
 ONLINE_VARIABLE = "SFT_SELECT_ONLINE"
@@ -225,8 +226,7 @@ def content_digest(folder: Path, *, code: bool) -> str:
 
 @lru_cache(maxsize=4096)
 def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path)
 
 
 def _json(path: Path) -> dict[str, Any]:

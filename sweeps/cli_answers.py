@@ -74,8 +74,7 @@ def recommend(
     from tracker.decision.law_report import further_as_json
     from tracker.decision.recommend import recommendation
     from tracker.export.config import config_of, write_config
-    from tracker.laws.auxiliary import auxiliary_laws
-    from tracker.laws.auxiliary_text import lines as law_lines
+    from tracker.laws.auxiliary import auxiliary_laws, auxiliary_lines
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
     objective = objective_of(opened, name, weight, constraint)
@@ -93,7 +92,7 @@ def recommend(
         return
     print_lines(lines(answer))
     if laws:
-        print_lines(["", *law_lines(auxiliary_laws(records, objective))])
+        print_lines(["", *auxiliary_lines(auxiliary_laws(records, objective))])
     if output is not None:
         typer.echo(f"\nwrote {output}; to train it: sft-select train {shlex.quote(str(output))}")
         typer.echo(kept)

@@ -14,7 +14,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import ArrayLike
 
+from tracker.errors import NotEnoughDataError
+from tracker.laws.fitted_law import FittedLaw
+from tracker.laws.fitting import fit_curves
+from tracker.laws.points import CurveRuns
 from tracker.trial import (
     Cost,
     FileRef,
@@ -240,3 +245,24 @@ def sweep_text(model: Path, data: Path, **changes: object) -> str:
         "engine": {"kind": "local", "workers": 2},
     }
     return yaml.safe_dump(content | changes, sort_keys=False)
+
+
+def fit_curve(
+    examples: ArrayLike,
+    values: ArrayLike,
+    *,
+    noise_sd: float | None = None,
+    keys: Sequence[str] | None = None,
+) -> FittedLaw:
+    """The law of one curve by itself: runs at *examples* (n,) that measured *values* (n,).
+
+    Raises NotEnoughDataError below three sizes (the base D = 0 may be one of them), and InputError
+    for values that have no logarithm.
+    """
+    sizes, y = np.asarray(examples, dtype=float), np.asarray(values, dtype=float)
+    names = tuple(keys) if keys is not None else tuple(str(i) for i in range(len(y)))
+    fit = fit_curves([CurveRuns(sizes, y, names, {}, noise_sd=noise_sd)])
+    found = fit.laws[0]
+    if found is None:
+        raise NotEnoughDataError(fit.refused[0])
+    return found

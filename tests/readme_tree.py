@@ -7,14 +7,18 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+ENTRY = "sft_select.py"
 ROOMS = ("tracker", "sweeps", "dashboards")
 _BLOCK = re.compile(r"(<!-- tree -->\n```\n).*?(```)", flags=re.DOTALL)
 _WIDTH = 24
 
 
 def tree() -> str:
-    """A line per module with what it is for, rooms indented."""
-    return "".join(line + "\n" for room in ROOMS for line in _lines(ROOT / room, 0))
+    """A line per module with what it is for: the entry point, then the packages with their rooms indented."""
+    lines = [f"{ENTRY:{_WIDTH}} {_first_line(ROOT / ENTRY)}"]
+    for room in ROOMS:
+        lines += _lines(ROOT / room, 0)
+    return "".join(line + "\n" for line in lines)
 
 
 def current(readme: str) -> str:

@@ -12,13 +12,34 @@ import pytest
 from importlinter.cli import lint_imports
 
 from tests import readme_tree
-from tests.readme_tree import ROOMS, ROOT
+from tests.import_graph import circles, import_graph, levels, module_name
+from tests.readme_tree import ENTRY, ROOMS, ROOT
 
-MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+MODULES = [
+    ROOT / ENTRY,
+    *(path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))),
+]
+#: How many imports may lie between a room's outermost module and its innermost.
+DEEPEST = 8
 
 
 def test_imports_run_one_way() -> None:
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert not circles(import_graph(MODULES, ROOT))
+
+
+def test_no_room_is_deep() -> None:
+    graph = import_graph(MODULES, ROOT)
+    rooms = {_room(path): set[str]() for path in MODULES}
+    for path in MODULES:
+        rooms[_room(path)].add(module_name(path, ROOT))
+    deep = {
+        room: found for room, names in rooms.items() if (found := levels(graph, names)) > DEEPEST
+    }
+    assert not deep
 
 
 def test_help_is_light() -> None:
@@ -91,10 +112,33 @@ def test_readme_tree_is_the_tree() -> None:
     assert readme_tree.current(readme) == readme_tree.tree(), "run: python -m tests.readme_tree"
 
 
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_what_is_said_of_the_code_is_there(name: str) -> None:
+    """Files stand in backticks, and behind one, in backticks too, what is defined in it."""
+    text = (ROOT / name).read_text()
+    files = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert files
+    assert [file for file in sorted(files) if not (ROOT / file).exists()] == []
+    named = re.findall(r"`([\w/]+\.py)`\s+`(\w+)`", text)
+    assert [
+        f"{file}: {noun}"
+        for file, noun in named
+        if not re.search(rf"^(?:def|class) {noun}\b", (ROOT / file).read_text(), re.MULTILINE)
+    ] == []
+
+
 def _lines(path: Path) -> int:
     return len(path.read_text().splitlines())
 
 
-@pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt"])
+def _room(path: Path) -> str:
+    """The folder directly below a package that *path* lies in, else its package."""
+    folders = path.relative_to(ROOT).parts[:-1]
+    return "/".join(folders[:2])
+
+
+@pytest.mark.parametrize(
+    "name", ["LICENSE", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt"]
+)
 def test_what_a_reader_expects_is_there(name: str) -> None:
     assert (ROOT / name).stat().st_size > 0

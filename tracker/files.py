@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -127,6 +128,12 @@ def put_in_place(made: Path, folder: Path) -> None:
     made.rename(folder)
     sync_folder(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256, in hex, of the file at *path*; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -51,17 +51,11 @@ class Estimate(Frozen):
     source: Source = "measured"
 
 
-def measure_of(task: str, results: Iterable[TrialResult]) -> Measure:
-    """What *task* is decided on among *results*.
-
-    The score where any complete trial has one, else bits per byte, else nats per token; the score
-    too where nothing measured the task at all.
-    """
-    return measures_of(results).get(task, "score")
-
-
 def measures_of(results: Iterable[TrialResult]) -> dict[str, Measure]:
-    """:func:`measure_of` for every task that a complete trial measured, in order of name."""
+    """What every task that a complete trial measured is decided on, in order of name.
+
+    The score where any complete trial has one, else bits per byte, else nats per token.
+    """
     found: dict[str, set[Measure]] = {}
     for result in results:
         if result.status is Status.COMPLETE:

@@ -31,7 +31,6 @@ import pandas as pd
 
 from tracker.errors import NotEnoughDataError
 from tracker.metrics import (
-    MEASURES,
     Estimate,
     Measure,
     Z,
@@ -169,17 +168,6 @@ def quality_table(
     summed = summed[known["value"] == len(wanted)]
     summed["se"] = np.sqrt(summed["se"]).where(known["se"] == len(wanted))
     return summed
-
-
-def table_measures(table: pd.DataFrame) -> dict[str, Measure]:
-    """What each task is decided on, as :func:`tracker.metrics.measures_of`, in the order trials list them."""
-    complete = table[(table["status"] == Status.COMPLETE.value) & table["task"].notna()]
-    known = complete.groupby("task", sort=False)[list(MEASURES)].count()
-    return {
-        str(task): next(m for m in MEASURES if row[m])
-        for task, row in known.iterrows()
-        if any(row[m] for m in MEASURES)
-    }
 
 
 class CountedCost(Frozen):

@@ -35,7 +35,7 @@ from dashboards.charts.tuned import (
     tuned_of,
     volumes_of,
 )
-from dashboards.charts.wording import count, missing, percent, unmarked
+from dashboards.charts.wording import count, in_measure, missing, unmarked
 from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
@@ -445,7 +445,8 @@ def _draw_base(figure: Chart, base: Base, data: Scaling, colours: Palette) -> No
         y=[base.value] * 2,
         mode="lines",
         line={"color": colours.methods["none"], "width": 1.6, "dash": "dot"},
-        hovertemplate=f"Untouched {unmarked(base.model)}: {_value(base.value, data.metric)}<extra></extra>",
+        hovertemplate=f"Untouched {unmarked(base.model)}: "
+        f"{in_measure(base.value, data.metric)}<extra></extra>",
     )
 
 
@@ -509,21 +510,15 @@ def _bars(points: Sequence[Point], colour: str) -> dict[str, object]:
 
 def _hover(point: Point, metric: Metric) -> str:
     half = None if point.high is None else point.high - point.value
-    margin = f" ± {_value(half, metric)}" if half is not None else ""
+    margin = f" ± {in_measure(half, metric)}" if half is not None else ""
     rate = f", learning rate {point.learning_rate:.2g}" if point.learning_rate else ""
     parts = [
-        f"{count(point.examples)} examples: {_value(point.value, metric)}{margin}",
+        f"{count(point.examples)} examples: {in_measure(point.value, metric)}{margin}",
         f"trial {point.number}, seed {point.seed}{rate}",
     ]
     if not point.used:
         parts.append("not under a law")
     return "<br>".join(parts)
-
-
-def _value(value: float | None, metric: Metric) -> str:
-    if metric == "score" or value is None:
-        return percent(value)
-    return f"{value:.3f}"
 
 
 def _lay_out(figure: Chart, data: Scaling, colours: Palette, *, log_x: bool) -> None:

@@ -25,7 +25,7 @@ from dashboards.charts.theme import (
     method_words,
     template,
 )
-from dashboards.charts.wording import ABSENT, compact, percent, plural, unmarked
+from dashboards.charts.wording import ABSENT, compact, in_measure, plural, unmarked
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FittedLaw
 
@@ -295,18 +295,11 @@ def _hover(mark: Mark, metric: Metric) -> str:
     how = f"mean of {plural(mark.runs, 'run')}" if mark.runs else "by its law, not measured"
     interval = "its error is unknown"
     if mark.low is not None and mark.high is not None:
-        interval = f"80 %: {value(mark.low, metric)} to {value(mark.high, metric)}"
+        interval = f"80 %: {in_measure(mark.low, metric)} to {in_measure(mark.high, metric)}"
     size = f"{unmarked(mark.model)}, {compact(mark.parameters)} parameters"
-    return f"{size}<br>{value(mark.value, metric)} ({interval})<br>{how}"
-
-
-def value(number: float | None, metric: Metric) -> str:
-    """*number* of *metric* as people read it."""
-    if metric == "score" or number is None:
-        return percent(number)
-    return f"{number:.3f}"
+    return f"{size}<br>{in_measure(mark.value, metric)} ({interval})<br>{how}"
 
 
 def between(low: float | None, high: float | None, metric: Metric) -> str:
     """An interval as people read it; a dash where it is not known."""
-    return ABSENT if low is None else f"{value(low, metric)} to {value(high, metric)}"
+    return ABSENT if low is None else f"{in_measure(low, metric)} to {in_measure(high, metric)}"

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, Literal, NamedTuple
-
-ThemeName = Literal["light", "dark"]
+from typing import Any, NamedTuple
 
 METHOD_LABELS = {
     "none": "Untouched base",

@@ -18,6 +18,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{number:.{digits}f} %".replace("-", "−")
 
 
+def in_measure(number: float | None, metric: str) -> str:
+    """A score as per cent, a loss with three digits."""
+    return percent(number) if metric == "score" or number is None else f"{number:.3f}"
+
+
 def signed_percent(value: float | None, digits: int = 1) -> str:
     """A change as per cent with its sign: 0.02 → ``+2.0 %``."""
     if missing(value):

@@ -53,8 +53,7 @@ from tracker.cache import SingleFlightCache
 from tracker.decision.mix_effects import Effect, Swap, Weakest, swaps, weakest
 from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError
-from tracker.laws.auxiliary import AuxiliaryLaws
-from tracker.laws.auxiliary_text import refusals
+from tracker.laws.auxiliary import AuxiliaryLaws, refusals
 from tracker.laws.fitted_law import TRUSTED, Parameter
 from tracker.numbers import number
 

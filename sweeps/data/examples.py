@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from sweeps.data.readers import Flaw, raise_flaws, read_rows
 from tracker.errors import InputError
+from tracker.files import file_digest
 from tracker.trial import FileRef, PromptTemplate, TaskSpec
 from tracker.validation import options, unknown
 
@@ -154,8 +155,7 @@ def digest(path: str) -> str:
         text = f"{digest(part.file)}#{part.name}={part.share}"
         return hashlib.sha256(text.encode()).hexdigest()
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(Path(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name a readable data file") from None
 

@@ -7,13 +7,12 @@ a missing optimizer state would otherwise give other weights without a word.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from tracker.files import whole_folder
+from tracker.files import file_digest, whole_folder
 
 MANIFEST = "manifest.json"
 _KEEP = 2  # the newest, and the one to fall back to
@@ -24,7 +23,7 @@ def save_checkpoint(root: Path, step: int, write: Callable[[Path], None]) -> Pat
     final = root / f"step-{step:08d}"
     with whole_folder(final, root / ".writing-next") as made:
         write(made)
-        digests = {path.name: _digest(path) for path in sorted(made.iterdir())}
+        digests = {path.name: file_digest(path) for path in sorted(made.iterdir())}
         (made / MANIFEST).write_text(json.dumps(digests, indent=1))
     for old in _checkpoints(root)[:-_KEEP]:
         shutil.rmtree(old)
@@ -49,11 +48,6 @@ def _checkpoints(root: Path) -> list[Path]:
 def _matches_manifest(path: Path) -> bool:
     try:
         digests = json.loads((path / MANIFEST).read_text())
-        return bool(digests) and all(_digest(path / n) == d for n, d in digests.items())
+        return bool(digests) and all(file_digest(path / n) == d for n, d in digests.items())
     except (OSError, ValueError):
         return False
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

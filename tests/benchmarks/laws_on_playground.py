@@ -23,11 +23,9 @@ from sweeps.data.mixes import split_volume
 from sweeps.playground.tasks import TASKS
 from tracker.errors import NotEnoughDataError
 from tracker.importing.build import read_table
-from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
-from tracker.laws.auxiliary_text import lines
+from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws, auxiliary_lines
 from tracker.laws.curves import CurveKey, fit_table
-from tracker.laws.forgetting import FittedForgetting
-from tracker.laws.forgetting_forms import KINDS
+from tracker.laws.forgetting import KINDS, FittedForgetting
 from tracker.laws.loss_to_score import LossToScore
 from tracker.laws.mixture import FittedMix
 from tracker.metrics import score_of
@@ -240,7 +238,7 @@ def main() -> None:
     for rows in tables:
         print("\n".join(rows), end="\n\n")
     if arguments.words:
-        print("\n".join(lines(full)))
+        print("\n".join(auxiliary_lines(full)))
 
 
 if __name__ == "__main__":

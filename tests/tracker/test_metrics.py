@@ -8,7 +8,6 @@ from tracker.metrics import (
     ROWS_UNSTATED,
     error_of,
     errors,
-    measure_of,
     measures_of,
     quality_from_error,
     quality_of,
@@ -32,17 +31,17 @@ NATS = TaskScore(task="t", loss_nats=1.5)
 
 
 def test_a_score_comes_before_bits_and_bits_before_nats() -> None:
-    assert measure_of("t", [result(NATS), result(BITS), result(SCORED)]) == "score"
-    assert measure_of("t", [result(NATS), result(BITS)]) == "bits_per_byte"
-    assert measure_of("t", [result(NATS)]) == "loss_nats"
+    assert measures_of([result(NATS), result(BITS), result(SCORED)]) == {"t": "score"}
+    assert measures_of([result(NATS), result(BITS)]) == {"t": "bits_per_byte"}
+    assert measures_of([result(NATS)]) == {"t": "loss_nats"}
 
 
 def test_only_complete_trials_on_validation_decide() -> None:
     lost = result(SCORED, status=Status.PRUNED)
     tested = result(SCORED.model_copy(update={"split": "test"}))
-    assert measure_of("t", [lost, tested, result(NATS)]) == "loss_nats"
+    assert measures_of([lost, tested, result(NATS)]) == {"t": "loss_nats"}
     assert measures_of([lost]) == {}
-    assert measure_of("t", []) == "score"
+    assert measures_of([]) == {}
 
 
 def test_qualities_grow_and_errors_shrink_with_what_is_better() -> None:

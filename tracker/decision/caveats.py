@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tracker.constraints import MEASURED, keeps
 from tracker.decision.analysis import Analysis
-from tracker.decision.noise_without_replicates import noise_without_replicates
+from tracker.decision.noise import noise_without_replicates
 from tracker.decision.posterior import configuration_laws
 from tracker.decision.recommendation import Candidate
 from tracker.laws.curves import CurveKey

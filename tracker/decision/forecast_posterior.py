@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracker.decision.posterior import expected_regret
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array
 from tracker.laws.surrogate import SurrogateForecast
@@ -42,9 +43,8 @@ class ForecastPosterior(NamedTuple):
     def expected_regret(self) -> float:
         """Mean over draws of what the choice loses against the best of the allowed."""
         value = self.value
-        draws = self.draws[:, np.isfinite(value)]
-        chosen = self.draws[:, value.argmax()]
-        return float((draws.max(axis=1) - chosen).mean()) if draws.size else 0.0
+        among = np.flatnonzero(np.isfinite(value))
+        return expected_regret(self.draws, int(value.argmax()), among) if len(among) else 0.0
 
     @property
     def noise_floor(self) -> float:

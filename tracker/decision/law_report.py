@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 
 from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
-from tracker.laws.auxiliary_text import lines as further_lines
-from tracker.laws.auxiliary_text import refusals
+from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws, auxiliary_lines, refusals
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FORM, FittedLaw
 from tracker.metrics import MEASURES
@@ -88,7 +86,7 @@ def lines(laws: EveryLaw) -> list[str]:
             for g in law.glitches
         ]
     refused = {f"curve {key.label}": reason for key, reason in laws.curves.refused.items()}
-    return [*out, *refusals(refused), "", *further_lines(laws.further)]
+    return [*out, *refusals(refused), "", *auxiliary_lines(laws.further)]
 
 
 def _dump(law: Any) -> dict[str, Any]:

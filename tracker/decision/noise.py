@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tracker.decision.noise_without_replicates import noise_without_replicates
+from tracker.laws.fitted_law import NoiseSource
+from tracker.laws.points import (
+    ASSUMED_NOISE,
+    ENOUGH,
+    CurvePoints,
+    CurveRuns,
+    points_of,
+    residual_scale,
+)
 from tracker.laws.pooling import Array
-from tracker.metrics import Measure, pooled_sd, se_of
+from tracker.metrics import Measure, error_of, pooled_sd, se_of
 from tracker.results import ConfigurationResults
 from tracker.trial import TaskScore
 
@@ -21,6 +30,8 @@ ROWS_ALIKE = 0.5
 _RESAMPLES = 200
 #: A method's own repeats count as if these came with them, spread as all methods' are.
 _BORROWED = 8
+#: An assumption counts as sure as a deviation from so many values.
+_ASSUMED_FREEDOM = 1
 
 
 class MeasurementNoise(NamedTuple):
@@ -28,7 +39,7 @@ class MeasurementNoise(NamedTuple):
 
     ``floor``: pooled standard deviation between seeds, ``None`` without repeats; ``run_sd`` (C,): the
     same by method, what one run adds to its configuration's quality on the same rows (without repeats
-    and known rows: what :mod:`tracker.decision.noise_without_replicates` says), and
+    and known rows: what :func:`noise_without_replicates` says), and
     ``variance`` (C,): of the mean over a cell's runs, without what the rows explain. ``common``,
     ``rows`` (DRAWS, C): centred draws of the rows' part, what they do to all cells together and what
     to each; ``rows_covariance`` (C, C): of the latter, ``lasting`` (C,)
@@ -47,6 +58,16 @@ class MeasurementNoise(NamedTuple):
     lasting: Array
     seed_draws: Array
     unpaired: tuple[str, ...]
+
+
+class NoiseWithoutReplicates(NamedTuple):
+    """``variance`` (C,): of one run's weighted quality, 0 where the rows tell its noise. ``freedom``:
+    how many residuals tell the least known task's; ``source``: whence, ``None`` if nothing was needed.
+    """
+
+    variance: Array
+    freedom: int
+    source: NoiseSource | None
 
 
 def measurement_noise(
@@ -237,3 +258,75 @@ def _seed_draws(cells: Sequence[ConfigurationResults], freedom: int) -> Array:
     return np.stack(
         [generator(cell.key, "seed").standard_normal(DRAWS) * scale for cell in cells], axis=1
     )
+
+
+# -- runs that nobody repeated, where the rows scored are not stated either ----------------------------
+
+
+def noise_without_replicates(
+    cells: Sequence[ConfigurationResults], weights: Mapping[str, float]
+) -> NoiseWithoutReplicates:
+    """The noise of *cells* on the tasks of *weights* where neither rows nor repeats tell it.
+
+    Zero would be a lie that makes any gap sure. What is left to tell it is how far runs lie from smooth
+    curves over volumes, as the laws take it (:mod:`tracker.laws.points`); where no curve has four
+    volumes, it is assumed as there. It is in units of ln error, so that of a quality is the error times it.
+    """
+    variance = np.zeros(len(cells))
+    freedoms: list[int] = []
+    source: NoiseSource | None = None
+    for task, weight in weights.items():
+        unknown = [not _rows_known(cell, task) for cell in cells]
+        if not any(unknown):
+            continue
+        told = _told(_curves(cells, task))
+        scale, freedom = told or (ASSUMED_NOISE, _ASSUMED_FREEDOM)
+        source = "residuals" if told and source != "assumed" else "assumed"
+        freedoms.append(freedom)
+        errors = np.array([_error(cell, task) or 0.0 for cell in cells])
+        variance += np.where(unknown, (weight * scale * errors) ** 2, 0.0)
+    return NoiseWithoutReplicates(variance, min(freedoms, default=0), source)
+
+
+def _told(curves: Sequence[CurvePoints]) -> tuple[float, int] | None:
+    """What the curves' residuals say of a log error, and how many they are."""
+    scale = residual_scale(curves)
+    if scale is None:
+        return None
+    return scale, sum(len(p.sizes) - 2 for p in curves if len(p.sizes) > ENOUGH)
+
+
+def _rows_known(cell: ConfigurationResults, task: str) -> bool:
+    """Whether a standard error, resamples or a number of rows tell the noise of the rows."""
+    measure = cell.measures.get(task, "score")
+    return any(
+        s.replicates or se_of(s, measure) is not None or (measure == "score" and s.n)
+        for s in cell.scores(task)
+    )
+
+
+def _error(cell: ConfigurationResults, task: str) -> float | None:
+    measure = cell.measures.get(task, "score")
+    found = [e for s in cell.scores(task) if (e := error_of(s, measure)) is not None and e > 0]
+    return float(np.mean(found)) if found else None
+
+
+def _curves(cells: Sequence[ConfigurationResults], task: str) -> list[CurvePoints]:
+    """The errors over volumes of every model, method and mix."""
+    found: defaultdict[tuple[object, ...], list[tuple[float, float, str]]] = defaultdict(list)
+    for cell in cells:
+        error, spec = _error(cell, task), cell.spec
+        if error is not None and not cell.untouched:
+            curve = (spec.model.name, spec.method, spec.mix.name if spec.mix else "", spec.train)
+            found[curve].append((spec.volume, error, cell.key))
+    return [
+        points_of(
+            CurveRuns(
+                np.array([run[0] for run in runs], dtype=float),
+                np.array([run[1] for run in runs]),
+                tuple(run[2] for run in runs),
+                {},
+            )
+        )
+        for runs in found.values()
+    ]

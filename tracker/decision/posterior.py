@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracker.decision.label_swap import LabelSwap, find_label_swaps
 from tracker.decision.noise import DRAWS, MeasurementNoise, generator, measurement_noise
@@ -105,18 +106,26 @@ class Posterior(NamedTuple):
         return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
 
     def p_best(self, among: Sequence[int]) -> dict[int, float]:
-        """Probability of each of *among* to be the best of them; a tie is shared."""
-        draws = self.draws[:, list(among)]
-        best = draws >= draws.max(axis=1, keepdims=True) - TIE
-        share = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
-        return {index: rounded(float(p)) for index, p in zip(among, share, strict=True)}
+        """Probability of each of *among* to be the best of them."""
+        found = p_best(self.draws[:, list(among)])
+        return {index: rounded(p) for index, p in zip(among, found.tolist(), strict=True)}
 
     def expected_regret(self, index: int, among: Sequence[int]) -> float:
-        draws = self.draws[:, list(among)]
-        return rounded(float((draws.max(axis=1) - self.draws[:, index]).mean()))
+        return rounded(expected_regret(self.draws, index, among))
 
     def p_reaches(self, index: int, quality: float) -> float:
         return rounded(float((self.draws[:, index] >= quality - TIE).mean()))
+
+
+def p_best(draws: Array) -> Array:
+    """Probability (C,) of each column of *draws* (R, C) to be the largest; a tie is shared."""
+    best = draws >= draws.max(axis=1, keepdims=True) - TIE
+    return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))
+
+
+def expected_regret(draws: Array, choice: int, among: Sequence[int] | NDArray[np.intp]) -> float:
+    """Mean over *draws* (R, C) of what column *choice* loses against the best of the columns *among*."""
+    return float((draws[:, among].max(axis=1) - draws[:, choice]).mean())
 
 
 def believe(cells: Sequence[ConfigurationResults], weights: Mapping[str, float]) -> Posterior:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tracker.decision.analysis import Analysis
+from tracker.decision.posterior import p_best
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.curves import CurveKey, fit_elsewhere
 from tracker.laws.fitted_law import FAR, FittedLaw
@@ -25,8 +26,6 @@ from tracker.validation import unknown
 LEVELS = ("50", "80", "95")
 _DRAWS = 4096
 _SIZES = 2  # models of different size, from which another size can be told
-#: Draws closer than this are a tie: machines differ in the last bits.
-_TIE = 1e-9
 
 
 class Curve(Frozen):
@@ -173,10 +172,10 @@ def _predictions(
     if not laws:
         return []
     keys = sorted(laws, key=lambda key: key.label)
-    p_best = _p_best([_draws(key, laws[key], examples) for key in keys])
+    errors = np.stack([_draws(key, laws[key], examples) for key in keys], axis=1)
     found = [
-        _predicted(key, laws[key], sizes, measure, examples, p)
-        for key, p in zip(keys, p_best, strict=True)
+        _predicted(key, laws[key], sizes, measure, examples, rounded(p))
+        for key, p in zip(keys, p_best(-errors).tolist(), strict=True)
     ]
     sign = -1 if measure == "score" else 1
     return sorted(found, key=lambda p: (sign * p.value, p.parameters or np.inf, p.label))
@@ -232,13 +231,6 @@ def _draws(key: CurveKey, law: FittedLaw, examples: int) -> Array:
     replicates = law.curves(examples, allow_far=True)[:, 0]
     seed = zlib.crc32(key.model_dump_json().encode())
     return np.asarray(np.random.default_rng(seed).choice(replicates, size=_DRAWS))
-
-
-def _p_best(draws: Sequence[Array]) -> list[float]:
-    """Share of the draws in which each is the smallest; a tie is shared."""
-    errors = np.stack(draws, axis=1)
-    best = errors <= errors.min(axis=1, keepdims=True) + _TIE
-    return [rounded(float(p)) for p in (best / best.sum(axis=1, keepdims=True)).mean(axis=0)]
 
 
 def _far(law: FittedLaw, examples: int) -> bool:

@@ -14,14 +14,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.fitted_law import LeftOut
+from tracker.laws.fitted_law import LeftOut, Parameter
 from tracker.laws.forgetting import FittedForgetting, ForgettingRun, fit_forgetting
-from tracker.laws.learning_rates import RateWindow, across_models, family, per_model
 from tracker.laws.loss_to_score import LossToScore, fit_loss_to_score
 from tracker.laws.mixture import FittedMix, MixRun, fit_mix
 from tracker.metrics import score_of
+from tracker.numbers import number
 from tracker.trial import Frozen, MethodSpec, Objective, Status, TrialRecord, TrialResult
+
+#: Learning rates that lie within this factor count as one setting.
+_WINDOW = 2.0
 
 
 class ForgettingKey(Frozen):
@@ -54,6 +59,14 @@ class AuxiliaryLaws(NamedTuple):
     mixes: dict[MixKey, FittedMix]
     links: dict[str, LossToScore]
     refused: dict[str, str]
+
+
+class RateWindow(NamedTuple):
+    """The runs of one method within a window of learning rates, and those outside."""
+
+    method: MethodSpec
+    runs: list[TrialResult]
+    others: list[LeftOut]
 
 
 _Key = TypeVar("_Key")
@@ -229,3 +242,155 @@ def _fit_link(rows: list[tuple[float, float, str, str]], left_out: list[LeftOut]
 
 def _without(run: TrialResult, what: str) -> LeftOut:
     return LeftOut(key=run.spec.key, reason=f"without {what}")
+
+
+# -- the learning rate that a law takes ----------------------------------------------------------------
+
+
+def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
+    """Each model's and method's own setting."""
+    families: defaultdict[tuple[str, str], list[TrialResult]] = defaultdict(list)
+    for run in runs:
+        families[family(run.spec.method), run.spec.model.name].append(run)
+    return [_chosen(found, tasks) for _, found in sorted(families.items())]
+
+
+def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
+    """Each method's one setting for all models, where it was run as widely as their own: another
+    learning rate for another size would pass for an effect of size. Else each model's own.
+    """
+    families: defaultdict[str, list[TrialResult]] = defaultdict(list)
+    for run in runs:
+        families[family(run.spec.method)].append(run)
+    settings = []
+    for _, found in sorted(families.items()):
+        common, own = _chosen(found, tasks), per_model(found, tasks)
+        widely = sum(_coverage(setting.runs) for setting in own)
+        settings += [common] if _coverage(common.runs) >= widely else own
+    return settings
+
+
+def _chosen(runs: Sequence[TrialResult], tasks: Sequence[str]) -> RateWindow:
+    """The learning rate run at the most models, mixes and volumes, then of least loss."""
+    rates = sorted({run.spec.method.learning_rate or 0.0 for run in runs})
+    windows = [[run for run in runs if _same_rate(run, rate)] for rate in rates]
+    best = min(
+        range(len(rates)), key=lambda i: (-_coverage(windows[i]), _loss(windows[i], tasks), i)
+    )
+    rate, inside = rates[best], windows[best]
+    method = next(
+        run.spec.method for run in inside if (run.spec.method.learning_rate or 0.0) == rate
+    )
+    others = [
+        LeftOut(key=run.spec.key, reason=f"another learning rate than {rate:.3g}")
+        for run in runs
+        if not _same_rate(run, rate)
+    ]
+    return RateWindow(method, inside, others)
+
+
+def family(method: MethodSpec) -> str:
+    return method.without_rate.label
+
+
+def _same_rate(run: TrialResult, rate: float) -> bool:
+    own = run.spec.method.learning_rate or 0.0
+    if not own or not rate:
+        return own == rate
+    return bool(abs(np.log(own / rate)) <= np.log(_WINDOW) / 2 + 1e-9)
+
+
+def _coverage(runs: Sequence[TrialResult]) -> int:
+    specs = [run.spec for run in runs]
+    return len({(s.model.name, s.mix.name if s.mix else "", s.volume) for s in specs})
+
+
+def _loss(runs: Sequence[TrialResult], tasks: Sequence[str]) -> float:
+    """Mean ln loss over runs and tasks; infinite where nothing was measured."""
+    found = [
+        np.log(loss)
+        for run in runs
+        for task in tasks
+        if (score := score_of(run, task)) and (loss := score.bits_per_byte or score.loss_nats)
+    ]
+    return round(float(np.mean(found)), 9) if found else float("inf")
+
+
+# -- in words; wrapping and colour are the caller's ----------------------------------------------------
+
+
+def auxiliary_lines(laws: AuxiliaryLaws) -> list[str]:
+    """Every auxiliary law in plain words, one unwrapped line each; 80 % intervals throughout."""
+    out = [_forgetting_line(key, law) for key, law in laws.forgetting.items()]
+    out += [_mix_line(key, law) for key, law in laws.mixes.items()]
+    out += [_link_line(task, link) for task, link in laws.links.items()]
+    return out + refusals(laws.refused)
+
+
+def refusals(refused: dict[str, str]) -> list[str]:
+    """One line per reason, with the first law it holds for and how many more."""
+    labels: dict[str, list[str]] = {}
+    for label, reason in refused.items():
+        labels.setdefault(reason, []).append(label)
+    return [
+        f"Not fitted: {found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {reason}"
+        for reason, found in labels.items()
+    ]
+
+
+def _forgetting_line(key: ForgettingKey, law: FittedForgetting) -> str:
+    parameters = "; ".join(
+        f"{name} {'cannot be told' if value is None else _interval(value)}"
+        for name, value in law.parameters.items()
+    )
+    (_, volume), (least, most) = law.domain["examples"], law.domain["parameters"]
+    share = law.domain["replay"][1]
+    replay = f", replay up to {share:g}" if share else ""
+    told = law.predict(most, volume, share)
+    value, low, high = (float(side[0]) for side in (told.value, told.low, told.high))
+    lost = "loses"
+    if value < 0:
+        lost, value, low, high = "gains", -value, -high, -low
+    others = ", ".join(f"{kind} {e:.1%}" for kind, e in law.held_out.items())
+    verdict = "" if law.kind == "law" else " (the published law foretells it no better)"
+    return (
+        f"Forgetting by {key.label}: {law.form}{verdict}, with {parameters}; {_rows(law)}, "
+        f"{least:,.0f} to {most:,.0f} parameters, up to {volume:,.0f} examples{replay}. "
+        f"A run of the largest size at the most of these {lost} {number(value)} (80 % "
+        f"{number(low)} to {number(high)}). Error at the held-out largest volume, as a share of "
+        f"the base's loss: {others or 'not known'}."
+    )
+
+
+def _mix_line(key: MixKey, law: FittedMix) -> str:
+    verdict = {
+        "helps": "the other tasks help",
+        "hurts": "the other tasks hurt",
+        "cannot be told": "whether the other tasks help cannot be told",
+    }[law.effect]
+    error = "not known" if law.held_out_error is None else f"{law.held_out_error:.1%}"
+    alone = "not known" if law.held_out_alone is None else f"{law.held_out_alone:.1%}"
+    return (
+        f"Mix, {key.label}: {verdict}: one example of theirs is worth {_interval(law.worth)} of its own, "
+        f"beside {law.at_others:,.0f} of them; {law.form}, {_rows(law)}, "
+        f"error at the held-out largest volume {error} (without transfer {alone})."
+    )
+
+
+def _link_line(task: str, link: LossToScore) -> str:
+    verdict = "" if link.proxy else " The loss is not a proxy here: decide on the score."
+    return (
+        f"Link, {task}: {link.shape}, rank correlation of loss and score "
+        f"{_interval(link.rank_correlation)}, {_rows(link)}; it misses the score of a model it has not "
+        f"seen by {number(link.held_out_error)} on average (the mean score by {number(link.constant_error)})."
+        f"{verdict}"
+    )
+
+
+def _interval(value: Parameter) -> str:
+    return f"{number(value.value)} (80 % {number(value.low)} to {number(value.high)})"
+
+
+def _rows(law: FittedForgetting | FittedMix | LossToScore) -> str:
+    out = f", {len(law.left_out)} left out" if law.left_out else ""
+    return f"{len(law.used)} runs used{out}"

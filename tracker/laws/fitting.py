@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from tracker.errors import NotEnoughDataError
 from tracker.laws import pooling
 from tracker.laws.backtest import BacktestErrors, Ends
-from tracker.laws.draws import Draws
 from tracker.laws.fitted_law import (
     PARAMETERS,
+    Draws,
     FittedLaw,
     Glitch,
     NoiseSource,
     Parameter,
     WithoutSize,
+    parameters,
+    replicates,
 )
 from tracker.laws.held_out import Suspects, faint, fit_and_hold_out, held_out_ends
 from tracker.laws.points import (
@@ -32,7 +32,6 @@ from tracker.laws.points import (
 )
 from tracker.laws.pooling import Curves, Pool, Posterior, Prior
 from tracker.laws.prior import prior
-from tracker.laws.replicates import parameters, replicates
 
 DRAWS = 1000
 
@@ -50,27 +49,6 @@ class JointFit(NamedTuple):
     elsewhere: list[FittedLaw]
     pool: Pool | None
     ends: Ends
-
-
-def fit_curve(
-    examples: ArrayLike,
-    values: ArrayLike,
-    *,
-    noise_sd: float | None = None,
-    keys: Sequence[str] | None = None,
-) -> FittedLaw:
-    """The law of one curve by itself: runs at *examples* (n,) that measured *values* (n,).
-
-    Raises NotEnoughDataError below three sizes (the base D = 0 may be one of them), and InputError
-    for values that have no logarithm.
-    """
-    sizes, y = np.asarray(examples, dtype=float), np.asarray(values, dtype=float)
-    names = tuple(keys) if keys is not None else tuple(str(i) for i in range(len(y)))
-    fit = fit_curves([CurveRuns(sizes, y, names, {}, noise_sd=noise_sd)])
-    found = fit.laws[0]
-    if found is None:
-        raise NotEnoughDataError(fit.refused[0])
-    return found
 
 
 def fit_curves(

@@ -8,11 +8,17 @@ import numpy as np
 
 from tracker.laws import pooling
 from tracker.laws.backtest import TELLING, Ends
-from tracker.laws.fitted_law import GLITCH, NoiseSource, WithoutSize, log_forecast, spread
+from tracker.laws.fitted_law import (
+    GLITCH,
+    NoiseSource,
+    WithoutSize,
+    log_forecast,
+    replicates,
+    spread,
+)
 from tracker.laws.points import robust_sd
 from tracker.laws.pooling import Curves, Pool, Prior
 from tracker.laws.prior import LEVELS
-from tracker.laws.replicates import replicates
 
 _ENOUGH = 4  # sizes of a curve of which one can be held out
 _DRAWS = 64

@@ -18,8 +18,8 @@ import numpy as np
 from pydantic import Field
 
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.distance import doublings, widened_interval
 from tracker.laws.fitted_law import FAR, TRUSTED, LeftOut, Parameter, Prediction
+from tracker.laws.prior import doublings, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.trial import Frozen
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tracker.laws import pooling
-from tracker.laws.fitted_law import log_forecast
+from tracker.laws.fitted_law import log_forecast, replicates
 from tracker.laws.points import CurveRuns, noise_of, points_of, stacked
 from tracker.laws.pooling import Array
 from tracker.laws.prior import prior, widening
-from tracker.laws.replicates import replicates
 
 _DRAWS = 256
 _LEVEL = 0.8

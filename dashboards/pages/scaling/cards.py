@@ -29,10 +29,10 @@ from dashboards.charts.scaling import (
     draw_scaling,
     drawn,
 )
-from dashboards.charts.size import Mark, Size, SizeCurve, between, draw_size, size, value
+from dashboards.charts.size import Mark, Size, SizeCurve, between, draw_size, size
 from dashboards.charts.theme import Palette, method_within, method_words
 from dashboards.charts.tuned import METRIC_WORDS
-from dashboards.charts.wording import ABSENT, about, compact, count, percent
+from dashboards.charts.wording import ABSENT, about, compact, count, in_measure, percent
 from dashboards.components import (
     Choice,
     behind,
@@ -147,7 +147,7 @@ def _points_table(data: Scaling) -> html.Div:
             model,
             method,
             count(p.examples),
-            value(p.value, data.metric),
+            in_measure(p.value, data.metric),
             between(p.low, p.high, data.metric),
             ABSENT if p.learning_rate is None else f"{p.learning_rate:.2g}",
             str(p.seed),
@@ -158,7 +158,7 @@ def _points_table(data: Scaling) -> html.Div:
     ]
     more = len(curves) + len(loose) - len(rows)
     rows += [
-        (base.model, "Untouched base", "0", value(base.value, data.metric), *[ABSENT] * 5)
+        (base.model, "Untouched base", "0", in_measure(base.value, data.metric), *[ABSENT] * 5)
         for base in data.bases
     ]
     head = (
@@ -326,8 +326,8 @@ def _growth(curve: SizeCurve, data: Size) -> str:
         return ""
     small, large = marks[0], marks[-1]
     return (
-        f"{method_words(curve.method)}: from {value(small.value, data.metric)}"
-        f"{_bracket(small, data.metric)} on {small.model} to {value(large.value, data.metric)}"
+        f"{method_words(curve.method)}: from {in_measure(small.value, data.metric)}"
+        f"{_bracket(small, data.metric)} on {small.model} to {in_measure(large.value, data.metric)}"
         f"{_bracket(large, data.metric)} on {large.model}, "
         f"{large.parameters / small.parameters:.2g} times the size."
     )
@@ -347,12 +347,14 @@ def _size_table(data: Size) -> html.Div:
         for m in curve.marks:
             size_words, span = count(m.parameters), between(m.low, m.high, data.metric)
             how = "measured" if m.runs else "by its own law"
-            rows.append((method, m.model, size_words, value(m.value, data.metric), span, how))
+            rows.append((method, m.model, size_words, in_measure(m.value, data.metric), span, how))
         line = zip(curve.parameters, curve.value, curve.low, curve.high, curve.inside, strict=True)
         for parameters, middle, low, high, inside in line:
             how = "law over size" if inside else "law over size, outside the sizes measured"
             span = between(low, high, data.metric)
-            rows.append((method, ABSENT, about(parameters), value(middle, data.metric), span, how))
+            rows.append(
+                (method, ABSENT, about(parameters), in_measure(middle, data.metric), span, how)
+            )
     head = (
         "Method", "Model", "Parameters", METRIC_WORDS[data.metric], "80 % interval", "Where from",
     )  # fmt: skip
@@ -470,4 +472,4 @@ def _law_row(curve: Curve, metric: Metric) -> tuple[str, ...]:
 
 
 def _band(middle: float, low: float, high: float, metric: Metric) -> str:
-    return f"{value(middle, metric)} ({between(low, high, metric)})"
+    return f"{in_measure(middle, metric)} ({between(low, high, metric)})"

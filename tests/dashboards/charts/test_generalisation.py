@@ -209,7 +209,7 @@ def test_settings_are_named_as_curves_name_them(findings):
 
 def test_forgetting_is_relative_to_the_base_and_its_law_near_the_truth(findings):
     """Made up: FORGETTING of the method, half of it at once and half in proportion to volume."""
-    laws = findings.forgetting.forgetting
+    laws = findings.forgetting_laws.forgetting
     data = forgetting(findings.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
     assert [c.method for c in data.curves] == ["full", "lora", "p_tuning"]
     full = data.curves[0]
@@ -232,12 +232,12 @@ def test_the_average_of_all_runs_is_no_line_of_one_model(findings, words):
         )
         if key.method.startswith("full")
         else law
-        for key, law in findings.forgetting.forgetting.items()
+        for key, law in findings.forgetting_laws.forgetting.items()
     }
     data = forgetting(findings.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
     assert [bool(curve.examples) for curve in data.curves] == [False, True, True]
     assert len(data.curves[0].runs) > 3  # its marks stay
     drawn = go.Figure(draw_forgetting(data, LIGHT)).data
     assert [t.line.dash for t in drawn if t.line.dash] == ["solid", "dash"] * 2
-    known = Latest(findings.forgetting, fresh=True)
+    known = Latest(findings.forgetting_laws, fresh=True)
     assert "Full tuning: marks alone." in words(forgetting_card([data], known, LIGHT, log_x=True))

@@ -15,7 +15,7 @@ def made(findings):
     fits = findings.fits_by_task("score")["intent"]
     data = scaling(findings.table, fits, task="intent", mix="even", metric="score")
     asked = sizes_to_ask(MODELS.values())
-    laws = findings.size_laws("intent", "score", "even", asked)
+    laws = findings.size_laws("score", asked)["intent", "even"]
 
     def build(volume: int) -> Size:
         return size(data, fits, laws, mix="even", volume=volume, asked=asked)

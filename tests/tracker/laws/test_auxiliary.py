@@ -12,8 +12,7 @@ from tests.factories import numbered, scored_record
 from tracker.decision import law_report
 from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey, auxiliary_laws
-from tracker.laws.auxiliary_text import lines
+from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey, auxiliary_laws, auxiliary_lines
 from tracker.laws.fitted_law import Parameter
 from tracker.trial import MixSpec, Objective, TrialRecord
 
@@ -105,7 +104,7 @@ def test_what_cannot_be_fitted_is_refused_with_its_reason(records: list[TrialRec
     found = auxiliary_laws(even, OBJECTIVE)
     assert not found.mixes
     assert "share of the mix is the same" in found.refused["mix: large full lr=0.001, intent"]
-    told = [line for line in lines(found) if line.startswith("Not fitted: mix")]
+    told = [line for line in auxiliary_lines(found) if line.startswith("Not fitted: mix")]
     assert any("and 1 more: intent: its share" in line for line in told)
 
 
@@ -122,7 +121,7 @@ def test_a_table_that_knows_no_split_is_told_so(records: list[TrialRecord]) -> N
 
 
 def test_every_line_shows_an_interval(laws: AuxiliaryLaws) -> None:
-    told = lines(laws)
+    told = auxiliary_lines(laws)
     assert len(told) == 1 + 4 + 2
     assert all("(80 % " in line for line in told)
     assert any("the other tasks help" in line or "cannot be told" in line for line in told)
@@ -132,7 +131,7 @@ def test_neither_order_nor_repetition_changes_the_laws(
     records: list[TrialRecord], laws: AuxiliaryLaws
 ) -> None:
     other = auxiliary_laws(records[::-1], OBJECTIVE)
-    assert lines(other) == lines(laws)
+    assert auxiliary_lines(other) == auxiliary_lines(laws)
     assert other.mixes == laws.mixes
 
 
@@ -173,7 +172,7 @@ def test_numbers_are_written_as_people_read_them_and_a_gain_is_called_one(
             "replicates": tuple((-row[0], *row[1:]) for row in law.replicates),
         }
     )
-    told = lines(laws._replace(forgetting={key: law}))[0]
+    told = auxiliary_lines(laws._replace(forgetting={key: law}))[0]
     assert "A 0.000075 (80 % -0.00002 to 1.23 trillion)" in told
     assert not re.search(r"\de[-+]\d", told)
     gained = re.search(r"the most of these gains ([\d.]+) \(80 % ([\d.-]+) to ([\d.]+)\)", told)

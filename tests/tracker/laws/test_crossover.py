@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from tests.factories import fit_curve
 from tracker.laws.crossover import ahead, crossover, overtakes
 from tracker.laws.fitted_law import law
-from tracker.laws.fitting import fit_curve
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
 QUICK, DEEP = np.array([[0.3, 0.5, 150, 1.0]]), np.array([[0.1, 0.7, 400, 1.0]])

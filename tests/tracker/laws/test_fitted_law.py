@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.factories import fit_curve
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.fitted_law import PARAMETERS, FittedLaw, law
-from tracker.laws.fitting import fit_curve
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
 TRUTH = np.array([[0.2, 0.6, 500.0, 0.8]])

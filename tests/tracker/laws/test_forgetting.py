@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tracker.errors import NotEnoughDataError
-from tracker.laws.forgetting import FittedForgetting, ForgettingRun, fit_forgetting
-from tracker.laws.forgetting_forms import FORMS
+from tracker.laws.forgetting import FORMS, FittedForgetting, ForgettingRun, fit_forgetting
 from tracker.laws.prior import widening
 
 Rise = Callable[[float, float, float], float]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tracker.laws.prior import FILE, prior, widening
+from tracker.laws.prior import FILE, doublings, prior, widening
 
 RECORDED = json.loads(FILE.read_text(encoding="utf-8"))["widening"]
 LEVELS, DOUBLINGS = RECORDED["levels"], RECORDED["doublings"]
@@ -57,3 +57,16 @@ def test_priors_are_populations(measure: str) -> None:
     assert start.mean.shape == (2, 4)
     assert start.cov == pytest.approx(start.cov.T)
     assert (np.linalg.eigvalsh(start.cov) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "far"),
+    [(10, 0), (40, 0), (80, 1), (160, 2), (5, 1), (0, float("inf"))],
+)
+def test_a_distance_is_in_doublings_either_way(asked: float, far: float) -> None:
+    assert doublings(asked, (10, 40)) == far
+
+
+def test_beyond_nothing_everything_is_far() -> None:
+    assert doublings(0.01, (0, 0)) == float("inf")
+    assert doublings(0, (0, 0)) == 0

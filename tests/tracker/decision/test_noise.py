@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.factories import numbered, scored_record
-from tracker.decision.noise_without_replicates import noise_without_replicates
+from tracker.decision.noise import noise_without_replicates
 from tracker.decision.recommend import recommend
 from tracker.results import by_configuration
 from tracker.trial import Objective, TrialRecord
