@@ -36,6 +36,8 @@ from tracker.validation import unknown
 COUNTED = ("parameters", "flops", "adapter_bytes", "examples")
 #: What clock and device say differs between machines and runs of one machine.
 MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens")
+#: Of those, what a clock says.
+CLOCKED = frozenset({"device_seconds", "gpu_hours", "seconds_per_1k_tokens"})
 #: What grows in proportion to the examples, beside their number.
 GROWING = ("flops", "device_seconds", "gpu_hours")
 #: What more examples leave as it is, at the least.
