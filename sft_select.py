@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,16 +56,7 @@ Figure = Literal[
     "crossover",
     "forgetting",
 ]
-FIGURES: tuple[Figure, ...] = (
-    "scaling",
-    "generalisation",
-    "tradeoff",
-    "size",
-    "gaps",
-    "best_so_far",
-    "crossover",
-    "forgetting",
-)
+FIGURES: tuple[Figure, ...] = get_args(Figure)
 
 
 def open(workspace: str | Path = "runs", *, store: str | None = None) -> Workspace:

@@ -119,8 +119,8 @@ def put_in_place(made: Path, folder: Path) -> None:
     _check_replaceable(folder)
     for path in made.rglob("*"):
         if path.is_file() or path.is_dir():
-            _sync(path)
-    _sync(made)
+            sync(path)
+    sync(made)
     replaced = folder.with_name(f".{folder.name}.replaced")
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():
@@ -139,13 +139,14 @@ def file_digest(path: Path) -> str:
 def sync_folder(folder: Path) -> None:
     """Have the names in *folder* outlive a power cut, on a file system that can."""
     try:
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a network share, which cannot
             raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the file or folder at *path* outlive a power cut; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ from tracker.errors import InputError
 from tracker.store.control import Action, Answer, Request
 from tracker.store.store import SweepState
 from tracker.trial import Configuration, MethodSpec, Status
-from tracker.validation import did_you_mean, options
+from tracker.validation import did_you_mean, options, unknown
 
 BY_HAND = "stopped by hand"
 #: What was meant for the driver of its moment, and not for one that starts later.
@@ -255,7 +255,7 @@ def cloned(
         name: take(name, _setting(distribution), _kept(distribution, getattr(source.method, name)))
         for name, distribution in space.items()
     }
-    problems += [_unknown(name, [*_DESIGN, *space]) for name in wanted]
+    problems += [unknown(name, [*_DESIGN, *space]) for name in wanted]
     if problems:
         raise InputError(problems)
     return Configuration(model, MethodSpec(name=method, **settings), mix, volume), seed
@@ -314,8 +314,3 @@ def _kept(distribution: BaseDistribution, before: Any) -> Any:
     return (
         before if before is not None and distribution.low <= before <= distribution.high else None
     )
-
-
-def _unknown(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    return f"found {name!r}; allowed: {options(known)}{did_you_mean(name, known)}"

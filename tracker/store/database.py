@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tracker.errors import StoreError
+from tracker.files import sync, sync_folder
 from tracker.store import address
 
 #: How a migration names the copy of a table that it is about to change.
@@ -70,7 +71,7 @@ def _make(file: Path) -> None:
         beside.replace(file)
     finally:
         _remove(beside)
-    _sync(file.parent)
+    sync_folder(file.parent)
 
 
 def _may_be_half_made(file: Path) -> bool:
@@ -103,18 +104,10 @@ def _write_tables(file: Path) -> None:
             connection.exec_driver_sql("VACUUM INTO ?", (str(file),))
     finally:
         engine.dispose()
-    _sync(file)
+    sync(file)
 
 
 def _remove(file: Path) -> None:
     """The database first: what lies beside it may belong to it."""
     for path in (file, *(Path(f"{file}{suffix}") for suffix in _SIDE_FILES)):
         path.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import ValidationError
 
 from tracker.errors import StoreError
+from tracker.files import sync_folder
 from tracker.trial import TrialResult
 
 TERMINAL_EVENTS = frozenset({"result"})
@@ -112,11 +113,7 @@ class Journal:
         descriptor = os.open(self.path, flags, 0o644)
         os.ftruncate(descriptor, whole)
         # The new name must outlive a power cut too, or a synced result could vanish with it.
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.path.parent)
         return descriptor
 
     def _read(self) -> tuple[list[dict[str, Any]], int]:
