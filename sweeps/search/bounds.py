@@ -10,7 +10,7 @@ trials, so that the same sweep runs the same trials on any machine.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from typing import NamedTuple
 
@@ -18,17 +18,19 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import (
     configurations,
     design_points,
+    every_setting,
     is_complete,
+    lattice,
     model_names,
     pairs,
-    settings,
     trial_spec,
     untouched_base,
 )
+from sweeps.spec import SweepSpec
 from tracker.constraints import CLOCKED, COUNTED, grows, is_lower, keeps, kind_of, run_value
 from tracker.errors import InputError
 from tracker.metrics import measures_of
-from tracker.trial import Configuration, TrialResult
+from tracker.trial import Configuration, MethodSpec, TrialResult
 
 
 class Pruned(NamedTuple):
@@ -40,21 +42,28 @@ class Pruned(NamedTuple):
     value: float
 
 
+def kept_names(spec: SweepSpec) -> list[str]:
+    """The constraints that a search which begins now keeps: no clock's under a budget of trials."""
+    counted = bool(spec.budget and spec.budget.trials)
+    return [n for n in spec.objective.constraints if not (counted and n in CLOCKED)]
+
+
 class SearchBounds:
     """The bounds of *sweep* as its search keeps them.
 
     *begun*: the sweep was begun before the search kept all of them; it goes on as it began, with what was
-    forgotten alone.
+    forgotten alone. *names*: those that it began with, where another kind of budget would choose others.
     """
 
-    def __init__(self, sweep: ResolvedSweep, *, begun: bool = False) -> None:
+    def __init__(
+        self, sweep: ResolvedSweep, *, begun: bool = False, names: Collection[str] | None = None
+    ) -> None:
         self.sweep, self.begun = sweep, begun
-        named = dict(sweep.spec.objective.constraints)
         if begun:
-            named = {n: limit for n, limit in named.items() if kind_of(n) == "forgetting"}
-        elif sweep.spec.budget and sweep.spec.budget.trials:
-            named = {n: limit for n, limit in named.items() if n not in CLOCKED}
-        self.limits = named
+            names = [n for n in sweep.spec.objective.constraints if kind_of(n) == "forgetting"]
+        elif names is None:
+            names = kept_names(sweep.spec)
+        self.limits = {n: v for n, v in sweep.spec.objective.constraints.items() if n in names}
         self._known: dict[tuple[Configuration, str], float] = {}
 
     # -- before a run ----------------------------------------------------------------------------
@@ -79,6 +88,17 @@ class SearchBounds:
         """The volumes of its mix at which *curve* may run, ascending."""
         volumes = self.sweep.spec.volumes_of(curve.mix)
         return tuple(v for v in volumes if self.rules_out(curve._replace(volume=v)) is None)
+
+    def lattice(self, point: Configuration, count: int) -> list[MethodSpec]:
+        """Those of *count* spread-out settings that may run at *point*; where none may, others that may."""
+        method = point.method.name
+        for among in (
+            lattice(self.sweep.spec, method, count),
+            every_setting(self.sweep.spec, method),
+        ):
+            if found := self.allowed(point._replace(method=setting) for setting in among):
+                return [each.method for each in found[:count]]
+        return []
 
     @cached_property
     def bases(self) -> list[str]:
@@ -110,11 +130,16 @@ class SearchBounds:
     def check(self) -> None:
         """Raise InputError where the constraints leave nothing to run."""
         if not self.points:
-            told = dict.fromkeys(f"{p.constraint} <= {p.limit:g}" for p in self.pruned)
-            least = min(p.value for p in self.pruned)
+            least: dict[tuple[str, float], float] = {}
+            for name, limit, value in (p[1:] for p in self.pruned):
+                least[name, limit] = min(value, least.get((name, limit), value))
+            told = ", ".join(
+                f"{name} <= {limit:g} (the least of the design is {value:,.6g})"
+                for (name, limit), value in least.items()
+            )
             raise InputError(
-                f"objective.constraints: {', '.join(told)} rules out every fine-tune before it runs (the "
-                f"least of the design is {least:,.6g}); raise the bound, or change the design"
+                f"objective.constraints: {told} rules out every fine-tune before it runs; raise the bound, "
+                "or change the design"
             )
 
     def _settings(self, configuration: Configuration) -> Iterator[Configuration]:
@@ -122,7 +147,7 @@ class SearchBounds:
         if configuration.untouched or is_complete(method):
             yield configuration
             return
-        for setting in settings(spec, method.name):
+        for setting in every_setting(spec, method.name):
             yield configuration._replace(method=setting)
 
     def _broken_before(self, configuration: Configuration) -> Pruned | None:

@@ -59,7 +59,7 @@ def _adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
     variant = "plain" if method.variant == "pissa" else method.variant
     plain = method.model_copy(update={"variant": variant})
     with init_empty_weights():
-        base = AutoModelForCausalLM.from_config(config)
+        base = AutoModelForCausalLM.from_config(config, trust_remote_code=model.trust_remote_code)
         tuned = get_peft_model(base, adapter_config(plain, config.hidden_size))
     weights = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     if method.name == "p_tuning":

@@ -26,6 +26,7 @@ from sweeps.search.retention import Retention
 from sweeps.search.space import trial_spec
 from sweeps.search.strategies import strategy_of
 from sweeps.search.strategies.strategy import (
+    Broken,
     Outcome,
     Strategy,
     outcome,
@@ -133,7 +134,9 @@ class Driver:
     ) -> None:
         self.sweep, self.results, self.ledger = sweep, results, ledger
         self.engine, self.delivery, self.watch, self.price = engine, delivery, watch, price
-        self.bounds = bounds or SearchBounds(sweep, begun=ledger.begun_before_bounds)
+        self.bounds = bounds or SearchBounds(
+            sweep, begun=ledger.begun_before_bounds, names=ledger.bounds
+        )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or Unattended()
         self.paused = self.stopped = False
@@ -219,12 +222,16 @@ class Driver:
         if proposal is None:
             self._done_asking = True
             return False
-        configuration = self.ledger.ask(number, proposal, index, self._may_run)
+        broken = Broken(() if self.bounds.begun else self._outcomes[:needs])
+
+        def may_run(configuration: Configuration) -> bool:
+            return self.bounds.rules_out(configuration) is None and not broken.forbids(
+                configuration, needs
+            )
+
+        configuration = self.ledger.ask(number, proposal, index, may_run, self.bounds.points)
         self._enter(number, proposal.stage, configuration, proposal.seed)
         return True
-
-    def _may_run(self, configuration: Configuration) -> bool:
-        return self.bounds.rules_out(configuration) is None
 
     def _enter(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
         """Take note of a trial that the study now holds, and take it up."""

@@ -122,6 +122,19 @@ def settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
     return lattice(spec, method, every)
 
 
+def every_setting(spec: SweepSpec, method: str) -> list[MethodSpec]:
+    """The method with every combination of its choices; of a range of learning rates, the middle."""
+    space = hyperparameters(spec, method)
+    choices = [
+        d.choices if isinstance(d, CategoricalDistribution) else (_at(d, 0.5),)
+        for d in space.values()
+    ]
+    return [
+        MethodSpec(name=method, **dict(zip(space, picked, strict=True)))
+        for picked in itertools.product(*choices)
+    ]
+
+
 def configurations(spec: SweepSpec) -> list[Configuration]:
     """What is to be chosen among, at any volume: every model, method and mix with every setting."""
     return [

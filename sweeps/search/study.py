@@ -24,7 +24,14 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import event
 
-from sweeps.search.space import hyperparameters, method_names, model_names, untouched_base
+from sweeps.search.bounds import kept_names
+from sweeps.search.space import (
+    hyperparameters,
+    is_complete,
+    method_names,
+    model_names,
+    untouched_base,
+)
 from sweeps.search.strategies.strategy import Proposal
 from sweeps.spec import SweepSpec
 from tracker.errors import StoreError
@@ -35,7 +42,7 @@ from tracker.trial import Configuration, MethodSpec, TrialSpec
 SEED = 20_240_229
 #: How often a choice that a bound forbids is drawn again, how often of these by what was learned, and how
 #: far apart such draws are seeded.
-_DRAWS, _LEARNED, _APART = 200, 10, 1_000_003
+_DRAWS, _LEARNED, _ANYWHERE, _APART = 200, 10, 100, 1_000_003
 _BOUNDS = "bounds"
 _ASKED, _CHOSEN = "seed", "values"
 _CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
@@ -156,7 +163,7 @@ class StudyAdapter:
                 load_if_exists=True,
             )
             if not self.trials():
-                self.study.set_user_attr(_BOUNDS, True)
+                self.study.set_user_attr(_BOUNDS, kept_names(spec))
         except StoreError:
             raise
         except Exception as error:
@@ -170,6 +177,11 @@ class StudyAdapter:
     def begun_before_bounds(self) -> bool:
         """Whether the sweep was begun when the search kept no bound but on what was forgotten."""
         return _BOUNDS not in self.study.user_attrs
+
+    @property
+    def bounds(self) -> list[str] | None:
+        """The constraints that the search kept when it began; ``None`` where it kept not all of them."""
+        return self.study.user_attrs.get(_BOUNDS)
 
     def close(self) -> None:
         """Let go of the storage's connections, and with them of SQLite's side files."""
@@ -186,11 +198,13 @@ class StudyAdapter:
         proposal: Proposal,
         index: int | None = None,
         may_run: Callable[[Configuration], bool] = lambda _: True,
+        instead: Sequence[Configuration] = (),
     ) -> Configuration:
         """Enter trial *number* with what the proposal fixes, Optuna choosing what it leaves open.
 
         *index*: which of the strategy's proposals it is, *number* where no clones came between. *may_run*:
-        what is chosen is drawn again while it says no, by and by at random.
+        what is chosen is drawn again while it says no, by and by at random, at last at one of the points
+        *instead*.
         """
         nothing = RandomSampler(self.seed)  # takes the inner seat where all is fixed
         self.study.sampler = ProposalSampler(nothing, {}, free=False)
@@ -203,7 +217,8 @@ class StudyAdapter:
         trial = Trial(self.study, frozen._trial_id)
         chosen: dict[str, Any] | None = frozen.user_attrs.get(_CHOSEN)
         if chosen is None:
-            chosen = self._choose(frozen, number if index is None else index, proposal, may_run)
+            at = number if index is None else index
+            chosen = self._choose(frozen, at, proposal, may_run, instead)
             trial.set_user_attr(_CHOSEN, chosen)
         self.study.sampler = ProposalSampler(nothing, _study_names(chosen), free=False)
         values = _suggest(trial, self.spec, proposal)
@@ -219,9 +234,13 @@ class StudyAdapter:
         index: int,
         proposal: Proposal,
         may_run: Callable[[Configuration], bool],
+        instead: Sequence[Configuration],
     ) -> dict[str, Any]:
         """All of a trial's values, entered nowhere."""
-        for again in range(_DRAWS):
+        fixed = proposal.configuration is not None and is_complete(proposal.configuration.method)
+        for again in range(1 if fixed else _DRAWS):
+            if again >= _ANYWHERE and proposal.configuration is None and instead:
+                proposal = proposal._replace(configuration=instead[(index + again) % len(instead)])
             sampler = self._sampler(index + again * _APART, proposal, at_random=again >= _LEARNED)
             chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
             if may_run(configuration_of(self.spec, chosen)):

@@ -16,7 +16,7 @@ from sweeps.search.bounds import SearchBounds
 from sweeps.search.driver import Driver
 from sweeps.search.space import design_point
 from sweeps.search.strategies import strategy_of
-from sweeps.search.strategies.strategy import scored
+from sweeps.search.strategies.strategy import Broken, scored
 from sweeps.search.workspace import SweepFolder
 from tests.factories import suite_score, sweep_text
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
@@ -260,6 +260,21 @@ class StrategyContract:
         seeds = Counter(o.configuration for o in bound.told)
         assert all(seeds[o.configuration] == 1 for o in bound.told if o.broken)
 
+    @pytest.mark.parametrize("name", ["forgetting.language", "over_reach.intent", "peak_bytes"])
+    def test_nothing_runs_that_the_trials_it_may_look_at_forbid(
+        self, name: str, make: MakeSweep, tmp_path: Path
+    ) -> None:
+        """Where each method has one setting, so that a point is soon proposed again."""
+        fixed = {"full": {"learning_rate": 1e-3}, "lora": {"rank": 2, "learning_rate": 1e-3}}
+        bound = bound_by(make, tmp_path, {name: BOUNDS[name]}, trials=30, seeds=3, methods=fixed)
+        broken = Broken(bound.told)
+        assert broken
+        strategy = strategy_of(bound.sweep, bound.bounds)
+        for index, trial in enumerate(bound.asked):
+            known = min(strategy.needs(index), index)
+            strategy.propose(index, bound.told[:known])
+            assert not broken.forbids(trial.configuration, known), (index, trial.stage)
+
     def test_a_sweep_that_was_begun_before_keeps_its_design(
         self, strategy: str, make: MakeSweep, unbound: Driver, tmp_path: Path
     ) -> None:
@@ -298,13 +313,19 @@ def by_price(spec: TrialSpec) -> TrialResult:
 
 
 def bound_by(
-    make: MakeSweep, root: Path, constraints: dict[str, float], *, begun: bool = False
+    make: MakeSweep,
+    root: Path,
+    constraints: dict[str, float],
+    *,
+    begun: bool = False,
+    trials: int = 22,
+    **changes: Any,
 ) -> Driver:
     """A run under *constraints* alone, with a model ``b`` of twice the size of ``a``.
 
     *begun*: as a sweep that was begun before the search kept all bounds.
     """
-    sweep, sizes = make(budget={"trials": 22}), {"a": 30_000, "b": 60_000}
+    sweep, sizes = make(budget={"trials": trials}, **changes), {"a": 30_000, "b": 60_000}
     goal = Objective(weights={"intent": 1.0}, constraints=constraints)
     models = {
         name: model.model_copy(update={"parameters": sizes[name]})

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.search.strategies.strategy import (
+    Broken,
     Outcome,
     Proposal,
     Strategy,
@@ -93,7 +94,11 @@ class Ats(Strategy):
             return None
         if number < len(self.bases):
             return self._base(number)
-        return Proposal("ats", self._trials[number - len(self.bases)])
+        trials = self._trials
+        found = self._in_turn(
+            number, told, lambda turn: trials[turn] if turn < len(trials) else None, len(trials)
+        )
+        return Proposal("ats", found) if found else None
 
     def choice(self, told: Sequence[Outcome]) -> Configuration | None:
         """The lowest extrapolated loss at the largest volume; the best measured before three volumes.
@@ -114,14 +119,14 @@ class Ats(Strategy):
         return min(expected, key=lambda curve: expected[curve])
 
     def _through(self, told: Sequence[Outcome]) -> Sequence[Outcome]:
-        """The outcomes of all volumes that were gone through whole."""
-        end = len(self.bases)
-        for level in self._levels:
-            after = end + len(level)
-            if len(told) < after or not all(outcome.ran for outcome in told[end:after]):
+        """The outcomes of all volumes that were gone through whole, but for what a bound forbade."""
+        ran = {o.configuration for o in told if o.ran}
+        broken, through = Broken(told), {0}
+        for volume, level in zip(self.spec.volumes, self._levels, strict=True):
+            if not all(each in ran or broken.forbids(each, len(told)) for each in level):
                 break
-            end = after
-        return told[:end]
+            through.add(volume)
+        return [o for o in told if o.volume in through]
 
 
 def _loss(outcome: Outcome) -> float:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from sweeps.search.bounds import SearchBounds
 from sweeps.search.space import (
     design_point,
     is_tunable,
-    lattice,
-    pairs,
     tuning_mix,
     tuning_volume,
 )
@@ -22,7 +21,6 @@ from sweeps.search.strategies.strategy import (
     repeatable,
     scored,
 )
-from sweeps.spec import SweepSpec
 from tracker.trial import Configuration, MethodSpec
 
 
@@ -35,20 +33,30 @@ class Grid(Strategy):
 
     @cached_property
     def _tunings(self) -> list[Configuration]:
-        trials, mix = self.spec.search.tuning.trials, tuning_mix(self.spec)
+        trials = self.spec.search.tuning.trials
         return [
-            tuning
+            point._replace(method=setting)
             for model, method in self.bounds.pairs
-            if is_tunable(self.spec, method) and (at := self._tuned_volume(model, method))
-            for setting in lattice(self.spec, method, trials)
-            if self.bounds.rules_out(tuning := Configuration(model, setting, mix, at)) is None
+            if trials and is_tunable(self.spec, method)
+            for point in self._tuned_points(model, method)[:1]
+            for setting in self.bounds.lattice(point, trials)
         ]
 
-    def _tuned_volume(self, model: str, method: str) -> int | None:
-        """Where the pair is tuned: at the tuning volume, or the largest below it that may run."""
-        point = Configuration(model, MethodSpec(name=method), tuning_mix(self.spec))
-        volumes = [v for v in self.bounds.volumes(point) if v <= tuning_volume(self.spec)]
-        return max(volumes, default=None)
+    def _tuned_points(self, model: str, method: str) -> list[Configuration]:
+        """Where the pair may be tuned: at the tuning volume, or the one below it that may run.
+
+        On the tuning mix if it may run on that, else on another.
+        """
+        found, at = [], tuning_volume(self.spec)
+        for mix in dict.fromkeys((tuning_mix(self.spec), *self.spec.mixes)):
+            point = Configuration(model, MethodSpec(name=method), mix)
+            if volumes := self.bounds.volumes(point):
+                volume = max((v for v in volumes if v <= at), default=volumes[0])
+                found.append(point._replace(volume=volume))
+        return found
+
+    #: Where the repeats begin, known once all is tuned.
+    _repeated_from: int | None = None
 
     @property
     def _tuned_at(self) -> int:
@@ -77,7 +85,7 @@ class Grid(Strategy):
     def needs(self, number: int) -> int:
         if number < self._tuned_at:
             return self._windowed(number)
-        repeats_from = self._covered_from + len(self._cover)
+        repeats_from = self._repeated_from or self._covered_from + len(self._cover)
         if number < repeats_from:
             return max(self._tuned_at, self._windowed(number))
         return max(repeats_from, self._windowed(number))
@@ -89,14 +97,21 @@ class Grid(Strategy):
             return self._base(number)
         if number < self._tuned_at:
             return Proposal("tune", self._tunings[number - len(self.bases)])
-        best = tuned_methods(self.spec, told[: self._tuned_at])
-        if number < self._covered_from:
-            return self._repeat("anchor", told[: self._tuned_at], number - self._tuned_at, best)
-        cover = self._covered(told[: self._tuned_at], best)
-        if number < self._covered_from + len(cover):
-            point = cover[number - self._covered_from]
+        tuned, more = told[: self._tuned_at], self.spec.seeds - 1
+        best = tuned_methods(self.bounds, tuned)
+        covered_from = self._covered_from
+        if not self.bounds.begun:
+            anchors = min(self._anchor_count, len(self._repeatable(tuned, best)) * more)
+            covered_from = self._tuned_at + anchors
+        if number < covered_from:
+            return self._repeat("anchor", tuned, number - self._tuned_at, best)
+        cover = self._covered(tuned, best)
+        repeats_from = covered_from + len(cover)
+        if not self.bounds.begun:
+            self._repeated_from = repeats_from
+        if number < repeats_from:
+            point = cover[number - covered_from]
             return Proposal("cover", point._replace(method=best[point.pair]))
-        repeats_from = self._covered_from + len(cover)
         anchored = {o.point for o in told if o.stage == "anchor"}
         first = [o for o in told[:repeats_from] if o.stage in ("tune", "cover")]
         rest = [o for o in first if o.point not in anchored]
@@ -126,27 +141,40 @@ class Grid(Strategy):
         more = self.spec.seeds - 1
         if more < 1:
             return None
-        ranked = _leaders([o for o in told if o.configuration.pair in best])
+        ranked = self._repeatable(told, best)
         if at // more >= len(ranked):
             return None
         point = ranked[at // more]
         return Proposal(stage, point._replace(method=best[point.pair]), 1 + at % more)
 
+    def _repeatable(
+        self, told: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
+    ) -> list[Configuration]:
+        """The points among *told* whose *best* setting may run again, leaders first."""
+        out = {o.configuration for o in told if o.broken}
+        found = dict.fromkeys(o.point for o in repeatable(told) if o.configuration.pair in best)
+        return [point for point in found if point._replace(method=best[point.pair]) not in out]
 
-def tuned_methods(spec: SweepSpec, told: Sequence[Outcome]) -> dict[tuple[str, str], MethodSpec]:
+
+def tuned_methods(
+    bounds: SearchBounds, told: Sequence[Outcome]
+) -> dict[tuple[str, str], MethodSpec]:
     """Each pair's best setting: lowest loss among those within a standard error of its best score.
 
-    Scores alone would tie at 0 for a method that has not taken off yet. Pairs of which no trial completed
-    are left out; a method with nothing to tune has its only setting.
+    Scores alone would tie at 0 for a method that has not taken off yet. Settings that broke an upper bound
+    count where all did. Pairs of which no trial completed are left out; a method with nothing to tune has
+    its only setting.
     """
+    spec = bounds.sweep.spec
     best: dict[tuple[str, str], MethodSpec] = {}
     tuned = [o for o in scored(told) if o.stage == "tune"]
-    for pair in pairs(spec):
-        method = pair[1]
-        if not is_tunable(spec, method) or spec.search.tuning.trials == 0:
-            best[pair] = lattice(spec, method, 1)[0]
+    for pair in bounds.pairs:
+        if not is_tunable(spec, pair[1]) or spec.search.tuning.trials == 0:
+            first = next(point for point in bounds.points if point.pair == pair)
+            best[pair] = bounds.lattice(first, 1)[0]
             continue
         own = [o for o in tuned if o.configuration.pair == pair]
+        own = [o for o in own if not o.broken] or own
         if own:
             chosen = min(_within_error(own), key=lambda o: (o.loss, o.number))
             best[pair] = chosen.configuration.method
@@ -158,7 +186,3 @@ def _within_error(outcomes: Sequence[Outcome]) -> list[Outcome]:
     assert top.quality is not None
     floor = top.quality - (top.quality_se or 0.0)
     return [o for o in outcomes if o.quality is not None and o.quality >= floor]
-
-
-def _leaders(told: Sequence[Outcome]) -> list[Configuration]:
-    return list(dict.fromkeys(o.point for o in repeatable(told)))

@@ -50,9 +50,17 @@ class Halving(Strategy):
         return self.bounds.curves
 
     @cached_property
+    def _volumes(self) -> tuple[int, ...]:
+        """Those of the sweep at which any of them may run."""
+        among, may = self._configurations, self.bounds.rules_out
+        volumes = self.spec.volumes
+        found = (v for v in volumes if any(may(c._replace(volume=v)) is None for c in among))
+        return tuple(found) or volumes
+
+    @cached_property
     def rungs(self) -> list[Rung]:
         """All rungs; the last is at the largest volume or has one survivor."""
-        factor, volumes = self.spec.search.halving.factor, self.spec.volumes
+        factor, volumes = self.spec.search.halving.factor, self._volumes
         count = len(self._configurations)
         volume = self.spec.search.halving.start or self._start()
         found = [Rung(volume, count, len(self.bases))]
@@ -64,7 +72,7 @@ class Halving(Strategy):
         return found
 
     def _start(self) -> int:
-        factor, volumes = self.spec.search.halving.factor, self.spec.volumes
+        factor, volumes = self.spec.search.halving.factor, self._volumes
         count, volume = len(self._configurations), volumes[-1]
         while count > 1 and volume > volumes[0]:
             smaller = tuple(v for v in volumes if v < volume)
@@ -92,7 +100,8 @@ class Halving(Strategy):
         if at:
             before = self.rungs[at - 1]
             through = told[before.first : before.end]
-            entrants = _best_first([o for o in through if not o.ends_growth])[: rung.size]
+            goes_on = [o for o in through if not self._is_over(o, rung.volume)]
+            entrants = _best_first(goes_on)[: rung.size]
             again = [c for c in _best_first([o for o in through if not o.broken]) if c in entrants]
         place = number - rung.first
         if place < len(entrants):
@@ -105,6 +114,11 @@ class Halving(Strategy):
             return None
         volume = volume_near(self.bounds.volumes(entrant), rung.volume)
         return Proposal("halving", entrant._replace(volume=volume), seed)
+
+    def _is_over(self, o: Outcome, volume: int) -> bool:
+        """Whether a bound that it broke keeps the configuration of *o* from running on, at about *volume*."""
+        volumes = self.bounds.volumes(o.configuration.curve)
+        return o.ends_growth or (bool(o.broken) and volume_near(volumes, volume) == o.volume)
 
     def choice(self, told: Sequence[Outcome]) -> Configuration | None:
         """The best within bounds of the highest rung that is through and has one; else the best so far."""

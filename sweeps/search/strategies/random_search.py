@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sweeps.search.space import is_tunable, lattice
 from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, repeatable
+from tracker.trial import Configuration
 
 
 class Random(Strategy):
@@ -32,13 +34,20 @@ class Random(Strategy):
         body = self.planned - self._repeats
         if number >= body:
             return self._leader_again(number - body, told[:body])
-        return self._body(number)
+        return self._body(number, told)
 
-    def _body(self, number: int) -> Proposal:
-        at = number - len(self.bases)
+    def _body(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+        point = self._in_turn(number, told, self._point, len(self.bounds.points))
+        return Proposal("sample", point) if point else None
+
+    def _point(self, turn: int) -> Configuration:
+        """The design point whose turn it is, with its setting where it has only one."""
         every = self.bounds.points
-        order = np.random.default_rng(at // len(every)).permutation(len(every))
-        return Proposal("sample", every[order[at % len(every)]])
+        order = np.random.default_rng(turn // len(every)).permutation(len(every))
+        point = every[int(order[turn % len(every)])]
+        if is_tunable(self.spec, point.method.name):
+            return point
+        return point._replace(method=lattice(self.spec, point.method.name, 1)[0])
 
     def _leader_again(self, at: int, told: Sequence[Outcome]) -> Proposal | None:
         ranked = repeatable(told)
@@ -51,5 +60,5 @@ class Random(Strategy):
 class Tpe(Random):
     """Optuna's multivariate TPE chooses everything: model, method, mix, volume, hyper-parameters."""
 
-    def _body(self, number: int) -> Proposal:
+    def _body(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
         return Proposal("sample", None)

@@ -9,7 +9,7 @@ workers can therefore change which trials run. Every strategy begins with the un
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
@@ -129,11 +129,62 @@ class Strategy(ABC):
         """
         return best_measured(told)
 
+    def _in_turn(
+        self,
+        number: int,
+        told: Sequence[Outcome],
+        candidate: Callable[[int], Configuration | None],
+        most: int,
+    ) -> Configuration | None:
+        """What *candidate* gives, from 0, for trial *number*, the first after the bases being given 0.
+
+        What is forbidden when its turn comes is passed over, *most* of them at once.
+        """
+        broken, turn = Broken(told), number - len(self.bases)
+        if not broken:
+            return candidate(turn)
+        turn, found = 0, None
+        for asked in range(len(self.bases), number + 1):
+            known = self.needs(asked)
+            for passed in range(most + 1):
+                found = candidate(turn)
+                turn += 1
+                if found is None or not broken.forbids(found, known):
+                    break
+                if passed == most:
+                    return None
+        return found
+
     def _windowed(self, number: int) -> int:
         return max(0, number + 1 - self.spec.search.window)
 
     def _base(self, number: int) -> Proposal:
         return Proposal("baseline", untouched_base(self.bases[number]))
+
+
+class Broken:
+    """What the trials *told*, in their order, forbid: a further run of what broke an upper bound, and of its
+    larger volumes where the quantity cannot fall with them.
+    """
+
+    def __init__(self, told: Sequence[Outcome]) -> None:
+        self._first: dict[Configuration, int] = {}
+        self._ends: dict[Configuration, list[tuple[int, int]]] = {}
+        for at, each in enumerate(told):
+            if each.broken:
+                self._first.setdefault(each.configuration, at)
+            if each.ends_growth:
+                self._ends.setdefault(each.configuration.curve, []).append((at, each.volume))
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def forbids(self, configuration: Configuration, known: int) -> bool:
+        """Whether the first *known* trials forbid a further run of *configuration*."""
+        if self._first.get(configuration, known) < known:
+            return True
+        ends = self._ends.get(configuration.curve, ())
+        return any(at < known and volume <= (configuration.volume or 0) for at, volume in ends)
 
 
 def repeatable(told: Sequence[Outcome]) -> list[Outcome]:

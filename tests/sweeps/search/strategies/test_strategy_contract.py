@@ -19,16 +19,23 @@ class TestStrategies(StrategyContract):
     KEPT: ClassVar[dict[str, set[str]]] = dict.fromkeys(
         STRATEGIES, set(BOUNDS) - {"device_seconds"}
     )
-    FAULTS: ClassVar[dict[str, str]] = {
-        f"test_a_raised_budget_leaves_what_was_asked_as_it_was[{name}]": "a budget raised in the "
-        "sweep file is taken to have been there from the start: what is proposed anew for trials of "
-        "the study gives them another stage and seed, though the same key"
-        for name in ("random", "tpe", "law")
-    } | {
-        f"test_a_budget_of_trials_is_exact[{name}-5]": "of a small budget the part kept for further "
-        "seeds of two leaders is not spent where fewer configurations were run"
-        for name in ("random", "tpe")
-    }
+    FAULTS: ClassVar[dict[str, str]] = (
+        {
+            f"test_a_raised_budget_leaves_what_was_asked_as_it_was[{name}]": "a budget raised in the "
+            "sweep file is taken to have been there from the start: what is proposed anew for trials of "
+            "the study gives them another stage and seed, though the same key"
+            for name in ("random", "tpe", "law")
+        }
+        | {
+            f"test_a_budget_of_trials_is_exact[{name}-5]": "of a small budget the part kept for further "
+            "seeds of two leaders is not spent where fewer configurations were run"
+            for name in ("random", "tpe")
+        }
+        | {
+            "test_nothing_runs_that_the_trials_it_may_look_at_forbid[grid-peak_bytes]": "what is to be "
+            "covered is settled once all is tuned: a bound that breaks later stops no larger volume"
+        }
+    )
 
     @pytest.fixture(scope="class", params=STRATEGIES)
     @classmethod
