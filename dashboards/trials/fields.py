@@ -11,6 +11,7 @@ import numpy as np
 from dashboards.charts.theme import method_words
 from dashboards.charts.wording import ABSENT, compact, count, duration, percent, quality
 from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
+from tracker.metrics import interval as draws_interval
 from tracker.trial import Status, SuiteScore, TaskScore, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
@@ -124,8 +125,7 @@ def interval(measured: Measured) -> tuple[float, float] | None:
     if measured.is_untold:
         return None
     if len(measured.replicates) > 1:
-        low, high = np.quantile(measured.replicates, (0.1, 0.9))
-        return float(low), float(high)
+        return draws_interval(np.asarray(measured.replicates))
     ends = (0.0, 1.0) if measured.is_share else (-math.inf, math.inf)
     return normal_interval(measured.value, measured.se, *ends)
 
@@ -176,7 +176,7 @@ def apart(values: list[Measured]) -> bool:
 
 def _two_apart(a: Measured, b: Measured) -> bool:
     if len(a.replicates) == len(b.replicates) > 1:
-        low, high = np.quantile(np.subtract(a.replicates, b.replicates), (0.1, 0.9))
+        low, high = draws_interval(np.subtract(a.replicates, b.replicates))
         return bool(low > 0 or high < 0)
     if a.se is None or b.se is None:
         return a.value != b.value

@@ -21,7 +21,7 @@ on the public curves of Lin et al. a fit through the base misses a loss at twice
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +33,7 @@ from tracker.laws import pooling
 from tracker.laws.backtest import BacktestErrors
 from tracker.laws.pooling import Array, Curves, Posterior
 from tracker.laws.prior import widening
+from tracker.metrics import LEVEL, interval, rounded
 from tracker.trial import Frozen
 
 FORM = "E + A / (1 + (D/D0)^beta)"
@@ -44,8 +45,6 @@ FAR = 16.0
 GLITCH = 5.0
 #: Weight of the fitted law against a straight continuation in log-log, beyond the largest size.
 BEND = 0.7
-
-_LEVEL = 0.8
 
 NoiseSource = Literal["repeated runs", "residuals", "assumed"]
 
@@ -65,6 +64,12 @@ class Parameter(Frozen):
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, value: float, draws: NDArray[np.float64]) -> Self:
+        """*value* with the interval of its *draws* (n,), all rounded."""
+        low, high = interval(draws)
+        return cls(value=rounded(value), low=rounded(low), high=rounded(high))
 
 
 class LeftOut(Frozen):
@@ -176,7 +181,7 @@ class FittedLaw(Frozen):
         return self.held_out_error is not None and self.held_out_error > TRUSTED
 
     def predict(
-        self, examples: ArrayLike, level: float = _LEVEL, *, allow_far: bool = False
+        self, examples: ArrayLike, level: float = LEVEL, *, allow_far: bool = False
     ) -> Prediction:
         """What one run at each of *examples* would measure: the median and an interval for the run.
 
@@ -203,7 +208,7 @@ class FittedLaw(Frozen):
         logs = self._logs(sizes, allow_far)
         centre = np.median(logs, axis=0)
         logs -= centre
-        logs *= self._wider(sizes, _LEVEL)
+        logs *= self._wider(sizes, LEVEL)
         logs += centre
         return LogCurves(logs, centre)
 

@@ -24,6 +24,7 @@ from tracker.errors import NotEnoughDataError
 from tracker.laws.fitted_law import FAR, LeftOut, Parameter, Prediction
 from tracker.laws.prior import doublings, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
+from tracker.metrics import rounded
 from tracker.trial import Frozen
 
 Kind = Literal["constant", "log-linear", "law", "peaked"]
@@ -191,7 +192,7 @@ def fit_forgetting(
     if kind == "peaked" and not _bends(drawn):
         kind = _earned(held_out, [other for other in KINDS if other != "peaked"])
         best, drawn, scale = _fit(kind, at, rise, keys, replicates)
-    errors = {name: _rounded(values.mean()) for name, values in held_out.items()}
+    errors = {name: rounded(values.mean()) for name, values in held_out.items()}
     return FittedForgetting(
         kind=kind,
         form=FORMS[kind],
@@ -201,14 +202,14 @@ def fit_forgetting(
             for name, values in (("examples", d), ("parameters", n), ("replay", p))
         },
         steps=_size_step(n),
-        noise=_rounded(scale),
+        noise=rounded(scale),
         held_out_error=errors.get(kind),
         held_out={str(name): error for name, error in errors.items()},
         used=keys,
         left_out=tuple(left_out),
-        reference=Reference(*(_rounded(value) for value in reference)),
-        best=tuple(_rounded(x) for x in best),
-        replicates=tuple(tuple(_rounded(x) for x in row) for row in drawn),
+        reference=Reference(*(rounded(value) for value in reference)),
+        best=tuple(rounded(x) for x in best),
+        replicates=tuple(tuple(rounded(x) for x in row) for row in drawn),
     )
 
 
@@ -271,7 +272,7 @@ def _parameters(
     free = {NAMES[kind][i] for i in free_parameters(kind, at)}
     if kind not in ("law", "peaked"):
         return {
-            name: _interval(best[:, i], replicates[:, i]) if name in free else None
+            name: Parameter.of(best[0, i], replicates[:, i]) if name in free else None
             for i, name in enumerate(NAMES[kind])
         }
     rows = np.concatenate([best, replicates])
@@ -280,35 +281,26 @@ def _parameters(
         scale = np.exp(alpha * np.log(reference.parameters) - beta * np.log(reference.examples))
         replay = replay_factor(relief, alpha) / reference.replay
     told: dict[str, Parameter | None] = {
-        "A": _interval(rise[:1] * scale[:1], rise[1:] * scale[1:]),
-        "beta": _interval(beta[:1], beta[1:]),
-        "alpha": _interval(alpha[:1], alpha[1:]) if "alpha" in free else None,
-        "B": _interval(replay[:1], replay[1:]) if "relief" in free else None,
+        "A": Parameter.of(rise[0] * scale[0], rise[1:] * scale[1:]),
+        "beta": Parameter.of(beta[0], beta[1:]),
+        "alpha": Parameter.of(alpha[0], alpha[1:]) if "alpha" in free else None,
+        "B": Parameter.of(replay[0], replay[1:]) if "relief" in free else None,
     }
     if "relief" in free:
         factor = np.exp(-relief)
-        told["replay factor"] = _interval(factor[:1], factor[1:])
+        told["replay factor"] = Parameter.of(factor[0], factor[1:])
     if kind == "peaked":
-        told["h"] = _interval(best[:, 4], replicates[:, 4]) if "h" in free else None
+        told["h"] = Parameter.of(best[0, 4], replicates[:, 4]) if "h" in free else None
     size = told["alpha"]
     if size is not None and size.low <= 0 <= size.high:
         told["B"] = None
     return told
 
 
-def _interval(value: Array, replicates: Array) -> Parameter:
-    low, high = np.quantile(replicates, [0.1, 0.9])
-    return Parameter(value=_rounded(value[0]), low=_rounded(low), high=_rounded(high))
-
-
 def _size_step(parameters: Array) -> float:
     """The largest factor between neighbouring sizes; 1 with one size."""
     sizes = np.unique(parameters)
-    return _rounded((sizes[1:] / sizes[:-1]).max()) if len(sizes) > 1 else 1.0
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+    return rounded((sizes[1:] / sizes[:-1]).max()) if len(sizes) > 1 else 1.0
 
 
 # -- forms ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pydantic import Field
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.fitted_law import LeftOut, Parameter
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate
+from tracker.metrics import rounded
 from tracker.trial import Frozen
 
 #: Below this |Spearman's rho| (or with the wrong sign) the loss is called no proxy.
@@ -114,15 +115,15 @@ def fit_loss_to_score(
         knots=_knots(shape, x, y),
         rank_correlation=rho,
         proxy=rho.value <= -WEAK,
-        held_out_error=_rounded(errors[shape]),
-        held_out={name: _rounded(error) for name, error in errors.items()},
-        constant_error=_rounded(np.abs(y - means).mean()),
+        held_out_error=rounded(errors[shape]),
+        held_out={name: rounded(error) for name, error in errors.items()},
+        constant_error=rounded(np.abs(y - means).mean()),
         groups=len(np.unique(groups)),
-        domain=(_rounded(x[0]), _rounded(x[-1])),
+        domain=(rounded(x[0]), rounded(x[-1])),
         used=tuple(names[i] for i in order),
         left_out=tuple(left_out),
         misses=tuple(
-            Miss(_rounded(at), _rounded(missed))
+            Miss(rounded(at), rounded(missed))
             for at, missed in zip(x, held_out[shape], strict=True)
         ),
     )
@@ -167,7 +168,7 @@ def _left_out(shape: Shape, x: Array, y: Array, groups: Array) -> Array:
 
 def _knots(shape: Shape, x: Array, y: Array) -> tuple[tuple[float, float], ...]:
     at, score = _isotonic(x, y) if shape == "isotonic" else _logistic(x, y)
-    return tuple((_rounded(a), _rounded(s)) for a, s in zip(at, score, strict=True))
+    return tuple((rounded(a), rounded(s)) for a, s in zip(at, score, strict=True))
 
 
 def _isotonic(x: Array, y: Array) -> tuple[Array, Array]:
@@ -201,8 +202,7 @@ def _rank_correlation(x: Array, y: Array, rng: np.random.Generator) -> Parameter
     value = float(_spearman(x[None], y[None])[0])
     picks = rng.integers(len(x), size=(_RESAMPLES, len(x)))
     drawn = _spearman(x[picks], y[picks])
-    low, high = np.quantile(drawn[np.isfinite(drawn)], [0.1, 0.9])
-    return Parameter(value=_rounded(value), low=_rounded(low), high=_rounded(high))
+    return Parameter.of(value, drawn[np.isfinite(drawn)])
 
 
 def _spearman(x: Array, y: Array) -> Array:
@@ -213,7 +213,3 @@ def _spearman(x: Array, y: Array) -> Array:
     a, b = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1)))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -21,6 +21,7 @@ from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.fitted_law import FAR, TRUSTED, LeftOut, Parameter, Prediction
 from tracker.laws.prior import doublings, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
+from tracker.metrics import rounded
 from tracker.trial import Frozen
 
 FORM = "C (N_i + k (N - N_i)^a)^(-b) + E"
@@ -134,8 +135,8 @@ def fit_mix(
     sizes = _Sizes(
         own,
         others,
-        _rounded(np.exp(np.log(own[own > 0]).mean())),
-        _rounded(np.exp(np.log(positive).mean())),
+        rounded(np.exp(np.log(own[own > 0]).mean())),
+        rounded(np.exp(np.log(positive).mean())),
     )
     targets = np.log(loss)
     form = _form(sizes, targets)
@@ -143,7 +144,7 @@ def fit_mix(
     rng = content_generator("mix", [run.key for run in runs])
     drawn = resample(form, targets, found, rng, replicates)
     parameters = _published(found.theta[None], drawn, sizes)
-    worth = _interval(found.theta[1], drawn[:, 1])
+    worth = Parameter.of(found.theta[1], drawn[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
     foretells = error is not None and alone is not None and error < min(alone, TRUSTED)
     told = foretells and not _floored(found.theta, sizes)
@@ -156,15 +157,15 @@ def fit_mix(
             "own": (float(own.min()), float(own.max())),
             "others": (float(others.min()), float(others.max())),
         },
-        shares=tuple(_rounded(share) for share in shares),
-        noise=_rounded(found.scale),
+        shares=tuple(rounded(share) for share in shares),
+        noise=rounded(found.scale),
         held_out_error=error,
         held_out_alone=alone,
         used=tuple(run.key for run in runs),
         left_out=tuple(left_out),
         own_reference=sizes.own_reference,
-        best=tuple(_rounded(x) for x in found.theta),
-        replicates=tuple(tuple(_rounded(x) for x in row) for row in drawn),
+        best=tuple(rounded(x) for x in found.theta),
+        replicates=tuple(tuple(rounded(x) for x in row) for row in drawn),
     )
 
 
@@ -245,7 +246,7 @@ def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Param
         "b": b,
         "E": np.exp(np.clip(log_e, -50, 50)),
     }
-    return {name: _interval(column[0], column[1:]) for name, column in values.items()}
+    return {name: Parameter.of(column[0], column[1:]) for name, column in values.items()}
 
 
 def _held_out(sizes: _Sizes, targets: Array, *, transfer: bool) -> float | None:
@@ -256,13 +257,4 @@ def _held_out(sizes: _Sizes, targets: Array, *, transfer: bool) -> float | None:
     kept = sizes.part(~last)
     theta = estimate(_form(kept, targets[~last], transfer=transfer), targets[~last]).theta
     told = _log_losses(theta[None], sizes.part(last))[0]
-    return _rounded(float(np.abs(np.expm1(told - targets[last])).mean()))
-
-
-def _interval(value: float, replicates: Array) -> Parameter:
-    low, high = np.quantile(replicates, [0.1, 0.9])
-    return Parameter(value=_rounded(value), low=_rounded(low), high=_rounded(high))
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
+    return rounded(float(np.abs(np.expm1(told - targets[last])).mean()))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tracker.files import file_digest
 from tracker.store.naming import digest_of
 from tracker.store.runs import PARENT, Run, Runs
 
@@ -20,9 +21,8 @@ def folder_digest(folder: Path) -> str:
     """SHA-256 over the relative paths and contents of all files in *folder*."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{file_digest(path)}\n".encode())
     return digest.hexdigest()
 
 
