@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tracker.metrics import Measure
     from tracker.store.store import Store
 
-__all__ = ["FIGURES", "Figure", "Sweep", "Workspace", "__version__", "main", "open"]
+__all__ = ["FIGURES", "Figure", "Sweep", "Workspace", "__version__", "main"]
 
 __version__ = "0.1.0"
 
@@ -81,6 +81,10 @@ class Workspace(Mapping[str, "Sweep"]):
     def __getitem__(self, name: str) -> Sweep:
         """The sweep called *name*; raises KeyError, naming those there are."""
         known = list(self)
+        if not known:
+            raise KeyError(
+                "no such sweep: this store has none yet; start one with `sft-select run`"
+            )
         if name not in known:
             from tracker.validation import unknown
 

@@ -7,7 +7,8 @@
     └── NotEnoughDataError         the table cannot answer the question asked
 
 A message says what was found, what is allowed and what to do. What goes wrong inside a trial is an
-outcome of that trial (:class:`tracker.trial.Status`), not an exception of the sweep.
+outcome of that trial (:class:`tracker.trial.Status`), not an exception of the sweep, but for changed data
+and a full disk.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def with_settings(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def generalisation_of(analysis: Analysis, state: Shown) -> Generalisation:
-    """What is *shown*, of every model."""
+    """What *state* asks for, of every model."""
     return generalisation(
         analysis.table,
         weights=weighted(analysis) if state.task == ALL else {state.task: 1.0},

@@ -51,7 +51,7 @@ _GRID = 257
 
 
 class Pick(NamedTuple):
-    """Indices into the study: the choice, the best, and those not to be told from the best."""
+    """Indices into the candidates: the choice, the best, and those not to be told from the best."""
 
     choice: int
     best: int

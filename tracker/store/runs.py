@@ -128,6 +128,10 @@ class Runs:
         if (parent := self._parent(name)) is not None:
             return parent
         known = self.sweeps()
+        if not known:
+            raise StoreError(
+                "no such sweep: this store has none yet; start one with `sft-select run`"
+            )
         if name not in known:
             raise StoreError(f"no such sweep in this store: {unknown(name, known)}")
         return known[name]

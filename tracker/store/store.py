@@ -106,17 +106,18 @@ class Store:
         """The store of *project* at *uri*, an MLflow tracking URI.
 
         Without *uri*: SQLite in ``<workspace>/mlflow.db``, artifacts in ``<workspace>/artifacts``;
-        StoreError where there is none yet and *create* is false. Credentials come from the URI or
-        MLflow's own environment variables.
+        StoreError where a database file is not there yet and *create* is false. Credentials come from the
+        URI or MLflow's own environment variables.
         """
         workspace = workspace.resolve()
-        if uri is None:
-            if not create and not (workspace / "mlflow.db").exists():
-                raise StoreError(
-                    f"{workspace}: no tracking store here; name the workspace of a sweep, "
-                    "or start one with `sft-select run`"
-                )
-            uri = address.default_uri(workspace)
+        uri = uri or address.default_uri(workspace)
+        file = address.sqlite_file(uri)
+        if not create and file is not None and not Path(file).exists():
+            there = workspace if uri == address.default_uri(workspace) else file
+            raise StoreError(
+                f"{there}: no tracking store here; name the workspace of a sweep, "
+                "or start one with `sft-select run`"
+            )
         address.set_environment()
         from mlflow import MlflowClient
 
