@@ -218,11 +218,11 @@ def test_the_drafted_strategy_fits_its_budget(
     assert comment is not None
     assert {"law", *comment[1].split(" | ")} == set(every)
     settings = configurations(sweep.spec)
-    rates = {(v["method"], v["learning_rate"]) for v in settings}
+    rates = {(c.method.name, c.method.learning_rate) for c in settings}
     assert len(settings) == len(rates) == 12
     schedule = expected_schedule(sweep, [], make_plan(sweep, [], 1))
     assert schedule is not None
-    tried = {t.values["method"] for t in schedule.trials}
+    tried = {t.configuration.method.name for t in schedule.trials}
     assert tried == {"none", "full", "lora", "p_tuning"}
     assert sweep.spec.budget.trials is not None
     assert len(schedule.trials) < min(sweep.spec.budget.trials, schedule.grid.trials)

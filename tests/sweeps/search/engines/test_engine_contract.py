@@ -21,9 +21,9 @@ from tests.contracts.engine import EngineContract
 from tests.factories import sweep_text
 from tests.sweeps.search.formula import FormulaEngine
 from tracker.store.journal import Journal
+from tracker.trial import Configuration, MethodSpec
 
-VALUES = {"model": "a", "method": "lora", "mix": "plain", "volume": 40}
-VALUES |= {"variant": "plain", "rank": 4, "learning_rate": 1e-2}
+LORA = MethodSpec(name="lora", variant="plain", rank=4, learning_rate=1e-2)
 
 
 class _OfATinySweep(EngineContract):
@@ -38,7 +38,7 @@ class _OfATinySweep(EngineContract):
         seeds = itertools.count()
 
         def make(*, long: bool = False) -> Job:
-            spec = trial_spec(sweep, {**VALUES, "seed": next(seeds)})
+            spec = trial_spec(sweep, Configuration("a", LORA, "plain", 40), next(seeds))
             if long:
                 train = spec.train.model_copy(update={"epochs": 2_000})
                 spec = spec.model_copy(update={"train": train})
