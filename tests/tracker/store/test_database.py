@@ -30,6 +30,7 @@ from sqlalchemy.engine import Engine
 from tracker.store.store import Store
 
 silence_logs()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
 def open_until(workspace, way, statement, number):
     def at(connection, cursor, said, *rest):
