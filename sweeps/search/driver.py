@@ -148,6 +148,7 @@ class Driver:
         self.attempts: dict[str, int] = {}
         self._leaders = Retention(sweep.spec.objective)
         self._outcomes: list[Outcome] = []  # of told proposals, by index
+        self._broken = Broken()  # what they forbid, in a sweep that keeps all its bounds
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
         self._known = len(ledger.trials())  # of an earlier run
         self._raises = ledger.raised()  # those yet to come, of an earlier run
@@ -222,12 +223,10 @@ class Driver:
         if proposal is None:
             self._done_asking = True
             return False
-        broken = Broken(() if self.bounds.begun else self._outcomes[:needs])
 
         def may_run(configuration: Configuration) -> bool:
-            return self.bounds.rules_out(configuration) is None and not broken.forbids(
-                configuration, needs
-            )
+            known = self.bounds.rules_out(configuration) is not None
+            return not known and not self._broken.forbids(configuration, needs)
 
         configuration = self.ledger.ask(number, proposal, index, may_run, self.bounds.points)
         self._enter(number, proposal.stage, configuration, proposal.seed)
@@ -435,6 +434,8 @@ class Driver:
             told = outcome(record, asked.configuration, asked.seed, objective, seen)
             self.ledger.tell(asked.number, told.quality, excess)
             self._outcomes.append(told._replace(number=index))
+            if not self.bounds.begun:
+                self._broken.add(told)
 
     def _reconcile(self) -> None:
         """Deliver again what the store may lack; the study's own trials are re-asked in order."""

@@ -176,7 +176,7 @@ class StudyAdapter:
     @property
     def begun_before_bounds(self) -> bool:
         """Whether the sweep was begun when the search kept no bound but on what was forgotten."""
-        return _BOUNDS not in self.study.user_attrs
+        return self.bounds is None
 
     @property
     def bounds(self) -> list[str] | None:

@@ -9,7 +9,7 @@ workers can therefore change which trials run. Every strategy begins with the un
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from types import MappingProxyType
 from typing import NamedTuple
@@ -167,14 +167,20 @@ class Broken:
     larger volumes where the quantity cannot fall with them.
     """
 
-    def __init__(self, told: Sequence[Outcome]) -> None:
+    def __init__(self, told: Iterable[Outcome] = ()) -> None:
         self._first: dict[Configuration, int] = {}
         self._ends: dict[Configuration, list[tuple[int, int]]] = {}
-        for at, each in enumerate(told):
-            if each.broken:
-                self._first.setdefault(each.configuration, at)
-            if each.ends_growth:
-                self._ends.setdefault(each.configuration.curve, []).append((at, each.volume))
+        self._count = 0
+        for each in told:
+            self.add(each)
+
+    def add(self, each: Outcome) -> None:
+        """Take note of the next trial."""
+        if each.broken:
+            self._first.setdefault(each.configuration, self._count)
+        if each.ends_growth:
+            self._ends.setdefault(each.configuration.curve, []).append((self._count, each.volume))
+        self._count += 1
 
     def __bool__(self) -> bool:
         return bool(self._first)
