@@ -46,6 +46,7 @@ from tracker.metrics import (
 from tracker.trial import (
     Configuration,
     Frozen,
+    MethodSpec,
     Status,
     TaskScore,
     TrialRecord,
@@ -142,6 +143,23 @@ def _suite_columns(result: TrialResult) -> dict[str, Any]:
         columns[f"general.{suite.suite}.lost_se"] = suite.forgetting_error
         columns[f"forgetting.{suite.suite}"] = suite.forgetting
     return columns
+
+
+def method_of(row: pd.Series[Any] | Mapping[str, Any]) -> MethodSpec:
+    """The method of a *row* of the table; what a row leaves empty, or has no column for, is ``None``."""
+
+    def known(column: str) -> Any:
+        value = row.get(column)
+        return None if pd.isna(value) else value
+
+    rank, tokens, rate = (known(c) for c in ("rank", "virtual_tokens", "learning_rate"))
+    return MethodSpec(
+        name=row["method"],
+        variant=known("variant"),
+        rank=None if rank is None else int(rank),
+        virtual_tokens=None if tokens is None else int(tokens),
+        learning_rate=None if rate is None else float(rate),
+    )
 
 
 def quality_table(

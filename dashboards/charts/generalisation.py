@@ -35,8 +35,7 @@ from dashboards.state import Query, one_of
 from tracker.decision.analysis import Analysis
 from tracker.decision.pareto import pareto_front
 from tracker.metrics import MEASURES, Measure, normal_interval
-from tracker.results import quality_table
-from tracker.trial import MethodSpec
+from tracker.results import method_of, quality_table
 
 #: The cost axis of what tuning does to tasks that the mix does not train.
 TRANSFER = "transfer"
@@ -335,14 +334,7 @@ def _spots(trials: pd.DataFrame, scored: bool) -> list[Spot]:
 
 
 def _label(setting: tuple[Any, ...]) -> str:
-    name, variant, rank, tokens, rate = setting
-    return MethodSpec(
-        name=name,
-        variant=variant,
-        rank=None if rank is None else int(rank),
-        virtual_tokens=None if tokens is None else int(tokens),
-        learning_rate=rate,
-    ).label
+    return method_of(dict(zip(_SETTING, setting, strict=True))).label
 
 
 def between_seeds(grouped: Any) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,11 +37,10 @@ from dashboards.charts.tuned import (
 )
 from dashboards.charts.wording import count, in_measure, missing, unmarked
 from dashboards.state import Query, one_of
-from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric
+from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_key
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
 from tracker.metrics import normal_interval
-from tracker.trial import MethodSpec
 
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
@@ -227,7 +226,8 @@ def scaling(
     tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
     curves, loose = [], []
     for _, group in tuned.groupby(_SETTING, dropna=False, sort=False):
-        key = _curve_key(group.iloc[0])
+        first = group.iloc[0]
+        key = curve_key(first, first["task"])
         if fits is None and (group["stage"] != TUNE_STAGE).any():
             curves.append(
                 _curve(group, key, CurveFits({}, {key: "its law is being fitted"}), metric, {})
@@ -264,22 +264,6 @@ def _with_mains(curves: Sequence[Curve]) -> tuple[Curve, ...]:
 
 def _coverage(curve: Curve) -> tuple[int, int, bool]:
     return len({p.examples for p in curve.points}), len(curve.points), curve.line is not None
-
-
-def _curve_key(row: pd.Series[Any]) -> CurveKey:
-    """The curve of a table row, as :func:`tracker.laws.curves.fit_table` names it."""
-
-    def whole(value: Any) -> int | None:
-        return None if pd.isna(value) else int(value)
-
-    method = MethodSpec(
-        name=row["method"],
-        variant=row["variant"] if isinstance(row["variant"], str) else None,
-        rank=whole(row["rank"]),
-        virtual_tokens=whole(row["virtual_tokens"]),
-        learning_rate=None if pd.isna(row["learning_rate"]) else float(row["learning_rate"]),
-    )
-    return CurveKey(model=row["model"], method=method, mix=row["mix"], task=row["task"])
 
 
 def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:

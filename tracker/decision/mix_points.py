@@ -20,7 +20,8 @@ from tracker.decision.noise import ROWS_ALIKE
 from tracker.laws.points import ASSUMED_NOISE
 from tracker.laws.pooling import Array
 from tracker.metrics import MEASURES, Estimate, Measure, Z, forgetting_se, rounded
-from tracker.trial import MethodSpec, MixSpec, Status, TrialRecord, TrialResult
+from tracker.results import method_of
+from tracker.trial import MixSpec, Status, TrialRecord, TrialResult
 
 #: The untouched base: no mix, no examples.
 BASE = ("", 0)
@@ -205,7 +206,10 @@ def mix_table(table: pd.DataFrame, records: Iterable[TrialRecord]) -> MixTable:
     complete = table[table["status"] == Status.COMPLETE.value].copy()
     parts = complete[_FAMILY].astype(object).where(complete[_FAMILY].notna(), None)
     families = parts.drop_duplicates()
-    named = {tuple(row): _label(*row) for row in families.itertuples(index=False, name=None)}
+    named = {
+        row: method_of(dict(zip(_FAMILY, row, strict=True))).label
+        for row in families.itertuples(index=False, name=None)
+    }
     complete["label"] = [named[row] for row in parts.itertuples(index=False, name=None)]
     measures = _measures(complete)
     tasks = _task_rows(complete, measures)
@@ -316,9 +320,3 @@ def _alike(rates: pd.Series[Any], rate: float | None) -> pd.Series[Any]:
         return rates.isna()
     within = np.sqrt(_SAME_RATE) * (1 + 1e-9)
     return rates.between(rate / within, rate * within)
-
-
-def _label(name: str, variant: str | None, rank: float | None, tokens: float | None) -> str:
-    whole = {"rank": rank, "virtual_tokens": tokens}
-    sizes = {key: None if value is None else int(value) for key, value in whole.items()}
-    return MethodSpec(name=name, variant=variant, **sizes).label

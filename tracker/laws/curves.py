@@ -16,6 +16,7 @@ from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Prior
 from tracker.laws.prior import prior
 from tracker.metrics import MEASURES, Measure, errors, pooled_sd
+from tracker.results import method_of
 from tracker.trial import Configuration, Frozen, MethodSpec
 
 Metric = Measure
@@ -180,7 +181,7 @@ def _all_runs(
         noise = _seed_noise(columns, points.values())
         for number, places in points.items():
             if any(columns.stage[place] != TUNE_STAGE for place in places):
-                key = _curve_key(table.iloc[places[0]], task)
+                key = curve_key(table.iloc[places[0]], task)
                 all_runs = [*bases.get(key.model, ()), *places]
                 shared = table.iloc[places[-1]]
                 found[key] = columns.runs(key, all_runs, lost.get(number, []), shared, noise)
@@ -236,10 +237,9 @@ class _Columns:
         return runs, left_out
 
 
-def _curve_key(row: pd.Series[Any], task: str) -> CurveKey:
-    fields = {column: _absent(row[column]) for column in _METHOD}
-    method = MethodSpec(name=fields.pop("method"), **fields)
-    return CurveKey(model=row["model"], method=method, mix=row["mix"], task=task)
+def curve_key(row: pd.Series[Any], task: str) -> CurveKey:
+    """The curve that a *row* of the table lies on, of *task*."""
+    return CurveKey(model=row["model"], method=method_of(row), mix=row["mix"], task=task)
 
 
 def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
