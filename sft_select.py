@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib.machinery
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -212,18 +212,14 @@ def main() -> None:
     command_line()
 
 
-def foreign_package(
-    find: Callable[
-        [str], importlib.machinery.ModuleSpec | None
-    ] = importlib.machinery.PathFinder.find_spec,
-) -> str | None:
+def foreign_package() -> str | None:
     """What is wrong where another distribution's package stands in the place of ours; ``None`` if nothing is.
 
     A package is known by what its first file says, not by where it lies: PyPI's ``sweeps`` and ``tracker``,
     installed over ours, leave the folder ours and overwrite the file. Nothing of it is run.
     """
     for package in PACKAGES:
-        spec = find(package)
+        spec = importlib.machinery.PathFinder.find_spec(package)
         origin = spec.origin if spec else None
         if origin and Path(origin).read_text(encoding="utf-8", errors="replace").startswith(_MARK):
             continue
