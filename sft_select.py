@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tracker.decision.analysis import Analysis
     from tracker.decision.law_report import EveryLaw
     from tracker.decision.predict import Forecast
-    from tracker.decision.question import Asked
+    from tracker.decision.question import ObjectiveOverrides
     from tracker.decision.recommendation import Recommendation
     from tracker.metrics import Measure
     from tracker.store.store import Store
@@ -129,19 +129,19 @@ class Sweep:
         *,
         weights: Mapping[str, float] | None = None,
         constraints: Mapping[str, float | None] | None = None,
-        reach: float | None = None,
+        target_quality: float | None = None,
     ) -> Recommendation:
         """Which configuration to take, why, how sure, and the runners-up; as ``sft-select recommend``.
 
         *weights* stand in place of the sweep's own, *constraints* beside its own (``None`` takes one away);
-        *reach*: ask for the smallest and cheapest of at least this quality. Raises InputError for unknown
+        *target_quality*: ask for the smallest and cheapest of at least this quality. Raises InputError for unknown
         names, NotEnoughDataError where nothing can be recommended.
         """
         from tracker.decision.recommend import recommendation
 
-        asked = _asked(weights or {}, constraints or {}, reach)
+        asked = _asked(weights or {}, constraints or {}, target_quality)
         known = self.analysis.asking(asked.objective(self.analysis.objective))
-        return recommendation(known, asked.reach)
+        return recommendation(known, asked.target_quality)
 
     def predict(
         self,
@@ -185,8 +185,10 @@ class Sweep:
 
 
 def _asked(
-    weights: Mapping[str, float], constraints: Mapping[str, float | None], reach: float | None
-) -> Asked:
+    weights: Mapping[str, float],
+    constraints: Mapping[str, float | None],
+    target_quality: float | None,
+) -> ObjectiveOverrides:
     """The question, read as the command line reads it, so that a wrong value has one wording."""
     from tracker.constraints import NONE
     from tracker.decision.question import asked
@@ -195,7 +197,7 @@ def _asked(
     return asked(
         [f"{task}={weight}" for task, weight in weights.items()],
         [f"{name}={bound}" for name, bound in bounds.items()],
-        reach,
+        target_quality,
     )
 
 

@@ -17,7 +17,7 @@ from dashboards.charts.scaling import Line, lines_of
 from dashboards.trials.frame import trial_frame
 from tracker.cache import SingleFlightCache
 from tracker.decision.analysis import MAX_QUESTIONS, Analysis
-from tracker.decision.question import Asked
+from tracker.decision.question import ObjectiveOverrides
 from tracker.decision.recommendation import Recommendation
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.store.data_profile import DataProfile
@@ -87,7 +87,7 @@ class PageAnalysis(Analysis):
         """What became of its trials, and what they took."""
         return self.once("tally", lambda: tally([r.result for r in self.records]))
 
-    def answer(self, asked: Asked = Asked()) -> Answer:  # noqa: B008 - frozen
+    def answer(self, asked: ObjectiveOverrides = ObjectiveOverrides()) -> Answer:  # noqa: B008 - frozen
         """The whole answer to *asked*; without it, to the sweep's own question.
 
         Raises NotEnoughDataError where too little is known, InputError where the question is amiss.

@@ -13,7 +13,7 @@ from dashboards.state import Query
 from tracker.constraints import NONE
 from tracker.decision.analysis import Analysis
 from tracker.decision.predict import Forecast, forecast
-from tracker.decision.question import Asked, asked, in_words, number
+from tracker.decision.question import ObjectiveOverrides, asked, in_words, number
 from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.errors import InputError, NotEnoughDataError
@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     """
 
     sweep: str
-    asked: Asked
+    asked: ObjectiveOverrides
     recommendation: Recommendation
     candidates: tuple[Candidate, ...]
     config: str | None
@@ -50,16 +50,16 @@ class Answer(NamedTuple):
         return None if bound is None else int(bound)
 
 
-def asked_of(query: Query) -> Asked:
+def asked_of(query: Query) -> ObjectiveOverrides:
     """The question in the address; raises InputError with all that is wrong with it."""
     problems: list[str] = []
-    reach = None
+    target_quality = None
     try:
-        reach = number(text) if (text := query.get("reach")) else None
+        target_quality = number(text) if (text := query.get("target_quality")) else None
     except InputError as error:
-        problems.append(f"reach: {error}")
+        problems.append(f"target_quality: {error}")
     try:
-        found = asked(query.many("weight"), query.many("constraint"), reach)
+        found = asked(query.many("weight"), query.many("constraint"), target_quality)
     except InputError as error:
         raise InputError([*error.problems, *problems]) from None
     if problems:
@@ -67,14 +67,14 @@ def asked_of(query: Query) -> Asked:
     return found
 
 
-def work_out(analysis: Analysis, asked: Asked) -> Answer:
+def work_out(analysis: Analysis, asked: ObjectiveOverrides) -> Answer:
     """The answer to *asked* of a sweep's *analysis*.
 
     Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
     """
     objective = asked.objective(analysis.objective)
     known, sweep = analysis.asking(objective), analysis.sweep
-    found = recommendation(known, asked.reach)
+    found = recommendation(known, asked.target_quality)
     config = None if found.trial.origin is not None else config_of(found, analysis.records)
     among = known.candidates
     answer = Answer(
@@ -93,15 +93,15 @@ def work_out(analysis: Analysis, asked: Asked) -> Answer:
     return answer._replace(forecasts={task: _forecast(known, task, at) for task in tasks})
 
 
-def command(sweep: str, asked: Asked) -> str:
+def command(sweep: str, asked: ObjectiveOverrides) -> str:
     """What gives the same answer in a terminal."""
     words = ["sft-select", "recommend", sweep]
     for task, weight in asked.weights:
         words += ["--weight", f"{task}={in_words(weight)}"]
     for name, bound in asked.constraints:
         words += ["--constraint", f"{name}={NONE if bound is None else in_words(bound)}"]
-    if asked.reach is not None:
-        words += ["--reach", in_words(asked.reach)]
+    if asked.target_quality is not None:
+        words += ["--target-quality", in_words(asked.target_quality)]
     return shlex.join([*words, "-o", FILE_NAME])
 
 

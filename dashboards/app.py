@@ -72,27 +72,27 @@ def create_app(
         add_log_handler=False,
     )
     asks = store.ask if control else None
-    desk = PageContext(
+    context = PageContext(
         Snapshot(store, interval=refresh_seconds),
         default_sweep,
         asks,
         TrialReader(store, mlflow_url),
     )
     app.layout = shell(refresh_seconds)
-    _connect(app, desk)
+    _connect(app, context)
     for page in PAGES:
-        page.connect(app, desk)
-    serve_exports(app.server, desk.export)
-    serve_csv(app.server, desk.trials)
+        page.connect(app, context)
+    serve_exports(app.server, context.export)
+    serve_csv(app.server, context.trials)
     harden(app.server, app.csp_hashes(), access)
     if access.token is not None:  # others than this machine's may look
         compress(app.server)
     return app
 
 
-def _connect(app: Dash, desk: PageContext) -> None:
+def _connect(app: Dash, context: PageContext) -> None:
     """What belongs to no page."""
-    frame = Frame(desk, PAGES)
+    frame = Frame(context, PAGES)
     app.callback(
         Output("version", "data"),
         Output("results", "data"),
@@ -100,7 +100,7 @@ def _connect(app: Dash, desk: PageContext) -> None:
         ADDRESS,
         State("version", "data"),
         State("results", "data"),
-    )(desk.refresh)
+    )(context.refresh)
     app.callback(
         Output("tabs", "children"),
         Output("sweep-menu", "children"),

@@ -42,7 +42,7 @@ def export_path(sweep: str, query: Query, name: str = FILE_NAME) -> str:
 
 
 #: The parts of the address that make the question.
-QUESTION = ("constraint", "reach", "weight")
+QUESTION = ("constraint", "target_quality", "weight")
 
 
 def file_of(answer: Answer, name: str) -> File | None:

@@ -47,7 +47,7 @@ def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None
     """A page that is drawn anew with every ended trial; *content* takes view, state and theme."""
     place = f"{path.strip('/')}-content"
 
-    def connect(app: Dash, desk: PageContext) -> None:
+    def connect(app: Dash, context: PageContext) -> None:
         views = SingleFlightCache(MAX_VIEWS)
 
         def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
@@ -55,7 +55,7 @@ def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None
                 what = (view.info.name, view.findings.version, query, theme)
                 return views.get(what, lambda: encoded(content(view, query, theme)))
 
-            return desk.show(search, build)
+            return context.show(search, build)
 
         app.callback(Output(place, "children"), RESULTS, ADDRESS, THEME)(filled)
 
@@ -71,8 +71,8 @@ def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
     """The page that *content* draws; *questions* names the slow answers that it asks for."""
     place = path.strip("/")
 
-    def connect(app: Dash, desk: PageContext) -> None:
-        connect_slow(app, desk, place, content, questions)
+    def connect(app: Dash, context: PageContext) -> None:
+        connect_slow(app, context, place, content, questions)
 
     return Page(path, title, lambda: html.Div(slow_frame(place)), connect)
 
@@ -84,7 +84,7 @@ def slow_frame(place: str) -> list[Any]:
 
 
 def connect_slow(
-    app: Dash, desk: PageContext, place: str, content: Content, questions: Questions
+    app: Dash, context: PageContext, place: str, content: Content, questions: Questions
 ) -> None:
     """Fill the frame of *place*; see :func:`slow`."""
     answers, views = SingleFlightCache(MAX_ANSWERS), SingleFlightCache(MAX_VIEWS)
@@ -102,10 +102,10 @@ def connect_slow(
             what = (view.info.name, known[0], query, theme)
             return views.get(what, lambda: encoded(content(view, query, theme, answers)))
 
-        return desk.show(search, build), known[0] if known else None
+        return context.show(search, build), known[0] if known else None
 
     def look(_ticks: Any, search: str | None, shown: str | None) -> Any:
-        view = desk.view(search)
+        view = context.view(search)
         if view is None or shown is None:
             return no_update
         now = there(view, parse_query(search))

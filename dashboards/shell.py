@@ -58,8 +58,8 @@ def shell(refresh_seconds: float) -> html.Div:
 class Frame:
     """The callbacks of what surrounds *pages*."""
 
-    def __init__(self, desk: PageContext, pages: Sequence[Page]) -> None:
-        self.desk = desk
+    def __init__(self, context: PageContext, pages: Sequence[Page]) -> None:
+        self.context = context
         self.pages = {page.path: page for page in pages}
 
     def page(self, path: str | None) -> Any:
@@ -79,7 +79,7 @@ class Frame:
             link(Choice(page.title, href(place, kept), place == path))
             for place, page in self.pages.items()
         ]
-        view = self.desk.view(search)
+        view = self.context.view(search)
         name = view.info.name if view else (query.sweep or "none")
         here = self.pages.get(path or "/")
         word = here.title if here else "Not found"
@@ -96,7 +96,7 @@ class Frame:
                     **({"aria-current": "true"} if info.name == name else {}),
                 )
             )
-            for info in self.desk.snapshot.sweeps()
+            for info in self.context.snapshot.sweeps()
         ]
         return [
             html.Summary([html.Span("Sweep", className="quiet"), html.Span(name)]),
@@ -104,7 +104,7 @@ class Frame:
         ]
 
     def _warning(self, view: SweepView | None) -> Any:
-        problem = None if view is None else self.desk.snapshot.problem(view.info.name)
+        problem = None if view is None else self.context.snapshot.problem(view.info.name)
         if problem is None:
             return None
         return notice(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from dashboards.analysis import PageAnalysis
 from tracker.errors import StoreError
-from tracker.store.control import Exchange
+from tracker.store.control import ControlRecord
 from tracker.store.store import LiveTrial, Store, SweepInfo
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class SweepView(NamedTuple):
     findings: PageAnalysis
     running: tuple[LiveTrial, ...]
     read_at: float
-    log: tuple[Exchange, ...] = ()
+    log: tuple[ControlRecord, ...] = ()
 
     @property
     def version(self) -> str:

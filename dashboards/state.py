@@ -10,6 +10,8 @@ Option = TypeVar("Option", bound=str)
 
 #: A query longer than this was not made by a page of ours.
 MAX_QUERY = 4000
+#: Names of earlier releases: their links still open.
+_RENAMED = {"reach": "target_quality"}
 
 
 class Query(NamedTuple):
@@ -50,7 +52,7 @@ def parse_query(search: str | None) -> Query:
     sweep = dict(pairs).get("sweep")
     if len(text) > MAX_QUERY:
         return Query(sweep)
-    rest = (pair for pair in pairs if pair[0] != "sweep")
+    rest = ((_RENAMED.get(name, name), value) for name, value in pairs if name != "sweep")
     return Query(sweep, tuple(sorted(rest, key=lambda pair: pair[0])))
 
 

@@ -25,10 +25,10 @@ from sweeps.cli_options import (
     WORKSPACE,
     Bounds,
     Json,
-    Reach,
     StoreUri,
     SweepFile,
     SweepName,
+    TargetQuality,
     Weights,
     Workspace,
     dashboards_command,
@@ -41,7 +41,7 @@ from sweeps.cli_options import (
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
-    from tracker.store.control import Exchange, Request
+    from tracker.store.control import ControlRecord, Request
     from tracker.store.store import Store
 
 app = typer.Typer(
@@ -294,7 +294,7 @@ def report(
     ),
     weight: Weights = None,
     constraint: Bounds = None,
-    reach: Reach = None,
+    target_quality: TargetQuality = None,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
 ) -> None:
@@ -304,7 +304,7 @@ def report(
     command += [f"--sweep={sweep_name(sweep)}", f"--output={output}"]
     command += [f"--weight={text}" for text in weight or ()]
     command += [f"--constraint={text}" for text in constraint or ()]
-    command += [] if reach is None else [f"--reach={reach!r}"]
+    command += [] if target_quality is None else [f"--target-quality={target_quality!r}"]
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 
@@ -342,7 +342,7 @@ def control(
 
     The driver sees it within seconds and answers; `log` shows everything that was asked, with the answers.
     """
-    from tracker.store.control import Exchange
+    from tracker.store.control import ControlRecord
 
     asked = None if action == "log" else _request(action, trial, set_, trials, gpu_hours)
     opened, name = open_store(workspace, store), sweep_name(sweep)
@@ -350,7 +350,7 @@ def control(
         _print_log(opened.control_log(name), as_json)
         return
     opened.ask(name, asked)
-    found = _answered(opened, name, asked, wait) if wait else Exchange(asked, None)
+    found = _answered(opened, name, asked, wait) if wait else ControlRecord(asked, None)
     _print_log([found], as_json)
     if found.answer is not None and not found.answer.accepted:
         raise typer.Exit(2)
@@ -399,7 +399,7 @@ def _request(
     return new_request(action.replace("-", "_"), by=by, **fields)
 
 
-def _answered(store: Store, sweep: str, asked: Request, wait: float) -> Exchange:
+def _answered(store: Store, sweep: str, asked: Request, wait: float) -> ControlRecord:
     """The request with its answer, if it comes in time."""
     until = time.monotonic() + wait
     while True:
@@ -409,7 +409,7 @@ def _answered(store: Store, sweep: str, asked: Request, wait: float) -> Exchange
         time.sleep(_LOOK_SECONDS)
 
 
-def _print_log(log: list[Exchange], as_json: bool) -> None:
+def _print_log(log: list[ControlRecord], as_json: bool) -> None:
     from tracker.store.control import described
 
     if as_json:
@@ -423,7 +423,7 @@ def _print_log(log: list[Exchange], as_json: bool) -> None:
         typer.echo(json.dumps(shown, indent=1))
         return
     for each in log:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.request.asked_at))
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.request.requested_at))
         if each.answer is None:
             said = "no answer yet; it stays in the store until the sweep's driver takes it"
         else:

@@ -19,9 +19,9 @@ from sweeps.cli_options import (
     Columns,
     Json,
     OneMetric,
-    Reach,
     StoreUri,
     SweepName,
+    TargetQuality,
     Weights,
     Workspace,
     analysis_of,
@@ -60,7 +60,7 @@ def recommend(
     ] = None,
     weight: Weights = None,
     constraint: Bounds = None,
-    reach: Reach = None,
+    target_quality: TargetQuality = None,
     laws: Annotated[
         bool,
         typer.Option("--laws", help="Also the laws of forgetting, of mixes, of loss and score."),
@@ -71,7 +71,7 @@ def recommend(
 ) -> None:
     """Recommend a configuration: why, how sure, and what the runner-up was."""
     from tracker.decision.explain import lines
-    from tracker.decision.law_report import further_as_json
+    from tracker.decision.law_report import auxiliary_as_json
     from tracker.decision.recommend import recommendation
     from tracker.export.config import config_of, write_config
     from tracker.laws.auxiliary import auxiliary_laws, auxiliary_lines
@@ -79,14 +79,14 @@ def recommend(
     opened, name = open_store(workspace, store), sweep_name(sweep)
     objective = objective_of(opened, name, weight, constraint)
     known = analysis_of(opened, name, objective)
-    records, answer = known.records, recommendation(known, reach)
+    records, answer = known.records, recommendation(known, target_quality)
     if output is not None:
         write_config(config_of(answer, records), output)
         kept = keep_model(opened, workspace, name, answer)
     if as_json:
         text = answer.model_dump_json(indent=1)
         if laws:
-            found = {"laws": further_as_json(auxiliary_laws(records, objective))}
+            found = {"laws": auxiliary_as_json(auxiliary_laws(records, objective))}
             text = json.dumps(json.loads(text) | found, indent=1, ensure_ascii=False)
         typer.echo(text)
         return

@@ -46,7 +46,7 @@ Bounds = Annotated[
         "NAME=none drops its own.",
     ),
 ]
-Reach = Annotated[
+TargetQuality = Annotated[
     float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
 ]
 

@@ -67,8 +67,8 @@ class LiveProgress:
         parts.append(_running_table(driver))
         problems = failure_lines(driver)
         parts += [Text(line, style="yellow") for line in problems[-3:]]
-        if driver.delivery.problem:
-            parts.append(Text(f"store: {driver.delivery.problem}", style="yellow"))
+        if driver.outbox.problem:
+            parts.append(Text(f"store: {driver.outbox.problem}", style="yellow"))
         return Group(*parts)  # type: ignore[arg-type]
 
 
@@ -120,14 +120,16 @@ def progress(stream: TextIO) -> LiveProgress | PlainProgress:
 
 def trial_line(driver: Driver, record: TrialRecord) -> str:
     """One ended trial in one line."""
-    asked = driver.asked[record.number]
+    proposed = driver.proposed[record.number]
     status = record.result.status
     score = driver.quality(record)
     verdict = (
         f"score {score:.3f}" if score is not None else f"{status.value}: {record.result.reason}"
     )
     seconds = record.result.cost.device_seconds
-    return f"{_named(asked)}: {verdict}" + (f" in {seconds:.1f} s" if seconds is not None else "")
+    return f"{_named(proposed)}: {verdict}" + (
+        f" in {seconds:.1f} s" if seconds is not None else ""
+    )
 
 
 def best_line(driver: Driver) -> str | None:
@@ -137,7 +139,7 @@ def best_line(driver: Driver) -> str | None:
     if not known:
         return None
     quality, negative = max(known)
-    return f"best so far {quality:.3f}  {_named(driver.asked[-negative])}"
+    return f"best so far {quality:.3f}  {_named(driver.proposed[-negative])}"
 
 
 def failure_lines(driver: Driver) -> list[str]:
@@ -153,24 +155,24 @@ def failure_lines(driver: Driver) -> list[str]:
 
 def _running_table(driver: Driver) -> Table:
     table = Table.grid(padding=(0, 2))
-    for key, asked in list(driver.running.items()):
+    for key, proposed in list(driver.running.items()):
         step, values = driver.steps.get(key, (0, {}))
         loss = values.get("train/loss")
         table.add_row(
             "·",
-            _named(asked),
+            _named(proposed),
             f"step {step}" if step else "starting",
             f"loss {loss:.3f}" if loss is not None else "",
         )
     return table
 
 
-def _named(asked: PlannedTrial) -> str:
-    model, method, mix, volume = asked.configuration
-    if asked.configuration.untouched:
+def _named(proposed: PlannedTrial) -> str:
+    model, method, mix, volume = proposed.configuration
+    if proposed.configuration.untouched:
         return f"{model} untouched"
     rate = "" if method.learning_rate is None else f" lr {method.learning_rate:.1e}"
-    return f"{model} {method.name} {mix} {volume}{rate} seed {asked.spec.seed}"
+    return f"{model} {method.name} {mix} {volume}{rate} seed {proposed.spec.seed}"
 
 
 def _budget(driver: Driver) -> str:
@@ -191,9 +193,9 @@ def _eta(done: int, left: int, started: float) -> str:
 def summary(records: list[TrialRecord]) -> str:
     """A finished call in one line."""
     counts = Counter(record.result.status.value for record in records)
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    observed = ", ".join(f"{count} {status}" for status, count in counts.items())
     seconds = sum(record.result.cost.device_seconds or 0.0 for record in records)
-    return f"{len(records)} trials ended: {told}; {seconds:,.0f} device seconds"
+    return f"{len(records)} trials ended: {observed}; {seconds:,.0f} device seconds"
 
 
 def status_lines(info: SweepInfo, running: list[LiveTrial], now: float | None = None) -> list[str]:
@@ -227,8 +229,8 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
     lines = []
     for score in final.scores("validation"):
         before = expected.get(score.task)
-        told = f" (the sweep measured {before:.4f})" if before is not None else ""
-        lines.append(f"validation {score.task}: {score.score_name} {score.score:.4f}{told}")
+        observed = f" (the sweep measured {before:.4f})" if before is not None else ""
+        lines.append(f"validation {score.task}: {score.score_name} {score.score:.4f}{observed}")
     for score in final.scores("test"):
         error = f" ± {score.score_se:.4f}" if score.score_se is not None else ""
         lines.append(f"test       {score.task}: {score.score_name} {score.score:.4f}{error}")
@@ -252,13 +254,13 @@ def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]
     lines = []
     quality = None if answer is None else weighted_score(result, answer.objective)
     if answer is not None and quality is not None:
-        told = interval_text(answer.choice.quality)
+        observed = interval_text(answer.choice.quality)
         seeds = (
             "" if answer.noise_floor is None else f"; one run lies ± {answer.noise_floor:.2g} off"
         )
         lines.append(
             f"validation quality, weighted: {quality:.4f} "
-            f"(predicted on average over seeds: {told}{seeds})"
+            f"(predicted on average over seeds: {observed}{seeds})"
         )
     for suite in result.general:
         if suite.forgetting is not None:

@@ -161,8 +161,8 @@ def test_recommendations_follow_weights_constraints_and_reach(sweep: sft_select.
     assert strict.choice.method.name == "lora"
     free = sweep.recommend(constraints={"forgetting.english": None}, weights={"slots": 1})
     assert (free.objective.constraints, free.objective.weights) == ({}, {"slots": 1})
-    small = sweep.recommend(reach=0.5)
-    assert small.reach is not None
+    small = sweep.recommend(target_quality=0.5)
+    assert small.target_quality is not None
     assert small.choice.volume < own.choice.volume
 
 
@@ -173,7 +173,7 @@ def test_recommendations_follow_weights_constraints_and_reach(sweep: sft_select.
         ({"weights": {"intent": -1}}, "allowed: 0 or more"),
         ({"constraints": {"forgetting.english": float("nan")}}, "found 'nan'"),
         ({"constraints": {"flops": 0}}, "allowed: above 0"),
-        ({"reach": 2.0}, "at most 1"),
+        ({"target_quality": 2.0}, "at most 1"),
     ],
 )
 def test_a_question_amiss_is_told_in_one_line(

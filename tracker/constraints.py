@@ -46,7 +46,7 @@ _NEVER_FALLS = (*GROWING, "examples", "peak_bytes", "parameters", "adapter_bytes
 NONE = "none"
 
 
-class Held(Frozen):
+class SatisfiedConstraint(Frozen):
     """A constraint that the choice keeps. ``value``: what it measured of it, ``None`` where the clock
     did; ``probability``: that it keeps it over fresh rows and seeds, ``None`` where that is not known.
     """
@@ -217,12 +217,12 @@ def could_keep(
 # -- verdicts ----------------------------------------------------------------------------------------
 
 
-def held(
+def satisfied(
     among: Sequence[ConfigurationResults],
     index: int,
     lost: Mapping[str, Estimate],
     constraints: Mapping[str, float],
-) -> tuple[Held, ...]:
+) -> tuple[SatisfiedConstraint, ...]:
     """How surely *among*'s *index*, which forgot *lost* by suite, keeps each of *constraints*."""
     found = []
     for name, limit in sorted(constraints.items()):
@@ -234,7 +234,9 @@ def held(
             room = value - limit if is_lower(name) else limit - value
             probability = rounded(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
         shown = None if value is None or name in MEASURED else rounded(value)
-        found.append(Held(constraint=name, limit=limit, value=shown, probability=probability))
+        found.append(
+            SatisfiedConstraint(constraint=name, limit=limit, value=shown, probability=probability)
+        )
     return tuple(found)
 
 

@@ -50,7 +50,7 @@ _ADVICE: tuple[tuple[Status, str, str], ...] = (
 )
 
 
-class Setback(NamedTuple):
+class FailureGroup(NamedTuple):
     """Trials that ended alike: ``reason`` as the newest gave it, ``numbers`` from the newest on."""
 
     status: Status
@@ -60,7 +60,7 @@ class Setback(NamedTuple):
     where: tuple[str, ...]
 
 
-def setbacks(records: Iterable[TrialRecord]) -> tuple[Setback, ...]:
+def failure_groups(records: Iterable[TrialRecord]) -> tuple[FailureGroup, ...]:
     """Groups of equal status and reason, numbers in it apart; the largest first.
 
     ``where``: each model with its method, the most frequent first.
@@ -70,11 +70,11 @@ def setbacks(records: Iterable[TrialRecord]) -> tuple[Setback, ...]:
         result = record.result
         if result.status is not Status.COMPLETE:
             groups[result.status, _NUMBER.sub("#", result.reason or "")].append(record)
-    found = [_setback(own) for own in groups.values()]
+    found = [_failure_group(own) for own in groups.values()]
     return tuple(sorted(found, key=lambda each: (-len(each.numbers), -each.numbers[0])))
 
 
-def _setback(records: list[TrialRecord]) -> Setback:
+def _failure_group(records: list[TrialRecord]) -> FailureGroup:
     newest = sorted(records, key=lambda record: record.number, reverse=True)
     result = newest[0].result
     reason = result.reason or "no reason was recorded"
@@ -83,7 +83,7 @@ def _setback(records: list[TrialRecord]) -> Setback:
         spec = record.result.spec
         places[spec.model.name, spec.method.name] += 1
     ranked = sorted(places, key=lambda place: (-places[place], place))
-    return Setback(
+    return FailureGroup(
         result.status,
         reason,
         next(text for status, part, text in _ADVICE if status is result.status and part in reason),

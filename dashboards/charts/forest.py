@@ -26,7 +26,7 @@ class Gap(NamedTuple):
     value: float
     low: float | None
     high: float | None
-    separable: bool
+    distinguishable: bool
     p_best: float
     scored: bool = True
 
@@ -40,7 +40,7 @@ def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
             r.gap.value,
             r.gap.low,
             r.gap.high,
-            r.separable or r.surely_better,
+            r.distinguishable or r.surely_better,
             r.p_best,
             bool(r.candidate.scores),
         )
@@ -63,13 +63,13 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
                 line={"color": colour, "width": 3},
                 hoverinfo="skip",
             )
-        verdict = "told apart" if gap.separable else "cannot be told apart"
+        verdict = "told apart" if gap.distinguishable else "cannot be told apart"
         figure.add_scatter(
             x=[gap.value],
             y=[row],
             mode="markers",
             marker={
-                "color": colour if gap.separable else colours.surface,
+                "color": colour if gap.distinguishable else colours.surface,
                 # The base's own mark is a line, which would vanish in its interval.
                 "symbol": "hexagon" if gap.method == "none" else method_symbol(gap.method),
                 "size": 11,

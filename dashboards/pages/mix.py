@@ -277,7 +277,7 @@ def _law_rows(laws: AuxiliaryLaws) -> list[tuple[str, ...]]:
     return [
         (
             key.task,
-            _worth(law.worth),
+            _worth(law.transfer_rate),
             {"helps": "they help", "hurts": "they hurt"}.get(law.effect, "cannot be told"),
             error(law.held_out_error),
             error(law.held_out_alone),

@@ -38,7 +38,7 @@ from dashboards.trials.fields import (
     interval,
     interval_words,
     score_of,
-    untold_tasks,
+    tasks_not_measured,
     with_interval,
 )
 from dashboards.trials.reader import Reading
@@ -185,7 +185,7 @@ def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:
     detail, ends = interval_words(found), interval(found)
     if ends is None:
         detail = f"weighted mean of the tasks; {detail}"
-    exact = untold_tasks(record.result, weighing)
+    exact = tasks_not_measured(record.result, weighing)
     if exact and ends is not None:
         detail += f", not counting how far {' and '.join(exact)} may be off"
     return title, quality(found.value), detail
@@ -214,7 +214,7 @@ def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:
         f"{_INTERVALS} Valid answers have the task's format; over-reach is the share of rows where "
         "nothing was to be claimed, answered with a claim all the same."
     )
-    if any(known.is_untold for score in result.tasks if (known := score_of(score))):
+    if any(known.is_missing for score in result.tasks if (known := score_of(score))):
         note += f" {UNTOLD_WHY}"
     return card("Scores", data_table(head, rows), lead=note)
 

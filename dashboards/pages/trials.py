@@ -191,14 +191,14 @@ def _frame() -> html.Div:
 class _Callbacks:
     """Each fills one part of the frame."""
 
-    def __init__(self, desk: PageContext) -> None:
-        self.desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self.context = context
 
     def words(self, _results: str | None, search: str | None) -> tuple[Any, bool, Any]:
         """The head of the grid, whether it is hidden, and what stands in its place."""
-        view, query = self.desk.view(search), parse_query(search)
+        view, query = self.context.view(search), parse_query(search)
         if view is None:
-            return [], True, self.desk.nothing(search)
+            return [], True, self.context.nothing(search)
         if is_near(query):
             return [], True, near(view, query)
         if not view.findings.records:
@@ -208,7 +208,7 @@ class _Callbacks:
 
     def running(self, _version: str | None, search: str | None) -> Any:
         """The trials under way, above the grid of those that ended."""
-        view, query = self.desk.view(search), parse_query(search)
+        view, query = self.context.view(search), parse_query(search)
         if view is None or is_near(query):
             return None
         return under_way(view, time.time(), href("/", Query(query.sweep)))
@@ -217,7 +217,7 @@ class _Callbacks:
         self, _results: str | None, search: str | None, asked: Any, drawn: Any
     ) -> tuple[Any, Any]:
         """The grid, made anew only where it does not show what the address asks for."""
-        view, query = self.desk.view(search), parse_query(search)
+        view, query = self.context.view(search), parse_query(search)
         if view is None or not view.findings.records:
             return [], None
         frame = view.findings.trials
@@ -235,7 +235,7 @@ class _Callbacks:
 
     def rows(self, request: Any, search: str | None, asked: Any) -> tuple[Any, Any, Any]:
         """Rows for the grid; a new sort or filter goes into the address."""
-        view = self.desk.view(search)
+        view = self.context.view(search)
         if not request or view is None:
             return no_update, no_update, no_update
         query, frame = parse_query(search), view.findings.trials
@@ -250,14 +250,14 @@ class _Callbacks:
 
     def menu(self, _results: Any, search: str | None, ticked: list[int] | None) -> Any:
         """The columns to choose from; choosing one keeps the ticks."""
-        view, query = self.desk.view(search), parse_query(search)
+        view, query = self.context.view(search), parse_query(search)
         if ticked:
             query = query.put(ticked=marks(ticked))
         return menu(columns_of(view.findings.trials.columns), query) if view else []
 
     def opened(self, click: Any, search: str | None) -> Any:
         """The trial of a row that was pressed goes into the address."""
-        view = self.desk.view(search)
+        view = self.context.view(search)
         if not click or view is None or click.get("colId") not in set(view.findings.trials.columns):
             return no_update
         frame = view.findings.trials
@@ -277,7 +277,7 @@ class _Callbacks:
 
     def closer(self, _results: Any, search: str | None, theme: str | None, _again: Any) -> Any:
         """Curves, worst answers and links of the trials seen from near; and whether more is to come."""
-        view, query, reader = self.desk.view(search), parse_query(search), self.desk.reader
+        view, query, reader = self.context.view(search), parse_query(search), self.context.reader
         found = looked_at(view, query) if view is not None and is_near(query) else []
         if view is None or reader is None or not found:
             return [], False
@@ -291,8 +291,8 @@ class _Callbacks:
         return compare.closer(found, readings, colours), more
 
 
-def _connect(app: Dash, desk: PageContext) -> None:
-    own = _Callbacks(desk)
+def _connect(app: Dash, context: PageContext) -> None:
+    own = _Callbacks(context)
     address, asked = State("url", "search"), State("trials-asked", "data")
     search = Output("url", "search", allow_duplicate=True)
     ask = Output("trials-asked", "data", allow_duplicate=True)

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--weight", action="append", default=[])
     parser.add_argument("--constraint", action="append", default=[])
-    parser.add_argument("--reach")
+    parser.add_argument("--target-quality")
     return parser
 
 
@@ -46,7 +46,7 @@ def _write(options: argparse.Namespace) -> None:
         options.sweep,
         weight=options.weight,
         constraint=options.constraint,
-        reach=options.reach or "",
+        target_quality=options.target_quality or "",
     )
     asked_of(query)  # a wrong question is told before anything is read
 

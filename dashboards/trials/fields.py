@@ -53,7 +53,7 @@ class Measured(NamedTuple):
     is_share: bool = True
 
     @property
-    def is_untold(self) -> bool:
+    def is_missing(self) -> bool:
         """Whether all rows came out alike: a spread of 0 between them is no certainty."""
         if len(self.replicates) > 1:
             return min(self.replicates) == max(self.replicates)
@@ -122,7 +122,7 @@ def interval(measured: Measured) -> tuple[float, float] | None:
     The replicates' 10th and 90th percentile where there are any (percentile bootstrap), else the normal
     approximation.
     """
-    if measured.is_untold:
+    if measured.is_missing:
         return None
     if len(measured.replicates) > 1:
         return draws_interval(np.asarray(measured.replicates))
@@ -140,7 +140,7 @@ def interval_words(measured: Measured) -> str:
     """The 80 % interval in words, or why there is none."""
     ends = interval(measured)
     if ends is None:
-        why = "every row came out alike" if measured.is_untold else "its error is not known"
+        why = "every row came out alike" if measured.is_missing else "its error is not known"
         return f"{UNTOLD}: {why}"
     low, high = (quality(end) for end in ends)
     unit = "\N{NO-BREAK SPACE}%"
@@ -162,7 +162,7 @@ def with_interval(measured: Measured | None) -> str:
     value = percent(measured.value) if share else _figure(measured.value)
     ends = interval(measured)
     if ends is None:
-        return f"{value} ({UNTOLD})" if measured.is_untold else value
+        return f"{value} ({UNTOLD})" if measured.is_missing else value
     return _bracketed(value, ends, percent if share else _figure)
 
 
@@ -183,7 +183,7 @@ def _two_apart(a: Measured, b: Measured) -> bool:
     return abs(a.value - b.value) > Z * float(np.hypot(a.se, b.se))
 
 
-def untold_tasks(result: TrialResult, weighing: Weighing) -> list[str]:
+def tasks_not_measured(result: TrialResult, weighing: Weighing) -> list[str]:
     """The weighted tasks of *result* whose part in its quality has no known error of its own."""
     return [
         score.task
@@ -192,7 +192,7 @@ def untold_tasks(result: TrialResult, weighing: Weighing) -> list[str]:
         and score.split == "validation"
         and weighing.measures.get(score.task, "score") == "score"
         and (known := score_of(score)) is not None
-        and known.is_untold
+        and known.is_missing
     ]
 
 

@@ -133,12 +133,12 @@ class SearchBounds:
             least: dict[tuple[str, float], float] = {}
             for name, limit, value in (p[1:] for p in self.pruned):
                 least[name, limit] = min(value, least.get((name, limit), value))
-            told = ", ".join(
+            observed = ", ".join(
                 f"{name} <= {limit:g} (the least of the design is {value:,.6g})"
                 for (name, limit), value in least.items()
             )
             raise InputError(
-                f"objective.constraints: {told} rules out every fine-tune before it runs; raise the bound, "
+                f"objective.constraints: {observed} rules out every fine-tune before it runs; raise the bound, "
                 "or change the design"
             )
 

@@ -115,31 +115,31 @@ class Control:
         return f"stopped{ended}; to go on, give the same `sft-select run` again"
 
     def _stop_trial(self, request: Request) -> str:
-        asked = self._trial(request)
-        if (record := self.driver.records.get(asked.number)) is not None:
+        proposed = self._trial(request)
+        if (record := self.driver.records.get(proposed.number)) is not None:
             raise InputError(
-                f"trial {asked.number} has ended already ({record.result.status.value}); only one "
+                f"trial {proposed.number} has ended already ({record.result.status.value}); only one "
                 "that waits or runs can be stopped"
             )
-        result = self.driver.end(asked.key, BY_HAND)
+        result = self.driver.end(proposed.key, BY_HAND)
         if result.status is Status.PRUNED:
-            return f"trial {asked.number} is stopped; it has no result and is never recommended"
-        return f"trial {asked.number} ended by itself just before ({result.status.value})"
+            return f"trial {proposed.number} is stopped; it has no result and is never recommended"
+        return f"trial {proposed.number} ended by itself just before ({result.status.value})"
 
     def _clone(self, request: Request) -> str:
         driver, source = self.driver, self._trial(request)
-        known = [asked for asked in driver.asked if asked.stage == CLONE]
-        for asked in known:
-            clone = driver.ledger.clone(asked.number)
+        known = [proposed for proposed in driver.proposed if proposed.stage == CLONE]
+        for proposed in known:
+            clone = driver.study.clone(proposed.number)
             if clone is not None and clone.request == request.id:  # before a driver died
-                return f"trial {asked.number} is that clone"
-        if len(driver.asked) != len(driver.ledger.trials()):
+                return f"trial {proposed.number} is that clone"
+        if len(driver.proposed) != len(driver.study.trials()):
             raise InputError(
                 "the study holds trials beyond the present budget; raise the budget, then clone"
             )
         changed = cloned(driver.sweep.spec, source.configuration, source.seed, request.changes)
         key = trial_spec(driver.sweep, *changed).key
-        same = next((asked for asked in driver.asked if asked.key == key), None)
+        same = next((proposed for proposed in driver.proposed if proposed.key == key), None)
         if same is not None:
             raise InputError(
                 f"trial {same.number} has these values already; change another one, or the seed"
@@ -154,7 +154,7 @@ class Control:
     def _raise_budget(self, request: Request) -> str:
         driver, wanted = self.driver, request.budget
         assert wanted is not None, "a request to raise carries the budget"
-        if any(raised.request == request.id for raised in driver.ledger.raised()):
+        if any(raised.request == request.id for raised in driver.study.raised()):
             return "the budget was raised to that before the driver was started anew"
         budget = Budget(trials=wanted.trials, gpu_hours=wanted.gpu_hours)
         present = driver.sweep.spec.budget
@@ -186,12 +186,12 @@ class Control:
 
     def _trial(self, request: Request) -> PlannedTrial:
         """The trial that is meant. InputError where there is none."""
-        asked, number = self.driver.asked, request.trial
+        proposed, number = self.driver.proposed, request.trial
         assert number is not None, "a request about a trial carries its number"
-        if number >= len(asked):
-            last = f"0 to {len(asked) - 1}" if asked else "none yet"
+        if number >= len(proposed):
+            last = f"0 to {len(proposed) - 1}" if proposed else "none yet"
             raise InputError(f"found trial {number}; allowed: {last}")
-        return asked[number]
+        return proposed[number]
 
     def _show(self) -> None:
         """Show the sweep's state, size, workers and budget in the store."""

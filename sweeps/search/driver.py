@@ -123,35 +123,35 @@ class Driver:
         self,
         sweep: ResolvedSweep,
         results: Results,
-        ledger: StudyAdapter,
+        study: StudyAdapter,
         engine: Engine,
-        delivery: Audience,
+        outbox: Audience,
         *,
         watch: Callable[[Driver], None] = lambda _: None,
         price: Callable[[TrialSpec], float | None] = lambda _: None,
         control: Operator | None = None,
         bounds: SearchBounds | None = None,
     ) -> None:
-        self.sweep, self.results, self.ledger = sweep, results, ledger
-        self.engine, self.delivery, self.watch, self.price = engine, delivery, watch, price
+        self.sweep, self.results, self.study = sweep, results, study
+        self.engine, self.outbox, self.watch, self.price = engine, outbox, watch, price
         self.bounds = bounds or SearchBounds(
-            sweep, begun=ledger.begun_before_bounds, names=ledger.bounds
+            sweep, begun=study.begun_before_bounds, names=study.bounds
         )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or Unattended()
         self.paused = self.stopped = False
-        self.asked: list[PlannedTrial] = []
+        self.proposed: list[PlannedTrial] = []
         self.own: list[int] = []  # numbers of the strategy's proposals, in order
         self.records: dict[int, TrialRecord] = {}
         self.running: dict[str, PlannedTrial] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
-        self._leaders = Retention(sweep.spec.objective)
+        self._best_measured = Retention(sweep.spec.objective)
         self._outcomes: list[Outcome] = []  # of told proposals, by index
         self._broken = Broken()  # what they forbid, in a sweep that keeps all its bounds
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
-        self._known = len(ledger.trials())  # of an earlier run
-        self._raises = ledger.raised()  # those yet to come, of an earlier run
+        self._known = len(study.trials())  # of an earlier run
+        self._raises = study.raised()  # those yet to come, of an earlier run
         self._waiting: list[PlannedTrial] = []
         self._twins: dict[
             str, list[PlannedTrial]
@@ -159,16 +159,18 @@ class Driver:
         self._sent_at: dict[str, float] = {}  # monotonic seconds, of what runs
         self._committed = 0.0  # price of all trials taken up
         self._misfits = 0
-        self._done_asking = False
+        self._done_proposing = False
 
     @property
     def planned(self) -> int:
         """How many trials the sweep will have at most."""
-        own = len(self.own) if self._done_asking else self.strategy.planned
-        return own + len({asked.key for asked in self.asked if asked.stage == CLONE} - self._keys)
+        own = len(self.own) if self._done_proposing else self.strategy.planned
+        return own + len(
+            {proposed.key for proposed in self.proposed if proposed.stage == CLONE} - self._keys
+        )
 
     @property
-    def told(self) -> Sequence[Outcome]:
+    def observed(self) -> Sequence[Outcome]:
         """Outcomes of the proposals told so far, in the order of proposing."""
         return self._outcomes
 
@@ -196,7 +198,7 @@ class Driver:
                     self._handle(event)
                 self.control.turn()
             elif not self.control.last_call():
-                self._tell_up_to(len(self.own))
+                self._observe_up_to(len(self.own))
                 break
         self.control.end()
         self.watch(self)
@@ -205,30 +207,30 @@ class Driver:
 
     def _ask(self) -> bool:
         """Ask the next trial if what it needs has ended; False when there is nothing to ask now."""
-        number, index = len(self.asked), len(self.own)
-        clone = self.ledger.clone(number) if number < self._known else None
+        number, index = len(self.proposed), len(self.own)
+        clone = self.study.clone(number) if number < self._known else None
         if clone is not None:
             self._enter(number, CLONE, clone.configuration, clone.seed)
             return True
         self._raise_again(index)
-        if self._done_asking:
+        if self._done_proposing:
             return False
         needs = min(self.strategy.needs(index), index)
         if any(n not in self.records for n in self.own[:needs]):
             return False
-        self._tell_up_to(needs)
+        self._observe_up_to(needs)
         proposal = (
             None if self._is_spent() else self.strategy.propose(index, self._outcomes[:needs])
         )
         if proposal is None:
-            self._done_asking = True
+            self._done_proposing = True
             return False
 
         def may_run(configuration: Configuration) -> bool:
             known = self.bounds.rules_out(configuration) is not None
             return not known and not self._broken.forbids(configuration, needs)
 
-        configuration = self.ledger.ask(number, proposal, index, may_run, self.bounds.points)
+        configuration = self.study.ask(number, proposal, index, may_run, self.bounds.points)
         self._enter(number, proposal.stage, configuration, proposal.seed)
         return True
 
@@ -236,13 +238,13 @@ class Driver:
         """Take note of a trial that the study now holds, and take it up."""
         spec = trial_spec(self.sweep, configuration, seed)
         if stage == CLONE:
-            asked = PlannedTrial(number, stage, configuration, seed, spec, spec.key)
+            proposed = PlannedTrial(number, stage, configuration, seed, spec, spec.key)
         else:
-            asked = PlannedTrial(number, stage, configuration, seed, *self._distinct(spec))
+            proposed = PlannedTrial(number, stage, configuration, seed, *self._distinct(spec))
             self.own.append(number)
-        self.asked.append(asked)
-        if stage == CLONE or self._fits(asked):
-            self._take_up(asked)
+        self.proposed.append(proposed)
+        if stage == CLONE or self._fits(proposed):
+            self._take_up(proposed)
 
     def _distinct(self, spec: TrialSpec) -> tuple[TrialSpec, str]:
         """A point that was asked before is another seed of it: two equal specs would be one trial."""
@@ -251,9 +253,9 @@ class Driver:
         self._keys.add(key)
         return spec, key
 
-    def _fits(self, asked: PlannedTrial) -> bool:
+    def _fits(self, proposed: PlannedTrial) -> bool:
         """Whether what is left of the budget pays for the trial; one that it does not has ended at once."""
-        budget, price = self.sweep.spec.budget, self.price(asked.spec)
+        budget, price = self.sweep.spec.budget, self.price(proposed.spec)
         if budget is None or budget.gpu_hours is None or price is None:
             return True
         if self._committed + price <= budget.gpu_hours * 3600 * (1 + 1e-12):
@@ -261,11 +263,11 @@ class Driver:
             self._misfits = 0
             return True
         self._misfits += 1 if self.strategy.skips else _MISFITS
-        self.records[asked.number] = TrialRecord(
-            number=asked.number,
-            stage=asked.stage,
+        self.records[proposed.number] = TrialRecord(
+            number=proposed.number,
+            stage=proposed.stage,
             result=TrialResult(
-                spec=asked.spec,
+                spec=proposed.spec,
                 status=Status.PRUNED,
                 reason=f"its {price:.3g} device seconds exceed what is left of the budget",
                 cost=Cost(device="none"),
@@ -273,18 +275,18 @@ class Driver:
         )
         return False
 
-    def _take_up(self, asked: PlannedTrial) -> None:
+    def _take_up(self, proposed: PlannedTrial) -> None:
         """Queue a trial, unless its journal says that it has ended, or another of its key is queued."""
-        result = self.results.result(asked.key)
-        if result is None and self.under_way(asked.key):
-            self._twins.setdefault(asked.key, []).append(asked)
+        result = self.results.result(proposed.key)
+        if result is None and self.under_way(proposed.key):
+            self._twins.setdefault(proposed.key, []).append(proposed)
         elif result is None:
-            self._waiting.append(asked)
+            self._waiting.append(proposed)
         else:
             # The last driver may have been killed between the result and tidying up after it.
-            self.results.tidy(asked.key)
-            self.records[asked.number] = TrialRecord(
-                number=asked.number, stage=asked.stage, result=result
+            self.results.tidy(proposed.key)
+            self.records[proposed.number] = TrialRecord(
+                number=proposed.number, stage=proposed.stage, result=result
             )
 
     def _is_spent(self) -> bool:
@@ -302,65 +304,65 @@ class Driver:
 
     def _dispatch(self) -> None:
         while self._waiting and len(self.running) < self.engine.slots:
-            asked = self._waiting.pop(0)
-            self.running[asked.key] = asked
-            self._sent_at[asked.key] = time.monotonic()
-            self.delivery.begin(asked.number, asked.stage, asked.spec)
-            self.engine.submit(self.results.job(asked.key, asked.spec, self.sweep.spec))
+            proposed = self._waiting.pop(0)
+            self.running[proposed.key] = proposed
+            self._sent_at[proposed.key] = time.monotonic()
+            self.outbox.begin(proposed.number, proposed.stage, proposed.spec)
+            self.engine.submit(self.results.job(proposed.key, proposed.spec, self.sweep.spec))
 
     def _handle(self, event: Progress | Ended | Died | Refused) -> None:
         if isinstance(event, Progress):
             self.steps[event.key] = (event.step, event.values)
-            self.delivery.progress(event.key)
+            self.outbox.progress(event.key)
         elif isinstance(event, Refused):
             raise InputError(event.problem)
         elif isinstance(event, Ended):
-            asked = self.running.pop(event.key)
+            proposed = self.running.pop(event.key)
             result = self.results.result(event.key)
             assert result is not None, "a worker announces a result that is kept"
-            self._record(asked, result)
+            self._record(proposed, result)
         else:
             self._died(self.running.pop(event.key), event.why)
 
-    def _died(self, asked: PlannedTrial, why: str) -> None:
+    def _died(self, proposed: PlannedTrial, why: str) -> None:
         """The same trial again, from its last checkpoint; a trial that kills its workers has failed."""
-        key = asked.key
+        key = proposed.key
         ended = self.results.result(key)
         if ended is not None:  # it died between its result and telling
-            self._record(asked, ended)
+            self._record(proposed, ended)
             return
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if self.attempts[key] < _ATTEMPTS:
-            self._waiting.insert(0, asked)
+            self._waiting.insert(0, proposed)
             return
         result = TrialResult(
-            spec=asked.spec,
+            spec=proposed.spec,
             status=Status.FAILED,
             reason=f"{why}, {_ATTEMPTS} times",
             cost=Cost(device="unknown"),
             ended_at=time.time(),
         )
         self.results.keep(key, result)
-        self._record(asked, result)
+        self._record(proposed, result)
 
-    def _record(self, asked: PlannedTrial, result: TrialResult) -> None:
-        self.steps.pop(asked.key, None)
-        record = TrialRecord(number=asked.number, stage=asked.stage, result=result)
-        self.records[asked.number] = record
-        for twin in self._twins.pop(asked.key, ()):
+    def _record(self, proposed: PlannedTrial, result: TrialResult) -> None:
+        self.steps.pop(proposed.key, None)
+        record = TrialRecord(number=proposed.number, stage=proposed.stage, result=result)
+        self.records[proposed.number] = record
+        for twin in self._twins.pop(proposed.key, ()):
             self.records[twin.number] = TrialRecord(
                 number=twin.number, stage=twin.stage, result=result
             )
-        self.results.tidy(asked.key)
+        self.results.tidy(proposed.key)
         self._drop_models()
-        self.delivery.end(record)
+        self.outbox.end(record)
 
     def _drop_models(self) -> None:
         """Keep the tuned models of the leaders alone, unless all are wanted."""
         if self.sweep.spec.keep != "leaders":
             return
-        ended = ((self.asked[n].configuration, record) for n, record in self.records.items())
-        for key in self._leaders.outdone(ended):
+        ended = ((self.proposed[n].configuration, record) for n, record in self.records.items())
+        for key in self._best_measured.outdone(ended):
             self.results.drop_model(key)
 
     # -- what people ask for ---------------------------------------------------------------------
@@ -376,35 +378,35 @@ class Driver:
         of this driver: what an earlier one spent on it is not known.
         """
         seconds = 0.0
-        if asked := self.running.pop(key, None):
+        if proposed := self.running.pop(key, None):
             self.engine.cancel(key)
             seconds = time.monotonic() - self._sent_at[key]
         else:
-            asked = next(waiting for waiting in self._waiting if waiting.key == key)
-            self._waiting.remove(asked)
+            proposed = next(waiting for waiting in self._waiting if waiting.key == key)
+            self._waiting.remove(proposed)
         result = self.results.result(key)
         if result is None:
             cost = Cost(device="unknown", device_seconds=seconds)
             result = TrialResult(
-                spec=asked.spec,
+                spec=proposed.spec,
                 status=Status.PRUNED,
                 reason=reason,
                 cost=cost,
                 ended_at=time.time(),
             )
             self.results.keep(key, result)
-        self._record(asked, result)
+        self._record(proposed, result)
         return result
 
     def add_clone(self, clone: Clone) -> PlannedTrial:
         """Enter *clone* into the study and take it up; it comes on top of any budget."""
-        self.ledger.add_clone(clone)
-        self._enter(len(self.asked), CLONE, clone.configuration, clone.seed)
-        return self.asked[-1]
+        self.study.add_clone(clone)
+        self._enter(len(self.proposed), CLONE, clone.configuration, clone.seed)
+        return self.proposed[-1]
 
     def raise_budget(self, budget: Budget, request: str) -> None:
         """Go on up to *budget*, also when the sweep is run again."""
-        self.ledger.raise_budget(Raise(len(self.own), budget.trials, budget.gpu_hours, request))
+        self.study.raise_budget(Raise(len(self.own), budget.trials, budget.gpu_hours, request))
         self._set_budget(budget)
 
     def _raise_again(self, index: int) -> None:
@@ -419,32 +421,32 @@ class Driver:
         spec = self.sweep.spec.model_copy(update={"budget": budget})
         self.sweep = dataclasses.replace(self.sweep, spec=spec)
         self.strategy.set_budget(self.sweep)
-        self._done_asking, self._misfits = False, 0
+        self._done_proposing, self._misfits = False, 0
 
     # -- telling ---------------------------------------------------------------------------------
 
-    def _tell_up_to(self, count: int) -> None:
+    def _observe_up_to(self, count: int) -> None:
         """Tell *count* proposals in their order: the study grows the same way in every run."""
         for index in range(len(self._outcomes), count):
-            asked = self.asked[self.own[index]]
-            record = self.records[asked.number]
+            proposed = self.proposed[self.own[index]]
+            record = self.records[proposed.number]
             objective = self.sweep.spec.objective
             excess = self.bounds.excesses(record.result)
             seen = excess if not self.bounds.begun or self.strategy.sees_when_begun else {}
-            told = outcome(record, asked.configuration, asked.seed, objective, seen)
-            self.ledger.tell(asked.number, told.quality, excess)
-            self._outcomes.append(told._replace(number=index))
+            observed = outcome(record, proposed.configuration, proposed.seed, objective, seen)
+            self.study.tell(proposed.number, observed.quality, excess)
+            self._outcomes.append(observed._replace(number=index))
             if not self.bounds.begun:
-                self._broken.add(told)
+                self._broken.add(observed)
 
     def _reconcile(self) -> None:
         """Deliver again what the store may lack; the study's own trials are re-asked in order."""
-        while len(self.asked) < self._known and self._ask():
+        while len(self.proposed) < self._known and self._ask():
             pass
-        delivered = self.delivery.delivered()
+        delivered = self.outbox.delivered()
         for record in self.records.values():
-            if self.asked[record.number].key not in delivered:
-                self.delivery.end(record)
+            if self.proposed[record.number].key not in delivered:
+                self.outbox.end(record)
 
 
 def exceeds(budget: Budget, present: Budget | None) -> bool:

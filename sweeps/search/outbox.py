@@ -53,7 +53,7 @@ class Outbox:
         self._live: SweepState | None = None  # what the store was told last, if that is live
         self._seen_at = 0.0  # monotonic seconds, when it was told so
         self._closing = threading.Event()
-        self._asked: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._proposed: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._taken: set[str] = set()  # ids of requests that were handed over
         self._looking = threading.Lock()
         self._looked_at: float | None = None  # None: nobody takes requests yet
@@ -96,7 +96,7 @@ class Outbox:
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
-                found.append(self._asked.get_nowait())
+                found.append(self._proposed.get_nowait())
         return found
 
     def read_now(self) -> list[Request]:
@@ -138,7 +138,7 @@ class Outbox:
         last = self._looked_at
         if last is not None and time.monotonic() - last >= _LOOK_EVERY_SECONDS:
             for request in self._look():
-                self._asked.put(request)
+                self._proposed.put(request)
 
     def _look(self) -> list[Request]:
         with self._looking:

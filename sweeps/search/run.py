@@ -75,41 +75,41 @@ def run_sweep(
         _begin(store, sweep, folder, None if begun else strategy_of(sweep).planned)
         if not begun:  # the store, which compares too, took it for what it began with
             write_text(folder.plan_file, json.dumps(_fixed_part(sweep), indent=1))
-        ledger = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
+        study = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
         with (
-            closing(ledger),
-            _delivering(store, sweep, folder) as delivering,
+            closing(study),
+            _outbox_open(store, sweep, folder) as delivering,
             _engine(sweep) as engine,
         ):
-            delivery = delivering.delivery
-            control = Control(delivery)
-            driver = Driver(sweep, folder, ledger, engine, delivery, watch=watch, control=control)
+            outbox = delivering.outbox
+            control = Control(outbox)
+            driver = Driver(sweep, folder, study, engine, outbox, watch=watch, control=control)
             driver.run()
             delivering.state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
-    return SweepRun(records, delivering.left, driver.stopped, delivering.delivery.problem)
+    return SweepRun(records, delivering.left, driver.stopped, delivering.outbox.problem)
 
 
 @dataclass(slots=True)
-class _Delivering:
+class _OpenOutbox:
     """``state``: of the sweep once it ends; ``left``: what the store did not take then."""
 
-    delivery: Outbox
+    outbox: Outbox
     state: Literal["finished", "stopped", "interrupted"] = "interrupted"
     left: int = 0
 
 
 @contextmanager
-def _delivering(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> Iterator[_Delivering]:
+def _outbox_open(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> Iterator[_OpenOutbox]:
     """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
-    delivery = Outbox(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
-    delivering = _Delivering(delivery)
-    delivery.state("running")  # says that there is a driver, before what may take long
+    outbox = Outbox(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
+    delivering = _OpenOutbox(outbox)
+    outbox.state("running")  # says that there is a driver, before what may take long
     try:
         yield delivering
     finally:
-        delivery.state(delivering.state)
-        delivering.left = delivery.close(_PATIENCE_SECONDS[delivering.state])
+        outbox.state(delivering.state)
+        delivering.left = outbox.close(_PATIENCE_SECONDS[delivering.state])
 
 
 @contextmanager

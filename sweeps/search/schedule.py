@@ -128,7 +128,7 @@ def expected_schedule(
         return None
     count = _DRAWS if len(configurations(sweep.spec)) <= _FEW else 1
     surfaces = measured_surfaces(sweep, records, count)
-    surfaces = surfaces or [drawn_surface(sweep, draw) for draw in range(count)]
+    surfaces = surfaces or [sampled_surface(sweep, draw) for draw in range(count)]
     played = sorted(
         (_played(sweep, each, records, plan, bounds or SearchBounds(sweep)) for each in surfaces),
         key=lambda schedule: schedule.extent.seconds,
@@ -167,18 +167,18 @@ def _played(
     driver = Driver(sweep, results, study, engine, Nobody(), bounds=bounds)
     driver.run()
     trials, at = [], -1
-    for asked, told in zip(driver.asked, driver.told, strict=True):
+    for proposed, observed in zip(driver.proposed, driver.observed, strict=True):
         # Only a round's first trial waits for all before it.
-        at += driver.strategy.needs(asked.number) == asked.number
+        at += driver.strategy.needs(proposed.number) == proposed.number
         trials.append(
             ScheduledTrial(
-                number=asked.number,
+                number=proposed.number,
                 round=at,
-                stage=asked.stage,
-                configuration=asked.configuration,
-                seed=asked.seed,
-                seconds=told.seconds or 0.0,
-                done=asked.key in done,
+                stage=proposed.stage,
+                configuration=proposed.configuration,
+                seed=proposed.seed,
+                seconds=observed.seconds or 0.0,
+                done=proposed.key in done,
             )
         )
     own = Extent(len(trials), sum(trial.seconds for trial in trials))
@@ -207,7 +207,7 @@ def _expected_result(
 def _stop(driver: Driver) -> str:
     """Why *driver* asked for no more."""
     strategy, budget = driver.strategy, driver.sweep.spec.budget
-    count = len(driver.asked)
+    count = len(driver.proposed)
     if budget and budget.trials and count >= budget.trials:
         return f"the budget of {budget.trials} trials is spent"
     if count >= strategy.planned:
@@ -253,7 +253,7 @@ class Surface(NamedTuple):
         return float(self.scores[row, self.volumes.index(spec.volume)])
 
 
-def drawn_surface(sweep: ResolvedSweep, draw: int) -> Surface:
+def sampled_surface(sweep: ResolvedSweep, draw: int) -> Surface:
     """Draw *draw* of the curves that a sweep may show: the prior's mean, moved by what each belongs to.
 
     Each group (a model, a method, a setting, …) has one normal advantage, in units of the prior's scatter

@@ -43,7 +43,7 @@ class Judged(NamedTuple):
     regret_of_means: float
     deviations: Array
     covered: Array
-    separable: bool
+    distinguishable: bool
     lead: float
     noise: float
 
@@ -71,7 +71,7 @@ def judge(sweep: SyntheticSweep) -> Judged:
         regret_of_means=float(truth.max() - truth[belief.measured.argmax()]),
         deviations=(true_gaps - gaps.mean(axis=0)) / gaps.std(axis=0),
         covered=((low <= true_gaps) & (true_gaps <= high)).astype(float),
-        separable=_separable(known, choice, leaders),
+        distinguishable=_separable(known, choice, leaders),
         lead=float(truth[choice] - np.delete(truth, choice).max()),
         noise=belief.noise_floor or 0.0,
     )
@@ -104,8 +104,8 @@ def calibration_error(table: list[tuple[int, float, float]]) -> float:
 def report(judged: list[Judged]) -> None:
     table = deciles(judged)
     print("P(best)   candidates   stated    seen")
-    for n, told, seen in table:
-        print(f"{'':10}{n:10d}{told:9.3f}{seen:8.3f}")
+    for n, observed, seen in table:
+        print(f"{'':10}{n:10d}{observed:9.3f}{seen:8.3f}")
     stated = np.concatenate([j.stated for j in judged])
     best = np.concatenate([j.is_best for j in judged])
     never = stated < _NEVER
@@ -143,12 +143,12 @@ def _separations(judged: list[Judged]) -> None:
     """Within noise: the true lead is below half the noise of one run, either way."""
     level = [j for j in judged if abs(j.lead) < j.noise / 2]
     apart = [j for j in judged if j.lead >= 2 * j.noise]
-    called = [j for j in judged if j.separable]
+    called = [j for j in judged if j.distinguishable]
     if level:
-        share = np.mean([not j.separable for j in level])
+        share = np.mean([not j.distinguishable for j in level])
         print(f"leaders within noise: {len(level)}, called inseparable {share:.1%}")
     if apart:
-        share = np.mean([j.separable for j in apart])
+        share = np.mean([j.distinguishable for j in apart])
         print(
             f"leaders apart by two deviations of a run: {len(apart)}, called separable {share:.1%}"
         )

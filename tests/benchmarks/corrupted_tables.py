@@ -78,9 +78,9 @@ def judge(clean: Analysis, spoilt: Spoilt) -> Judged:
 
 def flagged(known: Analysis) -> set[str]:
     """Keys of the trials that a reader is asked to run again."""
-    found = {suspect.key for suspect in known.posterior.suspects}
-    for exchange in known.posterior.exchanges:
-        for i in (*exchange.first, *exchange.second):
+    found = {outlier.key for outlier in known.posterior.outliers}
+    for swap in known.posterior.label_swaps:
+        for i in (*swap.first, *swap.second):
             found |= set(known.candidates[i].keys)
     return found
 

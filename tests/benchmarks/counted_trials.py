@@ -35,10 +35,10 @@ def regret(table: RecordedTable, strategy: str, trials: int, window: int, seed: 
     sweep = dataclasses.replace(sweep, spec=spec)
     results = MemoryResults()
     engine = ReplayEngine(table, results, seed)
-    ledger = StudyAdapter(None, spec, SEED + seed * _SEEDS_APART)
-    driver = Driver(sweep, results, ledger, engine, Nobody(), price=engine.price)
+    study = StudyAdapter(None, spec, SEED + seed * _SEEDS_APART)
+    driver = Driver(sweep, results, study, engine, Nobody(), price=engine.price)
     driver.run()
-    return table.regret(driver.strategy.choice(driver.told))
+    return table.regret(driver.strategy.choice(driver.observed))
 
 
 def main() -> None:

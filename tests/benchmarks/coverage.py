@@ -33,8 +33,8 @@ def ats_errors(cut: Cut) -> Array:
         sizes = np.unique(curve.sizes)
         means = [curve.values[curve.sizes == d].mean() for d in sizes]
         lines.append(accept_then_stop(sizes.tolist(), means) if len(sizes) >= 3 else None)
-    told = [(lines[c], size) for c, size in zip(cut.curve.tolist(), cut.size, strict=True)]
-    values = [line.at(float(size)) if line else np.nan for line, size in told]
+    observed = [(lines[c], size) for c, size in zip(cut.curve.tolist(), cut.size, strict=True)]
+    values = [line.at(float(size)) if line else np.nan for line, size in observed]
     return np.asarray(np.log(values / cut.run))
 
 

@@ -143,9 +143,11 @@ def _foretold(table: Table, start: Prior, end: float) -> Cut:
             continue
         sizes, runs = curve.sizes[later], curve.values[later]
         logs = log_forecast(law.replicates.rows, sizes, law.domain[1])
-        told = spread(logs, law.noise, law.noise_at, LEVELS)
-        width, far = (told.high - told.low) / 2, np.log2(sizes / law.domain[1])
-        parts.append((told.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs))
+        observed = spread(logs, law.noise, law.noise_at, LEVELS)
+        width, far = (observed.high - observed.low) / 2, np.log2(sizes / law.domain[1])
+        parts.append(
+            (observed.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs)
+        )
     needed, width, doublings, curves, sizes, runs = (
         np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)
     )

@@ -68,11 +68,11 @@ def measure(name: str, method: Method, table: Table) -> Row:
     true = table.at(end)
     found = []
     for budget in BUDGETS:
-        told = method(table.cut(end / budget), end)
-        chosen = true[told.argmin()]
+        observed = method(table.cut(end / budget), end)
+        chosen = true[observed.argmin()]
         accuracy = (true.max() - chosen) / (true.max() - true.min())
-        error = np.median(np.abs(np.log(told / true)))
-        found.append((np.corrcoef(told, true)[0, 1], accuracy, error))
+        error = np.median(np.abs(np.log(observed / true)))
+        found.append((np.corrcoef(observed, true)[0, 1], accuracy, error))
     pearson, accuracy, error = 100 * np.array(found).T
     return Row(name, table.name, pearson.mean(), accuracy.mean(), accuracy.min(), error.mean())
 

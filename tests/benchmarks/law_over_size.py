@@ -22,7 +22,7 @@ from tracker.laws.pooling import Prior
 from tracker.laws.prior import prior
 
 
-class Miss(NamedTuple):
+class HeldOutError(NamedTuple):
     """One volume of a model left out: value and band foretold, and what was measured."""
 
     value: float
@@ -40,7 +40,7 @@ def main() -> None:
             print(f"{table.name}, start of the {words}: {summary(list(left_out(table, start)))}")
 
 
-def left_out(table: Table, start: Prior) -> Iterator[Miss]:
+def left_out(table: Table, start: Prior) -> Iterator[HeldOutError]:
     """What *start* leads to, for each model left out."""
     curves = [placed(curve) for curve in table.curves]
     models = sorted({curve.groups["model"] for curve in curves})
@@ -51,12 +51,14 @@ def left_out(table: Table, start: Prior) -> Iterator[Miss]:
         for curve, law in zip(away, laws.elsewhere, strict=True):
             sizes = np.unique(curve.sizes)
             sizes = sizes[sizes >= np.median(sizes)]
-            told = law.predict(sizes, 0.8, allow_far=True)
-            for size, *foretold in zip(sizes, told.value, told.low, told.high, strict=True):
+            observed = law.predict(sizes, 0.8, allow_far=True)
+            for size, *foretold in zip(
+                sizes, observed.value, observed.low, observed.high, strict=True
+            ):
                 most = 1.0 if table.measure == "score" else np.inf
                 truth = float(curve.values[curve.sizes == size].mean())
                 value, low, high = (min(float(x), most) for x in foretold)
-                yield Miss(value, low, high, truth)
+                yield HeldOutError(value, low, high, truth)
 
 
 def placed(curve: CurveRuns) -> CurveRuns:
@@ -72,7 +74,7 @@ def unmeasured(curve: CurveRuns) -> CurveRuns:
     return CurveRuns(none, none, (), shared, curve.parameters)
 
 
-def summary(misses: list[Miss]) -> str:
+def summary(misses: list[HeldOutError]) -> str:
     """Mean and median |error|, the share within the 80 % band, and its half width."""
     value, low, high, truth = np.array(misses).T
     off = np.abs(value - truth)

@@ -1,4 +1,4 @@
-"""Which further laws hold on a results table, and how far they foretell: forgetting, mixes, links.
+"""Which further laws hold on a results table, and how far they foretell: forgetting, mixes, loss_to_score.
 
 Everything is measured on the largest volume, held out: the forms fitted without it, what they say
 there, and how often their 80 % intervals cover the runs there. Links are measured on the models left
@@ -87,10 +87,10 @@ def forgetting_rows(
     ]
     for key, law in full.forgetting.items():
         errors = [law.held_out.get(kind) for kind in KINDS]
-        told = "".join(f"{'-' if e is None else format(e, '.3f'):>9}" for e in errors)
+        observed = "".join(f"{'-' if e is None else format(e, '.3f'):>9}" for e in errors)
         fitted = below.forgetting.get(key)
         covered = None if fitted is None else _forgetting_cover(fitted, law, key.suite, held)
-        out.append(f"{key.label:34}{law.kind:12}{told}{_share(covered):>8}")
+        out.append(f"{key.label:34}{law.kind:12}{observed}{_share(covered):>8}")
     return out
 
 
@@ -104,8 +104,8 @@ def _forgetting_cover(
         if spec.key not in law.used or score is None or score.after is None or score.before is None:
             continue
         replay = spec.mix.replay if spec.mix else 0.0
-        told = fitted.predict(spec.model.size, spec.volume, replay, allow_far=True)
-        inside.append(told.low[0] <= score.after - score.before <= told.high[0])
+        observed = fitted.predict(spec.model.size, spec.volume, replay, allow_far=True)
+        inside.append(observed.low[0] <= score.after - score.before <= observed.high[0])
     return float(np.mean(inside)) if inside else None
 
 
@@ -125,7 +125,7 @@ def mix_rows(below: AuxiliaryLaws, full: AuxiliaryLaws, held: Sequence[TrialReco
         covers = [c for _, c in found if c is not None]
         out.append(
             f"{method + ' ' + task:24}{len(laws):5}{_percent(errors):>8}{_percent(alone):>9}"
-            f"{np.median([law.worth.value for law in laws]):8.2f}  {effects}; "
+            f"{np.median([law.transfer_rate.value for law in laws]):8.2f}  {effects}; "
             f"{_share(float(np.mean(covers)) if covers else None)}"
         )
     return out
@@ -141,29 +141,29 @@ def _mix_cover(
         if spec.key not in law.used or score is None or score.bits_per_byte is None:
             continue
         own = spec.examples[task]
-        told = fitted.predict(own, spec.volume - own, allow_far=True)
-        inside.append(told.low[0] <= score.bits_per_byte <= told.high[0])
+        observed = fitted.predict(own, spec.volume - own, allow_far=True)
+        inside.append(observed.low[0] <= score.bits_per_byte <= observed.high[0])
     return float(np.mean(inside)) if inside else None
 
 
 def link_rows(full: AuxiliaryLaws) -> list[str]:
     """Per task: shape, rank correlation, errors where a model is left out."""
     out = [f"{'link':12}{'shape':10}{'rho':>7}{'80 %':>16}{'error':>8}{'mean':>8}{'runs':>7}"]
-    return out + [_link_row(task, link) for task, link in full.links.items()]
+    return out + [_link_row(task, link) for task, link in full.loss_to_score.items()]
 
 
 def _link_row(task: str, link: LossToScore) -> str:
     rho = link.rank_correlation
     between = f"{rho.low:.2f} to {rho.high:.2f}"
-    told = "" if link.proxy else "  not a proxy"
+    observed = "" if link.proxy else "  not a proxy"
     return (
         f"{task:12}{link.shape:10}{rho.value:7.2f}{between:>16}{link.held_out_error:8.3f}"
-        f"{link.constant_error:8.3f}{len(link.used):7}{told}"
+        f"{link.constant_error:8.3f}{len(link.used):7}{observed}"
     )
 
 
 def score_rows(
-    below: Sequence[TrialRecord], links: Mapping[str, LossToScore], held: Sequence[TrialRecord]
+    below: Sequence[TrialRecord], loss_to_score: Mapping[str, LossToScore], held: Sequence[TrialRecord]
 ) -> list[str]:
     """The score at the held-out volume foretold two ways, per task: by its own curve, and by the
     loss's curve through the link. Mean |error|, coverage and mean width of the 80 % intervals.
@@ -172,7 +172,7 @@ def score_rows(
     by_score, by_loss = fit_table(table, "score").laws, fit_table(table, "bits_per_byte").laws
     found: dict[str, list[tuple[float, ...]]] = {}
     for record in held:
-        for task, link in links.items():
+        for task, link in loss_to_score.items():
             key, score = curve_key(record, task), score_of(record.result, task)
             if key not in by_score or key not in by_loss or score is None or score.score is None:
                 continue
@@ -233,7 +233,7 @@ def main() -> None:
         forgetting_rows(partial, full, held),
         mix_rows(partial, full, held),
         link_rows(full),
-        score_rows(below, partial.links, held),
+        score_rows(below, partial.loss_to_score, held),
     )
     for rows in tables:
         print("\n".join(rows), end="\n\n")

@@ -97,11 +97,11 @@ class EngineContract:
     ) -> None:
         refused = self.refuse(engine, job())
         engine.submit(refused)
-        (told,) = until(engine, Refused)
-        assert isinstance(told, Refused)
-        assert told.key == refused.key
-        assert told.problem
-        assert "\n" not in told.problem
+        (observed,) = until(engine, Refused)
+        assert isinstance(observed, Refused)
+        assert observed.key == refused.key
+        assert observed.problem
+        assert "\n" not in observed.problem
         assert result_of(refused) is None
         both_slots_end(engine, job)
 

@@ -116,9 +116,9 @@ class StrategyContract:
         for slots in (1, 2, 3, 4):
             engine = FormulaEngine(slots, seed=slots)
             run = in_memory(make(), tmp_path / str(slots), engine)
-            assert asked(run) == asked(whole), f"{slots} workers"
-            assert len(engine.ran) == len(whole.asked)
-        assert 12 < len(whole.asked) <= TRIALS
+            assert proposed(run) == proposed(whole), f"{slots} workers"
+            assert len(engine.ran) == len(whole.proposed)
+        assert 12 < len(whole.proposed) <= TRIALS
 
     def test_interruption_changes_nothing_and_repeats_nothing(
         self, make: MakeSweep, whole: Driver, tmp_path: Path
@@ -133,33 +133,33 @@ class StrategyContract:
         last = FormulaEngine(2, seed=9)
         resumed = drive(sweep, folder, last)
         ran += last.ran
-        assert asked(resumed) == asked(whole)
-        assert len(ran) == len(set(ran)) == len(whole.asked), "each ran to its end exactly once"
-        states = Counter(trial.state for trial in resumed.ledger.trials())
-        assert states == {TrialState.COMPLETE: len(whole.asked)}
+        assert proposed(resumed) == proposed(whole)
+        assert len(ran) == len(set(ran)) == len(whole.proposed), "each ran to its end exactly once"
+        states = Counter(trial.state for trial in resumed.study.trials())
+        assert states == {TrialState.COMPLETE: len(whole.proposed)}
         again = FormulaEngine(2)
-        assert asked(drive(sweep, folder, again)) == asked(whole)
+        assert proposed(drive(sweep, folder, again)) == proposed(whole)
         assert again.ran == [], "a finished sweep runs nothing more"
 
     def test_a_raised_budget_goes_on_from_the_same_trials(
         self, raised: tuple[Driver, Driver]
     ) -> None:
         before, after = raised
-        assert [a.key for a in after.asked[:12]] == [a.key for a in before.asked]
-        assert len(after.asked) == len(after.records) == 15
+        assert [a.key for a in after.proposed[:12]] == [a.key for a in before.proposed]
+        assert len(after.proposed) == len(after.records) == 15
 
     def test_a_raised_budget_leaves_what_was_asked_as_it_was(
         self, raised: tuple[Driver, Driver]
     ) -> None:
         before, after = raised
-        assert [a[:3] for a in after.asked[:12]] == [a[:3] for a in before.asked]
+        assert [a[:3] for a in after.proposed[:12]] == [a[:3] for a in before.proposed]
 
     def test_the_same_outcomes_give_the_same_proposal(self, whole: Driver) -> None:
         """In two strategies, and in one that is asked twice; the study only adds what is left open."""
         first, second = strategy_of(whole.sweep), strategy_of(whole.sweep)
-        told = list(whole.told)
-        for index, trial in enumerate(whole.asked):
-            needed = told[: min(first.needs(index), index)]
+        observed = list(whole.observed)
+        for index, trial in enumerate(whole.proposed):
+            needed = observed[: min(first.needs(index), index)]
             proposal = first.propose(index, needed)
             assert proposal is not None
             assert proposal == first.propose(index, needed) == second.propose(index, tuple(needed))
@@ -169,14 +169,14 @@ class StrategyContract:
                 assert found[:1] + found[2:] == asked_for[:1] + asked_for[2:]
                 assert (found.method.name, trial.seed) == (asked_for.method.name, proposal.seed)
             assert min(second.needs(index), index) <= len(needed)
-        assert told == list(whole.told), "outcomes are left as they are"
+        assert observed == list(whole.observed), "outcomes are left as they are"
 
     def test_base_models_come_first_and_no_trial_comes_twice(self, whole: Driver) -> None:
-        bases = [trial.configuration.model for trial in whole.asked if trial.stage == "baseline"]
+        bases = [trial.configuration.model for trial in whole.proposed if trial.stage == "baseline"]
         assert bases == ["a", "b"]
-        assert [trial.stage for trial in whole.asked[:2]] == ["baseline"] * 2
-        assert all(not trial.configuration.untouched for trial in whole.asked[2:])
-        assert len({trial.key for trial in whole.asked}) == len(whole.asked)
+        assert [trial.stage for trial in whole.proposed[:2]] == ["baseline"] * 2
+        assert all(not trial.configuration.untouched for trial in whole.proposed[2:])
+        assert len({trial.key for trial in whole.proposed}) == len(whole.proposed)
 
     # -- how much runs -----------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class StrategyContract:
     ) -> None:
         engine = FormulaEngine(3)
         run = in_memory(make(budget={"trials": trials}), tmp_path, engine)
-        assert len(run.asked) == len(run.told) == len(engine.ran) == run.planned == trials
+        assert len(run.proposed) == len(run.observed) == len(engine.ran) == run.planned == trials
 
     def test_a_budget_of_device_time_is_kept_where_prices_are_known(
         self, make: MakeSweep, tmp_path: Path
@@ -197,32 +197,32 @@ class StrategyContract:
         assert run.spent_seconds == sum(price(r.result.spec) for r in ended(run))
         assert 500 < run.spent_seconds <= 1000
         assert len(engine.ran) == len(ended(run))
-        assert len(run.records) == len(run.asked) == len(run.told)
+        assert len(run.records) == len(run.proposed) == len(run.observed)
 
     def test_a_budget_of_device_time_is_kept_by_what_trials_took_on_average(
         self, make: MakeSweep, tmp_path: Path
     ) -> None:
         """Trials of the formula take one second each."""
         run = in_memory(make(budget={"gpu_hours": 13 / 3600}), tmp_path, FormulaEngine(2))
-        assert len(run.asked) == run.spent_seconds == 13
+        assert len(run.proposed) == run.spent_seconds == 13
 
     def test_no_more_is_run_than_was_planned(self, make: MakeSweep, tmp_path: Path) -> None:
         """Of a whole design, without a budget."""
         sweep = make(budget=None)
         run = in_memory(sweep, tmp_path, FormulaEngine(2))
-        assert 2 < len(run.asked) <= strategy_of(sweep).planned
-        assert run.planned == len(run.asked)
+        assert 2 < len(run.proposed) <= strategy_of(sweep).planned
+        assert run.planned == len(run.proposed)
 
     # -- what is chosen ----------------------------------------------------------------------------
 
     def test_the_choice_is_a_configuration_that_was_run(self, whole: Driver) -> None:
-        for count in range(len(whole.told) + 1):
-            told = whole.told[:count]
-            choice = whole.strategy.choice(told)
-            if not scored(told):
+        for count in range(len(whole.observed) + 1):
+            observed = whole.observed[:count]
+            choice = whole.strategy.choice(observed)
+            if not scored(observed):
                 assert choice is None
             else:
-                assert choice in [outcome.configuration.curve for outcome in scored(told)]
+                assert choice in [outcome.configuration.curve for outcome in scored(observed)]
 
     @pytest.mark.parametrize("name", BOUNDS)
     def test_constraints_that_the_search_sees_and_those_that_its_choice_keeps(
@@ -230,11 +230,11 @@ class StrategyContract:
     ) -> None:
         """Without the bound, a configuration that breaks it is chosen."""
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
-        free, held = (run.strategy.choice(run.told) for run in (unbound, bound))
+        free, held = (run.strategy.choice(run.observed) for run in (unbound, bound))
         assert free is not None
         assert held is not None
         assert free.pair == ("b", "lora")
-        differs = asked(unbound) != asked(bound) or free != held
+        differs = proposed(unbound) != proposed(bound) or free != held
         assert differs == (name in self.SEEN[strategy])
         breaks = held.model == "b" if name == "parameters" else held.method.name == "lora"
         if name not in OF_ONE_TRIAL:
@@ -247,7 +247,7 @@ class StrategyContract:
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
         forbidden = {pruned.point for pruned in bound.bounds.pruned}
         assert bool(forbidden) == (name in ("adapter_bytes", "examples", "flops", "parameters"))
-        ran = [trial.configuration for trial in bound.asked]
+        ran = [trial.configuration for trial in bound.proposed]
         assert not forbidden & {design_point(each) for each in ran}
         if name == "parameters":
             assert {each.model for each in ran} == {"a"}, "nor is its untouched base"
@@ -257,8 +257,8 @@ class StrategyContract:
         self, name: str, make: MakeSweep, tmp_path: Path
     ) -> None:
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
-        seeds = Counter(o.configuration for o in bound.told)
-        assert all(seeds[o.configuration] == 1 for o in bound.told if o.broken)
+        seeds = Counter(o.configuration for o in bound.observed)
+        assert all(seeds[o.configuration] == 1 for o in bound.observed if o.broken)
 
     @pytest.mark.parametrize("name", ["forgetting.language", "over_reach.intent", "peak_bytes"])
     def test_nothing_runs_that_the_trials_it_may_look_at_forbid(
@@ -267,12 +267,12 @@ class StrategyContract:
         """Where each method has one setting, so that a point is soon proposed again."""
         fixed = {"full": {"learning_rate": 1e-3}, "lora": {"rank": 2, "learning_rate": 1e-3}}
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]}, trials=30, seeds=3, methods=fixed)
-        broken = Broken(bound.told)
+        broken = Broken(bound.observed)
         assert broken
         strategy = strategy_of(bound.sweep, bound.bounds)
-        for index, trial in enumerate(bound.asked):
+        for index, trial in enumerate(bound.proposed):
             known = min(strategy.needs(index), index)
-            strategy.propose(index, bound.told[:known])
+            strategy.propose(index, bound.observed[:known])
             assert not broken.forbids(trial.configuration, known), (index, trial.stage)
 
     def test_a_sweep_that_was_begun_before_keeps_its_design(
@@ -281,14 +281,14 @@ class StrategyContract:
         """What the search kept then was what is forgotten alone, and in two strategies."""
         every = {n: limit for n, limit in BOUNDS.items() if n != "forgetting.language"}
         begun = bound_by(make, tmp_path, every, begun=True)
-        assert asked(begun) == asked(unbound)
+        assert proposed(begun) == proposed(unbound)
         lost = bound_by(make, tmp_path, {"forgetting.language": 0.1}, begun=True)
-        assert (asked(lost) != asked(unbound)) == (strategy in ("law", "tpe"))
+        assert (proposed(lost) != proposed(unbound)) == (strategy in ("law", "tpe"))
 
 
-def asked(driver: Driver) -> list[tuple[str, str]]:
+def proposed(driver: Driver) -> list[tuple[str, str]]:
     """Stage and key of every trial."""
-    return [(trial.stage, trial.key) for trial in driver.asked]
+    return [(trial.stage, trial.key) for trial in driver.proposed]
 
 
 def ended(driver: Driver) -> list[Any]:

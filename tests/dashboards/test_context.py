@@ -19,7 +19,7 @@ PATIENT = Patience(60.0, 60.0)
 
 
 @pytest.fixture(scope="module")
-def desk(store):
+def context(store):
     return PageContext(Snapshot(store, interval=3600, patience=PATIENT))
 
 
@@ -30,16 +30,16 @@ def bare(tmp_path_factory):
     )
 
 
-def test_refresh_answers_only_what_is_new(desk):
-    version, results = desk.refresh(None, "", None, None)
+def test_refresh_answers_only_what_is_new(context):
+    version, results = context.refresh(None, "", None, None)
     assert version
     assert results
-    assert desk.refresh(1, "", version, results) == (no_update, no_update)
-    assert desk.refresh(1, "", version, "older") == (no_update, results)
+    assert context.refresh(1, "", version, results) == (no_update, no_update)
+    assert context.refresh(1, "", version, "older") == (no_update, results)
 
 
-def test_the_header_keeps_the_sweep_and_marks_the_page(desk, words):
-    tabs, menu, warning, title = Frame(desk, PAGES).header(
+def test_the_header_keeps_the_sweep_and_marks_the_page(context, words):
+    tabs, menu, warning, title = Frame(context, PAGES).header(
         None, "/scaling", "?sweep=support&task=slots"
     )
     links = {tab.children: tab for tab in tabs}
@@ -54,24 +54,24 @@ def test_the_header_keeps_the_sweep_and_marks_the_page(desk, words):
 
 
 @pytest.mark.parametrize("path", [page.path for page in PAGES])
-def test_every_tab_has_a_page(desk, path, words):
-    assert "no such page" not in words(Frame(desk, PAGES).page(path))
+def test_every_tab_has_a_page(context, path, words):
+    assert "no such page" not in words(Frame(context, PAGES).page(path))
 
 
-def test_an_unknown_path_says_so(desk, words):
-    assert "no such page" in words(Frame(desk, PAGES).page("/etc/passwd"))
+def test_an_unknown_path_says_so(context, words):
+    assert "no such page" in words(Frame(context, PAGES).page("/etc/passwd"))
 
 
-def test_the_pages_fill_from_the_store(desk, words):
-    page = sweep.content(desk.view(""), "light")
+def test_the_pages_fill_from_the_store(context, words):
+    page = sweep.content(context.view(""), "light")
     assert not page.hidden
     assert "49 of 60" in words(page.head)
-    assert "What more data buys" in words(drawn(desk, scaling, "?task=slots"))
-    assert "Chance of being the best" in words(drawn(desk, recommend, ""))
+    assert "What more data buys" in words(drawn(context, scaling, "?task=slots"))
+    assert "Chance of being the best" in words(drawn(context, recommend, ""))
 
 
-def drawn(desk, page, search):
-    return desk.show(search, lambda view, query: page.content(view, query, "dark"))
+def drawn(context, page, search):
+    return context.show(search, lambda view, query: page.content(view, query, "dark"))
 
 
 def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
@@ -80,32 +80,32 @@ def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
     assert Frame(bare, PAGES).header(None, "/", "")[3] == "Sweep · none · sft-select"
 
 
-def test_an_unknown_sweep_is_named(desk, words):
-    assert "There is no sweep called nosuch" in words(drawn(desk, scaling, "?sweep=nosuch"))
+def test_an_unknown_sweep_is_named(context, words):
+    assert "There is no sweep called nosuch" in words(drawn(context, scaling, "?sweep=nosuch"))
 
 
 def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
     time = [1000.0]
-    desk = PageContext(Snapshot(store, clock=lambda: time[0], patience=PATIENT))
-    assert Frame(desk, PAGES).header(None, "/", "")[2] is None
+    context = PageContext(Snapshot(store, clock=lambda: time[0], patience=PATIENT))
+    assert Frame(context, PAGES).header(None, "/", "")[2] is None
 
     def down():
         raise StoreError("connection refused")
 
     monkeypatch.setattr(store, "sweeps", down)
     time[0] += 60
-    warning = words(Frame(desk, PAGES).header(None, "/", "")[2])
+    warning = words(Frame(context, PAGES).header(None, "/", "")[2])
     assert "cannot be read" in warning
     assert "connection refused" in warning
     fresh = PageContext(Snapshot(store, patience=PATIENT))
     assert "connection refused" in words(drawn(fresh, recommend, ""))
 
 
-def test_the_export_is_the_findings_yaml(desk):
-    found = desk.export("support", Query(), "recommended.yaml")
-    assert found.content.decode() == desk.snapshot.view("support").findings.answer().config
-    assert desk.export("nosuch", Query(), "recommended.yaml") is None
-    assert desk.export("support", Query(), "mlflow.db") is None
+def test_the_export_is_the_findings_yaml(context):
+    found = context.export("support", Query(), "recommended.yaml")
+    assert found.content.decode() == context.snapshot.view("support").findings.answer().config
+    assert context.export("nosuch", Query(), "recommended.yaml") is None
+    assert context.export("support", Query(), "mlflow.db") is None
 
 
 def test_the_app_serves_page_callback_graph_and_export(store):

@@ -28,7 +28,7 @@ def client(store):
     [
         Query(),
         Query.of(weight=["intent=1", "slots=3"], constraint=["examples=1000", "min.slots=0.2"]),
-        Query.of(constraint=["forgetting.english=none", "peak_bytes=8e9"], reach="0.7"),
+        Query.of(constraint=["forgetting.english=none", "peak_bytes=8e9"], target_quality="0.7"),
     ],
 )
 def test_the_yaml_is_what_the_command_line_writes(client, workspace, tmp_path, query):
@@ -49,10 +49,12 @@ def test_the_yaml_is_what_the_command_line_writes(client, workspace, tmp_path, q
 
 
 def test_the_command_is_the_question(findings):
-    query = Query.of(weight="intent=2.5", constraint=["flops=1e12", "a b=none"], reach="0.9")
+    query = Query.of(
+        weight="intent=2.5", constraint=["flops=1e12", "a b=none"], target_quality="0.9"
+    )
     assert command("my sweep", asked_of(query)) == (
         "sft-select recommend 'my sweep' --weight intent=2.5 --constraint flops=1e+12 "
-        "--constraint 'a b=none' --reach 0.9 -o recommended.yaml"
+        "--constraint 'a b=none' --target-quality 0.9 -o recommended.yaml"
     )
 
 
@@ -95,9 +97,9 @@ def test_nothing_else_can_be_fetched(client, path):
 
 
 def test_a_wrong_question_is_refused_in_words(client):
-    answer = client.get("/export/support/recommended.yaml?reach=high", headers=HEADERS)
+    answer = client.get("/export/support/recommended.yaml?target_quality=high", headers=HEADERS)
     assert (answer.status_code, answer.text) == (
-        409, "reach: found 'high'; allowed: a number, such as 0.5\n",
+        409, "target_quality: found 'high'; allowed: a number, such as 0.5\n",
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 from dashboards.snapshot import MAX_SWEEPS, Patience, Snapshot
 from tracker.errors import StoreError
 from tracker.results import results_table
-from tracker.store.control import Exchange, new_request
+from tracker.store.control import ControlRecord, new_request
 from tracker.store.store import SweepInfo
 from tracker.trial import Objective
 
@@ -96,7 +96,7 @@ def test_nothing_new_means_the_same_version_and_no_records_read(snapshot, fake, 
 
 def test_a_request_changes_what_the_sweep_page_shows_alone(snapshot, fake, clock):
     version, results = snapshot.version(None), snapshot.results_version(None)
-    fake.asked = [Exchange(new_request("pause"), None)]
+    fake.asked = [ControlRecord(new_request("pause"), None)]
     clock.now += 60
     snapshot.view(None)
     assert snapshot.version(None) != version

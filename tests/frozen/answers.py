@@ -36,11 +36,11 @@ from tracker.trial import TrialRecord
 
 
 class Question(NamedTuple):
-    """As ``sft-select recommend --weight … --constraint … --reach …`` is given it."""
+    """As ``sft-select recommend --weight … --constraint … --target-quality …`` is given it."""
 
     weights: Sequence[str] = ()
     constraints: Sequence[str] = ()
-    reach: float | None = None
+    target_quality: float | None = None
 
 
 def analysis(sweep: Sweep) -> Analysis:
@@ -71,7 +71,7 @@ def recommended(
 
 def _recommended(sweep: Sweep, question: Question, known: Analysis, whole: bool) -> Any:
     objective = asked(question.weights, question.constraints).objective(sweep.objective)
-    answer = recommendation(known.asking(objective), question.reach)
+    answer = recommendation(known.asking(objective), question.target_quality)
     if not whole:
         choice = answer.choice
         return {
@@ -103,7 +103,7 @@ def laws(sweep: Sweep, metric: Any = None, *, whole: bool = False) -> Any:
     found = every_law(analysis(sweep), metric)
     json = plain(laws_json(found))
     if not whole:
-        kinds = ("curves", "forgetting", "mixes", "links")
+        kinds = ("curves", "forgetting", "mixes", "loss_to_score")
         json |= {kind: [sketch(law) for law in json[kind]] for kind in kinds}
     return {"json": condensed(json), "lines": law_lines(found)}
 

@@ -25,8 +25,8 @@ PUBLIC = "public"  # the section that needs tables beside the project
 
 SUPPORT = {
     "own": Question(),
-    "reach": Question(reach=0.6),
-    "reach too far": Question(reach=0.99),
+    "reach": Question(target_quality=0.6),
+    "reach too far": Question(target_quality=0.99),
     "weights": Question(["intent=1", "slots=3"]),
     "one task": Question(["slots=1"], ["forgetting.english=none"]),
     "forgetting": Question((), ["forgetting.english=0.03"]),
@@ -45,8 +45,8 @@ SUPPORT = {
 }
 DEMO = {
     "own": Question(),
-    "reach": Question(reach=0.4),
-    "reach too far": Question(reach=0.95),
+    "reach": Question(target_quality=0.4),
+    "reach too far": Question(target_quality=0.95),
     "weights": Question(["topic=3", "facts=1"]),
     "reverse alone": Question(["reverse=1"]),
     "forgetting": Question((), ["forgetting.language=0.02"]),
@@ -74,7 +74,7 @@ PAGES = {
     "mix": {"": Query(), "full": Query.of(method="full"), "shifted": Query.of(compared="shifted")},
     "recommend": {
         "": Query(),
-        "reach": Query.of(reach="0.4"),
+        "reach": Query.of(target_quality="0.4"),
         "on hand": Query.of(constraint=["examples=500"]),
         "wrong": Query.of(weight="intent=x", constraint="flops=0"),
     },
@@ -164,7 +164,7 @@ def _drawn() -> Any:
     found = {}
     questions = {
         "own": Question(),
-        "reach": Question(reach=0.7),
+        "reach": Question(target_quality=0.7),
         "small": Question((), ["parameters=2e8"]),
     }
     for number, sweep in enumerate(inputs.drawn()):

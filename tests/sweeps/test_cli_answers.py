@@ -135,8 +135,10 @@ def test_recommend_answers_but_writes_no_file_to_train(workspace: Path, tmp_path
     assert answer["question"] == "lowest weighted loss (t 1)"
     assert answer["choice"]["quality"]["value"] < 0
     assert any("2 families" in caveat for caveat in answer["caveats"])
-    reach = call("recommend", "outside", "--reach", "-1.7", "--json", "--workspace", workspace)
-    assert json.loads(reach.stdout)["reach"]["quality"] == -1.7
+    reach = call(
+        "recommend", "outside", "--target-quality", "-1.7", "--json", "--workspace", workspace
+    )
+    assert json.loads(reach.stdout)["target_quality"]["quality"] == -1.7
     wanted = tmp_path / "config.yaml"
     assert "measured elsewhere" in refused(
         "recommend", "outside", "-o", wanted, "--workspace", workspace
@@ -195,7 +197,7 @@ def test_json_holds_forms_domains_errors_and_keys(lawful: Path) -> None:
         assert law["form"]
         assert law["held_out_error"] is not None
         assert len(law["used"]) in (5, 10)
-    assert found["links"][0]["proxy"] is True
+    assert found["loss_to_score"][0]["proxy"] is True
     assert len(found["refused"]) == 2
 
 
@@ -210,7 +212,7 @@ def test_a_recommendation_can_bring_the_further_laws(lawful: Path) -> None:
     assert "Forgetting by full on english: " in told
     assert "Link, intent: " in told
     found = json.loads(call(*words, "--laws", "--json").output)
-    assert set(found["laws"]) == {"forgetting", "mixes", "links", "refused"}
+    assert set(found["laws"]) == {"forgetting", "mixes", "loss_to_score", "refused"}
     assert found["laws"]["forgetting"][0]["form"]
     assert "laws" not in json.loads(call(*words, "--json").output)
 

@@ -79,7 +79,7 @@ def test_each_constraint_rejects_the_better_and_says_what_it_cost(
     assert rejection.constraint == name.replace("__", ".")
     assert (rejection.count, rejection.unmeasured) == (1, 0)
     assert rejection.best_value == (None if value is None else pytest.approx(value))
-    (held,) = found.held
+    (held,) = found.satisfied
     assert held.limit == bound
     assert (held.value is None) == (value is None)
 
@@ -95,7 +95,7 @@ def test_forgetting_is_kept_with_a_probability(record: Make) -> None:
     """0.05 measured with a standard error of 0.002: .05 is a coin flip, .054 two deviations off."""
     for bound, probability in ((0.05, 0.5), (0.054, 0.977), (0.06, 1.0)):
         found = _asked(record, forgetting__english=bound)
-        (held,) = found.held
+        (held,) = found.satisfied
         assert held.probability == pytest.approx(probability, abs=0.002)
         assert f"Keeps forgetting.english <= {bound:g} with probability" in " ".join(lines(found))
 
@@ -117,13 +117,13 @@ def test_a_minimum_is_kept_with_a_probability(record: Make) -> None:
         for r in _two(record)
     ]
     asked = Objective(weights={"intent": 1}, constraints={"min.slots": 0.5755})
-    (held,) = recommend(rows, asked).held
+    (held,) = recommend(rows, asked).satisfied
     assert held.probability == pytest.approx(0.841, abs=0.01)
 
 
 def test_what_is_exact_or_unknown_has_no_probability(record: Make) -> None:
-    assert _asked(record, parameters=1e9).held[0].probability is None
-    assert _asked(record, over_reach__intent=0.5).held[0].probability is None
+    assert _asked(record, parameters=1e9).satisfied[0].probability is None
+    assert _asked(record, over_reach__intent=0.5).satisfied[0].probability is None
 
 
 def test_weights_decide_between_tasks(record: Make) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.tracker.decision import test_mix_effects as mixes
-from tracker.constraints import held
+from tracker.constraints import satisfied
 from tracker.decision.mix_points import mix_table
 from tracker.metrics import Z, forgetting_se
 from tracker.results import by_configuration, forgetting, results_table
@@ -59,7 +59,7 @@ def test_a_candidate_and_its_limit_use_it(record: Record) -> None:
         stated = lost["english"]
         assert stated.value == 0.02, "what was lost is the same"
         assert stated.high == pytest.approx(0.02 + Z * (error or 0.002))
-        (one,) = held(cells, 0, lost, limit)
+        (one,) = satisfied(cells, 0, lost, limit)
         found[error] = one.probability
     assert found[0.0003] == pytest.approx(0.97725, abs=1e-4)
     assert found[None] == pytest.approx(0.618, abs=1e-3)

@@ -14,7 +14,7 @@ from tracker.constraints import Rejection, Verdict, check_names, judge, split_sc
 from tracker.decision.mix_effects import Effect, effects
 from tracker.decision.mix_points import MixPoints, MixTable, mix_table
 from tracker.decision.pareto import pareto_front
-from tracker.decision.posterior import Posterior, believe
+from tracker.decision.posterior import Posterior, posterior_of
 from tracker.decision.recommendation import Candidate
 from tracker.errors import NotEnoughDataError
 from tracker.laws.auxiliary import AuxiliaryLaws, forgetting_laws, mix_laws
@@ -222,7 +222,7 @@ class Analysis:
     def posterior(self) -> Posterior:
         """The joint posterior of the scored configurations' qualities."""
         weights, scored = self.weights, self.scored
-        return self._posteriors.get(tuple(weights.items()), lambda: believe(scored, weights))
+        return self._posteriors.get(tuple(weights.items()), lambda: posterior_of(scored, weights))
 
     @property
     def fits(self) -> CurveFits:

@@ -48,7 +48,7 @@ def caveats(known: Analysis, index: int) -> tuple[str, ...]:
         *_format(known, choice),
         *_limits(known, choice),
         *_law(known, index),
-        *_exchanges(known),
+        *_label_swaps(known),
         *_suspects(known, choice),
         *_glitches(known),
         *_coverage(known, choice),
@@ -162,34 +162,32 @@ def _law(known: Analysis, index: int) -> Iterator[str]:
 
 def _suspects(known: Analysis, choice: Candidate) -> Iterator[str]:
     """Those of the choice first; what they were worth stands in the belief already."""
-    suspects = sorted(known.posterior.suspects, key=lambda s: s.key not in choice.keys)
-    for suspect in suspects[:_MOST_SUSPECTS]:
+    outliers = sorted(known.posterior.outliers, key=lambda s: s.key not in choice.keys)
+    for outlier in outliers[:_MOST_SUSPECTS]:
         yield (
-            f"Trial {suspect.key} ({suspect.label}) measured {suspect.quality:.3g} where its "
-            f"other seeds and similar configurations say {suspect.expected:.3g}: it counts next to "
+            f"Trial {outlier.key} ({outlier.label}) measured {outlier.quality:.3g} where its "
+            f"other seeds and similar configurations say {outlier.expected:.3g}: it counts next to "
             "nothing here, run it again."
         )
-    if len(suspects) > _MOST_SUSPECTS:
-        others = ", ".join(s.key for s in suspects[_MOST_SUSPECTS:])
+    if len(outliers) > _MOST_SUSPECTS:
+        others = ", ".join(s.key for s in outliers[_MOST_SUSPECTS:])
         yield f"Run these again too, they fit nothing else either: {others}."
 
 
-def _exchanges(known: Analysis) -> Iterator[str]:
-    for exchange in known.posterior.exchanges:
-        first, second = (
-            [known.candidates[i] for i in side] for side in (exchange.first, exchange.second)
-        )
+def _label_swaps(known: Analysis) -> Iterator[str]:
+    for swap in known.posterior.label_swaps:
+        first, second = ([known.candidates[i] for i in side] for side in (swap.first, swap.second))
         volumes = f" ({len(first)} volumes)" * (len(first) > 1)
         keys = ", ".join(key for c in (*first, *second) for key in c.keys)
         yield (
             f"The results of {first[-1].label} and of {second[-1].label}{volumes} fit everything else only "
-            f"if exchanged, and are read so here (probability {exchange.probability:.0%}). "
+            f"if exchanged, and are read so here (probability {swap.probability:.0%}). "
             f"Check what was booked where, or run again {keys}."
         )
 
 
 def _glitches(known: Analysis) -> Iterator[str]:
-    told = {s.key for s in known.posterior.suspects}
+    told = {s.key for s in known.posterior.outliers}
     found = [
         (key, g) for key, law in known.fits.laws.items() for g in law.glitches if g.key not in told
     ]

@@ -7,15 +7,15 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tracker.constraints import Held, Rejection
+from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.analysis import Analysis
 from tracker.decision.posterior import configuration_laws
 from tracker.decision.recommendation import (
     Candidate,
     Crossover,
     NextExperiment,
-    Reach,
     Recommendation,
+    TargetQuality,
 )
 from tracker.decision.target_quality import weighted_curves
 from tracker.metrics import Estimate, Measure, interval
@@ -32,7 +32,7 @@ def interval_text(estimate: Estimate) -> str:
 
 def question(
     objective: Objective,
-    reach: float | None,
+    target_quality: float | None,
     measures: Mapping[str, Measure] = MappingProxyType({}),
 ) -> str:
     """What was asked, in one line; *measures*: what each task is decided on, its score if not said."""
@@ -49,10 +49,10 @@ def question(
             "score" if all(scored) else "score, minus the loss of a task without",
             "highest",
         )
-        enough = f"at least {reach:g}" if reach is not None else ""
+        enough = f"at least {target_quality:g}" if target_quality is not None else ""
     else:
         what, best = "loss", "lowest"
-        enough = f"at most {-reach:g}" if reach is not None else ""
+        enough = f"at most {-target_quality:g}" if target_quality is not None else ""
     asked = f"{best} weighted {what} ({tasks})"
     if enough:
         asked = f"smallest and cheapest with a weighted {what} ({tasks}) of {enough}"
@@ -66,11 +66,11 @@ def reasons(
     level: Sequence[int],
     p_best: float,
     regret: float,
-    reach: Reach | None,
+    target_quality: TargetQuality | None,
 ) -> tuple[str, ...]:
     """Why candidate *index*, in plain sentences without anything a clock measured."""
     choice, top = known.candidates[index], known.candidates[best]
-    lines = [_headline(known, index, best, level, reach)]
+    lines = [_headline(known, index, best, level, target_quality)]
     origin = "its own runs" + " and what similar ones measured" * (
         choice.quality.source != "measured"
     )
@@ -80,9 +80,9 @@ def reasons(
             f"It is the best of {len(known.admitted)} admitted candidates with probability "
             f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
         )
-    elif reach is not None:  # else the headline has said so
+    elif target_quality is not None:  # else the headline has said so
         lines.append(f"It is {unrivalled(len(known.candidates), known.rejected)}.")
-    if index != best and (reach is None or not reach.reached):
+    if index != best and (target_quality is None or not target_quality.reached):
         gap = known.posterior.gap(best, index)
         nothing = "less than a quarter of the noise floor"
         if known.posterior.noise_floor is None:
@@ -115,18 +115,22 @@ def _untouched(known: Analysis, choice: Candidate) -> str:
 
 
 def _headline(
-    known: Analysis, index: int, best: int, level: Sequence[int], reach: Reach | None
+    known: Analysis,
+    index: int,
+    best: int,
+    level: Sequence[int],
+    target_quality: TargetQuality | None,
 ) -> str:
     choice, top = known.candidates[index], known.candidates[best]
-    if reach is not None and reach.reached:
+    if target_quality is not None and target_quality.reached:
         return (
-            f"{choice.label} is the smallest, then cheapest, that reaches {reach.quality:g} "
-            f"(probability {reach.probability:.0%})."
+            f"{choice.label} is the smallest, then cheapest, that reaches {target_quality.quality:g} "
+            f"(probability {target_quality.probability:.0%})."
         )
-    if reach is not None:
+    if target_quality is not None:
         return (
-            f"Nothing measured reaches {reach.quality:g} with probability 90 %; the closest is "
-            f"{choice.label} (probability {reach.probability:.0%})."
+            f"Nothing measured reaches {target_quality.quality:g} with probability 90 %; the closest is "
+            f"{choice.label} (probability {target_quality.probability:.0%})."
         )
     if len(known.admitted) == 1:
         what = unrivalled(len(known.candidates), known.rejected)
@@ -157,22 +161,22 @@ def lines(recommendation: Recommendation) -> list[str]:
         out.append(f"Forgetting on {suite}: {interval_text(lost)}")
     out.append(f"Counted cost: {_cost(recommendation)}")
     for runner in r.runners_up:
-        verdict = "separable" if runner.separable else "cannot be separated from the choice"
+        verdict = "separable" if runner.distinguishable else "cannot be separated from the choice"
         if runner.surely_better:
             verdict = "better, but larger or dearer"
         out.append(
             f"Runner-up: {runner.candidate.label}, quality {runner.candidate.quality.value:.3g}, "
             f"gap {interval_text(runner.gap)}, {verdict}"
         )
-    out += [f"To settle it: {further_text(further)}" for further in r.further_trials]
-    out += [_held(kept) for kept in r.held if kept.probability is not None]
+    out += [f"To settle it: {next_experiment_text(further)}" for further in r.next_experiments]
+    out += [_held(kept) for kept in r.satisfied if kept.probability is not None]
     out += [_rejection(rejection) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
-    if r.reach is not None:
+    if r.target_quality is not None:
         out += [
             f"Would need: {n.label}: {n.examples.value:,.0f} examples (80 % {n.examples.low:,.0f} to "
             f"{n.examples.high:,.0f}; {n.probability:.0%} of the law's replicates reach it)"
-            for n in r.reach.needed
+            for n in r.target_quality.needed
         ]
     out += [f"Caveat: {caveat}" for caveat in r.caveats]
     seconds = choice.measured.device_seconds
@@ -181,15 +185,17 @@ def lines(recommendation: Recommendation) -> list[str]:
     return out
 
 
-def further_text(further: NextExperiment) -> str:
+def next_experiment_text(further: NextExperiment) -> str:
     """One plan in a sentence, without anything a clock measured."""
     parts = [] if further.flops is None else [work(further.flops)]
-    if further.removes is not None:
-        parts.append(f"removes {small(further.removes)} of the expected regret")
-    if further.separates is not None and further.changes is not None:
-        parts.append(f"tells the choice from its rival with probability {further.separates:.0%}")
-        parts.append(f"puts another ahead with probability {further.changes:.0%}")
-    if further.removes is None:
+    if further.regret_removed is not None:
+        parts.append(f"removes {small(further.regret_removed)} of the expected regret")
+    if further.p_distinguishes is not None and further.p_change is not None:
+        parts.append(
+            f"tells the choice from its rival with probability {further.p_distinguishes:.0%}"
+        )
+        parts.append(f"puts another ahead with probability {further.p_change:.0%}")
+    if further.regret_removed is None:
         parts.append("shows how much seeds differ, which is not known yet")
     return f"{further.label} ({', '.join(parts)})"
 
@@ -205,7 +211,7 @@ def _cost(recommendation: Recommendation) -> str:
     return ", ".join(parts)
 
 
-def _held(h: Held) -> str:
+def _held(h: SatisfiedConstraint) -> str:
     sign = ">=" if h.constraint.startswith("min.") else "<="
     return f"Keeps {h.constraint} {sign} {h.limit:g} with probability {h.probability:.0%}"
 

@@ -84,7 +84,7 @@ def find_label_swaps(
             break
         beyond, best = min(judged, key=lambda j: (-j[0], j[1].first, j[1].second))
         found.append(LabelSwap(best.first, best.second, float(1 / (1 + np.exp(-beyond)))))
-        quality = _exchanged(quality, best)
+        quality = _swapped(quality, best)
         as_is = evidence(quality)
         used = {*best.first, *best.second}
         likely = [pair for _, pair in judged if not used & {*pair.first, *pair.second}]
@@ -95,11 +95,11 @@ def _beyond(
     pair: _Pair, quality: Array, as_is: float, evidence: Callable[[Array], float], pairs: int
 ) -> float:
     """Nats by which the table is likelier with *pair* exchanged, beyond what one of *pairs* is by chance."""
-    gained = evidence(_exchanged(quality, pair)) - as_is
+    gained = evidence(_swapped(quality, pair)) - as_is
     return float(f"{gained - np.log(pairs):.6g}")  # machines differ beyond
 
 
-def _exchanged(quality: Array, pair: _Pair) -> Array:
+def _swapped(quality: Array, pair: _Pair) -> Array:
     other = quality.copy()
     other[[*pair.first, *pair.second]] = quality[[*pair.second, *pair.first]]
     return other

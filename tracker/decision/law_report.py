@@ -13,7 +13,7 @@ from tracker.laws.fitted_law import FORM, FittedLaw
 from tracker.metrics import MEASURES
 
 #: Draws that only a program's next step needs; they would bury the rest.
-_DRAWS = {"replicates", "misses", "best"}
+_DRAWS = {"replicates", "backtest_errors", "held_out_errors", "best"}
 _HEADER = ("curve", "runs", "left out", "examples", "held-out error", "noise")
 
 
@@ -22,7 +22,7 @@ class EveryLaw(NamedTuple):
 
     metrics: dict[str, Metric]
     curves: CurveFits
-    further: AuxiliaryLaws
+    auxiliary: AuxiliaryLaws
 
 
 def every_law(known: Analysis, metric: Metric | None = None) -> EveryLaw:
@@ -47,19 +47,19 @@ def every_law(known: Analysis, metric: Metric | None = None) -> EveryLaw:
 
 def as_json(laws: EveryLaw) -> dict[str, Any]:
     """All of it but the bootstrap's draws, each law with what it is about."""
-    further = further_as_json(laws.further)
+    auxiliary = auxiliary_as_json(laws.auxiliary)
     refused = {key.label: reason for key, reason in laws.curves.refused.items()}
     return {
         "curves": [
             {"curve": key.model_dump(mode="json"), "metric": laws.metrics[key.task], **_dump(law)}
             for key, law in laws.curves.laws.items()
         ],
-        **further,
-        "refused": {**refused, **further["refused"]},
+        **auxiliary,
+        "refused": {**refused, **auxiliary["refused"]},
     }
 
 
-def further_as_json(laws: AuxiliaryLaws) -> dict[str, Any]:
+def auxiliary_as_json(laws: AuxiliaryLaws) -> dict[str, Any]:
     """Likewise the laws of forgetting, of mixes and from loss to score."""
     return {
         "forgetting": [
@@ -68,7 +68,9 @@ def further_as_json(laws: AuxiliaryLaws) -> dict[str, Any]:
         "mixes": [
             {"of": key.model_dump(mode="json"), **_dump(law)} for key, law in laws.mixes.items()
         ],
-        "links": [{"task": task, **_dump(link)} for task, link in laws.links.items()],
+        "loss_to_score": [
+            {"task": task, **_dump(link)} for task, link in laws.loss_to_score.items()
+        ],
         "refused": dict(laws.refused),
     }
 
@@ -86,7 +88,7 @@ def lines(laws: EveryLaw) -> list[str]:
             for g in law.glitches
         ]
     refused = {f"curve {key.label}": reason for key, reason in laws.curves.refused.items()}
-    return [*out, *refusals(refused), "", *auxiliary_lines(laws.further)]
+    return [*out, *refusals(refused), "", *auxiliary_lines(laws.auxiliary)]
 
 
 def _dump(law: Any) -> dict[str, Any]:

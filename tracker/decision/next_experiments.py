@@ -53,9 +53,9 @@ class _Stakes(NamedTuple):
 class _Worth(NamedTuple):
     """As in :class:`NextExperiment`."""
 
-    removes: float
-    changes: float
-    separates: float
+    regret_removed: float
+    p_change: float
+    p_distinguishes: float
 
 
 def next_experiments(
@@ -78,7 +78,7 @@ def next_experiments(
     found = []
     for plan in _plans(choice, tuple(trained)):
         worth = _worth(known, stakes, plan)
-        if worth.removes >= max(_WORTH_NAMING * regret, 1e-9):
+        if worth.regret_removed >= max(_WORTH_NAMING * regret, 1e-9):
             found.append(_described(known, plan, worth))
     return _best_value(found)
 
@@ -120,9 +120,9 @@ def _worth(known: Analysis, stakes: _Stakes, plan: _Plan) -> _Worth:
     left = (apart - moved)[:, choice] - (apart - moved)[:, rival]
     gap = then[:, choice] - then[:, rival]
     return _Worth(
-        removes=rounded(float(then.max(axis=1).mean() - stakes.centre.max())),
-        changes=rounded(float((then.argmax(axis=1) != choice).mean())),
-        separates=rounded(
+        regret_removed=rounded(float(then.max(axis=1).mean() - stakes.centre.max())),
+        p_change=rounded(float((then.argmax(axis=1) != choice).mean())),
+        p_distinguishes=rounded(
             float((np.abs(gap) > Z * left.std() + known.posterior.within_noise).mean())
         ),
     )
@@ -183,12 +183,12 @@ def _label(labels: Sequence[str], plan: _Plan, rows: int | None) -> str:
 
 def _best_value(found: Sequence[NextExperiment]) -> tuple[NextExperiment, ...]:
     """Those that no cheaper one matches, the most regret removed per training operation first."""
-    by_cost = sorted(found, key=lambda f: (_price(f), -(f.removes or 0.0), f.label))
+    by_cost = sorted(found, key=lambda f: (_price(f), -(f.regret_removed or 0.0), f.label))
     kept: list[NextExperiment] = []
     for one in by_cost:
-        if not kept or (one.removes or 0.0) > 1.05 * (kept[-1].removes or 0.0):
+        if not kept or (one.regret_removed or 0.0) > 1.05 * (kept[-1].regret_removed or 0.0):
             kept.append(one)
-    kept.sort(key=lambda f: (-(f.removes or 0.0) / _price(f), f.label))
+    kept.sort(key=lambda f: (-(f.regret_removed or 0.0) / _price(f), f.label))
     return tuple(kept[:_MOST])
 
 

@@ -54,7 +54,7 @@ def find_outliers(
     cells: Sequence[ConfigurationResults],
     values: Sequence[Sequence[float]],
     known: MeasurementNoise,
-    told: Sequence[int],
+    on_surface: Sequence[int],
     surface: ResponseSurface | None,
 ) -> tuple[Outlier, ...]:
     """Those among the runs of *cells*, whose qualities are *values*, the furthest off first; *told*: the
@@ -67,7 +67,7 @@ def find_outliers(
     found: dict[int, Outlier] = {}
     groups = [(c.spec.model.name, c.spec.method.name) for c in cells]
     for _ in range(_MOST_ROUNDS):
-        expected, sd = _expected(runs, known, told, surface, len(cells))
+        expected, sd = _expected(runs, known, on_surface, surface, len(cells))
         off = np.abs(runs.value - expected) / sd
         if surface is not None:  # which may miss by more than it says
             off /= max(1.0, 1.4826 * float(np.median(off[off > 0])) if off.any() else 1.0)
@@ -103,7 +103,7 @@ def _flat(values: Sequence[Sequence[float]], base: Array) -> _Runs:
 def _expected(
     runs: _Runs,
     known: MeasurementNoise,
-    told: Sequence[int],
+    on_surface: Sequence[int],
     surface: ResponseSurface | None,
     count: int,
 ) -> tuple[Array, Array]:
@@ -111,7 +111,7 @@ def _expected(
     quality, variance = runs.cells_values(count)
     surely, outside = np.zeros(count), np.zeros(count)
     if surface is not None:
-        at = np.array(told)
+        at = np.array(on_surface)
         rows = known.rows_covariance[np.ix_(at, at)]
         spread = surface.covariance + rows + np.diag(variance[at])
         without = leave_one_out(spread, quality[at], surface.mean)

@@ -72,8 +72,8 @@ class Posterior(NamedTuple):
     sources: tuple[Source, ...]
     noise_floor: float | None
     unpaired: tuple[str, ...]
-    suspects: tuple[Outlier, ...] = ()
-    exchanges: tuple[LabelSwap, ...] = ()
+    outliers: tuple[Outlier, ...] = ()
+    label_swaps: tuple[LabelSwap, ...] = ()
 
     @property
     def negligible(self) -> float:
@@ -113,7 +113,7 @@ class Posterior(NamedTuple):
     def expected_regret(self, index: int, among: Sequence[int]) -> float:
         return rounded(expected_regret(self.draws, index, among))
 
-    def p_reaches(self, index: int, quality: float) -> float:
+    def p_at_least(self, index: int, quality: float) -> float:
         return rounded(float((self.draws[:, index] >= quality - TIE).mean()))
 
 
@@ -128,20 +128,20 @@ def expected_regret(draws: Array, choice: int, among: Sequence[int] | NDArray[np
     return float((draws[:, among].max(axis=1) - draws[:, choice]).mean())
 
 
-def believe(cells: Sequence[ConfigurationResults], weights: Mapping[str, float]) -> Posterior:
+def posterior_of(cells: Sequence[ConfigurationResults], weights: Mapping[str, float]) -> Posterior:
     """The joint belief about *cells*, each of which has every weighted task's score."""
     everything = [_qualities(cell, weights) for cell in cells]
     measured = np.array([np.mean(values) for values in everything])
-    told = _neighbours(cells, measured)
-    known, surface = _learn(cells, weights, told, np.zeros(len(cells)))
-    suspects = find_outliers(cells, everything, known, told, surface)
-    sound, added = _without(cells, suspects)
-    if suspects:
-        known, surface = _learn(sound, weights, told, added)
-    exchanges = _exchanges(sound, weights, told, known, surface)
-    if told:  # what spoils a table is known now
-        known, surface = _learn(sound, weights, told, added, exchanges, robust=False)
-    centre, draws, rows = _posterior(cells, known, told, surface)
+    on_surface = _neighbours(cells, measured)
+    known, surface = _learn(cells, weights, on_surface, np.zeros(len(cells)))
+    outliers = find_outliers(cells, everything, known, on_surface, surface)
+    sound, added = _without(cells, outliers)
+    if outliers:
+        known, surface = _learn(sound, weights, on_surface, added)
+    label_swaps = _label_swaps(sound, weights, on_surface, known, surface)
+    if on_surface:  # what spoils a table is known now
+        known, surface = _learn(sound, weights, on_surface, added, label_swaps, robust=False)
+    centre, draws, rows = _posterior(cells, known, on_surface, surface)
     return Posterior(
         centre=rounded_array(centre),
         measured=measured,
@@ -149,16 +149,16 @@ def believe(cells: Sequence[ConfigurationResults], weights: Mapping[str, float])
         rows=rows,
         other_rows=known.common + known.rows,
         seed_sd=known.run_sd,
-        sources=_sources(len(cells), told),
+        sources=_sources(len(cells), on_surface),
         noise_floor=known.floor,
         unpaired=known.unpaired,
-        suspects=suspects,
-        exchanges=exchanges,
+        outliers=outliers,
+        label_swaps=label_swaps,
     )
 
 
-def _sources(count: int, told: Sequence[int]) -> tuple[Source, ...]:
-    shared = set(told)
+def _sources(count: int, on_surface: Sequence[int]) -> tuple[Source, ...]:
+    shared = set(on_surface)
     return tuple("measured and neighbours" if i in shared else "measured" for i in range(count))
 
 
@@ -176,11 +176,11 @@ def _neighbours(cells: Sequence[ConfigurationResults], measured: Array) -> list[
 
 
 def _without(
-    cells: Sequence[ConfigurationResults], suspects: Sequence[Outlier]
+    cells: Sequence[ConfigurationResults], outliers: Sequence[Outlier]
 ) -> tuple[list[ConfigurationResults], Array]:
     """The cells without suspect runs; a cell with no other keeps them, at the variance returned (C,)."""
-    off = {s.key: s.quality - s.expected for s in suspects}
-    concerned = {s.label for s in suspects}
+    off = {s.key: s.quality - s.expected for s in outliers}
+    concerned = {s.label for s in outliers}
     sound, added = list(cells), np.zeros(len(cells))
     for i, cell in enumerate(cells):
         if cell.label not in concerned:  # a key takes time to work out
@@ -192,37 +192,40 @@ def _without(
     return sound, added
 
 
-def _exchanges(
+def _label_swaps(
     cells: Sequence[ConfigurationResults],
     weights: Mapping[str, float],
-    told: Sequence[int],
+    on_surface: Sequence[int],
     known: MeasurementNoise,
     surface: ResponseSurface | None,
 ) -> tuple[LabelSwap, ...]:
     if surface is None:
         return ()
-    at = np.array(told)
+    at = np.array(on_surface)
     noise = known.rows_covariance[np.ix_(at, at)] + np.diag(known.variance[at])
-    alike, ceiling = factors([cells[i] for i in told]), _ceiling(cells[0], weights)
+    alike, ceiling = factors([cells[i] for i in on_surface]), _ceiling(cells[0], weights)
     found = find_label_swaps(
-        [cells[i] for i in told],
+        [cells[i] for i in on_surface],
         known.quality[at],
         surface.mean,
         surface.covariance + noise,
         lambda quality: evidence(alike, quality, noise, ceiling=ceiling),
     )
     return tuple(
-        e._replace(first=tuple(told[k] for k in e.first), second=tuple(told[k] for k in e.second))
+        e._replace(
+            first=tuple(on_surface[k] for k in e.first),
+            second=tuple(on_surface[k] for k in e.second),
+        )
         for e in found
     )
 
 
-def _both_ways(known: MeasurementNoise, exchanges: Sequence[LabelSwap]) -> MeasurementNoise:
+def _both_ways(known: MeasurementNoise, label_swaps: Sequence[LabelSwap]) -> MeasurementNoise:
     """*known* with cells that look exchanged as the mixture of both readings: its mean and variance."""
     quality, variance = known.quality.copy(), known.variance.copy()
-    for exchange in exchanges:
-        p = exchange.probability
-        for a, b in zip(exchange.first, exchange.second, strict=True):
+    for swap in label_swaps:
+        p = swap.probability
+        for a, b in zip(swap.first, swap.second, strict=True):
             one, other = known.quality[a], known.quality[b]
             quality[a], quality[b] = one + p * (other - one), other + p * (one - other)
             variance[[a, b]] += p * (1 - p) * (other - one) ** 2
@@ -232,9 +235,9 @@ def _both_ways(known: MeasurementNoise, exchanges: Sequence[LabelSwap]) -> Measu
 def _learn(
     cells: Sequence[ConfigurationResults],
     weights: Mapping[str, float],
-    told: Sequence[int],
+    on_surface: Sequence[int],
     added: Array,
-    exchanges: Sequence[LabelSwap] = (),
+    label_swaps: Sequence[LabelSwap] = (),
     *,
     robust: bool = True,
 ) -> tuple[MeasurementNoise, ResponseSurface | None]:
@@ -245,13 +248,13 @@ def _learn(
     the neighbours do not explain is taken for either.
     """
     known = measurement_noise(cells, [_qualities(cell, weights) for cell in cells], weights)
-    known = _both_ways(known._replace(variance=known.variance + added), exchanges)
-    if not told:
+    known = _both_ways(known._replace(variance=known.variance + added), label_swaps)
+    if not on_surface:
         return known, None
-    at = np.array(told)
+    at = np.array(on_surface)
     covariance = known.rows_covariance[np.ix_(at, at)] + np.diag(known.variance[at])
     surface = learn(
-        factors([cells[i] for i in told]),
+        factors([cells[i] for i in on_surface]),
         known.quality[at],
         covariance,
         ceiling=_ceiling(cells[0], weights),
@@ -276,7 +279,7 @@ def _ceiling(cell: ConfigurationResults, weights: Mapping[str, float]) -> float:
 def _posterior(
     cells: Sequence[ConfigurationResults],
     known: MeasurementNoise,
-    told: Sequence[int],
+    on_surface: Sequence[int],
     surface: ResponseSurface | None,
 ) -> tuple[Array, Array, Array]:
     """Centre (C,), draws of the quality and of what the rows add to it (DRAWS, C)."""
@@ -286,13 +289,13 @@ def _posterior(
     draws = measured - known.common - rows - seeds
     if surface is None:
         return centre, draws, known.common + _lasting(cells, known, rows)
-    at = np.array(told)
+    at = np.array(on_surface)
     prior = surface.covariance
     covariance = known.rows_covariance[np.ix_(at, at)]
     weight = np.linalg.inv(prior + covariance + np.diag(noise[at]))
     mean = surface.mean
     centre[at] = mean + prior @ weight @ (measured[at] - mean)
-    drawn = _prior_draws([cells[i].key for i in told], prior)
+    drawn = _prior_draws([cells[i].key for i in on_surface], prior)
     differs = (measured[at] - mean - drawn - known.rows[:, at] - seeds[:, at]) @ weight
     told_draws = mean + drawn + differs @ prior
     told_draws = centre[at] + surface.widen * (told_draws - centre[at])

@@ -17,15 +17,15 @@ from tracker.trial import Objective
 _FORMS = {"weight": "TASK=NUMBER, such as intent=2", "constraint": "NAME=NUMBER, or NAME=none"}
 
 
-class Asked(NamedTuple):
+class ObjectiveOverrides(NamedTuple):
     """``weights`` replace the sweep's; ``constraints`` stand beside its own, ``None`` takes one away.
 
-    ``reach``: ask for the smallest and cheapest of at least this quality.
+    ``target_quality``: ask for the smallest and cheapest of at least this quality.
     """
 
     weights: tuple[tuple[str, float], ...] = ()
     constraints: tuple[tuple[str, float | None], ...] = ()
-    reach: float | None = None
+    target_quality: float | None = None
 
     def objective(self, own: Objective) -> Objective:
         """*own* with these changes."""
@@ -35,16 +35,18 @@ class Asked(NamedTuple):
 
 
 def asked(
-    weights: Sequence[str] = (), constraints: Sequence[str] = (), reach: float | None = None
-) -> Asked:
-    """The question of the options ``--weight``, ``--constraint`` and ``--reach``; raises InputError."""
+    weights: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+    target_quality: float | None = None,
+) -> ObjectiveOverrides:
+    """The question of the options ``--weight``, ``--constraint`` and ``--target-quality``; raises InputError."""
     problems: list[str] = []
     read_weights = _pairs("weight", weights, problems)
     read_bounds = _pairs("constraint", constraints, problems)
     if problems:
         raise InputError(problems)
     kept = tuple((name, value) for name, value in read_weights if value is not None)
-    return Asked(kept, tuple(read_bounds), reach)
+    return ObjectiveOverrides(kept, tuple(read_bounds), target_quality)
 
 
 def number(text: str) -> float:

@@ -10,7 +10,7 @@ to be shown. Of those whose expected loss against the best is less, the cheapest
 model, then fewest counted training operations, then fewest training tokens. Without a noise floor only
 0 is within noise, and nothing.
 
-With ``reach=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
+With ``target_quality=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
 does, the rule above names the closest. Cost is counted cost: the clock is reported, and obeyed only
 where the user's own constraint asks for it.
 """
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.constraints import MEASURED, held
+from tracker.constraints import MEASURED, satisfied
 from tracker.decision.analysis import Analysis
 from tracker.decision.caveats import caveats
 from tracker.decision.explain import question, reasons
@@ -31,9 +31,9 @@ from tracker.decision.posterior import TIE, configuration_laws
 from tracker.decision.recommendation import (
     Crossover,
     ExamplesNeeded,
-    Reach,
     Recommendation,
     RunnerUp,
+    TargetQuality,
 )
 from tracker.decision.target_quality import (
     examples_needed,
@@ -63,53 +63,57 @@ def recommend(
     records: Sequence[TrialRecord],
     objective: Objective,
     *,
-    reach: float | None = None,
+    target_quality: float | None = None,
     sweep: str = "",
     notes: Sequence[str] = (),
 ) -> Recommendation:
     """Which configuration of *records* to take for *objective*: :func:`recommendation` of its analysis."""
-    return recommendation(Analysis(records, objective, sweep=sweep, notes=notes), reach)
+    return recommendation(Analysis(records, objective, sweep=sweep, notes=notes), target_quality)
 
 
-def recommendation(known: Analysis, reach: float | None = None) -> Recommendation:
+def recommendation(known: Analysis, target_quality: float | None = None) -> Recommendation:
     """Which configuration to take under the objective of *known*; see the module for the rule.
 
-    *reach*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
+    *target_quality*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
     a loss where that is what the tasks are decided on (:mod:`tracker.metrics`). Raises InputError for
     unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
     constraints.
     """
-    return known.once_here(("recommendation", reach), lambda: _recommendation(known, reach))
+    return known.once_here(
+        ("recommendation", target_quality), lambda: _recommendation(known, target_quality)
+    )
 
 
-def _recommendation(known: Analysis, reach: float | None) -> Recommendation:
+def _recommendation(known: Analysis, target_quality: float | None) -> Recommendation:
     objective = known.objective
     scored = all(measure == "score" for measure in known.decided.values())
-    if reach is not None and scored and not 0 < reach <= 1:
-        raise InputError(f"reach {reach:g}: a quality is above 0 and at most 1")
+    if target_quality is not None and scored and not 0 < target_quality <= 1:
+        raise InputError(f"target quality {target_quality:g}: allowed is above 0 and at most 1")
     if not known.admitted:
         raise NothingAdmittedError(_nothing_admitted(known))
-    pick = choose(known, reach)
+    pick = choose(known, target_quality)
     index, belief = pick.choice, known.posterior
     p_best = belief.p_best(known.admitted)
     runners_up = _runners_up(known, index, p_best)
     regret = belief.expected_regret(index, known.admitted)
-    answer = _reach(known, pick, reach, objective.constraints)
+    answer = _reach(known, pick, target_quality, objective.constraints)
     return Recommendation(
         sweep=known.sweep,
-        question=question(objective, reach, known.decided),
+        question=question(objective, target_quality, known.decided),
         objective=objective,
         trial=known.scored[index].spec,
         choice=known.candidates[index],
         why=reasons(known, index, pick.best, pick.level, p_best[index], regret, answer),
         p_best=p_best[index],
         expected_regret=regret,
-        separable=bool(runners_up) and all(runner.separable for runner in runners_up),
-        further_trials=()
+        distinguishable=bool(runners_up) and all(runner.distinguishable for runner in runners_up),
+        next_experiments=()
         if pick.reached  # who is best was not asked
         else next_experiments(known, index, _rivals(known, runners_up, p_best)),
         runners_up=runners_up,
-        held=held(known.scored, index, known.candidates[index].forgetting, objective.constraints),
+        satisfied=satisfied(
+            known.scored, index, known.candidates[index].forgetting, objective.constraints
+        ),
         rejected=known.rejected,
         caveats=(*caveats(known, index), *known.notes),
         noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
@@ -117,18 +121,18 @@ def _recommendation(known: Analysis, reach: float | None) -> Recommendation:
         admitted=len(known.admitted),
         frontier=tuple(c.label for c in known.candidates if c.on_frontier),
         crossovers=_crossovers(known, index),
-        reach=answer,
+        target_quality=answer,
     )
 
 
-def choose(known: Analysis, reach: float | None = None) -> Pick:
+def choose(known: Analysis, target_quality: float | None = None) -> Pick:
     """The rule of the module, on what is known already."""
     belief, admitted = known.posterior, known.admitted
     by_cost = sorted(admitted, key=known.cost_order)
     best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals
     level = tuple(i for i in by_cost if i == best or not belief.apart(best, i))
-    if reach is not None:
-        enough = reaching(belief, by_cost, reach)
+    if target_quality is not None:
+        enough = reaching(belief, by_cost, target_quality)
         if enough:
             return Pick(enough[0], best, level, True)
     given_up = belief.negligible + TIE
@@ -145,7 +149,7 @@ def _runners_up(known: Analysis, index: int, p_best: dict[int, float]) -> tuple[
             RunnerUp(
                 candidate=known.candidates[i],
                 gap=known.posterior.gap(index, i),
-                separable=known.posterior.apart(index, i),
+                distinguishable=known.posterior.apart(index, i),
                 p_best=p_best[i],
             )
         )
@@ -155,7 +159,7 @@ def _runners_up(known: Analysis, index: int, p_best: dict[int, float]) -> tuple[
 def _rivals(known: Analysis, runners_up: Sequence[RunnerUp], p_best: dict[int, float]) -> list[int]:
     """Runners-up that the choice cannot be told from, the likeliest best first."""
     index = {c.label: i for i, c in enumerate(known.candidates)}
-    level = [index[r.candidate.label] for r in runners_up if not r.separable]
+    level = [index[r.candidate.label] for r in runners_up if not r.distinguishable]
     return sorted(level, key=lambda i: -p_best[i])
 
 
@@ -219,16 +223,16 @@ def _as_crossover(known: Analysis, first: int, second: int, fit: CrossoverFit) -
 
 def _reach(
     known: Analysis, pick: Pick, quality: float | None, constraints: Mapping[str, float]
-) -> Reach | None:
+) -> TargetQuality | None:
     if quality is None:
         return None
     needed: tuple[ExamplesNeeded, ...] = ()
     if not pick.reached:
         needed = examples_needed(known.scored, known.weights, known.fits, quality, constraints)
-    return Reach(
+    return TargetQuality(
         quality=quality,
         reached=pick.reached,
-        probability=known.posterior.p_reaches(pick.choice, quality),
+        probability=known.posterior.p_at_least(pick.choice, quality),
         needed=needed,
     )
 

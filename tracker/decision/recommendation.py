@@ -7,7 +7,7 @@ the same for two runs of one sweep.
 
 from __future__ import annotations
 
-from tracker.constraints import Held, Rejection
+from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.metrics import Estimate
 from tracker.results import CountedCost, MeasuredCost
 from tracker.trial import Frozen, MethodSpec, Objective, TrialSpec
@@ -47,7 +47,7 @@ class RunnerUp(Frozen):
 
     candidate: Candidate
     gap: Estimate
-    separable: bool
+    distinguishable: bool
     p_best: float
 
     @property
@@ -87,7 +87,7 @@ class ExamplesNeeded(Frozen):
     largest_measured: int
 
 
-class Reach(Frozen):
+class TargetQuality(Frozen):
     """The answer to "the smallest and cheapest that reaches quality Q".
 
     ``probability``: that the choice does. Where nothing reaches it with P ≥ 0.9, ``reached`` is
@@ -106,10 +106,10 @@ class NextExperiment(Frozen):
 
     ``trials``: labels of the configurations to run, ``seeds`` further seeds of each; evaluated on
     ``rows`` validation rows of each task, or as now (``None``). ``flops``, ``train_tokens``: counted
-    cost of all of it; ``measured``: what the clock said of such runs. ``removes``: the expected regret
+    cost of all of it; ``measured``: what the clock said of such runs. ``regret_removed``: the expected regret
     of taking the best that it would remove (the expected value of the sample information);
-    ``changes``: the probability that another configuration than today's choice is ahead then;
-    ``separates``: that the choice can be told from its likeliest rival then. All three are ``None``
+    ``p_change``: the probability that another configuration than today's choice is ahead then;
+    ``p_distinguishes``: that the choice can be told from its likeliest rival then. All three are ``None``
     where the noise between seeds is not known.
     """
 
@@ -119,9 +119,9 @@ class NextExperiment(Frozen):
     rows: int | None = None
     flops: float | None = None
     train_tokens: float | None = None
-    removes: float | None = None
-    changes: float | None = None
-    separates: float | None = None
+    regret_removed: float | None = None
+    p_change: float | None = None
+    p_distinguishes: float | None = None
     measured: MeasuredCost
 
 
@@ -129,11 +129,11 @@ class Recommendation(Frozen):
     """Which fine-tune to take, why, and how sure that is.
 
     ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost
-    on average by taking the choice rather than the best. ``separable``: there are runners-up,
-    and the choice's 80 % paired gap to each lies beyond half the noise floor. ``further_trials``:
+    on average by taking the choice rather than the best. ``distinguishable``: there are runners-up,
+    and the choice's 80 % paired gap to each lies beyond half the noise floor. ``next_experiments``:
     the runs that would help to tell it from those it cannot be told from, the most regret removed
     per training operation first.
-    ``held``: the constraints, and how surely the choice keeps them.
+    ``satisfied``: the constraints, and how surely the choice keeps them.
     ``noise_floor``: standard deviation of quality between seeds, ``None`` where no configuration has
     several. ``candidates``: how many were judged, ``admitted``: how
     many of them keep every constraint; ``frontier``: labels of those on the Pareto front.
@@ -147,10 +147,10 @@ class Recommendation(Frozen):
     why: tuple[str, ...]
     p_best: float
     expected_regret: float
-    separable: bool
-    further_trials: tuple[NextExperiment, ...]
+    distinguishable: bool
+    next_experiments: tuple[NextExperiment, ...]
     runners_up: tuple[RunnerUp, ...]
-    held: tuple[Held, ...] = ()
+    satisfied: tuple[SatisfiedConstraint, ...] = ()
     rejected: tuple[Rejection, ...]
     caveats: tuple[str, ...]
     noise_floor: float | None
@@ -158,4 +158,4 @@ class Recommendation(Frozen):
     admitted: int
     frontier: tuple[str, ...]
     crossovers: tuple[Crossover, ...]
-    reach: Reach | None = None
+    target_quality: TargetQuality | None = None

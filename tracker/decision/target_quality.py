@@ -24,7 +24,7 @@ _MOST = 3
 
 def reaching(belief: Posterior, among: Sequence[int], quality: float) -> list[int]:
     """Those of *among* that reach *quality* with P >= 0.9, in the order given."""
-    return [i for i in among if belief.p_reaches(i, quality) >= SURE]
+    return [i for i in among if belief.p_at_least(i, quality) >= SURE]
 
 
 def weighted_curves(

@@ -57,7 +57,7 @@ class AuxiliaryLaws(NamedTuple):
 
     forgetting: dict[ForgettingKey, FittedForgetting]
     mixes: dict[MixKey, FittedMix]
-    links: dict[str, LossToScore]
+    loss_to_score: dict[str, LossToScore]
     refused: dict[str, str]
 
 
@@ -82,8 +82,8 @@ def auxiliary_laws(records: Iterable[TrialRecord], objective: Objective) -> Auxi
     common, own = across_models(tuned, tasks), per_model(tuned, tasks)
     forgetting = _forgetting(common, refused)
     mixes = _fitted(_mix_curves(own, tasks), refused, lambda k: f"mix: {k.label}")
-    links = _fitted(_links(runs, tasks), refused, lambda task: f"link: {task}")
-    return AuxiliaryLaws(forgetting, mixes, links, refused)
+    loss_to_score = _fitted(_loss_to_score(runs, tasks), refused, lambda task: f"link: {task}")
+    return AuxiliaryLaws(forgetting, mixes, loss_to_score, refused)
 
 
 def forgetting_laws(records: Iterable[TrialRecord], objective: Objective) -> AuxiliaryLaws:
@@ -215,7 +215,7 @@ def _mix_runs(setting: RateWindow, task: str) -> tuple[list[MixRun], list[LeftOu
     return rows, left_out
 
 
-def _links(
+def _loss_to_score(
     runs: Sequence[TrialResult], tasks: Sequence[str]
 ) -> Iterator[tuple[str, Callable[[], LossToScore]]]:
     for task in tasks:
@@ -227,10 +227,12 @@ def _links(
                 left_out.append(_without(run, f"both loss and score on {task}"))
             else:
                 rows.append((loss, score.score, run.spec.model.name, run.spec.key))
-        yield task, partial(_fit_link, rows, left_out)
+        yield task, partial(_fit_loss_to_score, rows, left_out)
 
 
-def _fit_link(rows: list[tuple[float, float, str, str]], left_out: list[LeftOut]) -> LossToScore:
+def _fit_loss_to_score(
+    rows: list[tuple[float, float, str, str]], left_out: list[LeftOut]
+) -> LossToScore:
     return fit_loss_to_score(
         [row[0] for row in rows],
         [row[1] for row in rows],
@@ -323,7 +325,7 @@ def auxiliary_lines(laws: AuxiliaryLaws) -> list[str]:
     """Every auxiliary law in plain words, one unwrapped line each; 80 % intervals throughout."""
     out = [_forgetting_line(key, law) for key, law in laws.forgetting.items()]
     out += [_mix_line(key, law) for key, law in laws.mixes.items()]
-    out += [_link_line(task, link) for task, link in laws.links.items()]
+    out += [_loss_to_score_line(task, link) for task, link in laws.loss_to_score.items()]
     return out + refusals(laws.refused)
 
 
@@ -371,13 +373,13 @@ def _mix_line(key: MixKey, law: FittedMix) -> str:
     error = "not known" if law.held_out_error is None else f"{law.held_out_error:.1%}"
     alone = "not known" if law.held_out_alone is None else f"{law.held_out_alone:.1%}"
     return (
-        f"Mix, {key.label}: {verdict}: one example of theirs is worth {_interval(law.worth)} of its own, "
-        f"beside {law.at_others:,.0f} of them; {law.form}, {_rows(law)}, "
+        f"Mix, {key.label}: {verdict}: one example of theirs is worth {_interval(law.transfer_rate)} of its own, "
+        f"beside {law.at_other_examples:,.0f} of them; {law.form}, {_rows(law)}, "
         f"error at the held-out largest volume {error} (without transfer {alone})."
     )
 
 
-def _link_line(task: str, link: LossToScore) -> str:
+def _loss_to_score_line(task: str, link: LossToScore) -> str:
     verdict = "" if link.proxy else " The loss is not a proxy here: decide on the score."
     return (
         f"Link, {task}: {link.shape}, rank correlation of loss and score "

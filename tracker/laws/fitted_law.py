@@ -172,7 +172,7 @@ class FittedLaw(Frozen):
     left_out: tuple[LeftOut, ...] = ()
     glitches: tuple[Glitch, ...] = ()
     without: tuple[WithoutSize, ...] = ()
-    misses: BacktestErrors = BacktestErrors()
+    backtest_errors: BacktestErrors = BacktestErrors()
     replicates: Draws = Field(repr=False)
 
     @property
@@ -225,7 +225,7 @@ class FittedLaw(Frozen):
     def _wider(self, sizes: Array, level: float) -> Array:
         """How many times wider an interval is than its draws, by how far beyond the data it reaches."""
         doublings = np.log2(np.maximum(sizes / self.domain[1], 1.0))
-        return np.asarray(widening(doublings, level) * self.misses.at(doublings, level))
+        return np.asarray(widening(doublings, level) * self.backtest_errors.at(doublings, level))
 
 
 class LogCurves(NamedTuple):

@@ -20,7 +20,7 @@ from tracker.laws.fitted_law import (
     parameters,
     replicates,
 )
-from tracker.laws.held_out import Suspects, faint, fit_and_hold_out, held_out_ends
+from tracker.laws.held_out import Outliers, down_weighted, fit_and_hold_out, held_out_ends
 from tracker.laws.points import (
     ENOUGH,
     CurvePoints,
@@ -85,20 +85,20 @@ def fit_curves(
     residual = residual_scale(kept)
     noise = [noise_and_source(p, residual) for p in kept]
     data = stacked(kept, [sd for sd, _ in noise])
-    pool, without, suspects = fit_and_hold_out(data, noise, start or prior(), held_out)
+    pool, without, outliers = fit_and_hold_out(data, noise, start or prior(), held_out)
     known = [_noise_at(curve, sd) for curve, (sd, _) in zip(kept, noise, strict=True)]
     ends = Ends.none()
     if held_out:
-        ends = held_out_ends(faint(data, suspects), known, start or prior())
+        ends = held_out_ends(down_weighted(data, outliers), known, start or prior())
     asked = [points_of(runs) for runs in elsewhere]
     typical = sorted(noise)[len(noise) // 2]
     noise += [typical] * len(asked)
-    data = faint(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), suspects)
+    data = down_weighted(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), outliers)
     posterior = _posterior(data, pool, len(kept))
-    misses = BacktestErrors.of(ends)
+    backtest_errors = BacktestErrors.of(ends)
     fitted = [
-        _law(data, posterior, c, curve, noise[c], without.get(c, {}), suspects).model_copy(
-            update={"misses": misses}
+        _law(data, posterior, c, curve, noise[c], without.get(c, {}), outliers).model_copy(
+            update={"backtest_errors": backtest_errors}
         )
         for c, curve in enumerate([*kept, *asked])
     ]
@@ -151,13 +151,13 @@ def _law(
     points: CurvePoints,
     noise: tuple[float, NoiseSource],
     without: dict[int, WithoutSize],
-    suspects: Suspects,
+    outliers: Outliers,
 ) -> FittedLaw:
     drawn = replicates(data, posterior, c)
     rows = drawn[:, :4]
     main = parameters(posterior.mean[c : c + 1])[0]
     bounds = np.quantile(rows, [0.1, 0.9], axis=0)
-    flagged = {m: deviations for (curve, m), deviations in suspects.items() if curve == c}
+    flagged = {m: deviations for (curve, m), deviations in outliers.items() if curve == c}
     held = [without[m] for m in sorted(without)]
     above = points.sizes if len(points.sizes) else data.sizes
     above = above[above > 0]

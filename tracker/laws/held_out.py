@@ -28,12 +28,12 @@ _FAINT = 20.0  # a flagged point's noise is multiplied by this
 #: By curve and index of the size.
 Without = dict[int, dict[int, WithoutSize]]
 #: Deviations by (curve, index of the size).
-Suspects = dict[tuple[int, int], float]
+Outliers = dict[tuple[int, int], float]
 
 
 def fit_and_hold_out(
     data: Curves, noise: Sequence[tuple[float, NoiseSource]], start: Prior, held_out: bool
-) -> tuple[Pool, Without, Suspects]:
+) -> tuple[Pool, Without, Outliers]:
     """The population, each point without itself, and the glitches: (curve, size) → deviations.
 
     A glitch also pulls the fits at its neighbours and the scale of all misses, so suspicion is
@@ -47,7 +47,7 @@ def fit_and_hold_out(
     raised = {at: score for at, score in _worst(without).items() if score > GLITCH}
     if not raised:
         return pool, without, {}
-    quiet = faint(data, raised)
+    quiet = down_weighted(data, raised)
     pool = pooling.fit_pool(quiet, start)
     without = _without(quiet, pool, noise)
     scores = _deviations(without)
@@ -55,7 +55,7 @@ def fit_and_hold_out(
     scale = max(1.0, robust_sd(rest)) if rest else 1.0
     upheld = {at: scores[at] / scale for at in raised if scores[at] / scale > GLITCH}
     if len(upheld) < len(raised):
-        quiet = faint(data, upheld)
+        quiet = down_weighted(data, upheld)
         pool = pooling.fit_pool(quiet, start)
         without = _without(quiet, pool, noise)
     return pool, without, upheld
@@ -92,7 +92,7 @@ def _without(data: Curves, pool: Pool, noise: Sequence[tuple[float, NoiseSource]
     return found
 
 
-def _deviations(without: Without) -> Suspects:
+def _deviations(without: Without) -> Outliers:
     """How many deviations each point lies from where its curve, fitted without it, expects it.
 
     Only between other sizes: what lies beyond an end is extrapolation, and an error there is the
@@ -105,7 +105,7 @@ def _deviations(without: Without) -> Suspects:
     }
 
 
-def _worst(without: Without) -> Suspects:
+def _worst(without: Without) -> Outliers:
     """The worst point of each curve."""
     worst: dict[int, tuple[float, int]] = {}
     for (c, m), score in _deviations(without).items():
@@ -113,10 +113,10 @@ def _worst(without: Without) -> Suspects:
     return {(c, m): score for c, (score, m) in worst.items()}
 
 
-def faint(data: Curves, suspects: Suspects) -> Curves:
+def down_weighted(data: Curves, outliers: Outliers) -> Curves:
     """The curves with the *suspects* hardly counting."""
     sd = data.sd.copy()
-    for c, m in suspects:
+    for c, m in outliers:
         sd[c, m] *= _FAINT
     return data._replace(sd=sd)
 

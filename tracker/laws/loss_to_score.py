@@ -33,7 +33,7 @@ Shape = Literal["isotonic", "logistic"]
 _SHAPES: tuple[Shape, ...] = ("logistic", "isotonic")  # the fewer parameters first
 
 
-class Miss(NamedTuple):
+class HeldOutError(NamedTuple):
     """What a run scored beyond what the link without its model said, at its loss."""
 
     loss: float
@@ -62,7 +62,7 @@ class LossToScore(Frozen):
     domain: tuple[float, float]
     used: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
-    misses: tuple[Miss, ...] = Field(repr=False)
+    held_out_errors: tuple[HeldOutError, ...] = Field(repr=False)
 
     def expected(self, losses: ArrayLike) -> Array:
         """The link itself at *losses*, any shape; constant beyond the losses measured."""
@@ -77,7 +77,7 @@ class LossToScore(Frozen):
         (the 80 % ones 72 %). The same draws always give the same scores, within [0, 1].
         """
         draws = np.asarray(loss_draws, dtype=float)
-        at, residual = np.array(self.misses).T
+        at, residual = np.array(self.held_out_errors).T
         width = min(_NEIGHBOURS, len(at))
         first = np.searchsorted(at, draws) - width // 2
         first = np.clip(first, 0, len(at) - width)
@@ -122,8 +122,8 @@ def fit_loss_to_score(
         domain=(rounded(x[0]), rounded(x[-1])),
         used=tuple(names[i] for i in order),
         left_out=tuple(left_out),
-        misses=tuple(
-            Miss(rounded(at), rounded(missed))
+        held_out_errors=tuple(
+            HeldOutError(rounded(at), rounded(missed))
             for at, missed in zip(x, held_out[shape], strict=True)
         ),
     )

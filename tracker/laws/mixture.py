@@ -37,8 +37,8 @@ class MixRun(NamedTuple):
     """One run: the task's loss after ``own`` of its examples and ``others`` of other tasks'."""
 
     key: str
-    own: float
-    others: float
+    task_examples: float
+    other_examples: float
     loss: float
 
 
@@ -58,8 +58,8 @@ class FittedMix(Frozen):
 
     form: str = FORM
     parameters: dict[str, Parameter]
-    worth: Parameter
-    at_others: float
+    transfer_rate: Parameter
+    at_other_examples: float
     effect: Effect
     domain: dict[str, tuple[float, float]]
     shares: tuple[float, ...]
@@ -68,29 +68,41 @@ class FittedMix(Frozen):
     held_out_alone: float | None
     used: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
-    own_reference: float
+    task_reference: float
     best: tuple[float, ...]
     replicates: tuple[tuple[float, ...], ...] = Field(repr=False)
 
     def predict(
-        self, own: float, others: float, level: float = 0.8, *, allow_far: bool = False
+        self,
+        task_examples: float,
+        other_examples: float,
+        level: float = 0.8,
+        *,
+        allow_far: bool = False,
     ) -> Prediction:
         """The loss one run would measure, arrays of one element.
 
         The interval is widened by how many doublings both numbers together lie outside their domains.
         Raises NotEnoughDataError beyond 16 times the largest volumes measured unless *allow_far*.
         """
-        for name, asked in (("own", own), ("others", others)):
+        for name, asked in (("task_examples", task_examples), ("other_examples", other_examples)):
             limit = FAR * self.domain[name][1]
             if asked > limit and not allow_far:
                 raise NotEnoughDataError(
                     f"asked for {asked:,.0f} examples ({name}); the law is trusted up to "
                     f"{limit:,.0f}: measure more, or allow far extrapolation"
                 )
-        at = _Sizes(np.array([own]), np.array([others]), self.own_reference, self.at_others)
+        at = _Sizes(
+            np.array([task_examples]),
+            np.array([other_examples]),
+            self.task_reference,
+            self.at_other_examples,
+        )
         curves = _log_losses(np.array(self.replicates), at)
         normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
-        far = doublings(own, self.domain["own"]) + doublings(others, self.domain["others"])
+        far = doublings(task_examples, self.domain["task_examples"]) + doublings(
+            other_examples, self.domain["other_examples"]
+        )
         low, high = widened_interval(curves + self.noise * normals, far, level)
         value = np.exp(_log_losses(np.array([self.best]), at)[0])
         return Prediction(value, np.exp(low), np.exp(high), np.array([far > 0]))
@@ -99,18 +111,20 @@ class FittedMix(Frozen):
 class _Sizes(NamedTuple):
     """Runs (n,) and the sizes that parameters refer to."""
 
-    own: Array
-    others: Array
-    own_reference: float
-    at_others: float
+    task_examples: Array
+    other_examples: Array
+    task_reference: float
+    at_other_examples: float
 
     @property
     def log_others(self) -> Array:
         """ln of the others relative to the reference; hugely negative where there are none."""
-        return np.log(np.maximum(self.others, 1e-300) / self.at_others)
+        return np.log(np.maximum(self.other_examples, 1e-300) / self.at_other_examples)
 
     def part(self, mask: Array) -> _Sizes:
-        return self._replace(own=self.own[mask], others=self.others[mask])
+        return self._replace(
+            task_examples=self.task_examples[mask], other_examples=self.other_examples[mask]
+        )
 
 
 def fit_mix(
@@ -125,17 +139,19 @@ def fit_mix(
     Raises NotEnoughDataError naming the trials that would tell the law, and InputError for losses
     without a logarithm.
     """
-    runs = sorted(runs, key=lambda r: (r.own + r.others, r.own, r.loss, r.key))
-    own, others, loss = (
-        np.array([getattr(run, name) for run in runs], dtype=float)
-        for name in ("own", "others", "loss")
+    runs = sorted(
+        runs, key=lambda r: (r.task_examples + r.other_examples, r.task_examples, r.loss, r.key)
     )
-    shares = _check(own, others, loss, what)
-    positive = others[others > 0]
+    task_examples, other_examples, loss = (
+        np.array([getattr(run, name) for run in runs], dtype=float)
+        for name in ("task_examples", "other_examples", "loss")
+    )
+    shares = _check(task_examples, other_examples, loss, what)
+    positive = other_examples[other_examples > 0]
     sizes = _Sizes(
-        own,
-        others,
-        rounded(np.exp(np.log(own[own > 0]).mean())),
+        task_examples,
+        other_examples,
+        rounded(np.exp(np.log(task_examples[task_examples > 0]).mean())),
         rounded(np.exp(np.log(positive).mean())),
     )
     targets = np.log(loss)
@@ -144,18 +160,18 @@ def fit_mix(
     rng = content_generator("mix", [run.key for run in runs])
     drawn = resample(form, targets, found, rng, replicates)
     parameters = _published(found.theta[None], drawn, sizes)
-    worth = Parameter.of(found.theta[1], drawn[:, 1])
+    transfer_rate = Parameter.of(found.theta[1], drawn[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
     foretells = error is not None and alone is not None and error < min(alone, TRUSTED)
     told = foretells and not _floored(found.theta, sizes)
     return FittedMix(
         parameters=parameters,
-        worth=worth,
-        at_others=sizes.at_others,
-        effect=_effect(worth) if told else "cannot be told",
+        transfer_rate=transfer_rate,
+        at_other_examples=sizes.at_other_examples,
+        effect=_effect(transfer_rate) if told else "cannot be told",
         domain={
-            "own": (float(own.min()), float(own.max())),
-            "others": (float(others.min()), float(others.max())),
+            "task_examples": (float(task_examples.min()), float(task_examples.max())),
+            "other_examples": (float(other_examples.min()), float(other_examples.max())),
         },
         shares=tuple(rounded(share) for share in shares),
         noise=rounded(found.scale),
@@ -163,14 +179,20 @@ def fit_mix(
         held_out_alone=alone,
         used=tuple(run.key for run in runs),
         left_out=tuple(left_out),
-        own_reference=sizes.own_reference,
+        task_reference=sizes.task_reference,
         best=tuple(rounded(x) for x in found.theta),
         replicates=tuple(tuple(rounded(x) for x in row) for row in drawn),
     )
 
 
-def _effect(worth: Parameter) -> Effect:
-    return "helps" if worth.low > 0 else "hurts" if worth.high < 0 else "cannot be told"
+def _effect(transfer_rate: Parameter) -> Effect:
+    return (
+        "helps"
+        if transfer_rate.low > 0
+        else "hurts"
+        if transfer_rate.high < 0
+        else "cannot be told"
+    )
 
 
 def _floored(theta: Array, sizes: _Sizes) -> bool:
@@ -178,21 +200,25 @@ def _floored(theta: Array, sizes: _Sizes) -> bool:
     worse harm changes nothing, so the fit tells no worth.
     """
     effective = _effective(theta[None], sizes)[0]
-    return bool((effective[sizes.own > 0] <= 1).any())
+    return bool((effective[sizes.task_examples > 0] <= 1).any())
 
 
-def _check(own: Array, others: Array, loss: Array, what: str) -> list[float]:
+def _check(task_examples: Array, other_examples: Array, loss: Array, what: str) -> list[float]:
     """The distinct shares of the task; raises where they or the runs do not suffice."""
     if len(loss) and loss.min() <= 0:
         raise InputError(f"{what}: found a loss of {loss.min():g}; a law needs losses above 0")
-    total = own + others
+    total = task_examples + other_examples
     shares: list[float] = []
-    for share in np.sort(own / np.maximum(total, 1)).tolist():
+    for share in np.sort(task_examples / np.maximum(total, 1)).tolist():
         if not shares or share > shares[-1] * _SAME_SHARE:
             shares.append(share)
     volumes = len(np.unique(total))
-    if len(shares) < 2 or not (own > 0).any() or not (others > 0).any():
-        told = f"{np.median(own / np.maximum(total, 1)):.3g}" if len(own) else "no trials"
+    if len(shares) < 2 or not (task_examples > 0).any() or not (other_examples > 0).any():
+        told = (
+            f"{np.median(task_examples / np.maximum(total, 1)):.3g}"
+            if len(task_examples)
+            else "no trials"
+        )
         raise NotEnoughDataError(
             f"{what}: its share of the mix is the same in all trials ({told}), so what other tasks "
             f"are worth cannot be told: add mixes with 1/2 and 3 times its weight and run "
@@ -215,33 +241,35 @@ def _form(sizes: _Sizes, targets: Array, *, transfer: bool = True) -> Form:
         sd[1:3] = 1e-6
     mesh = np.stack(np.meshgrid([0.0, 0.3], [0.3, 0.9], [-0.1, -3.0]), -1)
     starts = [
-        [targets.mean(), worth if transfer else 0.0, 0.0, np.log(b), low + below]
-        for worth, b, below in mesh.reshape(-1, 3)
+        [targets.mean(), transfer_rate if transfer else 0.0, 0.0, np.log(b), low + below]
+        for transfer_rate, b, below in mesh.reshape(-1, 3)
     ]
     return Form(lambda theta: _log_losses(theta, sizes), np.array(starts), centre, sd)
 
 
 def _effective(theta: Array, sizes: _Sizes) -> Array:
     """Effective numbers of examples (rows, n), at least one."""
-    worth, log_a = theta[:, 1, None], theta[:, 2, None]
+    transfer_rate, log_a = theta[:, 1, None], theta[:, 2, None]
     relative = np.exp(np.exp(np.clip(log_a, -3, 1.5)) * sizes.log_others)
-    return np.asarray(np.maximum(sizes.own + worth * sizes.at_others * relative, 1.0))
+    return np.asarray(
+        np.maximum(sizes.task_examples + transfer_rate * sizes.at_other_examples * relative, 1.0)
+    )
 
 
 def _log_losses(theta: Array, sizes: _Sizes) -> Array:
     """ln L (rows, n): theta holds ln C (at the own reference), worth, ln a, ln b, ln E."""
     log_c, log_b, log_e = (theta[:, i, None] for i in (0, 3, 4))
     effective = _effective(theta, sizes)
-    log_term = log_c - np.exp(np.clip(log_b, -6, 2)) * np.log(effective / sizes.own_reference)
+    log_term = log_c - np.exp(np.clip(log_b, -6, 2)) * np.log(effective / sizes.task_reference)
     return np.asarray(np.log(np.exp(np.clip(log_term, -50, 50)) + np.exp(np.clip(log_e, -50, 50))))
 
 
 def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Parameter]:
-    log_c, worth, log_a, log_b, log_e = np.concatenate([best, replicates]).T
+    log_c, transfer_rate, log_a, log_b, log_e = np.concatenate([best, replicates]).T
     a, b = np.exp(np.clip(log_a, -3, 1.5)), np.exp(np.clip(log_b, -6, 2))
     values = {
-        "C": np.exp(np.clip(log_c + b * np.log(sizes.own_reference), -50, 50)),
-        "k": worth * sizes.at_others ** (1 - a),
+        "C": np.exp(np.clip(log_c + b * np.log(sizes.task_reference), -50, 50)),
+        "k": transfer_rate * sizes.at_other_examples ** (1 - a),
         "a": a,
         "b": b,
         "E": np.exp(np.clip(log_e, -50, 50)),
@@ -250,7 +278,7 @@ def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Param
 
 
 def _held_out(sizes: _Sizes, targets: Array, *, transfer: bool) -> float | None:
-    total = sizes.own + sizes.others
+    total = sizes.task_examples + sizes.other_examples
     last = total >= total.max() / _SAME_SHARE
     if (~last).sum() < _FREE + 1 or len(np.unique(total[~last])) < 2:
         return None

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from tracker.errors import InputError
 from tracker.store.runs import LIVE, Run
@@ -47,14 +47,14 @@ class RaisedBudget(Frozen):
 
 
 class Request(Frozen):
-    """One wish. ``asked_at``: epoch seconds by the asker's clock; ``by``: who or what asked.
+    """One wish. ``requested_at``: epoch seconds by the asker's clock; ``by``: who or what asked.
 
     ``trial``: its number, for ``stop_trial`` and ``clone``; ``changes``: what differs in the clone, as
     text by name; ``budget``: for ``raise_budget``.
     """
 
     id: str = Field(pattern=_ID)
-    asked_at: float
+    requested_at: float = Field(validation_alias=AliasChoices("requested_at", "asked_at"))
     action: Action
     trial: int | None = Field(None, ge=0, le=10_000_000)
     changes: dict[str, str] = Field(default_factory=dict, max_length=30)
@@ -87,7 +87,7 @@ class Answer(Frozen):
     words: str = Field(min_length=1)
 
 
-class Exchange(NamedTuple):
+class ControlRecord(NamedTuple):
     """A request with its answer, ``None`` while the driver has given none."""
 
     request: Request
@@ -105,12 +105,12 @@ def new_request(action: str, *, now: float | None = None, **fields: Any) -> Requ
     # Sorts by time, and two askers never take the same one.
     identity = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at)) + secrets.token_hex(4)
     try:
-        return Request(id=identity, asked_at=at, action=action, **fields)
+        return Request(id=identity, requested_at=at, action=action, **fields)
     except ValidationError as error:
         raise InputError([_in_words(problem) for problem in error.errors()]) from None
 
 
-def asked_tag(asked: Request, parent: Run) -> dict[str, str]:
+def request_tag(asked: Request, parent: Run) -> dict[str, str]:
     """The tag that keeps the request with the sweep's *parent* run.
 
     Raises InputError where nobody is there to do it, or where it is too long to keep.
@@ -138,7 +138,7 @@ def answer_tag(answer: Answer) -> dict[str, str]:
     return {_ANSWER + answer.id: answer.model_copy(update={"words": words}).model_dump_json()}
 
 
-def exchanges(run: Run) -> list[Exchange]:
+def control_records(run: Run) -> list[ControlRecord]:
     """All requests kept with the sweep's parent *run*, in the order in which they were asked.
 
     Tags that hold no request (somebody edited them in MLflow) are left out.
@@ -150,8 +150,8 @@ def exchanges(run: Run) -> list[Exchange]:
             asked = _read(Request, text)
             if asked is not None and name == _REQUEST + asked.id:
                 answer = _read(Answer, tags.get(_ANSWER + asked.id))
-                found.append(Exchange(asked, answer))
-    return sorted(found, key=lambda each: (each.request.asked_at, each.request.id))
+                found.append(ControlRecord(asked, answer))
+    return sorted(found, key=lambda each: (each.request.requested_at, each.request.id))
 
 
 def described(asked: Request) -> str:

@@ -22,7 +22,14 @@ from pydantic import ValidationError
 
 from tracker.errors import StoreError
 from tracker.store import address, bulk, database, naming, registry
-from tracker.store.control import Answer, Exchange, Request, answer_tag, asked_tag, exchanges
+from tracker.store.control import (
+    Answer,
+    ControlRecord,
+    Request,
+    answer_tag,
+    control_records,
+    request_tag,
+)
 from tracker.store.data_profile import DataProfile, keep_profile, read_profile
 from tracker.store.ended import EndedTrials
 from tracker.store.journal import Step
@@ -266,7 +273,7 @@ class Store:
     def ask(self, sweep: str, request: Request) -> None:
         """Keep *request* for the sweep's driver. InputError where the sweep cannot do it now."""
         parent = self._runs.sweep(sweep)
-        self._set_tags(parent, asked_tag(request, parent))
+        self._set_tags(parent, request_tag(request, parent))
 
     @_guarded
     def answer(self, sweep: str, answer: Answer) -> None:
@@ -280,9 +287,9 @@ class Store:
         return [each.request for each in self.control_log(sweep) if each.answer is None]
 
     @_guarded
-    def control_log(self, sweep: str) -> list[Exchange]:
+    def control_log(self, sweep: str) -> list[ControlRecord]:
         """Everything that was asked of the sweep, in order, with the answers."""
-        return exchanges(self._runs.sweep(sweep))
+        return control_records(self._runs.sweep(sweep))
 
     @_guarded
     def sweeps(self) -> list[SweepInfo]:

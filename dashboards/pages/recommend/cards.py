@@ -34,10 +34,10 @@ from dashboards.components import (
 )
 from dashboards.exports import export_path, rows_command
 from dashboards.state import Query
-from tracker.constraints import Held, Rejection
+from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.explain import unrivalled
 from tracker.decision.predict import Forecast, Predicted
-from tracker.decision.recommendation import Candidate, Reach, Recommendation
+from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
 from tracker.metrics import Estimate
 
 _LIKELY = (
@@ -74,12 +74,12 @@ def _sentence(text: str) -> str:
 
 def certainty(answer: Recommendation) -> tuple[str, str]:
     """The verdict in a few words, and its tone."""
-    if answer.reach is not None and answer.reach.reached:
-        return f"Reaches {quality(answer.reach.quality)}, the smallest that does", "good"
+    if answer.target_quality is not None and answer.target_quality.reached:
+        return f"Reaches {quality(answer.target_quality.quality)}, the smallest that does", "good"
     if not answer.runners_up:
         return _sentence(unrivalled(answer.candidates, answer.rejected)), "warn"
-    tied = sum(not (r.separable or r.surely_better) for r in answer.runners_up)
-    if answer.separable or not tied:
+    tied = sum(not (r.distinguishable or r.surely_better) for r in answer.runners_up)
+    if answer.distinguishable or not tied:
         return "A clear choice", "good"
     return f"Cannot be separated from {plural(tied, 'other')}", "warn"
 
@@ -134,9 +134,9 @@ def hero(found: Answer, actions: Any, *, older: bool = False) -> html.Section:
 def _how_sure(answer: Recommendation) -> list[tuple[str, str, str]]:
     """How sure the choice is, of what was asked."""
     among = f"among {plural(answer.admitted, 'candidate')} that keep your constraints"
-    if answer.reach is not None and answer.reach.reached:
-        chance = percent(answer.reach.probability, 0)
-        return [(f"Chance of reaching {quality(answer.reach.quality)}", chance, among)]
+    if answer.target_quality is not None and answer.target_quality.reached:
+        chance = percent(answer.target_quality.probability, 0)
+        return [(f"Chance of reaching {quality(answer.target_quality.quality)}", chance, among)]
     if not answer.runners_up:
         return [("Chance of being the best", ABSENT, "there is no other to compare it with")]
     scored = bool(answer.choice.scores)
@@ -202,7 +202,7 @@ def caveats(answer: Recommendation) -> html.Section:
 
 def settling(answer: Recommendation) -> html.Section | None:
     """Which further runs would settle the choice, and what each plan is worth."""
-    if not answer.further_trials:
+    if not answer.next_experiments:
         return None
     head = (
         "Further runs", "Cost", "Regret removed", "Tells it from its rival", "Another comes out ahead",
@@ -213,18 +213,18 @@ def settling(answer: Recommendation) -> html.Section | None:
             run.label,
             compact(run.flops, "FLOP"),
             ABSENT
-            if run.removes is None
-            else quality_gap(run.removes, scored=scored, signed=False),
-            percent(run.separates, 0),
-            percent(run.changes, 0),
+            if run.regret_removed is None
+            else quality_gap(run.regret_removed, scored=scored, signed=False),
+            percent(run.p_distinguishes, 0),
+            percent(run.p_change, 0),
         )
-        for run in answer.further_trials
+        for run in answer.next_experiments
     ]
     return card(
         "Runs that would settle it",
         wrapped(data_table(head, rows)),
         html.P(_SEEDS_UNKNOWN, className="note")
-        if any(run.removes is None for run in answer.further_trials)
+        if any(run.regret_removed is None for run in answer.next_experiments)
         else None,
         lead="What each plan would take off the expected regret, and with which probability the choice can "
         "be told from its likeliest rival afterwards, or another is then ahead.",
@@ -237,7 +237,7 @@ def runners(answer: Recommendation, theme: str | None) -> html.Section:
     lead = (
         "How far the choice is ahead of each, on the same validation rows. A hollow mark is a tie: "
         "another seed could turn the order round. Left of zero: predicted to score more, but at a "
-        f"higher cost{'' if answer.reach and answer.reach.reached else ' and not surely enough'}."
+        f"higher cost{'' if answer.target_quality and answer.target_quality.reached else ' and not surely enough'}."
     )
     if not data:
         return card(
@@ -267,7 +267,7 @@ def _gap_table(data: tuple[Gap, ...]) -> html.Div:
             f"{quality_gap(gap.low, scored=gap.scored)} to "
             f"{quality_gap(gap.high, scored=gap.scored)}",
             percent(gap.p_best, 0),
-            "yes" if gap.separable else "no",
+            "yes" if gap.distinguishable else "no",
         )
         for gap in data
     ]
@@ -319,10 +319,10 @@ _MOST = 100
 
 def bounds(answer: Recommendation) -> html.Section | None:
     """What each constraint ruled out and what that cost, and how surely the choice keeps it."""
-    if not answer.rejected and not answer.held:
+    if not answer.rejected and not answer.satisfied:
         return None
     ruled = {r.constraint: r for r in answer.rejected}
-    rows = [_bound(kept, ruled.pop(kept.constraint, None)) for kept in answer.held]
+    rows = [_bound(kept, ruled.pop(kept.constraint, None)) for kept in answer.satisfied]
     rows += [_rejection(rejection) for rejection in ruled.values()]
     head = (
         "Constraint", "Limit", "The choice has", "Kept surely", "Rejected", "Not measured",
@@ -335,7 +335,7 @@ def bounds(answer: Recommendation) -> html.Section | None:
     return card("Your constraints", data_table(head, rows, text=(0, 6)), lead=lead)
 
 
-def _bound(kept: Held, rejection: Rejection | None) -> tuple[str, ...]:
+def _bound(kept: SatisfiedConstraint, rejection: Rejection | None) -> tuple[str, ...]:
     name = kept.constraint
     rest = _rejected(rejection) if rejection else ("0", "0", ABSENT, ABSENT, ABSENT)
     sure = percent(kept.probability, 0)
@@ -363,14 +363,14 @@ def _value(name: str, number: float | None) -> str:
     return count(number) if name.startswith("examples") else compact(number)
 
 
-def reached(reach: Reach | None) -> html.Section | None:
+def reached(target_quality: TargetQuality | None) -> html.Section | None:
     """Whether anything measured reaches the quality asked for, and what would."""
-    if reach is None:
+    if target_quality is None:
         return None
-    goal = quality(reach.quality)
+    goal = quality(target_quality.quality)
     title = f"What reaches {goal}"
-    sure = percent(reach.probability, 0)
-    if reach.reached:
+    sure = percent(target_quality.probability, 0)
+    if target_quality.reached:
         words = (
             f"The choice above is the smallest model, then the cheapest, that reaches {goal} with a "
             f"probability of at least 90 %: it does with {sure}."
@@ -380,7 +380,7 @@ def reached(reach: Reach | None) -> html.Section | None:
         f"Nothing that was measured reaches {goal} with a probability of 90 %; the choice above is the "
         f"closest, with {sure}."
     )
-    if not reach.needed:
+    if not target_quality.needed:
         none = "No curve's law gets there within 16 times its data and keeps the limits."
         return card(title, html.P(words), html.P(none, className="note"))
     rows = [
@@ -391,7 +391,7 @@ def reached(reach: Reach | None) -> html.Section | None:
             percent(needed.probability, 0),
             count(needed.largest_measured),
         )
-        for needed in reach.needed
+        for needed in target_quality.needed
     ]
     head = ("More data for", "Examples", "80 % interval", "Gets there", "Measured up to")
     note = (

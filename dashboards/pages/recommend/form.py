@@ -1,7 +1,7 @@
 """The form of the recommendation: a field for everything that can be asked, kept in the address.
 
 The address holds the command line's own words (``weight=intent=2``, ``constraint=peak_bytes=8e9``,
-``reach=0.9``); a field shows them in the unit people use. What differs from the sweep's own question
+``target_quality=0.9``); a field shows them in the unit people use. What differs from the sweep's own question
 is there, and nothing else.
 """
 
@@ -28,7 +28,7 @@ _GROUPS = {
     "keep": ("What it must keep", "Empty: no bound."),
     "cost": ("What it may cost", "Of one training run, as it was measured here."),
     "data": ("Data on hand", "Configurations that need more examples are left out."),
-    "reach": (
+    "target_quality": (
         "Good enough",
         "Asks for the smallest, cheapest model that surely reaches it instead.",
     ),
@@ -96,8 +96,8 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
         for task in tasks
         if task in trained and len(trained) > 1
     ]
-    reach = ("% or more", 0.01) if scored else ("minus the loss, or more", 1.0)
-    return [*found, Place("reach", "reach", "", "Quality", *reach)]
+    unit = ("% or more", 0.01) if scored else ("minus the loss, or more", 1.0)
+    return [*found, Place("target_quality", "target_quality", "", "Quality", *unit)]
 
 
 def fields(findings: PageAnalysis, query: Query) -> list[Field]:
@@ -105,7 +105,11 @@ def fields(findings: PageAnalysis, query: Query) -> list[Field]:
     own = findings.objective
     weights = dict(_pairs(query.many("weight"))) or _texts(own.weights)
     bounds = {**_texts(own.constraints), **dict(_pairs(query.many("constraint")))}
-    given = {"weight": weights, "constraint": bounds, "reach": {"": query.get("reach") or ""}}
+    given = {
+        "weight": weights,
+        "constraint": bounds,
+        "target_quality": {"": query.get("target_quality") or ""},
+    }
     found = []
     for place in _places(findings, bounds):
         text = given[place.option].get(place.name, "")
@@ -134,7 +138,7 @@ def ask(findings: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, st
     return query.put(
         weight=[f"{name}={text}" for name, text in sorted(kept.items())],
         constraint=[f"{name}={text}" for name, text in sorted(changed.items())],
-        reach=given.get(("reach", ""), ""),
+        target_quality=given.get(("target_quality", ""), ""),
     )
 
 
@@ -206,7 +210,7 @@ def _problem(place: Place, text: str, shown: str) -> str | None:
     checks: dict[str, Callable[[str], Any]] = {
         "weight": weight,
         "constraint": lambda t: bound(place.name, t),
-        "reach": lambda t: _quality(t, place.factor),
+        "target_quality": lambda t: _quality(t, place.factor),
     }
     try:
         if text:

@@ -29,7 +29,7 @@ from dashboards.pages.recommend.form import FIELD, ask, fields, form
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from tracker.cache import SingleFlightCache
-from tracker.decision.question import Asked
+from tracker.decision.question import ObjectiveOverrides
 from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
 
 TITLE = "Recommendation"
@@ -70,7 +70,7 @@ def shown(found: Answer, query: Query, theme: str | None, *, older: bool = False
     right = html.Div([caveats(answer), runners(answer, theme)], className="stack column")
     return [
         hero(found, take_away(found, query), older=older),
-        reached(answer.reach),
+        reached(answer.target_quality),
         html.Div([left, right], className="columns"),
         settling(answer),
         bounds(answer),
@@ -91,11 +91,11 @@ def _working(trials: int) -> list[Any]:
     return [page_head(TITLE, lead), card("Not yet", empty("Working it out", words, small=True))]
 
 
-def _question(view: SweepView, asked: Asked) -> tuple[str, str, Asked]:
+def _question(view: SweepView, asked: ObjectiveOverrides) -> tuple[str, str, ObjectiveOverrides]:
     return ("recommendation", view.info.name, asked)
 
 
-def _questions(view: SweepView, query: Query) -> tuple[tuple[str, str, Asked], ...]:
+def _questions(view: SweepView, query: Query) -> tuple[tuple[str, str, ObjectiveOverrides], ...]:
     try:
         return (_question(view, asked_of(query)),)
     except InputError:
@@ -107,17 +107,17 @@ def _frame() -> html.Div:
     return html.Div([*form_of, *slow_frame(_PLACE)], className="stack")
 
 
-def _connect(app: Dash, desk: PageContext) -> None:
-    connect_slow(app, desk, _PLACE, content, _questions)
-    _connect_form(app, desk)
+def _connect(app: Dash, context: PageContext) -> None:
+    connect_slow(app, context, _PLACE, content, _questions)
+    _connect_form(app, context)
 
 
-def _connect_form(app: Dash, desk: PageContext) -> None:
+def _connect_form(app: Dash, context: PageContext) -> None:
     entries = {"type": FIELD, "option": ALL, "name": ALL}
 
     def drawn(_results: Any, search: str | None, shown: str | None) -> tuple[Any, Any]:
         """The form; not drawn anew below the reader's hands unless the question has changed."""
-        view = desk.view(search)
+        view = context.view(search)
         if view is None:
             return None, None
         query = parse_query(search)
@@ -130,7 +130,7 @@ def _connect_form(app: Dash, desk: PageContext) -> None:
     def asking(
         pressed: int | None, entered: list[int | None], texts: list[Any], search: str | None
     ) -> Any:
-        view = desk.view(search)
+        view = context.view(search)
         if view is None or not (pressed or any(entered)):
             return no_update
         ids = [state["id"] for state in ctx.states_list[0]]

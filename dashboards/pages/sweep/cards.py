@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dash import html
 
-from dashboards.charts.failures import Setback, setbacks
+from dashboards.charts.failures import FailureGroup, failure_groups
 from dashboards.charts.forecast import Forecast, Span, Spending, Tally, forecast
 from dashboards.charts.progress import BestSoFar
 from dashboards.charts.theme import method_words
@@ -34,7 +34,7 @@ from dashboards.components import (
 )
 from dashboards.snapshot import SweepView
 from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
-from tracker.store.control import Exchange, described
+from tracker.store.control import ControlRecord, described
 from tracker.store.store import LiveTrial
 
 _STATE_TONES = {"running": "live", "finished": "good"}
@@ -168,7 +168,7 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
 
 def what_failed(view: SweepView) -> html.Section | None:
     """Trials without a result by reason, and what to do; nothing where all went well."""
-    groups = setbacks(view.findings.records)
+    groups = failure_groups(view.findings.records)
     if not groups:
         return None
     more = len(groups) - _MAX_GROUPS
@@ -182,7 +182,7 @@ def what_failed(view: SweepView) -> html.Section | None:
     )
 
 
-def log(exchanges: tuple[Exchange, ...]) -> html.Section | None:
+def log(exchanges: tuple[ControlRecord, ...]) -> html.Section | None:
     """What was asked of the sweep while it ran, the newest first, and what became of it."""
     if not exchanges:
         return None
@@ -250,7 +250,7 @@ def _leader(view: SweepView) -> tuple[str, str]:
     return quality(leader.quality), f"{leader.label}{words}{luck}"
 
 
-def _group(group: Setback) -> html.Li:
+def _group(group: FailureGroup) -> html.Li:
     tone = STATUS_TONES[group.status]
     numbers = ", ".join(f"#{number}" for number in group.numbers[:_MAX_NUMBERS])
     more = len(group.numbers) - _MAX_NUMBERS
@@ -267,9 +267,9 @@ def _group(group: Setback) -> html.Li:
     )
 
 
-def _exchange(each: Exchange) -> html.Li:
+def _exchange(each: ControlRecord) -> html.Li:
     asked, answer = each
-    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(asked.asked_at))
+    at = time.strftime("%Y-%m-%d %H:%M", time.localtime(asked.requested_at))
     if answer is None:
         verdict, said = pill("waiting", "live"), "The driver has not answered yet."
     else:

@@ -46,9 +46,9 @@ FIELDS = {
 }
 
 
-def connect(app: Dash, desk: PageContext) -> None:
+def connect(app: Dash, context: PageContext) -> None:
     """The panel's callbacks; none at all where *desk* may not ask for anything."""
-    if desk.asks is None:
+    if context.asks is None:
         return
     app.callback(Output(PLACE, "children"), Input(PLACE, "id"))(lambda _place: panel())
     app.callback(
@@ -61,7 +61,7 @@ def connect(app: Dash, desk: PageContext) -> None:
         *(Output(f"control-known-{name}", "children") for name in _SUGGESTED),
         VERSION,
         ADDRESS,
-    )(lambda _version, search: possible(desk, search))
+    )(lambda _version, search: possible(context, search))
 
     def ask(
         clicks: Mapping[str, int | None],
@@ -72,7 +72,7 @@ def connect(app: Dash, desk: PageContext) -> None:
         pressed = ctx.triggered_id
         if pressed not in BUTTONS or not clicks.get(pressed):
             return no_update
-        return desk.ask(search, BUTTONS[pressed], shown, **fields(BUTTONS[pressed], form))
+        return context.ask(search, BUTTONS[pressed], shown, **fields(BUTTONS[pressed], form))
 
     app.callback(
         output=Output(_SAID, "children"),
@@ -105,9 +105,9 @@ def fields(action: str, form: Mapping[str, Any]) -> dict[str, Any]:
 _SUGGESTED = {"model": "model", "method": "method", "mix": "mix", "volume": "volume"}
 
 
-def possible(desk: PageContext, search: str | None) -> tuple[Any, ...]:
+def possible(context: PageContext, search: str | None) -> tuple[Any, ...]:
     """Which buttons can be pressed now, the running trials, of which sweep, and values known so far."""
-    view = desk.view(search)
+    view = context.view(search)
     if view is None:
         return (True, True, True, [], None, _STOP, *([] for _ in _SUGGESTED))
     state, table = view.info.state, view.findings.table

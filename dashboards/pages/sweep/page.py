@@ -109,15 +109,15 @@ def content(view: SweepView, theme: str | None, now: float | None = None) -> Con
     )
 
 
-def connect(app: Dash, desk: PageContext) -> None:
+def connect(app: Dash, context: PageContext) -> None:
     """Fill the frame anew whenever anything happens in the sweep."""
 
     pages = SingleFlightCache(_KEPT)
 
     def filled(_version: str | None, search: str | None, theme: str | None) -> tuple[Any, ...]:
-        view = desk.view(search)
+        view = context.view(search)
         if view is None:
-            return nothing(desk.nothing(search))
+            return nothing(context.nothing(search))
         name = view.info.name
 
         def drawn() -> tuple[Any, ...]:
@@ -127,7 +127,7 @@ def connect(app: Dash, desk: PageContext) -> None:
         return page
 
     app.callback([Output(*place) for place in OUTPUTS], VERSION, ADDRESS, THEME)(filled)
-    control.connect(app, desk)
+    control.connect(app, context)
 
 
 def nothing(message: Any) -> Content:

@@ -140,12 +140,12 @@ class RecordedTable:
 
         Seeds are taken in turn, from the *first* on. A trial that the table lacks has failed, for free.
         """
-        asked = Configuration.of(spec).curve
+        proposed = Configuration.of(spec).curve
         if spec.method.name == "none":
             found = None
             runs = [run] if (run := self._bases.get(spec.model.name)) else []
         else:
-            found = self.nearest(asked, spec.volume)
+            found = self.nearest(proposed, spec.volume)
             runs = self._runs[found][spec.volume] if found else []
         if not runs:
             missing = Cost(device="none", device_seconds=0.0)
@@ -154,20 +154,20 @@ class RecordedTable:
         run = runs[(spec.seed + first) % len(runs)]
         cost = run.cost.model_copy(update={"device_seconds": self.seconds(run)})
         answer = run.model_copy(update={"spec": spec, "cost": cost})
-        return answer, found is not None and found != asked
+        return answer, found is not None and found != proposed
 
-    def nearest(self, asked: Configuration, volume: int) -> Configuration | None:
+    def nearest(self, proposed: Configuration, volume: int) -> Configuration | None:
         """*asked* if it was run at *volume*, else its neighbour in learning rate, if there is one."""
-        if volume in self._runs.get(asked, {}):
-            return asked
-        key = (asked, volume)
+        if volume in self._runs.get(proposed, {}):
+            return proposed
+        key = (proposed, volume)
         if key not in self._nearest:
-            wanted = self._recorded[asked.method]
+            wanted = self._recorded[proposed.method]
             siblings = [
                 c
                 for c, volumes in self._runs.items()
                 if volume in volumes
-                and (c.pair, c.mix) == (asked.pair, asked.mix)
+                and (c.pair, c.mix) == (proposed.pair, proposed.mix)
                 and _shape(self._recorded[c.method]) == _shape(wanted)
             ]
             self._nearest[key] = min(

@@ -89,25 +89,25 @@ class Ats(Strategy):
     def needs(self, number: int) -> int:
         return self._windowed(number)
 
-    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if number >= self.planned:
             return None
         if number < len(self.bases):
             return self._base(number)
         trials = self._trials
         found = self._in_turn(
-            number, told, lambda turn: trials[turn] if turn < len(trials) else None, len(trials)
+            number, observed, lambda turn: trials[turn] if turn < len(trials) else None, len(trials)
         )
         return Proposal("ats", found) if found else None
 
-    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
+    def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
         """The lowest extrapolated loss at the largest volume; the best measured before three volumes.
 
         Only volumes at which all were measured count: a line's error grows with what it reaches over, so
         configurations are compared over the same reach.
         """
         losses: dict[Configuration, dict[int, float]] = {}
-        for outcome in within_bounds(self._through(told)):
+        for outcome in within_bounds(self._through(observed)):
             losses.setdefault(outcome.configuration.curve, {})[outcome.volume] = _loss(outcome)
         expected = {
             curve: accept_then_stop(list(own), list(own.values())).at(self.spec.volumes[-1])
@@ -115,18 +115,18 @@ class Ats(Strategy):
             if len(own) >= _FIRST
         }
         if not expected:
-            return best_measured(told)
+            return best_measured(observed)
         return min(expected, key=lambda curve: expected[curve])
 
-    def _through(self, told: Sequence[Outcome]) -> Sequence[Outcome]:
+    def _through(self, observed: Sequence[Outcome]) -> Sequence[Outcome]:
         """The outcomes of all volumes that were gone through whole, but for what a bound forbade."""
-        ran = {o.configuration for o in told if o.ran}
-        broken, through = Broken(told), {0}
+        ran = {o.configuration for o in observed if o.ran}
+        broken, through = Broken(observed), {0}
         for volume, level in zip(self.spec.volumes, self._levels, strict=True):
-            if not all(each in ran or broken.forbids(each, len(told)) for each in level):
+            if not all(each in ran or broken.forbids(each, len(observed)) for each in level):
                 break
             through.add(volume)
-        return [o for o in told if o.volume in through]
+        return [o for o in observed if o.volume in through]
 
 
 def _loss(outcome: Outcome) -> float:

@@ -90,14 +90,14 @@ class Grid(Strategy):
             return max(self._tuned_at, self._windowed(number))
         return max(repeats_from, self._windowed(number))
 
-    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if number >= self.planned:
             return None
         if number < len(self.bases):
             return self._base(number)
         if number < self._tuned_at:
             return Proposal("tune", self._tunings[number - len(self.bases)])
-        tuned, more = told[: self._tuned_at], self.spec.seeds - 1
+        tuned, more = observed[: self._tuned_at], self.spec.seeds - 1
         best = tuned_methods(self.bounds, tuned)
         covered_from = self._covered_from
         if not self.bounds.begun:
@@ -112,16 +112,16 @@ class Grid(Strategy):
         if number < repeats_from:
             point = cover[number - covered_from]
             return Proposal("cover", point._replace(method=best[point.pair]))
-        anchored = {o.point for o in told if o.stage == "anchor"}
-        first = [o for o in told[:repeats_from] if o.stage in ("tune", "cover")]
+        anchored = {o.point for o in observed if o.stage == "anchor"}
+        first = [o for o in observed[:repeats_from] if o.stage in ("tune", "cover")]
         rest = [o for o in first if o.point not in anchored]
         return self._repeat("repeat", rest, number - repeats_from, best)
 
     def _covered(
-        self, told: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
+        self, observed: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
     ) -> list[Configuration]:
         """The points to cover with the *best* settings, less those that a bound is known to forbid."""
-        ends = {o.configuration.curve: o.volume for o in told if o.ends_growth}
+        ends = {o.configuration.curve: o.volume for o in observed if o.ends_growth}
         chosen = [p._replace(method=best[p.pair]) for p in self._cover if p.pair in best]
         broken = {(c.model, c.method): volume for c, volume in ends.items()}
         return [
@@ -133,7 +133,7 @@ class Grid(Strategy):
     def _repeat(
         self,
         stage: str,
-        told: Sequence[Outcome],
+        observed: Sequence[Outcome],
         at: int,
         best: dict[tuple[str, str], MethodSpec],
     ) -> Proposal | None:
@@ -141,23 +141,23 @@ class Grid(Strategy):
         more = self.spec.seeds - 1
         if more < 1:
             return None
-        ranked = self._repeatable(told, best)
+        ranked = self._repeatable(observed, best)
         if at // more >= len(ranked):
             return None
         point = ranked[at // more]
         return Proposal(stage, point._replace(method=best[point.pair]), 1 + at % more)
 
     def _repeatable(
-        self, told: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
+        self, observed: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
     ) -> list[Configuration]:
         """The points among *told* whose *best* setting may run again, leaders first."""
-        out = {o.configuration for o in told if o.broken}
-        found = dict.fromkeys(o.point for o in repeatable(told) if o.configuration.pair in best)
+        out = {o.configuration for o in observed if o.broken}
+        found = dict.fromkeys(o.point for o in repeatable(observed) if o.configuration.pair in best)
         return [point for point in found if point._replace(method=best[point.pair]) not in out]
 
 
 def tuned_methods(
-    bounds: SearchBounds, told: Sequence[Outcome]
+    bounds: SearchBounds, observed: Sequence[Outcome]
 ) -> dict[tuple[str, str], MethodSpec]:
     """Each pair's best setting: lowest loss among those within a standard error of its best score.
 
@@ -167,7 +167,7 @@ def tuned_methods(
     """
     spec = bounds.sweep.spec
     best: dict[tuple[str, str], MethodSpec] = {}
-    tuned = [o for o in scored(told) if o.stage == "tune"]
+    tuned = [o for o in scored(observed) if o.stage == "tune"]
     for pair in bounds.pairs:
         if not is_tunable(spec, pair[1]) or spec.search.tuning.trials == 0:
             first = next(point for point in bounds.points if point.pair == pair)

@@ -89,7 +89,7 @@ class Halving(Strategy):
         decided = max((r.first for r in self.rungs[1:] if r.first <= number), default=0)
         return max(decided, self._windowed(number))
 
-    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if number >= self.planned:
             return None
         if number < len(self.bases):
@@ -99,7 +99,7 @@ class Halving(Strategy):
         entrants = again = self._configurations
         if at:
             before = self.rungs[at - 1]
-            through = told[before.first : before.end]
+            through = observed[before.first : before.end]
             goes_on = [o for o in through if not self._is_over(o, rung.volume)]
             entrants = _best_first(goes_on)[: rung.size]
             again = [c for c in _best_first([o for o in through if not o.broken]) if c in entrants]
@@ -120,15 +120,15 @@ class Halving(Strategy):
         volumes = self.bounds.volumes(o.configuration.curve)
         return o.ends_growth or (bool(o.broken) and volume_near(volumes, volume) == o.volume)
 
-    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
+    def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
         """The best within bounds of the highest rung that is through and has one; else the best so far."""
         for rung in reversed(self.rungs):
-            through = told[rung.first : rung.end]
+            through = observed[rung.first : rung.end]
             if len(through) == rung.size and all(outcome.ran for outcome in through):
                 best = _best_first([o for o in through if not o.broken and not o.missed])
                 if best:
                     return best[0]
-        return best_measured(told)
+        return best_measured(observed)
 
 
 def _best_first(outcomes: Sequence[Outcome]) -> list[Configuration]:

@@ -98,74 +98,74 @@ class Law(Strategy):
                 return start
         return number
 
-    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if self.limit is not None and number >= self.limit:
             return None
         for start, batch in self._rounds:
             if start <= number < start + len(batch):
                 return batch[number - start]
-        batch = self._round(told)
+        batch = self._round(observed)
         if not batch:
             return None
         self._rounds.append((number, batch))
         return batch[0]
 
-    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
+    def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
         """The configuration with the best expected quality at the largest volume."""
-        if not scored(told):
+        if not scored(observed):
             return None
-        value = self.posterior(told).value
+        value = self.posterior(observed).value
         best = int(value.argmax())
-        return self.configurations[best] if np.isfinite(value[best]) else best_measured(told)
+        return self.configurations[best] if np.isfinite(value[best]) else best_measured(observed)
 
     # -- a round ---------------------------------------------------------------------------------
 
-    def _round(self, told: Sequence[Outcome]) -> list[Proposal]:
+    def _round(self, observed: Sequence[Outcome]) -> list[Proposal]:
         """The next trials, chosen together; none when enough is known or nothing can be paid for."""
-        if not told:
+        if not observed:
             return [self._base(i) for i in range(len(self.bases))]
-        left = self._left(told)
-        if not scored(told):
-            return self._first() if len(told) == len(self.bases) else []
-        repeats = self._repeats(told, left)
+        left = self._left(observed)
+        if not scored(observed):
+            return self._first() if len(observed) == len(self.bases) else []
+        repeats = self._repeats(observed, left)
         kept_back = len(repeats) if self.limit else 0
-        return self._search(told, left - kept_back) or repeats
+        return self._search(observed, left - kept_back) or repeats
 
-    def _search(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+    def _search(self, observed: Sequence[Outcome], left: float) -> list[Proposal]:
         """The next trials that may change the choice; none when enough is known or affordable."""
-        if cover := self._cover(told, left):
+        if cover := self._cover(observed, left):
             return cover
-        posterior = self.posterior(told)
+        posterior = self.posterior(observed)
         if posterior.expected_regret < _ENOUGH * posterior.noise_floor and self._confirmed(
-            posterior, told
+            posterior, observed
         ):
             return []
-        actions = self._actions(posterior, told, left)
+        actions = self._actions(posterior, observed, left)
         if verify := self._verification(posterior, actions, left):
             return [self._proposal(verify)]
         return [self._proposal(action) for action in self._batch(actions, left)]
 
-    def _repeats(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+    def _repeats(self, observed: Sequence[Outcome], left: float) -> list[Proposal]:
         """Further seeds of the two leading points, which give the noise floor every claim is held against."""
-        pricing = self._cost_model(told)
-        done = {(o.configuration, o.seed) for o in told}
+        cost_model = self._cost_model(observed)
+        done = {(o.configuration, o.seed) for o in observed}
         leaders: dict[Configuration, Configuration] = {}
-        for outcome in self._leaders(told):
+        for outcome in self._best_measured(observed):
             leaders.setdefault(outcome.point, outcome.configuration)
         found: list[Proposal] = []
         for leader in list(leaders.values())[:ANCHORS]:
             for seed in range(1, self.spec.seeds):
-                price = 1.0 if self.limit else pricing.seconds(leader)
+                price = 1.0 if self.limit else cost_model.seconds(leader)
                 if (leader, seed) not in done and price <= left:
                     left -= price
                     found.append(Proposal("repeat", leader, seed))
         return found
 
-    def _leaders(self, told: Sequence[Outcome]) -> list[Outcome]:
+    def _best_measured(self, observed: Sequence[Outcome]) -> list[Outcome]:
         """The trials to repeat, the best first; a sweep begun before bounds left any out ranks them last."""
         if self.bounds.begun:
-            return sorted(scored(told), key=lambda o: (bool(o.broken), *rank(o)))
-        return repeatable(told)
+            return sorted(scored(observed), key=lambda o: (bool(o.broken), *rank(o)))
+        return repeatable(observed)
 
     def _first(self) -> list[Proposal]:
         """Every setting of every method on the smallest model and one mix, at two volumes.
@@ -186,7 +186,7 @@ class Law(Strategy):
                 found += [Proposal("law", curve._replace(volume=v)) for v in looked]
         return found
 
-    def _cover(self, told: Sequence[Outcome], left: float) -> list[Proposal]:
+    def _cover(self, observed: Sequence[Outcome], left: float) -> list[Proposal]:
         """What has no run yet on the least data, cheapest first, within a share of the budget.
 
         A look at each is what successive halving begins with, and keeps a law that is wrong about
@@ -194,8 +194,8 @@ class Law(Strategy):
         """
         if self.limit:
             return []
-        pricing = self._cost_model(told)
-        seen = {self._of(o) for o in told if o.stage != "baseline"}
+        cost_model = self._cost_model(observed)
+        seen = {self._of(o) for o in observed if o.stage != "baseline"}
         unseen = [
             curve._replace(volume=self.bounds.volumes(curve)[0])
             for config, curve in enumerate(self.configurations)
@@ -203,28 +203,30 @@ class Law(Strategy):
         ]
         share = left - (1 - _COVER) * self._budget if self._budget else math.inf
         found: list[Proposal] = []
-        for configuration in sorted(unseen, key=pricing.seconds):
-            share -= pricing.seconds(configuration)
+        for configuration in sorted(unseen, key=cost_model.seconds):
+            share -= cost_model.seconds(configuration)
             if share < 0:
                 break
             found.append(Proposal("law", configuration))
         return found
 
-    def _confirmed(self, posterior: ForecastPosterior, told: Sequence[Outcome]) -> bool:
+    def _confirmed(self, posterior: ForecastPosterior, observed: Sequence[Outcome]) -> bool:
         """Whether the choice was itself run at the largest volume."""
         best = int(posterior.value.argmax())
-        return any(self._of(o) == best and o.volume == self.target(best) for o in scored(told))
+        return any(self._of(o) == best and o.volume == self.target(best) for o in scored(observed))
 
     def _actions(
-        self, posterior: ForecastPosterior, told: Sequence[Outcome], left: float
+        self, posterior: ForecastPosterior, observed: Sequence[Outcome], left: float
     ) -> list[Action]:
         """Every affordable trial with its worth: more data for a configuration, or another seed."""
-        pricing = self._cost_model(told)
-        broken = set() if self.bounds.begun else {o.configuration for o in told if o.broken}
-        limits = {self._of(o): o.volume for o in told if o.ends_growth and o.stage != "baseline"}
+        cost_model = self._cost_model(observed)
+        broken = set() if self.bounds.begun else {o.configuration for o in observed if o.broken}
+        limits = {
+            self._of(o): o.volume for o in observed if o.ends_growth and o.stage != "baseline"
+        }
         ends: dict[int, int] = {}
         seeds: dict[tuple[int, int], int] = {}
-        for o in told:
+        for o in observed:
             if o.stage != "baseline" and o.ran:
                 config, volume = self._of(o), o.volume
                 ends[config] = max(ends.get(config, 0), volume)
@@ -240,7 +242,7 @@ class Law(Strategy):
                 if volume > limits.get(config, volume) or curve._replace(volume=volume) in broken:
                     continue
                 # A budget of trials is spent one by one, whatever they take.
-                price = 1.0 if self.limit else pricing.seconds(curve._replace(volume=volume))
+                price = 1.0 if self.limit else cost_model.seconds(curve._replace(volume=volume))
                 if price <= left and (not seed or volume == self.target(config)):
                     share = self._resolved(posterior, config, volume, seed)
                     worth = knowledge_gradient(posterior, config, posterior.sd[config] * share)
@@ -298,14 +300,14 @@ class Law(Strategy):
 
     # -- what is known ---------------------------------------------------------------------------
 
-    def posterior(self, told: Sequence[Outcome]) -> ForecastPosterior:
+    def posterior(self, observed: Sequence[Outcome]) -> ForecastPosterior:
         """What is known of every configuration after *told*, of which at least one has a quality."""
         runs: dict[int, list[tuple[int, float]]] = {}
-        for o in scored(told):
+        for o in scored(observed):
             assert o.quality is not None
             runs.setdefault(self._of(o), []).append((o.volume, o.quality))
         scores = any(q >= 0 for own in runs.values() for _, q in own)
-        noise = _run_noise(told) or (_SCORE_NOISE if scores else None)
+        noise = _run_noise(observed) or (_SCORE_NOISE if scores else None)
         curves = [
             self._curve(i, curve, runs.get(i, []), scores)._replace(noise_sd=noise)
             for i, curve in enumerate(self.configurations)
@@ -313,7 +315,7 @@ class Law(Strategy):
         volumes = [float(volume) for volume in self.spec.volumes]
         targets = [float(self.target(i)) for i in range(len(curves))]
         seen = surrogate_forecast(curves, targets, volumes, "score" if scores else "loss")
-        return forecast_posterior(seen, curves, self._allowed(told), scores=scores)
+        return forecast_posterior(seen, curves, self._allowed(observed), scores=scores)
 
     def _curve(
         self, index: int, curve: Configuration, runs: Sequence[tuple[int, float]], scores: bool
@@ -324,14 +326,14 @@ class Law(Strategy):
         model = self.sweep.models[curve.model]
         return CurveRuns(sizes, errors, keys, curve.groups(model.family), model.parameters)
 
-    def _allowed(self, told: Sequence[Outcome]) -> Array:
+    def _allowed(self, observed: Sequence[Outcome]) -> Array:
         """Per configuration the probability to keep the constraints, as its own runs and its pair's say.
 
         A configuration that diverged, or failed for good, is out.
         """
         kept: dict[object, list[float]] = {}
         out = np.ones(len(self.configurations))
-        for o in told:
+        for o in observed:
             # A trial that was stopped by hand says nothing of its configuration.
             if o.stage == "baseline" or o.status is Status.PRUNED:
                 continue
@@ -351,8 +353,8 @@ class Law(Strategy):
     def _of(self, outcome: Outcome) -> int:
         return self._index[outcome.configuration.curve]
 
-    def _cost_model(self, told: Sequence[Outcome]) -> CostModel:
-        return learned_cost_model(seconds_taken(told), self._millions)
+    def _cost_model(self, observed: Sequence[Outcome]) -> CostModel:
+        return learned_cost_model(seconds_taken(observed), self._millions)
 
     @property
     def _budget(self) -> float:
@@ -361,19 +363,19 @@ class Law(Strategy):
             return float(self.limit)
         return budget.gpu_hours * 3600 if budget and budget.gpu_hours else 0.0
 
-    def _left(self, told: Sequence[Outcome]) -> float:
+    def _left(self, observed: Sequence[Outcome]) -> float:
         """What is left of the budget, in device seconds or trials; without one, no end of it."""
         if not self._budget:
             return math.inf
         if self.limit:
-            return self._budget - len(told)
-        return self._budget - sum(o.seconds or 0.0 for o in told)
+            return self._budget - len(observed)
+        return self._budget - sum(o.seconds or 0.0 for o in observed)
 
 
-def _run_noise(told: Sequence[Outcome]) -> float | None:
+def _run_noise(observed: Sequence[Outcome]) -> float | None:
     """Deviation of quality between runs of one configuration that differ in the seed, where there are any."""
     seeds: dict[Configuration, list[float]] = {}
-    for o in scored(told):
+    for o in scored(observed):
         seeds.setdefault(o.configuration, []).append(o.quality or 0.0)
     return pooled_sd(seeds.values()) or None
 

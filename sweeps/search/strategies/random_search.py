@@ -26,18 +26,18 @@ class Random(Strategy):
         body = self.planned - self._repeats
         return max(body, self._windowed(number)) if number >= body else self._windowed(number)
 
-    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if number >= self.planned:
             return None
         if number < len(self.bases):
             return self._base(number)
         body = self.planned - self._repeats
         if number >= body:
-            return self._leader_again(number - body, told[:body])
-        return self._body(number, told)
+            return self._repeat_best(number - body, observed[:body])
+        return self._body(number, observed)
 
-    def _body(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
-        point = self._in_turn(number, told, self._point, len(self.bounds.points))
+    def _body(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
+        point = self._in_turn(number, observed, self._point, len(self.bounds.points))
         return Proposal("sample", point) if point else None
 
     def _point(self, turn: int) -> Configuration:
@@ -49,8 +49,8 @@ class Random(Strategy):
             return point
         return point._replace(method=lattice(self.spec, point.method.name, 1)[0])
 
-    def _leader_again(self, at: int, told: Sequence[Outcome]) -> Proposal | None:
-        ranked = repeatable(told)
+    def _repeat_best(self, at: int, observed: Sequence[Outcome]) -> Proposal | None:
+        ranked = repeatable(observed)
         more = self.spec.seeds - 1
         if at // more >= len(ranked):
             return None
@@ -60,5 +60,5 @@ class Random(Strategy):
 class Tpe(Random):
     """Optuna's multivariate TPE chooses everything: model, method, mix, volume, hyper-parameters."""
 
-    def _body(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def _body(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         return Proposal("sample", None)

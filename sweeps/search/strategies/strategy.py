@@ -118,21 +118,21 @@ class Strategy(ABC):
         """How many trials, from 0, must have been told (exactly these) when *number* is asked."""
 
     @abstractmethod
-    def propose(self, number: int, told: Sequence[Outcome]) -> Proposal | None:
+    def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         """The trial with *number*, or ``None`` when the design is done."""
 
-    def choice(self, told: Sequence[Outcome]) -> Configuration | None:
+    def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
         """The configuration, at any volume, that the results so far speak for.
 
         Here the best of what was measured, each configuration at its largest volume and equal ones by
         that; ``None`` before any trial is complete.
         """
-        return best_measured(told)
+        return best_measured(observed)
 
     def _in_turn(
         self,
         number: int,
-        told: Sequence[Outcome],
+        observed: Sequence[Outcome],
         candidate: Callable[[int], Configuration | None],
         most: int,
     ) -> Configuration | None:
@@ -140,12 +140,12 @@ class Strategy(ABC):
 
         What is forbidden when its turn comes is passed over, *most* of them at once.
         """
-        broken, turn = Broken(told), number - len(self.bases)
+        broken, turn = Broken(observed), number - len(self.bases)
         if not broken:
             return candidate(turn)
         turn, found = 0, None
-        for asked in range(len(self.bases), number + 1):
-            known = self.needs(asked)
+        for proposed in range(len(self.bases), number + 1):
+            known = self.needs(proposed)
             for passed in range(most + 1):
                 found = candidate(turn)
                 turn += 1
@@ -167,11 +167,11 @@ class Broken:
     larger volumes where the quantity cannot fall with them.
     """
 
-    def __init__(self, told: Iterable[Outcome] = ()) -> None:
+    def __init__(self, observed: Iterable[Outcome] = ()) -> None:
         self._first: dict[Configuration, int] = {}
         self._ends: dict[Configuration, list[tuple[int, int]]] = {}
         self._count = 0
-        for each in told:
+        for each in observed:
             self.add(each)
 
     def add(self, each: Outcome) -> None:
@@ -193,39 +193,39 @@ class Broken:
         return any(at < known and volume <= (configuration.volume or 0) for at, volume in ends)
 
 
-def repeatable(told: Sequence[Outcome]) -> list[Outcome]:
+def repeatable(observed: Sequence[Outcome]) -> list[Outcome]:
     """The scored trials whose configuration may run again, the best first.
 
     Those that miss fewer lower bounds come first; a configuration that broke an upper bound is left out.
     """
-    out = {o.configuration for o in told if o.broken}
-    found = [o for o in scored(told) if o.configuration not in out]
+    out = {o.configuration for o in observed if o.broken}
+    found = [o for o in scored(observed) if o.configuration not in out]
     return sorted(found, key=lambda o: (o.missed, *rank(o)))
 
 
-def within_bounds(told: Sequence[Outcome]) -> list[Outcome]:
+def within_bounds(observed: Sequence[Outcome]) -> list[Outcome]:
     """The scored trials that kept every bound; all of them where none did."""
-    found = scored(told)
+    found = scored(observed)
     return [o for o in found if not o.broken and not o.missed] or found
 
 
-def scored(told: Sequence[Outcome]) -> list[Outcome]:
+def scored(observed: Sequence[Outcome]) -> list[Outcome]:
     """The complete trials among *told* that have a quality, untouched bases left out."""
     return [
         o
-        for o in told
+        for o in observed
         if o.status is Status.COMPLETE and o.quality is not None and o.stage != "baseline"
     ]
 
 
-def seconds_taken(told: Sequence[Outcome]) -> list[tuple[Configuration, float]]:
+def seconds_taken(observed: Sequence[Outcome]) -> list[tuple[Configuration, float]]:
     """What each complete fine-tune among *told* took of its device.
 
     What a trial took until it was stopped, diverged or failed is no price.
     """
     return [
         (o.configuration, o.seconds)
-        for o in told
+        for o in observed
         if o.seconds and o.status is Status.COMPLETE and not o.configuration.untouched
     ]
 
@@ -235,10 +235,10 @@ def rank(outcome: Outcome) -> tuple[float, float, int]:
     return (-(outcome.quality or 0.0), outcome.loss or 0.0, outcome.number)
 
 
-def best_measured(told: Sequence[Outcome]) -> Configuration | None:
+def best_measured(observed: Sequence[Outcome]) -> Configuration | None:
     """The configuration with the best mean over seeds at its own largest volume, which breaks ties."""
     found: dict[Configuration, dict[int, list[float]]] = {}
-    for o in within_bounds(told):
+    for o in within_bounds(observed):
         assert o.quality is not None
         volumes = found.setdefault(o.configuration.curve, {})
         volumes.setdefault(o.volume, []).append(o.quality)

@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.charts.failures import setbacks
+from dashboards.charts.failures import failure_groups
 from tracker.trial import Cost, Status
 
 
@@ -18,7 +18,7 @@ def ended(records):
 
 
 def test_equal_reasons_are_one_group_whatever_their_numbers(ended):
-    found = setbacks(
+    found = failure_groups(
         [
             ended(1, Status.INFEASIBLE, "out of memory: 3.2 GB wanted"),
             ended(2, Status.FAILED, "worker ended by SIGKILL, 3 times"),
@@ -38,14 +38,16 @@ def test_equal_reasons_are_one_group_whatever_their_numbers(ended):
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.COMPLETE])
 def test_every_end_has_advice_also_without_a_reason(ended, status):
-    group = setbacks([ended(1, status, None)])[0]
+    group = failure_groups([ended(1, status, None)])[0]
     assert group.advice
     assert group.reason == "no reason was recorded"
 
 
 def test_what_was_stopped_by_hand_says_who_knows(ended):
-    assert "log of requests" in setbacks([ended(1, Status.PRUNED, "stopped by hand")])[0].advice
+    assert (
+        "log of requests" in failure_groups([ended(1, Status.PRUNED, "stopped by hand")])[0].advice
+    )
 
 
 def test_nothing_went_wrong(records):
-    assert setbacks([r for r in records if r.result.status is Status.COMPLETE]) == ()
+    assert failure_groups([r for r in records if r.result.status is Status.COMPLETE]) == ()

@@ -11,13 +11,13 @@ def test_gaps_are_the_recommendation_s_own_the_closest_first(findings):
     assert [g.value for g in data] == sorted(g.value for g in data)
     for gap, runner in zip(data, sorted(answer.runners_up, key=lambda r: r.gap.value), strict=True):
         assert (gap.value, gap.low, gap.high) == (runner.gap.value, runner.gap.low, runner.gap.high)
-        assert gap.separable is runner.separable
+        assert gap.distinguishable is runner.distinguishable
 
 
 def test_ties_are_hollow_and_every_row_is_named(findings):
     data = gaps(findings.recommendation)
-    first = data[0]._replace(separable=False, low=-0.01, high=0.02, label="<i>a</i>")
-    second = data[0]._replace(separable=True, low=None, high=None)
+    first = data[0]._replace(distinguishable=False, low=-0.01, high=0.02, label="<i>a</i>")
+    second = data[0]._replace(distinguishable=True, low=None, high=None)
     figure = go.Figure(draw_gaps((first, second), LIGHT))
     markers = [t for t in figure.data if t.mode == "markers"]
     assert [m.marker.color == LIGHT.surface for m in markers] == [True, False]

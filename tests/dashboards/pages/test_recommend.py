@@ -9,7 +9,7 @@ from dashboards.pages.recommend.page import content, shown
 from dashboards.state import Query, parse_query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
-from tracker.decision.question import Asked
+from tracker.decision.question import ObjectiveOverrides
 from tracker.errors import InputError
 from tracker.metrics import Estimate
 from tracker.trial import Objective, Status
@@ -23,7 +23,7 @@ def answer(findings):
 def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words, answer):
     text = words(content(view_of(records), Query(), "light"))
     assert "".join(headline(answer.choice)) in text.replace("  ", " ").replace(" ,", ",")
-    runs = [run.label for run in answer.further_trials]
+    runs = [run.label for run in answer.next_experiments]
     for part in (*answer.why, *answer.caveats, *runs):
         assert part in text
     for runner in answer.runners_up:
@@ -31,11 +31,11 @@ def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words
 
 
 def test_ties_are_called_ties(answer):
-    tied = answer.runners_up[0].model_copy(update={"separable": False})
-    clear = answer.runners_up[0].model_copy(update={"separable": True})
-    two = answer.model_copy(update={"separable": False, "runners_up": (tied, tied, clear)})
+    tied = answer.runners_up[0].model_copy(update={"distinguishable": False})
+    clear = answer.runners_up[0].model_copy(update={"distinguishable": True})
+    two = answer.model_copy(update={"distinguishable": False, "runners_up": (tied, tied, clear)})
     assert certainty(two) == ("Cannot be separated from 2 others", "warn")
-    sure = answer.model_copy(update={"separable": True, "runners_up": (clear,)})
+    sure = answer.model_copy(update={"distinguishable": True, "runners_up": (clear,)})
     assert certainty(sure) == ("A clear choice", "good")
 
 
@@ -71,7 +71,7 @@ def test_untouched_bases_alone_are_compared_with_each_other(view_of, records, wo
     answer = view.findings.recommendation
     assert len(answer.runners_up) == 1
     alike = ("Cannot be separated from 1 other", "warn")
-    assert certainty(answer) == (("A clear choice", "good") if answer.separable else alike)
+    assert certainty(answer) == (("A clear choice", "good") if answer.distinguishable else alike)
     text = words(content(view, Query(), None))
     assert answer.runners_up[0].candidate.label in text
     assert "the only" not in text.lower()
@@ -120,9 +120,12 @@ def test_the_sweep_s_notes_stand_among_the_caveats(view_of, records, words):
 
 
 def test_the_export_path_is_quoted_and_holds_the_question_alone():
-    query = Query.of("a/b c", weight="intent=2", task="slots", reach="0.9")
+    query = Query.of("a/b c", weight="intent=2", task="slots", target_quality="0.9")
     assert export_path("a/b c", Query()) == "/export/a%2Fb%20c/recommended.yaml"
-    assert export_path("a", query, "trl.zip") == "/export/a/trl.zip?reach=0.9&weight=intent%3D2"
+    assert (
+        export_path("a", query, "trl.zip")
+        == "/export/a/trl.zip?target_quality=0.9&weight=intent%3D2"
+    )
 
 
 def test_the_address_is_the_question(view_of, records, words):
@@ -142,13 +145,13 @@ def test_the_address_is_the_question(view_of, records, words):
 
 def test_what_reaches_a_quality_is_said(view_of, records, words):
     view = view_of(records)
-    near = words(content(view, Query.of(reach="0.5"), None))
+    near = words(content(view, Query.of(target_quality="0.5"), None))
     assert "What reaches 50.0 %" in near
     assert "Reaches 50.0 %, the smallest that does" in near
     assert "Chance of reaching 50.0 %" in near
     assert "Chance of being the best" not in near  # that was not asked
     assert "The choice above is the smallest model" in near
-    far = words(content(view, Query.of(reach="0.99"), None))
+    far = words(content(view, Query.of(target_quality="0.99"), None))
     assert "Nothing that was measured reaches 99.0 %" in far
 
 
@@ -209,7 +212,7 @@ def test_every_field_shows_the_sweep_s_own_question(findings):
     assert {"examples", "examples.intent", "examples.slots", "gpu_hours", "adapter_bytes"} <= {
         name for _, name in shown
     }
-    assert shown["reach", ""] == ""
+    assert shown["target_quality", ""] == ""
 
 
 def test_asking_what_is_asked_already_leaves_the_address_bare(findings):
@@ -220,13 +223,13 @@ def test_asking_what_is_asked_already_leaves_the_address_bare(findings):
 def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(findings):
     shown = fields(findings, Query("support"))
     typed = texts(shown, intent="1", peak_bytes="0.25", forgetting__english="", examples="1000")
-    typed = [(o, n, "85" if o == "reach" else t) for o, n, t in typed]
+    typed = [(o, n, "85" if o == "target_quality" else t) for o, n, t in typed]
     query = ask(findings, Query("support"), typed)
     assert query.many("weight") == ("intent=1", "slots=1")
     assert query.many("constraint") == (
         "examples=1000", "forgetting.english=none", "peak_bytes=250000000",
     )  # fmt: skip
-    assert asked_of(query) == Asked(
+    assert asked_of(query) == ObjectiveOverrides(
         (("intent", 1.0), ("slots", 1.0)),
         (("examples", 1000.0), ("forgetting.english", None), ("peak_bytes", 2.5e8)),
         0.85,
@@ -234,7 +237,7 @@ def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(finding
     again = {(f.place.option, f.place.name): f.text for f in fields(findings, query)}
     assert again["constraint", "peak_bytes"] == "0.25"
     assert again["constraint", "forgetting.english"] == ""
-    assert again["reach", ""] == "85"
+    assert again["target_quality", ""] == "85"
     assert ask(findings, query, texts(fields(findings, query))) == query
 
 
@@ -249,7 +252,7 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(findings, wor
     assert again["peak_bytes"].problem == "found -1; allowed: above 0"
     assert again["over_reach.intent"].problem == "found 150; allowed: 0 to 100"
     assert again["intent"].problem is None
-    beyond = {f.place.name: f for f in fields(findings, Query.of(reach="1.5"))}
+    beyond = {f.place.name: f for f in fields(findings, Query.of(target_quality="1.5"))}
     assert beyond[""].problem == "found 150; allowed: above 0, at most 100"
     text = words(form("/recommend", query, list(again.values())))
     assert "found much; allowed: a number, such as 0.5" in text
@@ -262,7 +265,10 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(findings, wor
     [("90,5", "0.905"), ("90.5", "0.905"), ("0,125", "0.00125"), ("1,000", "1,000")],
 )
 def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(findings, typed, asked):
-    assert ask(findings, Query("support"), [("reach", "", typed)]).get("reach") == asked
+    assert (
+        ask(findings, Query("support"), [("target_quality", "", typed)]).get("target_quality")
+        == asked
+    )
 
 
 def test_a_bound_without_a_field_gets_one(findings):
@@ -273,7 +279,7 @@ def test_a_bound_without_a_field_gets_one(findings):
 
 
 def test_the_form_is_open_where_something_is_asked_and_reset_goes_back(findings):
-    query = Query.of("support", reach="0.9", task="slots")
+    query = Query.of("support", target_quality="0.9", task="slots")
     details = form("/recommend", query, fields(findings, query)).children
     assert details.open
     assert details.children[-1].children[1].href == "/recommend?sweep=support"

@@ -8,7 +8,7 @@ from dashboards.pages.sweep.cards import counts, spending, under_way
 from dashboards.pages.sweep.control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.pages.sweep.page import OUTPUTS, Content, content, layout
 from dashboards.snapshot import Patience, Snapshot
-from tracker.store.control import Answer, Exchange, new_request
+from tracker.store.control import Answer, ControlRecord, new_request
 from tracker.store.store import LiveTrial, Store
 from tracker.trial import Objective
 
@@ -152,7 +152,7 @@ def test_requests_are_listed_with_their_answers(view_of, records, words):
     asked = new_request("clone", now=2.0, trial=3, changes={"volume": "800"}, by="somebody")
     pending = new_request("pause", now=3.0)
     answer = Answer(id=asked.id, at=3.0, accepted=False, words="volume: found '800'")
-    log = (Exchange(asked, answer), Exchange(pending, None))
+    log = (ControlRecord(asked, answer), ControlRecord(pending, None))
     text = words(content(view_of(records)._replace(log=log), "light").log)
     assert text.index("pause") < text.index("clone trial 3 with volume=800"), "the newest first"
     assert "refused" in text
@@ -277,19 +277,19 @@ def test_a_foreign_page_cannot_press(running):
 
 
 def test_only_what_is_possible_can_be_pressed(running):
-    desk = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
-    assert possible(desk, "")[:3] == (False, True, False)
+    context = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    assert possible(context, "")[:3] == (False, True, False)
     running.set_sweep_state("live", "paused")
-    desk = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
-    assert possible(desk, "")[:3] == (True, False, False)
+    context = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    assert possible(context, "")[:3] == (True, False, False)
     running.set_sweep_state("live", "finished")
-    desk = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
-    assert possible(desk, "")[:3] == (True, True, True)
+    context = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    assert possible(context, "")[:3] == (True, True, True)
 
 
 def test_values_known_so_far_are_suggested(store, words):
-    desk = PageContext(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.ask)
-    _, _, _, running, shown, stop, *known = possible(desk, "")
+    context = PageContext(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.ask)
+    _, _, _, running, shown, stop, *known = possible(context, "")
     assert (shown, stop) == ("support", "Yes, stop the sweep support")
     assert [option.value for option in running] == ["49", "50"]
     assert [option.value for option in known[3]] == ["250", "500", "1000", "2000"]

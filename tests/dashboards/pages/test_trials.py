@@ -15,7 +15,7 @@ from dashboards.trials.fields import (
     apart,
     fields,
     interval,
-    untold_tasks,
+    tasks_not_measured,
     with_interval,
 )
 from dashboards.trials.reader import Reading
@@ -121,7 +121,7 @@ def test_the_comparison_begins_with_the_quality_and_keeps_the_objective_s_order(
 @pytest.mark.parametrize("score", [0.0, 1.0])
 def test_rows_that_all_came_out_alike_tell_no_interval(records, words, view_of, score):
     same = rescored(records[45], score=score, score_se=0.0, replicates=(score,) * 20)
-    assert untold_tasks(same.result, WEIGHING) == ["slots", "intent"]
+    assert tasks_not_measured(same.result, WEIGHING) == ["slots", "intent"]
     assert interval(Measured(score, 0.0)) is None
     texts = {field.name: field.text for field in fields(same, WEIGHING)}
     assert texts["intent: score"] == f"{100 * score:.1f} % (no interval)"

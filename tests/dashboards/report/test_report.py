@@ -139,6 +139,6 @@ def test_an_unknown_sweep_and_a_wrong_question_are_a_line_each(workspace, tmp_pa
         return done.stderr
 
     assert told("--sweep", "nosuch") == "sweep 'nosuch': not in the store; sweeps: support\n"
-    assert told("--sweep", "support", "--reach", "high") == (
-        "reach: found 'high'; allowed: a number, such as 0.5\n"
+    assert told("--sweep", "support", "--target-quality", "high") == (
+        "target_quality: found 'high'; allowed: a number, such as 0.5\n"
     )

@@ -137,10 +137,10 @@ def drive(
 ) -> Driver:
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
-    ledger = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
+    study = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
     control = Control(inbox) if inbox else None
     driver = Driver(
-        sweep, folder, ledger, engine, Nobody(), control=control, price=price, bounds=bounds
+        sweep, folder, study, engine, Nobody(), control=control, price=price, bounds=bounds
     )
     driver.run()
     return driver

@@ -34,7 +34,7 @@ def tiny(make_sweep: MakeSweep) -> Callable[..., ResolvedSweep]:
 
 def own(driver: Driver) -> list[tuple[str, str]]:
     """Stage and key of what the strategy proposed."""
-    return [(driver.asked[n].stage, driver.asked[n].key) for n in driver.own]
+    return [(driver.proposed[n].stage, driver.proposed[n].key) for n in driver.own]
 
 
 def clone(trial: int, **changes: object) -> Request:
@@ -57,8 +57,8 @@ def test_neither_clones_nor_pauses_change_what_a_strategy_proposes(
 ) -> None:
     sweep = tiny(11, strategy)
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(2), in_memory=True)
-    tuned = next(n for n in plain.own if plain.asked[n].stage != "baseline")
-    volume = 160 if plain.asked[tuned].configuration.volume != 160 else 40
+    tuned = next(n for n in plain.own if plain.proposed[n].stage != "baseline")
+    volume = 160 if plain.proposed[tuned].configuration.volume != 160 else 40
     # By its third turn the driver has asked for the trial that is cloned, whatever the strategy.
     copy, again = clone(tuned, seed=70), clone(tuned, volume=volume, mix="plain", seed=71)
     asker = Asker(
@@ -72,9 +72,9 @@ def test_neither_clones_nor_pauses_change_what_a_strategy_proposes(
     driver = drive(sweep, SweepFolder(tmp_path / "asked", "tiny"), engine, asker, in_memory=True)
     assert all(answer.accepted for answer in asker.answers.values())
     assert own(driver) == own(plain)
-    clones = [asked for asked in driver.asked if asked.stage == "clone"]
-    assert [asked.spec.seed for asked in clones] == [70, 71]
-    assert driver.planned == len(driver.asked) == len(plain.asked) + 2
+    clones = [proposed for proposed in driver.proposed if proposed.stage == "clone"]
+    assert [proposed.spec.seed for proposed in clones] == [70, 71]
+    assert driver.planned == len(driver.proposed) == len(plain.proposed) + 2
     assert len(engine.ran) == len(set(engine.ran)) == len(driver.records)
 
 
@@ -91,7 +91,7 @@ def test_a_stopped_trial_keeps_its_place(
     body = 7 if strategy == "random" else 9  # the rest of `random` repeats its leaders
     assert own(driver)[:body] == own(plain)[:body]
     assert driver.records[3].result.status is Status.PRUNED
-    assert driver.told[3].ran
+    assert driver.observed[3].ran
 
 
 def test_a_sweep_that_was_killed_goes_on_with_all_that_was_asked(
@@ -113,7 +113,7 @@ def test_a_sweep_that_was_killed_goes_on_with_all_that_was_asked(
     engine, again = FormulaEngine(1), Asker({}, early=asks[3])
     resumed = drive(sweep, folder, engine, again)
     ran += engine.ran
-    assert [a[:4] for a in resumed.asked] == [a[:4] for a in whole.asked]
+    assert [a[:4] for a in resumed.proposed] == [a[:4] for a in whole.proposed]
     assert own(resumed) == own(whole)
     assert len(resumed.own) == 12, "the raised budget is kept"
     assert [words(again, request) for request in asks[3]] == [
@@ -175,11 +175,11 @@ def test_a_trial_is_stopped_whether_it_waits_or_runs(
     requests = [new_request("stop_trial", trial=n) for n in (0, 1, 2, 3, 99)]
     asker, engine = Asker({0: requests}), FormulaEngine(2)
     driver = drive(tiny(), SweepFolder(tmp_path, "tiny"), engine, asker)
-    told = [words(asker, request) for request in requests]
-    ended = [accepted for accepted, _ in told]
+    observed = [words(asker, request) for request in requests]
+    ended = [accepted for accepted, _ in observed]
     assert Counter(ended) == {True: 3, False: 2}, "one of the first two had ended by itself"
-    assert told[-1] == (False, "found trial 99; allowed: 0 to 3")
-    assert any("has ended already (complete)" in said for _, said in told)
+    assert observed[-1] == (False, "found trial 99; allowed: 0 to 3")
+    assert any("has ended already (complete)" in said for _, said in observed)
     stopped = [r for r in driver.records.values() if r.result.status is Status.PRUNED]
     assert len(stopped) == 3
     assert {record.result.reason for record in stopped} == {"stopped by hand"}
@@ -193,8 +193,8 @@ def test_a_clone_runs_with_the_changed_values(
     good, same = clone(3, volume=160, learning_rate=0.002), clone(3, volume=160, learning_rate=2e-3)
     asker = Asker({5: [good], 6: [same]})
     driver = drive(tiny(), SweepFolder(tmp_path, "tiny"), FormulaEngine(2), asker)
-    made = next(asked for asked in driver.asked if asked.stage == "clone")
-    source = driver.asked[3]
+    made = next(proposed for proposed in driver.proposed if proposed.stage == "clone")
+    source = driver.proposed[3]
     method = source.configuration.method.model_copy(update={"learning_rate": 0.002})
     assert made.configuration == source.configuration._replace(volume=160, method=method)
     assert made.seed == source.seed
@@ -213,15 +213,15 @@ def test_a_clone_that_a_strategy_asks_for_later_runs_once(
     sweep = tiny(7, "ats")
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(1), in_memory=True)
     source, last = (
-        study_values(sweep.spec, asked.configuration, asked.seed)
-        for asked in (plain.asked[2], plain.asked[6])
+        study_values(sweep.spec, proposed.configuration, proposed.seed)
+        for proposed in (plain.proposed[2], plain.proposed[6])
     )
     change = {n: v for n, v in last.items() if v != source.get(n) or n == "model"}
     asker, engine = Asker({0: [clone(2, **change)]}), FormulaEngine(1)
     folder = SweepFolder(tmp_path / "asked", "tiny")
     driver = drive(sweep, folder, engine, asker, in_memory=True)
     assert own(driver) == own(plain)
-    assert len(driver.asked) == 8
+    assert len(driver.proposed) == 8
     assert len(engine.ran) == len(set(engine.ran)) == driver.planned == 7
     assert len(driver.records) == 8
 
@@ -250,7 +250,7 @@ def test_a_clone_with_values_the_sweep_does_not_know_is_refused(
     accepted, answer = words(asker, request)
     assert not accepted
     assert said in answer
-    assert len(driver.asked) == 4
+    assert len(driver.proposed) == 4
 
 
 def test_a_method_with_other_settings_takes_what_it_is_given(
@@ -260,13 +260,15 @@ def test_a_method_with_other_settings_takes_what_it_is_given(
     asker = Asker({0: [clone(2, method="p_tuning"), lacking, clone(3, method="lora", rank=8)]})
     folder = SweepFolder(tmp_path, "tiny")
     driver = drive(tiny(4), folder, FormulaEngine(1), asker, in_memory=True)
-    made = [asked.configuration.method for asked in driver.asked if asked.stage == "clone"]
+    made = [
+        proposed.configuration.method for proposed in driver.proposed if proposed.stage == "clone"
+    ]
     assert (made[0].virtual_tokens, made[0].learning_rate) == (4, 1e-2), "its only ones"
     assert words(asker, lacking) == (
         False,
         "learning_rate: found nothing; allowed: a number from 0.001 to 0.03",
     ), "0.0003, where the trial was at, is none of lora's"
-    assert made[1].learning_rate == driver.asked[3].configuration.method.learning_rate
+    assert made[1].learning_rate == driver.proposed[3].configuration.method.learning_rate
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_a_budget_is_only_raised(
     driver = drive(tiny(**budget), SweepFolder(tmp_path, "tiny"), FormulaEngine(1), asker)
     accepted, answer = words(asker, request)
     assert said in answer
-    assert len(driver.asked) == (6 if accepted else 4)
+    assert len(driver.proposed) == (6 if accepted else 4)
     folder, engine = SweepFolder(tmp_path, "tiny"), FormulaEngine(1)
     again = drive(tiny(**budget), folder, engine)
     assert own(again) == own(driver)

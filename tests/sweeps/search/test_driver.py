@@ -20,7 +20,7 @@ MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 def test_study_holds_what_was_measured(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(budget={"trials": 12})
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    for number, trial in enumerate(driver.ledger.trials()):
+    for number, trial in enumerate(driver.study.trials()):
         record = driver.records[number]
         assert trial.value == driver.quality(record)
         if record.stage != "baseline":
@@ -82,9 +82,9 @@ class _LateDeath(FormulaEngine):
             event: Event = Died(self.jobs.pop().key, "worker ended by SIGKILL")
             yield event
         else:
-            for told in super().events(timeout):
-                if isinstance(told, Ended):
-                    yield Died(told.key, "worker ended by SIGKILL")
+            for observed in super().events(timeout):
+                if isinstance(observed, Ended):
+                    yield Died(observed.key, "worker ended by SIGKILL")
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -112,7 +112,7 @@ def test_known_prices_make_the_budget_exact(make_sweep: MakeSweep, tmp_path: Pat
     assert 1000 - 40 < spent <= 1000, "the cheapest trial takes 40"
     assert len(ran) == len(engine.ran)
     assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE, Status.PRUNED}
-    assert len(driver.records) == len(driver.asked) == len(driver.told)
+    assert len(driver.records) == len(driver.proposed) == len(driver.observed)
 
 
 def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
@@ -126,7 +126,7 @@ def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
                 sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2), in_memory=True
             )
         )
-    ours, other = ({trial.key: trial.spec for trial in run.asked} for run in runs)
+    ours, other = ({trial.key: trial.spec for trial in run.proposed} for run in runs)
     assert {ours[key].method.name for key in ours.keys() & other.keys()} == {"none"}
     tuned = [spec.seed for spec in other.values() if spec.method.name != "none"]
     assert tuned

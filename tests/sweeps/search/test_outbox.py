@@ -126,29 +126,29 @@ def test_a_live_sweep_says_when_its_driver_was_seen(
 ) -> None:
     monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
     monkeypatch.setattr(delivery_module, "_SEEN_EVERY_SECONDS", 0.2)
-    told: list[tuple[str, dict[str, object]]] = []
+    observed: list[tuple[str, dict[str, object]]] = []
     set_sweep_state = Store.set_sweep_state
 
     def overheard(self: Store, sweep: str, state: SweepState, **facts: object) -> None:
-        told.append((state, facts))
+        observed.append((state, facts))
         set_sweep_state(self, sweep, state, **facts)
 
     monkeypatch.setattr(Store, "set_sweep_state", overheard)
     begun = time.time()
     deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
     time.sleep(0.5)
-    assert told == [], "nobody has said that the sweep is live"
+    assert observed == [], "nobody has said that the sweep is live"
     deliver.state("paused", workers=2)
     until = time.monotonic() + 60
-    while len(told) < 3 and time.monotonic() < until:
+    while len(observed) < 3 and time.monotonic() < until:
         time.sleep(0.05)
-    assert [state for state, _ in told[:3]] == ["paused"] * 3
+    assert [state for state, _ in observed[:3]] == ["paused"] * 3
     info = store.sweeps()[0]
     assert info.facts["workers"] == "2"
     assert begun - 1 <= int(info.facts["seen_at"]) <= time.time() + 1
     deliver.state("stopped")
     assert deliver.close(patience_seconds=60) == 0
-    assert told[-1] == ("stopped", {}), "and nothing after it"
+    assert observed[-1] == ("stopped", {}), "and nothing after it"
 
 
 def test_a_store_that_cannot_be_asked_is_taken_to_hold_nothing(
@@ -190,9 +190,9 @@ def test_requests_come_back_and_their_answers_are_kept(
 def test_a_store_that_is_down_asks_for_nothing(store: Store, tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "runs", "tiny")
     deliver = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
-    asked = new_request("pause")
-    store.ask("tiny", asked)
+    proposed = new_request("pause")
+    store.ask("tiny", proposed)
     assert deliver.read_now() == []
     assert deliver.problem == "the line is dead"
-    assert deliver.read_now() == [asked]
+    assert deliver.read_now() == [proposed]
     deliver.close(patience_seconds=60)

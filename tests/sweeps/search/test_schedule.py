@@ -13,9 +13,9 @@ from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.plan import Plan, make_plan
 from sweeps.search.schedule import (
     Schedule,
-    drawn_surface,
     expected_schedule,
     measured_surfaces,
+    sampled_surface,
     too_large,
 )
 from sweeps.search.space import configurations, design_point, trial_spec, untouched_base
@@ -154,7 +154,7 @@ def sweep(make_sweep: MakeSweep) -> ResolvedSweep:
 
 def test_more_data_is_expected_to_score_no_less(sweep: ResolvedSweep) -> None:
     for draw in range(5):
-        scores = drawn_surface(sweep, draw).scores
+        scores = sampled_surface(sweep, draw).scores
         assert scores.shape == (len(configurations(sweep.spec)), 3)
         assert ((scores >= 0) & (scores <= 1)).all()
         assert (np.diff(scores, axis=1) >= 0).all()
@@ -162,13 +162,13 @@ def test_more_data_is_expected_to_score_no_less(sweep: ResolvedSweep) -> None:
 
 
 def test_a_draw_is_the_same_whenever_it_is_drawn(sweep: ResolvedSweep) -> None:
-    first, again, other = (drawn_surface(sweep, draw).scores for draw in (0, 0, 1))
+    first, again, other = (sampled_surface(sweep, draw).scores for draw in (0, 0, 1))
     assert (first == again).all()
     assert not (first == other).all()
 
 
 def test_every_trial_of_the_design_has_a_score_and_no_other(sweep: ResolvedSweep) -> None:
-    surface = drawn_surface(sweep, 0)
+    surface = sampled_surface(sweep, 0)
     for row, curve in enumerate(configurations(sweep.spec)):
         spec = trial_spec(sweep, curve._replace(volume=80), 0)
         assert surface.score(spec) == surface.scores[row, 1]

@@ -30,11 +30,11 @@ def test_half_asked_trial_is_taken_up_with_the_same_values(
     cut = StudyAdapter(f"sqlite:///{tmp_path}/cut.db", sweep.spec)
     cut.ask(0, FREE)
     suggest = optuna.trial.Trial.suggest_categorical
-    asked: list[str] = []
+    proposed: list[str] = []
 
     def die_on_the_third(trial: optuna.trial.Trial, name: str, choices: object) -> object:
-        asked.append(name)
-        if len(asked) == 3:
+        proposed.append(name)
+        if len(proposed) == 3:
             raise KeyboardInterrupt
         return suggest(trial, name, choices)  # type: ignore[arg-type]
 
@@ -47,36 +47,36 @@ def test_half_asked_trial_is_taken_up_with_the_same_values(
     assert len(again.trials()) == 2
 
 
-@pytest.mark.parametrize(("strategy", "told"), [("random", 2), ("tpe", 2), ("tpe", 12)])
+@pytest.mark.parametrize(("strategy", "observed"), [("random", 2), ("tpe", 2), ("tpe", 12)])
 def test_a_kill_between_any_two_writes_changes_no_value(
-    strategy: str, told: int, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+    strategy: str, observed: int, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fail the n-th write until nothing fires. TPE draws its first ten at random, then jointly."""
     sweep, _ = make_sweep(search=TPE | {"strategy": strategy})
 
     def asked_up_to(count: int) -> StudyAdapter:
-        ledger = StudyAdapter(None, sweep.spec)
+        study = StudyAdapter(None, sweep.spec)
         for number in range(count):
-            ledger.ask(number, FREE)
-            ledger.tell(number, (7 * number % 13) / 13, {})
-        return ledger
+            study.ask(number, FREE)
+            study.tell(number, (7 * number % 13) / 13, {})
+        return study
 
-    expected = asked_up_to(told).ask(told, FREE)
+    expected = asked_up_to(observed).ask(observed, FREE)
     deaths = 0
     while True:
-        cut, left = asked_up_to(told), [deaths]
+        cut, left = asked_up_to(observed), [deaths]
         with monkeypatch.context() as patch:
             for name in ("create_new_trial", "set_trial_param", "set_trial_user_attr"):
                 patch.setattr(cut._storage, name, _fatal(getattr(cut._storage, name), left))
             try:
-                values = cut.ask(told, FREE)
+                values = cut.ask(observed, FREE)
             except KeyboardInterrupt:
                 deaths += 1
             else:
                 assert values == expected
                 break
-        assert cut.ask(told, FREE) == expected, f"after write {deaths}"
-        assert len(cut.trials()) == told + 1
+        assert cut.ask(observed, FREE) == expected, f"after write {deaths}"
+        assert len(cut.trials()) == observed + 1
     assert deaths >= 1 + 1 + 4 + 2, "the trial, its values whole and one by one, stage and seed"
 
 
@@ -95,20 +95,20 @@ def _fatal(write: Callable[..., object], left: list[int]) -> Callable[..., objec
 
 def test_telling_twice_changes_nothing(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
-    ledger = StudyAdapter(f"sqlite:///{tmp_path}/study.db", sweep.spec)
-    ledger.ask(0, Proposal("baseline", untouched_base("a")))
-    ledger.tell(0, 0.5, {"forgetting.language": -0.1})
-    ledger.tell(0, 0.7, {})
-    (trial,) = ledger.trials()
+    study = StudyAdapter(f"sqlite:///{tmp_path}/study.db", sweep.spec)
+    study.ask(0, Proposal("baseline", untouched_base("a")))
+    study.tell(0, 0.5, {"forgetting.language": -0.1})
+    study.tell(0, 0.7, {})
+    (trial,) = study.trials()
     assert trial.value == 0.5
 
 
 def test_trial_without_a_score_is_failed_not_zero(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
-    ledger = StudyAdapter(f"sqlite:///{tmp_path}/study.db", sweep.spec)
-    ledger.ask(0, Proposal("baseline", untouched_base("a")))
-    ledger.tell(0, None, {})
-    (trial,) = ledger.trials()
+    study = StudyAdapter(f"sqlite:///{tmp_path}/study.db", sweep.spec)
+    study.ask(0, Proposal("baseline", untouched_base("a")))
+    study.tell(0, None, {})
+    (trial,) = study.trials()
     assert trial.state is optuna.trial.TrialState.FAIL
     assert trial.value is None
 

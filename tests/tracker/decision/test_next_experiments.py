@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from tracker.decision.explain import further_text
+from tracker.decision.explain import next_experiment_text
 from tracker.decision.recommend import recommend
 from tracker.trial import Objective, TrialRecord
 
@@ -47,26 +47,26 @@ def test_the_regret_removed_is_the_closed_form(record: Make) -> None:
     """
     gap, floor = 0.001, 0.01
     answer = recommend(_without_rows(_level(record, gap)), INTENT)
-    found = {f.label: f for f in answer.further_trials}
+    found = {f.label: f for f in answer.next_experiments}
     pair = next(f for f in found.values() if len(f.trials) == 2)
     v, w = floor**2 / 41, floor**2 / pair.seeds
     moves = np.sqrt(2 * v**2 / (v + w))
-    assert pair.removes == pytest.approx(
+    assert pair.regret_removed == pytest.approx(
         moves * norm.pdf(gap / moves) - gap * norm.sf(gap / moves), rel=0.15
     )
     assert pair.flops == 2 * pair.seeds * 1e9
-    assert pair.removes <= answer.expected_regret
+    assert pair.regret_removed <= answer.expected_regret
 
 
 def test_more_seeds_remove_more_and_cost_more(record: Make) -> None:
     answer = recommend(_without_rows(_level(record, 0.002, seeds=4)), INTENT)
-    plans = sorted(answer.further_trials, key=lambda f: f.flops or 0)
+    plans = sorted(answer.next_experiments, key=lambda f: f.flops or 0)
     assert 1 < len(plans) <= 4
-    removed = [f.removes or 0 for f in plans]
+    removed = [f.regret_removed or 0 for f in plans]
     assert removed == sorted(removed)
-    value = [(f.removes or 0) / (f.flops or 1) for f in answer.further_trials]
+    value = [(f.regret_removed or 0) / (f.flops or 1) for f in answer.next_experiments]
     assert value == sorted(value, reverse=True)
-    assert "expected regret" in further_text(plans[0])
+    assert "expected regret" in next_experiment_text(plans[0])
 
 
 def test_where_rows_blur_more_rows_are_asked_for(record: Make) -> None:
@@ -77,18 +77,18 @@ def test_where_rows_blur_more_rows_are_asked_for(record: Make) -> None:
         for i in range(3)
     ]
     answer = recommend(rows, INTENT)
-    assert answer.further_trials
-    assert all(f.rows == 1600 for f in answer.further_trials)
-    assert "1,600 validation rows" in answer.further_trials[0].label
+    assert answer.next_experiments
+    assert all(f.rows == 1600 for f in answer.next_experiments)
+    assert "1,600 validation rows" in answer.next_experiments[0].label
 
 
 def test_without_repeats_the_noise_is_to_be_learned_first(record: Make) -> None:
     rows = [record(scores={"intent": 0.80}), record(scores={"intent": 0.8025}, model="large")]
-    (further,) = recommend(rows, INTENT).further_trials
+    (further,) = recommend(rows, INTENT).next_experiments
     assert further.seeds == 1
     assert len(further.trials) == 2
-    assert further.removes is None
-    assert "not known yet" in further_text(further)
+    assert further.regret_removed is None
+    assert "not known yet" in next_experiment_text(further)
 
 
 def test_nothing_is_asked_where_the_choice_is_clear(record: Make) -> None:
@@ -97,4 +97,4 @@ def test_nothing_is_asked_where_the_choice_is_clear(record: Make) -> None:
         for model, s in (("small", 0.5), ("large", 0.8))
         for i in range(3)
     ]
-    assert not recommend(rows, INTENT).further_trials
+    assert not recommend(rows, INTENT).next_experiments

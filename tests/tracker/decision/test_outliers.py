@@ -52,8 +52,8 @@ def _chosen(known: Analysis) -> str:
 
 
 def test_a_clean_table_raises_no_alarm(clean: Analysis) -> None:
-    assert not clean.posterior.suspects
-    assert not clean.posterior.exchanges
+    assert not clean.posterior.outliers
+    assert not clean.posterior.label_swaps
     assert _chosen(clean) == "large full lr=0.001, even, 2,000 examples"
 
 
@@ -70,23 +70,23 @@ def test_a_spoilt_run_is_flagged_and_the_choice_stays(
     clean: Analysis, place: Place, value: float
 ) -> None:
     known = _table(lambda at, seed, score: value if (at, seed) == (place, 1) else score)
-    (suspect,) = known.posterior.suspects
-    assert suspect.quality == pytest.approx(value, abs=0.01)
-    assert suspect.deviations > 5
-    cell = next(c for c in known.candidates if suspect.key in c.keys)
+    (outlier,) = known.posterior.outliers
+    assert outlier.quality == pytest.approx(value, abs=0.01)
+    assert outlier.deviations > 5
+    cell = next(c for c in known.candidates if outlier.key in c.keys)
     assert (cell.model, cell.method.name, cell.volume) == place
-    assert abs(suspect.expected - law_score(*place)) < 0.05
+    assert abs(outlier.expected - law_score(*place)) < 0.05
     assert abs(cell.quality.value - law_score(*place)) < 0.03
     assert _chosen(known) == _chosen(clean)
     text = " ".join(caveats(known, choose(known).choice))
-    assert f"Trial {suspect.key}" in text
+    assert f"Trial {outlier.key}" in text
     assert "run it again" in text
 
 
 def test_seeds_that_agree_are_believed_against_their_neighbours() -> None:
     place = ("large", "lora", 1000)
     known = _table(lambda at, seed, score: score - 0.2 if at == place else score)
-    assert not [s for s in known.posterior.suspects if "lora" in s.label]
+    assert not [s for s in known.posterior.outliers if "lora" in s.label]
 
 
 @pytest.mark.parametrize("volumes", [(2000,), VOLUMES])
@@ -103,8 +103,8 @@ def test_exchanged_methods_are_flagged_and_the_choice_stays(
         return score
 
     known = _table(swapped)
-    (exchange,) = known.posterior.exchanges
-    labels = {known.candidates[i].label for i in (*exchange.first, *exchange.second)}
+    (swap,) = known.posterior.label_swaps
+    labels = {known.candidates[i].label for i in (*swap.first, *swap.second)}
     assert labels == {
         c.label
         for c in known.candidates
@@ -128,7 +128,7 @@ def test_without_a_surface_three_seeds_tell_the_odd_one(record: Callable[..., Tr
         for i in range(2)
     ]
     known = Analysis(numbered(rows), INTENT)
-    (suspect,) = known.posterior.suspects
-    assert suspect.quality == pytest.approx(0.2, abs=0.01)
+    (outlier,) = known.posterior.outliers
+    assert outlier.quality == pytest.approx(0.2, abs=0.01)
     assert known.posterior.noise_floor == pytest.approx(0.006, abs=0.003)
     assert known.candidates[choose(known).choice].model == "large"

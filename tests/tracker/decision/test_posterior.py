@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks.calibration_of_choice import Judged, calibration_error, deciles, judge
 from tests.benchmarks.synthetic import configuration, synthetic_sweep
-from tracker.decision.posterior import believe
+from tracker.decision.posterior import posterior_of
 from tracker.laws.pooling import Array
 from tracker.metrics import task_weights
 from tracker.results import by_configuration
@@ -50,17 +50,17 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
     for records in (sweep.records, shuffled):
         cells = by_configuration(records)
         found.append(
-            believe(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
+            posterior_of(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
         )
     assert (found[0].centre == found[1].centre).all()
     assert (found[0].draws == found[1].draws).all()
-    assert found[0].suspects == found[1].suspects
+    assert found[0].outliers == found[1].outliers
 
 
 def test_the_centre_is_nearer_the_truth_than_the_measurement() -> None:
     sweep = synthetic_sweep(8, glitches=0.0)
     cells = by_configuration(sweep.records)
-    belief = believe(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
+    belief = posterior_of(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
     truth = np.array([sweep.truth[configuration(c.spec)][c.spec.volume] for c in cells])
     trained = np.array([not cell.untouched for cell in cells])
 
@@ -91,7 +91,7 @@ def test_what_learned_nothing_says_nothing_of_the_leaders(
         for volume in (250, 500, 1000, 2000)
     ]
     alone, beside = (
-        believe(by_configuration(r), {"intent": 1.0}) for r in (leaders, [*leaders, *flat])
+        posterior_of(by_configuration(r), {"intent": 1.0}) for r in (leaders, [*leaders, *flat])
     )
     cells = by_configuration([*leaders, *flat])
     learned = [i for i, cell in enumerate(cells) if cell.spec.method.name == "full"]

@@ -1,6 +1,6 @@
 import pytest
 
-from tracker.decision.question import Asked, asked, in_words, number
+from tracker.decision.question import ObjectiveOverrides, asked, in_words, number
 from tracker.errors import InputError
 from tracker.trial import Objective
 
@@ -13,7 +13,7 @@ def test_nothing_asked_is_the_sweep_s_own_question():
 
 def test_weights_replace_and_bounds_stand_beside():
     found = asked(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], 0.9)
-    assert found.reach == 0.9
+    assert found.target_quality == 0.9
     assert found.objective(OWN) == Objective(
         weights={"slots": 1.0},
         constraints={"forgetting.english": 0.1, "peak_bytes": 8e9, "min.slots": 0.5},
@@ -46,7 +46,7 @@ def test_every_problem_is_told_at_once():
 
 
 def test_a_question_can_be_a_key():
-    assert {Asked(): 1}[asked()] == 1
+    assert {ObjectiveOverrides(): 1}[asked()] == 1
 
 
 @pytest.mark.parametrize(

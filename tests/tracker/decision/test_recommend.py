@@ -44,8 +44,8 @@ def test_the_best_is_chosen_and_the_evidence_given(answer: Recommendation) -> No
     assert quality.high is not None
     assert quality.low <= truth <= quality.high
     assert len(found.runners_up) == 3
-    assert found.separable
-    assert not found.further_trials
+    assert found.distinguishable
+    assert not found.next_experiments
     assert found.choice.on_frontier
     assert any("1 diverged" in caveat for caveat in found.caveats)
     assert any("largest volume" in caveat for caveat in found.caveats)
@@ -80,10 +80,10 @@ def test_level_candidates_give_the_cheaper(record: Make) -> None:
     rows += _seeds(record, (0.801, 0.811, 0.806), model="large")
     found = recommend(rows, INTENT)
     assert found.choice.model == "small"
-    assert not found.separable
+    assert not found.distinguishable
     assert found.runners_up[0].candidate.model == "large"
     assert "cannot be separated" in found.why[0]
-    assert found.further_trials
+    assert found.next_experiments
 
 
 def test_more_than_a_quarter_of_the_noise_floor_is_not_given_up(record: Make) -> None:
@@ -92,7 +92,7 @@ def test_more_than_a_quarter_of_the_noise_floor_is_not_given_up(record: Make) ->
     rows += _seeds(record, (0.804, 0.813, 0.807), model="large")
     found = recommend(rows, INTENT)
     assert found.choice.model == "large"
-    assert not found.separable
+    assert not found.distinguishable
     assert "cannot be told from it" in found.why[0]
 
 
@@ -104,7 +104,7 @@ def test_what_is_surely_ahead_by_nothing_is_not_told_apart(record: Make) -> None
     found = recommend(rows, INTENT)
     assert found.runners_up[0].gap.high is not None
     assert found.choice.model == "small"
-    assert not found.separable
+    assert not found.distinguishable
 
 
 def test_beyond_the_noise_floor_the_better_is_kept(record: Make) -> None:
@@ -124,19 +124,19 @@ def test_without_repeats_nothing_cheaper_is_preferred(record: Make) -> None:
 
 
 def test_reach_takes_the_smallest_that_suffices(sweep: list[TrialRecord]) -> None:
-    found = recommend(sweep, BOTH, reach=0.6)
+    found = recommend(sweep, BOTH, target_quality=0.6)
     assert found.choice.label == "small full lr=0.001, even, 2,000 examples"
-    assert found.reach is not None
-    assert found.reach.reached
-    assert found.reach.probability >= 0.9
+    assert found.target_quality is not None
+    assert found.target_quality.reached
+    assert found.target_quality.probability >= 0.9
 
 
 def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -> None:
-    found = recommend(sweep, BOTH, reach=0.85)
-    assert found.reach is not None
-    assert not found.reach.reached
+    found = recommend(sweep, BOTH, target_quality=0.85)
+    assert found.target_quality is not None
+    assert not found.target_quality.reached
     assert found.choice.label == "large full lr=0.001, even, 2,000 examples"
-    needed = {n.label: n for n in found.reach.needed}["large full lr=0.001, even"]
+    needed = {n.label: n for n in found.target_quality.needed}["large full lr=0.001, even"]
     # 0.89 - 0.5 / (1 + D/400) = 0.85 at 4,600 examples
     assert needed.examples.low is not None
     assert needed.examples.high is not None
@@ -145,7 +145,7 @@ def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -
     assert 0.88 * needed.examples.low <= 4600 <= 1.12 * needed.examples.high
     assert "closest" in found.why[0]
     with pytest.raises(InputError, match="at most 1"):
-        recommend(sweep, BOTH, reach=85)
+        recommend(sweep, BOTH, target_quality=85)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_the_clock_changes_nothing_but_what_it_measured(record: Make) -> None:
         for candidate in (
             dumped["choice"],
             *(r["candidate"] for r in dumped["runners_up"]),
-            *dumped["further_trials"],
+            *dumped["next_experiments"],
         ):
             candidate.pop("measured")
         return dumped
@@ -248,7 +248,7 @@ def test_the_only_configuration_measured_has_won_nothing(record: Make) -> None:
     bad = record(rate=0.5, status=Status.DIVERGED)
     for rows in ([_untouched(record)], [_untouched(record), bad]):
         found = recommend(rows, INTENT)
-        assert not found.separable
+        assert not found.distinguishable
         assert not found.runners_up
         label = found.choice.label
         only = f"{label} is the only configuration measured: there is no other to compare it with."
@@ -256,7 +256,7 @@ def test_the_only_configuration_measured_has_won_nothing(record: Make) -> None:
         told = "\n".join(lines(found))
         assert "100%" not in told
         assert "suffices" not in told
-    closest = recommend([_untouched(record)], INTENT, reach=0.99)
+    closest = recommend([_untouched(record)], INTENT, target_quality=0.99)
     assert "the closest is" in closest.why[0]
     assert "It is the only configuration measured." in closest.why
     lacking = record(scores={"intent": 0.9, "slots": None})
@@ -269,7 +269,7 @@ def test_the_only_one_that_keeps_the_constraints_has_won_nothing(record: Make) -
     rows = [_untouched(record, scores={"intent": 0.3}, forgetting=0.0), record()]
     found = recommend(rows, bound)
     assert found.choice.method.name == "none"
-    assert not found.separable
+    assert not found.distinguishable
     assert "is the only one that keeps the constraints:" in found.why[0]
     assert not any("probability" in reason for reason in found.why)
     assert any("so the base is left as it is" in reason for reason in found.why)
@@ -282,14 +282,14 @@ def test_untouched_bases_alone_are_compared_with_each_other(record: Make) -> Non
     level = recommend(
         [*bases, _untouched(record, model="large", scores={"intent": 0.1}), *bad], INTENT
     )
-    assert not level.separable
+    assert not level.distinguishable
     apart = recommend(
         [*bases, _untouched(record, model="large", scores={"intent": 0.7}), *bad], INTENT
     )
     for found in (level, apart):
         assert [r.candidate.method.name for r in found.runners_up] == ["none"]
         assert "the only" not in "\n".join(lines(found))
-    assert apart.separable is apart.runners_up[0].separable
+    assert apart.distinguishable is apart.runners_up[0].distinguishable
     assert apart.choice.model == "large"
 
 
@@ -353,7 +353,7 @@ def test_candidates_and_frontier(sweep: list[TrialRecord], answer: Recommendatio
 
 
 def test_lines_hold_the_whole_answer(sweep: list[TrialRecord]) -> None:
-    text = lines(recommend(sweep, BOTH, reach=0.95))
+    text = lines(recommend(sweep, BOTH, target_quality=0.95))
     assert text[0].startswith("Question: smallest and cheapest")
     for start in ("Choice:", "Forgetting on english:", "Counted cost:", "Runner-up:", "Caveat:"):
         assert any(line.startswith(start) for line in text)
@@ -372,10 +372,10 @@ def test_a_curve_that_rises_late_does_not_overrule_its_last_run(record: Make) ->
 
 
 def test_asked_to_reach_a_quality_the_best_are_no_rivals(sweep: list[TrialRecord]) -> None:
-    found = recommend(sweep, BOTH, reach=0.6)
+    found = recommend(sweep, BOTH, target_quality=0.6)
     assert found.runners_up[0].surely_better
-    assert not found.runners_up[0].separable
-    assert found.further_trials == ()
+    assert not found.runners_up[0].distinguishable
+    assert found.next_experiments == ()
     assert sum("better, but larger or dearer" in line for line in lines(found)) >= 1
     assert not recommend(sweep, BOTH).runners_up[0].surely_better
 

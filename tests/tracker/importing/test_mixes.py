@@ -142,7 +142,7 @@ def test_laws_of_mixes_and_forgetting_work_on_an_imported_table(tmp_path: Path) 
     by_sizes = {(s.examples["a"], s.examples["b"]): key for key, s in told.items()}
     expected = fit_mix([MixRun(by_sizes[o, n], o, n, loss) for o, n, loss in runs], what="a")
     assert law == expected
-    assert law.worth.low <= 0.3 <= law.worth.high
+    assert law.transfer_rate.low <= 0.3 <= law.worth.high
     assert laws.forgetting[ForgettingKey(method="full", suite="english")].domain["replay"] == (
         0,
         0.05,

@@ -87,7 +87,7 @@ def test_mix_laws_leave_out_what_saw_extra_passes(laws: AuxiliaryLaws) -> None:
     law = next(
         law for key, law in laws.mixes.items() if key.task == "intent" and key.model == "large"
     )
-    assert law.worth.low <= 0.2 <= law.worth.high
+    assert law.transfer_rate.low <= 0.2 <= law.transfer_rate.high
     assert len(law.used) == 15
     assert {out.reason for out in law.left_out} == {
         "2 extra passes over intent: the law counts distinct examples"
@@ -95,8 +95,8 @@ def test_mix_laws_leave_out_what_saw_extra_passes(laws: AuxiliaryLaws) -> None:
 
 
 def test_links_take_every_trial_of_a_task(records: list[TrialRecord], laws: AuxiliaryLaws) -> None:
-    assert len(laws.links["intent"].used) == len(records)
-    assert laws.links["intent"].proxy
+    assert len(laws.loss_to_score["intent"].used) == len(records)
+    assert laws.loss_to_score["intent"].proxy
 
 
 def test_what_cannot_be_fitted_is_refused_with_its_reason(records: list[TrialRecord]) -> None:
@@ -144,7 +144,7 @@ def test_the_report_lists_every_law(records: list[TrialRecord]) -> None:
     assert found["curves"][0]["form"] == "E + A / (1 + (D/D0)^beta)"
     assert [law["suite"] for law in found["forgetting"]] == ["english"]
     assert len(found["mixes"]) == 2
-    assert len(found["links"]) == 1
+    assert len(found["loss_to_score"]) == 1
     text = law_report.lines(report)
     assert text[1].split() == "curve runs left out examples held-out error noise".split()
     by_loss = law_report.every_law(

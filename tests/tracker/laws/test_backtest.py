@@ -51,9 +51,9 @@ def fitted(logs: Array, noise: float) -> JointFit:
 def test_the_ratio_is_that_at_which_the_ends_would_have_been_held(
     times: float, doublings: float
 ) -> None:
-    misses = BacktestErrors.of(ends(times, doublings, 39))
-    assert misses.count == 39
-    assert misses.ratios == pytest.approx([times] * len(LEVELS))
+    backtest_errors = BacktestErrors.of(ends(times, doublings, 39))
+    assert backtest_errors.count == 39
+    assert backtest_errors.ratios == pytest.approx([times] * len(LEVELS))
 
 
 def test_few_ends_tell_nothing() -> None:
@@ -63,8 +63,8 @@ def test_few_ends_tell_nothing() -> None:
 
 
 def test_own_misses_count_most_near_the_data_and_hardly_far_away() -> None:
-    misses = BacktestErrors.of(ends(2.0, 1.0, 30))
-    within, near, further, far = misses.at(np.array([0.0, 1.0, 3.0, 60.0]), 0.8)
+    backtest_errors = BacktestErrors.of(ends(2.0, 1.0, 30))
+    within, near, further, far = backtest_errors.at(np.array([0.0, 1.0, 3.0, 60.0]), 0.8)
     assert within == 1.0
     assert near == pytest.approx(2.0 ** (30 / 31))
     assert 1.0 < far < further < near
@@ -78,7 +78,7 @@ def test_noise_overstated_is_found_out() -> None:
     held = []
     for law, row in zip(fit.laws, logs, strict=True):
         assert law is not None
-        assert max(law.misses.ratios) < 0.7
+        assert max(law.backtest_errors.ratios) < 0.7
         told = law.predict(SIZES[-2])
         held.append(bool(told.low[0] <= np.exp(row[-2]) <= told.high[0]))
     assert 0.6 <= np.mean(held) <= 0.96
@@ -92,7 +92,7 @@ def test_a_bend_that_no_law_foresees_widens() -> None:
     plain, bent = (fitted(rows, NOISE).laws[0] for rows in (drawn(), logs))
     assert plain is not None
     assert bent is not None
-    assert min(bent.misses.ratios) > 1.5 * max(plain.misses.ratios)
+    assert min(bent.backtest_errors.ratios) > 1.5 * max(plain.backtest_errors.ratios)
 
 
 def test_noise_known_in_units_of_the_value_grows_in_logs_as_values_fall() -> None:
@@ -109,5 +109,5 @@ def test_fits_without_held_out_points_take_the_recorded_widening() -> None:
     logs = drawn()
     curves = [CurveRuns(SIZES, np.exp(row), tuple(map(str, SIZES)), {}) for row in logs]
     fit = fit_curves(curves, held_out=False)
-    assert all(law is not None and law.misses == BacktestErrors() for law in fit.laws)
+    assert all(law is not None and law.backtest_errors == BacktestErrors() for law in fit.laws)
     assert not len(fit.ends.doublings)

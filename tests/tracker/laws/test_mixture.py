@@ -45,7 +45,7 @@ def test_exact_rows_give_the_law_back() -> None:
     fit = fit_mix(_runs(np.random.default_rng(0), 0.2, noise=1e-6))
     for name, truth in (("C", 3.0), ("k", 0.2), ("a", 1.0), ("b", 0.5), ("E", 0.1)):
         assert fit.parameters[name].value == pytest.approx(truth, rel=2e-3)
-    assert fit.worth.value == pytest.approx(0.2, rel=1e-3)
+    assert fit.transfer_rate.value == pytest.approx(0.2, rel=1e-3)
     assert fit.held_out_error == pytest.approx(0, abs=1e-4)
     assert fit.held_out_alone is not None
     assert fit.held_out_alone > 0.02
@@ -68,7 +68,7 @@ def test_intervals_cover_as_often_as_they_say() -> None:
             new = _loss(own, others, k, b, e) * np.exp(NOISE * rng.standard_normal())
             told = fit.predict(own, others)
             holds.append(told.low[0] <= new <= told.high[0])
-        covered.append((fit.worth.low <= k <= fit.worth.high, holds[0]))
+        covered.append((fit.transfer_rate.low <= k <= fit.transfer_rate.high, holds[0]))
         far.append(holds[1])
     share = np.mean(covered, axis=0)
     assert (share >= 0.68).all()
@@ -78,8 +78,8 @@ def test_intervals_cover_as_often_as_they_say() -> None:
 
 def test_intervals_are_widened_by_distance() -> None:
     fit = fit_mix(_runs(np.random.default_rng(0), 0.2))
-    (_, own), (_, others) = fit.domain["own"], fit.domain["others"]
-    plain = fit.model_copy(update={"domain": {"own": (0, 1e9), "others": (0, 1e9)}})
+    (_, own), (_, others) = fit.domain["task_examples"], fit.domain["other_examples"]
+    plain = fit.model_copy(update={"domain": {"task_examples": (0, 1e9), "other_examples": (0, 1e9)}})
     for times, doublings in ((1, 0), (2, 2), (4, 4)):  # both doubled are two doublings
         told, narrow = (law.predict(times * own, times * others) for law in (fit, plain))
         wider = np.log(told.high / told.low) / np.log(narrow.high / narrow.low)

@@ -25,34 +25,34 @@ def test_grid_covers_every_cell_once_and_repeats_leaders(
 ) -> None:
     sweep, _ = make_sweep()
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    stages = Counter(trial.stage for trial in driver.asked)
+    stages = Counter(trial.stage for trial in driver.proposed)
     # 2 bases; 2 settings × 2 models × (full, lora); 24 cells, of which 4 were measured by tuning
     assert stages == {"baseline": 2, "tune": 8, "anchor": 2, "cover": 20, "repeat": 22}
-    seeds = Counter((design_point(t.configuration), t.seed) for t in driver.asked)
+    seeds = Counter((design_point(t.configuration), t.seed) for t in driver.proposed)
     design = design_points(sweep.spec)
     assert len(design) == 24
     for point in design:
         assert seeds[point, 1] == 1, "one further seed"
-    assert len(driver.asked) == Grid(sweep).planned
+    assert len(driver.proposed) == Grid(sweep).planned
 
 
 def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
     methods: defaultdict[tuple[str, str], set[MethodSpec]] = defaultdict(set)
-    for trial in driver.asked:
+    for trial in driver.proposed:
         if trial.stage == "cover":
             methods[trial.configuration.pair].add(trial.configuration.method)
     assert len(methods) == 6
     assert all(len(found) == 1 for found in methods.values())
-    tuned = {t.configuration.method for t in driver.asked if t.stage == "tune"}
+    tuned = {t.configuration.method for t in driver.proposed if t.stage == "tune"}
     assert methods["a", "full"] <= tuned
 
 
 def test_budget_cuts_the_design_from_its_end(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(budget={"trials": 18})
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    covered = [t.configuration.volume for t in driver.asked if t.stage == "cover"]
+    covered = [t.configuration.volume for t in driver.proposed if t.stage == "cover"]
     assert covered == [160] * 6, "the largest volume comes first"
 
 
@@ -64,15 +64,15 @@ def test_tuning_prefers_loss_among_scores_within_an_error(make_sweep: MakeSweep)
         tried = Configuration("a", settings[number], "plain", 80)
         return Outcome(number, "tune", tried, 0, Status.COMPLETE, quality, 0.05, loss)
 
-    told = [outcome(0, 0.50, 1.2), outcome(1, 0.47, 1.0), outcome(2, 0.30, 0.5)]
-    assert tuned_methods(SearchBounds(sweep), told)["a", "full"] == settings[1]
+    observed = [outcome(0, 0.50, 1.2), outcome(1, 0.47, 1.0), outcome(2, 0.30, 0.5)]
+    assert tuned_methods(SearchBounds(sweep), observed)["a", "full"] == settings[1]
 
 
 def test_pair_that_never_completed_is_left_out(make_sweep: MakeSweep) -> None:
     sweep, _ = make_sweep()
     tried = Configuration("a", lattice(sweep.spec, "full", 1)[0], "plain", 80)
-    told = [Outcome(0, "tune", tried, 0, Status.DIVERGED, None, None, None)]
-    tuned = tuned_methods(SearchBounds(sweep), told)
+    observed = [Outcome(0, "tune", tried, 0, Status.DIVERGED, None, None, None)]
+    tuned = tuned_methods(SearchBounds(sweep), observed)
     assert ("a", "full") not in tuned
     assert ("a", "p_tuning") in tuned, "it has one setting and nothing to tune"
 
@@ -82,7 +82,7 @@ def test_tuning_takes_a_setting_that_kept_the_bounds(make_sweep: MakeSweep) -> N
     settings = lattice(sweep.spec, "full", 2)
     points = [Configuration("a", setting, "plain", 80) for setting in settings]
 
-    def told(*excesses: float) -> list[Outcome]:
+    def observed(*excesses: float) -> list[Outcome]:
         return [
             Outcome(
                 i, "tune", points[i], 0, Status.COMPLETE, q, 0.01, 1.0, 1.0, {"peak_bytes": over}
@@ -91,8 +91,8 @@ def test_tuning_takes_a_setting_that_kept_the_bounds(make_sweep: MakeSweep) -> N
         ]
 
     bounds = SearchBounds(sweep)
-    assert tuned_methods(bounds, told(1.0, -1.0))["a", "full"] == settings[1]
-    assert tuned_methods(bounds, told(1.0, 1.0))["a", "full"] == settings[0], "all broke it"
+    assert tuned_methods(bounds, observed(1.0, -1.0))["a", "full"] == settings[1]
+    assert tuned_methods(bounds, observed(1.0, 1.0))["a", "full"] == settings[0], "all broke it"
 
 
 def test_cover_follows_where_bounds_leave_fewer_anchors(
@@ -108,12 +108,12 @@ def test_cover_follows_where_bounds_leave_fewer_anchors(
         return answered(spec).model_copy(update={"general": (lost,)})
 
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2, answer=forgets))
-    stages = Counter(trial.stage for trial in driver.asked)
+    stages = Counter(trial.stage for trial in driver.proposed)
     assert stages["anchor"] == 0
     assert stages["cover"] == 6, "40 and 160 examples and the mix with replay, on two models"
-    repeated = [t.configuration.volume for t in driver.asked if t.stage == "repeat"]
+    repeated = [t.configuration.volume for t in driver.proposed if t.stage == "repeat"]
     assert sorted(repeated) == [40, 40, 160, 160]
-    assert len({trial.key for trial in driver.asked}) == len(driver.asked)
+    assert len({trial.key for trial in driver.proposed}) == len(driver.proposed)
 
 
 def test_what_the_tuning_mix_may_not_hold_is_tuned_on_another(make_sweep: MakeSweep) -> None:

@@ -42,13 +42,13 @@ def test_the_best_of_a_rung_go_on(make_sweep: MakeSweep, tmp_path: Path) -> None
     rungs = Halving(sweep).rungs
     for before, after in pairwise(rungs):
         ranked = sorted(
-            driver.told[before.first : before.end], key=lambda o: o.quality or 0.0, reverse=True
+            driver.observed[before.first : before.end], key=lambda o: o.quality or 0.0, reverse=True
         )
-        going_on = [o.configuration.curve for o in driver.told[after.first : after.end]]
+        going_on = [o.configuration.curve for o in driver.observed[after.first : after.end]]
         assert going_on == [o.configuration.curve for o in ranked[: after.size]]
-    assert Counter(o.stage for o in driver.told) == {"baseline": 2, "halving": 10 + 5 + 3}
-    survivor = max(driver.told[rungs[-1].first :], key=lambda o: o.quality or 0.0)
-    assert driver.strategy.choice(driver.told) == survivor.configuration.curve
+    assert Counter(o.stage for o in driver.observed) == {"baseline": 2, "halving": 10 + 5 + 3}
+    survivor = max(driver.observed[rungs[-1].first :], key=lambda o: o.quality or 0.0)
+    assert driver.strategy.choice(driver.observed) == survivor.configuration.curve
 
 
 def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:
@@ -56,7 +56,7 @@ def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:
     sweep, _ = make_sweep(search=halving(start=40), mixes={"plain": {"intent": 1}})
     strategy = Halving(sweep)
     first = strategy.rungs[0]
-    told = [
+    observed = [
         Outcome(n, "baseline", untouched_base(name), 0, Status.COMPLETE, 0.1, None, None)
         for n, name in enumerate(strategy.bases)
     ]
@@ -65,8 +65,8 @@ def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:
         status = Status.COMPLETE if ok else Status.DIVERGED
         quality = 0.5 + 0.1 * at if ok else None
         point = curve._replace(volume=40)
-        told.append(Outcome(first.first + at, "halving", point, 0, status, quality, 0.0, None))
+        observed.append(Outcome(first.first + at, "halving", point, 0, status, quality, 0.0, None))
     second = strategy.rungs[1]
-    proposals = [strategy.propose(second.first + i, told) for i in range(second.size)]
+    proposals = [strategy.propose(second.first + i, observed) for i in range(second.size)]
     assert [p.seed for p in proposals if p] == [0, 0, 1, 1, 2]
     assert all(p and p.configuration and p.configuration.volume == 80 for p in proposals)

@@ -63,29 +63,29 @@ def test_the_unseen_get_a_look_on_the_least_data_cheapest_first(quiet: RecordedT
     """After the smallest model's three methods at two volumes, the nine pairs of the other three models."""
     search = Search.model_construct(strategy="law", window=1)
     law = Law(quiet.sweep(search, 0, quiet.full_seconds))
-    told: list[Outcome] = []
+    observed: list[Outcome] = []
     for number in range(len(law.bases) + 6 + 9):
-        asked = law.propose(number, told)
-        assert asked is not None
-        told.append(_outcome(quiet, law, number, asked))
-    looks = told[-9:]
+        proposed = law.propose(number, observed)
+        assert proposed is not None
+        observed.append(_outcome(quiet, law, number, proposed))
+    looks = observed[-9:]
     assert len({o.configuration.curve for o in looks}) == 9
     assert {o.volume for o in looks} == {min(quiet.volumes)}
     sizes = [law.sweep.models[o.configuration.model].parameters or 0 for o in looks]
     assert sizes == sorted(sizes)
 
 
-def _outcome(known: RecordedTable, law: Law, number: int, asked: Proposal) -> Outcome:
-    assert asked.configuration is not None
-    answer, _ = known.answer(trial_spec(law.sweep, asked.configuration, asked.seed), 0)
+def _outcome(known: RecordedTable, law: Law, number: int, proposed: Proposal) -> Outcome:
+    assert proposed.configuration is not None
+    answer, _ = known.answer(trial_spec(law.sweep, proposed.configuration, proposed.seed), 0)
     loss = answer.tasks[0].bits_per_byte
     quality = None if loss is None else -loss
     seconds = answer.cost.device_seconds
     return Outcome(
         number,
-        asked.stage,
-        asked.configuration,
-        asked.seed,
+        proposed.stage,
+        proposed.configuration,
+        proposed.seed,
         answer.status,
         quality,
         None,
@@ -99,17 +99,17 @@ def undecided(quiet: RecordedTable) -> Undecided:
     """The strategy, and every configuration's outcome at the largest volume."""
     settings = {"strategy": "law", "window": 1}
     law = Law(quiet.sweep(Search.model_construct(**settings), 0, 1e9))  # type: ignore[arg-type]
-    told = []
+    observed = []
     for number, curve in enumerate(law.configurations):
-        asked = curve._replace(volume=law.target(number))
-        answer, _ = quiet.answer(trial_spec(law.sweep, asked, 0), 0)
+        proposed = curve._replace(volume=law.target(number))
+        answer, _ = quiet.answer(trial_spec(law.sweep, proposed, 0), 0)
         loss = answer.tasks[0].bits_per_byte
         assert loss is not None
-        told.append(
+        observed.append(
             Outcome(
                 number,
                 "law",
-                asked,
+                proposed,
                 0,
                 answer.status,
                 -loss,
@@ -119,13 +119,13 @@ def undecided(quiet: RecordedTable) -> Undecided:
                 {"forgetting.x": -0.1},
             )
         )
-    return law, told
+    return law, observed
 
 
 def test_with_everything_measured_the_best_is_chosen(undecided: Undecided) -> None:
-    law, told = undecided
-    best = max(told, key=lambda o: o.quality or -math.inf)
-    assert law.choice(told) == best.configuration.curve
+    law, observed = undecided
+    best = max(observed, key=lambda o: o.quality or -math.inf)
+    assert law.choice(observed) == best.configuration.curve
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,10 @@ def test_with_everything_measured_the_best_is_chosen(undecided: Undecided) -> No
 def test_what_breaks_a_constraint_is_not_chosen(
     undecided: Undecided, breaks: dict[str, Any]
 ) -> None:
-    law, told = undecided
-    ranked = sorted(told, key=lambda o: -(o.quality or -math.inf))
-    told[ranked[0].number] = ranked[0]._replace(**breaks)
-    assert law.choice(told) == ranked[1].configuration.curve
+    law, observed = undecided
+    ranked = sorted(observed, key=lambda o: -(o.quality or -math.inf))
+    observed[ranked[0].number] = ranked[0]._replace(**breaks)
+    assert law.choice(observed) == ranked[1].configuration.curve
 
 
 def test_nothing_is_chosen_before_a_trial_is_complete(undecided: Undecided) -> None:
@@ -151,11 +151,11 @@ def test_nothing_is_chosen_before_a_trial_is_complete(undecided: Undecided) -> N
 
 def test_what_is_foretold_is_where_the_truth_is(undecided: Undecided) -> None:
     """Of what ran at the target its own runs speak: the posterior is as wide as a run's noise."""
-    law, told = undecided
-    posterior = law.posterior(told)
-    assert posterior.mean == pytest.approx([o.quality for o in told], rel=0.02)
-    assert posterior.allowed == pytest.approx(np.ones(len(told)))
-    assert posterior.forecast.doublings == pytest.approx(np.zeros(len(told)))
+    law, observed = undecided
+    posterior = law.posterior(observed)
+    assert posterior.mean == pytest.approx([o.quality for o in observed], rel=0.02)
+    assert posterior.allowed == pytest.approx(np.ones(len(observed)))
+    assert posterior.forecast.doublings == pytest.approx(np.zeros(len(observed)))
     assert 0 <= posterior.expected_regret < 0.2 * np.std(posterior.mean)
 
 
