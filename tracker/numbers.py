@@ -1,9 +1,17 @@
-"""Numbers inside sentences, as people read them: no exponents such as e-05."""
+"""Numbers as people read them: one way to write each kind of quantity, on pages and at the terminal.
+
+A score is written in per cent (``71.5 %``), a difference of scores in points (``+1.6 points``), a
+relative change in per cent with its sign (``+5.4 %``), a probability in whole per cent (``80 %``).
+Inside a sentence no number has an exponent such as e-05. What is absent is a dash, never 0.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import TypeGuard
 
+#: In place of a number that is not there.
+ABSENT = "–"
 _WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 _FLOP = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 #: Below this a decimal fraction is mostly zeros.
@@ -39,6 +47,84 @@ def work(flops: float) -> str:
         if flops >= factor:
             return f"{flops / factor:.3g} {prefix}FLOP of training"
     return f"{flops:,.0f} FLOP of training"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as per cent: 0.6612 → ``66.1 %``."""
+    if not present(value):
+        return ABSENT
+    number = round(100 * value, digits) + 0.0  # + 0.0 turns −0.0 into 0.0
+    return f"{number:.{digits}f} %".replace("-", "−")
+
+
+def signed_percent(value: float | None, digits: int = 1) -> str:
+    """A change as per cent with its sign: 0.02 → ``+2.0 %``."""
+    if not present(value):
+        return ABSENT
+    number = round(100 * value, digits) + 0.0
+    return f"{number:+.{digits}f} %".replace("-", "−")
+
+
+def score(value: float | None) -> str:
+    """A score in [0, 1]: 0.715 → ``71.5 %``."""
+    return percent(value)
+
+
+def points(value: float | None, digits: int = 1, *, signed: bool = True) -> str:
+    """A difference of two scores: 0.016 → ``+1.6 points``."""
+    if not present(value):
+        return ABSENT
+    number = round(100 * value, digits) + 0.0
+    return f"{number:{'+' if signed else ''}.{digits}f} points".replace("-", "−")
+
+
+def relative(value: float | None) -> str:
+    """A relative change, such as what a general suite lost: 0.054 → ``+5.4 %``."""
+    return signed_percent(value)
+
+
+def probability(value: float | None) -> str:
+    """A probability: 0.803 → ``80 %``."""
+    return percent(value, 0)
+
+
+def in_measure(number: float | None, metric: str) -> str:
+    """A score as per cent, a loss with three digits."""
+    return score(number) if metric == "score" or number is None else f"{number:.3f}"
+
+
+def quality(value: float | None, digits: int = 1) -> str:
+    """A quality: a score as per cent, minus a loss (it is below 0) as a number."""
+    if not present(value) or is_score(value):
+        return percent(value, digits)
+    return f"{value:.4g}".replace("-", "−")
+
+
+def quality_gap(value: float | None, *, scored: bool, signed: bool = True) -> str:
+    """A difference of two qualities: in points, or in the unit of the loss."""
+    if scored or not present(value):
+        return points(value, 1 if signed else 2, signed=signed)
+    return f"{value:{'+' if signed else ''}.3g}".replace("-", "−")
+
+
+def is_score(value: float) -> bool:
+    """A score's estimate may come out a little below 0; no loss is that small."""
+    return value > -0.02
+
+
+def count(value: float | None) -> str:
+    """A whole number with thin groups: 12000 → ``12,000``."""
+    return f"{round(value):,}" if present(value) else ABSENT
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def present(value: float | None) -> TypeGuard[float]:
+    """Whether there is a finite number; faster than pandas tells it of one value."""
+    return value is not None and math.isfinite(value)
 
 
 def _trimmed(text: str) -> str:

@@ -25,11 +25,12 @@ from dashboards.charts.theme import (
     shade,
     template,
 )
-from dashboards.charts.wording import about, compact, count, percent, unmarked
+from dashboards.charts.wording import about, compact, unmarked
 from tracker.laws.crossover import ahead
 from tracker.laws.curves import CurveFits, Metric
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
+from tracker.numbers import count, percent
 
 #: Who is ahead with this probability is called sure: an 80 % interval has a tenth on either side.
 SURE = 0.9

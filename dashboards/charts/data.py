@@ -9,7 +9,8 @@ import pandas as pd
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, shade, template
-from dashboards.charts.wording import count, percent, unmarked
+from dashboards.charts.wording import unmarked
+from tracker.numbers import count, percent
 from tracker.store.data_profile import MixVolume, Quantiles, SplitProfile, TaskProfile
 from tracker.trial import MixSpec
 

@@ -8,8 +8,8 @@ from dashboards.charts.chart import Chart
 from dashboards.charts.marks import name_rows
 from dashboards.charts.theme import Palette, method_colour, method_symbol, template
 from dashboards.charts.ticks import quality_axis
-from dashboards.charts.wording import percent, quality_gap
 from tracker.decision.recommendation import Recommendation
+from tracker.numbers import percent, quality_gap
 
 #: More rows than these make the reader scroll past the answer.
 MAX_ROWS = 8

@@ -23,12 +23,13 @@ from dashboards.charts.theme import (
     template,
     transparent,
 )
-from dashboards.charts.wording import count, percent, unmarked
+from dashboards.charts.wording import unmarked
 from tracker.decision.analysis import Analysis
 from tracker.errors import NotEnoughDataError
 from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey
 from tracker.laws.forgetting import FittedForgetting
 from tracker.metrics import normal_interval
+from tracker.numbers import count, percent
 
 _STEPS = 20
 #: An average of at least so many runs is another than a law's if it is so many standard errors away.

@@ -30,11 +30,12 @@ from dashboards.charts.theme import (
 )
 from dashboards.charts.tradeoff import draw_tradeoff, suites_first, thinned, tradeoff_of
 from dashboards.charts.tuned import METRIC_WORDS, sizes_of, tuned_of
-from dashboards.charts.wording import count, unmarked
+from dashboards.charts.wording import unmarked
 from dashboards.state import Query
 from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.laws.curves import CurveFits
+from tracker.numbers import count
 from tracker.validation import unknown
 
 #: By the query's word, how an axis of examples or parameters is drawn.

@@ -30,11 +30,12 @@ from dashboards.charts.theme import (
 from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.tradeoff import draw_front
 from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.charts.wording import count, percent, plural, quality, unmarked
+from dashboards.charts.wording import unmarked
 from dashboards.state import Query, one_of
 from tracker.decision.analysis import Analysis
 from tracker.decision.pareto import pareto_front
 from tracker.metrics import MEASURES, Measure, normal_interval
+from tracker.numbers import count, percent, plural, quality
 from tracker.results import method_of, quality_table
 
 #: The cost axis of what tuning does to tasks that the mix does not train.

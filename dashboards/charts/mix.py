@@ -17,10 +17,11 @@ from dashboards.charts.chart import Chart
 from dashboards.charts.marks import error_bars, name_rows
 from dashboards.charts.theme import Palette, shade, template, transparent
 from dashboards.charts.ticks import quality_axis, share_ticks
-from dashboards.charts.wording import about, percent, quality_gap, signed_percent, unmarked
+from dashboards.charts.wording import about, unmarked
 from tracker.decision.mix_effects import Effect, Kind, Swap, Verdict, Weakest, verdict, why_not
 from tracker.decision.mix_points import MixPoints
 from tracker.metrics import Estimate
+from tracker.numbers import percent, quality_gap, signed_percent
 
 Compared = Literal["added", "shifted"]
 #: The column of all other tasks together.

@@ -29,8 +29,9 @@ from dashboards.charts.theme import (
     template,
     transparent,
 )
-from dashboards.charts.wording import count, percent, plural, signed_percent, unmarked
+from dashboards.charts.wording import unmarked
 from tracker.metrics import normal_interval
+from tracker.numbers import count, percent, plural, signed_percent
 
 Kind = Literal["recall", "precision", "over_reach", "valid_format"]
 #: In the order of the panels, with what each is called and means.

@@ -17,8 +17,9 @@ from dashboards.charts.theme import (
     method_words,
     template,
 )
-from dashboards.charts.wording import compact, quality, quality_ticks, unmarked
+from dashboards.charts.wording import compact, quality_ticks, unmarked
 from tracker.decision.analysis import Analysis
+from tracker.numbers import quality
 
 #: Dots that a chart still shows apart, and a browser still draws quickly.
 _MOST_DRAWN = 250

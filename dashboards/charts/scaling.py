@@ -35,12 +35,13 @@ from dashboards.charts.tuned import (
     tuned_of,
     volumes_of,
 )
-from dashboards.charts.wording import count, in_measure, missing, unmarked
+from dashboards.charts.wording import unmarked
 from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_key
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
 from tracker.metrics import normal_interval
+from tracker.numbers import count, in_measure
 
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
@@ -306,7 +307,7 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
     for number, volume, value, error, seed, rate, key in zip(
         *(rows[column].tolist() for column in columns), strict=True
     ):
-        known = None if missing(error) else float(error)
+        known = float(error) if present(error) else None
         low, high = normal_interval(float(value), known, 0.0, most) or (None, None)
         found.append(
             Point(
@@ -316,7 +317,7 @@ def _points(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[
                 low=low,
                 high=high,
                 seed=int(seed),
-                learning_rate=None if missing(rate) else float(rate),
+                learning_rate=float(rate) if present(rate) else None,
                 used=key in used,
             )
         )

@@ -25,9 +25,10 @@ from dashboards.charts.theme import (
     method_words,
     template,
 )
-from dashboards.charts.wording import ABSENT, compact, in_measure, plural, unmarked
+from dashboards.charts.wording import compact, unmarked
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FittedLaw
+from tracker.numbers import ABSENT, in_measure, plural
 
 #: Sizes from the smallest model measured to the largest at which the law is asked.
 _STEPS = 11

@@ -10,9 +10,10 @@ import numpy as np
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, in_order, method_colour, method_symbol, template
 from dashboards.charts.ticks import quality_axis, share_ticks
-from dashboards.charts.wording import percent, quality, unmarked
+from dashboards.charts.wording import unmarked
 from tracker.decision.pareto import pareto_front
 from tracker.decision.recommendation import Candidate, Recommendation
+from tracker.numbers import percent, quality
 
 #: Keeps words off the ring round the choice; plotly drops plain spaces at an end.
 NBSP = "\u00a0"

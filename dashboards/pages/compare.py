@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from dash import html
 
 from dashboards.charts.theme import Palette
-from dashboards.charts.wording import ABSENT
 from dashboards.components import Choice, card, empty, page_head, picker
 from dashboards.pages.trial import actions, curves_card, mlflow_link, problem, words_of
 from dashboards.trials.fields import GROUPS, UNTOLD, UNTOLD_WHY, Field, Weighing, apart, fields
 from dashboards.trials.reader import Reading
+from tracker.numbers import ABSENT
 from tracker.trial import TrialRecord
 
 MOST = 5

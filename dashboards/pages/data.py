@@ -18,7 +18,6 @@ from dashboards.charts.data import (
     spans,
 )
 from dashboards.charts.theme import Palette, palette
-from dashboards.charts.wording import ABSENT, count, percent, plural
 from dashboards.components import (
     Links,
     behind,
@@ -33,6 +32,7 @@ from dashboards.components import (
 from dashboards.page import whole
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
+from tracker.numbers import ABSENT, count, percent, plural
 from tracker.store.data_profile import (
     DataProfile,
     MixVolume,

@@ -38,7 +38,7 @@ from dashboards.charts.overreach import (
 )
 from dashboards.charts.theme import Palette, in_order, method_words, palette
 from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.charts.wording import ABSENT, compact, count, percent, quality, signed_percent
+from dashboards.charts.wording import compact
 from dashboards.components import (
     Choice,
     Links,
@@ -59,6 +59,7 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 from tracker.cache import Latest, SingleFlightCache
 from tracker.errors import SftSelectError
+from tracker.numbers import ABSENT, count, percent, quality, signed_percent
 
 TITLE = "Generalisation"
 PATH = "/generalisation"

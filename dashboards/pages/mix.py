@@ -34,7 +34,6 @@ from dashboards.charts.mix import (
     weakest_sentences,
 )
 from dashboards.charts.theme import Palette, method_words, palette
-from dashboards.charts.wording import ABSENT, count, percent
 from dashboards.components import (
     Links,
     behind,
@@ -55,7 +54,7 @@ from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError
 from tracker.laws.auxiliary import AuxiliaryLaws, refusals
 from tracker.laws.fitted_law import TRUSTED, Parameter
-from tracker.numbers import number
+from tracker.numbers import ABSENT, count, number, percent
 
 TITLE = "Task mix"
 PATH = "/mix"

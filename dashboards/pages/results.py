@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.charts.wording import plural
 from dashboards.components import Choice, empty, link
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
+from tracker.numbers import plural
 
 
 def no_results(view: SweepView, detail: str, *, small: bool = False) -> Any:

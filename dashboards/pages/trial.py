@@ -10,7 +10,7 @@ from dash import html
 from dashboards.charts.curves import Curve, curve, draw_curves
 from dashboards.charts.progress import label
 from dashboards.charts.theme import Palette
-from dashboards.charts.wording import ABSENT, compact, count, duration, percent, plural, quality
+from dashboards.charts.wording import compact, duration
 from dashboards.components import (
     Choice,
     behind,
@@ -42,6 +42,7 @@ from dashboards.trials.fields import (
     with_interval,
 )
 from dashboards.trials.reader import Reading
+from tracker.numbers import ABSENT, count, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import TrialRecord
 

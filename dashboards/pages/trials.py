@@ -17,7 +17,6 @@ import pandas as pd
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from dashboards.charts.theme import palette
-from dashboards.charts.wording import count, plural
 from dashboards.components import Choice, empty, link, notice, page_head
 from dashboards.context import ADDRESS, RESULTS, THEME, VERSION, PageContext
 from dashboards.exports import csv_path
@@ -29,6 +28,7 @@ from dashboards.state import Query, href, parse_query
 from dashboards.trials.fields import Weighing
 from dashboards.trials.frame import Column, columns_of, definitions, plain_rows
 from dashboards.trials.query import Wanted, grid_state, select, wanted_in, wanted_of
+from tracker.numbers import count, plural
 from tracker.trial import TrialRecord
 
 TITLE = "Trials"

@@ -11,7 +11,7 @@ from dash import html
 
 from dashboards.answers import FILE_NAME
 from dashboards.charts.generalisation import ALL
-from dashboards.charts.wording import ABSENT, count, duration, percent, plural, quality
+from dashboards.charts.wording import duration
 from dashboards.components import behind, card, data_table, empty
 from dashboards.pages import data, generalisation, mix
 from dashboards.pages.recommend import page as recommend
@@ -21,6 +21,7 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from dashboards.trials.frame import plain_rows
 from tracker.errors import SftSelectError
+from tracker.numbers import ABSENT, count, percent, plural, quality
 
 #: Of the trials' table.
 TOP = 50

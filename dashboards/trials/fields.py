@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from dashboards.charts.theme import method_words
-from dashboards.charts.wording import ABSENT, compact, count, duration, percent, quality
+from dashboards.charts.wording import compact, duration
 from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
 from tracker.metrics import interval as draws_interval
+from tracker.numbers import ABSENT, count, percent, quality
 from tracker.trial import Status, SuiteScore, TaskScore, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (

@@ -163,7 +163,9 @@ def _link_row(task: str, link: LossToScore) -> str:
 
 
 def score_rows(
-    below: Sequence[TrialRecord], loss_to_score: Mapping[str, LossToScore], held: Sequence[TrialRecord]
+    below: Sequence[TrialRecord],
+    loss_to_score: Mapping[str, LossToScore],
+    held: Sequence[TrialRecord],
 ) -> list[str]:
     """The score at the held-out volume foretold two ways, per task: by its own curve, and by the
     loss's curve through the link. Mean |error|, coverage and mean width of the 80 % intervals.

@@ -11,16 +11,7 @@ from dashboards.answers import FILE_NAME, Answer, command
 from dashboards.charts.forest import MAX_ROWS, Gap, draw_gaps, gaps
 from dashboards.charts.theme import in_order, method_words, palette
 from dashboards.charts.tradeoff import Tradeoff, draw_tradeoff, suites_first, thinned, tradeoff_of
-from dashboards.charts.wording import (
-    ABSENT,
-    compact,
-    count,
-    duration,
-    percent,
-    plural,
-    quality,
-    quality_gap,
-)
+from dashboards.charts.wording import compact, duration
 from dashboards.components import (
     behind,
     card,
@@ -39,6 +30,7 @@ from tracker.decision.explain import unrivalled
 from tracker.decision.predict import Forecast, Predicted
 from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
 from tracker.metrics import Estimate
+from tracker.numbers import ABSENT, count, percent, plural, quality, quality_gap
 
 _LIKELY = (
     "Probably the best, yet by less than runs that differ in nothing but their seed: the chance counts who "

@@ -32,7 +32,7 @@ from dashboards.charts.scaling import (
 from dashboards.charts.size import Mark, Size, SizeCurve, between, draw_size, size
 from dashboards.charts.theme import Palette, method_within, method_words
 from dashboards.charts.tuned import METRIC_WORDS
-from dashboards.charts.wording import ABSENT, about, compact, count, in_measure, percent
+from dashboards.charts.wording import about, compact
 from dashboards.components import (
     Choice,
     behind,
@@ -46,7 +46,7 @@ from dashboards.components import (
 from dashboards.tables import DataTable
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import BEND, FORM, TRUSTED, FittedLaw, Parameter
-from tracker.numbers import number
+from tracker.numbers import ABSENT, count, in_measure, number, percent
 
 #: Rows of the table of points: a browser must lay them all out.
 _MOST_ROWS = 100

@@ -11,15 +11,7 @@ from dashboards.charts.failures import FailureGroup, failure_groups
 from dashboards.charts.forecast import Forecast, Span, Spending, Tally, forecast
 from dashboards.charts.progress import BestSoFar
 from dashboards.charts.theme import method_words
-from dashboards.charts.wording import (
-    compact,
-    count,
-    duration,
-    percent,
-    plural,
-    quality,
-    time_span,
-)
+from dashboards.charts.wording import compact, duration, time_span
 from dashboards.components import (
     Choice,
     behind,
@@ -34,6 +26,7 @@ from dashboards.components import (
 )
 from dashboards.snapshot import SweepView
 from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
+from tracker.numbers import count, percent, plural, quality
 from tracker.store.control import ControlRecord, described
 from tracker.store.store import LiveTrial
 

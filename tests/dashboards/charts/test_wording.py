@@ -2,17 +2,8 @@ import math
 
 import pytest
 
-from dashboards.charts.wording import (
-    compact,
-    count,
-    duration,
-    percent,
-    plural,
-    quality,
-    quality_ticks,
-    signed_percent,
-    time_span,
-)
+from dashboards.charts.wording import compact, duration, quality_ticks, time_span
+from tracker.numbers import count, percent, plural, quality, signed_percent
 
 
 @pytest.mark.parametrize("write", [percent, signed_percent, compact, count, duration])

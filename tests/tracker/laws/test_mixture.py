@@ -79,7 +79,9 @@ def test_intervals_cover_as_often_as_they_say() -> None:
 def test_intervals_are_widened_by_distance() -> None:
     fit = fit_mix(_runs(np.random.default_rng(0), 0.2))
     (_, own), (_, others) = fit.domain["task_examples"], fit.domain["other_examples"]
-    plain = fit.model_copy(update={"domain": {"task_examples": (0, 1e9), "other_examples": (0, 1e9)}})
+    plain = fit.model_copy(
+        update={"domain": {"task_examples": (0, 1e9), "other_examples": (0, 1e9)}}
+    )
     for times, doublings in ((1, 0), (2, 2), (4, 4)):  # both doubled are two doublings
         told, narrow = (law.predict(times * own, times * others) for law in (fit, plain))
         wider = np.log(told.high / told.low) / np.log(narrow.high / narrow.low)
