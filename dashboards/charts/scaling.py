@@ -41,7 +41,7 @@ from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_k
 from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
 from tracker.metrics import normal_interval
-from tracker.numbers import count, in_measure
+from tracker.numbers import count, in_measure, present
 
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, FAR)
