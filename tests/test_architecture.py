@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
-from tests import readme_tree
+from tests import architecture_tree
+from tests.architecture_tree import ENTRY, ROOMS, ROOT
 from tests.import_graph import circles, import_graph, levels, module_name
-from tests.readme_tree import ENTRY, ROOMS, ROOT
 
 MODULES = [
     ROOT / ENTRY,
@@ -107,9 +107,10 @@ def test_nothing_unsafe_is_called() -> None:
     assert not found
 
 
-def test_readme_tree_is_the_tree() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert readme_tree.current(readme) == readme_tree.tree(), "run: python -m tests.readme_tree"
+def test_printed_tree_is_the_real_tree() -> None:
+    assert architecture_tree.written() == architecture_tree.tree(), (
+        "run: python -m tests.architecture_tree"
+    )
 
 
 @pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])

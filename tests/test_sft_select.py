@@ -14,8 +14,8 @@ import pytest
 
 import sft_select
 from dashboards.charts.theme import palette
+from tests.architecture_tree import ROOMS, ROOT
 from tests.dashboards.conftest import NAME, OBJECTIVE, make_records, make_workspace
-from tests.readme_tree import ROOMS, ROOT
 from tracker.errors import InputError, NotEnoughDataError, StoreError
 from tracker.export.config import read_config
 from tracker.store.store import Store

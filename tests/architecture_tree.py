@@ -1,4 +1,4 @@
-"""The tree in the README, from the modules' own first lines: ``python -m tests.readme_tree`` rewrites it."""
+"""The tree in ARCHITECTURE.md, from each module's first line: ``python -m tests.architecture_tree`` writes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ENTRY = "sft_select.py"
 ROOMS = ("tracker", "sweeps", "dashboards")
-_BLOCK = re.compile(r"(<!-- tree -->\n```\n).*?(```)", flags=re.DOTALL)
+FILE = ROOT / "ARCHITECTURE.md"
+_BLOCK = re.compile(r"(<!-- tree -->\n```\n)(.*?)(```)", flags=re.DOTALL)
 _WIDTH = 24
 
 
@@ -21,10 +22,15 @@ def tree() -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def current(readme: str) -> str:
-    """The tree that *readme* holds."""
-    match = re.search(r"<!-- tree -->\n```\n(.*?)```", readme, flags=re.DOTALL)
-    return match[1] if match else ""
+def written() -> str:
+    """The tree as :data:`FILE` holds it."""
+    match = _BLOCK.search(FILE.read_text())
+    return match[2] if match else ""
+
+
+def rewrite() -> None:
+    """Write the tree into :data:`FILE`."""
+    FILE.write_text(_BLOCK.sub(lambda match: match[1] + tree() + match[3], FILE.read_text()))
 
 
 def _lines(folder: Path, depth: int) -> list[str]:
@@ -44,5 +50,4 @@ def _first_line(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    file = ROOT / "README.md"
-    file.write_text(_BLOCK.sub(lambda m: m[1] + tree() + m[2], file.read_text()))
+    rewrite()
