@@ -140,8 +140,8 @@ class Sweep:
         from tracker.decision.recommend import recommendation
 
         asked = _asked(weights or {}, constraints or {}, target_quality)
-        known = self.analysis.asking(asked.objective(self.analysis.objective))
-        return recommendation(known, asked.target_quality)
+        analysis = self.analysis.asking(asked.objective(self.analysis.objective))
+        return recommendation(analysis, asked.target_quality)
 
     def predict(
         self,

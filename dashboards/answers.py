@@ -73,10 +73,10 @@ def work_out(analysis: Analysis, asked: ObjectiveOverrides) -> Answer:
     Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
     """
     objective = asked.objective(analysis.objective)
-    known, sweep = analysis.asking(objective), analysis.sweep
-    found = recommendation(known, asked.target_quality)
+    analysis, sweep = analysis.asking(objective), analysis.sweep
+    found = recommendation(analysis, asked.target_quality)
     config = None if found.trial.origin is not None else config_of(found, analysis.records)
-    among = known.candidates
+    among = analysis.candidates
     answer = Answer(
         sweep,
         asked,
@@ -90,7 +90,7 @@ def work_out(analysis: Analysis, asked: ObjectiveOverrides) -> Answer:
         return answer
     tasks = [task for task, weight in objective.weights.items() if weight > 0]
     at = answer.on_hand
-    return answer._replace(forecasts={task: _forecast(known, task, at) for task in tasks})
+    return answer._replace(forecasts={task: _forecast(analysis, task, at) for task in tasks})
 
 
 def command(sweep: str, asked: ObjectiveOverrides) -> str:
@@ -112,8 +112,8 @@ def _recipe(config: Config, to: str) -> dict[str, str] | str:
         return str(error)
 
 
-def _forecast(known: Analysis, task: str, examples: int) -> Forecast | str:
+def _forecast(analysis: Analysis, task: str, examples: int) -> Forecast | str:
     try:
-        return forecast(known, task, examples)
+        return forecast(analysis, task, examples)
     except (InputError, NotEnoughDataError) as error:
         return str(error)

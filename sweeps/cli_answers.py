@@ -78,8 +78,8 @@ def recommend(
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
     objective = objective_of(opened, name, weight, constraint)
-    known = analysis_of(opened, name, objective)
-    records, answer = known.records, recommendation(known, target_quality)
+    analysis = analysis_of(opened, name, objective)
+    records, answer = analysis.records, recommendation(analysis, target_quality)
     if output is not None:
         write_config(config_of(answer, records), output)
         kept = keep_model(opened, workspace, name, answer)
@@ -144,8 +144,8 @@ def laws(
     from tracker.decision import law_report
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
-    known = analysis_of(opened, name, objective_of(opened, name, weight, None))
-    found = law_report.every_law(known, metric)  # type: ignore[arg-type]
+    analysis = analysis_of(opened, name, objective_of(opened, name, weight, None))
+    found = law_report.every_law(analysis, metric)  # type: ignore[arg-type]
     if as_json:
         typer.echo(json.dumps({"sweep": name, **law_report.as_json(found)}, indent=1))
         return

@@ -72,12 +72,12 @@ def label(row: Mapping[Any, object]) -> str:
     return f"{row['model']} · {method} · {_whole(row['volume']):,} examples · {row['mix']}"
 
 
-def best_so_far(known: Analysis) -> BestSoFar:
+def best_so_far(analysis: Analysis) -> BestSoFar:
     """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
-    table = known.table
+    table = analysis.table
     every = table.drop_duplicates("key").set_index("key", drop=False).sort_values("number")
     flops = every["flops"].astype(float).where(every["method"] != "none", 0.0)
-    reached = known.trial_quality["value"].reindex(every.index)
+    reached = analysis.trial_quality["value"].reindex(every.index)
     every = every.assign(flops=flops, spent=flops.fillna(0.0).cumsum(), quality=reached)
     ended = every[every["status"] == "complete"]
     scored = ended.dropna(subset=["flops", "quality"])

@@ -60,15 +60,15 @@ _REST = (
 )
 
 
-def trial_frame(known: Analysis) -> pd.DataFrame:
-    """One row per trial of *known*, newest first; absent is NaN or ``None``.
+def trial_frame(analysis: Analysis) -> pd.DataFrame:
+    """One row per trial of *analysis*, newest first; absent is NaN or ``None``.
 
     Tasks stand in the order of the objective's weights, then the others by name.
 
     Beside the table's own columns: ``quality``, ``score.<task>``, ``over_reach.<task>``,
     ``valid_format.<task>`` and ``forgetting.<suite>``.
     """
-    table, weights = known.table, known.objective.weights
+    table, weights = analysis.table, analysis.objective.weights
     suites = [name for name in table.columns if name.startswith("forgetting.")]
     trials = table.drop_duplicates("key").set_index("key")[[*_PLAIN, *suites]]
     scored = table[table["task"].notna()]
@@ -78,7 +78,7 @@ def trial_frame(known: Analysis) -> pd.DataFrame:
         weighted = [task for task in weights if task in wide]
         wide = wide[[*weighted, *(task for task in wide if task not in weights)]]
         trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
-    trials = trials.join(known.trial_quality["value"].rename("quality"))
+    trials = trials.join(analysis.trial_quality["value"].rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()
     trials["method"] = trials["method"].map(method_words)
     numbers = [column.field for column in (*_CONFIGURATION, *_REST) if not column.words]

@@ -50,36 +50,36 @@ class Judged(NamedTuple):
 
 def judge(sweep: SyntheticSweep) -> Judged:
     """Hold what is recommended for *sweep* against what is true of it."""
-    known = Analysis(sweep.records, sweep.objective)
+    analysis = Analysis(sweep.records, sweep.objective)
     truth = np.array(
-        [sweep.truth[configuration(c.spec)][c.spec.volume] for c in known.scored], dtype=float
+        [sweep.truth[configuration(c.spec)][c.spec.volume] for c in analysis.scored], dtype=float
     )
-    belief, (choice, best, *_) = known.posterior, choose(known)
-    p_best = belief.p_best(known.admitted)
+    belief, (choice, best, *_) = analysis.posterior, choose(analysis)
+    p_best = belief.p_best(analysis.admitted)
     leaders = np.argsort(-belief.centre, kind="stable")[: _LEADERS + 1]
     leaders = leaders[leaders != choice][:_LEADERS]
     gaps = belief.draws[:, [choice]] - belief.draws[:, leaders]
     low, high = np.quantile(gaps, [0.1, 0.9], axis=0)
     true_gaps = truth[choice] - truth[leaders]
     return Judged(
-        stated=np.array([p_best[i] for i in known.admitted]),
+        stated=np.array([p_best[i] for i in analysis.admitted]),
         is_best=(truth >= truth.max() - 1e-12).astype(float),
-        regret_stated=belief.expected_regret(choice, known.admitted),
+        regret_stated=belief.expected_regret(choice, analysis.admitted),
         regret=float(truth.max() - truth[choice]),
-        best_stated=belief.expected_regret(best, known.admitted),
+        best_stated=belief.expected_regret(best, analysis.admitted),
         best_regret=float(truth.max() - truth[best]),
         regret_of_means=float(truth.max() - truth[belief.measured.argmax()]),
         deviations=(true_gaps - gaps.mean(axis=0)) / gaps.std(axis=0),
         covered=((low <= true_gaps) & (true_gaps <= high)).astype(float),
-        distinguishable=_separable(known, choice, leaders),
+        distinguishable=_separable(analysis, choice, leaders),
         lead=float(truth[choice] - np.delete(truth, choice).max()),
         noise=belief.noise_floor or 0.0,
     )
 
 
-def _separable(known: Analysis, choice: int, leaders: Array) -> bool:
+def _separable(analysis: Analysis, choice: int, leaders: Array) -> bool:
     """As in the recommendation: each of the three runners-up can be told from the choice."""
-    return all(known.posterior.apart(choice, int(i)) for i in leaders[:3])
+    return all(analysis.posterior.apart(choice, int(i)) for i in leaders[:3])
 
 
 def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:

@@ -76,12 +76,12 @@ def judge(clean: Analysis, spoilt: Spoilt) -> Judged:
     )
 
 
-def flagged(known: Analysis) -> set[str]:
+def flagged(analysis: Analysis) -> set[str]:
     """Keys of the trials that a reader is asked to run again."""
-    found = {outlier.key for outlier in known.posterior.outliers}
-    for swap in known.posterior.label_swaps:
+    found = {outlier.key for outlier in analysis.posterior.outliers}
+    for swap in analysis.posterior.label_swaps:
         for i in (*swap.first, *swap.second):
-            found |= set(known.candidates[i].keys)
+            found |= set(analysis.candidates[i].keys)
     return found
 
 
@@ -107,74 +107,74 @@ def with_scores(record: TrialRecord, change: Callable[[float], float]) -> TrialR
     return record.model_copy(update={"result": result.model_copy(update={"tasks": tasks})})
 
 
-def _replace(known: Analysis, changed: Sequence[TrialRecord]) -> Spoilt:
+def _replace(analysis: Analysis, changed: Sequence[TrialRecord]) -> Spoilt:
     new = {record.result.spec.key: record for record in changed}
-    records = tuple(new.get(r.result.spec.key, r) for r in known.records)
+    records = tuple(new.get(r.result.spec.key, r) for r in analysis.records)
     return Spoilt(records, frozenset(new))
 
 
-def _record(known: Analysis, key: str) -> TrialRecord:
-    return next(r for r in known.records if r.result.spec.key == key)
+def _record(analysis: Analysis, key: str) -> TrialRecord:
+    return next(r for r in analysis.records if r.result.spec.key == key)
 
 
-def _one_run(known: Analysis, index: int, rng: np.random.Generator) -> TrialRecord:
-    keys = known.candidates[index].keys
-    return _record(known, keys[int(rng.integers(len(keys)))])
+def _one_run(analysis: Analysis, index: int, rng: np.random.Generator) -> TrialRecord:
+    keys = analysis.candidates[index].keys
+    return _record(analysis, keys[int(rng.integers(len(keys)))])
 
 
 def lucky(
-    known: Analysis, choice: int, rng: np.random.Generator, *, end: bool = False
+    analysis: Analysis, choice: int, rng: np.random.Generator, *, end: bool = False
 ) -> Spoilt | None:
     """A run that is well behind scores better than any other, by a third of what they miss."""
-    largest = max(c.volume for c in known.candidates)
-    top = known.posterior.centre.max()
+    largest = max(c.volume for c in analysis.candidates)
+    top = analysis.posterior.centre.max()
     behind = [
         i
-        for i, c in enumerate(known.candidates)
-        if known.posterior.centre[i] < top - 0.05
+        for i, c in enumerate(analysis.candidates)
+        if analysis.posterior.centre[i] < top - 0.05
         and c.method.name != "none"
         and (not end or c.volume == largest)
     ]
     if not behind:
         return None
-    record = _one_run(known, behind[int(rng.integers(len(behind)))], rng)
-    best = max(s for c in known.scored for t in known.weights for s in _scores(c.scores(t)))
-    return _replace(known, [with_scores(record, lambda _: best + (1 - best) / 3)])
+    record = _one_run(analysis, behind[int(rng.integers(len(behind)))], rng)
+    best = max(s for c in analysis.scored for t in analysis.weights for s in _scores(c.scores(t)))
+    return _replace(analysis, [with_scores(record, lambda _: best + (1 - best) / 3)])
 
 
 def _scores(found: Sequence[TaskScore]) -> Iterator[float]:
     return (s.score for s in found if s.score is not None)
 
 
-def lucky_end(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
-    return lucky(known, choice, rng, end=True)
+def lucky_end(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
+    return lucky(analysis, choice, rng, end=True)
 
 
-def unlucky(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
-    return _replace(known, [with_scores(_one_run(known, choice, rng), lambda s: s * 2 / 3)])
+def unlucky(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
+    return _replace(analysis, [with_scores(_one_run(analysis, choice, rng), lambda s: s * 2 / 3)])
 
 
-def diverged(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
-    return _replace(known, [with_scores(_one_run(known, choice, rng), lambda _: 0.0)])
+def diverged(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
+    return _replace(analysis, [with_scores(_one_run(analysis, choice, rng), lambda _: 0.0)])
 
 
-def swapped_cell(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
-    volumes = [known.candidates[choice].volume]
-    return _swapped(known, choice, volumes)
+def swapped_cell(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
+    volumes = [analysis.candidates[choice].volume]
+    return _swapped(analysis, choice, volumes)
 
 
-def swapped_curve(known: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
-    return _swapped(known, choice, sorted({c.volume for c in known.candidates}))
+def swapped_curve(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
+    return _swapped(analysis, choice, sorted({c.volume for c in analysis.candidates}))
 
 
-def _swapped(known: Analysis, choice: int, volumes: Sequence[int]) -> Spoilt | None:
+def _swapped(analysis: Analysis, choice: int, volumes: Sequence[int]) -> Spoilt | None:
     """Full tuning's and LoRA's measurements exchanged, at the best setting of each on the choice's model and
     mix; None where they differ by less than the noise, so that nobody could see it.
     """
-    model, mix = known.candidates[choice].model, known.candidates[choice].mix
+    model, mix = analysis.candidates[choice].model, analysis.candidates[choice].mix
     best: dict[str, int] = {}
-    for i in np.argsort(-known.posterior.centre, kind="stable").tolist():
-        c = known.candidates[i]
+    for i in np.argsort(-analysis.posterior.centre, kind="stable").tolist():
+        c = analysis.candidates[i]
         if (c.model, c.mix) == (model, mix) and c.method.name in ("full", "lora"):
             best.setdefault(c.method.name, i)
     if len(best) < 2:
@@ -182,28 +182,28 @@ def _swapped(known: Analysis, choice: int, volumes: Sequence[int]) -> Spoilt | N
     curves = [
         {
             c.volume: i
-            for i, c in enumerate(known.candidates)
-            if (c.model, c.mix, c.method) == (model, mix, known.candidates[b].method)
+            for i, c in enumerate(analysis.candidates)
+            if (c.model, c.mix, c.method) == (model, mix, analysis.candidates[b].method)
         }
         for b in best.values()
     ]
     shared = [v for v in volumes if v in curves[0] and v in curves[1]]
     gaps = [
-        abs(known.posterior.centre[curves[0][v]] - known.posterior.centre[curves[1][v]])
+        abs(analysis.posterior.centre[curves[0][v]] - analysis.posterior.centre[curves[1][v]])
         for v in shared
     ]
-    if not shared or max(gaps) < 2 * (known.posterior.noise_floor or 0.0):
+    if not shared or max(gaps) < 2 * (analysis.posterior.noise_floor or 0.0):
         return None
     changed = []
     for v in shared:
         for a, b in zip(
-            known.scored[curves[0][v]].runs, known.scored[curves[1][v]].runs, strict=False
+            analysis.scored[curves[0][v]].runs, analysis.scored[curves[1][v]].runs, strict=False
         ):
             for to, of in ((a, b), (b, a)):
-                record = _record(known, to.spec.key)
+                record = _record(analysis, to.spec.key)
                 moved = record.result.model_copy(update={"tasks": of.tasks, "general": of.general})
                 changed.append(record.model_copy(update={"result": moved}))
-    return _replace(known, changed)
+    return _replace(analysis, changed)
 
 
 ACCIDENTS: dict[str, Accident] = {

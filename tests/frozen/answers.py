@@ -57,21 +57,21 @@ def tried(answer: Callable[[], Any]) -> Any:
 
 
 def recommended(
-    sweep: Sweep, questions: Mapping[str, Question], known: Analysis, *, whole: bool = True
+    sweep: Sweep, questions: Mapping[str, Question], analysis: Analysis, *, whole: bool = True
 ) -> dict[str, Any]:
     """``recommend`` for each question: the file it writes, its lines, the other trainers' files.
 
     Without *whole* the choice alone stands in full.
     """
     return {
-        name: tried(lambda asked=each: _recommended(sweep, asked, known, whole))  # type: ignore[misc]
+        name: tried(lambda asked=each: _recommended(sweep, asked, analysis, whole))  # type: ignore[misc]
         for name, each in questions.items()
     }
 
 
-def _recommended(sweep: Sweep, question: Question, known: Analysis, whole: bool) -> Any:
+def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bool) -> Any:
     objective = asked(question.weights, question.constraints).objective(sweep.objective)
-    answer = recommendation(known.asking(objective), question.target_quality)
+    answer = recommendation(analysis.asking(objective), question.target_quality)
     if not whole:
         choice = answer.choice
         return {
@@ -93,9 +93,9 @@ def _recommended(sweep: Sweep, question: Question, known: Analysis, whole: bool)
     }
 
 
-def considered(known: Analysis) -> Any:
+def considered(analysis: Analysis) -> Any:
     """Every candidate by its label."""
-    return {candidate.label: sketch(plain(candidate)) for candidate in known.candidates}
+    return {candidate.label: sketch(plain(candidate)) for candidate in analysis.candidates}
 
 
 def laws(sweep: Sweep, metric: Any = None, *, whole: bool = False) -> Any:
@@ -109,14 +109,14 @@ def laws(sweep: Sweep, metric: Any = None, *, whole: bool = False) -> Any:
 
 
 def predicted(
-    sweep: Sweep, cases: Mapping[str, Mapping[str, Any]], known: Analysis, *, whole: bool = True
+    sweep: Sweep, cases: Mapping[str, Mapping[str, Any]], analysis: Analysis, *, whole: bool = True
 ) -> dict[str, Any]:
     """``predict --json`` for each of *cases*: task, examples and options."""
 
     def one(case: Mapping[str, Any]) -> Any:
         given = dict(case)
         task, examples = given.pop("task"), given.pop("examples")
-        found = plain(forecast(known, task, examples, **given))
+        found = plain(forecast(analysis, task, examples, **given))
         if not whole:
             found["predictions"] = {p["label"]: sketch(p) for p in found["predictions"]}
         return found

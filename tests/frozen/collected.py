@@ -120,7 +120,7 @@ def _demo() -> tuple[inputs.Sweep, Analysis]:
 
 
 def _demo_answers() -> Any:
-    sweep, known = _demo()
+    sweep, analysis = _demo()
     cases: dict[str, dict[str, Any]] = {
         f"{task} {examples}": {"task": task, "examples": examples}
         for task in sweep.objective.weights
@@ -133,17 +133,17 @@ def _demo_answers() -> Any:
         "amiss": {"task": "topics", "examples": 0},
     }
     return {
-        "recommend": answers.recommended(sweep, DEMO, known),
-        "candidates": answers.considered(known),
+        "recommend": answers.recommended(sweep, DEMO, analysis),
+        "candidates": answers.considered(analysis),
         "laws": answers.laws(sweep, whole=True),
-        "predict": answers.predicted(sweep, cases, known),
+        "predict": answers.predicted(sweep, cases, analysis),
     }
 
 
 def _test_answers() -> Any:
     found = {}
     for sweep in (inputs.support(), inputs.law()):
-        known = answers.analysis(sweep)
+        analysis = answers.analysis(sweep)
         cases: dict[str, dict[str, Any]] = {
             "near": {"task": "slots", "examples": 700},
             "ahead": {"task": "intent", "examples": 8000},
@@ -152,10 +152,10 @@ def _test_answers() -> Any:
             "too far": {"task": "intent", "examples": 100_000},
         }
         found[sweep.name] = {
-            "recommend": answers.recommended(sweep, SUPPORT, known),
-            "candidates": answers.considered(known),
+            "recommend": answers.recommended(sweep, SUPPORT, analysis),
+            "candidates": answers.considered(analysis),
             "laws": answers.laws(sweep, whole=True),
-            "predict": answers.predicted(sweep, cases, known),
+            "predict": answers.predicted(sweep, cases, analysis),
         }
     return found
 
@@ -168,15 +168,15 @@ def _drawn() -> Any:
         "small": Question((), ["parameters=2e8"]),
     }
     for number, sweep in enumerate(inputs.drawn()):
-        known = answers.analysis(sweep)
+        analysis = answers.analysis(sweep)
         cases = {
             "ahead": {"task": "task", "examples": 5000},
             "another size": {"task": "task", "examples": 1000, "model_params": 10**8},
         }
         found[sweep.name] = {
-            "recommend": answers.recommended(sweep, questions, known, whole=False),
-            "candidates": answers.considered(known),
-            "predict": answers.predicted(sweep, cases, known, whole=False),
+            "recommend": answers.recommended(sweep, questions, analysis, whole=False),
+            "candidates": answers.considered(analysis),
+            "predict": answers.predicted(sweep, cases, analysis, whole=False),
             "laws": answers.laws(sweep) if number % 4 == 0 else None,
         }
     return found
@@ -188,16 +188,16 @@ def _table() -> Any:
 
 
 def _outside(sweep: inputs.Sweep) -> dict[str, Any]:
-    known = answers.analysis(sweep)
+    analysis = answers.analysis(sweep)
     task = next(iter(sweep.objective.weights))
     largest = max(record.result.spec.volume for record in sweep.records)
     bounds = ["parameters=2e9", f"examples={largest // 2}"]
     questions = {"own": Question(), "bounds": Question((), bounds)}
     cases = {"ahead": {"task": task, "examples": 2 * largest}}
     return {
-        "recommend": answers.recommended(sweep, questions, known, whole=False),
+        "recommend": answers.recommended(sweep, questions, analysis, whole=False),
         "laws": answers.tried(lambda: answers.laws(sweep)),
-        "predict": answers.predicted(sweep, cases, known, whole=False),
+        "predict": answers.predicted(sweep, cases, analysis, whole=False),
     }
 
 

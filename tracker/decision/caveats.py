@@ -39,44 +39,44 @@ _UNREPEATED = {
 }
 
 
-def caveats(known: Analysis, index: int) -> tuple[str, ...]:
+def caveats(analysis: Analysis, index: int) -> tuple[str, ...]:
     """The caveats of choosing candidate *index*, the weightiest first."""
-    choice = known.candidates[index]
+    choice = analysis.candidates[index]
     return (
-        *_noise(known, choice),
-        *_learning_rate(known, choice),
-        *_format(known, choice),
-        *_limits(known, choice),
-        *_law(known, index),
-        *_label_swaps(known),
-        *_suspects(known, choice),
-        *_glitches(known),
-        *_coverage(known, choice),
-        *_lost_trials(known),
+        *_noise(analysis, choice),
+        *_learning_rate(analysis, choice),
+        *_format(analysis, choice),
+        *_limits(analysis, choice),
+        *_law(analysis, index),
+        *_label_swaps(analysis),
+        *_suspects(analysis, choice),
+        *_glitches(analysis),
+        *_coverage(analysis, choice),
+        *_lost_trials(analysis),
     )
 
 
-def _noise(known: Analysis, choice: Candidate) -> Iterator[str]:
-    if known.posterior.noise_floor is None:
-        yield _UNREPEATED[noise_without_replicates(known.scored, known.weights).source]
-    repeats = sum(len(c.runs) - 1 for c in known.scored)
+def _noise(analysis: Analysis, choice: Candidate) -> Iterator[str]:
+    if analysis.posterior.noise_floor is None:
+        yield _UNREPEATED[noise_without_replicates(analysis.scored, analysis.weights).source]
+    repeats = sum(len(c.runs) - 1 for c in analysis.scored)
     if 0 < repeats < _FEW_REPEATS:
         runs = f"{repeats} repeated run{'s' * (repeats > 1)}"
         yield f"The noise between seeds rests on {runs}: it is a rough figure."
     if len(choice.seeds) == 1 and choice.method.name != "none":
         yield "The choice was measured with one seed."
-    if choice.quality.source == "measured" and len(known.candidates) > 1:
+    if choice.quality.source == "measured" and len(analysis.candidates) > 1:
         yield (
             f"Its quality is what its own runs measured, and it was picked among "
-            f"{len(known.candidates)} candidates: expect slightly less (the winner's curse)."
+            f"{len(analysis.candidates)} candidates: expect slightly less (the winner's curse)."
         )
-    if known.posterior.unpaired:
+    if analysis.posterior.unpaired:
         yield (
-            f"{len(known.posterior.unpaired)} candidates have no common bootstrap replicates: their "
+            f"{len(analysis.posterior.unpaired)} candidates have no common bootstrap replicates: their "
             "gaps are not paired, so they are wider than they need be."
         )
-    sizes = {(s.task, s.n) for c in known.scored for t in known.weights for s in c.scores(t)}
-    if len(sizes) > len(known.weights):
+    sizes = {(s.task, s.n) for c in analysis.scored for t in analysis.weights for s in c.scores(t)}
+    if len(sizes) > len(analysis.weights):
         yield "Candidates were scored on different numbers of rows: such gaps are not paired."
 
 
@@ -86,14 +86,14 @@ def _same_but_rate(a: MethodSpec, b: MethodSpec) -> bool:
     )
 
 
-def _learning_rate(known: Analysis, choice: Candidate) -> Iterator[str]:
+def _learning_rate(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     """A diverged trial at a higher rate also closes the range."""
     rate = choice.method.learning_rate
     if rate is None:
         return
     tried = {
         r.result.spec.method.learning_rate
-        for r in known.records
+        for r in analysis.records
         if r.result.status in (Status.COMPLETE, Status.DIVERGED)
         and r.result.spec.model.name == choice.model
         and _same_but_rate(r.result.spec.method, choice.method)
@@ -109,12 +109,13 @@ def _learning_rate(known: Analysis, choice: Candidate) -> Iterator[str]:
         )
 
 
-def _format(known: Analysis, choice: Candidate) -> Iterator[str]:
+def _format(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     for task, share in sorted(choice.valid_format.items()):
-        if task in known.weights and share < WELL_FORMED:
+        if task in analysis.weights and share < WELL_FORMED:
             yield f"On {task} only {share:.1%} of its answers are well-formed."
     base = next(
-        (c for c in known.candidates if c.method.name == "none" and c.model == choice.model), None
+        (c for c in analysis.candidates if c.method.name == "none" and c.model == choice.model),
+        None,
     )
     if base is None:
         yield f"The untouched base of {choice.model} was not measured: there is no zero to compare."
@@ -128,8 +129,8 @@ def _format(known: Analysis, choice: Candidate) -> Iterator[str]:
             )
 
 
-def _limits(known: Analysis, choice: Candidate) -> Iterator[str]:
-    for name, limit in sorted(known.objective.constraints.items()):
+def _limits(analysis: Analysis, choice: Candidate) -> Iterator[str]:
+    for name, limit in sorted(analysis.objective.constraints.items()):
         if name in MEASURED:
             yield f"The constraint {name} compares what was measured here: another machine may differ."
         kind, _, suite = name.partition(".")
@@ -142,9 +143,9 @@ def _limits(known: Analysis, choice: Candidate) -> Iterator[str]:
                 )
 
 
-def _law(known: Analysis, index: int) -> Iterator[str]:
-    choice = known.candidates[index]
-    laws = configuration_laws(known.scored[index], known.weights, known.fits)
+def _law(analysis: Analysis, index: int) -> Iterator[str]:
+    choice = analysis.candidates[index]
+    laws = configuration_laws(analysis.scored[index], analysis.weights, analysis.fits)
     for task, law in laws.items():
         if law.held_out_error is not None and law.held_out_error > 0.1:
             yield (
@@ -154,15 +155,17 @@ def _law(known: Analysis, index: int) -> Iterator[str]:
     if laws and all(choice.volume == law.domain[1] for law in laws.values()):
         yield "It uses the largest volume measured: what more data would bring is extrapolation."
     if not laws and choice.method.name != "none":
-        for task in known.weights:
-            key = CurveKey.of(known.scored[index].configuration, task)
-            reason = known.fits.refused.get(key, "its hyper-parameters were only tried in tuning")
+        for task in analysis.weights:
+            key = CurveKey.of(analysis.scored[index].configuration, task)
+            reason = analysis.fits.refused.get(
+                key, "its hyper-parameters were only tried in tuning"
+            )
             yield f"No law of its curve on {task}: {reason}."
 
 
-def _suspects(known: Analysis, choice: Candidate) -> Iterator[str]:
+def _suspects(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     """Those of the choice first; what they were worth stands in the belief already."""
-    outliers = sorted(known.posterior.outliers, key=lambda s: s.key not in choice.keys)
+    outliers = sorted(analysis.posterior.outliers, key=lambda s: s.key not in choice.keys)
     for outlier in outliers[:_MOST_SUSPECTS]:
         yield (
             f"Trial {outlier.key} ({outlier.label}) measured {outlier.quality:.3g} where its "
@@ -174,9 +177,11 @@ def _suspects(known: Analysis, choice: Candidate) -> Iterator[str]:
         yield f"Run these again too, they fit nothing else either: {others}."
 
 
-def _label_swaps(known: Analysis) -> Iterator[str]:
-    for swap in known.posterior.label_swaps:
-        first, second = ([known.candidates[i] for i in side] for side in (swap.first, swap.second))
+def _label_swaps(analysis: Analysis) -> Iterator[str]:
+    for swap in analysis.posterior.label_swaps:
+        first, second = (
+            [analysis.candidates[i] for i in side] for side in (swap.first, swap.second)
+        )
         volumes = f" ({len(first)} volumes)" * (len(first) > 1)
         keys = ", ".join(key for c in (*first, *second) for key in c.keys)
         yield (
@@ -186,10 +191,13 @@ def _label_swaps(known: Analysis) -> Iterator[str]:
         )
 
 
-def _glitches(known: Analysis) -> Iterator[str]:
-    told = {s.key for s in known.posterior.outliers}
+def _glitches(analysis: Analysis) -> Iterator[str]:
+    told = {s.key for s in analysis.posterior.outliers}
     found = [
-        (key, g) for key, law in known.fits.laws.items() for g in law.glitches if g.key not in told
+        (key, g)
+        for key, law in analysis.fits.laws.items()
+        for g in law.glitches
+        if g.key not in told
     ]
     found.sort(key=lambda item: (-item[1].deviations, item[0].label, item[1].key))
     for key, glitch in found[:_MOST_GLITCHES]:
@@ -201,17 +209,17 @@ def _glitches(known: Analysis) -> Iterator[str]:
         yield f"{len(found) - _MOST_GLITCHES} more trials are off their curves."
 
 
-def _coverage(known: Analysis, choice: Candidate) -> Iterator[str]:
+def _coverage(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     if not choice.forgetting:
         yield "No general suite was measured for it: what it forgot is unknown."
-    apart = sum(c.on_frontier is None for c in known.candidates)
+    apart = sum(c.on_frontier is None for c in analysis.candidates)
     if apart:
         yield f"{apart} candidates lack forgetting or counted cost and are not on the Pareto front."
 
 
-def _lost_trials(known: Analysis) -> Iterator[str]:
+def _lost_trials(analysis: Analysis) -> Iterator[str]:
     lost: Counter[Status] = Counter(
-        r.result.status for r in known.records if r.result.status is not Status.COMPLETE
+        r.result.status for r in analysis.records if r.result.status is not Status.COMPLETE
     )
     if lost:
         counts = ", ".join(f"{lost[s]} {s.value}" for s in Status if lost[s])

@@ -60,7 +60,7 @@ def question(
 
 
 def reasons(
-    known: Analysis,
+    analysis: Analysis,
     index: int,
     best: int,
     level: Sequence[int],
@@ -69,29 +69,31 @@ def reasons(
     target_quality: TargetQuality | None,
 ) -> tuple[str, ...]:
     """Why candidate *index*, in plain sentences without anything a clock measured."""
-    choice, top = known.candidates[index], known.candidates[best]
-    lines = [_headline(known, index, best, level, target_quality)]
+    choice, top = analysis.candidates[index], analysis.candidates[best]
+    lines = [_headline(analysis, index, best, level, target_quality)]
     origin = "its own runs" + " and what similar ones measured" * (
         choice.quality.source != "measured"
     )
     lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
-    if len(known.admitted) > 1:
+    if len(analysis.admitted) > 1:
         lines.append(
-            f"It is the best of {len(known.admitted)} admitted candidates with probability "
+            f"It is the best of {len(analysis.admitted)} admitted candidates with probability "
             f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
         )
     elif target_quality is not None:  # else the headline has said so
-        lines.append(f"It is {unrivalled(len(known.candidates), known.rejected)}.")
+        lines.append(f"It is {unrivalled(len(analysis.candidates), analysis.rejected)}.")
     if index != best and (target_quality is None or not target_quality.reached):
-        gap = known.posterior.gap(best, index)
+        gap = analysis.posterior.gap(best, index)
         nothing = "less than a quarter of the noise floor"
-        if known.posterior.noise_floor is None:
+        if analysis.posterior.noise_floor is None:
             nothing = "nothing, as far as one seed tells"
         lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
-    compared = len(known.admitted) > 1 or any(c.method.name != "none" for c in known.candidates)
+    compared = len(analysis.admitted) > 1 or any(
+        c.method.name != "none" for c in analysis.candidates
+    )
     if choice.method.name == "none" and compared:
-        lines.append(_untouched(known, choice))
-    more = _with_more_data(known, index)
+        lines.append(_untouched(analysis, choice))
+    more = _with_more_data(analysis, index)
     return (*lines, *([more] if more else []))
 
 
@@ -103,8 +105,10 @@ def unrivalled(candidates: int, rejected: Sequence[Rejection]) -> str:
     return f"the only configuration measured{' on every task' * unscored}"
 
 
-def _untouched(known: Analysis, choice: Candidate) -> str:
-    better = [r for r in known.rejected if r.best_quality and r.best_quality > choice.quality.value]
+def _untouched(analysis: Analysis, choice: Candidate) -> str:
+    better = [
+        r for r in analysis.rejected if r.best_quality and r.best_quality > choice.quality.value
+    ]
     if not better:
         return "The untouched base suffices: nothing needs to be trained."
     best = max(better, key=lambda r: r.best_quality or 0.0)
@@ -115,13 +119,13 @@ def _untouched(known: Analysis, choice: Candidate) -> str:
 
 
 def _headline(
-    known: Analysis,
+    analysis: Analysis,
     index: int,
     best: int,
     level: Sequence[int],
     target_quality: TargetQuality | None,
 ) -> str:
-    choice, top = known.candidates[index], known.candidates[best]
+    choice, top = analysis.candidates[index], analysis.candidates[best]
     if target_quality is not None and target_quality.reached:
         return (
             f"{choice.label} is the smallest, then cheapest, that reaches {target_quality.quality:g} "
@@ -132,8 +136,8 @@ def _headline(
             f"Nothing measured reaches {target_quality.quality:g} with probability 90 %; the closest is "
             f"{choice.label} (probability {target_quality.probability:.0%})."
         )
-    if len(known.admitted) == 1:
-        what = unrivalled(len(known.candidates), known.rejected)
+    if len(analysis.admitted) == 1:
+        what = unrivalled(len(analysis.candidates), analysis.rejected)
         return f"{choice.label} is {what}: there is no other to compare it with."
     if index == best:
         others = len(level) - 1
@@ -142,13 +146,15 @@ def _headline(
     return f"{choice.label} and {top.label} cannot be separated; the first is the cheaper by counted cost."
 
 
-def _with_more_data(known: Analysis, index: int) -> str | None:
+def _with_more_data(analysis: Analysis, index: int) -> str | None:
     """What the law says of twice the largest volume, if the choice has laws and that volume."""
-    laws = configuration_laws(known.scored[index], known.weights, known.fits)
-    volume = known.candidates[index].volume
+    laws = configuration_laws(analysis.scored[index], analysis.weights, analysis.fits)
+    volume = analysis.candidates[index].volume
     if not laws or any(law.domain[1] != volume for law in laws.values()):
         return None
-    draws = weighted_curves(laws, known.weights, known.decided, np.array([2.0 * volume]))[:, 0]
+    draws = weighted_curves(laws, analysis.weights, analysis.decided, np.array([2.0 * volume]))[
+        :, 0
+    ]
     low, high = interval(draws)
     return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
 

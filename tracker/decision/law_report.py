@@ -25,7 +25,7 @@ class EveryLaw(NamedTuple):
     auxiliary: AuxiliaryLaws
 
 
-def every_law(known: Analysis, metric: Metric | None = None) -> EveryLaw:
+def every_law(analysis: Analysis, metric: Metric | None = None) -> EveryLaw:
     """Fit all laws of the tasks that the objective weighs.
 
     Curves are fitted to *metric*, or to what each task is decided on. Raises InputError for a
@@ -33,16 +33,16 @@ def every_law(known: Analysis, metric: Metric | None = None) -> EveryLaw:
     """
     if metric is not None and metric not in MEASURES:
         raise InputError(f"--metric {metric}: allowed: {', '.join(MEASURES)}")
-    decided = known.measures
-    weights = known.objective.weights
+    decided = analysis.measures
+    weights = analysis.objective.weights
     wanted = [task for task, weight in weights.items() if weight > 0 and task in decided]
     if not wanted:
         raise NotEnoughDataError(
             "no complete trial measured a task of the objective: run the sweep first"
         )
     metrics: dict[str, Metric] = {task: metric or decided[task] for task in sorted(wanted)}
-    curves = known.fits_of(metrics)
-    return EveryLaw(metrics, curves, auxiliary_laws(known.records, known.objective))
+    curves = analysis.fits_of(metrics)
+    return EveryLaw(metrics, curves, auxiliary_laws(analysis.records, analysis.objective))
 
 
 def as_json(laws: EveryLaw) -> dict[str, Any]:

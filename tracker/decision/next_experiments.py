@@ -59,7 +59,7 @@ class _Worth(NamedTuple):
 
 
 def next_experiments(
-    known: Analysis, choice: int, rivals: Sequence[int]
+    analysis: Analysis, choice: int, rivals: Sequence[int]
 ) -> tuple[NextExperiment, ...]:
     """The runs worth most per training operation to tell *choice* from *rivals*, at most four.
 
@@ -69,17 +69,17 @@ def next_experiments(
     if not rivals:
         return ()
     leaders = (choice, *rivals[:_RIVALS])
-    trained = [i for i in leaders if not known.scored[i].untouched]
-    if not any(known.posterior.seed_sd[i] > 0 for i in trained):
-        return (_described(known, _Plan(tuple(trained), 1), None),) if trained else ()
-    stakes = _stakes(known, leaders)
-    best = max(known.admitted, key=lambda i: known.posterior.centre[i])
-    regret = known.posterior.expected_regret(best, known.admitted)
+    trained = [i for i in leaders if not analysis.scored[i].untouched]
+    if not any(analysis.posterior.seed_sd[i] > 0 for i in trained):
+        return (_described(analysis, _Plan(tuple(trained), 1), None),) if trained else ()
+    stakes = _stakes(analysis, leaders)
+    best = max(analysis.admitted, key=lambda i: analysis.posterior.centre[i])
+    regret = analysis.posterior.expected_regret(best, analysis.admitted)
     found = []
     for plan in _plans(choice, tuple(trained)):
-        worth = _worth(known, stakes, plan)
+        worth = _worth(analysis, stakes, plan)
         if worth.regret_removed >= max(_WORTH_NAMING * regret, 1e-9):
-            found.append(_described(known, plan, worth))
+            found.append(_described(analysis, plan, worth))
     return _best_value(found)
 
 
@@ -96,19 +96,19 @@ def _plans(choice: int, trained: tuple[int, ...]) -> Iterator[_Plan]:
         yield _Plan(trained, seeds, more_rows=True)
 
 
-def _stakes(known: Analysis, leaders: Sequence[int]) -> _Stakes:
-    p_best = known.posterior.p_best(known.admitted)
-    kept = [i for i in known.admitted if p_best[i] > _HOPELESS or i in leaders]
+def _stakes(analysis: Analysis, leaders: Sequence[int]) -> _Stakes:
+    p_best = analysis.posterior.p_best(analysis.admitted)
+    kept = [i for i in analysis.admitted if p_best[i] > _HOPELESS or i in leaders]
     return _Stakes(
-        centre=known.posterior.centre[kept],
-        draws=known.posterior.draws[:, kept],
+        centre=analysis.posterior.centre[kept],
+        draws=analysis.posterior.draws[:, kept],
         choice=kept.index(leaders[0]),
         rival=kept.index(leaders[1]),
     )
 
 
-def _worth(known: Analysis, stakes: _Stakes, plan: _Plan) -> _Worth:
-    outcomes = _outcomes(known, plan)
+def _worth(analysis: Analysis, stakes: _Stakes, plan: _Plan) -> _Worth:
+    outcomes = _outcomes(analysis, plan)
     outcomes = outcomes - outcomes.mean(axis=0)
     apart = stakes.draws - stakes.draws.mean(axis=0)
     # A millionth keeps two outcomes that are one, such as of equal rows, from being singular.
@@ -123,17 +123,17 @@ def _worth(known: Analysis, stakes: _Stakes, plan: _Plan) -> _Worth:
         regret_removed=rounded(float(then.max(axis=1).mean() - stakes.centre.max())),
         p_change=rounded(float((then.argmax(axis=1) != choice).mean())),
         p_distinguishes=rounded(
-            float((np.abs(gap) > Z * left.std() + known.posterior.within_noise).mean())
+            float((np.abs(gap) > Z * left.std() + analysis.posterior.within_noise).mean())
         ),
     )
 
 
-def _outcomes(known: Analysis, plan: _Plan) -> Array:
+def _outcomes(analysis: Analysis, plan: _Plan) -> Array:
     """What the plan's runs would measure on average over their seeds, by draw: (DRAWS, cells)."""
-    belief = known.posterior
+    belief = analysis.posterior
     found = []
     for i in plan.cells:
-        noise = generator(known.scored[i].key, "further").standard_normal(DRAWS)
+        noise = generator(analysis.scored[i].key, "further").standard_normal(DRAWS)
         seen = belief.draws[:, i] + belief.seed_sd[i] / np.sqrt(plan.seeds) * noise
         if plan.more_rows:
             # Other rows than today's: the same ones for all cells, in another order of the draws.
@@ -145,8 +145,8 @@ def _outcomes(known: Analysis, plan: _Plan) -> Array:
     return np.stack(found, axis=1)
 
 
-def _described(known: Analysis, plan: _Plan, worth: _Worth | None) -> NextExperiment:
-    candidates = [known.candidates[i] for i in plan.cells]
+def _described(analysis: Analysis, plan: _Plan, worth: _Worth | None) -> NextExperiment:
+    candidates = [analysis.candidates[i] for i in plan.cells]
 
     def total(values: Sequence[float | None]) -> float | None:
         there = [value for value in values if value is not None]
@@ -156,7 +156,7 @@ def _described(known: Analysis, plan: _Plan, worth: _Worth | None) -> NextExperi
     rows = None
     if plan.more_rows:
         evaluated = [
-            s.n for t in known.weights for s in known.scored[plan.cells[0]].scores(t) if s.n
+            s.n for t in analysis.weights for s in analysis.scored[plan.cells[0]].scores(t) if s.n
         ]
         rows = _MORE_ROWS * max(evaluated) if evaluated else None
     return NextExperiment(

@@ -92,12 +92,12 @@ def predict(
     notes: Sequence[str] = (),
 ) -> Forecast:
     """What *records* say of *task* at *examples*: :func:`forecast` of their analysis."""
-    known = Analysis(records, Objective(weights={task: 1.0}), sweep=sweep, notes=notes)
-    return forecast(known, task, examples, model_params=model_params, allow_far=allow_far)
+    analysis = Analysis(records, Objective(weights={task: 1.0}), sweep=sweep, notes=notes)
+    return forecast(analysis, task, examples, model_params=model_params, allow_far=allow_far)
 
 
 def forecast(
-    known: Analysis,
+    analysis: Analysis,
     task: str,
     examples: int,
     *,
@@ -109,20 +109,20 @@ def forecast(
     Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. Raises
     InputError for an unknown task or no examples, NotEnoughDataError where no curve answers.
     """
-    measures = known.measures
+    measures = analysis.measures
     problems = [] if examples > 0 else [f"--examples {examples}: allowed is at least 1"]
     if task not in measures:
         problems.append(f"--task: {unknown(task, list(measures))}")
     if problems:
         raise InputError(problems)
     measure = measures[task]
-    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in known.records}
+    sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in analysis.records}
     if model_params is None:
-        fits = known.fits_of({task: measure})
+        fits = analysis.fits_of({task: measure})
         laws, refused = fits.laws, fits.refused
     else:
         name, refused = f"a model of {model_params:,} parameters", {}
-        laws = fit_elsewhere(known.table, measure, task, name, model_params)
+        laws = fit_elsewhere(analysis.table, measure, task, name, model_params)
         sizes = _with_size(sizes, name, model_params)
     if not allow_far:
         refused |= {
@@ -133,7 +133,7 @@ def forecast(
         raise NotEnoughDataError(_nothing(task, examples, refused))
     found = _predictions(laws, sizes, measure, examples)
     return Forecast(
-        sweep=known.sweep,
+        sweep=analysis.sweep,
         task=task,
         measure=measure,
         examples=examples,
@@ -144,7 +144,7 @@ def forecast(
             Refused(**_configuration(key, sizes), reason=reason)
             for key, reason in sorted(refused.items(), key=lambda item: item[0].label)
         ),
-        notes=known.notes,
+        notes=analysis.notes,
     )
 
 

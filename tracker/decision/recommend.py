@@ -71,64 +71,64 @@ def recommend(
     return recommendation(Analysis(records, objective, sweep=sweep, notes=notes), target_quality)
 
 
-def recommendation(known: Analysis, target_quality: float | None = None) -> Recommendation:
-    """Which configuration to take under the objective of *known*; see the module for the rule.
+def recommendation(analysis: Analysis, target_quality: float | None = None) -> Recommendation:
+    """Which configuration to take under the objective of *analysis*; see the module for the rule.
 
     *target_quality*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
     a loss where that is what the tasks are decided on (:mod:`tracker.metrics`). Raises InputError for
     unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
     constraints.
     """
-    return known.once_here(
-        ("recommendation", target_quality), lambda: _recommendation(known, target_quality)
+    return analysis.once_here(
+        ("recommendation", target_quality), lambda: _recommendation(analysis, target_quality)
     )
 
 
-def _recommendation(known: Analysis, target_quality: float | None) -> Recommendation:
-    objective = known.objective
-    scored = all(measure == "score" for measure in known.decided.values())
+def _recommendation(analysis: Analysis, target_quality: float | None) -> Recommendation:
+    objective = analysis.objective
+    scored = all(measure == "score" for measure in analysis.decided.values())
     if target_quality is not None and scored and not 0 < target_quality <= 1:
         raise InputError(f"target quality {target_quality:g}: allowed is above 0 and at most 1")
-    if not known.admitted:
-        raise NothingAdmittedError(_nothing_admitted(known))
-    pick = choose(known, target_quality)
-    index, belief = pick.choice, known.posterior
-    p_best = belief.p_best(known.admitted)
-    runners_up = _runners_up(known, index, p_best)
-    regret = belief.expected_regret(index, known.admitted)
-    answer = _reach(known, pick, target_quality, objective.constraints)
+    if not analysis.admitted:
+        raise NothingAdmittedError(_nothing_admitted(analysis))
+    pick = choose(analysis, target_quality)
+    index, belief = pick.choice, analysis.posterior
+    p_best = belief.p_best(analysis.admitted)
+    runners_up = _runners_up(analysis, index, p_best)
+    regret = belief.expected_regret(index, analysis.admitted)
+    answer = _reach(analysis, pick, target_quality, objective.constraints)
     return Recommendation(
-        sweep=known.sweep,
-        question=question(objective, target_quality, known.decided),
+        sweep=analysis.sweep,
+        question=question(objective, target_quality, analysis.decided),
         objective=objective,
-        trial=known.scored[index].spec,
-        choice=known.candidates[index],
-        why=reasons(known, index, pick.best, pick.level, p_best[index], regret, answer),
+        trial=analysis.scored[index].spec,
+        choice=analysis.candidates[index],
+        why=reasons(analysis, index, pick.best, pick.level, p_best[index], regret, answer),
         p_best=p_best[index],
         expected_regret=regret,
         distinguishable=bool(runners_up) and all(runner.distinguishable for runner in runners_up),
         next_experiments=()
         if pick.reached  # who is best was not asked
-        else next_experiments(known, index, _rivals(known, runners_up, p_best)),
+        else next_experiments(analysis, index, _rivals(analysis, runners_up, p_best)),
         runners_up=runners_up,
         satisfied=satisfied(
-            known.scored, index, known.candidates[index].forgetting, objective.constraints
+            analysis.scored, index, analysis.candidates[index].forgetting, objective.constraints
         ),
-        rejected=known.rejected,
-        caveats=(*caveats(known, index), *known.notes),
+        rejected=analysis.rejected,
+        caveats=(*caveats(analysis, index), *analysis.notes),
         noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
-        candidates=len(known.candidates),
-        admitted=len(known.admitted),
-        frontier=tuple(c.label for c in known.candidates if c.on_frontier),
-        crossovers=_crossovers(known, index),
+        candidates=len(analysis.candidates),
+        admitted=len(analysis.admitted),
+        frontier=tuple(c.label for c in analysis.candidates if c.on_frontier),
+        crossovers=_crossovers(analysis, index),
         target_quality=answer,
     )
 
 
-def choose(known: Analysis, target_quality: float | None = None) -> Pick:
+def choose(analysis: Analysis, target_quality: float | None = None) -> Pick:
     """The rule of the module, on what is known already."""
-    belief, admitted = known.posterior, known.admitted
-    by_cost = sorted(admitted, key=known.cost_order)
+    belief, admitted = analysis.posterior, analysis.admitted
+    by_cost = sorted(admitted, key=analysis.cost_order)
     best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals
     level = tuple(i for i in by_cost if i == best or not belief.apart(best, i))
     if target_quality is not None:
@@ -140,67 +140,74 @@ def choose(known: Analysis, target_quality: float | None = None) -> Pick:
     return Pick(index, best, level, False)
 
 
-def _runners_up(known: Analysis, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
-    others = [i for i in sorted(known.admitted, key=known.cost_order) if i != index]
-    others.sort(key=lambda i: -known.posterior.centre[i])  # stable: the cheaper first among equals
+def _runners_up(analysis: Analysis, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
+    others = [i for i in sorted(analysis.admitted, key=analysis.cost_order) if i != index]
+    others.sort(
+        key=lambda i: -analysis.posterior.centre[i]
+    )  # stable: the cheaper first among equals
     found = []
     for i in others[:_RUNNERS_UP]:
         found.append(
             RunnerUp(
-                candidate=known.candidates[i],
-                gap=known.posterior.gap(index, i),
-                distinguishable=known.posterior.apart(index, i),
+                candidate=analysis.candidates[i],
+                gap=analysis.posterior.gap(index, i),
+                distinguishable=analysis.posterior.apart(index, i),
                 p_best=p_best[i],
             )
         )
     return tuple(found)
 
 
-def _rivals(known: Analysis, runners_up: Sequence[RunnerUp], p_best: dict[int, float]) -> list[int]:
+def _rivals(
+    analysis: Analysis, runners_up: Sequence[RunnerUp], p_best: dict[int, float]
+) -> list[int]:
     """Runners-up that the choice cannot be told from, the likeliest best first."""
-    index = {c.label: i for i, c in enumerate(known.candidates)}
+    index = {c.label: i for i, c in enumerate(analysis.candidates)}
     level = [index[r.candidate.label] for r in runners_up if not r.distinguishable]
     return sorted(level, key=lambda i: -p_best[i])
 
 
-def _crossovers(known: Analysis, index: int) -> tuple[Crossover, ...]:
+def _crossovers(analysis: Analysis, index: int) -> tuple[Crossover, ...]:
     """Per pair of methods on the choice's model and mix, the better at little data first.
 
     A method with several curves (variants, ranks, learning rates) is taken at the best of them.
     """
-    choice = known.candidates[index]
+    choice = analysis.candidates[index]
     curves: dict[str, int] = {}
-    for i, c in enumerate(known.candidates):
+    for i, c in enumerate(analysis.candidates):
         if (c.model, c.mix) == (choice.model, choice.mix) and configuration_laws(
-            known.scored[i], known.weights, known.fits
+            analysis.scored[i], analysis.weights, analysis.fits
         ):
             held = curves.get(c.method.name)
-            if held is None or known.posterior.centre[i] > known.posterior.centre[held]:
+            if held is None or analysis.posterior.centre[i] > analysis.posterior.centre[held]:
                 curves[c.method.name] = i
     names = sorted(curves)
     pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
-    found = [_crossover(known, curves[a], curves[b]) for a, b in pairs]
+    found = [_crossover(analysis, curves[a], curves[b]) for a, b in pairs]
     return tuple(c for c in found if c is not None)
 
 
-def _crossover(known: Analysis, one: int, other: int) -> Crossover | None:
-    laws = [configuration_laws(known.scored[i], known.weights, known.fits) for i in (one, other)]
+def _crossover(analysis: Analysis, one: int, other: int) -> Crossover | None:
+    laws = [
+        configuration_laws(analysis.scored[i], analysis.weights, analysis.fits)
+        for i in (one, other)
+    ]
     ranges = [measured_sizes(each) for each in laws]
     start, end = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if start >= end:
         return None
     sizes = np.geomspace(start, end, _GRID)
-    errors = [-weighted_curves(each, known.weights, known.decided, sizes) for each in laws]
+    errors = [-weighted_curves(each, analysis.weights, analysis.decided, sizes) for each in laws]
     forward = overtakes(errors[0], errors[1], sizes)
     backward = overtakes(errors[1], errors[0], sizes)
     ahead = float((errors[0][:, 0] <= errors[1][:, 0]).mean())
     if ahead >= 0.5:
-        return _as_crossover(known, one, other, forward)
-    return _as_crossover(known, other, one, backward)
+        return _as_crossover(analysis, one, other, forward)
+    return _as_crossover(analysis, other, one, backward)
 
 
-def _as_crossover(known: Analysis, first: int, second: int, fit: CrossoverFit) -> Crossover:
-    a, b = known.candidates[first], known.candidates[second]
+def _as_crossover(analysis: Analysis, first: int, second: int, fit: CrossoverFit) -> Crossover:
+    a, b = analysis.candidates[first], analysis.candidates[second]
     examples = None
     if fit.median is not None and fit.low is not None and fit.high is not None:
         examples = Estimate(
@@ -222,24 +229,26 @@ def _as_crossover(known: Analysis, first: int, second: int, fit: CrossoverFit) -
 
 
 def _reach(
-    known: Analysis, pick: Pick, quality: float | None, constraints: Mapping[str, float]
+    analysis: Analysis, pick: Pick, quality: float | None, constraints: Mapping[str, float]
 ) -> TargetQuality | None:
     if quality is None:
         return None
     needed: tuple[ExamplesNeeded, ...] = ()
     if not pick.reached:
-        needed = examples_needed(known.scored, known.weights, known.fits, quality, constraints)
+        needed = examples_needed(
+            analysis.scored, analysis.weights, analysis.fits, quality, constraints
+        )
     return TargetQuality(
         quality=quality,
         reached=pick.reached,
-        probability=known.posterior.p_at_least(pick.choice, quality),
+        probability=analysis.posterior.p_at_least(pick.choice, quality),
         needed=needed,
     )
 
 
-def _nothing_admitted(known: Analysis) -> str:
+def _nothing_admitted(analysis: Analysis) -> str:
     parts = []
-    for r in known.rejected:
+    for r in analysis.rejected:
         if r.limit is None:
             continue
         sign = ">=" if r.constraint.startswith("min.") else "<="
@@ -247,9 +256,11 @@ def _nothing_admitted(known: Analysis) -> str:
         unmeasured = f" ({r.unmeasured} not measured)" if r.unmeasured else ""
         parts.append(f"{r.constraint} {sign} {r.limit:g} rejects {r.count}{unmeasured}{value}")
     clock = (
-        " (measured on the clock)" if any(r.constraint in MEASURED for r in known.rejected) else ""
+        " (measured on the clock)"
+        if any(r.constraint in MEASURED for r in analysis.rejected)
+        else ""
     )
     return (
-        f"no candidate of {len(known.candidates)} keeps every constraint{clock}: "
+        f"no candidate of {len(analysis.candidates)} keeps every constraint{clock}: "
         f"{'; '.join(parts)}: relax one, or measure more configurations"
     )

@@ -47,8 +47,8 @@ def clean() -> Analysis:
     return _table(lambda place, seed, score: score)
 
 
-def _chosen(known: Analysis) -> str:
-    return known.candidates[choose(known).choice].label
+def _chosen(analysis: Analysis) -> str:
+    return analysis.candidates[choose(analysis).choice].label
 
 
 def test_a_clean_table_raises_no_alarm(clean: Analysis) -> None:
@@ -69,24 +69,24 @@ def test_a_clean_table_raises_no_alarm(clean: Analysis) -> None:
 def test_a_spoilt_run_is_flagged_and_the_choice_stays(
     clean: Analysis, place: Place, value: float
 ) -> None:
-    known = _table(lambda at, seed, score: value if (at, seed) == (place, 1) else score)
-    (outlier,) = known.posterior.outliers
+    analysis = _table(lambda at, seed, score: value if (at, seed) == (place, 1) else score)
+    (outlier,) = analysis.posterior.outliers
     assert outlier.quality == pytest.approx(value, abs=0.01)
     assert outlier.deviations > 5
-    cell = next(c for c in known.candidates if outlier.key in c.keys)
+    cell = next(c for c in analysis.candidates if outlier.key in c.keys)
     assert (cell.model, cell.method.name, cell.volume) == place
     assert abs(outlier.expected - law_score(*place)) < 0.05
     assert abs(cell.quality.value - law_score(*place)) < 0.03
-    assert _chosen(known) == _chosen(clean)
-    text = " ".join(caveats(known, choose(known).choice))
+    assert _chosen(analysis) == _chosen(clean)
+    text = " ".join(caveats(analysis, choose(analysis).choice))
     assert f"Trial {outlier.key}" in text
     assert "run it again" in text
 
 
 def test_seeds_that_agree_are_believed_against_their_neighbours() -> None:
     place = ("large", "lora", 1000)
-    known = _table(lambda at, seed, score: score - 0.2 if at == place else score)
-    assert not [s for s in known.posterior.outliers if "lora" in s.label]
+    analysis = _table(lambda at, seed, score: score - 0.2 if at == place else score)
+    assert not [s for s in analysis.posterior.outliers if "lora" in s.label]
 
 
 @pytest.mark.parametrize("volumes", [(2000,), VOLUMES])
@@ -102,16 +102,16 @@ def test_exchanged_methods_are_flagged_and_the_choice_stays(
             return law_score(model, other[method], volume) + 0.002 * (-1) ** seed
         return score
 
-    known = _table(swapped)
-    (swap,) = known.posterior.label_swaps
-    labels = {known.candidates[i].label for i in (*swap.first, *swap.second)}
+    analysis = _table(swapped)
+    (swap,) = analysis.posterior.label_swaps
+    labels = {analysis.candidates[i].label for i in (*swap.first, *swap.second)}
     assert labels == {
         c.label
-        for c in known.candidates
+        for c in analysis.candidates
         if c.model == "large" and c.mix == "even" and c.volume in volumes and c.method.name in other
     }
-    assert "if exchanged" in " ".join(caveats(known, choose(known).choice))
-    chosen = known.candidates[choose(known).choice]
+    assert "if exchanged" in " ".join(caveats(analysis, choose(analysis).choice))
+    chosen = analysis.candidates[choose(analysis).choice]
     assert (chosen.model, chosen.method.name) == ("large", "full")
 
 
@@ -127,8 +127,8 @@ def test_without_a_surface_three_seeds_tell_the_odd_one(record: Callable[..., Tr
         for v in (125, 250, 500)
         for i in range(2)
     ]
-    known = Analysis(numbered(rows), INTENT)
-    (outlier,) = known.posterior.outliers
+    analysis = Analysis(numbered(rows), INTENT)
+    (outlier,) = analysis.posterior.outliers
     assert outlier.quality == pytest.approx(0.2, abs=0.01)
-    assert known.posterior.noise_floor == pytest.approx(0.006, abs=0.003)
-    assert known.candidates[choose(known).choice].model == "large"
+    assert analysis.posterior.noise_floor == pytest.approx(0.006, abs=0.003)
+    assert analysis.candidates[choose(analysis).choice].model == "large"
