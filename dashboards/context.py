@@ -121,9 +121,9 @@ class PageContext:
         Raises SftSelectError where there is no such answer yet.
         """
         view = self.snapshot.view(name, wait=_DOWNLOAD_SECONDS) if file in FILES else None
-        return None if view is None else file_of(view.findings.answer(asked_of(query)), file)
+        return None if view is None else file_of(view.analysis.answer(asked_of(query)), file)
 
     def trials(self, name: str) -> pd.DataFrame | None:
         """The trials of the sweep *name*, a row each; ``None`` where there is none."""
         view = self.snapshot.view(name, wait=_FIRST_READING_SECONDS)
-        return None if view is None else view.findings.trials
+        return None if view is None else view.analysis.trials

@@ -13,10 +13,12 @@ import orjson
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from dash.development.base_component import Component
 
+from dashboards.components import Choice, empty, link
 from dashboards.context import ADDRESS, RESULTS, THEME, PageContext
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, parse_query
+from dashboards.state import Query, href, parse_query
 from tracker.cache import SingleFlightCache
+from tracker.numbers import plural
 
 #: Views kept of a page, each named by all that it depends on, and slow answers.
 MAX_VIEWS, MAX_ANSWERS = 32, 64
@@ -52,7 +54,7 @@ def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None
 
         def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
             def build(view: SweepView, query: Query) -> Any:
-                what = (view.info.name, view.findings.version, query, theme)
+                what = (view.info.name, view.analysis.version, query, theme)
                 return views.get(what, lambda: encoded(content(view, query, theme)))
 
             return context.show(search, build)
@@ -90,7 +92,7 @@ def connect_slow(
     answers, views = SingleFlightCache(MAX_ANSWERS), SingleFlightCache(MAX_VIEWS)
 
     def there(view: SweepView, query: Query) -> str:
-        version = view.findings.version
+        version = view.analysis.version
         names = questions(view, query)
         return repr((names, version, [answers.ready(name, version) for name in names]))
 
@@ -125,3 +127,15 @@ def connect_slow(
         State("url", "search"),
         State(f"{place}-drawn", "data"),
     )(look)
+
+
+def no_results(view: SweepView, detail: str, *, small: bool = False) -> Any:
+    """What a page says where no tuned trial has a score; *detail*: what will stand here."""
+    tally = view.analysis.tally
+    if not tally.ended:
+        return empty("No trials yet", detail, small=small)
+    without = tally.ended - tally.by_status.get("complete", 0)
+    counts = f"{plural(tally.ended, 'trial')} ended, {without or 'none'} of them without a result. "
+    way = link(Choice("See why on the Sweep page", href("/", Query(view.info.name)), False))
+    more = f" {detail}" if view.info.is_live else ""
+    return empty("No tuned trial has a score", [counts, way, more], small=small)

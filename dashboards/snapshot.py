@@ -43,7 +43,7 @@ class SweepView(NamedTuple):
     """One sweep as of ``read_at`` (seconds since the epoch). ``log``: what was asked of it, in order."""
 
     info: SweepInfo
-    findings: PageAnalysis
+    analysis: PageAnalysis
     running: tuple[LiveTrial, ...]
     read_at: float
     log: tuple[ControlRecord, ...] = ()
@@ -52,7 +52,7 @@ class SweepView(NamedTuple):
     def version(self) -> str:
         """Changes when, and only when, something the sweep page shows has changed."""
         clock = int(self.read_at // CLOCK_STEP) if self.info.is_live else 0
-        shown = (self.info, self.running, self.findings.version, self.log, clock)
+        shown = (self.info, self.running, self.analysis.version, self.log, clock)
         return hashlib.sha256(repr(shown).encode()).hexdigest()[:12]
 
 
@@ -115,7 +115,7 @@ class Snapshot:
     def results_version(self, name: str | None) -> str:
         """As :meth:`version`, for the pages that show ended trials alone."""
         view = self.view(name)
-        found = view.findings.version if view else self._without(name)
+        found = view.analysis.version if view else self._without(name)
         return "|".join([found, self.problem(name) or ""])
 
     def _without(self, name: str | None) -> str:
@@ -181,14 +181,14 @@ class Snapshot:
         running = tuple(self._store.running(info.name)) if info.is_live else ()
         log = tuple(self._store.control_log(info.name))
         if known is not None and known.info.counts == info.counts:
-            return SweepView(info, known.findings, running, self._clock(), log)
+            return SweepView(info, known.analysis, running, self._clock(), log)
         name, objective = info.name, self._store.objective(info.name)
         with settled() if known is None else nullcontext():
             records = self._store.records(name)
-        before = known.findings if known else None
+        before = known.analysis if known else None
         data = before.data if before else None  # it does not change while a sweep goes on
         data = data or self._store.data_profile(name)
-        findings = PageAnalysis(
+        analysis = PageAnalysis(
             records,
             objective,
             sweep=name,
@@ -196,9 +196,9 @@ class Snapshot:
             data=data,
             earlier=before,
         )
-        if before is not None and before.version == findings.version:
-            findings = before  # its laws and its answer still hold
-        return SweepView(info, findings, running, self._clock(), log)
+        if before is not None and before.version == analysis.version:
+            analysis = before  # its laws and its answer still hold
+        return SweepView(info, analysis, running, self._clock(), log)
 
     def _make_room(self) -> None:
         """For one more, before that is read: so that there are never more in memory."""

@@ -51,7 +51,7 @@ ROLES = {"answer": "answer to learn", "text": "text"}
 
 def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The page for *view* in the state *query*."""
-    profile, colours = view.findings.data, palette(theme)
+    profile, colours = view.analysis.data, palette(theme)
     lead = (
         "What the models are trained on and scored on. A volume counts distinct examples, all tasks of a "
         "mix together; each smaller volume is part of every larger one."
@@ -59,8 +59,8 @@ def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     head = page_head("The data behind the sweep", lead)
     held = profile.volumes if profile else ()
     if not held:
-        held = contents(view.findings.table, view.findings.mixes.mixes)
-    parts: list[Any] = [head, _warnings(view.findings.notes)]
+        held = contents(view.analysis.table, view.analysis.mixes.mixes)
+    parts: list[Any] = [head, _warnings(view.analysis.notes)]
     if profile is None or not profile.tasks:
         parts += [_without_profile(view)]
     else:
@@ -83,7 +83,7 @@ def _warnings(notes: Sequence[str]) -> html.Section | None:
 
 
 def _without_profile(view: SweepView) -> html.Section:
-    table = view.findings.table
+    table = view.analysis.table
     rows = []
     measured = table[table["task"].notna()].groupby("task", sort=False)
     for task, group in measured:

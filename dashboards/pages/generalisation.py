@@ -53,8 +53,7 @@ from dashboards.components import (
     picker,
     pill,
 )
-from dashboards.page import slow
-from dashboards.pages.results import no_results
+from dashboards.page import no_results, slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 from tracker.cache import Latest, SingleFlightCache
@@ -75,20 +74,20 @@ def content(
         "each method gained, and what it cost."
     )
     head = "What tuning costs elsewhere"
-    state = shown(view.findings, query)
+    state = shown(view.analysis, query)
     if state is None:
         detail = "What was gained and lost appears with the first tuned model."
         return [page_head(head, lead), card("Quality and cost", no_results(view, detail))]
     laws = _laws(view, answers)
     badge = None if laws.fresh else pill("Fitting the laws of forgetting", "live")
     colours = palette(theme)
-    data = generalisation_of(view.findings, state)
+    data = generalisation_of(view.analysis, state)
     models = [m for m in data.sizes if state.model in (m, ALL, TOGETHER)]
-    one = models[-1] if models else next(iter(sizes_of(tuned_of(view.findings.table))))
+    one = models[-1] if models else next(iter(sizes_of(tuned_of(view.analysis.table))))
     groups = [models] if state.model == TOGETHER else [[model] for model in models]
-    task = state.task if state.task != ALL else tasks_of(tuned_of(view.findings.table))[0]
+    task = state.task if state.task != ALL else tasks_of(tuned_of(view.analysis.table))[0]
     settings = {path.method: path.setting for path in data.paths if path.model == one}
-    given = overreach(view.findings.table, task=task, model=one, mix=state.mix, settings=settings)
+    given = overreach(view.analysis.table, task=task, model=one, mix=state.mix, settings=settings)
     return [
         page_head(head, lead, badge=badge),
         _pickers(view, query, state),
@@ -104,10 +103,10 @@ def _absent(view: SweepView, query: Query, state: Shown) -> tuple[str, list[Any]
     """A heading and words for why this combination has nothing to show, in case it has."""
     if state.cost != TRANSFER:
         why = f"No trial of mix {state.mix} has both this task and {state.cost} measured."
-        if not suites_of(view.findings.table):
+        if not suites_of(view.analysis.table):
             why = "The sweep measured no general suite: list one under general in the sweep file."
         return "Nothing measured here", [why]
-    mixes = untrained(view.findings.table)
+    mixes = untrained(view.analysis.table)
     if not mixes:
         return "No task was left untrained", [
             "Every mix trains every task, so what tuning does to a task it has not seen was not "
@@ -139,17 +138,17 @@ def _absent(view: SweepView, query: Query, state: Shown) -> tuple[str, list[Any]
 
 def _run_under(view: SweepView, mix: str) -> list[str]:
     """Models tuned with *mix*, the largest first."""
-    tuned = tuned_of(view.findings.table)
+    tuned = tuned_of(view.analysis.table)
     return list(reversed(sizes_of(tuned[tuned["mix"] == mix])))
 
 
 def _laws(view: SweepView, answers: SingleFlightCache | None) -> Latest:
-    findings = view.findings
+    analysis = view.analysis
     try:
         if answers is None:
-            return Latest(findings.forgetting_laws, True)
+            return Latest(analysis.forgetting_laws, True)
         return answers.get_later(
-            _question(view), findings.version, lambda: findings.forgetting_laws, _PATIENCE
+            _question(view), analysis.version, lambda: analysis.forgetting_laws, _PATIENCE
         )
     except SftSelectError:
         return Latest(None, True)
@@ -163,15 +162,15 @@ def _forgetting(view: SweepView, state: Shown, laws: Latest, models: list[str]) 
     if laws.value is None:
         return []
     at = {"mix": state.mix, "suite": state.cost}
-    return [forgetting_of(view.findings, laws.value, model=model, **at) for model in models]
+    return [forgetting_of(view.analysis, laws.value, model=model, **at) for model in models]
 
 
 def _pickers(view: SweepView, query: Query, state: Shown) -> html.Div:
-    table = view.findings.table
+    table = view.analysis.table
     tuned = tuned_of(table)
     choices = Links(PATH, query).choices
     tasks = [(t, t) for t in tasks_of(tuned)]
-    if weighted(view.findings):
+    if weighted(view.analysis):
         tasks.insert(0, (ALL, "All, weighted"))
     costs = [*((s, s) for s in suites_of(table)), (TRANSFER, "Untrained tasks")]
     words = {ALL: "All, apart", TOGETHER: "All, together"}

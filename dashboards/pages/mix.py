@@ -44,8 +44,7 @@ from dashboards.components import (
     page_head,
     picker,
 )
-from dashboards.page import slow
-from dashboards.pages.results import no_results
+from dashboards.page import no_results, slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
 from tracker.cache import SingleFlightCache
@@ -76,7 +75,7 @@ class Shown(NamedTuple):
 
 def setting(view: SweepView, query: Query) -> tuple[str, str] | None:
     """Model and method: the largest model and the method with the most mixes unless asked otherwise."""
-    known = view.findings.mixes.settings
+    known = view.analysis.mixes.settings
     if not known:
         return None
     models = list(dict.fromkeys(model for model, _ in known))
@@ -90,7 +89,7 @@ def shown(view: SweepView, query: Query) -> Shown | None:
     chosen = setting(view, query)
     if chosen is None:
         return None
-    effects, points = view.findings.mix_effects(*chosen), view.findings.mix_points(*chosen)
+    effects, points = view.analysis.mix_effects(*chosen), view.analysis.mix_points(*chosen)
     known = volumes(effects, points)
     if not known:
         return None
@@ -114,8 +113,8 @@ def content(
     state = shown(view, query)
     if state is None:
         return [head, card("Task mix", _nothing(view))]
-    points = view.findings.mix_points(state.model, state.method)
-    effects = view.findings.mix_effects(state.model, state.method)
+    points = view.analysis.mix_points(state.model, state.method)
+    effects = view.analysis.mix_effects(state.model, state.method)
     found = matrix(points, effects, state.compared, state.volume)
     swapped, weak = swaps(points), weakest(points, state.volume)
     colours = palette(theme)
@@ -135,7 +134,7 @@ def content(
 
 
 def _nothing(view: SweepView) -> Any:
-    table = view.findings.table
+    table = view.analysis.table
     if ((table["method"] != "none") & table["score"].notna()).any():
         detail = (
             "The trials do not say which tasks share their volume: give an outside table a column "
@@ -146,7 +145,7 @@ def _nothing(view: SweepView) -> Any:
 
 
 def _pickers(view: SweepView, query: Query, state: Shown, known: Sequence[int]) -> html.Div:
-    settings = view.findings.mixes.settings
+    settings = view.analysis.mixes.settings
     choices = Links(PATH, query).choices
     models = [(m, m) for m in dict.fromkeys(model for model, _ in settings)]
     methods = [(f, words_of(f)) for model, f in settings if model == state.model]
@@ -233,15 +232,15 @@ def _advice(points: MixPoints) -> str:
 
 def laws(view: SweepView, chosen: tuple[str, str], answers: SingleFlightCache | None) -> list[Any]:
     """What an example of the other tasks is worth to each, by the law for model and method *chosen*."""
-    findings = view.findings
+    analysis = view.analysis
     try:
         found = (
-            findings.mix_laws(*chosen)
+            analysis.mix_laws(*chosen)
             if answers is None
             else answers.get_later(
                 _question(view, chosen),
-                findings.version,
-                lambda: findings.mix_laws(*chosen),
+                analysis.version,
+                lambda: analysis.mix_laws(*chosen),
                 _PATIENCE,
             ).value
         )

@@ -58,7 +58,7 @@ def numbers_in(query: Query, name: str) -> tuple[int, ...]:
 
 def records_of(view: SweepView, numbers: Sequence[int]) -> list[TrialRecord]:
     """The ended trials with *numbers*, in that order; those that there are."""
-    known = {r.number: r for r in view.findings.records}
+    known = {r.number: r for r in view.analysis.records}
     return [known[number] for number in numbers if number in known]
 
 
@@ -77,7 +77,7 @@ def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
 
 def weighing_of(view: SweepView) -> Weighing:
     """What the trials of *view* are judged by."""
-    return Weighing(view.findings.objective.weights, view.findings.measures)
+    return Weighing(view.analysis.objective.weights, view.analysis.measures)
 
 
 def is_near(query: Query) -> bool:
@@ -87,7 +87,7 @@ def is_near(query: Query) -> bool:
 
 def head(view: SweepView, query: Query) -> list[Any]:
     """Title, what is where, and the way to take it away."""
-    frame = view.findings.trials
+    frame = view.analysis.trials
     wanted = wanted_in(query, frame.columns)
     ended = plural(len(frame), "ended trial")
     if wanted.where or wanted.any_of:
@@ -139,7 +139,7 @@ def _missing(gone: Sequence[int]) -> Any:
 
 def _beside(view: SweepView, record: TrialRecord, query: Query) -> list[Choice]:
     """The trials before and after in the grid's order."""
-    frame = view.findings.trials
+    frame = view.analysis.trials
     order = frame["number"].to_numpy()[select(frame, wanted_in(query, frame.columns))]
     at = [int(place) for place in (order == record.number).nonzero()[0]]
     if not at:
@@ -201,7 +201,7 @@ class _Callbacks:
             return [], True, self.context.nothing(search)
         if is_near(query):
             return [], True, near(view, query)
-        if not view.findings.records:
+        if not view.analysis.records:
             none = empty("No trial has ended yet", "They appear here as they end.")
             return [], True, none
         return head(view, query), False, []
@@ -218,9 +218,9 @@ class _Callbacks:
     ) -> tuple[Any, Any]:
         """The grid, made anew only where it does not show what the address asks for."""
         view, query = self.context.view(search), parse_query(search)
-        if view is None or not view.findings.records:
+        if view is None or not view.analysis.records:
             return [], None
-        frame = view.findings.trials
+        frame = view.analysis.trials
         columns = columns_of(frame.columns)
         shape = [view.info.name, [c.field for c in columns]]
         state = {
@@ -238,7 +238,7 @@ class _Callbacks:
         view = self.context.view(search)
         if not request or view is None:
             return no_update, no_update, no_update
-        query, frame = parse_query(search), view.findings.trials
+        query, frame = parse_query(search), view.analysis.trials
         answer, wanted = rows(frame, request), wanted_of(request, frame.columns)
         text = asked_text(wanted)
         same = text == asked_text(wanted_in(query, frame.columns))
@@ -253,14 +253,14 @@ class _Callbacks:
         view, query = self.context.view(search), parse_query(search)
         if ticked:
             query = query.put(ticked=marks(ticked))
-        return menu(columns_of(view.findings.trials.columns), query) if view else []
+        return menu(columns_of(view.analysis.trials.columns), query) if view else []
 
     def opened(self, click: Any, search: str | None) -> Any:
         """The trial of a row that was pressed goes into the address."""
         view = self.context.view(search)
-        if not click or view is None or click.get("colId") not in set(view.findings.trials.columns):
+        if not click or view is None or click.get("colId") not in set(view.analysis.trials.columns):
             return no_update
-        frame = view.findings.trials
+        frame = view.analysis.trials
         number = frame.loc[frame["key"] == click.get("rowId"), "number"]
         if click["colId"] == "number" or number.empty:
             return no_update  # the number is a link itself

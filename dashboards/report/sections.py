@@ -53,9 +53,9 @@ def sections(view: SweepView, query: Query) -> list[Section]:
 
 def head(view: SweepView) -> list[Any]:
     """The title, and how far the sweep was when this was written."""
-    statuses = Counter(str(record.result.status.value) for record in view.findings.records)
+    statuses = Counter(str(record.result.status.value) for record in view.analysis.records)
     counts = ", ".join(f"{count(n)} {status}" for status, n in statuses.most_common())
-    seconds = [r.result.cost.device_seconds for r in view.findings.records]
+    seconds = [r.result.cost.device_seconds for r in view.analysis.records]
     spent = sum(s for s in seconds if s is not None)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(view.read_at))
     facts = [
@@ -73,7 +73,7 @@ def head(view: SweepView) -> list[Any]:
 
 def best_trials(view: SweepView) -> Any:
     """The trials with the best weighted quality, what they scored, lost and cost."""
-    frame = view.findings.trials
+    frame = view.analysis.trials
     scored = frame[frame["quality"].notna()]
     title = "The best trials"
     if scored.empty:
@@ -135,7 +135,7 @@ def _generalisation(view: SweepView, query: Query, theme: str | None) -> list[An
 
 def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The scaling page of each task that counts, one after the other under one heading."""
-    tasks = [task for task, weight in view.findings.objective.weights.items() if weight > 0][
+    tasks = [task for task, weight in view.analysis.objective.weights.items() if weight > 0][
         :MAX_TASKS
     ]
     pages = [scaling.content(view, query.put(task=task), theme) for task in tasks]

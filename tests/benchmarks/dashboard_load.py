@@ -185,8 +185,8 @@ def refresh_seconds(store: Store) -> tuple[float, float]:
     )
     view = snapshot.view(NAME)
     assert view is not None
-    assert len(view.findings.table)
-    held = len(view.findings.records)  # a kept store holds those of earlier runs
+    assert len(view.analysis.table)
+    held = len(view.analysis.records)  # a kept store holds those of earlier runs
     new = list(many_records(held + NEW))[-NEW:]
     store.set_sweep_state(NAME, "running")
     store.end_trials(NAME, new)
@@ -194,8 +194,8 @@ def refresh_seconds(store: Store) -> tuple[float, float]:
     took = seconds(lambda: snapshot.view(NAME))
     after = snapshot.view(NAME)
     assert after is not None
-    assert len(after.findings.records) == held + NEW
-    rows = seconds(lambda: after.findings.table)
+    assert len(after.analysis.records) == held + NEW
+    rows = seconds(lambda: after.analysis.table)
     store.set_sweep_state(NAME, "finished")
     return took, rows
 

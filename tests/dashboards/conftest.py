@@ -240,7 +240,7 @@ def store(workspace: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def findings(records: list[TrialRecord]) -> PageAnalysis:
+def analysis(records: list[TrialRecord]) -> PageAnalysis:
     return PageAnalysis(records, OBJECTIVE, sweep=NAME)
 
 

@@ -11,14 +11,14 @@ from tracker.trial import Objective
 ASKED = Objective(weights={"intent": 1})
 
 
-def test_the_weights_are_the_objective_s(findings):
-    assert findings.objective.weights == {"intent": 2, "slots": 1}
+def test_the_weights_are_the_objective_s(analysis):
+    assert analysis.objective.weights == {"intent": 2, "slots": 1}
 
 
-def test_the_recommendation_is_tracker_s_and_made_once(findings, records):
-    assert findings.recommendation == recommend(records, findings.objective, sweep="support")
-    assert findings.recommendation is findings.recommendation
-    assert findings.fits_by_task("score") is findings.fits_by_task("score")
+def test_the_recommendation_is_tracker_s_and_made_once(analysis, records):
+    assert analysis.recommendation == recommend(records, analysis.objective, sweep="support")
+    assert analysis.recommendation is analysis.recommendation
+    assert analysis.fits_by_task("score") is analysis.fits_by_task("score")
 
 
 def test_nothing_measured_nothing_recommended():

@@ -103,7 +103,7 @@ def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
 
 def test_the_export_is_the_findings_yaml(context):
     found = context.export("support", Query(), "recommended.yaml")
-    assert found.content.decode() == context.snapshot.view("support").findings.answer().config
+    assert found.content.decode() == context.snapshot.view("support").analysis.answer().config
     assert context.export("nosuch", Query(), "recommended.yaml") is None
     assert context.export("support", Query(), "mlflow.db") is None
 

@@ -48,7 +48,7 @@ def test_the_yaml_is_what_the_command_line_writes(client, workspace, tmp_path, q
     assert answer.data == path.read_bytes()
 
 
-def test_the_command_is_the_question(findings):
+def test_the_command_is_the_question(analysis):
     query = Query.of(
         weight="intent=2.5", constraint=["flops=1e12", "a b=none"], target_quality="0.9"
     )
@@ -58,10 +58,10 @@ def test_the_command_is_the_question(findings):
     )
 
 
-def test_another_trainer_s_zip_holds_its_files_and_says_where_the_rows_are(client, findings):
+def test_another_trainer_s_zip_holds_its_files_and_says_where_the_rows_are(client, analysis):
     for to in TRAINERS:
         answer = client.get(export_path("support", Query(), f"{to}.zip"), headers=HEADERS)
-        recipe = findings.answer().recipes[to]
+        recipe = analysis.answer().recipes[to]
         if isinstance(recipe, str):
             assert answer.status_code == 409
             assert answer.text == f"{recipe}\n"
@@ -73,8 +73,8 @@ def test_another_trainer_s_zip_holds_its_files_and_says_where_the_rows_are(clien
             assert f"export {FILE_NAME} --to {to}" in archive.read("README.txt").decode()
 
 
-def test_a_zip_is_the_same_whenever_it_is_made(findings):
-    answer = findings.answer()
+def test_a_zip_is_the_same_whenever_it_is_made(analysis):
+    answer = analysis.answer()
     name = next(f"{to}.zip" for to in TRAINERS if not isinstance(answer.recipes[to], str))
     assert file_of(answer, name) == file_of(answer, name)
 
@@ -103,8 +103,8 @@ def test_a_wrong_question_is_refused_in_words(client):
     )  # fmt: skip
 
 
-def test_what_was_measured_elsewhere_cannot_be_taken_away(findings):
-    answer = findings.answer()
+def test_what_was_measured_elsewhere_cannot_be_taken_away(analysis):
+    answer = analysis.answer()
     trial = answer.recommendation.trial.model_copy(update={"origin": "flan.csv"})
     there = answer.recommendation.model_copy(update={"trial": trial})
     elsewhere = answer._replace(config=None, recommendation=there)

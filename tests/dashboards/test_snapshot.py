@@ -87,10 +87,10 @@ def test_many_askers_make_one_read(snapshot, fake):
 
 def test_nothing_new_means_the_same_version_and_no_records_read(snapshot, fake, clock):
     before = snapshot.version(None)
-    findings = snapshot.view(None).findings
+    analysis = snapshot.view(None).analysis
     clock.now += 60
     assert snapshot.version(None) == before
-    assert snapshot.view(None).findings is findings
+    assert snapshot.view(None).analysis is analysis
     assert fake.reads == {"sweeps": 2, "records": 1}
 
 
@@ -110,14 +110,14 @@ def test_a_new_trial_changes_both_versions(snapshot, fake, clock, records):
     clock.now += 3
     after = snapshot.version(None), snapshot.results_version(None)
     assert all(a != b for a, b in zip(after, before, strict=True))
-    assert len(snapshot.view(None).findings.records) == 11
+    assert len(snapshot.view(None).analysis.records) == 11
 
 
 def test_a_store_that_is_down_is_said_and_the_last_state_stays(snapshot, fake, clock):
     snapshot.view(None)
     fake.down = True
     clock.now += 3
-    assert len(snapshot.view(None).findings.records) == 10
+    assert len(snapshot.view(None).analysis.records) == 10
     assert snapshot.problem(None) == "the store is down"
     fake.down = False
     clock.now += 3
@@ -188,8 +188,8 @@ def test_what_is_kept_no_more_is_freed(snapshot, fake):
     kept = []
     for name in fake.names:
         view = snapshot.view(name)
-        assert view.findings.configurations
-        kept.append(weakref.ref(view.findings))
+        assert view.analysis.configurations
+        kept.append(weakref.ref(view.analysis))
     del view
     gc.collect()
     assert sum(found() is not None for found in kept) == MAX_SWEEPS
@@ -235,9 +235,9 @@ def test_a_long_first_reading_is_said_and_ends_in_another_version(fake, clock):
 
 
 def test_new_trials_extend_the_table(snapshot, fake, clock, records):
-    first = snapshot.view(None).findings
+    first = snapshot.view(None).analysis
     assert len(first.table) > 0
     fake.held = [*records[:5], *records[10:12], *records[5:10]]
     clock.now += 3
-    extended = snapshot.view(None).findings
+    extended = snapshot.view(None).analysis
     pd.testing.assert_frame_equal(extended.table, results_table(fake.held))

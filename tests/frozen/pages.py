@@ -30,10 +30,10 @@ _NOW = STARTED + 300
 def view_of(found: Sweep, profile: DataProfile | None = None) -> SweepView:
     """The view of a sweep that has not ended, without a store."""
     info = SweepInfo(found.name, "running", 100, STARTED, None, {}, {})
-    findings = PageAnalysis(
+    analysis = PageAnalysis(
         found.records, found.objective, sweep=found.name, notes=found.notes, data=profile
     )
-    return SweepView(info, findings, (), _NOW)
+    return SweepView(info, analysis, (), _NOW)
 
 
 def pages(view: SweepView, states: dict[str, dict[str, Query]]) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _trials(view: SweepView, query: Query) -> Any:
     """The grid, or single trials from near."""
     if trials.is_near(query):
         return trials.near(view, query)
-    frame = view.findings.trials
+    frame = view.analysis.trials
     columns = menu(columns_of(frame.columns), query)
     return [trials.head(view, query), columns, grid(frame, query, view.info.name)]
 
@@ -70,7 +70,7 @@ def _rows(view: SweepView) -> list[Any]:
     """The rows that the grid is sent, the best first."""
     order = [{"colId": "quality", "sort": "desc"}]
     request = {"startRow": 0, "endRow": 100, "sortModel": order, "filterModel": {}}
-    sent = plain(rows(view.findings.trials, request))
+    sent = plain(rows(view.analysis.trials, request))
     return [sent["rowCount"], *(sketch(row) for row in sent["rowData"])]
 
 

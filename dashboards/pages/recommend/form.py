@@ -100,9 +100,9 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
     return [*found, Place("target_quality", "target_quality", "", "Quality", *unit)]
 
 
-def fields(findings: PageAnalysis, query: Query) -> list[Field]:
+def fields(analysis: PageAnalysis, query: Query) -> list[Field]:
     """Every field with what the address, else the sweep's own question, puts into it."""
-    own = findings.objective
+    own = analysis.objective
     weights = dict(_pairs(query.many("weight"))) or _texts(own.weights)
     bounds = {**_texts(own.constraints), **dict(_pairs(query.many("constraint")))}
     given = {
@@ -111,17 +111,17 @@ def fields(findings: PageAnalysis, query: Query) -> list[Field]:
         "target_quality": {"": query.get("target_quality") or ""},
     }
     found = []
-    for place in _places(findings, bounds):
+    for place in _places(analysis, bounds):
         text = given[place.option].get(place.name, "")
         shown = _shown(text, place.factor)
         found.append(Field(place, shown, _problem(place, text, shown)))
     return found
 
 
-def ask(findings: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
+def ask(analysis: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
     """The address for what stands in the fields, (option, name, text) each."""
-    own = findings.objective
-    known = places(findings.table, findings.measures)
+    own = analysis.objective
+    known = places(analysis.table, analysis.measures)
     factors = {(p.option, p.name): p.factor for p in known}
     given = {
         (option, name): _plain(text.strip(), factors.get((option, name), 1.0))
@@ -197,9 +197,9 @@ def _field(field: Field) -> html.Div:
     )
 
 
-def _places(findings: PageAnalysis, bounds: Mapping[str, str]) -> list[Place]:
+def _places(analysis: PageAnalysis, bounds: Mapping[str, str]) -> list[Place]:
     """Every place, and one for each bound that has none: what is held must be seen."""
-    known = places(findings.table, findings.measures)
+    known = places(analysis.table, analysis.measures)
     named = {place.name for place in known if place.option == "constraint"}
     others = [name for name in bounds if name not in named]
     return [*known, *(Place("cost", "constraint", name, name, "at most") for name in others)]

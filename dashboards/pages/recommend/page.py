@@ -46,9 +46,9 @@ def content(
     try:
         asked = asked_of(query)
         if answers is None:
-            return shown(view.findings.answer(asked), query, theme)
-        name, version = _question(view, asked), view.findings.version
-        found = answers.get_later(name, version, lambda: view.findings.answer(asked), _PATIENCE)
+            return shown(view.analysis.answer(asked), query, theme)
+        name, version = _question(view, asked), view.analysis.version
+        found = answers.get_later(name, version, lambda: view.analysis.answer(asked), _PATIENCE)
     except NotEnoughDataError as error:
         lead, title = "What to train, once enough is known.", "Too little is known for this"
         if isinstance(error, NothingAdmittedError):
@@ -56,10 +56,10 @@ def content(
         return _not_yet(lead, title, str(error).splitlines())
     except InputError as error:
         lead, title = "What to train, once the question is clear.", "The question is not clear"
-        wrong = [f"{f.place.label}: {f.problem}" for f in fields(view.findings, query) if f.problem]
+        wrong = [f"{f.place.label}: {f.problem}" for f in fields(view.analysis, query) if f.problem]
         return _not_yet(lead, title, wrong or str(error).splitlines())
     if found.value is None:
-        return _working(len(view.findings.records))
+        return _working(len(view.analysis.records))
     return shown(found.value, query, theme, older=not found.fresh)
 
 
@@ -121,7 +121,7 @@ def _connect_form(app: Dash, context: PageContext) -> None:
         if view is None:
             return None, None
         query = parse_query(search)
-        found = fields(view.findings, query)
+        found = fields(view.analysis, query)
         now = repr((view.info.name, query.given, [field.place for field in found]))
         if now == shown:
             return no_update, no_update
@@ -138,7 +138,7 @@ def _connect_form(app: Dash, context: PageContext) -> None:
             (one["option"], one["name"], str(text or ""))
             for one, text in zip(ids, texts, strict=True)
         ]
-        return href("", ask(view.findings, parse_query(search), given))
+        return href("", ask(view.analysis, parse_query(search), given))
 
     app.callback(
         Output("recommend-form", "children"),

@@ -24,8 +24,7 @@ from dashboards.charts.tuned import (
     volumes_of,
 )
 from dashboards.components import Choice, Links, card, notice, page_head, picker, pill
-from dashboards.page import slow
-from dashboards.pages.results import no_results
+from dashboards.page import no_results, slow
 from dashboards.pages.scaling.cards import (
     Laws,
     critical_card,
@@ -49,7 +48,7 @@ def content(
     view: SweepView, query: Query, theme: str | None, answers: SingleFlightCache | None = None
 ) -> list[Any]:
     """The page for *view* in the state *query*; without *answers* it waits for its laws."""
-    table = view.findings.table
+    table = view.analysis.table
     state = shown(table, query)
     lead = (
         "Each mark is a real fine-tune. Each line is a law fitted to them, with the band in which "
@@ -91,22 +90,22 @@ def content(
 
 def laws_of(view: SweepView, state: Shown, answers: SingleFlightCache | None) -> Laws:
     """The laws behind *state*, as far as they are known by now."""
-    findings = view.findings
-    tuned = tuned_of(findings.table)
+    analysis = view.analysis
+    tuned = tuned_of(analysis.table)
     asked = sizes_to_ask(sizes_of(tuned).values())
     task, metric, mix = state.task, state.metric, state.mix
     try:
         if answers is None:
-            known = findings.size_laws(metric, asked).get((task, mix), {}) if asked else {}
+            known = analysis.size_laws(metric, asked).get((task, mix), {}) if asked else {}
             return Laws(
-                findings.fits_by_task(metric).get(task, CurveFits({}, {})), known, asked, fresh=True
+                analysis.fits_by_task(metric).get(task, CurveFits({}, {})), known, asked, fresh=True
             )
         fits_name, sizes_name = _questions(view, state)
-        version = findings.version
+        version = analysis.version
         fits = answers.get_later(
             fits_name,
             version,
-            lambda: (findings.fits_by_task(metric), findings.lines(metric)),
+            lambda: (analysis.fits_by_task(metric), analysis.lines(metric)),
             _PATIENCE,
         )
         laws, lines = fits.value or (None, {})
@@ -114,7 +113,7 @@ def laws_of(view: SweepView, state: Shown, answers: SingleFlightCache | None) ->
         if not asked:
             return Laws(found, {}, asked, fits.fresh, lines)
         sizes = answers.get_later(
-            sizes_name, version, lambda: findings.size_laws(metric, asked), _PATIENCE
+            sizes_name, version, lambda: analysis.size_laws(metric, asked), _PATIENCE
         )
         over_size = None if sizes.value is None else sizes.value.get((task, mix), {})
     except SftSelectError as error:
@@ -174,7 +173,7 @@ def _pair_words(own: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _asked(view: SweepView, query: Query) -> tuple[tuple[str, ...], ...]:
-    state = shown(view.findings.table, query)
+    state = shown(view.analysis.table, query)
     return () if state is None else _questions(view, state)
 
 

@@ -57,7 +57,7 @@ class Counts(NamedTuple):
 
 def counts(view: SweepView) -> Counts:
     """Where the trials of *view* are."""
-    return Counts(view.info.planned, view.findings.tally, len(view.running))
+    return Counts(view.info.planned, view.analysis.tally, len(view.running))
 
 
 def spending(view: SweepView) -> Spending:
@@ -66,7 +66,7 @@ def spending(view: SweepView) -> Spending:
     hours, trials, workers = (
         _number(facts.get(name)) for name in ("budget_gpu_hours", "budget_trials", "workers")
     )
-    done = view.findings.tally
+    done = view.analysis.tally
     return Spending(
         seconds=done.seconds,
         ended=done.ended,
@@ -84,7 +84,7 @@ def head(view: SweepView, now: float) -> html.Div:
     Of an imported sweep those that are known.
     """
     info, cost, done = view.info, spending(view), counts(view)
-    imported = view.findings.tally.imported  # no driver ran, had a budget or took its time
+    imported = view.analysis.tally.imported  # no driver ran, had a budget or took its time
     silent = info.silent_since(now)
     until = silent or (now if info.is_live or info.ended_at is None else info.ended_at)
     ahead = forecast(cost) if info.is_live and silent is None else None
@@ -129,7 +129,7 @@ def progress(view: SweepView) -> html.Section:
         className="keys",
     )
     ahead = forecast(cost) if view.info.is_live else None
-    known_of = [] if view.findings.tally.imported else _budget(view, cost, ahead)
+    known_of = [] if view.analysis.tally.imported else _budget(view, cost, ahead)
     facts = tiles(known_of, style="facts") if known_of else None
     note = (
         "Intervals hold in 4 of 5 cases if the trials to come are like those so far; later ones may be "
@@ -161,7 +161,7 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
 
 def what_failed(view: SweepView) -> html.Section | None:
     """Trials without a result by reason, and what to do; nothing where all went well."""
-    groups = failure_groups(view.findings.records)
+    groups = failure_groups(view.analysis.records)
     if not groups:
         return None
     more = len(groups) - _MAX_GROUPS
@@ -218,7 +218,7 @@ def best_table(best: BestSoFar) -> Any:
 
 
 def _lead(view: SweepView) -> str:
-    table = view.findings.table
+    table = view.analysis.table
     tuned = table[table["method"] != "none"]
     if tuned.empty:
         return "The first results appear here as soon as a trial ends."
@@ -231,12 +231,12 @@ def _lead(view: SweepView) -> str:
 
 
 def _leader(view: SweepView) -> tuple[str, str]:
-    best = view.findings.best
+    best = view.analysis.best
     leader = best.leader
     if leader is None:
         return percent(None), "no trial has all its scores yet"
-    weighing = Weighing(view.findings.objective.weights, view.findings.measures)
-    record = next(r for r in view.findings.records if r.result.spec.key == leader.key)
+    weighing = Weighing(view.analysis.objective.weights, view.analysis.measures)
+    record = next(r for r in view.analysis.records if r.result.spec.key == leader.key)
     known = weighing.quality(record.result)
     words = "" if known is None else f"; {interval_words(known)}"
     luck = "; the best of many is partly luck" if len(best.trials) > _MANY else ""
@@ -315,7 +315,7 @@ def silence(view: SweepView, now: float) -> html.Div | None:
 def now_running(view: SweepView, now: float, workers: int | None) -> list[Any]:
     """What each of the *workers* does; *now* in seconds since the epoch."""
     if not view.running:
-        if view.findings.tally.imported:
+        if view.analysis.tally.imported:
             words = "Its trials were measured elsewhere; no driver runs here."
             return [empty("No trial is running", words, small=True)]
         detail = {

@@ -110,7 +110,7 @@ def possible(context: PageContext, search: str | None) -> tuple[Any, ...]:
     view = context.view(search)
     if view is None:
         return (True, True, True, [], None, _STOP, *([] for _ in _SUGGESTED))
-    state, table = view.info.state, view.findings.table
+    state, table = view.info.state, view.analysis.table
     tuned = table[table["method"] != "none"]
     running = [html.Option(value=str(trial.number)) for trial in view.running]
     known = [

@@ -91,7 +91,7 @@ def layout() -> html.Div:
 def content(view: SweepView, theme: str | None, now: float | None = None) -> Content:
     """Everything the page shows; *now* in seconds since the epoch."""
     now = time.time() if now is None else now
-    best = view.findings.best
+    best = view.analysis.best
     curves = live_curves(view.running)
     return Content(
         False,

@@ -22,8 +22,8 @@ SIZES = np.geomspace(100, 1600, 65)
 MODELS = {"en-0.1m": 110_000, "en-0.3m": 320_000, "en-1m": 1_040_000}
 
 
-def asked(findings, first="full", second="lora", mix="even"):
-    fits = findings.fits_by_task("score")["intent"]
+def asked(analysis, first="full", second="lora", mix="even"):
+    fits = analysis.fits_by_task("score")["intent"]
     return critical(fits, task="intent", mix=mix, models=MODELS, first=first, second=second)
 
 
@@ -72,9 +72,9 @@ def test_the_band_of_one_turn_stops_at_the_next():
     assert all(turn.low is None and turn.high is None for turn in found)
 
 
-def test_where_the_made_up_laws_cross_lies_within_the_band(findings):
+def test_where_the_made_up_laws_cross_lies_within_the_band(analysis):
     """Full tuning starts lower and ends higher; the truth is where the two error laws meet."""
-    data = asked(findings)
+    data = asked(analysis)
     assert [strip.model for strip in data.strips] == list(MODELS)
     grid = np.geomspace(250, 8000, 2000)
     for strip in data.strips:
@@ -119,14 +119,14 @@ def test_a_turn_by_laws_that_missed_their_largest_volume_is_told_with_a_warning(
     assert in_words(strip._replace(doubtful=True), data).endswith("take it with care.")
 
 
-def test_a_model_without_both_laws_is_said_to_lack_them(findings):
-    data = asked(findings, mix="no such mix")
+def test_a_model_without_both_laws_is_said_to_lack_them(analysis):
+    data = asked(analysis, mix="no such mix")
     assert data.strips == ()
     assert data.lacking == tuple(MODELS)
 
 
-def test_pairs_are_those_some_model_has_laws_of(findings):
-    fits = findings.fits_by_task("score")["intent"]
+def test_pairs_are_those_some_model_has_laws_of(analysis):
+    fits = analysis.fits_by_task("score")["intent"]
     methods = ("full", "lora", "p_tuning")
     assert pairs(fits, "even", methods) == [
         ("full", "lora"), ("full", "p_tuning"), ("lora", "p_tuning"),
@@ -135,8 +135,8 @@ def test_pairs_are_those_some_model_has_laws_of(findings):
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK])
-def test_measured_and_ahead_are_drawn_apart(findings, colours):
-    data = asked(findings)
+def test_measured_and_ahead_are_drawn_apart(analysis, colours):
+    data = asked(analysis)
     figure = go.Figure(draw_critical(data, colours, log_x=False))
     strong = [t.opacity for t in figure.data if t.type == "heatmap"]
     assert strong == [1.0, 0.4] * 3

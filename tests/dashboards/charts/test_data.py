@@ -55,8 +55,8 @@ def test_lengths_go_from_shortest_to_longest():
     assert figure.data[2].x == (5,)
 
 
-def test_without_a_profile_the_trials_say_what_a_mix_holds(findings):
-    found = contents(findings.table, findings.mixes.mixes)
+def test_without_a_profile_the_trials_say_what_a_mix_holds(analysis):
+    found = contents(analysis.table, analysis.mixes.mixes)
     held = {(each.mix, each.volume): each.examples for each in found}
     assert held["even", 1000] == {"intent": 500, "slots": 500}
     assert held["intent", 1000] == {"intent": 1000}

@@ -29,9 +29,9 @@ SCORED = {"intent": "score", "slots": "score"}
 
 
 @pytest.fixture(scope="module")
-def data(findings):
+def data(analysis):
     return generalisation(
-        findings.table, weights={"intent": 1}, measures=SCORED, cost="english", mix="even"
+        analysis.table, weights={"intent": 1}, measures=SCORED, cost="english", mix="even"
     )
 
 
@@ -70,12 +70,12 @@ def test_other_settings_lie_on_no_path_but_count_for_the_front(data):
     assert data.front(["en-0.3m"]) == expected
 
 
-def test_quality_of_several_tasks_is_their_weighted_mean(findings, data):
+def test_quality_of_several_tasks_is_their_weighted_mean(analysis, data):
     both = generalisation(
-        findings.table, weights={"intent": 2, "slots": 1}, measures=SCORED, cost="english", mix="even"
+        analysis.table, weights={"intent": 2, "slots": 1}, measures=SCORED, cost="english", mix="even"
     )  # fmt: skip
     slots = generalisation(
-        findings.table, weights={"slots": 1}, measures=SCORED, cost="english", mix="even"
+        analysis.table, weights={"slots": 1}, measures=SCORED, cost="english", mix="even"
     )
     for whole, one, other in zip(both.paths, data.paths, slots.paths, strict=True):
         for a, b, c in zip(whole.spots, one.spots, other.spots, strict=True):
@@ -83,10 +83,10 @@ def test_quality_of_several_tasks_is_their_weighted_mean(findings, data):
             assert a.quality.high - a.quality.low < b.quality.high - b.quality.low
 
 
-def test_transfer_is_what_untrained_tasks_lose(findings, records):
-    assert untrained(findings.table) == {"intent": ["slots"]}
+def test_transfer_is_what_untrained_tasks_lose(analysis, records):
+    assert untrained(analysis.table) == {"intent": ["slots"]}
     data = generalisation(
-        findings.table, weights={"intent": 1}, measures=SCORED, cost=TRANSFER, mix="intent"
+        analysis.table, weights={"intent": 1}, measures=SCORED, cost=TRANSFER, mix="intent"
     )
     spot = next(s for p in data.paths for s in p.spots if p.method == "lora")
     slots = {
@@ -98,15 +98,15 @@ def test_transfer_is_what_untrained_tasks_lose(findings, records):
     }
     assert spot.lost.value == pytest.approx(slots["none"] - slots["lora"])
     none = generalisation(
-        findings.table, weights={"intent": 1}, measures=SCORED, cost=TRANSFER, mix="even"
+        analysis.table, weights={"intent": 1}, measures=SCORED, cost=TRANSFER, mix="even"
     )
     assert none.paths == ()
 
 
-def test_what_was_not_measured_is_not_shown(findings):
-    assert suites_of(findings.table) == ["english"]
+def test_what_was_not_measured_is_not_shown(analysis):
+    assert suites_of(analysis.table) == ["english"]
     data = generalisation(
-        findings.table, weights={"intent": 1}, measures=SCORED, cost="nosuch", mix="even"
+        analysis.table, weights={"intent": 1}, measures=SCORED, cost="nosuch", mix="even"
     )
     assert data.paths == ()
     assert suites_of(results_table([])) == []
@@ -117,9 +117,9 @@ def test_what_was_not_measured_is_not_shown(findings):
     go.Figure(draw_generalisation(empty, LIGHT, models=[]))
 
 
-def test_a_loss_is_quality_turned_round(findings):
+def test_a_loss_is_quality_turned_round(analysis):
     data = generalisation(
-        findings.table,
+        analysis.table,
         weights={"intent": 1},
         measures={"intent": "bits_per_byte"},
         cost="english",
@@ -156,9 +156,9 @@ def test_sentences_say_what_was_lost_and_how_surely(data):
     assert "its error unknown" in lost_words(Value(0.1, None, None), "x")
 
 
-def test_answers_are_changes_from_the_base(findings):
+def test_answers_are_changes_from_the_base(analysis):
     settings = {"full": "full lr=0.001", "lora": "lora rslora r=8 lr=0.01"}
-    data = overreach(findings.table, task="intent", model="en-1m", mix="even", settings=settings)
+    data = overreach(analysis.table, task="intent", model="en-1m", mix="even", settings=settings)
     assert [p.kind for p in data.panels] == list(KINDS)
     assert data.methods == ("full", "lora")
     recall = data.panels[0]
@@ -171,8 +171,8 @@ def test_answers_are_changes_from_the_base(findings):
     go.Figure(draw_panel(recall, LIGHT, log_x=False))
 
 
-def test_a_base_without_a_value_leaves_values_as_they_are_and_absent_is_said(findings):
-    table = findings.table.copy()
+def test_a_base_without_a_value_leaves_values_as_they_are_and_absent_is_said(analysis):
+    table = analysis.table.copy()
     table.loc[table["method"] == "none", "precision"] = None
     settings = {"full": "full lr=0.001"}
     data = overreach(table, task="slots", model="en-1m", mix="even", settings=settings)
@@ -184,8 +184,8 @@ def test_a_base_without_a_value_leaves_values_as_they_are_and_absent_is_said(fin
     assert "itself" in go.Figure(draw_panel(precision, LIGHT)).layout.yaxis.title.text
 
 
-def test_finding_more_and_claiming_wrongly_more_is_said_where_it_is_sure(findings):
-    table = findings.table.copy()
+def test_finding_more_and_claiming_wrongly_more_is_said_where_it_is_sure(analysis):
+    table = analysis.table.copy()
     base = (table["method"] == "none") & (table["task"] == "intent")
     table.loc[base, ["recall", "precision", "over_reach"]] = [0.2, 0.999, 0.0]
     table.loc[~base & (table["task"] == "intent"), "precision"] = 0.5
@@ -200,17 +200,17 @@ def test_finding_more_and_claiming_wrongly_more_is_said_where_it_is_sure(finding
     )
 
 
-def test_settings_are_named_as_curves_name_them(findings):
-    named = with_settings(findings.table)
-    assert len(named) == len(findings.table)
+def test_settings_are_named_as_curves_name_them(analysis):
+    named = with_settings(analysis.table)
+    assert len(named) == len(analysis.table)
     assert "lora rslora r=8 lr=0.01" in set(named["setting"])
     assert set(named.loc[named["method"] == "none", "setting"]) == {"none"}
 
 
-def test_forgetting_is_relative_to_the_base_and_its_law_near_the_truth(findings):
+def test_forgetting_is_relative_to_the_base_and_its_law_near_the_truth(analysis):
     """Made up: FORGETTING of the method, half of it at once and half in proportion to volume."""
-    laws = findings.forgetting_laws.forgetting
-    data = forgetting(findings.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
+    laws = analysis.forgetting_laws.forgetting
+    data = forgetting(analysis.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
     assert [c.method for c in data.curves] == ["full", "lora", "p_tuning"]
     full = data.curves[0]
     truth = FORGETTING["full"] * (0.5 + 0.5 * np.array(full.examples[: full.measured]) / 2000)
@@ -220,24 +220,24 @@ def test_forgetting_is_relative_to_the_base_and_its_law_near_the_truth(findings)
     dashes = [t.line.dash for t in go.Figure(draw_forgetting(data, LIGHT)).data if t.line.dash]
     assert dashes == ["solid", "dash"] * 3
     assert (
-        forgetting(findings.table, laws, model="en-1m", mix="even", suite="x", replay=0).curves
+        forgetting(analysis.table, laws, model="en-1m", mix="even", suite="x", replay=0).curves
         == ()
     )
 
 
-def test_the_average_of_all_runs_is_no_line_of_one_model(findings, words):
+def test_the_average_of_all_runs_is_no_line_of_one_model(analysis, words):
     laws = {
         key: law.model_copy(
             update={"kind": "constant", "best": (0.5,), "replicates": ((0.5,),) * 9}
         )
         if key.method.startswith("full")
         else law
-        for key, law in findings.forgetting_laws.forgetting.items()
+        for key, law in analysis.forgetting_laws.forgetting.items()
     }
-    data = forgetting(findings.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
+    data = forgetting(analysis.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
     assert [bool(curve.examples) for curve in data.curves] == [False, True, True]
     assert len(data.curves[0].runs) > 3  # its marks stay
     drawn = go.Figure(draw_forgetting(data, LIGHT)).data
     assert [t.line.dash for t in drawn if t.line.dash] == ["solid", "dash"] * 2
-    known = Latest(findings.forgetting_laws, fresh=True)
+    known = Latest(analysis.forgetting_laws, fresh=True)
     assert "Full tuning: marks alone." in words(forgetting_card([data], known, LIGHT, log_x=True))

@@ -26,17 +26,17 @@ from tracker.metrics import Estimate
 
 
 @pytest.fixture
-def points(findings):
-    return findings.mix_points("en-1m", "full")
+def points(analysis):
+    return analysis.mix_points("en-1m", "full")
 
 
 @pytest.fixture
-def effects(findings):
-    return findings.mix_effects("en-1m", "full")
+def effects(analysis):
+    return analysis.mix_effects("en-1m", "full")
 
 
-def test_the_findings_are_worked_out_once(findings, effects):
-    assert findings.mix_effects("en-1m", "full") is effects
+def test_the_findings_are_worked_out_once(analysis, effects):
+    assert analysis.mix_effects("en-1m", "full") is effects
 
 
 def test_the_matrix_has_a_cell_for_every_pair(points, effects):

@@ -10,14 +10,14 @@ from tracker.trial import Objective
 WEIGHTS = {"intent": 2.0, "slots": 1.0}
 
 
-def test_quality_is_the_weighted_mean_of_the_task_scores(findings, records):
-    quality = findings.trial_quality["value"]
+def test_quality_is_the_weighted_mean_of_the_task_scores(analysis, records):
+    quality = analysis.trial_quality["value"]
     intent, slots = (s.score for s in records[10].result.tasks)
     assert quality[records[10].result.spec.key] == pytest.approx((2 * intent + slots) / 3)
 
 
-def test_the_best_never_falls_and_cost_adds_up(findings, records):
-    data = best_so_far(findings)
+def test_the_best_never_falls_and_cost_adds_up(analysis, records):
+    data = best_so_far(analysis)
     assert list(data.best) == sorted(data.best)
     assert data.best[-1] == max(t.quality for t in data.trials) == data.leader.quality
     flops = [r.result.cost.flops for r in records if r.result.spec.method.name != "none"]
@@ -26,8 +26,8 @@ def test_the_best_never_falls_and_cost_adds_up(findings, records):
     assert data.uncounted == 0
 
 
-def test_a_trial_without_one_of_the_weighted_scores_is_left_out_and_counted(findings):
-    data = best_so_far(findings.asking(Objective(weights={"intent": 1.0, "missing": 1.0})))
+def test_a_trial_without_one_of_the_weighted_scores_is_left_out_and_counted(analysis):
+    data = best_so_far(analysis.asking(Objective(weights={"intent": 1.0, "missing": 1.0})))
     assert data.trials == ()
     assert data.leader is None
     assert data.uncounted == 47
@@ -39,13 +39,13 @@ def test_no_trials_draw_an_empty_chart():
     assert len(go.Figure(draw_best_so_far(data, LIGHT)).data) == 1
 
 
-def test_labels_name_what_was_trained(findings, records):
-    tuned = findings.table[findings.table["key"] == records[10].result.spec.key].iloc[0]
+def test_labels_name_what_was_trained(analysis, records):
+    tuned = analysis.table[analysis.table["key"] == records[10].result.spec.key].iloc[0]
     assert label(tuned.to_dict()) == "en-0.1m · LoRA rslora r8 · 250 examples · even"
     assert label({"model": "m", "method": "none"}) == "m · Untouched base"
 
 
-def test_one_trace_per_method_and_one_for_the_best(findings):
-    figure = go.Figure(draw_best_so_far(best_so_far(findings), LIGHT))
+def test_one_trace_per_method_and_one_for_the_best(analysis):
+    figure = go.Figure(draw_best_so_far(best_so_far(analysis), LIGHT))
     assert len(figure.data) == 1 + 4
-    assert isinstance(findings.table, pd.DataFrame)
+    assert isinstance(analysis.table, pd.DataFrame)

@@ -11,9 +11,9 @@ from tracker.results import results_table
 
 
 @pytest.fixture(scope="module")
-def data(findings):
-    fits = findings.fits_by_task("score")["intent"]
-    return scaling(findings.table, fits, task="intent", mix="even", metric="score")
+def data(analysis):
+    fits = analysis.fits_by_task("score")["intent"]
+    return scaling(analysis.table, fits, task="intent", mix="even", metric="score")
 
 
 def test_one_main_curve_per_model_and_method_the_smallest_model_first(data):
@@ -25,9 +25,9 @@ def test_one_main_curve_per_model_and_method_the_smallest_model_first(data):
     assert next(iter(data.models.items())) == ("en-0.1m", 110_000)
 
 
-def test_a_score_is_one_minus_the_law_of_its_error(data, findings):
+def test_a_score_is_one_minus_the_law_of_its_error(data, analysis):
     curve = next(c for c in data.curves if (c.model, c.method) == ("en-1m", "full"))
-    fits = findings.fits_by_task("score")["intent"].laws
+    fits = analysis.fits_by_task("score")["intent"].laws
     law = next(v for k, v in fits.items() if (k.model, k.method.name) == ("en-1m", "full"))
     assert np.allclose(curve.line.value, 1 - law.predict(curve.line.examples).value)
     low, value, high = (np.array(x) for x in (curve.line.low, curve.line.value, curve.line.high))
@@ -56,28 +56,28 @@ def test_error_bars_are_80_per_cent_intervals(data, records):
     assert point.high - point.value == pytest.approx(1.2816 * error)
 
 
-def test_too_few_volumes_give_points_and_the_reason(findings):
+def test_too_few_volumes_give_points_and_the_reason(analysis):
     """One volume, and no untouched base fitted with it: not even other curves make a law of that."""
-    tuned = findings.table[findings.table["method"] != "none"]
+    tuned = analysis.table[analysis.table["method"] != "none"]
     fits = fit_table(tuned, "score", ["intent"])
-    data = scaling(findings.table, fits, task="intent", mix="intent", metric="score")
+    data = scaling(analysis.table, fits, task="intent", mix="intent", metric="score")
     assert [c.line for c in data.curves] == [None] * 3
     assert all("needs 3" in c.why_not for c in data.curves)
     assert len(go.Figure(draw_scaling(data, LIGHT, models=["en-1m"])).data) == 1 + 3
 
 
-def test_bits_per_byte_are_drawn_as_they_are(findings):
-    fits = findings.fits_by_task("bits_per_byte")["intent"]
-    data = scaling(findings.table, fits, task="intent", mix="even", metric="bits_per_byte")
+def test_bits_per_byte_are_drawn_as_they_are(analysis):
+    fits = analysis.fits_by_task("bits_per_byte")["intent"]
+    data = scaling(analysis.table, fits, task="intent", mix="even", metric="bits_per_byte")
     assert "lower is better" in data.title
     curve = data.curves[0]
     assert curve.line.value[0] > curve.line.value[-1]
 
 
-def test_models_can_be_picked_and_drawn_together(findings):
-    fits = findings.fits_by_task("score")["intent"]
+def test_models_can_be_picked_and_drawn_together(analysis):
+    fits = analysis.fits_by_task("score")["intent"]
     data = scaling(
-        findings.table, fits, task="intent", mix="even", metric="score", models=("en-0.1m", "en-1m")
+        analysis.table, fits, task="intent", mix="even", metric="score", models=("en-0.1m", "en-1m")
     )
     assert list(data.models) == ["en-0.1m", "en-1m"]
     figure = go.Figure(draw_scaling(data, DARK, models=list(data.models), log_x=False))

@@ -10,12 +10,12 @@ from tracker.results import results_table
 
 
 @pytest.fixture(scope="module")
-def made(findings):
+def made(analysis):
     """Builds the figure's data at a volume."""
-    fits = findings.fits_by_task("score")["intent"]
-    data = scaling(findings.table, fits, task="intent", mix="even", metric="score")
+    fits = analysis.fits_by_task("score")["intent"]
+    data = scaling(analysis.table, fits, task="intent", mix="even", metric="score")
     asked = sizes_to_ask(MODELS.values())
-    laws = findings.size_laws("score", asked)["intent", "even"]
+    laws = analysis.size_laws("score", asked)["intent", "even"]
 
     def build(volume: int) -> Size:
         return size(data, fits, laws, mix="even", volume=volume, asked=asked)

@@ -65,7 +65,7 @@ PROFILE = DataProfile(
 def view(view_of, records):
     def build(profile: DataProfile | None, notes: tuple[str, ...] = ()):
         found = view_of(records, notes=notes)
-        found.findings.data = profile
+        found.analysis.data = profile
         return found
 
     return build

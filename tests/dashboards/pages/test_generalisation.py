@@ -9,7 +9,7 @@ from tracker.cache import SingleFlightCache
 def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
     view = view_of(records)
     state = shown(
-        view.findings, Query.of(task="slots", cost="transfer", model="en-0.1m", volume="500")
+        view.analysis, Query.of(task="slots", cost="transfer", model="en-0.1m", volume="500")
     )
     assert (state.task, state.cost, state.model, state.volume) == (
         "slots",
@@ -17,7 +17,7 @@ def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
         "en-0.1m",
         500,
     )
-    fallback = shown(view.findings, Query.of(task="x", cost="x", model="x", volume="7", mix="x"))
+    fallback = shown(view.analysis, Query.of(task="x", cost="x", model="x", volume="7", mix="x"))
     assert (fallback.task, fallback.cost, fallback.mix) == ("all", "english", "even")
     assert (fallback.model, fallback.volume) == ("en-1m", 2000)
 
@@ -50,9 +50,9 @@ def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
     view, later = view_of(records), SingleFlightCache()
     first = words(content(view, Query(), None, later))
     for _ in range(200):
-        if later.ready(("support", "forgetting"), view.findings.version):
+        if later.ready(("support", "forgetting"), view.analysis.version):
             break
-        later.get_later(("support", "forgetting"), view.findings.version, lambda: None, wait=0.5)
+        later.get_later(("support", "forgetting"), view.analysis.version, lambda: None, wait=0.5)
     assert "Show the laws" in words(content(view, Query(), None, later))
     assert "Fitting the laws" in first or "Show the laws" in first
 

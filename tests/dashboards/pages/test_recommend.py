@@ -16,8 +16,8 @@ from tracker.trial import Objective, Status
 
 
 @pytest.fixture
-def answer(findings):
-    return findings.recommendation
+def answer(analysis):
+    return analysis.recommendation
 
 
 def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words, answer):
@@ -44,7 +44,7 @@ def test_the_only_configuration_measured_is_no_clear_choice(view_of, records, wo
     diverged = [r for r in records if r.result.status is Status.DIVERGED]
     for rows in ([base], [base, *diverged]):
         view = view_of(rows)
-        answer = view.findings.recommendation
+        answer = view.analysis.recommendation
         assert certainty(answer) == ("The only configuration measured", "warn")
         page = content(view, Query(), None)
         assert "There is no other candidate" in words(page)
@@ -58,7 +58,7 @@ def test_the_only_one_that_keeps_the_constraints_is_no_clear_choice(view_of, rec
     asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.0})
     done = {r.result.spec.method.name: r for r in records if r.result.status is Status.COMPLETE}
     view = view_of([done["none"], done["full"]], objective=asked)
-    answer = view.findings.recommendation
+    answer = view.analysis.recommendation
     assert (answer.admitted, answer.candidates) == (1, 2)
     assert certainty(answer) == ("The only one that keeps the constraints", "warn")
     assert "clear choice" not in words(content(view, Query(), None))
@@ -68,7 +68,7 @@ def test_untouched_bases_alone_are_compared_with_each_other(view_of, records, wo
     bases = [r for r in records if r.result.spec.method.name == "none"][:2]
     diverged = [r for r in records if r.result.status is Status.DIVERGED]
     view = view_of([*bases, *diverged])
-    answer = view.findings.recommendation
+    answer = view.analysis.recommendation
     assert len(answer.runners_up) == 1
     alike = ("Cannot be separated from 1 other", "warn")
     assert certainty(answer) == (("A clear choice", "good") if answer.distinguishable else alike)
@@ -82,7 +82,7 @@ def test_rejections_are_listed_with_what_they_cost(view_of, records, words):
     view = view_of(records, objective=asked)
     text = words(content(view, Query(), None))
     assert "Your constraints" in text
-    rejected = view.findings.recommendation.rejected
+    rejected = view.analysis.recommendation.rejected
     assert rejected[0].constraint == "forgetting.english"
     assert rejected[0].best in text
 
@@ -132,7 +132,7 @@ def test_the_address_is_the_question(view_of, records, words):
     view = view_of(records)
     query = Query.of(weight="slots=1", constraint=["examples=500", "forgetting.english=none"])
     text = words(content(view, query, None))
-    answer = view.findings.answer(asked_of(query)).recommendation
+    answer = view.analysis.answer(asked_of(query)).recommendation
     assert answer.question == "highest weighted score (slots 1), subject to examples <= 500"
     assert answer.choice.volume <= 500
     assert answer.question in text
@@ -169,7 +169,7 @@ def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, reco
 
 
 def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, records, words):
-    found = view_of(records).findings.answer()
+    found = view_of(records).analysis.answer()
     choice = found.recommendation.choice
     lost = {"english": Estimate(value=-0.58, low=-0.6, high=-0.5)}
     better = choice.model_copy(update={"forgetting": lost})
@@ -181,7 +181,7 @@ def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, recor
 
 
 def test_newer_results_are_announced_on_the_answer_before(view_of, records, words):
-    page = shown(view_of(records).findings.answer(), Query(), None, older=True)
+    page = shown(view_of(records).analysis.answer(), Query(), None, older=True)
     assert "Newer results are being taken in" in words(page)
 
 
@@ -202,8 +202,8 @@ def texts(shown, **changes):
     ]
 
 
-def test_every_field_shows_the_sweep_s_own_question(findings):
-    shown = {(f.place.option, f.place.name): f.text for f in fields(findings, Query())}
+def test_every_field_shows_the_sweep_s_own_question(analysis):
+    shown = {(f.place.option, f.place.name): f.text for f in fields(analysis, Query())}
     assert shown["weight", "intent"] == "2"
     assert shown["constraint", "forgetting.english"] == "10"  # per cent
     assert shown["constraint", "peak_bytes"] == ""
@@ -215,16 +215,16 @@ def test_every_field_shows_the_sweep_s_own_question(findings):
     assert shown["target_quality", ""] == ""
 
 
-def test_asking_what_is_asked_already_leaves_the_address_bare(findings):
+def test_asking_what_is_asked_already_leaves_the_address_bare(analysis):
     query = Query.of("support", task="slots")
-    assert ask(findings, query, texts(fields(findings, query))) == query
+    assert ask(analysis, query, texts(fields(analysis, query))) == query
 
 
-def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(findings):
-    shown = fields(findings, Query("support"))
+def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(analysis):
+    shown = fields(analysis, Query("support"))
     typed = texts(shown, intent="1", peak_bytes="0.25", forgetting__english="", examples="1000")
     typed = [(o, n, "85" if o == "target_quality" else t) for o, n, t in typed]
-    query = ask(findings, Query("support"), typed)
+    query = ask(analysis, Query("support"), typed)
     assert query.many("weight") == ("intent=1", "slots=1")
     assert query.many("constraint") == (
         "examples=1000", "forgetting.english=none", "peak_bytes=250000000",
@@ -234,25 +234,25 @@ def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(finding
         (("examples", 1000.0), ("forgetting.english", None), ("peak_bytes", 2.5e8)),
         0.85,
     )
-    again = {(f.place.option, f.place.name): f.text for f in fields(findings, query)}
+    again = {(f.place.option, f.place.name): f.text for f in fields(analysis, query)}
     assert again["constraint", "peak_bytes"] == "0.25"
     assert again["constraint", "forgetting.english"] == ""
     assert again["target_quality", ""] == "85"
-    assert ask(findings, query, texts(fields(findings, query))) == query
+    assert ask(analysis, query, texts(fields(analysis, query))) == query
 
 
-def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(findings, words):
-    shown = fields(findings, Query())
+def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, words):
+    shown = fields(analysis, Query())
     query = ask(
-        findings, Query(), texts(shown, slots="much", peak_bytes="-1", over_reach__intent="150")
+        analysis, Query(), texts(shown, slots="much", peak_bytes="-1", over_reach__intent="150")
     )
-    again = {f.place.name: f for f in fields(findings, query)}
+    again = {f.place.name: f for f in fields(analysis, query)}
     assert again["slots"].text == "much"
     assert again["slots"].problem == "found much; allowed: a number, such as 0.5"
     assert again["peak_bytes"].problem == "found -1; allowed: above 0"
     assert again["over_reach.intent"].problem == "found 150; allowed: 0 to 100"
     assert again["intent"].problem is None
-    beyond = {f.place.name: f for f in fields(findings, Query.of(target_quality="1.5"))}
+    beyond = {f.place.name: f for f in fields(analysis, Query.of(target_quality="1.5"))}
     assert beyond[""].problem == "found 150; allowed: above 0, at most 100"
     text = words(form("/recommend", query, list(again.values())))
     assert "found much; allowed: a number, such as 0.5" in text
@@ -264,24 +264,24 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(findings, wor
     ("typed", "asked"),
     [("90,5", "0.905"), ("90.5", "0.905"), ("0,125", "0.00125"), ("1,000", "1,000")],
 )
-def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(findings, typed, asked):
+def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(analysis, typed, asked):
     assert (
-        ask(findings, Query("support"), [("target_quality", "", typed)]).get("target_quality")
+        ask(analysis, Query("support"), [("target_quality", "", typed)]).get("target_quality")
         == asked
     )
 
 
-def test_a_bound_without_a_field_gets_one(findings):
+def test_a_bound_without_a_field_gets_one(analysis):
     query = parse_query("?constraint=flops%3D1e12")
-    shown = fields(findings, query)
+    shown = fields(analysis, query)
     assert [f.text for f in shown if f.place.name == "flops"] == ["1e+12"]
-    assert ask(findings, query, texts(shown)).many("constraint") == ("flops=1e+12",)
+    assert ask(analysis, query, texts(shown)).many("constraint") == ("flops=1e+12",)
 
 
-def test_the_form_is_open_where_something_is_asked_and_reset_goes_back(findings):
+def test_the_form_is_open_where_something_is_asked_and_reset_goes_back(analysis):
     query = Query.of("support", target_quality="0.9", task="slots")
-    details = form("/recommend", query, fields(findings, query)).children
+    details = form("/recommend", query, fields(analysis, query)).children
     assert details.open
     assert details.children[-1].children[1].href == "/recommend?sweep=support"
     plain = Query.of("support", task="slots")
-    assert not form("/recommend", plain, fields(findings, plain)).children.open
+    assert not form("/recommend", plain, fields(analysis, plain)).children.open

@@ -10,13 +10,13 @@ from tracker.laws.fitted_law import Parameter
 from tracker.results import results_table
 
 
-def test_wishes_that_exist_are_kept_and_others_fall_back(findings):
+def test_wishes_that_exist_are_kept_and_others_fall_back(analysis):
     state = shown(
-        findings.table, Query.of(task="slots", metric="bits_per_byte", models=("en-1m", "x"))
+        analysis.table, Query.of(task="slots", metric="bits_per_byte", models=("en-1m", "x"))
     )
     assert (state.task, state.metric, state.mix) == ("slots", "bits_per_byte", "even")
     assert state.models == ("en-1m",)
-    fallback = shown(findings.table, Query.of(task="nosuch", metric="nosuch", mix="nosuch"))
+    fallback = shown(analysis.table, Query.of(task="nosuch", metric="nosuch", mix="nosuch"))
     assert (fallback.task, fallback.metric, fallback.mix) == ("intent", "score", "even")
     assert fallback.models == ("en-0.1m", "en-0.3m", "en-1m")
 

@@ -118,7 +118,7 @@ def test_an_imported_sweep_shows_only_what_is_known(view_of, records, words):
     bare = [taken_in(r, device_seconds=None, flops=None) for r in records]
     text = words(content(view_of(bare, state="finished"), "light").head)
     assert "Device time" not in text
-    best = view_of(bare).findings.trials["quality"].max()
+    best = view_of(bare).analysis.trials["quality"].max()
     assert f"{100 * best:.1f} % en-1m · Full tuning" in text, (
         "not the base, whose cost alone is known"
     )

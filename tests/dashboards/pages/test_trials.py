@@ -78,9 +78,9 @@ def rescored(record, **changes):
     return record.model_copy(update={"result": record.result.model_copy(update={"tasks": tasks})})
 
 
-def test_the_quality_is_the_grid_s_with_an_interval_from_the_tasks_replicates(findings, records):
-    grid = findings.trials.set_index("number")["quality"]
-    weighing = Weighing(findings.objective.weights, findings.measures)
+def test_the_quality_is_the_grid_s_with_an_interval_from_the_tasks_replicates(analysis, records):
+    grid = analysis.trials.set_index("number")["quality"]
+    weighing = Weighing(analysis.objective.weights, analysis.measures)
     found = weighing.quality(records[45].result)
     assert found is not None
     assert found.value == pytest.approx(grid[45])

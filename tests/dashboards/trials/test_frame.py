@@ -12,8 +12,8 @@ from tracker.trial import Objective
 
 
 @pytest.fixture(scope="module")
-def frame(findings):
-    return findings.trials
+def frame(analysis):
+    return analysis.trials
 
 
 def test_one_row_per_trial_newest_first_and_absent_is_none(frame, records):
@@ -35,9 +35,9 @@ def test_every_column_is_in_the_rows_and_the_usual_ones_are_shown(frame):
     assert "quality" not in hidden
 
 
-def test_tasks_stand_in_the_objective_s_order_and_then_by_name(findings):
+def test_tasks_stand_in_the_objective_s_order_and_then_by_name(analysis):
     def order(**weights):
-        frame = trial_frame(findings.asking(Objective(weights=weights)))
+        frame = trial_frame(analysis.asking(Objective(weights=weights)))
         shown = [c.field for c in columns_of(frame.columns) if c.field.startswith("score.")]
         assert shown == [name for name in frame.columns if name.startswith("score.")]
         assert csv_text(frame, Query()).index(shown[0]) < csv_text(frame, Query()).index(shown[1])

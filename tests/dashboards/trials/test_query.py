@@ -24,8 +24,8 @@ REQUEST = {
 
 
 @pytest.fixture(scope="module")
-def frame(findings):
-    return findings.trials
+def frame(analysis):
+    return analysis.trials
 
 
 def test_the_choice_of_columns_lives_in_the_address(frame):
