@@ -8,6 +8,7 @@ Inside a sentence no number has an exponent such as e-05. What is absent is a da
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeGuard
 
 #: In place of a number that is not there.
@@ -86,6 +87,13 @@ def relative(value: float | None) -> str:
 def probability(value: float | None) -> str:
     """A probability: 0.803 → ``80 %``."""
     return percent(value, 0)
+
+
+def interval(low: float, high: float, write: Callable[[float], str] = score) -> str:
+    """An 80 % interval, its unit once: ``80 % interval 69.6 to 73.5 %``; *write* writes one end."""
+    first, last = write(low), write(high)
+    _, space, unit = last.partition(" ")
+    return f"80 % interval {first.removesuffix(space + unit)} to {last}"
 
 
 def in_measure(number: float | None, metric: str) -> str:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tracker.numbers import number, small, work
+from tracker.numbers import interval, number, points, small, work
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,9 @@ def test_small_differences_and_counted_work():
     assert small(0.0123) == "0.012"
     assert work(1.26e12) == "1.26 TFLOP of training"
     assert work(12) == "12 FLOP of training"
+
+
+def test_an_interval_names_its_unit_once():
+    assert interval(0.696, 0.735) == "80 % interval 69.6 to 73.5 %"
+    assert interval(-0.004, 0.03, points) == "80 % interval −0.4 to +3.0 points"
+    assert interval(2.1, 2.25, "{:.2f}".format) == "80 % interval 2.10 to 2.25"
