@@ -481,6 +481,11 @@ def _not_a_mix_key(name: str) -> str:
     return name
 
 
+def _kept_models(value: Any) -> Any:
+    """*value*, with the name that earlier releases gave to ``best``."""
+    return "best" if value == "leaders" else value
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 SweepName = Annotated[Name, AfterValidator(_not_reserved)]
 TaskName = Annotated[Name, AfterValidator(_not_a_mix_key)]
@@ -526,8 +531,8 @@ class SweepSpec(Frozen):
     )
     search: Search = Field(Search(), description="Which trial comes next.")
     engine: Engine = Field(Engine(), description="Where trials run.")
-    keep: Literal["leaders", "all", "none"] = Field(
-        "leaders",
+    keep: Annotated[Literal["best", "all", "none"], BeforeValidator(_kept_models)] = Field(
+        "best",
         description="Tuned models to keep on disk: the ten best (the recommended one goes to the "
         "tracking store), all (each goes there), or none. Those above 1 GiB are never kept.",
     )

@@ -133,13 +133,13 @@ class SearchBounds:
             least: dict[tuple[str, float], float] = {}
             for name, limit, value in (p[1:] for p in self.pruned):
                 least[name, limit] = min(value, least.get((name, limit), value))
-            observed = ", ".join(
+            bounds = ", ".join(
                 f"{name} <= {limit:g} (the least of the design is {value:,.6g})"
                 for (name, limit), value in least.items()
             )
             raise InputError(
-                f"objective.constraints: {observed} rules out every fine-tune before it runs; raise the bound, "
-                "or change the design"
+                f"objective.constraints: {bounds} rules out every fine-tune before it runs; raise the "
+                "bound, or change the design"
             )
 
     def _settings(self, configuration: Configuration) -> Iterator[Configuration]:

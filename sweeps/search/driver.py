@@ -358,8 +358,8 @@ class Driver:
         self.outbox.end(record)
 
     def _drop_models(self) -> None:
-        """Keep the tuned models of the leaders alone, unless all are wanted."""
-        if self.sweep.spec.keep != "leaders":
+        """Drop the tuned models of all but the best configurations, where those alone are kept."""
+        if self.sweep.spec.keep != "best":
             return
         ended = ((self.proposed[n].configuration, record) for n, record in self.records.items())
         for key in self._best_measured.outdone(ended):

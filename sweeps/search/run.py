@@ -177,6 +177,8 @@ def data_files(sweep: ResolvedSweep) -> list[FileRef]:
 def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
     """What makes trials comparable: the file less budget and engine, and all digests."""
     spec = sweep.spec.model_dump(mode="json", exclude=set(_MAY_CHANGE))
+    if spec["keep"] == "best":
+        spec["keep"] = "leaders"  # as earlier releases wrote it: a begun sweep keeps its digest
     digests = {
         Path(file.path).name + ":" + file.sha256[:8]: file.sha256 for file in data_files(sweep)
     }

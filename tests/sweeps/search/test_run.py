@@ -73,6 +73,19 @@ def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
     assert json.loads(folder.plan_file.read_text())["file"]["seeds"] == 2
 
 
+def test_leaders_is_the_earlier_name_of_best(
+    run: Callable[[Path], SweepRun], make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    sweep, path = make_sweep(budget={"trials": 3}, keep="leaders")
+    assert sweep.spec.keep == "best"
+    first = run(path)
+    begun_with = SweepFolder(tmp_path / "runs", "tiny").plan_file
+    assert json.loads(begun_with.read_text())["file"]["keep"] == "leaders"
+    for keep in ({"keep": "best"}, {}):
+        _, path = make_sweep(budget={"trials": 3}, **keep)
+        assert run(path).records == first.records, "a begun sweep goes on under the new name"
+
+
 def test_a_workspace_that_cannot_be(run: Callable[[Path], SweepRun], make_sweep: MakeSweep) -> None:
     _, path = make_sweep()
     with pytest.raises(InputError, match=r"cannot be written \(Not a directory\)") as raised:
