@@ -39,7 +39,7 @@ from tracker.errors import InputError
 if TYPE_CHECKING:
     from sweeps.search.replay.table import CostKind
     from tracker.decision.predict import Forecast
-    from tracker.importing.build import OutsideTable
+    from tracker.importing.trials import OutsideTable
     from tracker.trial import TrialRecord
 
 #: Of a table that goes to a file or a pipe.
@@ -177,8 +177,8 @@ def import_(
     text rows added, as a fraction of the examples). Laws of mixes need the
     shares; laws of forgetting take replay.
     """
-    from tracker.importing.build import outside_table, read_table, write_sweep
-    from tracker.importing.source import read_runs
+    from tracker.importing.readers import read_runs
+    from tracker.importing.trials import outside_table, read_table, write_sweep
     from tracker.store.store import Store
 
     check_name("--sweep", sweep)
@@ -231,7 +231,7 @@ def replay(
     from sweeps.search.replay.table import RecordedTable
     from sweeps.search.strategies import STRATEGIES
     from sweeps.spec import Halving
-    from tracker.importing.build import read_table
+    from tracker.importing.trials import read_table
 
     strategies = strategy or list(STRATEGIES)
     kind = _cost_kind(strategies, budget_fraction, cost)

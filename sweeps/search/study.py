@@ -35,7 +35,7 @@ from sweeps.search.space import (
 from sweeps.search.strategies.strategy import Proposal
 from sweeps.spec import SweepSpec
 from tracker.errors import StoreError
-from tracker.store.database import check_driver
+from tracker.store.database_setup import check_driver
 from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 #: What samplers are seeded by, beside the trial's number.

@@ -32,7 +32,7 @@ import numpy as np
 from tests.benchmarks.synthetic import synthetic_sweep
 from tracker.decision.analysis import Analysis
 from tracker.decision.recommend import choose
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 from tracker.store.journal import Journal
 from tracker.trial import Objective, TaskScore, TrialRecord
 

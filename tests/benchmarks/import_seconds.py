@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tracker.importing.build import read_table, write_sweep
+from tracker.importing.trials import read_table, write_sweep
 from tracker.store.store import Store
 
 _HEADER = "model,model_params,family,method,learning_rate,task,metric,examples,seed,value\n"

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from tests.benchmarks.record_playground import TABLE
-from tracker.importing.build import read_table, write_sweep
+from tracker.importing.trials import read_table, write_sweep
 from tracker.store.store import Store
 from tracker.trial import TrialRecord, TrialResult
 

@@ -22,7 +22,7 @@ import numpy as np
 from sweeps.data.mixes import split_volume
 from sweeps.playground.tasks import TASKS
 from tracker.errors import NotEnoughDataError
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws, auxiliary_lines
 from tracker.laws.curves import CurveKey, fit_table
 from tracker.laws.forgetting import KINDS, FittedForgetting

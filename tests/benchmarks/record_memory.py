@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.store.ended import Snapshot
-from tracker.store.naming import digest_of
+from tracker.store.finished_trials import ResultsCache
+from tracker.store.mlflow_names import digest_of
 from tracker.trial import (
     Cost,
     FileRef,
@@ -160,21 +160,21 @@ def main(count: int = 2000) -> None:
         _local_copy(path, count)
         gc.collect()
         began = time.process_time()
-        snapshot = Snapshot(path, "parent")
+        cache = ResultsCache(path, "parent")
         took = time.process_time() - began
         objects = len(gc.get_objects())
         began = time.process_time()
         gc.collect()
         collected = time.process_time() - began
-        assert len(snapshot.records()) == count
-        del snapshot
+        assert len(cache.records()) == count
+        del cache
         gc.collect()
         tracemalloc.start()
-        snapshot = Snapshot(path, "parent")
+        cache = ResultsCache(path, "parent")
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        del snapshot
+        del cache
     print(f"{count:,} records: {held / count / 1000:.1f} kB each, read in {took:.2f} CPU s")
     print(f"a full garbage collection: {collected * 1000:.0f} ms over {objects:,} objects")
 

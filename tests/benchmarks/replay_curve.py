@@ -26,7 +26,7 @@ from sweeps.search.strategies import STRATEGIES
 from sweeps.spec import Halving
 from tests.benchmarks.record_playground import TABLE as PLAYGROUND
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 
 PUBLIC = Path(__file__).parents[3] / "shared" / "data" / "public_results"
 BUDGETS = (1 / 64, 1 / 32, 1 / 16, 1 / 10, 1 / 8, 1 / 4, 1 / 2)

@@ -10,7 +10,7 @@ from dashboards.pages.scaling import page as scaling
 from dashboards.pages.sweep import page as sweep
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 from tracker.store.store import SweepInfo
 
 HEAD = "model,model_params,family,method,task,metric,examples,value"

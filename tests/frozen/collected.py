@@ -18,7 +18,7 @@ from tests.frozen import answers, inputs, pages
 from tests.frozen.answers import Question
 from tests.frozen.difference import Answers, plain, sketch, split
 from tracker.decision.analysis import Analysis
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 
 FILE = inputs.RECORDED / "frozen.json.gz"
 PUBLIC = "public"  # the section that needs tables beside the project

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.dashboards import conftest as made_up
 from tests.tracker import conftest as known_law
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 from tracker.trial import Objective, TrialRecord
 
 RECORDED = Path(__file__).parents[1] / "recorded"

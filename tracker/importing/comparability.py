@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tracker.errors import InputError
+from tracker.importing.readers import Problems, Source
 from tracker.importing.rows import Measurement, Shares, StatedConfiguration, mix_name
-from tracker.importing.source import Problems, Source
 from tracker.trial import Status, TrialRecord
 from tracker.validation import did_you_mean, options
 

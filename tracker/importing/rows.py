@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from tracker.importing.metric_names import KNOWN, Direction, Metric, metric_of
-from tracker.importing.source import SHARE, Problems, Row
+from tracker.importing.readers import SHARE, Problems, Row
 from tracker.trial import Configuration, MethodSpec, Status
 from tracker.validation import did_you_mean
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tracker.errors import InputError, StoreError
-from tracker.store import naming
+from tracker.store import mlflow_names
 from tracker.store.journal import Step
 from tracker.validation import did_you_mean, options, unknown
 
@@ -181,7 +181,7 @@ class Runs:
     def step_metrics(self, run_id: str) -> list[Metric]:
         """Every point of every ``train/…`` metric."""
         names = self.client.get_run(run_id).data.metrics
-        steps = [name for name in names if name.startswith(naming.STEP_PREFIX)]
+        steps = [name for name in names if name.startswith(mlflow_names.STEP_PREFIX)]
         return [point for name in steps for point in self.client.get_metric_history(run_id, name)]
 
     def history(self, run_id: str) -> list[Step]:
@@ -209,7 +209,7 @@ class Runs:
     def live(self, run: Run) -> LiveTrial:
         """A running trial with its last loss."""
         tags, parameters = run.data.tags, run.data.params
-        losses = self.client.get_metric_history(run.info.run_id, naming.step_metric("loss"))
+        losses = self.client.get_metric_history(run.info.run_id, mlflow_names.step_metric("loss"))
         losses = sorted(losses, key=lambda point: point.step)
         last = losses[-1] if losses else None
         return LiveTrial(

@@ -1,7 +1,7 @@
 """Sweeps and trials in MLflow: the one door to the tracking store.
 
 One MLflow experiment per project, a parent run per sweep, a child run per trial; names as in
-:mod:`tracker.store.naming`, tags ``sft.*``. Every write may be repeated, also after a crash
+:mod:`tracker.store.mlflow_names`, tags ``sft.*``. Every write may be repeated, also after a crash
 between any two of its steps, and ends in the same state: a trial's run is found by its key, metrics
 carry the time at which they were measured (it is part of their identity in MLflow), a run is closed
 last. One process at a time writes a sweep; any number read.
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from pydantic import ValidationError
 
 from tracker.errors import StoreError
-from tracker.store import address, bulk, database, naming, registry
+from tracker.store import bulk_write, database_setup, mlflow_names, model_registry, tracking_uri
 from tracker.store.control import (
     Answer,
     ControlRecord,
@@ -31,9 +31,9 @@ from tracker.store.control import (
     request_tag,
 )
 from tracker.store.data_profile import DataProfile, keep_profile, read_profile
-from tracker.store.ended import EndedTrials
+from tracker.store.finished_trials import FinishedTrials
 from tracker.store.journal import Step
-from tracker.store.naming import digest_of
+from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import (
     FACT,
     LIVE,
@@ -83,7 +83,7 @@ def _guarded(method: Method) -> Method:
             return method(self, *args, **kwargs)
         except (MlflowException, OSError, UnicodeDecodeError) as error:
             self._forget()  # how far the call got is unknown: ask again next time
-            raise address.store_error(self._uri, error) from error
+            raise tracking_uri.store_error(self._uri, error) from error
 
     return cast(Method, guarded)
 
@@ -99,7 +99,9 @@ class Store:
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
         self._begun: set[str] = set()  # run ids
         self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
-        self._ended = EndedTrials(self._runs, workspace / "cache", address.database_file(uri))
+        self._ended = FinishedTrials(
+            self._runs, workspace / "cache", tracking_uri.database_file(uri)
+        )
 
     @classmethod
     def open(
@@ -117,26 +119,26 @@ class Store:
         URI or MLflow's own environment variables.
         """
         workspace = workspace.resolve()
-        uri = uri or address.default_uri(workspace)
-        file = address.sqlite_file(uri)
+        uri = uri or tracking_uri.default_uri(workspace)
+        file = tracking_uri.sqlite_file(uri)
         if not create and file is not None and not Path(file).exists():
-            there = workspace if uri == address.default_uri(workspace) else file
+            there = workspace if uri == tracking_uri.default_uri(workspace) else file
             raise StoreError(
                 f"{there}: no tracking store here; name the workspace of a sweep, "
                 "or start one with `sft-select run`"
             )
-        address.set_environment()
+        tracking_uri.set_environment()
         from mlflow import MlflowClient
 
-        address.silence_logs()
+        tracking_uri.silence_logs()
         try:
-            with address.initialisation_lock(workspace, uri):
-                database.prepare(uri)
+            with tracking_uri.initialisation_lock(workspace, uri):
+                database_setup.prepare(uri)
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-                artifacts = workspace / "artifacts" if address.is_database(uri) else None
-                experiment_id = address.experiment(client, project, artifacts)
-        except address.failures() as error:
-            raise address.store_error(uri, error) from error
+                artifacts = workspace / "artifacts" if tracking_uri.is_database(uri) else None
+                experiment_id = tracking_uri.experiment(client, project, artifacts)
+        except tracking_uri.failures() as error:
+            raise tracking_uri.store_error(uri, error) from error
         return cls(client, experiment_id, workspace, uri)
 
     # -- writing ---------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class Store:
         kept = keep_profile(self._runs, parent.info.run_id, data)
         self._log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
         count = "" if planned is None else str(planned)
-        tags = {"sft.planned": count, _OBJECTIVE: naming.objective(objective), **kept}
+        tags = {"sft.planned": count, _OBJECTIVE: mlflow_names.objective(objective), **kept}
         self._set_state(parent, "running", tags)
 
     @_guarded
@@ -208,10 +210,10 @@ class Store:
             self._delivered[run_id] = {(point.key, point.step) for point in points}
         delivered = self._delivered[run_id]
         metrics = [
-            Metric(naming.step_metric(name), value, step.time_ms, step.step)
+            Metric(mlflow_names.step_metric(name), value, step.time_ms, step.step)
             for step in steps
             for name, value in step.values.items()
-            if (naming.step_metric(name), step.step) not in delivered
+            if (mlflow_names.step_metric(name), step.step) not in delivered
         ]
         self._log_metrics(run_id, metrics)
         delivered |= {(metric.key, metric.step) for metric in metrics}
@@ -230,18 +232,18 @@ class Store:
         if is_ended(run) and run.data.tags.get("sft.result") == tags["sft.result"]:
             return
         run_id = run.info.run_id
-        self._log_values(run, naming.metrics(result), result.ended_at)
+        self._log_values(run, mlflow_names.metrics(result), result.ended_at)
         if artifacts is not None:
             self.client.log_artifacts(run_id, str(artifacts))
         self.client.log_text(run_id, text, "result.json")
         self._set_tags(run, tags)
         # The run ends now, not at result.ended_at: readers find late deliveries by the run's end.
-        self.client.set_terminated(run_id, bulk.RUN_STATUS.get(result.status, "FAILED"))
+        self.client.set_terminated(run_id, bulk_write.RUN_STATUS.get(result.status, "FAILED"))
 
     @_guarded
     def end_trials(self, sweep: str, records: Iterable[TrialRecord]) -> None:
         """As :meth:`end_trial` of each, in a fraction of the time; for results from elsewhere."""
-        bulk.write_trials(self._runs, self._runs.sweep(sweep), records, self._uri)
+        bulk_write.write_trials(self._runs, self._runs.sweep(sweep), records, self._uri)
 
     @_guarded
     def register_model(
@@ -259,8 +261,8 @@ class Store:
         under the sweep's run where this store holds the sweep. The same files with the same
         configuration are the same version.
         """
-        model = registry.Model(folder, name, alias, config_text)
-        return registry.register(
+        model = model_registry.Model(folder, name, alias, config_text)
+        return model_registry.register(
             self._runs, sweep, model, lambda run: self._log_values(run, scores)
         )
 
@@ -389,13 +391,15 @@ class Store:
         if run is not None and (is_ended(run) or run.info.run_id in self._begun):
             return run
         if run is None:
-            tags = bulk.trial_tags(parent, number, stage, spec.key) | {"sft.status": "running"}
-            name, experiment_id = naming.run_name(spec), self._runs.experiment_id
+            tags = bulk_write.trial_tags(parent, number, stage, spec.key) | {
+                "sft.status": "running"
+            }
+            name, experiment_id = mlflow_names.run_name(spec), self._runs.experiment_id
             run = self.client.create_run(experiment_id, tags=tags, run_name=name)
-        parameters = [Param(name, value) for name, value in naming.parameters(spec).items()]
+        parameters = [Param(name, value) for name, value in mlflow_names.parameters(spec).items()]
         self.client.log_batch(run.info.run_id, params=parameters)
         self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
-        self._log_inputs(run.info.run_id, naming.input_files(spec))
+        self._log_inputs(run.info.run_id, mlflow_names.input_files(spec))
         self._begun.add(run.info.run_id)
         return run
 
@@ -406,7 +410,7 @@ class Store:
         inputs = []
         for file, context in files:
             source, profile = json.dumps({"uri": file.path}), json.dumps({"num_rows": file.rows})
-            name, digest = naming.dataset_name(file), file.sha256[:_DIGEST_CHARACTERS]
+            name, digest = mlflow_names.dataset_name(file), file.sha256[:_DIGEST_CHARACTERS]
             dataset = Dataset(name, digest, "local", source, profile=profile)
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
         self.client.log_inputs(run_id, inputs)
@@ -435,7 +439,7 @@ class Store:
         self._log_metrics(run.info.run_id, metrics)
 
     def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        for batch in bulk.batches(list(metrics), _METRICS_PER_BATCH):
+        for batch in bulk_write.batches(list(metrics), _METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=batch)
 
     def _forget(self) -> None:

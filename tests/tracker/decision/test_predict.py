@@ -7,7 +7,7 @@ import pytest
 
 from tracker.decision.predict import LEVELS, Forecast, predict
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 from tracker.trial import TrialRecord
 
 SIZES = [200 * 2**k for k in range(6)]

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from tests.benchmarks.record_playground import TABLE
-from tracker.importing.build import OutsideTable, read_table
+from tracker.importing.trials import OutsideTable, read_table
 
 #: Everything that goes into a key: variants, epochs that vary, mixes with and without a name, replay, seeds.
 MIXED = """\

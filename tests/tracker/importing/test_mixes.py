@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tracker.errors import InputError
-from tracker.importing.build import OutsideTable, read_table, split
+from tracker.importing.trials import OutsideTable, read_table, split
 from tracker.laws.auxiliary import ForgettingKey, auxiliary_laws
 from tracker.laws.mixture import MixRun, fit_mix
 from tracker.trial import MixSpec
@@ -142,7 +142,7 @@ def test_laws_of_mixes_and_forgetting_work_on_an_imported_table(tmp_path: Path) 
     by_sizes = {(s.examples["a"], s.examples["b"]): key for key, s in told.items()}
     expected = fit_mix([MixRun(by_sizes[o, n], o, n, loss) for o, n, loss in runs], what="a")
     assert law == expected
-    assert law.transfer_rate.low <= 0.3 <= law.worth.high
+    assert law.transfer_rate.low <= 0.3 <= law.transfer_rate.high
     assert laws.forgetting[ForgettingKey(method="full", suite="english")].domain["replay"] == (
         0,
         0.05,

@@ -15,7 +15,7 @@ from sweeps.spec import Halving, Search
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.factories import method_spec, model_spec, trial_result, trial_spec
 from tracker.errors import NotEnoughDataError
-from tracker.importing.build import read_table
+from tracker.importing.trials import read_table
 from tracker.trial import (
     Configuration,
     Cost,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tracker.store.address import (
+from tracker.store.tracking_uri import (
     database_file,
     is_database,
     sqlite_file,

@@ -26,9 +26,9 @@ from cachetools import LRUCache
 from pydantic import BaseModel, ValidationError
 
 from tracker.errors import StoreError
-from tracker.store.address import SQLITE, store_error
-from tracker.store.naming import digest_of
+from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs, is_live, number_of, tag_of
+from tracker.store.tracking_uri import SQLITE, store_error
 from tracker.trial import TrialRecord, TrialResult
 
 _NEEDED = ("sft.result", "sft.number", "sft.stage")
@@ -60,7 +60,7 @@ _AT_REST_SECONDS, _SELDOM = 60.0, 50
 _HELD = 8  # sweeps in memory; of another, the copy on disk is read again
 
 
-class Ended(NamedTuple):
+class ClosedRun(NamedTuple):
     """One closed run. ``end_ms``: epoch milliseconds; ``tags``: those of a result, as far as it has them."""
 
     run_id: str
@@ -69,9 +69,9 @@ class Ended(NamedTuple):
     tags: dict[str, str]
 
 
-def ended(
+def closed_runs(
     runs: Runs, database: Path | None, parent_id: str, since_ms: int = 0, *, deleted: bool = False
-) -> list[Ended]:
+) -> list[ClosedRun]:
     """The trials of the sweep *parent_id* that ended after *since_ms*; or those of them *deleted* since.
 
     *database*: the SQLite file of the store, where it is one. Raises StoreError where that cannot be read.
@@ -80,7 +80,7 @@ def ended(
         return _asked_directly(database, runs.experiment_id, parent_id, since_ms, deleted)
     found = runs.trials(parent_id, f"attributes.end_time > {since_ms}", deleted=deleted)
     return [
-        Ended(
+        ClosedRun(
             run.info.run_id,
             run.info.end_time,
             run.info.artifact_uri,
@@ -109,12 +109,12 @@ def _count_in_database(runs: Runs, database: Path) -> dict[str, Counter[str]]:
 
 def _asked_directly(
     database: Path, experiment_id: str, parent_id: str, since_ms: int, deleted: bool
-) -> list[Ended]:
+) -> list[ClosedRun]:
     stage = "deleted" if deleted else "active"
     asked = (*_NEEDED, parent_id, experiment_id, since_ms, stage)
-    found: dict[str, Ended] = {}
+    found: dict[str, ClosedRun] = {}
     for run_id, end_ms, artifact_uri, name, value in _rows(database, _QUERY, asked):
-        run = found.setdefault(run_id, Ended(run_id, end_ms, artifact_uri, {}))
+        run = found.setdefault(run_id, ClosedRun(run_id, end_ms, artifact_uri, {}))
         if name is not None:
             run.tags[name] = value
     return list(found.values())
@@ -136,7 +136,7 @@ class Entry(NamedTuple):
     record: TrialRecord
 
 
-class Snapshot:
+class ResultsCache:
     """The ended trials of the sweep with run *parent_id*, copied to *path*.
 
     *database*: the store's SQLite file, where it is one.
@@ -146,7 +146,7 @@ class Snapshot:
         self.path = path
         self.database = database
         self.parent_id = parent_id
-        self._parts = _Parts()
+        self._parts = _SharedParts()
         self._entries = _load(path, self._parts)
         self._newest_ms: int | None = None  # end of the newest run seen by this process
         self._records: list[TrialRecord] | None = None
@@ -167,20 +167,20 @@ class Snapshot:
         first = anew or self._newest_ms is None
         newest = 0 if anew else self._newest_ms or 0
         since = max(newest - _OVERLAP_MS, 0)
-        found = {run.run_id: run for run in ended(runs, self.database, self.parent_id, since)}
+        found = {run.run_id: run for run in closed_runs(runs, self.database, self.parent_id, since)}
         for run in found.values():
             self._take(runs, run)
         if first:
             gone = self._entries.keys() - found.keys()
         else:
-            deleted = ended(runs, self.database, self.parent_id, deleted=True)
+            deleted = closed_runs(runs, self.database, self.parent_id, deleted=True)
             gone = {run.run_id for run in deleted}
         for run_id in gone:
             if self._entries.pop(run_id, None):
                 self._records = None
         self._newest_ms = max((run.end_ms for run in found.values()), default=newest)
 
-    def _take(self, runs: Runs, run: Ended) -> None:
+    def _take(self, runs: Runs, run: ClosedRun) -> None:
         run_id, tags = run.run_id, run.tags
         known = self._entries.get(run_id)
         if "sft.result" not in tags:  # closed by hand, in MLflow's own pages
@@ -211,7 +211,7 @@ class Snapshot:
             os.close(descriptor)
 
 
-def _load(path: Path, parts: _Parts) -> dict[str, Entry]:
+def _load(path: Path, parts: _SharedParts) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     if not path.exists():
         return entries
@@ -227,14 +227,14 @@ def _load(path: Path, parts: _Parts) -> dict[str, Entry]:
     return entries
 
 
-def _entry(number: int, stage: str, text: str, parts: _Parts) -> Entry:
+def _entry(number: int, stage: str, text: str, parts: _SharedParts) -> Entry:
     result = TrialResult.model_validate_json(text)
     record = TrialRecord(number=number, stage=sys.intern(stage), result=result)
     parts.share(record)
     return Entry(digest_of(text), record)
 
 
-class _Parts:
+class _SharedParts:
     """What the records of a sweep have in common, kept once: most of a spec, and half of the memory.
 
     Only for records that nobody changes. Equal means equal in what was given, too: a field that an older
@@ -280,7 +280,7 @@ class _Count(NamedTuple):
     until: float
 
 
-class EndedTrials:
+class FinishedTrials:
     """Those of every sweep among *runs*, thread-safe; copies lie in *folder*, a file a sweep.
 
     *database*: the store's SQLite file, where it is one.
@@ -289,22 +289,22 @@ class EndedTrials:
     def __init__(self, runs: Runs, folder: Path, database: Path | None) -> None:
         self._runs, self._folder, self._database = runs, folder, database
         self._lock = threading.Lock()  # a dashboard reads from many threads
-        self._snapshots: LRUCache[str, Snapshot] = LRUCache(_HELD)  # by parent run id
+        self._caches: LRUCache[str, ResultsCache] = LRUCache(_HELD)  # by parent run id
         self._at_rest: dict[str, _Count] = {}  # by parent run id
         self._counted: dict[str, int] = {}  # how many had ended when last counted, likewise
 
     def records(self, parent_id: str) -> list[TrialRecord]:
         """Those of the sweep with run *parent_id*, by number; deleted runs are gone."""
         with self._lock:
-            snapshot = self._snapshots.get(parent_id)
-            if snapshot is None:
+            cache = self._caches.get(parent_id)
+            if cache is None:
                 path = self._folder / f"{parent_id}.jsonl"
-                snapshot = self._snapshots[parent_id] = Snapshot(path, parent_id, self._database)
-            snapshot.refresh(self._runs)
-            known = len(snapshot.records())
+                cache = self._caches[parent_id] = ResultsCache(path, parent_id, self._database)
+            cache.refresh(self._runs)
+            known = len(cache.records())
             if self._counted.get(parent_id, known) != known:  # such as a run that was restored
-                snapshot.refresh(self._runs, anew=True)
-            return snapshot.records()
+                cache.refresh(self._runs, anew=True)
+            return cache.records()
 
     def counts(self, parents: Iterable[Run]) -> dict[str, Counter[str]]:
         """How many ended with which status, by the id of the sweep's run.

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracker.importing import comparability as comparable
+from tracker.importing.readers import Problems, Source, read_csv
 from tracker.importing.rows import Costs, Measurement, Shares, StatedConfiguration, measurements
-from tracker.importing.source import Problems, Source, read_csv
 from tracker.store.store import Store
 from tracker.trial import (
     Cost,
@@ -69,7 +69,7 @@ def read_table(
     """The trials in the CSV file *path*, also gzipped.
 
     Columns ``model method task metric examples value`` must be there;
-    :data:`tracker.importing.source.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
+    :data:`tracker.importing.readers.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
     *columns* gives the table's names by ours. *metric* is the one to take where a task has several
     of one kind. A method ``adalora/r32`` is ``adalora`` in the variant ``r32``; examples 0 is the
     untouched base, whatever its method.

@@ -20,7 +20,7 @@ from tracker.trial import Objective, TrialRecord
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from tracker.store.address import set_environment, silence_logs
+from tracker.store.tracking_uri import set_environment, silence_logs
 set_environment()
 import alembic.command
 import mlflow.store.tracking.sqlalchemy_store  # here, so that no child imports it anew

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracker.files import file_digest
-from tracker.store.naming import digest_of
+from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs
 
 

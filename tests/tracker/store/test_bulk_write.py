@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tracker.errors import StoreError
-from tracker.store import bulk
-from tracker.store.address import database_file
-from tracker.store.bulk import EndedRun, insert_runs
+from tracker.store import bulk_write
+from tracker.store.bulk_write import NewRun, insert_runs
 from tracker.store.store import Store
+from tracker.store.tracking_uri import database_file
 from tracker.trial import Objective, Status, TrialRecord
 
 Records = Callable[..., TrialRecord]
@@ -66,7 +66,7 @@ def test_both_ways_write_the_same_runs(
     together = begun(workspace, "together")
     together.end_trials("s", records)
     one_by_one = begun(workspace, "one-by-one")
-    monkeypatch.setattr(bulk, "database_file", lambda uri: None)  # as for a server
+    monkeypatch.setattr(bulk_write, "database_file", lambda uri: None)  # as for a server
     one_by_one.end_trials("s", records)
     assert len(described(together)) == len(ENDS)
     assert described(together) == described(one_by_one)
@@ -98,11 +98,11 @@ def test_a_transaction_is_written_whole_or_not_at_all(
     store = begun(workspace, "whole")
     store.end_trials("s", [make_record(0)])
     (pattern,) = runs(store).values()
-    folder = bulk._folder(pattern)
+    folder = bulk_write._folder(pattern)
     database = database_file(f"sqlite:///{workspace}/mlflow.db")
     assert folder is not None
     assert database is not None
-    good = EndedRun("a", "FINISHED", pattern.data.tags, {"seed": "1"}, {}, {})
+    good = NewRun("a", "FINISHED", pattern.data.tags, {"seed": "1"}, {}, {})
     bad = good._replace(status="NO SUCH STATUS")
     with pytest.raises(StoreError, match=r"tracking store sqlite:///.*; see that it is"):
         insert_runs(database, pattern.info.run_id, folder, [good, bad])
@@ -112,13 +112,13 @@ def test_a_transaction_is_written_whole_or_not_at_all(
 def test_a_database_that_another_holds_is_one_line(
     workspace: Path, make_record: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tracker.store.bulk._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("tracker.store.bulk_write._WAIT_SECONDS", 0.1)
     store = begun(workspace, "held")
     store.end_trials("s", [make_record(0)])
     (pattern,) = runs(store).values()
-    folder = bulk._folder(pattern)
+    folder = bulk_write._folder(pattern)
     assert folder is not None
-    one = EndedRun("a", "FINISHED", {}, {}, {}, {})
+    one = NewRun("a", "FINISHED", {}, {}, {}, {})
     with closing(sqlite3.connect(workspace / "mlflow.db")) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="database is locked"):
@@ -128,7 +128,7 @@ def test_a_database_that_another_holds_is_one_line(
 def test_what_comes_near_mlflows_limits_is_left_to_mlflow(
     workspace: Path, make_record: Records
 ) -> None:
-    run = EndedRun("a", "FINISHED", {"t": "1"}, {"p": "1"}, {"eval/t 1/score": 1.0}, {})
+    run = NewRun("a", "FINISHED", {"t": "1"}, {"p": "1"}, {"eval/t 1/score": 1.0}, {})
     assert run.is_plain
     assert not run._replace(parameters={"p": "x" * 501}).is_plain
     for key in ("eval/../score", "/a", "a//b", "a=b", "x" * 251):

@@ -1,4 +1,4 @@
-"""Ended trials: what the database and MLflow's client say of them, the copy on disk, what records share."""
+"""Finished trials: the database says what MLflow's client says, the copy on disk, and what records share."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,9 +8,9 @@ import pytest
 
 from tests.tracker.store.stores import Records, begin, reopened
 from tracker.errors import StoreError
-from tracker.store.address import database_file
-from tracker.store.ended import EndedTrials, ended
+from tracker.store.finished_trials import FinishedTrials, closed_runs
 from tracker.store.store import Store
+from tracker.store.tracking_uri import database_file
 from tracker.trial import MethodSpec, Objective, TaskScore, TrialRecord
 
 
@@ -42,13 +42,13 @@ def test_the_database_says_what_the_client_says(two_sweeps: Store, deleted: bool
     runs, database = two_sweeps._runs, database_file(two_sweeps._uri)
     assert database is not None
     parent = runs.sweep("support").info.run_id
-    theirs = sorted(ended(runs, None, parent, deleted=deleted))
-    assert sorted(ended(runs, database, parent, deleted=deleted)) == theirs
+    theirs = sorted(closed_runs(runs, None, parent, deleted=deleted))
+    assert sorted(closed_runs(runs, database, parent, deleted=deleted)) == theirs
     assert len(theirs) == (1 if deleted else 4)
     newest = max(run.end_ms for run in theirs)
     for since in (newest - 1, newest):
-        found = ended(runs, database, parent, since, deleted=deleted)
-        assert sorted(found) == sorted(ended(runs, None, parent, since, deleted=deleted))
+        found = closed_runs(runs, database, parent, since, deleted=deleted)
+        assert sorted(found) == sorted(closed_runs(runs, None, parent, since, deleted=deleted))
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
@@ -56,7 +56,7 @@ def test_what_ended_is_counted_as_what_is_read(two_sweeps: Store, at_hand: bool)
     """A file at hand is asked for all sweeps at once, a server for one after the other."""
     two_sweeps.set_sweep_state("other", "finished")
     database = database_file(two_sweeps._uri) if at_hand else None
-    trials = EndedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
+    trials = FinishedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
     parents = two_sweeps._runs.sweeps().values()
     found = trials.counts(parents)
     assert found == {
@@ -84,11 +84,11 @@ def test_a_restored_run_is_read_again(
 ) -> None:
     two_sweeps.set_sweep_state("support", "finished")
     database = database_file(two_sweeps._uri) if at_hand else None
-    trials = EndedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
+    trials = FinishedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
     parents = two_sweeps._runs.sweeps()
     parent = parents["support"].info.run_id
     assert trials.counts(parents.values())[parent].total() == len(trials.records(parent)) == 3
-    (gone,) = ended(two_sweeps._runs, None, parent, deleted=True)
+    (gone,) = closed_runs(two_sweeps._runs, None, parent, deleted=True)
     two_sweeps.client.restore_run(gone.run_id)
     trials._at_rest.clear()  # a minute passes
     assert trials.counts(parents.values())[parent].total() == len(trials.records(parent)) == 4
@@ -135,21 +135,21 @@ def test_looking_deletes_nothing(
 
 
 def test_few_sweeps_are_held_however_many_are_read(two_sweeps: Store) -> None:
-    trials = EndedTrials(
+    trials = FinishedTrials(
         two_sweeps._runs, two_sweeps.workspace / "copies", database_file(two_sweeps._uri)
     )
     parent = two_sweeps._runs.sweep("other").info.run_id
     before = trials.records(parent)
     for name in map(str, range(20)):
         assert trials.records(name) == []
-    assert len(trials._snapshots) < 10
+    assert len(trials._caches) < 10
     assert trials.records(parent) == before
 
 
 def test_a_database_that_is_gone_is_said_in_one_line_and_not_made_anew(two_sweeps: Store) -> None:
     gone = two_sweeps.workspace / "gone.db"
     with pytest.raises(StoreError, match=r"gone.db: .*see that it is reachable"):
-        ended(two_sweeps._runs, gone, "any")
+        closed_runs(two_sweeps._runs, gone, "any")
     assert not gone.exists()
 
 
@@ -198,7 +198,7 @@ def test_deleted_runs_vanish_and_restored_ones_return(store: Store, make_record:
     assert reopened(store).records("support") == [first, second]
 
 
-def test_a_damaged_snapshot_is_read_again(store: Store, make_record: Records) -> None:
+def test_a_damaged_cache_is_read_again(store: Store, make_record: Records) -> None:
     begin(store)
     record = make_record(0)
     store.end_trial("support", record, None)

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tracker.errors import StoreError
-from tracker.store import naming
-from tracker.store.address import SQLITE, database_file, store_error
-from tracker.store.naming import digest_of
+from tracker.store import mlflow_names
+from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs, is_ended
+from tracker.store.tracking_uri import SQLITE, database_file, store_error
 from tracker.trial import Status, TrialRecord
 
 #: How a trial that ended so is shown in MLflow; any other is FAILED.
@@ -42,7 +42,7 @@ _WAIT_SECONDS = 20.0  # for another process that writes; as long as MLflow itsel
 _METRIC_COLUMNS = "run_uuid, key, value, timestamp, step, is_nan"
 
 
-class EndedRun(NamedTuple):
+class NewRun(NamedTuple):
     """A run to be written. ``status`` as MLflow says it; ``files``: text artifacts by name."""
 
     name: str
@@ -86,26 +86,26 @@ def write_trials(runs: Runs, parent: Run, records: Iterable[TrialRecord], uri: s
             insert_runs(database, pattern.info.run_id, folder, together)
 
 
-def _ended_run(parent: Run, record: TrialRecord) -> EndedRun:
+def _ended_run(parent: Run, record: TrialRecord) -> NewRun:
     result, text = record.result, record.result.model_dump_json()
     tags = trial_tags(parent, record.number, record.stage, result.spec.key)
     tags |= {"sft.status": result.status.value, "sft.result": digest_of(text)}
     tags |= {"sft.reason": result.reason} if result.reason else {}
-    return EndedRun(
-        name=naming.run_name(result.spec),
+    return NewRun(
+        name=mlflow_names.run_name(result.spec),
         status=RUN_STATUS.get(result.status, "FAILED"),
         tags=tags,
-        parameters=naming.parameters(result.spec),
-        metrics=naming.metrics(result),
+        parameters=mlflow_names.parameters(result.spec),
+        metrics=mlflow_names.metrics(result),
         files={"result.json": text},
     )
 
 
-def _is_whole(run: Run, made: EndedRun) -> bool:
+def _is_whole(run: Run, made: NewRun) -> bool:
     return is_ended(run) and run.data.tags.get("sft.result") == made.tags["sft.result"]
 
 
-def _write(runs: Runs, run: Run | None, made: EndedRun) -> Run:
+def _write(runs: Runs, run: Run | None, made: NewRun) -> Run:
     """One trial through MLflow's client; *run* is what there is of it."""
     if run is None:
         run = runs.client.create_run(runs.experiment_id, tags=made.tags, run_name=made.name)
@@ -133,7 +133,7 @@ def batches(values: list[Any], size: int) -> Iterator[list[Any]]:
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
-def _fill(runs: Runs, run: Run, made: EndedRun) -> None:
+def _fill(runs: Runs, run: Run, made: NewRun) -> None:
     """Everything in one request; a table's trial has far fewer metrics than MLflow takes."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -162,7 +162,7 @@ def _folder(run: Run) -> Path | None:
     return Path(url2pathname(place.path)) if place.scheme == "file" else None
 
 
-def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[EndedRun]) -> None:
+def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[NewRun]) -> None:
     """Write *runs* like the run *pattern*, whose artifacts lie in *folder*: all of them or none.
 
     Files come first, so that a run that is there is whole. Raises StoreError where the database
@@ -183,7 +183,7 @@ def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[Ended
 
 
 def _insert(
-    connection: sqlite3.Connection, pattern: str, runs: Sequence[tuple[str, EndedRun]]
+    connection: sqlite3.Connection, pattern: str, runs: Sequence[tuple[str, NewRun]]
 ) -> None:
     found = connection.execute("SELECT * FROM runs WHERE run_uuid = ?", (pattern,))
     columns = [column[0] for column in found.description]
@@ -213,7 +213,7 @@ def _insert(
         )
 
 
-def _run_row(base: Mapping[str, Any], pattern: str, run_id: str, run: EndedRun) -> list[Any]:
+def _run_row(base: Mapping[str, Any], pattern: str, run_id: str, run: NewRun) -> list[Any]:
     own = {
         "run_uuid": run_id,
         "name": run.name,

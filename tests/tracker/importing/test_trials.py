@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import InputError, StoreError
-from tracker.importing.build import outside_table, read_table, write_sweep
-from tracker.importing.source import read_runs
+from tracker.importing.readers import read_runs
+from tracker.importing.trials import outside_table, read_table, write_sweep
 from tracker.results import results_table
 from tracker.store.store import Store
 from tracker.trial import Status

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracker.errors import StoreError
 from tracker.files import sync, sync_folder
-from tracker.store import address
+from tracker.store import tracking_uri
 
 #: How a migration names the copy of a table that it is about to change.
 _COPY = "_alembic_tmp_"
@@ -26,7 +26,7 @@ _WAIT_SECONDS = 20.0  # for another process that writes; as long as MLflow itsel
 
 def check_driver(uri: str, what: str = "tracking store") -> None:
     """StoreError where the database at *uri* needs a Python module that is not installed."""
-    if not address.is_database(uri):
+    if not tracking_uri.is_database(uri):
         return
     from sqlalchemy import make_url
 
@@ -36,7 +36,7 @@ def check_driver(uri: str, what: str = "tracking store") -> None:
         reason = str(error).splitlines()[0]
         postgres = "`pip install 'sft-select[postgres]'` brings the one for postgresql://…"
         raise StoreError(
-            f"{what} {address.without_credentials(uri)}: its driver cannot be loaded ({reason}); "
+            f"{what} {tracking_uri.without_credentials(uri)}: its driver cannot be loaded ({reason}); "
             + (postgres if uri.startswith("postgresql") else "install it with pip")
         ) from error
 
@@ -50,13 +50,13 @@ def prepare(uri: str) -> None:
     SQLAlchemyError where it cannot be written.
     """
     check_driver(uri)
-    file = address.sqlite_file(uri)
+    file = tracking_uri.sqlite_file(uri)
     if file is None:
         return
     try:
         _make(Path(os.path.realpath(file)))
     except sqlite3.Error as error:
-        raise address.store_error(uri, error) from error
+        raise tracking_uri.store_error(uri, error) from error
 
 
 def _make(file: Path) -> None:
