@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from tracker.decision.analysis import Analysis
     from tracker.decision.law_report import EveryLaw
+    from tracker.decision.overrides import ObjectiveOverrides
     from tracker.decision.predict import Forecast
-    from tracker.decision.question import ObjectiveOverrides
     from tracker.decision.recommendation import Recommendation
     from tracker.metrics import Measure
     from tracker.store.store import Store
@@ -140,7 +140,7 @@ class Sweep:
         from tracker.decision.recommend import recommendation
 
         asked = _asked(weights or {}, constraints or {}, target_quality)
-        analysis = self.analysis.asking(asked.objective(self.analysis.objective))
+        analysis = self.analysis.with_objective(asked.objective(self.analysis.objective))
         return recommendation(analysis, asked.target_quality)
 
     def predict(
@@ -162,7 +162,9 @@ class Sweep:
         """Every law: over data, of forgetting, of mixes, from loss to score; as ``sft-select laws``."""
         from tracker.decision.law_report import every_law
 
-        return self.analysis.once_here(("laws", metric), lambda: every_law(self.analysis, metric))
+        return self.analysis.cached_for_objective(
+            ("laws", metric), lambda: every_law(self.analysis, metric)
+        )
 
     def export(self, recommendation: Recommendation, path: str | Path) -> Path:
         """Write *recommendation* as a YAML that ``sft-select train`` trains exactly; returns its path."""
@@ -191,10 +193,10 @@ def _asked(
 ) -> ObjectiveOverrides:
     """The question, read as the command line reads it, so that a wrong value has one wording."""
     from tracker.constraints import NONE
-    from tracker.decision.question import asked
+    from tracker.decision.overrides import parse_overrides
 
     bounds = {name: NONE if bound is None else bound for name, bound in constraints.items()}
-    return asked(
+    return parse_overrides(
         [f"{task}={weight}" for task, weight in weights.items()],
         [f"{name}={bound}" for name, bound in bounds.items()],
         target_quality,

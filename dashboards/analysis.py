@@ -16,8 +16,8 @@ from dashboards.charts.progress import BestSoFar, best_so_far
 from dashboards.charts.scaling import Line, lines_of
 from dashboards.trials.frame import trial_frame
 from tracker.cache import SingleFlightCache
-from tracker.decision.analysis import MAX_QUESTIONS, Analysis
-from tracker.decision.question import ObjectiveOverrides
+from tracker.decision.analysis import MAX_OBJECTIVES, Analysis
+from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.recommendation import Recommendation
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.store.data_profile import DataProfile
@@ -39,30 +39,30 @@ class PageAnalysis(Analysis):
     ) -> None:
         super().__init__(records, objective, sweep=sweep, notes=notes, earlier=earlier)
         self.data = data
-        self._answers = SingleFlightCache(MAX_QUESTIONS)
+        self._answers = SingleFlightCache(MAX_OBJECTIVES)
 
     @classmethod
     def of(cls, analysis: Analysis) -> PageAnalysis:
         """*analysis* with what the pages draw of it; all that either works out is known to both."""
         if isinstance(analysis, cls):
             return analysis
-        return analysis.once_here("pages", lambda: cls._sharing(analysis))
+        return analysis.cached_for_objective("pages", lambda: cls._sharing(analysis))
 
     @classmethod
     def _sharing(cls, analysis: Analysis) -> PageAnalysis:
         page = cls.__new__(cls)
         page.__dict__.update(analysis.__dict__)
-        page.data, page._answers = None, SingleFlightCache(MAX_QUESTIONS)
+        page.data, page._answers = None, SingleFlightCache(MAX_OBJECTIVES)
         return page
 
     @property
     def trials(self) -> pd.DataFrame:
         """One row per trial, newest first (:func:`dashboards.trials.frame.trial_frame`)."""
-        return self.once_here("trials", lambda: trial_frame(self))
+        return self.cached_for_objective("trials", lambda: trial_frame(self))
 
     def fits_by_task(self, metric: Metric) -> dict[str, CurveFits]:
         """The laws of every task; a metric's are fitted together, once."""
-        return self.once(("fits by task", metric), lambda: self._by_task(metric))
+        return self.cached(("fits by task", metric), lambda: self._by_task(metric))
 
     def _by_task(self, metric: Metric) -> dict[str, CurveFits]:
         fits = self.all_fits(metric)
@@ -75,17 +75,17 @@ class PageAnalysis(Analysis):
 
     def lines(self, metric: Metric) -> dict[CurveKey, Line]:
         """The laws of every task as they are drawn."""
-        return self.once(("lines", metric), lambda: lines_of(self.fits_by_task(metric), metric))
+        return self.cached(("lines", metric), lambda: lines_of(self.fits_by_task(metric), metric))
 
     @property
     def best(self) -> BestSoFar:
         """Quality over what it cost."""
-        return self.once_here("best", lambda: best_so_far(self))
+        return self.cached_for_objective("best", lambda: best_so_far(self))
 
     @property
     def tally(self) -> Tally:
         """What became of its trials, and what they took."""
-        return self.once("tally", lambda: tally([r.result for r in self.records]))
+        return self.cached("tally", lambda: tally([r.result for r in self.records]))
 
     def answer(self, asked: ObjectiveOverrides = ObjectiveOverrides()) -> Answer:  # noqa: B008 - frozen
         """The whole answer to *asked*; without it, to the sweep's own question.

@@ -12,8 +12,13 @@ from typing import NamedTuple
 from dashboards.state import Query
 from tracker.constraints import NONE
 from tracker.decision.analysis import Analysis
+from tracker.decision.overrides import (
+    ObjectiveOverrides,
+    number_text,
+    parse_number,
+    parse_overrides,
+)
 from tracker.decision.predict import Forecast, forecast
-from tracker.decision.question import ObjectiveOverrides, asked, in_words, number
 from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.errors import InputError, NotEnoughDataError
@@ -55,11 +60,11 @@ def asked_of(query: Query) -> ObjectiveOverrides:
     problems: list[str] = []
     target_quality = None
     try:
-        target_quality = number(text) if (text := query.get("target_quality")) else None
+        target_quality = parse_number(text) if (text := query.get("target_quality")) else None
     except InputError as error:
         problems.append(f"target_quality: {error}")
     try:
-        found = asked(query.many("weight"), query.many("constraint"), target_quality)
+        found = parse_overrides(query.many("weight"), query.many("constraint"), target_quality)
     except InputError as error:
         raise InputError([*error.problems, *problems]) from None
     if problems:
@@ -73,7 +78,7 @@ def work_out(analysis: Analysis, asked: ObjectiveOverrides) -> Answer:
     Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
     """
     objective = asked.objective(analysis.objective)
-    analysis, sweep = analysis.asking(objective), analysis.sweep
+    analysis, sweep = analysis.with_objective(objective), analysis.sweep
     found = recommendation(analysis, asked.target_quality)
     config = None if found.trial.origin is not None else config_of(found, analysis.records)
     among = analysis.candidates
@@ -97,11 +102,11 @@ def command(sweep: str, asked: ObjectiveOverrides) -> str:
     """What gives the same answer in a terminal."""
     words = ["sft-select", "recommend", sweep]
     for task, weight in asked.weights:
-        words += ["--weight", f"{task}={in_words(weight)}"]
+        words += ["--weight", f"{task}={number_text(weight)}"]
     for name, bound in asked.constraints:
-        words += ["--constraint", f"{name}={NONE if bound is None else in_words(bound)}"]
+        words += ["--constraint", f"{name}={NONE if bound is None else number_text(bound)}"]
     if asked.target_quality is not None:
-        words += ["--target-quality", in_words(asked.target_quality)]
+        words += ["--target-quality", number_text(asked.target_quality)]
     return shlex.join([*words, "-o", FILE_NAME])
 
 

@@ -83,9 +83,9 @@ def objective_of(
     store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
 ) -> Objective:
     """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
-    from tracker.decision.question import asked
+    from tracker.decision.overrides import parse_overrides
 
-    return asked(weights or (), bounds or ()).objective(store.objective(name))
+    return parse_overrides(weights or (), bounds or ()).objective(store.objective(name))
 
 
 def analysis_of(store: Store, name: str, objective: Objective | None = None) -> Analysis:

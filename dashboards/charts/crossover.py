@@ -26,7 +26,7 @@ from dashboards.charts.theme import (
     template,
 )
 from dashboards.charts.wording import about, compact, unmarked
-from tracker.laws.crossover import ahead
+from tracker.laws.crossover import p_ahead
 from tracker.laws.curves import CurveFits, Metric
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
@@ -142,10 +142,10 @@ def _strip(
     if start > end:
         return None
     inside = np.geomspace(start, end, _STEPS) if start < end else np.array([start])
-    doubtful = any(all(law.far_off for law in laws) for laws in (first, second))
+    doubtful = any(all(law.fails_held_out for law in laws) for laws in (first, second))
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
     sizes = inside if doubtful else np.concatenate([inside, beyond])
-    probability = ahead(first, second, sizes, 1.0 if metric == "score" else np.inf)
+    probability = p_ahead(first, second, sizes, 1.0 if metric == "score" else np.inf)
     return Strip(
         model=model,
         parameters=parameters,

@@ -18,7 +18,15 @@ from dashboards.charts.marks import error_bars, name_rows
 from dashboards.charts.theme import Palette, shade, template, transparent
 from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.wording import about, unmarked
-from tracker.decision.mix_effects import Effect, Kind, Swap, Verdict, Weakest, verdict, why_not
+from tracker.decision.mix_effects import (
+    Effect,
+    Kind,
+    ReplayContrast,
+    Verdict,
+    WorstServed,
+    verdict,
+    why_no_effect,
+)
 from tracker.decision.mix_points import MixPoints
 from tracker.metrics import Estimate
 from tracker.numbers import percent, quality_gap, signed_percent
@@ -52,7 +60,7 @@ class Matrix(NamedTuple):
     @property
     def told(self) -> tuple[Cell, ...]:
         """Cells whose interval has one sign, the strongest first."""
-        found = [c for c in self.cells if c.effect and c.effect.verdict != "cannot be told"]
+        found = [c for c in self.cells if c.effect and c.effect.verdict != "unclear"]
         return tuple(sorted(found, key=lambda c: -abs(c.effect.gap.value) if c.effect else 0.0))
 
     @property
@@ -142,7 +150,7 @@ def _cell(
 def _why(points: MixPoints, task: str, data: str | None, kind: Kind) -> str:
     if data is None and task not in trained_tasks(points):
         return f"no mix trains {task}: it has no number of its own to keep"
-    return why_not(points, data, kind)
+    return why_no_effect(points, data, kind)
 
 
 def _nearest(effects: Sequence[Effect], volume: int) -> Effect | None:
@@ -163,7 +171,8 @@ def one_for_all(points: MixPoints, effects: Sequence[Effect], volume: int) -> tu
             if best is not None:
                 rows.append(
                     Row(
-                        f"{task}, {best.after.own:,.0f} of its examples: {mix} against {best.before.mix}",
+                        f"{task}, {best.after.task_examples:,.0f} of its examples: {mix} against "
+                        f"{best.before.mix}",
                         best.gap,
                         f"{best.after.data:,.0f} examples of other tasks beside them",
                         points.measures[task] == "score",
@@ -172,7 +181,7 @@ def one_for_all(points: MixPoints, effects: Sequence[Effect], volume: int) -> tu
     return tuple(rows)
 
 
-def swap_rows(points: MixPoints, swaps: Sequence[Swap], volume: int) -> tuple[Row, ...]:
+def swap_rows(points: MixPoints, swaps: Sequence[ReplayContrast], volume: int) -> tuple[Row, ...]:
     """What replay, or further passes, did to each task, at the volume nearest to *volume*."""
     rows = []
     for pair in dict.fromkeys((s.before.name, s.after.name, s.boosted) for s in swaps):
@@ -189,7 +198,7 @@ def swap_rows(points: MixPoints, swaps: Sequence[Swap], volume: int) -> tuple[Ro
     return tuple(rows)
 
 
-def replay_lines(points: MixPoints, swaps: Sequence[Swap]) -> tuple[ReplayLine, ...]:
+def replay_lines(points: MixPoints, swaps: Sequence[ReplayContrast]) -> tuple[ReplayLine, ...]:
     """Forgetting by volume for every mix that *swaps* compare by replay, suite by suite."""
     mixes = {m.name: m for s in swaps if not s.boosted for m in (s.before, s.after)}
     found = []
@@ -230,7 +239,7 @@ def draw_forest(rows: Sequence[Row], colours: Palette, title: str) -> Chart:
 
 def _draw_row(figure: Chart, at: int, row: Row, colours: Palette) -> None:
     estimate = row.estimate
-    told = row.verdict != "cannot be told"
+    told = row.verdict != "unclear"
     if estimate.low is not None and estimate.high is not None:
         figure.add_scatter(
             x=[estimate.low, estimate.high],
@@ -303,7 +312,7 @@ def draw_replay(lines: Sequence[ReplayLine], colours: Palette) -> Chart:
     return figure
 
 
-def draw_weakest(found: Sequence[Weakest], colours: Palette) -> Chart:
+def draw_weakest(found: Sequence[WorstServed], colours: Palette) -> Chart:
     """A row per mix: all its tasks as small marks, the weakest in full with its interval."""
     figure = Chart()
     for at, each in enumerate(found):
@@ -330,7 +339,7 @@ def draw_weakest(found: Sequence[Weakest], colours: Palette) -> Chart:
     return figure
 
 
-def _draw_weakest(figure: Chart, at: int, each: Weakest, colours: Palette) -> None:
+def _draw_weakest(figure: Chart, at: int, each: WorstServed, colours: Palette) -> None:
     value = each.values[each.task]
     figure.add_scatter(
         x=[value.low, value.high],
@@ -407,7 +416,7 @@ def _effect(effect: Effect, points: MixPoints) -> str:
         beside = f"{about(effect.before.data)} to {about(effect.after.data)}"
         return (
             f"{effect.task}, by more data of all other tasks ({beside} "
-            f"examples, its own {about(effect.after.own)} unchanged): {gap}."
+            f"examples, its own {about(effect.after.task_examples)} unchanged): {gap}."
         )
     change = f"{about(effect.before.data)} to {about(effect.after.data)} examples"
     kept = (
@@ -415,17 +424,19 @@ def _effect(effect: Effect, points: MixPoints) -> str:
         if effect.kind == "added"
         else f"{effect.after.volume:,.0f} in all, so that the others give way"
     )
-    untrained = effect.before.own == effect.after.own == 0
+    untrained = effect.before.task_examples == effect.after.task_examples == 0
     which = f"{effect.task}, with no data of its own," if untrained else f"{effect.task},"
     return f"{which} by more {effect.data} data ({change}, {kept}): {gap}."
 
 
-def swap_sentences(swaps: Sequence[Swap], points: MixPoints, volume: int) -> tuple[Sentence, ...]:
+def swap_sentences(
+    swaps: Sequence[ReplayContrast], points: MixPoints, volume: int
+) -> tuple[Sentence, ...]:
     """What replay does to what is kept, and what it or further passes do to the tasks, where told."""
     found = []
     for swap in swaps:
         told = verdict(swap.gap)
-        if swap.volume != volume or told == "cannot be told":
+        if swap.volume != volume or told == "unclear":
             continue
         what = (
             f"further passes over {', '.join(swap.boosted)}"
@@ -447,7 +458,7 @@ def swap_sentences(swaps: Sequence[Swap], points: MixPoints, volume: int) -> tup
     return tuple(found)
 
 
-def weakest_sentences(found: Sequence[Weakest]) -> tuple[Sentence, ...]:
+def weakest_sentences(found: Sequence[WorstServed]) -> tuple[Sentence, ...]:
     """Mixes whose weakest task, one they train, is told to be better served by another."""
     return tuple(
         Sentence(
@@ -546,14 +557,14 @@ def effect_rows(effects: Sequence[Effect], points: MixPoints) -> list[tuple[str,
             effect.data or OTHERS,
             kinds[effect.kind],
             f"{about(effect.before.data)} → {about(effect.after.data)}",
-            f"{about(effect.before.own)} → {about(effect.after.own)}",
+            f"{about(effect.before.task_examples)} → {about(effect.after.task_examples)}",
             effect.before.mix or "untouched base",
             effect.after.mix,
             *(
                 quality_gap(x, scored=points.measures[effect.task] == "score")
                 for x in _parts(effect.gap)
             ),
-            "yes" if effect.before.between or effect.after.between else "no",
+            "yes" if effect.before.interpolated or effect.after.interpolated else "no",
         )
         for effect in effects
     ]

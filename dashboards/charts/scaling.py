@@ -38,13 +38,13 @@ from dashboards.charts.tuned import (
 from dashboards.charts.wording import unmarked
 from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_key
-from tracker.laws.fitted_law import FAR, FittedLaw, Prediction
+from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw, Prediction
 from tracker.laws.pooling import Array
 from tracker.metrics import normal_interval
 from tracker.numbers import count, in_measure, present
 
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
-AHEAD = min(4.0, FAR)
+AHEAD = min(4.0, MAX_EXTRAPOLATION)
 _STEPS = 28
 #: Of many runs at one volume, those of a curve that are drawn.
 MOST_DRAWN = 8
@@ -346,7 +346,7 @@ def _line(law: FittedLaw, metric: Metric) -> Line:
     start, end = law.domain
     inside = np.geomspace(start, end, _STEPS)
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
-    grid = inside if law.far_off else np.concatenate([inside, beyond])
+    grid = inside if law.fails_held_out else np.concatenate([inside, beyond])
     value, low, high = own_unit(law.predict(grid, 0.8), metric)
     return Line(
         tuple(grid.tolist()),

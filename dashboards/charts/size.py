@@ -1,7 +1,7 @@
 """Score and loss against model size at one volume: what was measured, and the joint law over size.
 
 The line of a method is the law of a model of that size that nobody ran
-(:func:`tracker.laws.curves.fit_sizes`), with the 80 % interval of one run of it; it goes past the
+(:func:`tracker.laws.curves.fit_unmeasured_models`), with the 80 % interval of one run of it; it goes past the
 sizes measured by one step. A mark is the mean of the runs of one model, or, at a volume that model was
 not measured at, what its own law expects there.
 """
@@ -180,7 +180,7 @@ def _mark(curve: Curve, fits: CurveFits, data: Scaling, mix: str, volume: int) -
         ),
         None,
     )
-    if law is None or volume < law.domain[0] or (volume > law.domain[1] and law.far_off):
+    if law is None or volume < law.domain[0] or (volume > law.domain[1] and law.fails_held_out):
         return None
     told = law.predict(volume, allow_far=True)
     value, low, high = (x[0] for x in own_unit(told, data.metric))

@@ -48,11 +48,17 @@ from dashboards.page import no_results, slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
 from tracker.cache import SingleFlightCache
-from tracker.decision.mix_effects import Effect, Swap, Weakest, swaps, weakest
+from tracker.decision.mix_effects import (
+    Effect,
+    ReplayContrast,
+    WorstServed,
+    replay_contrasts,
+    worst_served,
+)
 from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError
 from tracker.laws.auxiliary import AuxiliaryLaws, refusals
-from tracker.laws.fitted_law import TRUSTED, Parameter
+from tracker.laws.fitted_law import MAX_HELD_OUT_ERROR, Parameter
 from tracker.numbers import ABSENT, count, number, percent
 
 TITLE = "Task mix"
@@ -116,7 +122,7 @@ def content(
     points = view.analysis.mix_points(state.model, state.method)
     effects = view.analysis.mix_effects(state.model, state.method)
     found = matrix(points, effects, state.compared, state.volume)
-    swapped, weak = swaps(points), weakest(points, state.volume)
+    swapped, weak = replay_contrasts(points), worst_served(points, state.volume)
     colours = palette(theme)
     return [
         head,
@@ -172,8 +178,8 @@ def words_of(method: str) -> str:
 def _summary(
     found: Matrix,
     points: MixPoints,
-    swapped: Sequence[Swap],
-    weak: Sequence[Weakest],
+    swapped: Sequence[ReplayContrast],
+    weak: Sequence[WorstServed],
     state: Shown,
 ) -> html.Section:
     told = (
@@ -256,7 +262,7 @@ def laws(view: SweepView, chosen: tuple[str, str], answers: SingleFlightCache | 
     note = (
         "A law fitted to all mixes and volumes at once: how many examples of its own one example of the "
         "other tasks is worth, 80 % interval. It takes a verdict only if it foretells the held-out largest "
-        f"volume better than a law without transfer, and by less than {percent(TRUSTED, 0)} off."
+        f"volume better than a law without transfer, and by less than {percent(MAX_HELD_OUT_ERROR, 0)} off."
     )
     return [
         html.H3("What the other tasks' examples are worth"),
@@ -369,7 +375,7 @@ def _cell(cell: Cell, points: MixPoints, largest: float) -> html.Td:
         return html.Td("not measured", className="unknown", title=cell.why)
     effect = cell.effect
     value, interval, change = cell_words(effect, points.measures[cell.task] == "score")
-    told = effect.verdict != "cannot be told"
+    told = effect.verdict != "unclear"
     strength = 14 + 40 * abs(effect.gap.value) / largest
     sides = f"{effect.before.mix or 'untouched base'} → {effect.after.mix}"
     return html.Td(
@@ -438,7 +444,7 @@ def _row_table(rows: Sequence[Row]) -> html.Div:
 
 
 def replay_card(
-    points: MixPoints, swapped: Sequence[Swap], volume: int, colours: Palette
+    points: MixPoints, swapped: Sequence[ReplayContrast], volume: int, colours: Palette
 ) -> html.Section:
     title = "Replay and boosts"
     lead = (
@@ -486,7 +492,7 @@ def replay_card(
     )
 
 
-def _swap_table(swapped: Sequence[Swap], points: MixPoints) -> html.Div:
+def _swap_table(swapped: Sequence[ReplayContrast], points: MixPoints) -> html.Div:
     def value(quantity: str, number: float | None) -> str:
         scored = quantity in points.suites or points.measures.get(quantity) == "score"
         return percent(number) if scored else ABSENT if number is None else f"{number:.3g}"
@@ -516,7 +522,7 @@ def _swap_table(swapped: Sequence[Swap], points: MixPoints) -> html.Div:
     return data_table(head, rows, text=(0, 1, 2))
 
 
-def weakest_card(found: Sequence[Weakest], volume: int, colours: Palette) -> html.Section:
+def weakest_card(found: Sequence[WorstServed], volume: int, colours: Palette) -> html.Section:
     title = "What a mix costs the weakest task"
     lead = (
         f"Every mix at {count(volume)} examples: its tasks as rings, the one it serves worst in full "

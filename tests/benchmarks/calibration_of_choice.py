@@ -56,7 +56,7 @@ def judge(sweep: SyntheticSweep) -> Judged:
     )
     belief, (choice, best, *_) = analysis.posterior, choose(analysis)
     p_best = belief.p_best(analysis.admitted)
-    leaders = np.argsort(-belief.centre, kind="stable")[: _LEADERS + 1]
+    leaders = np.argsort(-belief.mean, kind="stable")[: _LEADERS + 1]
     leaders = leaders[leaders != choice][:_LEADERS]
     gaps = belief.draws[:, [choice]] - belief.draws[:, leaders]
     low, high = np.quantile(gaps, [0.1, 0.9], axis=0)
@@ -79,7 +79,7 @@ def judge(sweep: SyntheticSweep) -> Judged:
 
 def _separable(analysis: Analysis, choice: int, leaders: Array) -> bool:
     """As in the recommendation: each of the three runners-up can be told from the choice."""
-    return all(analysis.posterior.apart(choice, int(i)) for i in leaders[:3])
+    return all(analysis.posterior.distinguishable(choice, int(i)) for i in leaders[:3])
 
 
 def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:

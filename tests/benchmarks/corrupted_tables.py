@@ -64,7 +64,7 @@ def judge(clean: Analysis, spoilt: Spoilt) -> Judged:
     again = Analysis(spoilt.records, clean.objective)
     after = again.candidates[choose(again).choice].label
     index = next(i for i, c in enumerate(clean.candidates) if c.label == after)
-    lost = clean.posterior.centre[before] - clean.posterior.centre[index]
+    lost = clean.posterior.mean[before] - clean.posterior.mean[index]
     rest = [r for r in clean.records if r.result.spec.key not in spoilt.keys]
     deleted = Analysis(rest, clean.objective)
     without = deleted.candidates[choose(deleted).choice].label
@@ -127,11 +127,11 @@ def lucky(
 ) -> Spoilt | None:
     """A run that is well behind scores better than any other, by a third of what they miss."""
     largest = max(c.volume for c in analysis.candidates)
-    top = analysis.posterior.centre.max()
+    top = analysis.posterior.mean.max()
     behind = [
         i
         for i, c in enumerate(analysis.candidates)
-        if analysis.posterior.centre[i] < top - 0.05
+        if analysis.posterior.mean[i] < top - 0.05
         and c.method.name != "none"
         and (not end or c.volume == largest)
     ]
@@ -173,7 +173,7 @@ def _swapped(analysis: Analysis, choice: int, volumes: Sequence[int]) -> Spoilt 
     """
     model, mix = analysis.candidates[choice].model, analysis.candidates[choice].mix
     best: dict[str, int] = {}
-    for i in np.argsort(-analysis.posterior.centre, kind="stable").tolist():
+    for i in np.argsort(-analysis.posterior.mean, kind="stable").tolist():
         c = analysis.candidates[i]
         if (c.model, c.mix) == (model, mix) and c.method.name in ("full", "lora"):
             best.setdefault(c.method.name, i)
@@ -189,7 +189,7 @@ def _swapped(analysis: Analysis, choice: int, volumes: Sequence[int]) -> Spoilt 
     ]
     shared = [v for v in volumes if v in curves[0] and v in curves[1]]
     gaps = [
-        abs(analysis.posterior.centre[curves[0][v]] - analysis.posterior.centre[curves[1][v]])
+        abs(analysis.posterior.mean[curves[0][v]] - analysis.posterior.mean[curves[1][v]])
         for v in shared
     ]
     if not shared or max(gaps) < 2 * (analysis.posterior.noise_floor or 0.0):

@@ -47,8 +47,10 @@ def left_out(table: Table, start: Prior) -> Iterator[HeldOutError]:
     for model in models[:: 3 if len(models) > 12 else 1]:
         known = [curve for curve in curves if curve.groups["model"] != model]
         away = [curve for curve in curves if curve.groups["model"] == model]
-        laws = fit_curves(known, elsewhere=list(map(unmeasured, away)), held_out=False, start=start)
-        for curve, law in zip(away, laws.elsewhere, strict=True):
+        laws = fit_curves(
+            known, unmeasured=list(map(unmeasured, away)), held_out=False, start=start
+        )
+        for curve, law in zip(away, laws.unmeasured, strict=True):
             sizes = np.unique(curve.sizes)
             sizes = sizes[sizes >= np.median(sizes)]
             observed = law.predict(sizes, 0.8, allow_far=True)

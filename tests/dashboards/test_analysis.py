@@ -1,9 +1,9 @@
 import pytest
 
 from dashboards.analysis import PageAnalysis
-from tracker.decision.analysis import MAX_QUESTIONS
+from tracker.decision.analysis import MAX_OBJECTIVES
+from tracker.decision.overrides import parse_overrides
 from tracker.decision.predict import predict
-from tracker.decision.question import asked
 from tracker.decision.recommend import recommend
 from tracker.errors import NotEnoughDataError
 from tracker.trial import Objective
@@ -48,22 +48,22 @@ def test_the_version_follows_what_is_asked_and_noted(records):
 
 def test_answers_are_kept_by_question_and_bounded(records):
     found = PageAnalysis(records, ASKED, sweep="support")
-    cheap = asked((), ["flops=1e9"])
+    cheap = parse_overrides((), ["flops=1e9"])
     assert found.answer(cheap) is found.answer(cheap)
     assert found.answer(cheap).recommendation == recommend(
         records, cheap.objective(ASKED), sweep="support"
     )
-    for i in range(MAX_QUESTIONS + 3):
+    for i in range(MAX_OBJECTIVES + 3):
         try:
-            found.answer(asked((), [f"adapter_bytes={i + 1}"]))
+            found.answer(parse_overrides((), [f"adapter_bytes={i + 1}"]))
         except NotEnoughDataError:
             continue
-    assert len(found._answers) == MAX_QUESTIONS
+    assert len(found._answers) == MAX_OBJECTIVES
 
 
 def test_what_is_foretold_is_what_the_command_line_foretells(records):
     found = PageAnalysis(records, ASKED, sweep="my sweep")
-    answer = found.answer(asked((), ["examples=500"]))
+    answer = found.answer(parse_overrides((), ["examples=500"]))
     assert answer.forecasts["intent"] == predict(records, "intent", 500, sweep="my sweep")
     # The laws are those that the pages draw, fitted once.
     laws = found.all_fits("score").laws

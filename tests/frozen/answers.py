@@ -26,8 +26,8 @@ from tracker.decision.explain import lines as recommendation_lines
 from tracker.decision.law_report import as_json as laws_json
 from tracker.decision.law_report import every_law
 from tracker.decision.law_report import lines as law_lines
+from tracker.decision.overrides import parse_overrides
 from tracker.decision.predict import forecast
-from tracker.decision.question import asked
 from tracker.decision.recommend import recommendation
 from tracker.errors import SftSelectError
 from tracker.export import TRAINERS, recipe_for
@@ -70,8 +70,8 @@ def recommended(
 
 
 def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bool) -> Any:
-    objective = asked(question.weights, question.constraints).objective(sweep.objective)
-    answer = recommendation(analysis.asking(objective), question.target_quality)
+    objective = parse_overrides(question.weights, question.constraints).objective(sweep.objective)
+    answer = recommendation(analysis.with_objective(objective), question.target_quality)
     if not whole:
         choice = answer.choice
         return {

@@ -18,7 +18,7 @@ from tracker.decision.posterior import Posterior, posterior_of
 from tracker.decision.recommendation import Candidate
 from tracker.errors import NotEnoughDataError
 from tracker.laws.auxiliary import AuxiliaryLaws, forgetting_laws, mix_laws
-from tracker.laws.curves import CurveFits, CurveKey, fit_sizes, fit_table
+from tracker.laws.curves import CurveFits, CurveKey, fit_table, fit_unmeasured_models
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Estimate, Measure, measures_of, rounded, score_of, task_weights
@@ -34,7 +34,7 @@ from tracker.trial import Objective, TrialRecord
 
 _Made = TypeVar("_Made")
 #: Questions whose answers are kept; a further one drops that unused for longest.
-MAX_QUESTIONS = 16
+MAX_OBJECTIVES = 16
 #: Sets of weights whose posteriors are kept: one takes megabytes.
 _MAX_POSTERIORS = 4
 
@@ -42,7 +42,7 @@ _MAX_POSTERIORS = 4
 class Analysis:
     """The records of *sweep* seen through *objective*; thread-safe, and frozen once made.
 
-    Another question about the same records (:meth:`asking`) shares all that does not depend on the
+    Another question about the same records (:meth:`with_objective`) shares all that does not depend on the
     objective. ``records``: by number, also those that did not complete. *notes*: what is known of the sweep
     as such. *earlier*: the analysis of fewer trials of the same sweep, whose table is taken over.
     """
@@ -62,9 +62,9 @@ class Analysis:
         self._earlier = earlier._made_table() if earlier else None
         self._own, self._shared = SingleFlightCache(), SingleFlightCache()
         self._posteriors = SingleFlightCache(_MAX_POSTERIORS)
-        self._questions = SingleFlightCache(MAX_QUESTIONS)
+        self._questions = SingleFlightCache(MAX_OBJECTIVES)
 
-    def asking(self, objective: Objective) -> Self:
+    def with_objective(self, objective: Objective) -> Self:
         """The same records seen through another objective."""
         if objective == self.objective:
             return self
@@ -76,18 +76,18 @@ class Analysis:
         other.objective, other._own = objective, SingleFlightCache()
         return other
 
-    def once(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
+    def cached(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
         """What *build* makes of the records alone, kept under *key* for every objective."""
         return self._shared.get(key, build)
 
-    def once_here(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
+    def cached_for_objective(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
         """What *build* makes of the records under this objective, kept under *key*."""
         return self._own.get(key, build)
 
     @property
     def version(self) -> str:
         """Changes when a trial ended, or objective or notes have changed."""
-        return self.once_here("version", self._digest)
+        return self.cached_for_objective("version", self._digest)
 
     def _digest(self) -> str:
         ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
@@ -99,7 +99,7 @@ class Analysis:
     @property
     def table(self) -> pd.DataFrame:
         """One row per trial × task (:mod:`tracker.results`)."""
-        return self.once("table", self._make_table)
+        return self.cached("table", self._make_table)
 
     def _make_table(self) -> pd.DataFrame:
         earlier, self._earlier = self._earlier, None
@@ -112,16 +112,16 @@ class Analysis:
     @property
     def configurations(self) -> tuple[ConfigurationResults, ...]:
         """The complete trials by configuration; raises NotEnoughDataError where there is none."""
-        return self.once("configurations", lambda: tuple(by_configuration(self.records)))
+        return self.cached("configurations", lambda: tuple(by_configuration(self.records)))
 
     @property
     def measures(self) -> dict[str, Measure]:
         """What each task is decided on."""
-        return self.once("measures", lambda: measures_of(r.result for r in self.records))
+        return self.cached("measures", lambda: measures_of(r.result for r in self.records))
 
     def all_fits(self, measure: Measure) -> CurveFits:
         """The laws of every task, of *measure*."""
-        return self.once(("fits", measure), lambda: fit_table(self.table, measure))
+        return self.cached(("fits", measure), lambda: fit_table(self.table, measure))
 
     def fits_of(self, measures: Mapping[str, Measure]) -> CurveFits:
         """The laws of the tasks of *measures*, each on what it is decided on."""
@@ -144,36 +144,36 @@ class Analysis:
         Those of every task and mix: anyone who looks at one looks at the next, and most work is shared.
         """
         key = ("sizes", metric, tuple(models.items()))
-        return self.once(key, lambda: self._size_laws(metric, models))
+        return self.cached(key, lambda: self._size_laws(metric, models))
 
     def _size_laws(
         self, metric: Measure, models: Mapping[str, int]
     ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
         found: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = {}
-        for key, law in fit_sizes(self.table, metric, models).items():
+        for key, law in fit_unmeasured_models(self.table, metric, models).items():
             found.setdefault((key.task, key.mix), {})[key] = law
         return found
 
     @property
     def mixes(self) -> MixTable:
         """Every run by model, method and mix, with the noise between seeds."""
-        return self.once("mixes", lambda: mix_table(self.table, self.records))
+        return self.cached("mixes", lambda: mix_table(self.table, self.records))
 
     def mix_points(self, model: str, method: str) -> MixPoints:
         """What *model* measured under *method* (with its variant) in each mix."""
-        return self.once(("mix points", model, method), lambda: self.mixes.points(model, method))
+        return self.cached(("mix points", model, method), lambda: self.mixes.points(model, method))
 
     def mix_effects(self, model: str, method: str) -> tuple[Effect, ...]:
         """What its pairs of mixes say of one task's data for another."""
         key = ("mix effects", model, method)
-        return self.once(key, lambda: effects(self.mix_points(model, method)))
+        return self.cached(key, lambda: effects(self.mix_points(model, method)))
 
     # -- under the objective ---------------------------------------------------------------------
 
     @property
     def weights(self) -> dict[str, float]:
         """The objective's weights, normalised to sum 1 and without zeros; raises InputError."""
-        return self.once_here("weights", self._weights)
+        return self.cached_for_objective("weights", self._weights)
 
     def _weights(self) -> dict[str, float]:
         tasks = {task for each in self.configurations for task in each.tasks}
@@ -183,12 +183,12 @@ class Analysis:
     def trial_quality(self) -> pd.DataFrame:
         """The weighted quality of each complete trial (:func:`tracker.results.quality_table`)."""
         weights = self.objective.weights
-        return self.once_here(
+        return self.cached_for_objective(
             "trial quality", lambda: quality_table(self.table, weights, self.measures)
         )
 
     @property
-    def decided(self) -> dict[str, Measure]:
+    def weighted_measures(self) -> dict[str, Measure]:
         """What each weighted task is decided on."""
         return {task: self.measures.get(task, "score") for task in self.weights}
 
@@ -203,7 +203,7 @@ class Analysis:
 
     @property
     def _split(self) -> tuple[tuple[ConfigurationResults, ...], tuple[Rejection, ...]]:
-        return self.once_here("scored", self._split_scored)
+        return self.cached_for_objective("scored", self._split_scored)
 
     def _split_scored(self) -> tuple[tuple[ConfigurationResults, ...], tuple[Rejection, ...]]:
         everything, weights = self.configurations, self.weights
@@ -227,13 +227,13 @@ class Analysis:
     @property
     def fits(self) -> CurveFits:
         """The laws of the weighted tasks; the posterior does without them."""
-        return self.once_here("fits", lambda: self.fits_of(self.decided))
+        return self.cached_for_objective("fits", lambda: self.fits_of(self.weighted_measures))
 
     @property
     def verdict(self) -> Verdict:
         """Which of the scored configurations keep every constraint, and what each constraint rejected."""
-        return self.once_here(
-            "verdict", lambda: judge(self.scored, self.posterior.centre, self.objective.constraints)
+        return self.cached_for_objective(
+            "verdict", lambda: judge(self.scored, self.posterior.mean, self.objective.constraints)
         )
 
     @property
@@ -249,16 +249,20 @@ class Analysis:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every scored configuration as recommendations show it."""
-        return self.once_here("candidates", lambda: _candidates(self.scored, self.posterior))
+        return self.cached_for_objective(
+            "candidates", lambda: _candidates(self.scored, self.posterior)
+        )
 
     @property
     def forgetting_laws(self) -> AuxiliaryLaws:
         """The laws of what tuning forgets; of the other auxiliary laws none."""
-        return self.once_here("forgetting", lambda: forgetting_laws(self.records, self.objective))
+        return self.cached_for_objective(
+            "forgetting", lambda: forgetting_laws(self.records, self.objective)
+        )
 
     def mix_laws(self, model: str, method: str) -> AuxiliaryLaws:
         """The laws of what other tasks' examples are worth; of the other auxiliary laws none."""
-        return self.once_here(
+        return self.cached_for_objective(
             ("mix laws", model, method),
             lambda: mix_laws(self.records, self.objective, model, method),
         )

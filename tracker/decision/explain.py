@@ -152,9 +152,9 @@ def _with_more_data(analysis: Analysis, index: int) -> str | None:
     volume = analysis.candidates[index].volume
     if not laws or any(law.domain[1] != volume for law in laws.values()):
         return None
-    draws = weighted_curves(laws, analysis.weights, analysis.decided, np.array([2.0 * volume]))[
-        :, 0
-    ]
+    draws = weighted_curves(
+        laws, analysis.weights, analysis.weighted_measures, np.array([2.0 * volume])
+    )[:, 0]
     low, high = interval(draws)
     return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
 

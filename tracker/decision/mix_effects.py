@@ -20,7 +20,7 @@ from tracker.trial import MixSpec
 
 Kind = Literal["added", "shifted", "others"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Verdict = Literal["helps", "hurts", "cannot be told"]
+Verdict = Literal["helps", "hurts", "unclear"]
 #: Proportions that differ by less are the same.
 _SAME = 0.02
 
@@ -28,15 +28,15 @@ _SAME = 0.02
 class Side(NamedTuple):
     """One of the two mixes compared (``""``: the untouched base), at ``volume`` examples in all.
 
-    ``data``: examples of what differs; ``own``: of the task scored. ``between``: read off between two
+    ``data``: examples of what differs; ``task_examples``: of the task scored. ``interpolated``: between two
     measured volumes. ``value``: the task's quality.
     """
 
     mix: str
     volume: float
     data: float
-    own: float
-    between: bool
+    task_examples: float
+    interpolated: bool
     value: Estimate
 
 
@@ -63,7 +63,7 @@ class Effect(NamedTuple):
         return self.kind == "others" and self.before.data == 0
 
 
-class Swap(NamedTuple):
+class ReplayContrast(NamedTuple):
     """Two mixes equal but for their replay, or for further passes over ``boosted`` tasks, at one volume.
 
     ``quantity``: a task or ``forgetting.<suite>``, whose mean they differ in by ``gap``.
@@ -78,7 +78,7 @@ class Swap(NamedTuple):
     gap: Estimate
 
 
-class Weakest(NamedTuple):
+class WorstServed(NamedTuple):
     """The task that ``mix`` serves worst, and how much less than the mix of the same volume that
     serves it best. ``cost`` is ``None`` where it is that mix. ``trained``: the mix trains it.
     """
@@ -98,7 +98,7 @@ def verdict(gap: Estimate) -> Verdict:
         return "helps"
     if gap.high is not None and gap.high < 0:
         return "hurts"
-    return "cannot be told"
+    return "unclear"
 
 
 def effects(points: MixPoints) -> tuple[Effect, ...]:
@@ -119,7 +119,7 @@ def effects(points: MixPoints) -> tuple[Effect, ...]:
     )
 
 
-def why_not(points: MixPoints, data: str | None, kind: Kind) -> str:
+def why_no_effect(points: MixPoints, data: str | None, kind: Kind) -> str:
     """Why no pair of mixes tells what *data* does, in one sentence that says what would."""
     trained = {task for mix in points.mixes.values() for task in mix.weights}
     if data is None:
@@ -140,9 +140,9 @@ def why_not(points: MixPoints, data: str | None, kind: Kind) -> str:
     return "the mixes that tell it were not measured at volumes that match here"
 
 
-def swaps(points: MixPoints) -> tuple[Swap, ...]:
+def replay_contrasts(points: MixPoints) -> tuple[ReplayContrast, ...]:
     """Mixes that differ in replay alone, or in passes alone, at every volume both were run at."""
-    found: list[Swap] = []
+    found: list[ReplayContrast] = []
     for after, before in permutations(points.mixes.values(), 2):
         if not _proportional(after.weights, before.weights):
             continue
@@ -161,7 +161,7 @@ def swaps(points: MixPoints) -> tuple[Swap, ...]:
     return tuple(found)
 
 
-def weakest(points: MixPoints, volume: int) -> tuple[Weakest, ...]:
+def worst_served(points: MixPoints, volume: int) -> tuple[WorstServed, ...]:
     """For each mix run at *volume*, the task it serves worst; tasks decided on a loss are left out,
     since losses of two tasks cannot be compared.
     """
@@ -177,7 +177,7 @@ def weakest(points: MixPoints, volume: int) -> tuple[Weakest, ...]:
         best = max((m for m in at if task in at[m]), key=lambda m: at[m][task].value)
         cost = points.gap(task, _lone(best, volume), _lone(mix, volume)) if best != mix else None
         trained = task in points.mixes[mix].weights
-        found.append(Weakest(mix, volume, values, task, best, cost, trained))
+        found.append(WorstServed(mix, volume, values, task, best, cost, trained))
     return tuple(found)
 
 
@@ -278,7 +278,7 @@ def _blend(points: MixPoints, mix: MixSpec | None, volume: float, task: str) -> 
 
 def _swapped(
     points: MixPoints, after: MixSpec, before: MixSpec, boosted: tuple[str, ...]
-) -> Iterator[Swap]:
+) -> Iterator[ReplayContrast]:
     for quantity in (*points.tasks, *points.suites):
         both = set(points.volumes(after.name, quantity)) & set(
             points.volumes(before.name, quantity)
@@ -287,7 +287,7 @@ def _swapped(
             one, other = _lone(after.name, volume), _lone(before.name, volume)
             values = points.value(quantity, other), points.value(quantity, one)
             gap = points.gap(quantity, one, other)
-            yield Swap(boosted, quantity, before, after, volume, values, gap)
+            yield ReplayContrast(boosted, quantity, before, after, volume, values, gap)
 
 
 def _lone(mix: str, volume: int) -> Blend:

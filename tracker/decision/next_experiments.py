@@ -73,7 +73,7 @@ def next_experiments(
     if not any(analysis.posterior.seed_sd[i] > 0 for i in trained):
         return (_described(analysis, _Plan(tuple(trained), 1), None),) if trained else ()
     stakes = _stakes(analysis, leaders)
-    best = max(analysis.admitted, key=lambda i: analysis.posterior.centre[i])
+    best = max(analysis.admitted, key=lambda i: analysis.posterior.mean[i])
     regret = analysis.posterior.expected_regret(best, analysis.admitted)
     found = []
     for plan in _plans(choice, tuple(trained)):
@@ -100,7 +100,7 @@ def _stakes(analysis: Analysis, leaders: Sequence[int]) -> _Stakes:
     p_best = analysis.posterior.p_best(analysis.admitted)
     kept = [i for i in analysis.admitted if p_best[i] > _HOPELESS or i in leaders]
     return _Stakes(
-        centre=analysis.posterior.centre[kept],
+        centre=analysis.posterior.mean[kept],
         draws=analysis.posterior.draws[:, kept],
         choice=kept.index(leaders[0]),
         rival=kept.index(leaders[1]),

@@ -16,7 +16,7 @@ import numpy as np
 
 from tracker.decision.noise import MeasurementNoise
 from tracker.decision.response_surface import ResponseSurface, leave_one_out
-from tracker.laws.fitted_law import GLITCH
+from tracker.laws.fitted_law import GLITCH_DEVIATIONS
 from tracker.laws.pooling import Array
 from tracker.metrics import rounded
 from tracker.results import ConfigurationResults
@@ -138,7 +138,7 @@ def _worst_by_group(
 ) -> list[int]:
     """The furthest off beyond the threshold, one per model and method: it spoils the others' view."""
     worst: dict[tuple[str, str], int] = {}
-    for r in np.flatnonzero(off > GLITCH).tolist():
+    for r in np.flatnonzero(off > GLITCH_DEVIATIONS).tolist():
         group = groups[int(runs.cell[r])]
         if r not in known and (group not in worst or off[r] > off[worst[group]]):
             worst[group] = r

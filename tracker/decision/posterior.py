@@ -55,7 +55,7 @@ _LARGEST = 1000
 class Posterior(NamedTuple):
     """Joint draws of the candidates' qualities.
 
-    ``centre``, ``measured`` (C,): expected quality and the plain mean of the runs. ``draws``, ``rows``
+    ``mean``, ``measured`` (C,): expected quality and the plain mean of the runs. ``draws``, ``rows``
     (DRAWS, C): the quality, and what these very rows add to every further run of it;
     ``other_rows``: what as many other rows would. ``seed_sd`` (C,): standard deviation of
     one further run about a cell's quality on the same rows, 0 where it is unknown. ``unpaired``: labels
@@ -63,7 +63,7 @@ class Posterior(NamedTuple):
     result fits nothing else; ``exchanges``: cells whose results fit the other way round, and are read so.
     """
 
-    centre: Array
+    mean: Array
     measured: Array
     draws: Array
     rows: Array
@@ -85,7 +85,7 @@ class Posterior(NamedTuple):
         """The difference in quality up to which two candidates are not told apart; 0 as above."""
         return WITHIN_NOISE * (self.noise_floor or 0.0)
 
-    def apart(self, index: int, other: int) -> bool:
+    def distinguishable(self, index: int, other: int) -> bool:
         """Whether *index* is better than *other* by more than noise, in nine draws of ten."""
         low = self.gap(index, other).low
         return low is not None and low > self.within_noise
@@ -93,7 +93,7 @@ class Posterior(NamedTuple):
     def quality(self, index: int) -> Estimate:
         low, high = interval(self.draws[:, index])
         return Estimate(
-            value=rounded(float(self.centre[index])),
+            value=rounded(float(self.mean[index])),
             low=rounded(low),
             high=rounded(high),
             source=self.sources[index],
@@ -102,7 +102,7 @@ class Posterior(NamedTuple):
     def gap(self, index: int, other: int) -> Estimate:
         """Quality of *index* minus that of *other*, on the same draws."""
         low, high = interval(self.draws[:, index] - self.draws[:, other])
-        value = float(self.centre[index] - self.centre[other])
+        value = float(self.mean[index] - self.mean[other])
         return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
 
     def p_best(self, among: Sequence[int]) -> dict[int, float]:
@@ -143,7 +143,7 @@ def posterior_of(cells: Sequence[ConfigurationResults], weights: Mapping[str, fl
         known, surface = _learn(sound, weights, on_surface, added, label_swaps, robust=False)
     centre, draws, rows = _posterior(cells, known, on_surface, surface)
     return Posterior(
-        centre=rounded_array(centre),
+        mean=rounded_array(centre),
         measured=measured,
         draws=draws,
         rows=rows,

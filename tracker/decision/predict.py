@@ -15,8 +15,8 @@ import numpy as np
 from tracker.decision.analysis import Analysis
 from tracker.decision.posterior import p_best
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.curves import CurveKey, fit_elsewhere
-from tracker.laws.fitted_law import FAR, FittedLaw
+from tracker.laws.curves import CurveKey, fit_unmeasured_model
+from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Interval, Measure, rounded, value_from_error
 from tracker.trial import Frozen, MethodSpec, Objective, TrialRecord
@@ -122,7 +122,7 @@ def forecast(
         laws, refused = fits.laws, fits.refused
     else:
         name, refused = f"a model of {model_params:,} parameters", {}
-        laws = fit_elsewhere(analysis.table, measure, task, name, model_params)
+        laws = fit_unmeasured_model(analysis.table, measure, task, name, model_params)
         sizes = _with_size(sizes, name, model_params)
     if not allow_far:
         refused |= {
@@ -234,14 +234,14 @@ def _draws(key: CurveKey, law: FittedLaw, examples: int) -> Array:
 
 
 def _far(law: FittedLaw, examples: int) -> bool:
-    return examples > FAR * law.domain[1]
+    return examples > MAX_EXTRAPOLATION * law.domain[1]
 
 
 def _too_far(law: FittedLaw, examples: int) -> str:
     end = law.domain[1]
     return (
         f"{examples:,} examples are {examples / end:,.0f} times the largest measured, {end:,.0f}; a "
-        f"law is trusted up to {FAR:g} times: measure more, or add --allow-far"
+        f"law is trusted up to {MAX_EXTRAPOLATION:g} times: measure more, or add --allow-far"
     )
 
 

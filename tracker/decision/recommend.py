@@ -42,7 +42,7 @@ from tracker.decision.target_quality import (
     weighted_curves,
 )
 from tracker.errors import InputError, NothingAdmittedError
-from tracker.laws.crossover import CrossoverFit, overtakes
+from tracker.laws.crossover import CrossoverFit, crossover_of_curves
 from tracker.metrics import Estimate, rounded
 from tracker.trial import Objective, TrialRecord
 
@@ -79,14 +79,14 @@ def recommendation(analysis: Analysis, target_quality: float | None = None) -> R
     unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
     constraints.
     """
-    return analysis.once_here(
+    return analysis.cached_for_objective(
         ("recommendation", target_quality), lambda: _recommendation(analysis, target_quality)
     )
 
 
 def _recommendation(analysis: Analysis, target_quality: float | None) -> Recommendation:
     objective = analysis.objective
-    scored = all(measure == "score" for measure in analysis.decided.values())
+    scored = all(measure == "score" for measure in analysis.weighted_measures.values())
     if target_quality is not None and scored and not 0 < target_quality <= 1:
         raise InputError(f"target quality {target_quality:g}: allowed is above 0 and at most 1")
     if not analysis.admitted:
@@ -99,7 +99,7 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
     answer = _reach(analysis, pick, target_quality, objective.constraints)
     return Recommendation(
         sweep=analysis.sweep,
-        question=question(objective, target_quality, analysis.decided),
+        question=question(objective, target_quality, analysis.weighted_measures),
         objective=objective,
         trial=analysis.scored[index].spec,
         choice=analysis.candidates[index],
@@ -129,29 +129,27 @@ def choose(analysis: Analysis, target_quality: float | None = None) -> Pick:
     """The rule of the module, on what is known already."""
     belief, admitted = analysis.posterior, analysis.admitted
     by_cost = sorted(admitted, key=analysis.cost_order)
-    best = max(by_cost, key=lambda i: belief.centre[i])  # the cheapest among equals
-    level = tuple(i for i in by_cost if i == best or not belief.apart(best, i))
+    best = max(by_cost, key=lambda i: belief.mean[i])  # the cheapest among equals
+    level = tuple(i for i in by_cost if i == best or not belief.distinguishable(best, i))
     if target_quality is not None:
         enough = reaching(belief, by_cost, target_quality)
         if enough:
             return Pick(enough[0], best, level, True)
     given_up = belief.negligible + TIE
-    index = next(i for i in by_cost if belief.centre[best] - belief.centre[i] <= given_up)
+    index = next(i for i in by_cost if belief.mean[best] - belief.mean[i] <= given_up)
     return Pick(index, best, level, False)
 
 
 def _runners_up(analysis: Analysis, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
     others = [i for i in sorted(analysis.admitted, key=analysis.cost_order) if i != index]
-    others.sort(
-        key=lambda i: -analysis.posterior.centre[i]
-    )  # stable: the cheaper first among equals
+    others.sort(key=lambda i: -analysis.posterior.mean[i])  # stable: the cheaper first among equals
     found = []
     for i in others[:_RUNNERS_UP]:
         found.append(
             RunnerUp(
                 candidate=analysis.candidates[i],
                 gap=analysis.posterior.gap(index, i),
-                distinguishable=analysis.posterior.apart(index, i),
+                distinguishable=analysis.posterior.distinguishable(index, i),
                 p_best=p_best[i],
             )
         )
@@ -179,7 +177,7 @@ def _crossovers(analysis: Analysis, index: int) -> tuple[Crossover, ...]:
             analysis.scored[i], analysis.weights, analysis.fits
         ):
             held = curves.get(c.method.name)
-            if held is None or analysis.posterior.centre[i] > analysis.posterior.centre[held]:
+            if held is None or analysis.posterior.mean[i] > analysis.posterior.mean[held]:
                 curves[c.method.name] = i
     names = sorted(curves)
     pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
@@ -197,9 +195,11 @@ def _crossover(analysis: Analysis, one: int, other: int) -> Crossover | None:
     if start >= end:
         return None
     sizes = np.geomspace(start, end, _GRID)
-    errors = [-weighted_curves(each, analysis.weights, analysis.decided, sizes) for each in laws]
-    forward = overtakes(errors[0], errors[1], sizes)
-    backward = overtakes(errors[1], errors[0], sizes)
+    errors = [
+        -weighted_curves(each, analysis.weights, analysis.weighted_measures, sizes) for each in laws
+    ]
+    forward = crossover_of_curves(errors[0], errors[1], sizes)
+    backward = crossover_of_curves(errors[1], errors[0], sizes)
     ahead = float((errors[0][:, 0] <= errors[1][:, 0]).mean())
     if ahead >= 0.5:
         return _as_crossover(analysis, one, other, forward)

@@ -11,7 +11,7 @@ from tracker.decision.posterior import Posterior, configuration_laws
 from tracker.decision.recommendation import ExamplesNeeded
 from tracker.laws.crossover import FEWEST
 from tracker.laws.curves import CurveFits
-from tracker.laws.fitted_law import FAR, FittedLaw
+from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Estimate, Measure, interval, quality_from_error, rounded
 from tracker.results import ConfigurationResults
@@ -92,7 +92,7 @@ def _needed(
     quality: float,
 ) -> ExamplesNeeded | None:
     start, end = measured_sizes(laws)
-    sizes = np.geomspace(start, FAR * end, _GRID)
+    sizes = np.geomspace(start, MAX_EXTRAPOLATION * end, _GRID)
     reaches = weighted_curves(laws, weights, measures, sizes) >= quality
     some = reaches.any(axis=1)
     if some.sum() < FEWEST:

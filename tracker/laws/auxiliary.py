@@ -368,7 +368,7 @@ def _mix_line(key: MixKey, law: FittedMix) -> str:
     verdict = {
         "helps": "the other tasks help",
         "hurts": "the other tasks hurt",
-        "cannot be told": "whether the other tasks help cannot be told",
+        "unclear": "whether the other tasks help cannot be told",
     }[law.effect]
     error = "not known" if law.held_out_error is None else f"{law.held_out_error:.1%}"
     alone = "not known" if law.held_out_alone is None else f"{law.held_out_alone:.1%}"

@@ -37,10 +37,10 @@ def crossover(first: FittedLaw, second: FittedLaw, level: float = 0.8) -> Crosso
     start = max(first.domain[0], second.domain[0])
     end = min(first.domain[1], second.domain[1])
     sizes = np.geomspace(start, end, _GRID) if start < end else np.array([start])
-    return overtakes(first.curves(sizes), second.curves(sizes), sizes, level)
+    return crossover_of_curves(first.curves(sizes), second.curves(sizes), sizes, level)
 
 
-def ahead(
+def p_ahead(
     first: Sequence[FittedLaw], second: Sequence[FittedLaw], sizes: Array, most: float = np.inf
 ) -> Array:
     """Probability (m,) that *first* is better (smaller) than *second* at *sizes* (m,); ties count half.
@@ -62,7 +62,9 @@ def _best_setting(laws: Sequence[FittedLaw], sizes: Array) -> Array:
     return np.array([drawn[i].curves[:, place] for place, i in enumerate(best)]).T
 
 
-def overtakes(first: Array, second: Array, sizes: Array, level: float = 0.8) -> CrossoverFit:
+def crossover_of_curves(
+    first: Array, second: Array, sizes: Array, level: float = 0.8
+) -> CrossoverFit:
     """The same for curves (replicates, m) at ascending *sizes* (m,).
 
     A replicate counts if *second* is not better at the smallest size and is at the largest; the

@@ -104,21 +104,21 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
     return fits
 
 
-def fit_elsewhere(
+def fit_unmeasured_model(
     table: pd.DataFrame, metric: Metric, task: str, model: str, parameters: int
 ) -> dict[CurveKey, FittedLaw]:
     """Laws of *task* for a *model* of so many *parameters* that was not run: the joint law over size.
 
     One per method and mix that was measured; empty where nothing could be fitted.
     """
-    found = fit_sizes(table, metric, {model: parameters})
+    found = fit_unmeasured_models(table, metric, {model: parameters})
     return {key: law for key, law in found.items() if key.task == task}
 
 
-def fit_sizes(
+def fit_unmeasured_models(
     table: pd.DataFrame, metric: Metric, models: Mapping[str, int]
 ) -> dict[CurveKey, FittedLaw]:
-    """:func:`fit_elsewhere` for every task and many *models* at once, name → parameters."""
+    """:func:`fit_unmeasured_model` for every task and many *models* at once, name → parameters."""
     runs, _ = _columns_of(table, metric)
     asked: dict[CurveKey, CurveRuns] = {}
     none = np.zeros(0)
@@ -126,11 +126,11 @@ def fit_sizes(
     for key, curve in zip(runs, known, strict=True):
         shared = {k: v for k, v in curve.groups.items() if k in _SHARED}
         for model, parameters in models.items():
-            elsewhere = CurveRuns(none, none, (), shared, parameters)
-            asked[key.model_copy(update={"model": model})] = elsewhere
+            unmeasured = CurveRuns(none, none, (), shared, parameters)
+            asked[key.model_copy(update={"model": model})] = unmeasured
     start = over_size(prior(metric))
-    fit = fit_curves(known, elsewhere=list(asked.values()), held_out=False, start=start)
-    return dict(zip(asked, fit.elsewhere, strict=False))
+    fit = fit_curves(known, unmeasured=list(asked.values()), held_out=False, start=start)
+    return dict(zip(asked, fit.unmeasured, strict=False))
 
 
 def over_size(start: Prior) -> Prior:

@@ -7,7 +7,7 @@ for D >> D0. It equals the rectified law B / (D_l + D^beta) + E of Lin et al. (I
 
 Curves are partially pooled over sizes, families, methods, mixes and tasks
 (:mod:`tracker.laws.pooling`). Beyond a curve's largest size the law may bend as fitted or go on as
-straight in log-log as it was last: the forecast is BEND parts of the one and 1 - BEND of the other
+straight in log-log as it was last: the forecast weighs the one by BEND_WEIGHT and the other by the rest
 (on published curves either alone does worse, see CHANGELOG), and its interval is widened by how far
 such forecasts missed on recorded tables (:mod:`tracker.laws.prior`) and at the ends of the
 sweep's own curves (:mod:`tracker.laws.backtest`).
@@ -39,12 +39,12 @@ from tracker.trial import Frozen
 FORM = "E + A / (1 + (D/D0)^beta)"
 PARAMETERS = ("E", "A", "D0", "beta")
 #: Predictions beyond this multiple of the largest measured D are refused unless asked for.
-FAR = 16.0
+MAX_EXTRAPOLATION = 16.0
 #: A point further than this many robust standard deviations from the law fitted without it is
 #: flagged.
-GLITCH = 5.0
+GLITCH_DEVIATIONS = 5.0
 #: Weight of the fitted law against a straight continuation in log-log, beyond the largest size.
-BEND = 0.7
+BEND_WEIGHT = 0.7
 
 NoiseSource = Literal["repeated runs", "residuals", "assumed"]
 
@@ -106,7 +106,7 @@ class WithoutSize(Frozen):
 
 
 #: A law that missed its largest volume by more than this share, fitted without it, foretells nothing.
-TRUSTED = 0.5
+MAX_HELD_OUT_ERROR = 0.5
 
 
 class Draws:
@@ -176,9 +176,9 @@ class FittedLaw(Frozen):
     replicates: Draws = Field(repr=False)
 
     @property
-    def far_off(self) -> bool:
-        """Whether the law, fitted without its largest volume, missed it by more than :data:`TRUSTED`."""
-        return self.held_out_error is not None and self.held_out_error > TRUSTED
+    def fails_held_out(self) -> bool:
+        """Whether the law, fitted without its largest volume, missed it by more than :data:`MAX_HELD_OUT_ERROR`."""
+        return self.held_out_error is not None and self.held_out_error > MAX_HELD_OUT_ERROR
 
     def predict(
         self, examples: ArrayLike, level: float = LEVEL, *, allow_far: bool = False
@@ -213,12 +213,12 @@ class FittedLaw(Frozen):
         return LogCurves(logs, centre)
 
     def _logs(self, sizes: Array, allow_far: bool) -> Array:
-        limit = FAR * self.domain[1]
+        limit = MAX_EXTRAPOLATION * self.domain[1]
         if not allow_far and sizes.max(initial=0) > limit:
             raise NotEnoughDataError(
                 f"asked for {sizes.max():,.0f} examples; the largest measured volume is "
                 f"{self.domain[1]:,.0f} and the law is trusted up to {limit:,.0f}: "
-                f"measure at least {sizes.max() / FAR:,.0f} examples, or allow far extrapolation"
+                f"measure at least {sizes.max() / MAX_EXTRAPOLATION:,.0f} examples, or allow far extrapolation"
             )
         return log_forecast(self.replicates.rows, sizes, self.domain[1])
 
@@ -277,7 +277,7 @@ def log_forecast(replicates: Array, sizes: Array, end: float) -> Array:
         ahead = sizes[beyond]
         bent = np.log(law(replicates, ahead)) - logs[:, beyond]
         straight = replicates[:, 4:] * np.log(ahead / end)
-        logs[:, beyond] += BEND * bent + (1 - BEND) * straight
+        logs[:, beyond] += BEND_WEIGHT * bent + (1 - BEND_WEIGHT) * straight
     return np.asarray(logs)
 
 

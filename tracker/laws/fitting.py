@@ -39,14 +39,14 @@ _ENOUGH_POOLED = 2  # sizes a curve needs beside another one with three
 
 
 class JointFit(NamedTuple):
-    """``laws`` in the order of the curves, ``None`` where ``refused`` has the reason; ``elsewhere``: of
+    """``laws`` in the order of the curves, ``None`` where ``refused`` has the reason; ``unmeasured``: of
     curves without runs, as the population has them; ``pool``: the population; ``ends``: the curves' own
     ends foretold without them.
     """
 
     laws: list[FittedLaw | None]
     refused: dict[int, str]
-    elsewhere: list[FittedLaw]
+    unmeasured: list[FittedLaw]
     pool: Pool | None
     ends: Ends
 
@@ -54,11 +54,11 @@ class JointFit(NamedTuple):
 def fit_curves(
     curves: Sequence[CurveRuns],
     *,
-    elsewhere: Sequence[CurveRuns] = (),
+    unmeasured: Sequence[CurveRuns] = (),
     held_out: bool = True,
     start: Prior | None = None,
 ) -> JointFit:
-    """The laws of *curves*, partially pooled over their groups and sizes; and of curves *elsewhere*.
+    """The laws of *curves*, partially pooled over their groups and sizes; and of curves *unmeasured*.
 
     The latter have no runs (another model size, say): their laws are what the others make likely.
 
@@ -90,7 +90,7 @@ def fit_curves(
     ends = Ends.none()
     if held_out:
         ends = held_out_ends(down_weighted(data, outliers), known, start or prior())
-    asked = [points_of(runs) for runs in elsewhere]
+    asked = [points_of(runs) for runs in unmeasured]
     typical = sorted(noise)[len(noise) // 2]
     noise += [typical] * len(asked)
     data = down_weighted(stacked([*kept, *asked], [sd for sd, _ in noise], like=kept), outliers)
@@ -109,7 +109,7 @@ def fit_curves(
 
 
 def _posterior(data: Curves, pool: Pool, measured: int) -> Posterior:
-    """Of the first *measured* curves by themselves; of those elsewhere by the same random numbers, so that
+    """Of the first *measured* curves by themselves; of those unmeasured by the same random numbers, so that
     they run smoothly over model size.
     """
     parts = [

@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from tracker.errors import NotEnoughDataError
-from tracker.laws.fitted_law import FAR, LeftOut, Parameter, Prediction
+from tracker.laws.fitted_law import MAX_EXTRAPOLATION, LeftOut, Parameter, Prediction
 from tracker.laws.prior import doublings, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.metrics import rounded
@@ -143,10 +143,10 @@ class FittedForgetting(Frozen):
         (_, volume), (least, most) = self.domain["examples"], self.domain["parameters"]
         shares = self.domain["replay"]
         found = []
-        if examples > FAR * volume:
+        if examples > MAX_EXTRAPOLATION * volume:
             found.append(
                 f"asked for {examples:,.0f} examples; forgetting was measured up to {volume:,.0f} and "
-                f"is trusted up to {FAR * volume:,.0f}: measure more, or allow far extrapolation"
+                f"is trusted up to {MAX_EXTRAPOLATION * volume:,.0f}: measure more, or allow far extrapolation"
             )
         if not least / self.steps * (1 - 1e-9) <= parameters <= most * self.steps * (1 + 1e-9):
             found.append(

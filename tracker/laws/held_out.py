@@ -9,7 +9,7 @@ import numpy as np
 from tracker.laws import pooling
 from tracker.laws.backtest import TELLING, Ends
 from tracker.laws.fitted_law import (
-    GLITCH,
+    GLITCH_DEVIATIONS,
     NoiseSource,
     WithoutSize,
     log_forecast,
@@ -44,7 +44,7 @@ def fit_and_hold_out(
     if not held_out:
         return pool, {}, {}
     without = _without(data, pool, noise)
-    raised = {at: score for at, score in _worst(without).items() if score > GLITCH}
+    raised = {at: score for at, score in _worst(without).items() if score > GLITCH_DEVIATIONS}
     if not raised:
         return pool, without, {}
     quiet = down_weighted(data, raised)
@@ -53,7 +53,7 @@ def fit_and_hold_out(
     scores = _deviations(without)
     rest = [score for at, score in scores.items() if at not in raised]
     scale = max(1.0, robust_sd(rest)) if rest else 1.0
-    upheld = {at: scores[at] / scale for at in raised if scores[at] / scale > GLITCH}
+    upheld = {at: scores[at] / scale for at in raised if scores[at] / scale > GLITCH_DEVIATIONS}
     if len(upheld) < len(raised):
         quiet = down_weighted(data, upheld)
         pool = pooling.fit_pool(quiet, start)

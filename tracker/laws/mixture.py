@@ -18,7 +18,13 @@ import numpy as np
 from pydantic import Field
 
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.fitted_law import FAR, TRUSTED, LeftOut, Parameter, Prediction
+from tracker.laws.fitted_law import (
+    MAX_EXTRAPOLATION,
+    MAX_HELD_OUT_ERROR,
+    LeftOut,
+    Parameter,
+    Prediction,
+)
 from tracker.laws.prior import doublings, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.metrics import rounded
@@ -30,7 +36,7 @@ _ENOUGH_VOLUMES, _FREE = 3, 5  # the law has five parameters
 #: Shares of a task within the mix that differ by less than this factor are one share.
 _SAME_SHARE = 1.1
 
-Effect = Literal["helps", "hurts", "cannot be told"]
+Effect = Literal["helps", "hurts", "unclear"]
 
 
 class MixRun(NamedTuple):
@@ -86,7 +92,7 @@ class FittedMix(Frozen):
         Raises NotEnoughDataError beyond 16 times the largest volumes measured unless *allow_far*.
         """
         for name, asked in (("task_examples", task_examples), ("other_examples", other_examples)):
-            limit = FAR * self.domain[name][1]
+            limit = MAX_EXTRAPOLATION * self.domain[name][1]
             if asked > limit and not allow_far:
                 raise NotEnoughDataError(
                     f"asked for {asked:,.0f} examples ({name}); the law is trusted up to "
@@ -162,13 +168,13 @@ def fit_mix(
     parameters = _published(found.theta[None], drawn, sizes)
     transfer_rate = Parameter.of(found.theta[1], drawn[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
-    foretells = error is not None and alone is not None and error < min(alone, TRUSTED)
+    foretells = error is not None and alone is not None and error < min(alone, MAX_HELD_OUT_ERROR)
     told = foretells and not _floored(found.theta, sizes)
     return FittedMix(
         parameters=parameters,
         transfer_rate=transfer_rate,
         at_other_examples=sizes.at_other_examples,
-        effect=_effect(transfer_rate) if told else "cannot be told",
+        effect=_effect(transfer_rate) if told else "unclear",
         domain={
             "task_examples": (float(task_examples.min()), float(task_examples.max())),
             "other_examples": (float(other_examples.min()), float(other_examples.max())),
@@ -186,13 +192,7 @@ def fit_mix(
 
 
 def _effect(transfer_rate: Parameter) -> Effect:
-    return (
-        "helps"
-        if transfer_rate.low > 0
-        else "hurts"
-        if transfer_rate.high < 0
-        else "cannot be told"
-    )
+    return "helps" if transfer_rate.low > 0 else "hurts" if transfer_rate.high < 0 else "unclear"
 
 
 def _floored(theta: Array, sizes: _Sizes) -> bool:

@@ -18,7 +18,7 @@ from dashboards.analysis import PageAnalysis
 from dashboards.exports import QUESTION
 from dashboards.state import Query, href
 from tracker.constraints import NONE
-from tracker.decision.question import bound, in_words, number, weight
+from tracker.decision.overrides import number_text, parse_bound, parse_number, parse_weight
 from tracker.errors import InputError
 from tracker.metrics import Measure
 
@@ -208,8 +208,8 @@ def _places(analysis: PageAnalysis, bounds: Mapping[str, str]) -> list[Place]:
 def _problem(place: Place, text: str, shown: str) -> str | None:
     """What is wrong with *text*, told of the field's own *shown*; an empty one is never wrong."""
     checks: dict[str, Callable[[str], Any]] = {
-        "weight": weight,
-        "constraint": lambda t: bound(place.name, t),
+        "weight": parse_weight,
+        "constraint": lambda t: parse_bound(place.name, t),
         "target_quality": lambda t: _quality(t, place.factor),
     }
     try:
@@ -222,7 +222,7 @@ def _problem(place: Place, text: str, shown: str) -> str | None:
 
 
 def _quality(text: str, factor: float) -> None:
-    if factor != 1 and not 0 < number(text) <= 1:
+    if factor != 1 and not 0 < parse_number(text) <= 1:
         raise InputError(f"found {text}; allowed: above 0, at most 100")
 
 
@@ -232,7 +232,7 @@ def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _texts(numbers: Mapping[str, float]) -> dict[str, str]:
-    return {name: in_words(value) for name, value in numbers.items()}
+    return {name: number_text(value) for name, value in numbers.items()}
 
 
 def _shown(text: str, factor: float) -> str:
@@ -240,7 +240,7 @@ def _shown(text: str, factor: float) -> str:
     if text == NONE:
         return ""
     try:
-        return f"{number(text) / factor:.12g}"
+        return f"{parse_number(text) / factor:.12g}"
     except InputError:
         return text
 
@@ -250,14 +250,14 @@ def _plain(text: str, factor: float) -> str:
     if re.fullmatch(r"-?(0,\d+|\d+,\d{1,2})", text):
         text = text.replace(",", ".")
     try:
-        return f"{number(text) * factor:.12g}"
+        return f"{parse_number(text) * factor:.12g}"
     except InputError:
         return text
 
 
 def _same(text: str, value: float | None) -> bool:
     """Whether *text* says what *value* does; an empty one, that there is none."""
-    return text == ("" if value is None else in_words(value))
+    return text == ("" if value is None else number_text(value))
 
 
 def _all_same(texts: Mapping[str, str], own: Mapping[str, float]) -> bool:

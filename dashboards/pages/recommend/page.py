@@ -29,7 +29,7 @@ from dashboards.pages.recommend.form import FIELD, ask, fields, form
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from tracker.cache import SingleFlightCache
-from tracker.decision.question import ObjectiveOverrides
+from tracker.decision.overrides import ObjectiveOverrides
 from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
 
 TITLE = "Recommendation"

@@ -45,7 +45,7 @@ from dashboards.components import (
 )
 from dashboards.tables import DataTable
 from tracker.laws.curves import CurveFits, CurveKey, Metric
-from tracker.laws.fitted_law import BEND, FORM, TRUSTED, FittedLaw, Parameter
+from tracker.laws.fitted_law import BEND_WEIGHT, FORM, MAX_HELD_OUT_ERROR, FittedLaw, Parameter
 from tracker.numbers import ABSENT, count, in_measure, number, percent
 
 #: Rows of the table of points: a browser must lay them all out.
@@ -382,7 +382,7 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
     if doubted:
         lead += (
             f" In grey, {len(doubted)} of {len(data.curves)}: no law, one that was not checked, or one that "
-            f"missed by more than {percent(TRUSTED, 0)}."
+            f"missed by more than {percent(MAX_HELD_OUT_ERROR, 0)}."
         )
     return card(
         "How far to trust each law",
@@ -395,7 +395,7 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
 def trusted(curve: Curve) -> bool:
     """Whether there is a law whose held-out check came near enough."""
     error = curve.held_out_error
-    return curve.line is not None and error is not None and error <= TRUSTED
+    return curve.line is not None and error is not None and error <= MAX_HELD_OUT_ERROR
 
 
 def _muted(table: DataTable, rows: list[bool]) -> DataTable:
@@ -413,7 +413,7 @@ def _note(curve: Curve) -> str:
         return curve.why_not or "no law"
     if error is None:
         return "not checked: no volume to spare"
-    if error > TRUSTED:
+    if error > MAX_HELD_OUT_ERROR:
         return "far off: do not rely on it"
     return ""
 
@@ -429,9 +429,9 @@ def _form(data: Scaling, fits: CurveFits | None, mix: str) -> html.Div:
         "that the curve is nearly flat.",
         "beta, the steepness: far above D0, ten times the data divide what is left above the floor by "
         "10 to the power of beta.",
-        f"Ahead of the largest volume measured a line goes on {BEND:.0%} as the law bends and "
-        f"{1 - BEND:.0%} as straight as it was last (on log axes), and its band widens by how far such "
-        "forecasts missed before.",
+        f"Ahead of the largest volume measured a line goes on {BEND_WEIGHT:.0%} as the law bends and "
+        f"{1 - BEND_WEIGHT:.0%} as straight as it was last (on log axes), and its band widens by how far "
+        "such forecasts missed before.",
         "The law over model size is the same form: its parameters change with the number of a model's "
         "parameters as all models together say. Read what laws foretell rather than single parameters: "
         "different parameters can draw the same curve.",

@@ -21,7 +21,7 @@ from dashboards.charts.mix import (
     weakest_sentences,
 )
 from dashboards.charts.theme import LIGHT
-from tracker.decision.mix_effects import weakest
+from tracker.decision.mix_effects import worst_served
 from tracker.metrics import Estimate
 
 
@@ -84,7 +84,7 @@ def test_the_sentences_are_the_told_cells(points, effects):
 
 
 def test_the_weakest_task_is_the_lowest_score(points):
-    found = weakest(points, 1000)
+    found = worst_served(points, 1000)
     for each in found:
         assert each.values[each.task].value == min(v.value for v in each.values.values())
     assert {w.mix: w.trained for w in found} == {"even": True, "intent": False}

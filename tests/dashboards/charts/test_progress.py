@@ -27,7 +27,7 @@ def test_the_best_never_falls_and_cost_adds_up(analysis, records):
 
 
 def test_a_trial_without_one_of_the_weighted_scores_is_left_out_and_counted(analysis):
-    data = best_so_far(analysis.asking(Objective(weights={"intent": 1.0, "missing": 1.0})))
+    data = best_so_far(analysis.with_objective(Objective(weights={"intent": 1.0, "missing": 1.0})))
     assert data.trials == ()
     assert data.leader is None
     assert data.uncounted == 47

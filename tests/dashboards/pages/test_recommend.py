@@ -9,7 +9,7 @@ from dashboards.pages.recommend.page import content, shown
 from dashboards.state import Query, parse_query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
-from tracker.decision.question import ObjectiveOverrides
+from tracker.decision.overrides import ObjectiveOverrides
 from tracker.errors import InputError
 from tracker.metrics import Estimate
 from tracker.trial import Objective, Status

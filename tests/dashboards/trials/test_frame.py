@@ -37,7 +37,7 @@ def test_every_column_is_in_the_rows_and_the_usual_ones_are_shown(frame):
 
 def test_tasks_stand_in_the_objective_s_order_and_then_by_name(analysis):
     def order(**weights):
-        frame = trial_frame(analysis.asking(Objective(weights=weights)))
+        frame = trial_frame(analysis.with_objective(Objective(weights=weights)))
         shown = [c.field for c in columns_of(frame.columns) if c.field.startswith("score.")]
         assert shown == [name for name in frame.columns if name.startswith("score.")]
         assert csv_text(frame, Query()).index(shown[0]) < csv_text(frame, Query()).index(shown[1])

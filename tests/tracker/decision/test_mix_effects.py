@@ -16,7 +16,7 @@ from tests.factories import (
     trial_record,
     trial_spec,
 )
-from tracker.decision.mix_effects import effects, swaps, weakest, why_not
+from tracker.decision.mix_effects import effects, replay_contrasts, why_no_effect, worst_served
 from tracker.decision.mix_points import MixPoints, mix_table
 from tracker.results import results_table
 from tracker.trial import MixSpec, TrialRecord
@@ -111,7 +111,7 @@ def test_added_data_leaves_all_others_alone():
     # 3/5 of 480 against 1/3 of the volume that holds as many of b and c, between 240 and 480
     (one,) = [e for e in found if e.task == "b" and e.after.volume == 480]
     assert one.before.volume == pytest.approx(288)
-    assert one.before.between
+    assert one.before.interpolated
     assert one.verdict == "hurts"
 
 
@@ -126,17 +126,17 @@ def test_others_keep_the_tasks_own_examples():
     found = [e for e in effects(points(sweep())) if e.kind == "others"]
     assert {e.task for e in found} == {"a"}
     for effect in found:
-        assert effect.before.own == pytest.approx(effect.after.own)
+        assert effect.before.task_examples == pytest.approx(effect.after.task_examples)
         assert effect.after.data > effect.before.data
     assert {e.before.mix for e in found if e.alone} == {"alone a"}
-    assert all(e.verdict == "helps" for e in found if e.alone and e.after.own > 100)
+    assert all(e.verdict == "helps" for e in found if e.alone and e.after.task_examples > 100)
 
 
 def test_the_same_volume_is_the_same_volume():
     found = [e for e in effects(points(sweep())) if e.kind == "shifted"]
     assert found
     assert all(e.before.volume == e.after.volume for e in found)
-    assert all(e.after.own < e.before.own for e in found if e.task != e.data)
+    assert all(e.after.task_examples < e.before.task_examples for e in found if e.task != e.data)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
@@ -150,7 +150,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 
 
 def test_replay_and_passes_are_compared_by_themselves():
-    found = swaps(points(sweep()))
+    found = replay_contrasts(points(sweep()))
     replay = [s for s in found if not s.boosted]
     assert {(s.before.name, s.after.name) for s in replay} == {("even", "replayed")}
     (lost,) = [s for s in replay if s.quantity == "forgetting.text" and s.volume == 960]
@@ -161,7 +161,7 @@ def test_replay_and_passes_are_compared_by_themselves():
 
 
 def test_the_weakest_task_and_what_it_would_be_elsewhere():
-    found = {w.mix: w for w in weakest(points(sweep()), 960)}
+    found = {w.mix: w for w in worst_served(points(sweep()), 960)}
     assert found["more a"].task == "b"
     assert found["more a"].best_mix == "boosted"
     assert found["more a"].cost.low > 0
@@ -186,11 +186,11 @@ def test_a_mix_run_at_other_rates_alone_is_left_out():
 
 def test_what_cannot_be_told_says_why():
     found = points(sweep(mixes=MIXES[:2]))
-    assert "no two mixes differ in b alone" in why_not(found, "b", "added")
-    assert "add a mix that trains it alone" in why_not(found, None, "others")
+    assert "no two mixes differ in b alone" in why_no_effect(found, "b", "added")
+    assert "add a mix that trains it alone" in why_no_effect(found, None, "others")
     alone = points(sweep(mixes=MIXES[2:3]))
-    assert "nothing else could give way" in why_not(alone, "a", "shifted")
-    assert "no mix trains b" in why_not(alone, "b", "added")
+    assert "nothing else could give way" in why_no_effect(alone, "a", "shifted")
+    assert "no mix trains b" in why_no_effect(alone, "b", "added")
 
 
 def test_without_repeats_or_rows_nothing_is_called_sure():

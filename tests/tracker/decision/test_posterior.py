@@ -52,7 +52,7 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
         found.append(
             posterior_of(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
         )
-    assert (found[0].centre == found[1].centre).all()
+    assert (found[0].mean == found[1].mean).all()
     assert (found[0].draws == found[1].draws).all()
     assert found[0].outliers == found[1].outliers
 
@@ -68,7 +68,7 @@ def test_the_centre_is_nearer_the_truth_than_the_measurement() -> None:
         """Of the errors without their common part: the rows shift all alike."""
         return float(np.std((values - truth)[trained]))
 
-    assert spread(belief.centre) < 0.75 * spread(belief.measured)
+    assert spread(belief.mean) < 0.75 * spread(belief.measured)
 
 
 def test_what_learned_nothing_says_nothing_of_the_leaders(
@@ -97,6 +97,6 @@ def test_what_learned_nothing_says_nothing_of_the_leaders(
     learned = [i for i, cell in enumerate(cells) if cell.spec.method.name == "full"]
     tuned = [i for i, cell in enumerate(by_configuration(leaders)) if not cell.untouched]
     # Within what the noise of other rows does; with the flat ones on the surface it is 0.03.
-    assert beside.centre[learned] == pytest.approx(alone.centre[tuned], abs=0.005)
+    assert beside.mean[learned] == pytest.approx(alone.mean[tuned], abs=0.005)
     assert {beside.sources[i] for i in learned} == {"measured and neighbours"}
     assert {s for i, s in enumerate(beside.sources) if i not in learned} == {"measured"}

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import brentq
 
 from tests.factories import fit_curve
-from tracker.laws.crossover import ahead, crossover, overtakes
+from tracker.laws.crossover import crossover, crossover_of_curves, p_ahead
 from tracker.laws.fitted_law import law
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
@@ -41,12 +41,12 @@ def test_the_direction_counts() -> None:
 def test_size_is_interpolated_in_the_logarithm() -> None:
     sizes = np.array([1.0, 100.0])
     first, second = np.tile([1.0, 3.0], (20, 1)), np.tile([2.0, 2.0], (20, 1))
-    assert overtakes(first, second, sizes).median == pytest.approx(10.0)
+    assert crossover_of_curves(first, second, sizes).median == pytest.approx(10.0)
 
 
 def test_who_is_ahead_turns_from_sure_to_sure_where_the_known_laws_cross() -> None:
     at = brentq(lambda d: (law(QUICK, np.array([d])) - law(DEEP, np.array([d])))[0, 0], 125, 4000)
-    sure = ahead([_fit(QUICK)], [_fit(DEEP, 1)], np.array([at / 2, at, at * 2]))
+    sure = p_ahead([_fit(QUICK)], [_fit(DEEP, 1)], np.array([at / 2, at, at * 2]))
     assert sure[0] > 0.95
     assert 0.05 < sure[1] < 0.95
     assert sure[2] < 0.05
@@ -55,12 +55,12 @@ def test_who_is_ahead_turns_from_sure_to_sure_where_the_known_laws_cross() -> No
 def test_of_several_settings_the_best_stands_for_its_side() -> None:
     quick, deep = _fit(QUICK), _fit(DEEP, 1)
     worse = _fit(QUICK + np.array([[0.2, 0, 0, 0]]), 2)
-    assert ahead([worse, quick], [deep], SIZES) == pytest.approx(ahead([quick], [deep], SIZES))
-    assert ahead([quick], [quick], SIZES) == pytest.approx(0.5)
+    assert p_ahead([worse, quick], [deep], SIZES) == pytest.approx(p_ahead([quick], [deep], SIZES))
+    assert p_ahead([quick], [quick], SIZES) == pytest.approx(0.5)
 
 
 def test_where_no_value_can_be_larger_two_curves_are_level() -> None:
     """Both far above the largest error that there is: neither leads, whatever their laws say."""
     low, high = _fit(QUICK), _fit(DEEP, 1)
-    assert ahead([low], [high], SIZES[:1]) != pytest.approx(0.5, abs=0.1)
-    assert ahead([low], [high], SIZES[:1], most=1e-6) == pytest.approx(0.5)
+    assert p_ahead([low], [high], SIZES[:1]) != pytest.approx(0.5, abs=0.1)
+    assert p_ahead([low], [high], SIZES[:1], most=1e-6) == pytest.approx(0.5)

@@ -34,7 +34,7 @@ class ObjectiveOverrides(NamedTuple):
         return Objective(weights=dict(self.weights) or own.weights, constraints=kept)
 
 
-def asked(
+def parse_overrides(
     weights: Sequence[str] = (),
     constraints: Sequence[str] = (),
     target_quality: float | None = None,
@@ -49,7 +49,7 @@ def asked(
     return ObjectiveOverrides(kept, tuple(read_bounds), target_quality)
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """The finite number that *text* is; raises InputError."""
     try:
         value = float(text)
@@ -60,25 +60,25 @@ def number(text: str) -> float:
     return value
 
 
-def in_words(value: float) -> str:
-    """The shortest text that :func:`number` reads as *value*."""
+def number_text(value: float) -> str:
+    """The shortest text that :func:`parse_number` reads as *value*."""
     short = f"{value:.12g}"
     return short if float(short) == value else repr(value)
 
 
-def weight(text: str) -> float:
+def parse_weight(text: str) -> float:
     """How much a task counts; raises InputError."""
-    value = number(text)
+    value = parse_number(text)
     if value < 0:
         raise InputError(f"found {value:g}; allowed: 0 or more")
     return value
 
 
-def bound(name: str, text: str) -> float | None:
+def parse_bound(name: str, text: str) -> float | None:
     """The bound *text* on what *name* is about, ``None`` for :data:`NONE`; raises InputError."""
     if text == NONE:
         return None
-    value = number(text)
+    value = parse_number(text)
     if problem := bound_problem(name, value):
         raise InputError(problem)
     return value
@@ -97,7 +97,9 @@ def _pairs(
             problems.append(f"--{option} {text}: {name} is given twice")
         else:
             try:
-                found[name] = weight(value) if option == "weight" else bound(name, value)
+                found[name] = (
+                    parse_weight(value) if option == "weight" else parse_bound(name, value)
+                )
             except InputError as error:
                 problems.append(f"--{option} {name}={value}: {error}")
     return list(found.items())

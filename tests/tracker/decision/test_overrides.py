@@ -1,6 +1,11 @@
 import pytest
 
-from tracker.decision.question import ObjectiveOverrides, asked, in_words, number
+from tracker.decision.overrides import (
+    ObjectiveOverrides,
+    number_text,
+    parse_number,
+    parse_overrides,
+)
 from tracker.errors import InputError
 from tracker.trial import Objective
 
@@ -8,11 +13,11 @@ OWN = Objective(weights={"intent": 2.0, "slots": 1.0}, constraints={"forgetting.
 
 
 def test_nothing_asked_is_the_sweep_s_own_question():
-    assert asked().objective(OWN) == OWN
+    assert parse_overrides().objective(OWN) == OWN
 
 
 def test_weights_replace_and_bounds_stand_beside():
-    found = asked(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], 0.9)
+    found = parse_overrides(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], 0.9)
     assert found.target_quality == 0.9
     assert found.objective(OWN) == Objective(
         weights={"slots": 1.0},
@@ -21,15 +26,15 @@ def test_weights_replace_and_bounds_stand_beside():
 
 
 def test_a_bound_of_the_sweep_can_be_dropped_and_changed():
-    assert asked((), ["forgetting.english=none"]).objective(OWN).constraints == {}
-    assert asked((), ["forgetting.english=0.2"]).objective(OWN).constraints == {
+    assert parse_overrides((), ["forgetting.english=none"]).objective(OWN).constraints == {}
+    assert parse_overrides((), ["forgetting.english=0.2"]).objective(OWN).constraints == {
         "forgetting.english": 0.2
     }
 
 
 def test_every_problem_is_told_at_once():
     with pytest.raises(InputError) as error:
-        asked(
+        parse_overrides(
             ["intent", "slots=much", "slots=-1"],
             ["peak_bytes=0", "over_reach.intent=2", "examples=-1", "flops=nan", "a=1", "a=2"],
         )
@@ -46,12 +51,12 @@ def test_every_problem_is_told_at_once():
 
 
 def test_a_question_can_be_a_key():
-    assert {ObjectiveOverrides(): 1}[asked()] == 1
+    assert {ObjectiveOverrides(): 1}[parse_overrides()] == 1
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(0.1, "0.1"), (2e9, "2000000000"), (1 / 3, "0.3333333333333333"), (0, "0")]
 )
 def test_a_number_is_written_short_and_read_back_the_same(value, text):
-    assert in_words(value) == text
-    assert number(text) == value
+    assert number_text(value) == text
+    assert parse_number(text) == value
