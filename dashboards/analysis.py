@@ -13,7 +13,7 @@ import pandas as pd
 from dashboards.answers import Answer, work_out
 from dashboards.charts.forecast import Tally, tally
 from dashboards.charts.progress import BestSoFar, best_so_far
-from dashboards.charts.scaling import Line, lines_of
+from dashboards.charts.scaling import LawLine, law_lines
 from dashboards.trials.frame import trial_frame
 from tracker.cache import SingleFlightCache
 from tracker.decision.analysis import MAX_OBJECTIVES, Analysis
@@ -73,9 +73,9 @@ class PageAnalysis(Analysis):
             found.setdefault(key.task, CurveFits({}, {})).refused[key] = reason
         return found
 
-    def lines(self, metric: Metric) -> dict[CurveKey, Line]:
+    def lines(self, metric: Metric) -> dict[CurveKey, LawLine]:
         """The laws of every task as they are drawn."""
-        return self.cached(("lines", metric), lambda: lines_of(self.fits_by_task(metric), metric))
+        return self.cached(("lines", metric), lambda: law_lines(self.fits_by_task(metric), metric))
 
     @property
     def best(self) -> BestSoFar:

@@ -21,7 +21,7 @@ _LABEL_CHARACTERS = 28
 _ROW = 24  # pixels
 
 
-class Bar(NamedTuple):
+class LabelBar(NamedTuple):
     """``rows`` of the split have this answer, ``share`` of all."""
 
     label: str
@@ -29,22 +29,22 @@ class Bar(NamedTuple):
     share: float
 
 
-class Balance(NamedTuple):
+class LabelBalance(NamedTuple):
     """The most frequent answers of one split; ``rest``: all others together, ``None`` without any.
 
     ``free``: nearly every row has its own. ``largest``: the share of the most frequent, which whoever
     always says it gets right; ``fewest``: rows of the least frequent.
     """
 
-    bars: tuple[Bar, ...]
-    rest: Bar | None
+    bars: tuple[LabelBar, ...]
+    rest: LabelBar | None
     distinct: int
     free: bool
     largest: float
     fewest: int
 
 
-class Span(NamedTuple):
+class LengthRow(NamedTuple):
     """Lengths of one part (prompt, answer, text) of one split."""
 
     name: str
@@ -52,31 +52,33 @@ class Span(NamedTuple):
     lengths: Quantiles
 
 
-def balance(split: SplitProfile) -> Balance:
+def label_balance(split: SplitProfile) -> LabelBalance:
     """The label balance of *split*."""
     rows = max(split.rows, 1)
-    bars = [Bar(each.label, each.rows, each.rows / rows) for each in split.labels]
+    bars = [LabelBar(each.label, each.rows, each.rows / rows) for each in split.labels]
     told = sum(bar.rows for bar in bars)
     more = split.distinct - len(bars)
     left = split.rows - told
-    rest = Bar(f"{more:,} other answers", left, left / rows) if more > 0 else None
+    rest = LabelBar(f"{more:,} other answers", left, left / rows) if more > 0 else None
     free = split.distinct * _ROWS_PER_LABEL > split.rows
     largest = bars[0].share if bars else 0.0
-    return Balance(tuple(bars), rest, split.distinct, free, largest, split.fewest)
+    return LabelBalance(tuple(bars), rest, split.distinct, free, largest, split.fewest)
 
 
-def spans(task: TaskProfile) -> tuple[Span, ...]:
+def length_rows(task: TaskProfile) -> tuple[LengthRow, ...]:
     """Lengths of prompts, then of answers, split by split."""
     prompts = [
-        Span(name, "prompt", split.lengths.prompt)
+        LengthRow(name, "prompt", split.lengths.prompt)
         for name, split in task.splits.items()
         if split.lengths.prompt
     ]
-    answers = [Span(name, "answer", split.lengths.answer) for name, split in task.splits.items()]
+    answers = [
+        LengthRow(name, "answer", split.lengths.answer) for name, split in task.splits.items()
+    ]
     return (*prompts, *answers)
 
 
-def contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolume, ...]:
+def mix_contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolume, ...]:
     """What each mix holds at each volume, as the trials say, for sweeps that kept no profile."""
     known = table[(table["method"] != "none") & (table["examples"] > 0)]
     rows = known[["mix", "volume", "task", "examples"]].drop_duplicates()
@@ -98,7 +100,7 @@ def contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolu
     return tuple(made)
 
 
-def draw_balance(data: Balance, colours: Palette) -> Chart:
+def draw_balance(data: LabelBalance, colours: Palette) -> Chart:
     """A bar per answer, the most frequent on top."""
     figure = Chart()
     names = [f"{i}" for i in range(len(data.bars))]
@@ -131,12 +133,12 @@ def draw_balance(data: Balance, colours: Palette) -> Chart:
     return figure
 
 
-def balance_height(data: Balance) -> int:
+def balance_height(data: LabelBalance) -> int:
     """Pixels that its bars need."""
     return 70 + _ROW * len(data.bars)
 
 
-def draw_spans(data: Sequence[Span], colours: Palette, unit: str) -> Chart:
+def draw_lengths(data: Sequence[LengthRow], colours: Palette, unit: str) -> Chart:
     """Per line: thin from shortest to longest, thick where eight of ten lie, the median as a mark."""
     figure = Chart()
     names = [f"{i}" for i in range(len(data))]
@@ -175,7 +177,7 @@ def draw_spans(data: Sequence[Span], colours: Palette, unit: str) -> Chart:
     return figure
 
 
-def draw_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
+def draw_mix_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
     """A bar per volume of one mix, cut by task; replayed text at the end, hatched."""
     figure = Chart()
     tasks = list(dict.fromkeys(task for each in data for task in each.examples))

@@ -17,7 +17,7 @@ COVERAGE = 0.8
 _FEWEST = 5  # trials; fewer say too little of their spread
 
 
-class Span(NamedTuple):
+class ForecastInterval(NamedTuple):
     """An 80 % interval."""
 
     low: float
@@ -29,8 +29,8 @@ class Spending(NamedTuple):
 
     ``seconds``: device seconds of the ended trials that ran; ``ended``: how many have ended, ``planned`` how
     many there will be at most, ``None`` where the sweep does not say; ``workers`` where it is known; budgets
-    as the sweep has them, ``budget_seconds`` of device time; ``stretch``: seconds on the clock that a trial
-    takes per device second.
+    as the sweep has them, ``budget_seconds`` of device time; ``clock_per_device_second``: wall-clock seconds
+    that a trial takes per device second.
     """
 
     seconds: tuple[float, ...]
@@ -39,7 +39,7 @@ class Spending(NamedTuple):
     workers: int | None = None
     budget_trials: int | None = None
     budget_seconds: float | None = None
-    stretch: float = 1.0
+    clock_per_device_second: float = 1.0
 
     @property
     def spent(self) -> float:
@@ -47,7 +47,7 @@ class Spending(NamedTuple):
         return float(sum(self.seconds))
 
     @property
-    def burnt(self) -> float | None:
+    def budget_share(self) -> float | None:
         """The share of the budget, or of the plan, that is used up; ``None`` without either."""
         if self.budget_seconds:
             return min(1.0, self.spent / self.budget_seconds)
@@ -58,9 +58,9 @@ class Spending(NamedTuple):
 class Forecast(NamedTuple):
     """At the end: ``device_seconds`` and ``trials`` in all; ``clock_seconds`` from now until then."""
 
-    device_seconds: Span
-    trials: Span
-    clock_seconds: Span | None
+    device_seconds: ForecastInterval
+    trials: ForecastInterval
+    clock_seconds: ForecastInterval | None
 
 
 def forecast(spending: Spending) -> Forecast | None:
@@ -78,34 +78,34 @@ def forecast(spending: Spending) -> Forecast | None:
         return None
     reach = float(stats.t.ppf((1 + COVERAGE) / 2, n - 1)) * deviation
     to_go = max(0, planned - spending.ended)
-    left = Span(0.0, 0.0) if not to_go else _sum(to_go, mean, reach, n)
-    trials = Span(planned, planned)
+    left = ForecastInterval(0.0, 0.0) if not to_go else _sum(to_go, mean, reach, n)
+    trials = ForecastInterval(planned, planned)
     if spending.budget_seconds is not None:
         rest = max(0.0, spending.budget_seconds - spending.spent)
         paid = _sum(rest / mean, 1.0, reach / mean, n)
-        trials = Span(*(min(planned, spending.ended + round(m)) for m in paid))
-        left = Span(min(left.low, rest), min(left.high, rest))
-    pace = spending.stretch / spending.workers if spending.workers else None
-    clock = Span(left.low * pace, left.high * pace) if pace else None
-    total = Span(spending.spent + left.low, spending.spent + left.high)
+        trials = ForecastInterval(*(min(planned, spending.ended + round(m)) for m in paid))
+        left = ForecastInterval(min(left.low, rest), min(left.high, rest))
+    pace = spending.clock_per_device_second / spending.workers if spending.workers else None
+    clock = ForecastInterval(left.low * pace, left.high * pace) if pace else None
+    total = ForecastInterval(spending.spent + left.low, spending.spent + left.high)
     return Forecast(total, trials, clock)
 
 
-def _sum(count: float, mean: float, reach: float, n: int) -> Span:
+def _sum(count: float, mean: float, reach: float, n: int) -> ForecastInterval:
     """The interval of a sum of *count* further values, of which *n* gave *mean*."""
     half = reach * math.sqrt(count + count**2 / n)
-    return Span(max(0.0, count * mean - half), count * mean + half)
+    return ForecastInterval(max(0.0, count * mean - half), count * mean + half)
 
 
 class Tally(NamedTuple):
     """What became of the ended trials, and what they took.
 
-    ``seconds``, ``stretch``: see :class:`Spending`. ``imported``: all were measured elsewhere.
+    ``seconds``, ``clock_per_device_second``: see :class:`Spending`. ``imported``: all measured elsewhere.
     """
 
     by_status: Mapping[str, int]
     seconds: tuple[float, ...]
-    stretch: float
+    clock_per_device_second: float
     imported: bool
 
     @property

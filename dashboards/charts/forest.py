@@ -15,7 +15,7 @@ from tracker.numbers import percent, quality_gap
 MAX_ROWS = 8
 
 
-class Gap(NamedTuple):
+class QualityGap(NamedTuple):
     """Quality of the choice minus the runner-up's. Bounds are ``None`` where the error is unknown.
 
     ``scored``: in shares of a score; otherwise in the unit of a loss.
@@ -31,10 +31,10 @@ class Gap(NamedTuple):
     scored: bool = True
 
 
-def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
+def runner_up_gaps(recommendation: Recommendation) -> tuple[QualityGap, ...]:
     """The runners-up, the closest first."""
     found = (
-        Gap(
+        QualityGap(
             r.candidate.label,
             r.candidate.method.name,
             r.gap.value,
@@ -49,7 +49,7 @@ def gaps(recommendation: Recommendation) -> tuple[Gap, ...]:
     return tuple(sorted(found, key=lambda gap: gap.value))[:MAX_ROWS]
 
 
-def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
+def draw_gaps(data: tuple[QualityGap, ...], colours: Palette) -> Chart:
     """One row per runner-up; those whose interval touches 0 are hollow."""
     figure = Chart()
     figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
@@ -103,7 +103,7 @@ def draw_gaps(data: tuple[Gap, ...], colours: Palette) -> Chart:
     return figure
 
 
-def _range(data: tuple[Gap, ...]) -> tuple[float, float]:
+def _range(data: tuple[QualityGap, ...]) -> tuple[float, float]:
     ends = [0.0, *(x for gap in data for x in (gap.value, gap.low, gap.high) if x is not None)]
     pad = 0.06 * (max(ends) - min(ends) or 0.01)
     return min(ends) - pad, max(ends) + pad

@@ -15,7 +15,7 @@ from dashboards.analysis import PageAnalysis
 from dashboards.charts import crossover, scaling
 from dashboards.charts import generalisation as elsewhere
 from dashboards.charts.chart import Chart
-from dashboards.charts.forest import draw_gaps, gaps
+from dashboards.charts.forest import draw_gaps, runner_up_gaps
 from dashboards.charts.forgetting import draw_forgetting, forgetting_of
 from dashboards.charts.progress import draw_best_so_far
 from dashboards.charts.size import draw_size, size, sizes_to_ask
@@ -280,14 +280,14 @@ def _tradeoff(pages: PageAnalysis, query: Query, colours: Palette) -> _Drawn:
     if not suites:
         raise NotEnoughDataError("the sweep measured no general suite: list one under general")
     data = thinned(tradeoff_of(answer, pages.candidates, query.get("suite") or suites[0]))
-    methods = [method for method in in_order(s.method for s in data.spots) if method != "none"]
+    methods = [method for method in in_order(s.method for s in data.points) if method != "none"]
     title = f"Quality against what is forgotten of {data.suite}"
     return _Drawn(draw_tradeoff(data, colours), title, 400, methods)
 
 
 def _gaps(pages: PageAnalysis, _query: Query, colours: Palette) -> _Drawn:
     answer = pages.recommendation
-    data = gaps(answer)
+    data = runner_up_gaps(answer)
     if not data:
         raise NotEnoughDataError("there is no other candidate: only one was left to choose from")
     title = f"How far {answer.choice.label} is ahead of each runner-up"

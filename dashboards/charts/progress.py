@@ -25,7 +25,7 @@ from tracker.numbers import quality
 _MOST_DRAWN = 250
 
 
-class Trial(NamedTuple):
+class ScoredTrial(NamedTuple):
     """One scored trial. ``spent``: FLOP counted up to and including it, of trials without a result too;
     ``quality``: in [0, 1] where scores decide, minus the loss where there are none.
     """
@@ -42,15 +42,15 @@ class BestSoFar(NamedTuple):
     """Scored trials in the order they were planned, and the best quality up to each.
 
     ``uncounted``: trials left out because their cost or one of the weighted scores is unknown;
-    ``thinned``: further ones left out of a large sweep, none of which raised the best. ``leader``: the trial
-    with the best quality, be its cost known or not; the earlier of equals.
+    ``thinned``: others left out of a large sweep, none of which raised the best. ``best_trial``: the trial
+    with the best quality, whether or not its cost is known; the earlier of equals.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[ScoredTrial, ...]
     best: tuple[float, ...]
     uncounted: int
     thinned: int = 0
-    leader: Trial | None = None
+    best_trial: ScoredTrial | None = None
 
     @property
     def has_cost(self) -> bool:
@@ -58,7 +58,7 @@ class BestSoFar(NamedTuple):
         return any(trial.spent > 0 for trial in self.trials)
 
 
-def label(row: Mapping[Any, object]) -> str:
+def trial_label(row: Mapping[Any, object]) -> str:
     """A trial in words: ``en-1m · LoRA dora r8 · 2,000 examples · even``."""
     name = str(row["method"])
     if name == "none":
@@ -90,12 +90,12 @@ def best_so_far(analysis: Analysis) -> BestSoFar:
     )
 
 
-def _trials(rows: pd.DataFrame) -> tuple[Trial, ...]:
+def _trials(rows: pd.DataFrame) -> tuple[ScoredTrial, ...]:
     return tuple(
-        Trial(
+        ScoredTrial(
             int(row["number"]),
             str(row["key"]),
-            label(row),
+            trial_label(row),
             str(row["method"]),
             row["spent"],
             row["quality"],

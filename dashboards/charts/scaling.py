@@ -140,7 +140,7 @@ class Point(NamedTuple):
     used: bool
 
 
-class Line(NamedTuple):
+class LawLine(NamedTuple):
     """A law along ``examples``; the first ``measured`` of them lie within the measured range.
 
     It ends there where the law missed its largest volume by far: such a law foretells nothing.
@@ -165,7 +165,7 @@ class Curve(NamedTuple):
     method: str
     setting: str
     points: tuple[Point, ...]
-    line: Line | None
+    line: LawLine | None
     held_out_error: float | None
     noise: float | None
     why_not: str | None
@@ -213,10 +213,10 @@ def scaling(
     mix: str,
     metric: Metric,
     models: Collection[str] = (),
-    lines: Mapping[CurveKey, Line] = MappingProxyType({}),
+    lines: Mapping[CurveKey, LawLine] = MappingProxyType({}),
 ) -> Scaling:
     """The curves of *task* under *mix*; *fits* are those of *metric*, ``None`` where they are not known
-    yet: the points stand alone then. No *models* means all. *lines*: of :func:`lines_of`, where known.
+    yet: the points stand alone then. No *models* means all. *lines*: of :func:`law_lines`, where known.
     """
     wanted = (table["task"] == task) & table[metric].notna() & (table["status"] == "complete")
     if models:
@@ -282,7 +282,7 @@ def _curve(
     key: CurveKey,
     fits: CurveFits,
     metric: Metric,
-    lines: Mapping[CurveKey, Line],
+    lines: Mapping[CurveKey, LawLine],
 ) -> Curve:
     law, size = fits.laws.get(key), rows["parameters"].iloc[0]
     return Curve(
@@ -337,18 +337,18 @@ def drawn(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def lines_of(fits: Mapping[str, CurveFits], metric: Metric) -> dict[CurveKey, Line]:
+def law_lines(fits: Mapping[str, CurveFits], metric: Metric) -> dict[CurveKey, LawLine]:
     """The lines of all laws of *fits* (task → laws), which take longer than the rest of a chart."""
     return {key: _line(law, metric) for own in fits.values() for key, law in own.laws.items()}
 
 
-def _line(law: FittedLaw, metric: Metric) -> Line:
+def _line(law: FittedLaw, metric: Metric) -> LawLine:
     start, end = law.domain
     inside = np.geomspace(start, end, _STEPS)
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
     grid = inside if law.fails_held_out else np.concatenate([inside, beyond])
     value, low, high = own_unit(law.predict(grid, 0.8), metric)
-    return Line(
+    return LawLine(
         tuple(grid.tolist()),
         tuple(value.tolist()),
         tuple(low.tolist()),

@@ -18,10 +18,10 @@ from tracker.numbers import percent, quality
 #: Keeps words off the ring round the choice; plotly drops plain spaces at an end.
 NBSP = "\u00a0"
 #: More marks than these hide each other, and a browser takes long over them.
-MAX_SPOTS = 600
+MAX_POINTS = 600
 
 
-class Spot(NamedTuple):
+class TradeoffPoint(NamedTuple):
     """One configuration. ``front``: nothing else keeps more *and* scores more."""
 
     label: str
@@ -39,7 +39,7 @@ class Tradeoff(NamedTuple):
     """
 
     suite: str
-    spots: tuple[Spot, ...]
+    points: tuple[TradeoffPoint, ...]
     limit: float | None
     scored: bool = True
 
@@ -56,9 +56,9 @@ class Window(NamedTuple):
     worst: float
     best: float
 
-    def beyond(self, spot: Spot) -> bool:
-        """Whether *spot* lies outside."""
-        return spot.forgetting > self.most or spot.quality < self.worst
+    def beyond(self, point: TradeoffPoint) -> bool:
+        """Whether *point* lies outside."""
+        return point.forgetting > self.most or point.quality < self.worst
 
 
 def suites_first(answer: Recommendation) -> list[str]:
@@ -86,30 +86,32 @@ def tradeoff(
     known = [c for c in candidates if suite in c.forgetting]
     losses = [(-c.quality.value, c.forgetting[suite].value) for c in known]
     front = pareto_front(np.array(losses).reshape(-1, 2)).member
-    spots = [
-        Spot(c.label, c.method.name, -negative, lost, bool(on), c.label == chosen)
+    points = [
+        TradeoffPoint(c.label, c.method.name, -negative, lost, bool(on), c.label == chosen)
         for c, (negative, lost), on in zip(known, losses, front, strict=True)
     ]
     scored = all(bool(c.scores) for c in known)
     return Tradeoff(
-        suite, tuple(sorted(spots, key=lambda s: (s.forgetting, s.quality))), limit, scored
+        suite, tuple(sorted(points, key=lambda s: (s.forgetting, s.quality))), limit, scored
     )
 
 
-def thinned(data: Tradeoff, most: int = MAX_SPOTS) -> Tradeoff:
-    """*data* with at most about *most* spots: the front, the choice, and evenly of the others."""
-    step = -(-len(data.spots) // most)
-    kept = [spot for i, spot in enumerate(data.spots) if spot.front or spot.chosen or i % step == 0]
-    return data._replace(spots=tuple(kept))
+def thinned(data: Tradeoff, most: int = MAX_POINTS) -> Tradeoff:
+    """*data* with at most about *most* points: the front, the choice, and evenly of the others."""
+    step = -(-len(data.points) // most)
+    kept = [
+        point for i, point in enumerate(data.points) if point.front or point.chosen or i % step == 0
+    ]
+    return data._replace(points=tuple(kept))
 
 
 def window(data: Tradeoff) -> Window:
     """What of *data* is drawn to scale; a few runs gone wrong must not squeeze the others."""
-    if not data.spots:
+    if not data.points:
         return Window(0.0, 1.0, 0.0, 1.0)
-    kept = [s for s in data.spots if s.front or s.chosen or s.method == "none"]
-    lost = [s.forgetting for s in data.spots]
-    gained = [s.quality for s in data.spots]
+    kept = [s for s in data.points if s.front or s.chosen or s.method == "none"]
+    lost = [s.forgetting for s in data.points]
+    gained = [s.quality for s in data.points]
     most = max(_fence(lost), *(s.forgetting for s in kept))
     if data.limit is not None and data.limit < 2 * most:
         most = max(most, data.limit)  # one far off is left out instead: nothing comes near it
@@ -133,15 +135,15 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
     """Up and to the left is better; the choice wears a ring, and what lies beyond is set at the edge."""
     figure = Chart()
     shown = window(data)
-    within = [s for s in data.spots if not shown.beyond(s)]
-    draw_front(figure, [(s.forgetting, s.quality) for s in data.spots if s.front], colours)
-    for method in in_order(s.method for s in data.spots):
+    within = [s for s in data.points if not shown.beyond(s)]
+    draw_front(figure, [(s.forgetting, s.quality) for s in data.points if s.front], colours)
+    for method in in_order(s.method for s in data.points):
         for on_front in (False, True):
             own = [s for s in within if s.method == method and (s.front or s.chosen) is on_front]
             _draw_spots(figure, own, method, colours, strong=on_front)
     _draw_beyond(figure, data, shown, colours)
-    for spot in (s for s in data.spots if s.chosen):
-        _draw_choice(figure, spot, shown, colours)
+    for point in (s for s in data.points if s.chosen):
+        _draw_choice(figure, point, shown, colours)
     if data.limit is not None and data.limit <= shown.most:
         figure.add_vline(
             x=data.limit,
@@ -167,11 +169,11 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
     return figure
 
 
-def _draw_choice(figure: Chart, spot: Spot, shown: Window, colours: Palette) -> None:
-    left = spot.forgetting < (shown.least + shown.most) / 2
+def _draw_choice(figure: Chart, point: TradeoffPoint, shown: Window, colours: Palette) -> None:
+    left = point.forgetting < (shown.least + shown.most) / 2
     figure.add_scatter(
-        x=[spot.forgetting],
-        y=[spot.quality],
+        x=[point.forgetting],
+        y=[point.quality],
         mode="markers+text",
         text=[f"{NBSP * 2}recommended" if left else f"recommended{NBSP * 2}"],
         textposition="middle right" if left else "middle left",
@@ -184,10 +186,10 @@ def _draw_choice(figure: Chart, spot: Spot, shown: Window, colours: Palette) -> 
 
 
 def _draw_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) -> None:
-    """An arrowhead at the edge for each spot outside; its true values are for whoever points at it."""
+    """An arrowhead at the edge for each point outside; its true values are for whoever points at it."""
     across, up = shown.most - shown.least or 0.1, shown.best - shown.worst or 0.1
     right, bottom = shown.most + 0.14 * across, shown.worst - 0.08 * up
-    outside = [s for s in data.spots if shown.beyond(s)]
+    outside = [s for s in data.points if shown.beyond(s)]
     for method in in_order(s.method for s in outside):
         own = [s for s in outside if s.method == method]
         colour = method_colour(method, colours)
@@ -227,8 +229,8 @@ def _say_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) 
 
 
 def beyond_words(data: Tradeoff, shown: Window) -> list[str]:
-    """How many spots lie outside *shown*, and how far; and whether the limit does."""
-    outside = [s for s in data.spots if shown.beyond(s)]
+    """How many points lie outside *shown*, and how far; and whether the limit does."""
+    outside = [s for s in data.points if shown.beyond(s)]
     lost = [s.forgetting for s in outside if s.forgetting > shown.most]
     below = [s.quality for s in outside if s.forgetting <= shown.most]
     words = []
@@ -257,15 +259,15 @@ def draw_front(figure: Chart, front: Sequence[tuple[float, float]], colours: Pal
 
 
 def _draw_spots(
-    figure: Chart, spots: list[Spot], method: str, colours: Palette, *, strong: bool
+    figure: Chart, points: list[TradeoffPoint], method: str, colours: Palette, *, strong: bool
 ) -> None:
-    if not spots:
+    if not points:
         return
     colour = method_colour(method, colours)
     base = method == "none"
     figure.add_scatter(
-        x=[s.forgetting for s in spots],
-        y=[s.quality for s in spots],
+        x=[s.forgetting for s in points],
+        y=[s.quality for s in points],
         mode="markers",
         opacity=1.0 if strong else 0.5,
         marker={
@@ -274,14 +276,14 @@ def _draw_spots(
             "size": 10 if strong else 8,
             "line": {"width": 2 if base else 0.5, "color": colour if base else colours.surface},
         },
-        **_hover(spots),
+        **_hover(points),
     )
 
 
-def _hover(spots: Sequence[Spot]) -> dict[str, Any]:
+def _hover(points: Sequence[TradeoffPoint]) -> dict[str, Any]:
     return {
         "customdata": [
-            [unmarked(s.label), quality(s.quality), percent(s.forgetting)] for s in spots
+            [unmarked(s.label), quality(s.quality), percent(s.forgetting)] for s in points
         ],
         "hovertemplate": "<b>%{customdata[0]}</b><br>quality %{customdata[1]}<br>"
         "general ability lost %{customdata[2]}<extra></extra>",

@@ -8,14 +8,14 @@ from typing import Any
 from dash import html
 
 from dashboards.charts.data import (
-    Span,
-    balance,
+    LengthRow,
     balance_height,
-    contents,
     draw_balance,
-    draw_contents,
-    draw_spans,
-    spans,
+    draw_lengths,
+    draw_mix_contents,
+    label_balance,
+    length_rows,
+    mix_contents,
 )
 from dashboards.charts.theme import Palette, palette
 from dashboards.components import (
@@ -59,7 +59,7 @@ def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     head = page_head("The data behind the sweep", lead)
     held = profile.volumes if profile else ()
     if not held:
-        held = contents(view.analysis.table, view.analysis.mixes.mixes)
+        held = mix_contents(view.analysis.table, view.analysis.mixes.mixes)
     parts: list[Any] = [head, _warnings(view.analysis.notes)]
     if profile is None or not profile.tasks:
         parts += [_without_profile(view)]
@@ -192,7 +192,7 @@ def _repeats(splits: dict[str, SplitProfile]) -> str:
 
 
 def _balance(task: TaskProfile, split: str, colours: Palette) -> html.Section:
-    data = balance(task.splits[split])
+    data = label_balance(task.splits[split])
     title = f"Answers of {task.name}, {split}"
     if data.free:
         detail = (
@@ -222,7 +222,7 @@ def _balance(task: TaskProfile, split: str, colours: Palette) -> html.Section:
 
 
 def _lengths(task: TaskProfile, colours: Palette) -> html.Section:
-    found = spans(task)
+    found = length_rows(task)
     lengths = next(iter(task.splits.values())).lengths
     of = f"{lengths.unit} of {lengths.tokenizer}" if lengths.tokenizer else lengths.unit
     lead = (
@@ -230,7 +230,7 @@ def _lengths(task: TaskProfile, colours: Palette) -> html.Section:
         "the median."
     )
     chart = graph(
-        draw_spans(found, colours, lengths.unit),
+        draw_lengths(found, colours, lengths.unit),
         f"Lengths of prompts and answers of {task.name} in {of}",
         height=80 + 34 * len(found),
     )
@@ -239,7 +239,7 @@ def _lengths(task: TaskProfile, colours: Palette) -> html.Section:
     return card(f"Lengths of {task.name}", chart, behind("Show the numbers", table), lead=lead)
 
 
-def _span_row(span: Span) -> tuple[str, ...]:
+def _span_row(span: LengthRow) -> tuple[str, ...]:
     at = span.lengths
     return (span.part, span.name, *map(count, (at.least, at.p10, at.median, at.p90, at.most)))
 
@@ -321,7 +321,7 @@ def _contents_card(held: Sequence[MixVolume], query: Query, colours: Palette) ->
         title,
         picker("Task mix", choices),
         graph(
-            draw_contents(own, colours),
+            draw_mix_contents(own, colours),
             f"Examples by task at each volume of mix {mix}",
             height=120 + 34 * len(own),
         ),

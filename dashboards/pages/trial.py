@@ -7,8 +7,8 @@ from typing import Any
 
 from dash import html
 
-from dashboards.charts.curves import Curve, curve, draw_curves
-from dashboards.charts.progress import label
+from dashboards.charts.loss_curves import LossCurve, draw_loss_curves, loss_curve
+from dashboards.charts.progress import trial_label
 from dashboards.charts.theme import Palette
 from dashboards.charts.wording import compact, duration
 from dashboards.components import (
@@ -60,7 +60,7 @@ _INTERVALS = (
 def words_of(record: TrialRecord) -> str:
     """What the trial is, in a line."""
     spec = record.result.spec
-    return label(
+    return trial_label(
         spec.method.model_dump()
         | {
             "method": spec.method.name,
@@ -136,7 +136,9 @@ def curves_card(
     trials: Sequence[tuple[str, str, Reading]], colours: Palette, *, trained: bool = True
 ) -> html.Section:
     """Learning curves of (words, method, reading), over one another."""
-    found = [c for words, method, reading in trials if (c := curve(words, method, reading.curve))]
+    found = [
+        c for words, method, reading in trials if (c := loss_curve(words, method, reading.curve))
+    ]
     if not found:
         why = "No step of its training was recorded." if trained else "It was not trained."
         return card("Learning curve", empty("No curve", why, small=True))
@@ -145,19 +147,19 @@ def curves_card(
     missing = len(trials) - len(found)
     return card(
         title,
-        graph(draw_curves(found, colours), _spoken(found), height=_CURVE_HEIGHT),
+        graph(draw_loss_curves(found, colours), _spoken(found), height=_CURVE_HEIGHT),
         html.P(f"{missing} without a recorded step.", className="note") if missing else None,
         behind("Show the numbers", _curve_table(found)),
         lead=lead,
     )
 
 
-def _spoken(curves: Iterable[Curve]) -> str:
+def _spoken(curves: Iterable[LossCurve]) -> str:
     parts = [f"{c.name} from {c.smooth[0]:.3f} to {c.smooth[-1]:.3f}" for c in curves]
     return "Training loss in nats per token over optimizer steps: " + "; ".join(parts)
 
 
-def _curve_table(curves: Sequence[Curve]) -> html.Div:
+def _curve_table(curves: Sequence[LossCurve]) -> html.Div:
     rows = []
     for data in curves:
         last = len(data.steps) - 1

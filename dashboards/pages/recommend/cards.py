@@ -8,7 +8,7 @@ from typing import Any
 from dash import html
 
 from dashboards.answers import FILE_NAME, Answer, command
-from dashboards.charts.forest import MAX_ROWS, Gap, draw_gaps, gaps
+from dashboards.charts.forest import MAX_ROWS, QualityGap, draw_gaps, runner_up_gaps
 from dashboards.charts.theme import in_order, method_words, palette
 from dashboards.charts.tradeoff import Tradeoff, draw_tradeoff, suites_first, thinned, tradeoff_of
 from dashboards.charts.wording import compact, duration
@@ -225,7 +225,7 @@ def settling(answer: Recommendation) -> html.Section | None:
 
 def runners(answer: Recommendation, theme: str | None) -> html.Section:
     """The runners-up with their gaps."""
-    data = gaps(answer)
+    data = runner_up_gaps(answer)
     lead = (
         "How far the choice is ahead of each, on the same validation rows. A hollow mark is a tie: "
         "another seed could turn the order round. Left of zero: predicted to score more, but at a "
@@ -251,7 +251,7 @@ def runners(answer: Recommendation, theme: str | None) -> html.Section:
     )
 
 
-def _gap_table(data: tuple[Gap, ...]) -> html.Div:
+def _gap_table(data: tuple[QualityGap, ...]) -> html.Div:
     rows = [
         (
             gap.label,
@@ -277,9 +277,9 @@ def tradeoffs(found: Answer, theme: str | None) -> html.Section:
         return card(title, empty("Forgetting was not measured", detail, small=True))
     suite = suites[0]
     data = tradeoff_of(answer, found.candidates, suite)
-    every, data = len(data.spots), thinned(data)
-    methods = in_order(s.method for s in data.spots)
-    words = f"Quality against general ability lost on {suite} for {plural(len(data.spots), 'configuration')}"
+    every, data = len(data.points), thinned(data)
+    methods = in_order(s.method for s in data.points)
+    words = f"Quality against general ability lost on {suite} for {plural(len(data.points), 'configuration')}"
     return card(
         title,
         legend(
@@ -287,8 +287,8 @@ def tradeoffs(found: Answer, theme: str | None) -> html.Section:
             [("solid", "front: nothing keeps more and scores more")],
         ),
         graph(draw_tradeoff(data, palette(theme)), words, height=400),
-        html.P(f"{len(data.spots):,} of {every:,} are drawn.", className="note")
-        if every > len(data.spots)
+        html.P(f"{len(data.points):,} of {every:,} are drawn.", className="note")
+        if every > len(data.points)
         else None,
         behind("Show the numbers", _spot_table(data)),
         lead="Up and to the left is better.",
@@ -298,7 +298,7 @@ def tradeoffs(found: Answer, theme: str | None) -> html.Section:
 def _spot_table(data: Tradeoff) -> html.Div:
     rows = [
         (s.label, quality(s.quality), percent(s.forgetting), "yes" if s.front else "no")
-        for s in sorted(data.spots, key=lambda s: (not s.front, -s.quality))[:_TABLE_ROWS]
+        for s in sorted(data.points, key=lambda s: (not s.front, -s.quality))[:_TABLE_ROWS]
     ]
     return data_table(("Configuration", "Quality", f"Lost on {data.suite}", "On the front"), rows)
 

@@ -23,7 +23,7 @@ from dashboards.charts.scaling import (
     AHEAD,
     MOST_DRAWN,
     Curve,
-    Line,
+    LawLine,
     Scaling,
     Shown,
     draw_scaling,
@@ -73,7 +73,7 @@ class Laws(NamedTuple):
     sizes: Mapping[CurveKey, FittedLaw] | None
     asked: Mapping[str, int]
     fresh: bool
-    lines: Mapping[CurveKey, Line] = MappingProxyType({})
+    lines: Mapping[CurveKey, LawLine] = MappingProxyType({})
     problem: str = ""
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dash import html
 
 from dashboards.charts.failures import FailureGroup, failure_groups
-from dashboards.charts.forecast import Forecast, Span, Spending, Tally, forecast
+from dashboards.charts.forecast import Forecast, ForecastInterval, Spending, Tally, forecast
 from dashboards.charts.progress import BestSoFar
 from dashboards.charts.theme import method_words
 from dashboards.charts.wording import compact, duration, time_span
@@ -72,7 +72,7 @@ def spending(view: SweepView) -> Spending:
         ended=done.ended,
         planned=view.info.planned,
         workers=int(workers) if workers else None,
-        stretch=done.stretch,
+        clock_per_device_second=done.clock_per_device_second,
         budget_trials=int(trials) if trials else None,
         budget_seconds=hours * 3600 if hours else None,
     )
@@ -149,7 +149,7 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
     live = view.info.is_live
     found = [
         ("Budget", *budget),
-        ("Used so far" if live else "Used", percent(cost.burnt, 0), spent),
+        ("Used so far" if live else "Used", percent(cost.budget_share, 0), spent),
     ]
     if live:
         early = ("Too early to say", "it takes a tenth of the trials, at least five")
@@ -232,15 +232,15 @@ def _lead(view: SweepView) -> str:
 
 def _leader(view: SweepView) -> tuple[str, str]:
     best = view.analysis.best
-    leader = best.leader
-    if leader is None:
+    best_trial = best.best_trial
+    if best_trial is None:
         return percent(None), "no trial has all its scores yet"
     weighing = Weighing(view.analysis.objective.weights, view.analysis.measures)
-    record = next(r for r in view.analysis.records if r.result.spec.key == leader.key)
+    record = next(r for r in view.analysis.records if r.result.spec.key == best_trial.key)
     known = weighing.quality(record.result)
     words = "" if known is None else f"; {interval_words(known)}"
     luck = "; the best of many is partly luck" if len(best.trials) > _MANY else ""
-    return quality(leader.quality), f"{leader.label}{words}{luck}"
+    return quality(best_trial.quality), f"{best_trial.label}{words}{luck}"
 
 
 def _group(group: FailureGroup) -> html.Li:
@@ -279,7 +279,7 @@ def _exchange(each: ControlRecord) -> html.Li:
     )
 
 
-def _numbers(span: Span) -> str:
+def _numbers(span: ForecastInterval) -> str:
     return count(span.high) if span.low == span.high else f"{count(span.low)} to {count(span.high)}"
 
 

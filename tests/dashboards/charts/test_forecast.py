@@ -1,20 +1,20 @@
 import numpy as np
 import pytest
 
-from dashboards.charts.forecast import Span, Spending, forecast, tally
+from dashboards.charts.forecast import ForecastInterval, Spending, forecast, tally
 
 
 def test_equal_trials_are_foretold_exactly():
     ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2))
-    assert ahead.device_seconds == pytest.approx(Span(400, 400))
-    assert ahead.trials == Span(40, 40)
-    assert ahead.clock_seconds == pytest.approx(Span(150, 150))
+    assert ahead.device_seconds == pytest.approx(ForecastInterval(400, 400))
+    assert ahead.trials == ForecastInterval(40, 40)
+    assert ahead.clock_seconds == pytest.approx(ForecastInterval(150, 150))
 
 
 def test_a_budget_of_device_time_bounds_trials_and_time():
     ahead = forecast(Spending((10.0,) * 10, 10, 40, budget_seconds=200.0))
-    assert ahead.trials == Span(20, 20)
-    assert ahead.device_seconds == pytest.approx(Span(200, 200))
+    assert ahead.trials == ForecastInterval(20, 20)
+    assert ahead.device_seconds == pytest.approx(ForecastInterval(200, 200))
     assert ahead.clock_seconds is None, "nobody said how many workers there are"
 
 
@@ -37,23 +37,25 @@ def test_the_interval_holds_in_four_of_five_cases():
 
 
 def test_trials_that_wait_for_more_than_the_device_take_longer_on_the_clock(records):
-    assert tally([record.result for record in records]).stretch == pytest.approx(1.0)
+    assert tally([record.result for record in records]).clock_per_device_second == pytest.approx(
+        1.0
+    )
     slow = [
         record.result.model_copy(update={"started_at": record.result.started_at - 1})
         for record in records
     ]
     seconds = sum(result.cost.device_seconds for result in slow)
-    assert tally(slow).stretch == pytest.approx(1 + len(slow) / seconds)
-    assert tally([]).stretch == 1.0
-    ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2, stretch=1.5))
-    assert ahead.clock_seconds == pytest.approx(Span(225, 225))
+    assert tally(slow).clock_per_device_second == pytest.approx(1 + len(slow) / seconds)
+    assert tally([]).clock_per_device_second == 1.0
+    ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2, clock_per_device_second=1.5))
+    assert ahead.clock_seconds == pytest.approx(ForecastInterval(225, 225))
 
 
 def test_what_is_burnt_is_a_share_of_the_budget_else_of_the_plan():
-    assert Spending((30.0,), 1, 10, budget_seconds=60.0).burnt == 0.5
-    assert Spending((30.0,), 1, None, budget_trials=4).burnt == 0.25
-    assert Spending((30.0,), 1, 10).burnt == 0.1
-    assert Spending((30.0,), 1, None).burnt is None
+    assert Spending((30.0,), 1, 10, budget_seconds=60.0).budget_share == 0.5
+    assert Spending((30.0,), 1, None, budget_trials=4).budget_share == 0.25
+    assert Spending((30.0,), 1, 10).budget_share == 0.1
+    assert Spending((30.0,), 1, None).budget_share is None
 
 
 def test_trials_that_never_ran_are_no_measure(records):

@@ -1,12 +1,12 @@
 import plotly.graph_objects as go
 
-from dashboards.charts.forest import draw_gaps, gaps
+from dashboards.charts.forest import draw_gaps, runner_up_gaps
 from dashboards.charts.theme import LIGHT
 
 
 def test_gaps_are_the_recommendation_s_own_the_closest_first(analysis):
     answer = analysis.recommendation
-    data = gaps(answer)
+    data = runner_up_gaps(answer)
     assert {g.label for g in data} == {r.candidate.label for r in answer.runners_up}
     assert [g.value for g in data] == sorted(g.value for g in data)
     for gap, runner in zip(data, sorted(answer.runners_up, key=lambda r: r.gap.value), strict=True):
@@ -15,7 +15,7 @@ def test_gaps_are_the_recommendation_s_own_the_closest_first(analysis):
 
 
 def test_ties_are_hollow_and_every_row_is_named(analysis):
-    data = gaps(analysis.recommendation)
+    data = runner_up_gaps(analysis.recommendation)
     first = data[0]._replace(distinguishable=False, low=-0.01, high=0.02, label="<i>a</i>")
     second = data[0]._replace(distinguishable=True, low=None, high=None)
     figure = go.Figure(draw_gaps((first, second), LIGHT))
@@ -26,7 +26,7 @@ def test_ties_are_hollow_and_every_row_is_named(analysis):
 
 
 def test_gaps_of_a_hair_have_ticks_that_differ(analysis):
-    gap = gaps(analysis.recommendation)[0]
+    gap = runner_up_gaps(analysis.recommendation)[0]
     near = gap._replace(value=0.001, low=-0.002, high=0.004, scored=True)
     figure = draw_gaps((near,), LIGHT)
     assert figure["layout"]["xaxis"]["tickformat"] == ".2~%"
@@ -35,6 +35,6 @@ def test_gaps_of_a_hair_have_ticks_that_differ(analysis):
 
 
 def test_an_untouched_base_is_seen_on_its_interval(analysis):
-    base = gaps(analysis.recommendation)[0]._replace(method="none", low=-0.01, high=0.02)
+    base = runner_up_gaps(analysis.recommendation)[0]._replace(method="none", low=-0.01, high=0.02)
     marks = [t for t in draw_gaps((base,), LIGHT).traces if t["mode"] == "markers"]
     assert not marks[0]["marker"]["symbol"].startswith("line")

@@ -2,8 +2,8 @@ import plotly.graph_objects as go
 
 from dashboards.charts.theme import LIGHT
 from dashboards.charts.tradeoff import (
-    Spot,
     Tradeoff,
+    TradeoffPoint,
     beyond_words,
     draw_tradeoff,
     tradeoff,
@@ -14,20 +14,20 @@ from dashboards.charts.tradeoff import (
 def test_the_front_holds_what_nothing_beats_in_both(analysis):
     chosen = analysis.recommendation.choice.label
     data = tradeoff(analysis.candidates, "english", chosen=chosen, limit=0.1)
-    for spot in data.spots:
+    for point in data.points:
         beaten = any(
-            o.quality >= spot.quality and o.forgetting <= spot.forgetting
-            and (o.quality, o.forgetting) != (spot.quality, spot.forgetting)
-            for o in data.spots
+            o.quality >= point.quality and o.forgetting <= point.forgetting
+            and (o.quality, o.forgetting) != (point.quality, point.forgetting)
+            for o in data.points
         )  # fmt: skip
-        assert spot.front is not beaten
-    assert [s.label for s in data.spots if s.chosen] == [chosen]
-    assert len(data.spots) == len(analysis.candidates)
+        assert point.front is not beaten
+    assert [s.label for s in data.points if s.chosen] == [chosen]
+    assert len(data.points) == len(analysis.candidates)
 
 
 def test_what_was_not_measured_is_not_drawn(analysis):
     data = tradeoff(analysis.candidates, "no such suite", chosen="")
-    assert data.spots == ()
+    assert data.points == ()
     go.Figure(draw_tradeoff(data, LIGHT))
 
 
@@ -42,7 +42,7 @@ def test_the_choice_and_the_limit_are_marked(analysis):
 def _spots(*places):
     """Spots at (forgetting, quality), the first the choice and the front."""
     return tuple(
-        Spot(f"run {i}", "full", quality, lost, i == 0, i == 0)
+        TradeoffPoint(f"run {i}", "full", quality, lost, i == 0, i == 0)
         for i, (lost, quality) in enumerate(places)
     )
 
@@ -62,7 +62,7 @@ def test_runs_gone_wrong_do_not_squeeze_the_others():
     assert all(0.19 < x < high for x in edge.x)
     assert [row[2] for row in edge.customdata] == ["300.0 %", "150.0 %"]
     drawn = [x for t in figure.data if t.customdata is not None for x in t.x]
-    assert len(drawn) == len(data.spots)
+    assert len(drawn) == len(data.points)
     assert figure.layout.annotations[-1].text == "2 lie beyond ▸, up to 300 %"
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from dashboards.answers import asked_of
-from dashboards.charts.tradeoff import MAX_SPOTS, Spot, Tradeoff, thinned
+from dashboards.charts.tradeoff import MAX_POINTS, Tradeoff, TradeoffPoint, thinned
 from dashboards.exports import export_path
 from dashboards.pages.recommend.cards import certainty, headline, hero, setting
 from dashboards.pages.recommend.form import ask, fields, form
@@ -186,12 +186,13 @@ def test_newer_results_are_announced_on_the_answer_before(view_of, records, word
 
 
 def test_a_browser_is_not_sent_ten_thousand_spots():
-    spots = tuple(
-        Spot(f"c{i}", "lora", i / 1e4, i / 1e4, i % 1000 == 0, i == 4321) for i in range(10_000)
+    points = tuple(
+        TradeoffPoint(f"c{i}", "lora", i / 1e4, i / 1e4, i % 1000 == 0, i == 4321)
+        for i in range(10_000)
     )
-    kept = thinned(Tradeoff("english", spots, None)).spots
-    assert len(kept) < MAX_SPOTS + 20
-    assert {s for s in spots if s.front or s.chosen} <= set(kept)
+    kept = thinned(Tradeoff("english", points, None)).points
+    assert len(kept) < MAX_POINTS + 20
+    assert {s for s in points if s.front or s.chosen} <= set(kept)
 
 
 def texts(shown, **changes):

@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.charts.scaling import Curve, Line, Point, Scaling, shown
+from dashboards.charts.scaling import Curve, LawLine, Point, Scaling, shown
 from dashboards.pages.scaling.cards import _parameter, laws_card, trusted
 from dashboards.pages.scaling.page import content
 from dashboards.state import Query
@@ -57,7 +57,7 @@ def test_trials_that_looked_for_a_learning_rate_alone_have_no_law(view_of, recor
     assert "Fitting the laws" not in page
 
 
-LINE = Line((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 2)
+LINE = LawLine((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 2)
 POINTS = tuple(Point(i, 100 * (i + 1), 0.5, None, None, 0, None, True) for i in range(2))
 
 

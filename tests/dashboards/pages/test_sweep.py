@@ -67,7 +67,7 @@ def with_facts(view, state="running", **facts):
 
 def test_the_budget_is_burnt_and_foretold(view_of, records, words):
     view = with_facts(view_of(records), budget_trials=60, workers=2)
-    assert spending(view).burnt == pytest.approx(49 / 60)
+    assert spending(view).budget_share == pytest.approx(49 / 60)
     text = words(content(view, "light", now=1_700_000_300.0).head)
     assert "60 trials" in text
     assert "82 %" in text

@@ -3,7 +3,7 @@ import json
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.charts.curves import curve, draw_curves, smoothed
+from dashboards.charts.loss_curves import draw_loss_curves, loss_curve, smoothed
 from dashboards.charts.theme import LIGHT
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep.cards import under_way
@@ -165,11 +165,11 @@ def test_only_wrong_answers_are_listed_and_prompts_that_were_not_kept_are_said_o
 def test_a_running_mean_does_not_lag_and_keeps_the_ends():
     line = [10.0 - i for i in range(100)]
     assert smoothed(line) == pytest.approx(line)
-    assert curve("a", "lora", []) is None
-    one = curve("Trial 1", "lora", [(5, 2.0)])
+    assert loss_curve("a", "lora", []) is None
+    one = loss_curve("Trial 1", "lora", [(5, 2.0)])
     assert one is not None
     assert one.smooth == (2.0,)
-    assert len(go.Figure(draw_curves([one, one], LIGHT)).data) == 4
+    assert len(go.Figure(draw_loss_curves([one, one], LIGHT)).data) == 4
 
 
 def test_trials_under_way_stand_above_the_grid_and_lead_to_the_sweep(view_of, records, words):

@@ -17,7 +17,7 @@ _WINDOW = 1 / 20
 _DASHES = ("solid", "dash", "dot", "longdash", "dashdot")
 
 
-class Curve(NamedTuple):
+class LossCurve(NamedTuple):
     """One trial. ``loss`` in nats per token at each optimizer step; ``smooth``: its running mean."""
 
     name: str
@@ -27,12 +27,12 @@ class Curve(NamedTuple):
     smooth: tuple[float, ...]
 
 
-def curve(name: str, method: str, points: Sequence[tuple[int, float]]) -> Curve | None:
+def loss_curve(name: str, method: str, points: Sequence[tuple[int, float]]) -> LossCurve | None:
     """The curve of *points* (step, loss); ``None`` where no step was recorded."""
     if not points:
         return None
     steps, loss = zip(*points, strict=True)
-    return Curve(name, method, tuple(steps), tuple(loss), smoothed(loss))
+    return LossCurve(name, method, tuple(steps), tuple(loss), smoothed(loss))
 
 
 def smoothed(values: Sequence[float]) -> tuple[float, ...]:
@@ -49,7 +49,7 @@ def smoothed(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(means.tolist())
 
 
-def draw_curves(curves: Sequence[Curve], colours: Palette) -> Chart:
+def draw_loss_curves(curves: Sequence[LossCurve], colours: Palette) -> Chart:
     """Each trial's running mean, and behind it faintly what was measured at each step."""
     figure = Chart()
     for place, data in enumerate(curves):
