@@ -17,16 +17,12 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    GetCoreSchemaHandler,
-    GetPydanticSchema,
     Tag,
     field_validator,
     model_validator,
 )
-from pydantic_core import core_schema
 
 from tracker.trial import (
-    DType,
     EvaluationSpec,
     Frozen,
     MixSpec,
@@ -36,27 +32,6 @@ from tracker.trial import (
     SuiteMeasure,
     TrainSpec,
 )
-
-
-def _by(described: type[Frozen]) -> Any:
-    """Validate and document by *described*, a subclass, but hold the plain record it derives from.
-
-    The records of ``tracker.trial`` take any value; a user's file is held to limits.
-    """
-
-    def schema(record: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        def to_plain_data(value: Any) -> Any:
-            return value.model_dump() if isinstance(value, record) else value
-
-        def to_record(checked: Frozen) -> Any:
-            return record(**{name: getattr(checked, name) for name in record.model_fields})
-
-        checked = core_schema.no_info_before_validator_function(
-            to_plain_data, handler.generate_schema(described)
-        )
-        return core_schema.no_info_after_validator_function(to_record, checked)
-
-    return GetPydanticSchema(schema)
 
 
 class ModelEntry(Frozen):
@@ -187,14 +162,6 @@ class Methods(Frozen):
         return self
 
 
-class Prompt(PromptTemplate):
-    """Templates over a row's fields, ``{field}`` each, rendered as chat turns."""
-
-    system: str | None = Field(None, description="The system turn.")
-    instruction: str | None = Field(None, description="Stands before the input in the user turn.")
-    input: str = Field("{text}", min_length=1, description="The row's own part of the user turn.")
-
-
 class TaskFields(Frozen):
     """What a trained task and a held-out one have in common."""
 
@@ -204,7 +171,7 @@ class TaskFields(Frozen):
     test: str | None = Field(
         None, description="Rows for the final report alone; default: test.* beside train."
     )
-    prompt: Annotated[PromptTemplate, _by(Prompt)] | None = Field(
+    prompt: PromptTemplate | None = Field(
         None,
         description="Prompt over the row's fields. Omitted: the rows carry their own layout "
         "(messages; prompt and completion; instruction, input and output).",
@@ -319,67 +286,6 @@ class MixEntry(Frozen):
         return MixSpec(
             name=name, weights=self.weights, extra_epochs=self.extra_epochs, replay=self.replay
         )
-
-
-class Schedule(TrainSpec):
-    """The training schedule that every method shares."""
-
-    epochs: int = Field(3, ge=1, le=1000, description="Passes over the examples.")
-    batch_size: int = Field(16, ge=1, description="Examples per forward pass.")
-    accumulation: int = Field(1, ge=1, description="Forward passes per optimiser step.")
-    max_length: int = Field(256, ge=8, description="Tokens per example; prompts are cut to fit.")
-    scheduler: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", description="How the learning rate falls; it always falls all the way."
-    )
-    warmup: float = Field(0.05, ge=0, description="Warm-up, as a fraction of all steps.")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    dtype: DType = Field("float32", description="Compute type; bfloat16 is autocast.")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory.")
-    packing: bool = Field(False, description="Several examples per sequence (not for P-tuning).")
-    diverged_above: float | None = Field(
-        1.5,
-        gt=1,
-        description="A run ends as diverged once its smoothed training loss has stayed above so many "
-        "times its beginning, and a nat above it, for a tenth of all steps; null: only one whose loss "
-        "is no number.",
-    )
-
-    @field_validator("warmup")
-    @classmethod
-    def _shorter_than_training(cls, warmup: float) -> float:
-        if warmup >= 1:
-            raise ValueError(
-                f"found {warmup:g}, a warm-up longer than training; "
-                "allowed: a fraction of all steps, from 0 to below 1"
-            )
-        return warmup
-
-
-class Evaluation(EvaluationSpec):
-    """How trials are measured."""
-
-    rows: int | None = Field(
-        500, ge=1, description="At most so many rows per task and suite; null: all."
-    )
-    batch_size: int = Field(64, ge=1, description="Rows per forward pass.")
-    max_new_tokens: int = Field(32, ge=1, description="Tokens generated per answer at most.")
-
-
-class Goal(Objective):
-    """What is wanted of the recommended model."""
-
-    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="How much each task's score counts."
-    )
-    constraints: dict[str, float] = Field(
-        default_factory=dict,
-        description="Upper bounds: forgetting.<suite>, over_reach.<task>, peak_bytes, "
-        "device_seconds or gpu_hours (of one trial: 3,600 of the former are one of the latter), flops, "
-        "adapter_bytes, seconds_per_1k_tokens, parameters, examples, examples.<task>; lower bounds: "
-        "min.<task>. "
-        "What parameters, examples, adapter_bytes and flops forbid is known before a run and never run.",
-    )
 
 
 class Budget(Frozen):
@@ -510,13 +416,9 @@ class SweepSpec(Frozen):
         description="Task mixes by name; default: one of all tasks, equally weighted.",
     )
     replay: TextFile | None = Field(None, description="Where mixes with `replay` take text from.")
-    train: Annotated[TrainSpec, _by(Schedule)] = Field(
-        TrainSpec(), description="The training schedule."
-    )
-    evaluation: Annotated[EvaluationSpec, _by(Evaluation)] = Field(
-        EvaluationSpec(), description="How trials are measured."
-    )
-    objective: Annotated[Objective, _by(Goal)] = Field(
+    train: TrainSpec = Field(TrainSpec(), description="The training schedule.")
+    evaluation: EvaluationSpec = Field(EvaluationSpec(), description="How trials are measured.")
+    objective: Objective = Field(
         default_factory=_equal_weights,
         description="What is wanted; default: every trained task counts the same.",
     )

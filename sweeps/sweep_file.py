@@ -10,6 +10,7 @@ from pathlib import Path
 from sweeps.spec import MixEntry, SweepSpec
 from tracker.constraints import allowed_names, bound_problem
 from tracker.strict_yaml import Document, YamlPath, read
+from tracker.trial import MAX_EPOCHS, MIN_EPOCHS
 from tracker.validation import Problem, options, unknown, validate
 
 MAX_CELLS = 10_000
@@ -23,7 +24,10 @@ def load_sweep(file: Path | Document) -> SweepSpec:
 
 def _contradictions(spec: SweepSpec) -> list[Problem]:
     """Every contradiction between parts of *spec*."""
-    checks = (_models, _volumes, _names, _mixes, _objective, _constraints, _tuning, _memory, _size)
+    checks = (
+        *(_models, _volumes, _names, _mixes, _objective, _constraints, _tuning),
+        *(_epochs, _memory, _size),
+    )
     return [problem for check in checks for problem in check(spec)]
 
 
@@ -132,6 +136,13 @@ def _tuning(spec: SweepSpec) -> Iterator[Problem]:
     if start is not None and start not in spec.volumes:
         wording = f"found {start}; allowed: {options(map(str, spec.volumes))}"
         yield Problem(("search", "halving", "start"), wording)
+
+
+def _epochs(spec: SweepSpec) -> Iterator[Problem]:
+    epochs = spec.train.epochs
+    if not MIN_EPOCHS <= epochs <= MAX_EPOCHS:
+        bound = f"at least {MIN_EPOCHS}" if epochs < MIN_EPOCHS else f"at most {MAX_EPOCHS}"
+        yield Problem(("train", "epochs"), f"found {epochs}; allowed: {bound}")
 
 
 def _memory(spec: SweepSpec) -> Iterator[Problem]:

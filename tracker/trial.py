@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from tracker.errors import InputError
 from tracker.replicates import Replicates
@@ -28,6 +28,8 @@ ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
 #: Where a spec keeps its key once it is known; pydantic's iteration leaves out names like it.
 _KEY = "_key"
 SuiteMeasure = Literal["bits_per_byte", "score"]
+#: What a sweep file may say.
+MIN_EPOCHS, MAX_EPOCHS = 1, 1000
 DType = Literal["float32", "bfloat16"]
 
 
@@ -107,11 +109,11 @@ class MethodSpec(Frozen):
 
 
 class PromptTemplate(Frozen):
-    """Templates over a row's fields, ``{field}`` each; rendered as chat turns."""
+    """Templates over a row's fields, ``{field}`` each, rendered as chat turns."""
 
-    system: str | None = None
-    instruction: str | None = None
-    input: str = "{text}"
+    system: str | None = Field(None, description="The system turn.")
+    instruction: str | None = Field(None, description="Stands before the input in the user turn.")
+    input: str = Field("{text}", min_length=1, description="The row's own part of the user turn.")
 
 
 class TaskSpec(Frozen):
@@ -157,32 +159,54 @@ class MixSpec(Frozen):
 
 
 class TrainSpec(Frozen):
-    """The schedule every method shares. Lengths in tokens, warm-up as a fraction of all steps.
+    """The training schedule that every method shares."""
 
-    ``diverged_above``: a run ends as diverged once its loss has stayed above so many times its beginning;
-    ``None``: only one whose loss is no number.
-    """
+    # An outside table may state 0 epochs, or many: `sweeps.sweep_file` holds a sweep file to the schema's.
+    epochs: int = Field(
+        3,
+        ge=0,
+        description="Passes over the examples.",
+        json_schema_extra={"minimum": MIN_EPOCHS, "maximum": MAX_EPOCHS},
+    )
+    batch_size: int = Field(16, ge=1, description="Examples per forward pass.")
+    accumulation: int = Field(1, ge=1, description="Forward passes per optimiser step.")
+    max_length: int = Field(256, ge=8, description="Tokens per example; prompts are cut to fit.")
+    scheduler: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="How the learning rate falls; it always falls all the way."
+    )
+    warmup: float = Field(0.05, ge=0, description="Warm-up, as a fraction of all steps.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    dtype: DType = Field("float32", description="Compute type; bfloat16 is autocast.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory.")
+    packing: bool = Field(False, description="Several examples per sequence (not for P-tuning).")
+    diverged_above: float | None = Field(
+        1.5,
+        gt=1,
+        description="A run ends as diverged once its smoothed training loss has stayed above so many "
+        "times its beginning, and a nat above it, for a tenth of all steps; null: only one whose loss "
+        "is no number.",
+    )
 
-    epochs: int = 3
-    batch_size: int = 16
-    accumulation: int = 1
-    max_length: int = 256
-    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: float = 0.05
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    dtype: DType = "float32"
-    gradient_checkpointing: bool = False
-    packing: bool = False
-    diverged_above: float | None = 1.5
+    @field_validator("warmup")
+    @classmethod
+    def _shorter_than_training(cls, warmup: float) -> float:
+        if warmup >= 1:
+            raise ValueError(
+                f"found {warmup:g}, a warm-up longer than training; "
+                "allowed: a fraction of all steps, from 0 to below 1"
+            )
+        return warmup
 
 
 class EvaluationSpec(Frozen):
-    """``rows``: at most so many validation rows per task and suite (the first of a seeded order)."""
+    """How trials are measured: on the first rows of a seeded order."""
 
-    rows: int | None = 500
-    batch_size: int = 64
-    max_new_tokens: int = 32
+    rows: int | None = Field(
+        500, ge=1, description="At most so many rows per task and suite; null: all."
+    )
+    batch_size: int = Field(64, ge=1, description="Rows per forward pass.")
+    max_new_tokens: int = Field(32, ge=1, description="Tokens generated per answer at most.")
 
 
 class TrialSpec(Frozen):
@@ -440,12 +464,16 @@ class TrialRecord(Frozen):
 
 
 class Objective(Frozen):
-    """What is wanted: task weights, and upper bounds on measured quantities.
+    """What is wanted of the recommended model: task weights, and bounds on measured quantities."""
 
-    Constraint names: ``forgetting.<suite>``, ``peak_bytes``, ``device_seconds``, ``gpu_hours``, ``flops``,
-    ``adapter_bytes``, ``seconds_per_1k_tokens``, ``over_reach.<task>``, ``parameters``; and lower bounds
-    ``min.<task>``.
-    """
-
-    weights: dict[str, float]
-    constraints: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, description="How much each task's score counts."
+    )
+    constraints: dict[str, float] = Field(
+        default_factory=dict,
+        description="Upper bounds: forgetting.<suite>, over_reach.<task> (false positives on rows whose "
+        "answer is `negative`), peak_bytes, device_seconds or gpu_hours (of one trial: 3,600 of the "
+        "former are one of the latter), flops, adapter_bytes, seconds_per_1k_tokens, parameters, "
+        "examples, examples.<task>; lower bounds: min.<task>. Configurations that parameters, examples, "
+        "adapter_bytes or flops rule out are known before a run and never run.",
+    )
