@@ -1,6 +1,7 @@
 """The sweep file's types: ``SweepSpec`` and all that a user writes in it, each with its limits.
 
-``sweeps.sweep_file`` reads one; ``python -m sweeps.spec`` prints its JSON Schema (``sweeps/schema.json``).
+``sweeps.sweep_file`` reads one; ``python -m sweeps.spec`` prints its JSON Schema (``sweeps/schema.json``),
+with ``--reference`` the reference of its keys (``SWEEP_FILE.md``).
 Paths stay as written here; ``sweeps.resolve`` finds the files, counts and digests them.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -35,16 +37,16 @@ from tracker.trial import (
 
 
 class ModelEntry(Frozen):
-    """A base model to tune."""
+    """Base models to tune."""
 
     path: str = Field(
         min_length=1, description="A folder in the Hugging Face format, or a hub id (org/name)."
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    name: str | None = Field(None, description="What results call it; default: the folder's name.")
+    name: str | None = Field(None, description="Its name in results; default: the folder's name.")
     family: str | None = Field(None, description="Models of one family share a scaling law.")
     trust_remote_code: bool = Field(
-        False, description="Allow the Python code that the model folder brings along to run."
+        False, description="Allow Python code from the model folder to run."
     )
 
     @property
@@ -58,7 +60,7 @@ PTuningVariant = Literal["v1", "v2"]
 
 
 class Range(Frozen):
-    """A search range."""
+    """A range to search."""
 
     low: float = Field(description="Smallest value.")
     high: float = Field(description="Largest value.")
@@ -116,7 +118,8 @@ LearningRate = Annotated[
 ]
 _RATE = "A number, a list to choose from, or a range to search."
 
-Ranks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_distinct), _choices(int)]
+Rank = Annotated[int, Field(ge=1)]
+Ranks = Annotated[tuple[Rank, ...], AfterValidator(_distinct), _choices(Rank)]
 LoraVariants = Annotated[tuple[LoraVariant, ...], AfterValidator(_distinct), _choices(LoraVariant)]
 PTuningVariants = Annotated[
     tuple[PTuningVariant, ...], AfterValidator(_distinct), _choices(PTuningVariant)
@@ -149,7 +152,7 @@ class PTuningMethod(Frozen):
 
 
 class Methods(Frozen):
-    """The tuning methods compared; the untouched base model is always run beside them."""
+    """Tuning methods to compare; the untouched base model is always run beside them."""
 
     full: FullMethod | None = Field(None, description="Full fine-tuning.")
     lora: LoraMethod | None = Field(None, description="LoRA and its variants.")
@@ -163,7 +166,7 @@ class Methods(Frozen):
 
 
 class TaskFields(Frozen):
-    """What a trained task and a held-out one have in common."""
+    """The keys that a trained task and a held-out task share."""
 
     validation: str | None = Field(
         None, description="Rows that choices are made on; default: validation.* beside train."
@@ -177,9 +180,11 @@ class TaskFields(Frozen):
         "(messages; prompt and completion; instruction, input and output).",
     )
     answer: str | None = Field(None, description='Template of the answer, such as "{label}".')
-    score: ScoreName = Field("exact_match", description="The task's own metric.")
+    score: ScoreName = Field("exact_match", description="The task's metric.")
     negative: str | None = Field(
-        None, description="The answer that claims nothing; any other for such a row is over-reach."
+        None,
+        description="The answer that claims nothing, such as out_of_scope. Any other answer to such a row "
+        "is a false positive (over-reach).",
     )
     pattern: str | None = Field(
         None, description="Regular expression that a well-formed answer matches as a whole."
@@ -204,7 +209,7 @@ class TaskFields(Frozen):
 
 
 class TaskEntry(TaskFields):
-    """A supervised task. Files: JSON Lines, CSV or Parquet."""
+    """Supervised tasks by name. Files: JSON Lines, CSV or Parquet."""
 
     train: str | None = Field(None, description="Rows to train on; omitted for a held-out task.")
     validation_share: float = Field(
@@ -223,7 +228,7 @@ class TaskEntry(TaskFields):
 
 
 class SuiteEntry(TaskFields):
-    """A general suite, never trained on: plain text, or a held-out task (inline or as ``task``)."""
+    """General suites, never trained on: plain text, or a held-out task (inline or as `task`)."""
 
     text: str | None = Field(None, description="A file of plain texts (field `text`).")
     task: TaskEntry | None = Field(None, description="A held-out task.")
@@ -255,19 +260,22 @@ class TextFile(Frozen):
 
 
 class MixEntry(Frozen):
-    """Tasks that share a volume: ``<task>: weight`` each, beside the keys below."""
+    """Task mixes: how the tasks share the training examples, `<task>: weight` each."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, PositiveFloat] = Field(init=False)
+    __pydantic_extra__: dict[
+        str, Annotated[PositiveFloat, Field(description="Weight of the task in the examples.")]
+    ] = Field(init=False)
 
     extra_epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(
-        default_factory=dict, description="Further passes over a task's examples."
+        default_factory=dict,
+        description="Passes over a task's examples beyond `train.epochs`, by task.",
     )
     replay: float = Field(
-        0.0, ge=0, le=1, description="General text rows added, as a fraction of the volume."
+        0.0, ge=0, le=1, description="General text rows added, as a fraction of the examples."
     )
     volumes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = Field(
-        None, description="The volumes this mix is run at, of the sweep's; default: all of them."
+        None, description="Those of the sweep's volumes that this mix is run at; default: all."
     )
 
     @model_validator(mode="after")
@@ -291,7 +299,7 @@ class MixEntry(Frozen):
 class Budget(Frozen):
     """When the sweep ends; give one: trials, or gpu_hours."""
 
-    trials: int | None = Field(None, ge=1, description="Trials in all.")
+    trials: int | None = Field(None, ge=1, description="Number of trials.")
     gpu_hours: float | None = Field(
         None,
         gt=0,
@@ -307,36 +315,43 @@ class Budget(Frozen):
 
 
 class Tuning(Frozen):
-    """How the learning rate is tuned per model and method, before the design is run."""
+    """Tuning of the learning rate per model and method, before the design is run."""
 
     trials: int = Field(4, ge=0, description="Trials per model and method.")
-    volume: int | None = Field(None, ge=1, description="Volume to tune at; one of `volumes`.")
-    mix: str | None = Field(None, description="Mix to tune on; one of `mixes`.")
+    volume: int | None = Field(
+        None, ge=1, description="Training-set size to tune at, one of `volumes`."
+    )
+    mix: str | None = Field(None, description="Mix to tune on, one of `mixes`.")
 
 
 class Halving(Frozen):
-    """Successive halving over volumes."""
+    """Successive halving over training-set sizes."""
 
     factor: int = Field(
-        2, ge=2, le=4, description="How much volumes grow, and configurations shrink, per rung."
+        2,
+        ge=2,
+        le=4,
+        description="Per rung, examples grow and configurations shrink by this factor.",
     )
     start: int | None = Field(
         None,
         ge=1,
-        description="Volume of the first rung; default: so that the last is the largest volume.",
+        description="Training-set size of the first rung; default: the last rung is the largest size.",
     )
 
 
 class Search(Frozen):
-    """Which trial comes next."""
+    """How the next trial is chosen."""
 
     strategy: Literal["grid", "random", "tpe", "halving", "ats", "law"] = Field(
-        "tpe", description="Search strategy."
+        "tpe",
+        description="grid: every design point; random and tpe: over the search ranges; halving: many "
+        "configurations on few examples, the best go on; law: scaling laws choose the next trial.",
     )
     tuning: Tuning = Field(Tuning(), description="Tuning of the learning rate.")
-    halving: Halving = Field(Halving(), description="Of the strategy halving.")
-    window: int = Field(8, ge=1, description="Trials asked for at a time.")
-    confirm_large: bool = Field(False, description="Accept a design of more than 10,000 cells.")
+    halving: Halving = Field(Halving(), description="Settings of the strategy halving.")
+    window: int = Field(8, ge=1, description="Trials proposed at a time.")
+    confirm_large: bool = Field(False, description="Accept a design of more than 10,000 points.")
 
 
 class Engine(Frozen):
@@ -348,12 +363,14 @@ class Engine(Frozen):
     )
     threads: int = Field(1, ge=1, description="CPU threads per worker.")
     checkpoint_seconds: float = Field(
-        60.0, ge=0, description="Least time between two checkpoints of a trial: what a kill costs."
+        60.0,
+        ge=0,
+        description="Least seconds between two checkpoints of a trial: what a kill costs at most.",
     )
     hang_seconds: float = Field(
         900.0,
         gt=0,
-        description="A trial that shows no progress for so long is ended and run again.",
+        description="A trial without progress for so many seconds is ended and run again.",
     )
 
 
@@ -398,48 +415,57 @@ TaskName = Annotated[Name, AfterValidator(_not_a_mix_key)]
 
 
 class SweepSpec(Frozen):
-    """One sweep: base models x methods x volumes x mixes, what is measured and what is wanted."""
+    """A sweep: base models × methods × training-set sizes × mixes, what is measured and what is wanted."""
 
-    name: SweepName = Field(description="What the sweep is called in MLflow and on disk.")
-    models: tuple[ModelEntry, ...] = Field(min_length=1, description="Base models, any number.")
+    name: SweepName = Field(description="Name of the sweep in MLflow and on disk.")
+    models: tuple[ModelEntry, ...] = Field(min_length=1, description="Base models to tune.")
     methods: Methods = Field(description="Tuning methods and their search ranges.")
     tasks: dict[TaskName, TaskEntry] = Field(min_length=1, description="Supervised tasks by name.")
     general: dict[Name, SuiteEntry] = Field(
-        default_factory=dict, description="Suites never trained on: what tuning keeps or loses."
+        default_factory=dict, description="General suites, never trained on: what tuning forgets."
     )
     volumes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        min_length=1, description="Training examples in all; ascending, each nested in the next."
+        min_length=1,
+        description="Training-set sizes, in examples over all tasks; ascending, each nested in the next.",
     )
     mixes: dict[Name, MixEntry] = Field(
         default_factory=_every_task,
         min_length=1,
         description="Task mixes by name; default: one of all tasks, equally weighted.",
     )
-    replay: TextFile | None = Field(None, description="Where mixes with `replay` take text from.")
+    replay: TextFile | None = Field(None, description="Plain text for mixes with `replay`.")
     train: TrainSpec = Field(TrainSpec(), description="The training schedule.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="How trials are measured.")
     objective: Objective = Field(
         default_factory=_equal_weights,
         description="What is wanted; default: every trained task counts the same.",
     )
-    seeds: int = Field(2, ge=1, le=100, description="Seeds of a repeated cell: the noise floor.")
+    seeds: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="Seeds of a repeated configuration, which give the noise floor.",
+    )
     first_seed: int = Field(
-        0, ge=0, le=1_000_000, description="Where trials' seeds start: to repeat a whole sweep."
+        0,
+        ge=0,
+        le=1_000_000,
+        description="First seed of the trials; another one repeats the whole sweep.",
     )
     budget: Budget | None = Field(
         None,
         description="When to stop: {trials: N}, or {gpu_hours: H} hours on a device, summed over workers; "
         "omitted: the whole design.",
     )
-    search: Search = Field(Search(), description="Which trial comes next.")
+    search: Search = Field(Search(), description="How the next trial is chosen.")
     engine: Engine = Field(Engine(), description="Where trials run.")
     keep: Annotated[Literal["best", "all", "none"], BeforeValidator(_kept_models)] = Field(
         "best",
-        description="Tuned models to keep on disk: the ten best (the recommended one goes to the "
-        "tracking store), all (each goes there), or none. Those above 1 GiB are never kept.",
+        description="Tuned models to keep on disk. best: the ten best, and the recommended one in the "
+        "tracking store too; all: each, in the store too. Models above 1 GiB are never kept.",
     )
     allow_leakage: bool = Field(
-        False, description="Accept evaluation rows that also stand in train."
+        False, description="Accept evaluation rows that are also training rows."
     )
 
     def volumes_of(self, mix: str) -> tuple[int, ...]:
@@ -453,4 +479,6 @@ def json_schema() -> str:
 
 
 if __name__ == "__main__":
-    print(json_schema(), end="")
+    from sweeps.reference import reference
+
+    print(reference() if "--reference" in sys.argv[1:] else json_schema(), end="")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import sweeps.spec
+from sweeps.reference import reference
 from sweeps.spec import Budget, Range, SweepSpec, json_schema
 from sweeps.sweep_file import load_sweep
 from tracker.constraints import COUNTED, MEASURED
 from tracker.errors import InputError
+from tracker.strict_yaml import load as load_yaml
 from tracker.trial import TrainSpec
+
+ROOT = Path(sweeps.spec.__file__).parents[1]
 
 FULL = """\
 name: support
@@ -147,8 +154,6 @@ def test_every_key_is_described() -> None:
 
 def test_schema_accepts_the_example_and_refuses_a_misspelt_key(tmp_path: Path) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
-    from tracker.strict_yaml import load as load_yaml
-
     schema = json.loads(json_schema())
     data = load_yaml(FULL, "f").data
     jsonschema.validate(data, schema)
@@ -175,3 +180,35 @@ def test_learning_rates_may_be_listed(tmp_path: Path) -> None:
 def test_bad_lists_of_learning_rates_are_named(tmp_path: Path, written: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         load(tmp_path, SMALL.replace("learning_rate: 1e-3", f"learning_rate: {written}"))
+
+
+# -- the reference of the keys -----------------------------------------------------------------------------
+
+
+def test_the_reference_is_current() -> None:
+    published = (ROOT / "SWEEP_FILE.md").read_text(encoding="utf-8")
+    assert published == reference(), "run: python -m sweeps.spec --reference > SWEEP_FILE.md"
+
+
+#: Mappings whose keys a user makes up.
+FREE = ("tasks", "general", "mixes", "weights", "constraints", "extra_epochs")
+
+
+def keys(data: Any, free: bool = False) -> Iterator[str]:
+    """Every key of a sweep file but the names that a user makes up."""
+    for name, value in data.items() if isinstance(data, dict) else ():
+        yield from () if free else (name,)
+        yield from keys(value, free=not free and name in FREE)
+    for entry in data if isinstance(data, list) else ():
+        yield from keys(entry)
+
+
+def test_every_key_of_the_examples_is_in_the_reference() -> None:
+    listed = set(re.findall(r"^\| `([^`]*)`", reference(), flags=re.MULTILINE))
+    parts = {part for key in listed for part in key.split(".")} | {"<task>"}
+    examples = [path.read_text() for path in (ROOT / "sweeps/examples").glob("*.yaml")]
+    for text in (FULL, SMALL, *examples):
+        data = load_yaml(text, "f").data
+        tasks = set(data["tasks"])
+        assert set(keys(data)) - tasks <= parts
+    assert "`ats`" not in reference(), "a strategy for comparisons alone"
