@@ -188,10 +188,10 @@ def run(
         raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
     if done.stopped:
         typer.echo(f"stopped on request; what has ended is kept. To go on: {again}", err=True)
-    if done.undelivered:
+    if done.unsent:
         why = f" ({done.problem})" if done.problem else ""
         typer.echo(
-            f"{done.undelivered} deliveries are left for the store{why}; to deliver them: {again}",
+            f"{done.unsent} deliveries are left for the store{why}; to deliver them: {again}",
             err=True,
         )
     if as_json:

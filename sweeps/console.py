@@ -67,8 +67,8 @@ class LiveProgress:
         parts.append(_running_table(driver))
         problems = failure_lines(driver)
         parts += [Text(line, style="yellow") for line in problems[-3:]]
-        if driver.outbox.problem:
-            parts.append(Text(f"store: {driver.outbox.problem}", style="yellow"))
+        if driver.listener.problem:
+            parts.append(Text(f"store: {driver.listener.problem}", style="yellow"))
         return Group(*parts)  # type: ignore[arg-type]
 
 
@@ -120,7 +120,7 @@ def progress(stream: TextIO) -> LiveProgress | PlainProgress:
 
 def trial_line(driver: Driver, record: TrialRecord) -> str:
     """One ended trial in one line."""
-    proposed = driver.proposed[record.number]
+    proposed = driver.trials[record.number]
     status = record.result.status
     score = driver.quality(record)
     verdict = (
@@ -139,7 +139,7 @@ def best_line(driver: Driver) -> str | None:
     if not known:
         return None
     quality, negative = max(known)
-    return f"best so far {quality:.3f}  {_named(driver.proposed[-negative])}"
+    return f"best so far {quality:.3f}  {_named(driver.trials[-negative])}"
 
 
 def failure_lines(driver: Driver) -> list[str]:

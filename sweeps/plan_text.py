@@ -146,7 +146,7 @@ def schedule_lines(schedule: Schedule, plan: Plan) -> list[str]:
     least, most = _extent(schedule.least), _extent(schedule.most)
     if least != most:
         lines.append(
-            f"on {schedule.surfaces} such surfaces it took between {least} and {most}; the one in the "
+            f"on {schedule.samples} such surfaces it took between {least} and {most}; the one in the "
             "middle is shown"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Control of a sweep that runs: each request of people is done or refused, and answered in words."""
+"""Control of a running sweep: requests to pause, stop, clone a trial or raise the budget, each answered."""
 
 from __future__ import annotations
 
@@ -20,32 +20,30 @@ from tracker.trial import Configuration, MethodSpec, Status
 from tracker.validation import did_you_mean, options, unknown
 
 BY_HAND = "stopped by hand"
-#: What was meant for the driver of its moment, and not for one that starts later.
-_OF_THE_MOMENT: frozenset[Action] = frozenset({"pause", "resume", "stop"})
-
-
+#: Requests for the driver that runs as they are made, not for one that starts later.
+_FOR_THIS_DRIVER: frozenset[Action] = frozenset({"pause", "resume", "stop"})
 _DESIGN = ("model", "method", "mix", "volume", "seed")
 _MOST_SEEDS = 1_000_000
 
 
 class Inbox(Protocol):
-    """Where people ask things of a sweep that runs, and read what became of it."""
+    """Users' requests to a running sweep, and the answers to them."""
 
     def requests(self) -> list[Request]:
-        """What was asked since the last call; never waits."""
+        """Requests made since the last call; never waits."""
 
     def read_now(self) -> list[Request]:
-        """As :meth:`requests`, looked up at this moment: for when nothing is under way."""
+        """As :meth:`requests`, up to this moment: for when no trial runs."""
 
     def answer(self, answer: Answer) -> None:
-        """Say what became of a request."""
+        """Answer a request."""
 
     def state(self, state: SweepState, **facts: object) -> None:
         """Show the sweep in this state, with *facts*."""
 
 
 class Control:
-    """Does what comes out of *inbox*, as the :class:`~sweeps.search.driver.Operator` of a driver."""
+    """Carries out the requests of *inbox*: the :class:`~sweeps.search.driver.RequestHandler` of a sweep."""
 
     driver: Driver
 
@@ -61,35 +59,35 @@ class Control:
         }
 
     def begin(self, driver: Driver) -> None:
-        """Answer what was asked while no driver was there, and show the sweep as it stands."""
+        """Carry out the requests made while no driver ran, and show the sweep's state."""
         self.driver = driver
         self._show()
         for request in self.inbox.read_now():
-            if request.action in _OF_THE_MOMENT:
+            if request.action in _FOR_THIS_DRIVER:
                 self._refuse(
-                    request, "asked before this driver started; ask again if it still holds"
+                    request, "made before this driver started; if still wanted, request it again"
                 )
             else:
-                self._do(request)
+                self._carry_out(request)
 
-    def turn(self) -> None:
-        """Do what was asked since the last turn."""
+    def poll(self) -> None:
+        """Carry out the requests made since the last call."""
         for request in self.inbox.requests():
-            self._do(request)
+            self._carry_out(request)
 
-    def last_call(self) -> bool:
-        """Whether something was asked just as everything had ended; if so, it was done."""
+    def last_poll(self) -> bool:
+        """Carry out requests made just as the last trial ended; whether there were any."""
         requests = self.inbox.read_now()
         for request in requests:
-            self._do(request)
+            self._carry_out(request)
         return bool(requests)
 
     def end(self) -> None:
-        """Refuse what comes too late."""
+        """Refuse requests that come after the last trial."""
         for request in self.inbox.requests():
             self._refuse(request, "the driver has ended; to go on, run the sweep again")
 
-    # -- one action each -------------------------------------------------------------------------
+    # -- actions ---------------------------------------------------------------------------------
 
     def _pause(self, _request: Request) -> str:
         if self.driver.paused:
@@ -115,47 +113,46 @@ class Control:
         return f"stopped{ended}; to go on, give the same `sft-select run` again"
 
     def _stop_trial(self, request: Request) -> str:
-        proposed = self._trial(request)
-        if (record := self.driver.records.get(proposed.number)) is not None:
+        trial = self._trial(request)
+        if (record := self.driver.records.get(trial.number)) is not None:
             raise InputError(
-                f"trial {proposed.number} has ended already ({record.result.status.value}); only one "
-                "that waits or runs can be stopped"
+                f"trial {trial.number} has ended already ({record.result.status.value}); only one "
+                "that is queued or runs can be stopped"
             )
-        result = self.driver.end(proposed.key, BY_HAND)
+        result = self.driver.end(trial.key, BY_HAND)
         if result.status is Status.PRUNED:
-            return f"trial {proposed.number} is stopped; it has no result and is never recommended"
-        return f"trial {proposed.number} ended by itself just before ({result.status.value})"
+            return f"trial {trial.number} is stopped; it has no result and is never recommended"
+        return f"trial {trial.number} ended by itself just before ({result.status.value})"
 
     def _clone(self, request: Request) -> str:
         driver, source = self.driver, self._trial(request)
-        known = [proposed for proposed in driver.proposed if proposed.stage == CLONE]
-        for proposed in known:
-            clone = driver.study.clone(proposed.number)
+        for trial in driver.trials:
+            clone = driver.study.clone(trial.number) if trial.stage == CLONE else None
             if clone is not None and clone.request == request.id:  # before a driver died
-                return f"trial {proposed.number} is that clone"
-        if len(driver.proposed) != len(driver.study.trials()):
+                return f"trial {trial.number} is that clone"
+        if len(driver.trials) != len(driver.study.trials()):
             raise InputError(
                 "the study holds trials beyond the present budget; raise the budget, then clone"
             )
         changed = cloned(driver.sweep.spec, source.configuration, source.seed, request.changes)
         key = trial_spec(driver.sweep, *changed).key
-        same = next((proposed for proposed in driver.proposed if proposed.key == key), None)
+        same = next((trial for trial in driver.trials if trial.key == key), None)
         if same is not None:
             raise InputError(
                 f"trial {same.number} has these values already; change another one, or the seed"
             )
-        clone_of = driver.add_clone(Clone(*changed, request.id))
+        added = driver.add_clone(Clone(*changed, request.id))
         self._show()
         return (
-            f"trial {clone_of.number} is the clone of trial {source.number}; it comes on top of "
+            f"trial {added.number} is the clone of trial {source.number}; it comes on top of "
             "the budget"
         )
 
     def _raise_budget(self, request: Request) -> str:
         driver, wanted = self.driver, request.budget
-        assert wanted is not None, "a request to raise carries the budget"
+        assert wanted is not None, "a request to raise the budget carries it"
         if any(raised.request == request.id for raised in driver.study.raised()):
-            return "the budget was raised to that before the driver was started anew"
+            return "the budget was raised to that before this driver started"
         budget = Budget(trials=wanted.trials, gpu_hours=wanted.gpu_hours)
         present = driver.sweep.spec.budget
         if present is None:
@@ -171,7 +168,7 @@ class Control:
 
     # -- answers ---------------------------------------------------------------------------------
 
-    def _do(self, request: Request) -> None:
+    def _carry_out(self, request: Request) -> None:
         try:
             self._answer(request, accepted=True, words=self._actions[request.action](request))
         except InputError as error:
@@ -185,13 +182,13 @@ class Control:
         self.inbox.answer(answer)
 
     def _trial(self, request: Request) -> PlannedTrial:
-        """The trial that is meant. InputError where there is none."""
-        proposed, number = self.driver.proposed, request.trial
+        """The trial that *request* names. Raises InputError where there is none."""
+        trials, number = self.driver.trials, request.trial
         assert number is not None, "a request about a trial carries its number"
-        if number >= len(proposed):
-            last = f"0 to {len(proposed) - 1}" if proposed else "none yet"
-            raise InputError(f"found trial {number}; allowed: {last}")
-        return proposed[number]
+        if number >= len(trials):
+            allowed = f"0 to {len(trials) - 1}" if trials else "none yet"
+            raise InputError(f"found trial {number}; allowed: {allowed}")
+        return trials[number]
 
     def _show(self) -> None:
         """Show the sweep's state, size, workers and budget in the store."""
@@ -214,17 +211,18 @@ def _trials(number: int) -> str:
     return "1 trial" if number == 1 else f"{number} trials"
 
 
-# -- a trial once more with changed values, all of them values that the sweep itself knows ------------------
+# -- a clone: a trial with changed values, all of them values of the sweep's own search space ---------------
 
 
 def cloned(
     spec: SweepSpec, source: Configuration, seed: int, changes: Mapping[str, str]
 ) -> tuple[Configuration, int]:
-    """The trial of *source* and *seed* with *changes*, given as text; ``seed`` there as trials show it.
+    """Configuration and seed of a clone: *source* and *seed* with *changes*, given as text.
 
-    A setting that another method has too keeps its value where that is one of the other's; what the other
-    method needs besides must be among the changes, unless there is but one choice. Raises InputError with
-    every problem: what was found, and what the sweep allows.
+    ``seed`` among the changes is as trials show it. A setting that the new method has too keeps its value
+    where that is one of the new method's; other settings of the new method must be among the changes,
+    unless they have one choice. Raises InputError with every problem: what was found, and what the sweep
+    allows.
     """
     wanted = dict(changes)
     problems: list[str] = []
@@ -262,7 +260,7 @@ def cloned(
 
 
 def _one_of(known: Iterable[Any]) -> Callable[[str], Any]:
-    """Reads the text of one of *known*."""
+    """A parser of the text of one of *known*."""
     by_text = {str(each): each for each in known}
 
     def read(text: str) -> Any:
@@ -274,7 +272,7 @@ def _one_of(known: Iterable[Any]) -> Callable[[str], Any]:
 
 
 def _seed(first: int) -> Callable[[str], int]:
-    """Reads a seed as trials show it; within the sweep they are counted from its *first*."""
+    """A parser of a seed as trials show it; within the sweep seeds are counted from its *first*."""
 
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not 0 <= int(text) - first < _MOST_SEEDS:
@@ -285,7 +283,7 @@ def _seed(first: int) -> Callable[[str], int]:
 
 
 def _setting(distribution: BaseDistribution) -> Callable[[str], Any]:
-    """Reads a value of the sweep's own search range, or one of its choices."""
+    """A parser of a hyper-parameter: a number in its search range, or one of its choices."""
     if isinstance(distribution, CategoricalDistribution):
         return _one_of(distribution.choices)
     assert isinstance(distribution, FloatDistribution)
@@ -304,7 +302,7 @@ def _setting(distribution: BaseDistribution) -> Callable[[str], Any]:
 
 
 def _kept(distribution: BaseDistribution, before: Any) -> Any:
-    """The value that stays where none is given; ``None`` where one must be."""
+    """The value of the clone where none is given; ``None`` where one must be."""
     if isinstance(distribution, CategoricalDistribution):
         choices = distribution.choices
         if len(choices) == 1:

@@ -2,14 +2,14 @@
 
 Truth is in three places that can rebuild each other: the study says which trials exist, each trial's
 journal says what happened, the store shows it. The driver starts by reconciling them, so running the same
-command again continues a sweep; nothing that ended runs again.
+command again continues a sweep; no trial that ended runs again.
 
-People may ask things of it as it runs (:mod:`sweeps.search.control`). A strategy counts only its own
-proposals, so what it proposes depends neither on clones nor on when anybody paused or stopped anything.
+Users may control a running sweep (:mod:`sweeps.search.control`). A strategy counts only the trials that it
+proposed, so its proposals depend neither on clones nor on when anybody paused or stopped anything.
 
-What it stands between is handed to it: where ends of trials are kept and who hears of them, on disk and to
-the tracking store in a sweep (:class:`~sweeps.search.workspace.SweepFolder`,
-:class:`~sweeps.search.outbox.Outbox`), in memory and to nobody in a replay.
+Where results are kept and who is notified of them is a parameter: the disk and the tracking store in a sweep
+(:class:`~sweeps.search.workspace.SweepFolder`, :class:`~sweeps.search.outbox.Outbox`), memory and nobody in
+a replay (:mod:`sweeps.search.engines.instant`).
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 
-_ATTEMPTS = 3  # a worker that dies on a trial this often is taken to die of it
+_ATTEMPTS = 3  # a trial whose worker died this often has failed
 _POLL_SECONDS = 1.0
-_MISFITS = 10  # after so many proposals in a row that do not fit the budget, it is taken as spent
+_UNAFFORDABLE = 10  # so many proposals in a row that the budget cannot pay for: it counts as spent
 
 
 class Results(Protocol):
-    """How trials ended, by key; what they leave behind besides is tidied up by it."""
+    """Results of trials by key, and the files that trials leave behind."""
 
     def result(self, key: str) -> TrialResult | None:
-        """How the trial ended; ``None`` while it has not."""
+        """The trial's result; ``None`` until it has ended."""
 
     def keep(self, key: str, result: TrialResult) -> None:
-        """Enter a result that no worker could write."""
+        """Write a result on behalf of a worker that is gone."""
 
     def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
-        """The trial with its places, as an engine takes it."""
+        """The trial with its paths, as an engine takes it."""
 
     def tidy(self, key: str) -> None:
-        """Drop what only a trial under way needs."""
+        """Remove the files that only a running trial needs."""
 
     def drop_model(self, key: str) -> None:
-        """Drop the trial's tuned model, if there is one."""
+        """Remove the trial's tuned model, if there is one."""
 
 
-class Audience(Protocol):
-    """Hears of trials; ``problem`` is what keeps it from hearing, while something does."""
+class TrialListener(Protocol):
+    """Receives the events of trials; ``problem``: why it cannot at present, else ``None``."""
 
     problem: str | None
 
-    def delivered(self) -> set[str]:
-        """Keys of the trials whose ends it has heard of."""
+    def stored_keys(self) -> set[str]:
+        """Keys of the trials whose results it holds."""
 
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
         """The trial is under way."""
@@ -79,44 +79,44 @@ class Audience(Protocol):
         """The trial has ended."""
 
 
-class Operator(Protocol):
-    """Does what people ask of a sweep that runs, in the driver's own thread."""
+class RequestHandler(Protocol):
+    """Carries out users' requests to a running sweep, in the driver's thread."""
 
     def begin(self, driver: Driver) -> None:
-        """Do what was asked while no driver was there, and from now on what is asked of *driver*."""
+        """Carry out the requests made while no driver ran; later ones are for *driver*."""
 
-    def turn(self) -> None:
-        """Do what was asked since the last turn."""
+    def poll(self) -> None:
+        """Carry out the requests made since the last call."""
 
-    def last_call(self) -> bool:
-        """Whether something was asked just as everything had ended; if so, it was done."""
+    def last_poll(self) -> bool:
+        """Carry out requests made just as the last trial ended; whether there were any."""
 
     def end(self) -> None:
-        """Refuse what comes too late."""
+        """Refuse requests that come after the last trial."""
 
 
-class Unattended:
-    """An operator whom nobody asks anything."""
+class NullRequestHandler:
+    """A handler without requests."""
 
     def begin(self, driver: Driver) -> None:
-        """Nothing was asked."""
+        """Do nothing."""
 
-    def turn(self) -> None:
-        """Nothing is."""
+    def poll(self) -> None:
+        """Do nothing."""
 
-    def last_call(self) -> bool:
+    def last_poll(self) -> bool:
         return False
 
     def end(self) -> None:
-        """Nothing comes too late."""
+        """Do nothing."""
 
 
 class Driver:
-    """Runs one sweep to the end of its design or budget. Holds the sweep's lock by contract.
+    """Runs one sweep to the end of its design or budget; the caller holds the sweep's lock.
 
-    *price*: device seconds that a trial is known to take before it runs, ``None`` where that is not
-    known. With prices a budget of device time is never exceeded; without, the mean trial stands in.
-    *bounds*: by default those that the study began with.
+    *price*: device seconds of a trial, where they are known before it runs, else ``None``. With prices a
+    budget of device time is never exceeded; without, the mean trial stands in. *bounds*: by default those
+    that the study began with.
     """
 
     def __init__(
@@ -125,62 +125,60 @@ class Driver:
         results: Results,
         study: StudyAdapter,
         engine: Engine,
-        outbox: Audience,
+        listener: TrialListener,
         *,
         watch: Callable[[Driver], None] = lambda _: None,
         price: Callable[[TrialSpec], float | None] = lambda _: None,
-        control: Operator | None = None,
+        control: RequestHandler | None = None,
         bounds: SearchBounds | None = None,
     ) -> None:
         self.sweep, self.results, self.study = sweep, results, study
-        self.engine, self.outbox, self.watch, self.price = engine, outbox, watch, price
+        self.engine, self.listener, self.watch, self.price = engine, listener, watch, price
         self.bounds = bounds or SearchBounds(
             sweep, begun=study.begun_before_bounds, names=study.bounds
         )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
-        self.control = control or Unattended()
+        self.control = control or NullRequestHandler()
         self.paused = self.stopped = False
-        self.proposed: list[PlannedTrial] = []
-        self.own: list[int] = []  # numbers of the strategy's proposals, in order
+        self.trials: list[PlannedTrial] = []
+        self.proposals: list[int] = []  # numbers of the trials that the strategy proposed, in order
         self.records: dict[int, TrialRecord] = {}
         self.running: dict[str, PlannedTrial] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self.attempts: dict[str, int] = {}
-        self._best_measured = Retention(sweep.spec.objective)
-        self._outcomes: list[Outcome] = []  # of told proposals, by index
+        self._retention = Retention(sweep.spec.objective)
+        self._outcomes: list[Outcome] = []  # of the proposals that have entered the study, by index
         self._broken = Broken()  # what they forbid, in a sweep that keeps all its bounds
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
-        self._known = len(study.trials())  # of an earlier run
-        self._raises = study.raised()  # those yet to come, of an earlier run
-        self._waiting: list[PlannedTrial] = []
-        self._twins: dict[
-            str, list[PlannedTrial]
-        ] = {}  # asked while another of this key is under way
-        self._sent_at: dict[str, float] = {}  # monotonic seconds, of what runs
-        self._committed = 0.0  # price of all trials taken up
-        self._misfits = 0
+        self._trials_at_start = len(study.trials())  # of an earlier run
+        self._past_raises = study.raised()  # by an earlier run, those that are still to be repeated
+        self._queue: list[PlannedTrial] = []
+        #: By key, trials that have the key of one that is queued or runs: they end with it.
+        self._duplicates: dict[str, list[PlannedTrial]] = {}
+        self._submitted_at: dict[str, float] = {}  # monotonic seconds, by key
+        self._committed_seconds = 0.0  # price of all trials that were queued
+        self._unaffordable = 0  # proposals in a row that the budget cannot pay for
         self._done_proposing = False
 
     @property
     def planned(self) -> int:
-        """How many trials the sweep will have at most."""
-        own = len(self.own) if self._done_proposing else self.strategy.planned
-        return own + len(
-            {proposed.key for proposed in self.proposed if proposed.stage == CLONE} - self._keys
-        )
+        """The largest number of trials that the sweep can have."""
+        proposals = len(self.proposals) if self._done_proposing else self.strategy.planned
+        clones = {trial.key for trial in self.trials if trial.stage == CLONE}
+        return proposals + len(clones - self._keys)
 
     @property
-    def observed(self) -> Sequence[Outcome]:
-        """Outcomes of the proposals told so far, in the order of proposing."""
+    def outcomes(self) -> Sequence[Outcome]:
+        """Outcomes of the proposals that have entered the study, in the order of proposing."""
         return self._outcomes
 
     @property
     def spent_seconds(self) -> float:
-        """Device seconds of all trials that have ended."""
+        """Device seconds of all ended trials."""
         return sum(r.result.cost.device_seconds or 0.0 for r in self.records.values())
 
     def quality(self, record: TrialRecord) -> float | None:
-        """The record's weighted score; ``None`` where it has none."""
+        """Weighted score of the record; ``None`` where it has none."""
         return weighted_score(record.result, self.sweep.spec.objective)
 
     def run(self) -> None:
@@ -189,85 +187,84 @@ class Driver:
         self.control.begin(self)
         while not self.stopped:
             if not self.paused:
-                while self._ask():
+                while self._propose_next():
                     pass
                 self._dispatch()
             self.watch(self)
-            if self.paused or self.running or self._waiting:
+            if self.paused or self.running or self._queue:
                 for event in self.engine.events(_POLL_SECONDS):
                     self._handle(event)
-                self.control.turn()
-            elif not self.control.last_call():
-                self._observe_up_to(len(self.own))
+                self.control.poll()
+            elif not self.control.last_poll():
+                self._tell_up_to(len(self.proposals))
                 break
         self.control.end()
         self.watch(self)
 
-    # -- asking ----------------------------------------------------------------------------------
+    # -- ask: the next trial ---------------------------------------------------------------------
 
-    def _ask(self) -> bool:
-        """Ask the next trial if what it needs has ended; False when there is nothing to ask now."""
-        number, index = len(self.proposed), len(self.own)
-        clone = self.study.clone(number) if number < self._known else None
+    def _propose_next(self) -> bool:
+        """Add the next trial; False when the strategy has none, or waits for trials that run."""
+        number, index = len(self.trials), len(self.proposals)
+        clone = self.study.clone(number) if number < self._trials_at_start else None
         if clone is not None:
-            self._enter(number, CLONE, clone.configuration, clone.seed)
+            self._add(number, CLONE, clone.configuration, clone.seed)
             return True
-        self._raise_again(index)
+        self._repeat_raises(index)
         if self._done_proposing:
             return False
         needs = min(self.strategy.needs(index), index)
-        if any(n not in self.records for n in self.own[:needs]):
+        if any(n not in self.records for n in self.proposals[:needs]):
             return False
-        self._observe_up_to(needs)
-        proposal = (
-            None if self._is_spent() else self.strategy.propose(index, self._outcomes[:needs])
-        )
+        self._tell_up_to(needs)
+        observed = self._outcomes[:needs]
+        proposal = None if self._budget_is_spent() else self.strategy.propose(index, observed)
         if proposal is None:
             self._done_proposing = True
             return False
 
         def may_run(configuration: Configuration) -> bool:
-            known = self.bounds.rules_out(configuration) is not None
-            return not known and not self._broken.forbids(configuration, needs)
+            pruned = self.bounds.rules_out(configuration) is not None
+            return not pruned and not self._broken.forbids(configuration, needs)
 
         configuration = self.study.ask(number, proposal, index, may_run, self.bounds.points)
-        self._enter(number, proposal.stage, configuration, proposal.seed)
+        self._add(number, proposal.stage, configuration, proposal.seed)
         return True
 
-    def _enter(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
-        """Take note of a trial that the study now holds, and take it up."""
+    def _add(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
+        """Add a trial that the study holds to those of this driver, and queue it."""
         spec = trial_spec(self.sweep, configuration, seed)
         if stage == CLONE:
-            proposed = PlannedTrial(number, stage, configuration, seed, spec, spec.key)
+            trial = PlannedTrial(number, stage, configuration, seed, spec, spec.key)
         else:
-            proposed = PlannedTrial(number, stage, configuration, seed, *self._distinct(spec))
-            self.own.append(number)
-        self.proposed.append(proposed)
-        if stage == CLONE or self._fits(proposed):
-            self._take_up(proposed)
+            trial = PlannedTrial(number, stage, configuration, seed, *self._with_new_key(spec))
+            self.proposals.append(number)
+        self.trials.append(trial)
+        if stage == CLONE or self._fits_budget(trial):
+            self._enqueue(trial)
 
-    def _distinct(self, spec: TrialSpec) -> tuple[TrialSpec, str]:
-        """A point that was asked before is another seed of it: two equal specs would be one trial."""
+    def _with_new_key(self, spec: TrialSpec) -> tuple[TrialSpec, str]:
+        """*spec* with the next seed whose key is new: a repeated configuration is another seed of it."""
         while (key := spec.key) in self._keys:
             spec = spec.model_copy(update={"seed": spec.seed + 1})
         self._keys.add(key)
         return spec, key
 
-    def _fits(self, proposed: PlannedTrial) -> bool:
-        """Whether what is left of the budget pays for the trial; one that it does not has ended at once."""
-        budget, price = self.sweep.spec.budget, self.price(proposed.spec)
+    def _fits_budget(self, trial: PlannedTrial) -> bool:
+        """Whether the rest of the budget pays for the trial; a trial that does not fit ends as pruned."""
+        budget, price = self.sweep.spec.budget, self.price(trial.spec)
         if budget is None or budget.gpu_hours is None or price is None:
             return True
-        if self._committed + price <= budget.gpu_hours * 3600 * (1 + 1e-12):
-            self._committed += price
-            self._misfits = 0
+        if self._committed_seconds + price <= budget.gpu_hours * 3600 * (1 + 1e-12):
+            self._committed_seconds += price
+            self._unaffordable = 0
             return True
-        self._misfits += 1 if self.strategy.skips else _MISFITS
-        self.records[proposed.number] = TrialRecord(
-            number=proposed.number,
-            stage=proposed.stage,
+        self._unaffordable += 1 if self.strategy.skips else _UNAFFORDABLE
+        self.records[trial.number] = TrialRecord(
+            number=trial.number,
+            stage=trial.stage,
             result=TrialResult(
-                spec=proposed.spec,
+                spec=trial.spec,
                 status=Status.PRUNED,
                 reason=f"its {price:.3g} device seconds exceed what is left of the budget",
                 cost=Cost(device="none"),
@@ -275,144 +272,150 @@ class Driver:
         )
         return False
 
-    def _take_up(self, proposed: PlannedTrial) -> None:
+    def _enqueue(self, trial: PlannedTrial) -> None:
         """Queue a trial, unless its journal says that it has ended, or another of its key is queued."""
-        result = self.results.result(proposed.key)
-        if result is None and self.under_way(proposed.key):
-            self._twins.setdefault(proposed.key, []).append(proposed)
+        result = self.results.result(trial.key)
+        if result is None and self.under_way(trial.key):
+            self._duplicates.setdefault(trial.key, []).append(trial)
         elif result is None:
-            self._waiting.append(proposed)
+            self._queue.append(trial)
         else:
-            # The last driver may have been killed between the result and tidying up after it.
-            self.results.tidy(proposed.key)
-            self.records[proposed.number] = TrialRecord(
-                number=proposed.number, stage=proposed.stage, result=result
+            # The last driver may have been killed before it removed the files of the ended trial.
+            self.results.tidy(trial.key)
+            self.records[trial.number] = TrialRecord(
+                number=trial.number, stage=trial.stage, result=result
             )
 
-    def _is_spent(self) -> bool:
-        """Whether told trials used up a budget of device time; those under way count as their mean."""
+    def _budget_is_spent(self) -> bool:
+        """Whether a budget of device time is used up; trials without a price count as the mean one."""
         budget = self.sweep.spec.budget
-        if self._committed or self._misfits:  # prices are known, and say it exactly
-            return self._misfits >= _MISFITS
+        if self._committed_seconds or self._unaffordable:  # prices are known
+            return self._unaffordable >= _UNAFFORDABLE
         if budget is None or budget.gpu_hours is None or not self._outcomes:
             return False
         seconds = sum(outcome.seconds or 0.0 for outcome in self._outcomes)
-        expected = seconds * len(self.own) / len(self._outcomes)
+        expected = seconds * len(self.proposals) / len(self._outcomes)
         return expected >= budget.gpu_hours * 3600
 
-    # -- running ---------------------------------------------------------------------------------
+    # -- dispatch and record ---------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        while self._waiting and len(self.running) < self.engine.slots:
-            proposed = self._waiting.pop(0)
-            self.running[proposed.key] = proposed
-            self._sent_at[proposed.key] = time.monotonic()
-            self.outbox.begin(proposed.number, proposed.stage, proposed.spec)
-            self.engine.submit(self.results.job(proposed.key, proposed.spec, self.sweep.spec))
+        """Submit queued trials to the engine's free slots."""
+        while self._queue and len(self.running) < self.engine.slots:
+            trial = self._queue.pop(0)
+            self.running[trial.key] = trial
+            self._submitted_at[trial.key] = time.monotonic()
+            self.listener.begin(trial.number, trial.stage, trial.spec)
+            self.engine.submit(self.results.job(trial.key, trial.spec, self.sweep.spec))
 
     def _handle(self, event: Progress | Ended | Died | Refused) -> None:
         if isinstance(event, Progress):
             self.steps[event.key] = (event.step, event.values)
-            self.outbox.progress(event.key)
+            self.listener.progress(event.key)
         elif isinstance(event, Refused):
             raise InputError(event.problem)
         elif isinstance(event, Ended):
-            proposed = self.running.pop(event.key)
+            trial = self.running.pop(event.key)
             result = self.results.result(event.key)
             assert result is not None, "a worker announces a result that is kept"
-            self._record(proposed, result)
+            self._record(trial, result)
         else:
-            self._died(self.running.pop(event.key), event.why)
+            self._retry(self.running.pop(event.key), event.why)
 
-    def _died(self, proposed: PlannedTrial, why: str) -> None:
-        """The same trial again, from its last checkpoint; a trial that kills its workers has failed."""
-        key = proposed.key
+    def _retry(self, trial: PlannedTrial, why: str) -> None:
+        """Queue a trial whose worker died again; after a few deaths it has failed.
+
+        It goes on from its last checkpoint.
+        """
+        key = trial.key
         ended = self.results.result(key)
-        if ended is not None:  # it died between its result and telling
-            self._record(proposed, ended)
+        if ended is not None:  # the worker died after it wrote the result, before it said so
+            self._record(trial, ended)
             return
         self.attempts[key] = self.attempts.get(key, 0) + 1
         if self.attempts[key] < _ATTEMPTS:
-            self._waiting.insert(0, proposed)
+            self._queue.insert(0, trial)
             return
         result = TrialResult(
-            spec=proposed.spec,
+            spec=trial.spec,
             status=Status.FAILED,
             reason=f"{why}, {_ATTEMPTS} times",
             cost=Cost(device="unknown"),
             ended_at=time.time(),
         )
         self.results.keep(key, result)
-        self._record(proposed, result)
+        self._record(trial, result)
 
-    def _record(self, proposed: PlannedTrial, result: TrialResult) -> None:
-        self.steps.pop(proposed.key, None)
-        record = TrialRecord(number=proposed.number, stage=proposed.stage, result=result)
-        self.records[proposed.number] = record
-        for twin in self._twins.pop(proposed.key, ()):
-            self.records[twin.number] = TrialRecord(
-                number=twin.number, stage=twin.stage, result=result
+    def _record(self, trial: PlannedTrial, result: TrialResult) -> None:
+        """Record the result of a trial and of its duplicates, remove its files, notify the listener."""
+        self.steps.pop(trial.key, None)
+        record = TrialRecord(number=trial.number, stage=trial.stage, result=result)
+        self.records[trial.number] = record
+        for duplicate in self._duplicates.pop(trial.key, ()):
+            self.records[duplicate.number] = TrialRecord(
+                number=duplicate.number, stage=duplicate.stage, result=result
             )
-        self.results.tidy(proposed.key)
+        self.results.tidy(trial.key)
         self._drop_models()
-        self.outbox.end(record)
+        self.listener.end(record)
 
     def _drop_models(self) -> None:
-        """Drop the tuned models of all but the best configurations, where those alone are kept."""
+        """Remove all tuned models but those of the best configurations, unless all are kept."""
         if self.sweep.spec.keep != "best":
             return
-        ended = ((self.proposed[n].configuration, record) for n, record in self.records.items())
-        for key in self._best_measured.outdone(ended):
+        ended = ((self.trials[n].configuration, record) for n, record in self.records.items())
+        for key in self._retention.outdone(ended):
             self.results.drop_model(key)
 
-    # -- what people ask for ---------------------------------------------------------------------
+    # -- users' requests -------------------------------------------------------------------------
 
     def under_way(self, key: str) -> bool:
-        """Whether a trial of this key waits or runs."""
-        return key in self.running or any(waiting.key == key for waiting in self._waiting)
+        """Whether a trial of this key is queued or runs."""
+        return key in self.running or any(queued.key == key for queued in self._queue)
 
     def end(self, key: str, reason: str) -> TrialResult:
-        """End the trial *key*, which waits or runs, because of *reason*.
+        """End the queued or running trial *key* because of *reason*; returns its result.
 
-        Returns how it ended, which may have been by itself just before. Its device seconds are those
-        of this driver: what an earlier one spent on it is not known.
+        The trial may have ended by itself just before. Its device seconds are those of this driver: what
+        an earlier one spent on it is not known.
         """
         seconds = 0.0
-        if proposed := self.running.pop(key, None):
+        if trial := self.running.pop(key, None):
             self.engine.cancel(key)
-            seconds = time.monotonic() - self._sent_at[key]
+            seconds = time.monotonic() - self._submitted_at[key]
         else:
-            proposed = next(waiting for waiting in self._waiting if waiting.key == key)
-            self._waiting.remove(proposed)
+            trial = next(queued for queued in self._queue if queued.key == key)
+            self._queue.remove(trial)
         result = self.results.result(key)
         if result is None:
             cost = Cost(device="unknown", device_seconds=seconds)
             result = TrialResult(
-                spec=proposed.spec,
+                spec=trial.spec,
                 status=Status.PRUNED,
                 reason=reason,
                 cost=cost,
                 ended_at=time.time(),
             )
             self.results.keep(key, result)
-        self._record(proposed, result)
+        self._record(trial, result)
         return result
 
     def add_clone(self, clone: Clone) -> PlannedTrial:
-        """Enter *clone* into the study and take it up; it comes on top of any budget."""
+        """Add *clone* to the study and queue it; it comes on top of any budget."""
         self.study.add_clone(clone)
-        self._enter(len(self.proposed), CLONE, clone.configuration, clone.seed)
-        return self.proposed[-1]
+        self._add(len(self.trials), CLONE, clone.configuration, clone.seed)
+        return self.trials[-1]
 
     def raise_budget(self, budget: Budget, request: str) -> None:
-        """Go on up to *budget*, also when the sweep is run again."""
-        self.study.raise_budget(Raise(len(self.own), budget.trials, budget.gpu_hours, request))
+        """Raise the sweep's budget to *budget*, also for later runs of the same command."""
+        since = len(self.proposals)
+        self.study.raise_budget(Raise(since, budget.trials, budget.gpu_hours, request))
         self._set_budget(budget)
 
-    def _raise_again(self, index: int) -> None:
-        """Raise the budget where an earlier run did: the same proposals follow."""
-        while self._raises and self._raises[0].since <= index:
-            raised = self._raises.pop(0)
+    def _repeat_raises(self, index: int) -> None:
+        """Raise the budget before the same proposals as an earlier run did."""
+        while self._past_raises and self._past_raises[0].since <= index:
+            raised = self._past_raises.pop(0)
             budget = Budget(trials=raised.trials, gpu_hours=raised.gpu_hours)
             if exceeds(budget, self.sweep.spec.budget):
                 self._set_budget(budget)
@@ -421,32 +424,32 @@ class Driver:
         spec = self.sweep.spec.model_copy(update={"budget": budget})
         self.sweep = dataclasses.replace(self.sweep, spec=spec)
         self.strategy.set_budget(self.sweep)
-        self._done_proposing, self._misfits = False, 0
+        self._done_proposing, self._unaffordable = False, 0
 
-    # -- telling ---------------------------------------------------------------------------------
+    # -- tell ------------------------------------------------------------------------------------
 
-    def _observe_up_to(self, count: int) -> None:
-        """Tell *count* proposals in their order: the study grows the same way in every run."""
+    def _tell_up_to(self, count: int) -> None:
+        """Tell the study of the first *count* proposals, in order: it grows the same way in every run."""
         for index in range(len(self._outcomes), count):
-            proposed = self.proposed[self.own[index]]
-            record = self.records[proposed.number]
+            trial = self.trials[self.proposals[index]]
+            record = self.records[trial.number]
             objective = self.sweep.spec.objective
-            excess = self.bounds.excesses(record.result)
-            seen = excess if not self.bounds.begun or self.strategy.sees_when_begun else {}
-            observed = outcome(record, proposed.configuration, proposed.seed, objective, seen)
-            self.study.tell(proposed.number, observed.quality, excess)
-            self._outcomes.append(observed._replace(number=index))
+            excesses = self.bounds.excesses(record.result)
+            seen = excesses if not self.bounds.begun or self.strategy.sees_when_begun else {}
+            ended = outcome(record, trial.configuration, trial.seed, objective, seen)
+            self.study.tell(trial.number, ended.quality, excesses)
+            self._outcomes.append(ended._replace(number=index))
             if not self.bounds.begun:
-                self._broken.add(observed)
+                self._broken.add(ended)
 
     def _reconcile(self) -> None:
-        """Deliver again what the store may lack; the study's own trials are re-asked in order."""
-        while len(self.proposed) < self._known and self._ask():
+        """Read back the study's trials in order, and send results again that the store may lack."""
+        while len(self.trials) < self._trials_at_start and self._propose_next():
             pass
-        delivered = self.outbox.delivered()
+        stored = self.listener.stored_keys()
         for record in self.records.values():
-            if self.proposed[record.number].key not in delivered:
-                self.outbox.end(record)
+            if self.trials[record.number].key not in stored:
+                self.listener.end(record)
 
 
 def exceeds(budget: Budget, present: Budget | None) -> bool:

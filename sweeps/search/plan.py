@@ -1,7 +1,7 @@
-"""What a sweep would run, and what it is expected to take. Runs nothing.
+"""Plan of a sweep before it runs: its design points, their expected seconds, memory and disk.
 
-Seconds come from the workspace's own finished trials where there are any (a least-squares fit of measured
-training seconds on steps and counted operations), else from a rule of thumb, and are said to be so.
+Seconds come from finished trials of the sweep where there are any (a least-squares fit of measured seconds
+on steps and counted operations), else from a rule of thumb; the plan says which.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHECKPOINTS_KEPT = 2
 
 
 class PlannedPoint(NamedTuple):
-    """A design point with what it is expected to take; ``problem`` says why it would not fit."""
+    """A design point with its expected cost; ``problem``: why it would not fit the device."""
 
     point: Configuration
     steps: int
@@ -43,9 +43,9 @@ class PlannedPoint(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``seconds`` and ``disk_bytes`` are for all trials; ``basis`` says where seconds come from.
+    """Plan of a sweep; ``seconds`` and ``disk_bytes``: of all trials; ``basis``: the source of seconds.
 
-    ``base_seconds``: of evaluating an untouched base. ``pruned``: what the constraints leave out, and why.
+    ``base_seconds``: of evaluating an untouched base. ``pruned``: design points that constraints rule out.
     """
 
     points: list[PlannedPoint]
@@ -59,26 +59,25 @@ class Plan(NamedTuple):
     pruned: list[Pruned]
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data."""
-        plain = {
-            name: [{"cell": _cell(each.point)} | _rest(each) for each in found]
-            for name, found in (("cells", self.points), ("pruned", self.pruned))
+        """The plan as plain data."""
+        totals = {k: v for k, v in self._asdict().items() if k not in ("points", "pruned")}
+        return {
+            "design_points": [_point_as_json(planned) for planned in self.points],
+            **totals,
+            "pruned": [_point_as_json(pruned) for pruned in self.pruned],
         }
-        known = {k: v for k, v in self._asdict().items() if k not in ("points", "pruned")}
-        return {"cells": plain["cells"]} | known | {"pruned": plain["pruned"]}
 
 
-def _cell(point: Configuration) -> dict[str, Any]:
-    return {
+def _point_as_json(planned: PlannedPoint | Pruned) -> dict[str, Any]:
+    point = planned.point
+    values = {
         "model": point.model,
         "method": point.method.name,
         "mix": point.mix,
         "volume": point.volume,
     }
-
-
-def _rest(each: PlannedPoint | Pruned) -> dict[str, Any]:
-    return {name: value for name, value in each._asdict().items() if name != "point"}
+    rest = {name: value for name, value in planned._asdict().items() if name != "point"}
+    return {"design_point": values, **rest}
 
 
 class Speed(NamedTuple):
@@ -100,7 +99,7 @@ def make_plan(
     workers: int,
     bounds: SearchBounds | None = None,
 ) -> Plan:
-    """Every design point of *sweep* that may run, priced; *records*: finished trials, to learn the speed.
+    """Plan of *sweep*: every design point that may run, with its cost; *records*: finished trials.
 
     *bounds*: by default those of a sweep that begins now. Raises InputError where they leave nothing.
     """
@@ -126,9 +125,10 @@ def make_plan(
 
 
 def learned_speed(records: Sequence[TrialRecord]) -> Speed:
-    """Fit of measured seconds on steps and operations, all terms non-negative; a rule without data.
+    """Least-squares fit of measured seconds on steps and operations, terms at least 0.
 
-    Of complete trials alone: one that ended early took neither the steps nor the time of its design.
+    Of complete trials alone: one that ended early took neither the steps nor the time of its design. A rule
+    of thumb where there are too few.
     """
     rows = [
         (step_count(_stream_rows(r.result.spec), r.result.spec), r.result.cost.flops, seconds)
@@ -139,7 +139,7 @@ def learned_speed(records: Sequence[TrialRecord]) -> Speed:
     ]
     if len(rows) < 3:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        basis = "a rule of thumb; the first trials of the sweep will tell better"
+        basis = "a rule of thumb; after the first trials, from what they took"
         return Speed(1.0, _RULE_STEP_SECONDS, _RULE_FLOPS_PER_SECOND[device], basis)
     steps, flops, measured = np.array(rows, dtype=float).T
     design = np.column_stack([np.ones_like(steps), steps, flops / 1e9])
@@ -176,7 +176,7 @@ def _planned(
 
 
 def _stream_rows(spec: TrialSpec) -> int:
-    """Rows of all passes, without reading the data."""
+    """Number of rows of all passes, without reading the data."""
     if spec.mix is None:
         return 0
     passes = {t: spec.train.epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}

@@ -1,7 +1,7 @@
-"""Retention of tuned models: those that a recommendation may name are worth their disk.
+"""Retention of tuned models: the models of the best configurations are kept, so that one is recommended.
 
 A recommendation chooses among configurations that keep every limit, and names the run of the least seed. So
-configurations are ranked, those within the limits first, and of each leader that run's model is kept.
+configurations are ranked, those within the limits first, and of each of the best that run's model is kept.
 """
 
 from __future__ import annotations
@@ -16,60 +16,60 @@ from tracker.metrics import measures_of
 from tracker.results import ConfigurationResults
 from tracker.trial import Configuration, Objective, Status, TrialRecord, TrialResult
 
-KEPT = 10
+KEPT = 10  # configurations
 _Rank = tuple[bool, float]
 
 
 class _Run(NamedTuple):
-    """``values``: by constraint."""
+    """One run of a configuration; ``values``: of what is constrained, by constraint."""
 
-    order: tuple[bool, int, str]  # the first of a configuration is the one that is named
+    order: tuple[bool, int, str]  # a recommendation names the first of its configuration
     key: str
     quality: float | None
     values: dict[str, float | None]
 
 
 class Retention:
-    """Of one sweep; ended trials do not change, so each is looked at once."""
+    """The best configurations of a sweep so far; ended trials do not change, so each is read once."""
 
     def __init__(self, objective: Objective, kept: int = KEPT) -> None:
         self.objective, self.kept = objective, kept
         self._runs: dict[Configuration, dict[str, _Run]] = {}
         self._seen: set[int] = set()
-        self._named: set[str] = set()
+        self._outdone: set[str] = set()
 
     def outdone(self, ended: Iterable[tuple[Configuration, TrialRecord]]) -> list[str]:
-        """Keys of *ended* trials, all so far, that are no leaders' and were not named before."""
+        """Keys of *ended* trials (all so far) whose models are not to be kept, each returned once."""
         for configuration, record in ended:
             if record.number not in self._seen and not configuration.untouched:
                 self._seen.add(record.number)
                 run = self._run(record.result)
                 self._runs.setdefault(configuration, {})[run.key] = run
         ranked = sorted(self._runs.values(), key=self._rank, reverse=True)
-        leading = {min(runs.values(), key=lambda r: r.order).key for runs in ranked[: self.kept]}
+        kept = {min(runs.values(), key=lambda r: r.order).key for runs in ranked[: self.kept]}
         every = {key for runs in ranked for key in runs}
-        found = sorted(every - leading - self._named)
-        self._named |= set(found)
-        return found
+        outdone = sorted(every - kept - self._outdone)
+        self._outdone |= set(outdone)
+        return outdone
 
     def _run(self, result: TrialResult) -> _Run:
         key, complete = result.spec.key, result.status is Status.COMPLETE
-        cell = ConfigurationResults(key, "", (result,), measures_of([result]))
+        single = ConfigurationResults(key, "", (result,), measures_of([result]))
         return _Run(
             order=(not complete, result.spec.seed, key),
             key=key,
             quality=weighted_score(result, self.objective) if complete else None,
-            values={name: value_of(cell, name) for name in self.objective.constraints},
+            values={name: value_of(single, name) for name in self.objective.constraints},
         )
 
     def _rank(self, runs: dict[str, _Run]) -> _Rank:
-        """Whether it keeps the limits, as means over its seeds, then its mean quality."""
-        known = [run for run in runs.values() if run.quality is not None]
-        if not known:
+        """Rank of a configuration: whether its means over seeds keep the limits, then its mean quality."""
+        scored = [run for run in runs.values() if run.quality is not None]
+        if not scored:
             return False, float("-inf")
-        quality = fmean(run.quality for run in known if run.quality is not None)
+        quality = fmean(run.quality for run in scored if run.quality is not None)
         for name, limit in self.objective.constraints.items():
-            values = [value for run in known if (value := run.values[name]) is not None]
+            values = [value for run in scored if (value := run.values[name]) is not None]
             if not values or not keeps(name, fmean(values), limit):
                 return False, quality
         return True, quality

@@ -1,4 +1,4 @@
-"""Everything a sweep needs, put together: lock, study, engine, store, driver."""
+"""One run of a sweep: its lock, study, engine, store, outbox and driver, opened and closed."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from tracker.store import data_profile
 from tracker.store.store import Store
 from tracker.trial import FileRef, TrialRecord
 
-#: How long to wait for the store at the end; what it does not take by then, the next start delivers.
+#: How long to wait for the store at the end; what it does not take by then, the next start sends.
 _PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
 _MAY_CHANGE = frozenset({"budget", "engine"})
 
 
 class SweepRun(NamedTuple):
-    """What a call leaves: all ended trials, and deliveries left for the next start.
+    """Result of :func:`run_sweep`: all ended trials, and how many items the next start has to send.
 
-    ``stopped``: somebody asked it to end before the sweep was done. ``problem``: what kept the store.
+    ``stopped``: a user stopped it before the sweep was done. ``problem``: why the store took no more.
     """
 
     records: list[TrialRecord]
-    undelivered: int
+    unsent: int
     stopped: bool = False
     problem: str | None = None
 
@@ -56,60 +56,62 @@ def run_sweep(
     watch: Callable[[Driver], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> SweepRun:
-    """Run the sweep file at *path*, or go on with it where it stopped.
+    """Run the sweep file at *path*, or resume it where it stopped.
 
-    *watch* sees the driver at every turn, *note* what is odd but allowed in the sweep file and its data.
-    Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
-    KeyboardInterrupt as it comes: whatever ended before stays.
+    *watch* is called with the driver in every iteration, *note* with each warning on the sweep file and its
+    data. Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
+    KeyboardInterrupt as it comes: trials that ended before it stay.
     """
     sweep = read_sweep(path)
     for warning in sweep.warnings:
         note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
-    if not folder.plan_file.exists():  # a begun sweep goes on, whatever its bounds leave
+    if not folder.plan_file.exists():  # a begun sweep resumes, whatever its bounds leave
         SearchBounds(sweep).check()
     with folder.owned():
         begun = _refuse_changes(sweep, folder)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         store = Store.open(workspace, store_uri)
-        _begin(store, sweep, folder, None if begun else strategy_of(sweep).planned)
-        if not begun:  # the store, which compares too, took it for what it began with
+        _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
+        if not begun:  # the store has compared it with what the sweep began with
             write_text(folder.plan_file, json.dumps(_fixed_part(sweep), indent=1))
         study = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
         with (
             closing(study),
-            _outbox_open(store, sweep, folder) as delivering,
+            _open_outbox(store, sweep, folder) as session,
             _engine(sweep) as engine,
         ):
-            outbox = delivering.outbox
+            outbox = session.outbox
             control = Control(outbox)
             driver = Driver(sweep, folder, study, engine, outbox, watch=watch, control=control)
             driver.run()
-            delivering.state = "stopped" if driver.stopped else "finished"
+            session.last_state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
-    return SweepRun(records, delivering.left, driver.stopped, delivering.outbox.problem)
+    return SweepRun(records, session.unsent, driver.stopped, session.outbox.problem)
 
 
 @dataclass(slots=True)
-class _OpenOutbox:
-    """``state``: of the sweep once it ends; ``left``: what the store did not take then."""
+class _OutboxSession:
+    """``last_state``: the sweep's, sent when the outbox closes; ``unsent``: items left then."""
 
     outbox: Outbox
-    state: Literal["finished", "stopped", "interrupted"] = "interrupted"
-    left: int = 0
+    last_state: Literal["finished", "stopped", "interrupted"] = "interrupted"
+    unsent: int = 0
 
 
 @contextmanager
-def _outbox_open(store: Store, sweep: ResolvedSweep, folder: SweepFolder) -> Iterator[_OpenOutbox]:
-    """A delivery that is flushed on the way out, with the sweep's last state sent behind it."""
+def _open_outbox(
+    store: Store, sweep: ResolvedSweep, folder: SweepFolder
+) -> Iterator[_OutboxSession]:
+    """An outbox that on exit sends the sweep's last state and waits for the store."""
     outbox = Outbox(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
-    delivering = _OpenOutbox(outbox)
-    outbox.state("running")  # says that there is a driver, before what may take long
+    session = _OutboxSession(outbox)
+    outbox.state("running")  # there is a driver: said before anything that may take long
     try:
-        yield delivering
+        yield session
     finally:
-        outbox.state(delivering.state)
-        delivering.left = outbox.close(_PATIENCE_SECONDS[delivering.state])
+        outbox.state(session.last_state)
+        session.unsent = outbox.close(_PATIENCE_SECONDS[session.last_state])
 
 
 @contextmanager
@@ -151,7 +153,7 @@ def _gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def _begin(store: Store, sweep: ResolvedSweep, folder: SweepFolder, planned: int | None) -> None:
+def _register(store: Store, sweep: ResolvedSweep, folder: SweepFolder, planned: int | None) -> None:
     store.begin_sweep(
         sweep.spec.name,
         spec_text=folder.sweep_file.read_text(encoding="utf-8"),
@@ -175,7 +177,7 @@ def data_files(sweep: ResolvedSweep) -> list[FileRef]:
 
 
 def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
-    """What makes trials comparable: the file less budget and engine, and all digests."""
+    """The part of a sweep that may not change once it has begun: file less budget and engine, digests."""
     spec = sweep.spec.model_dump(mode="json", exclude=set(_MAY_CHANGE))
     if spec["keep"] == "best":
         spec["keep"] = "leaders"  # as earlier releases wrote it: a begun sweep keeps its digest
@@ -189,8 +191,8 @@ def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
 def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
     """Raise InputError, showing the difference, when the sweep was begun with another file or data.
 
-    False where nothing readable says what it was begun with: it is new, or a disk lost the file. Then the
-    store decides, which knows the digest alone.
+    True for a begun sweep; False where no readable file says how it was begun: it is new, or a disk lost
+    the file. Then the store decides, which has the digest alone.
     """
     now = json.loads(json.dumps(_fixed_part(sweep)))
     try:

@@ -1,12 +1,12 @@
 """Expected schedule: which trials a strategy is expected to run, and where it would stop. Runs nothing.
 
-The strategy itself is driven, by the driver of a sweep, over an expected surface of scores at the plan's
-prices. Results will be others, and so will the trials be that follow from them: what is shown is an
+The sweep's own driver and strategy are simulated: each trial ends at once with an expected score, at the
+plan's price. Measured scores will differ, and so will the trials that follow from them: the schedule is an
 expectation.
 
-A surface is a draw of curves: where nothing was measured yet, from what the joint laws expect of any sweep
-(:mod:`tracker.laws.prior`), else from what they make of it (:mod:`tracker.laws.surrogate`). There is no
-noise between runs in it, and it is the same on every machine.
+Expected scores are a sample of curves: where nothing was measured yet, from the prior of the joint laws
+(:mod:`tracker.laws.prior`), else from their forecast (:mod:`tracker.laws.surrogate`). They have no noise
+between runs, and are the same on every machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.driver import Driver
-from sweeps.search.engines.instant import InstantEngine, MemoryResults, Nobody
+from sweeps.search.engines.instant import InstantEngine, MemoryResults, NullListener
 from sweeps.search.plan import Plan
 from sweeps.search.space import configurations, design_point
 from sweeps.search.strategies.strategy import weighted_score
@@ -39,12 +39,12 @@ from tracker.trial import (
     TrialSpec,
 )
 
-#: Strategies that decide as they go, yet leave no value to chance.
+#: Strategies whose schedule depends on results but leaves no value to chance.
 SCHEDULED = frozenset({"law", "halving", "ats"})
 
-_DRAWS = 3  # surfaces played through where nothing was measured; the one of middling cost is shown
-_FEW = 60  # configurations, above which one surface must do, or asking would take too long
-_MOST = 600  # configurations, above which even one would
+_SAMPLES = 3  # schedules that are simulated; the one of median cost is shown
+_FEW = 60  # configurations, above which one sample must do, or a plan would take too long
+_MOST = 600  # configurations, above which even one sample would
 _LEAST_ERROR = 1e-3  # of a perfect score: its logarithm must exist
 #: Which way each feature of a curve goes where it gets better: it falls earlier and faster, and ends
 #: and lies lower.
@@ -52,7 +52,7 @@ _BETTER = np.array([-1.0, 1.0, -1.0, -1.0])
 
 
 class ScheduledTrial(NamedTuple):
-    """One trial: ``round`` counts from 0, and all of a round are chosen before any of it ends.
+    """One trial of the schedule; all trials of a ``round``, from 0, are chosen before any of it ends.
 
     ``done``: it has run, so that ``seconds`` were measured.
     """
@@ -67,35 +67,35 @@ class ScheduledTrial(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How much is run: ``trials``, and their device ``seconds``."""
+    """Number of ``trials``, and their device ``seconds``."""
 
     trials: int
     seconds: float
 
 
 class Schedule(NamedTuple):
-    """``trials`` by number. ``stop``: why there are no more. ``grid``: every configuration at every volume
-    of its mix, once.
+    """Expected schedule: ``trials`` by number, and why there are no more (``stop``).
 
-    ``measured``: complete trials that the expectation rests on; ``surfaces``: how many were played
-    through; ``least`` and ``most``: the cheapest and the dearest of them.
+    ``grid``: for comparison, every configuration at every training-set size of its mix, once.
+    ``measured``: complete trials that the expectation rests on. ``samples``: schedules that were simulated;
+    ``least`` and ``most``: the cheapest and the most expensive of them.
     """
 
     trials: list[ScheduledTrial]
     stop: str
     grid: Extent
     measured: int
-    surfaces: int
+    samples: int
     least: Extent
     most: Extent
 
     @property
     def extent(self) -> Extent:
-        """Of all trials."""
+        """Number and device seconds of all trials."""
         return Extent(len(self.trials), sum(trial.seconds for trial in self.trials))
 
     def as_json(self, spec: SweepSpec) -> dict[str, Any]:
-        """As plain data: extents by name, trials of the sweep *spec* as its study keeps them."""
+        """The schedule as plain data; values of trials as the study of the sweep *spec* keeps them."""
         extents = {
             name: getattr(self, name)._asdict() for name in ("extent", "grid", "least", "most")
         }
@@ -119,38 +119,40 @@ def expected_schedule(
     plan: Plan,
     bounds: SearchBounds | None = None,
 ) -> Schedule | None:
-    """The schedule of *sweep* from its start, what of *records* it holds already done.
+    """Expected schedule of *sweep* from its start; trials among *records* are done.
 
     ``None`` for a strategy that leaves values to chance or whose list is fixed, and for a design that is
-    :func:`too_large`. *plan*: where prices come from; *bounds*: by default of a sweep that begins now.
+    :func:`too_large`. *plan*: gives the prices; *bounds*: by default those of a sweep that begins now.
     """
     if sweep.spec.search.strategy not in SCHEDULED or too_large(sweep):
         return None
-    count = _DRAWS if len(configurations(sweep.spec)) <= _FEW else 1
-    surfaces = measured_surfaces(sweep, records, count)
-    surfaces = surfaces or [sampled_surface(sweep, draw) for draw in range(count)]
-    played = sorted(
-        (_played(sweep, each, records, plan, bounds or SearchBounds(sweep)) for each in surfaces),
+    count = _SAMPLES if len(configurations(sweep.spec)) <= _FEW else 1
+    bounds = bounds or SearchBounds(sweep)
+    samples = forecast_scores(sweep, records, count)
+    samples = samples or [prior_scores(sweep, number) for number in range(count)]
+    schedules = sorted(
+        (_simulated(sweep, scores, records, plan, bounds) for scores in samples),
         key=lambda schedule: schedule.extent.seconds,
     )
-    typical = played[len(played) // 2]
-    return typical._replace(surfaces=len(played), least=played[0].extent, most=played[-1].extent)
+    median = schedules[len(schedules) // 2]
+    least, most = schedules[0].extent, schedules[-1].extent
+    return median._replace(samples=len(schedules), least=least, most=most)
 
 
 def too_large(sweep: ResolvedSweep) -> str | None:
-    """Why the schedule cannot be shown in seconds, where its strategy has one; ``None`` where it can."""
+    """Why a design is too large to simulate its schedule in seconds; ``None`` where it is not."""
     count = len(configurations(sweep.spec))
     if sweep.spec.search.strategy not in SCHEDULED or count <= _MOST:
         return None
     return (
-        f"{count:,} configurations are too many to play the schedule through; up to {_MOST} are, so "
+        f"{count:,} configurations are too many to simulate the schedule; allowed: up to {_MOST}; "
         "list fewer learning rates, ranks or mixes to see it"
     )
 
 
-def _played(
+def _simulated(
     sweep: ResolvedSweep,
-    surface: Surface,
+    scores: ExpectedScores,
     records: Sequence[TrialRecord],
     plan: Plan,
     bounds: SearchBounds,
@@ -161,39 +163,42 @@ def _played(
     done = set(results.ended)
     prices = {planned.point: planned.seconds for planned in plan.points}
     engine = InstantEngine(
-        results, lambda spec: _expected_result(spec, surface, prices, plan.base_seconds)
+        results, lambda spec: _expected_result(spec, scores, prices, plan.base_seconds)
     )
     study = StudyAdapter(None, sweep.spec)
-    driver = Driver(sweep, results, study, engine, Nobody(), bounds=bounds)
+    driver = Driver(sweep, results, study, engine, NullListener(), bounds=bounds)
     driver.run()
-    trials, at = [], -1
-    for proposed, observed in zip(driver.proposed, driver.observed, strict=True):
+    trials, number = [], -1
+    for trial, outcome in zip(driver.trials, driver.outcomes, strict=True):
         # Only a round's first trial waits for all before it.
-        at += driver.strategy.needs(proposed.number) == proposed.number
+        number += driver.strategy.needs(trial.number) == trial.number
         trials.append(
             ScheduledTrial(
-                number=proposed.number,
-                round=at,
-                stage=proposed.stage,
-                configuration=proposed.configuration,
-                seed=proposed.seed,
-                seconds=observed.seconds or 0.0,
-                done=proposed.key in done,
+                number=trial.number,
+                round=number,
+                stage=trial.stage,
+                configuration=trial.configuration,
+                seed=trial.seed,
+                seconds=outcome.seconds or 0.0,
+                done=trial.key in done,
             )
         )
-    own = Extent(len(trials), sum(trial.seconds for trial in trials))
+    extent = Extent(len(trials), sum(trial.seconds for trial in trials))
     grid = _grid(bounds, prices, plan.base_seconds)
-    return Schedule(trials, _stop(driver), grid, surface.measured, 1, own, own)
+    return Schedule(trials, _stop(driver), grid, scores.measured, 1, extent, extent)
 
 
 def _expected_result(
-    spec: TrialSpec, surface: Surface, prices: Mapping[Configuration, float], base_seconds: float
+    spec: TrialSpec,
+    scores: ExpectedScores,
+    prices: Mapping[Configuration, float],
+    base_seconds: float,
 ) -> TrialResult:
-    """The trial with the surface's score, at its design point's price.
+    """The trial's result with its expected score, at the price of its design point.
 
-    Untouched bases are given no score, and general suites none to anyone: constraints count as unknown.
+    Untouched bases have no score, and no trial has one on a general suite: constraints are unknown.
     """
-    configuration, score = Configuration.of(spec), surface.score(spec)
+    configuration, score = Configuration.of(spec), scores.score(spec)
     seconds = base_seconds if configuration.untouched else prices[design_point(configuration)]
     tasks = [
         TaskScore(task=task.name, score_name=task.score, score=score)
@@ -205,9 +210,9 @@ def _expected_result(
 
 
 def _stop(driver: Driver) -> str:
-    """Why *driver* asked for no more."""
+    """Why the simulated sweep ended."""
     strategy, budget = driver.strategy, driver.sweep.spec.budget
-    count = len(driver.proposed)
+    count = len(driver.trials)
     if budget and budget.trials and count >= budget.trials:
         return f"the budget of {budget.trials} trials is spent"
     if count >= strategy.planned:
@@ -222,7 +227,7 @@ def _stop(driver: Driver) -> str:
 def _grid(
     bounds: SearchBounds, prices: Mapping[Configuration, float], base_seconds: float
 ) -> Extent:
-    """Every configuration at every volume of its mix that may run, and the untouched bases."""
+    """Every configuration at every training-set size of its mix that may run, and the untouched bases."""
     seconds = [base_seconds] * len(bounds.bases)
     for curve in bounds.curves:
         for volume in bounds.volumes(curve):
@@ -230,14 +235,14 @@ def _grid(
     return Extent(len(seconds), sum(seconds))
 
 
-# -- what trials are expected to score ---------------------------------------------------------------
+# -- expected scores -------------------------------------------------------------------------------
 
 
-class Surface(NamedTuple):
-    """``scores`` (C, V), expected of each of the design's configurations at each of ``volumes``.
+class ExpectedScores(NamedTuple):
+    """Expected ``scores`` (C, V) of the design's configurations at each of ``volumes``.
 
     ``rows``: each configuration's row; ``measured``: on how many complete trials the scores rest, 0 for a
-    draw from the prior.
+    sample of the prior.
     """
 
     rows: dict[Configuration, int]
@@ -246,43 +251,43 @@ class Surface(NamedTuple):
     measured: int
 
     def score(self, spec: TrialSpec) -> float | None:
-        """The expected score of a trial, in [0, 1]; ``None`` for one that is not of the design."""
+        """Expected score of a trial, in [0, 1]; ``None`` for one that is not of the design."""
         row = self.rows.get(Configuration.of(spec).curve)
         if row is None or spec.volume not in self.volumes:
             return None
         return float(self.scores[row, self.volumes.index(spec.volume)])
 
 
-def sampled_surface(sweep: ResolvedSweep, draw: int) -> Surface:
-    """Draw *draw* of the curves that a sweep may show: the prior's mean, moved by what each belongs to.
+def prior_scores(sweep: ResolvedSweep, number: int) -> ExpectedScores:
+    """Sample *number* of the prior over a sweep's curves: its mean, plus an advantage of each group.
 
     Each group (a model, a method, a setting, …) has one normal advantage, in units of the prior's scatter
     of curves, less for a kind that the prior holds more tightly than a curve. Of models the larger have
     the larger advantages, of settings those nearer to the middle of their method's learning rates: what
     fine-tunes mostly show.
     """
-    design, known = configurations(sweep.spec), prior("score")
+    design, learned = configurations(sweep.spec), prior("score")
     kinds = [curve.groups(sweep.models[curve.model].family) for curve in design]
     sizes = np.log([sweep.models[curve.model].parameters or 1 for curve in design])
-    features = known.mean[0] + np.outer(sizes - sizes.mean(), known.mean[1])
-    scatter, random = np.sqrt(np.diag(known.cov)), np.random.default_rng(draw)
-    promise = {"model": sizes, "setting": -_from_the_middle(design)}
+    features = learned.mean[0] + np.outer(sizes - sizes.mean(), learned.mean[1])
+    scatter, random = np.sqrt(np.diag(learned.cov)), np.random.default_rng(number)
+    promise = {"model": sizes, "setting": -_distance_from_middle_rate(design)}
     for kind in kinds[0]:
         names = [kind_of[kind] for kind_of in kinds]
         advantages = _advantages(names, random, promise.get(kind))
-        step = _BETTER * scatter / np.sqrt(max(known.hold.get(kind, 1.0), 1.0))
+        step = _BETTER * scatter / np.sqrt(max(learned.hold.get(kind, 1.0), 1.0))
         features = features + np.outer(advantages, step)
     errors = np.exp(log_law(features, np.array(sweep.spec.volumes, dtype=float)))
-    return Surface(_rows(design), sweep.spec.volumes, np.clip(1 - errors, 0.0, 1.0), 0)
+    return ExpectedScores(_rows(design), sweep.spec.volumes, np.clip(1 - errors, 0.0, 1.0), 0)
 
 
-def measured_surfaces(
+def forecast_scores(
     sweep: ResolvedSweep, records: Sequence[TrialRecord], count: int
-) -> list[Surface]:
-    """*count* draws of what the joint laws expect after *records*; none while no record has a score.
+) -> list[ExpectedScores]:
+    """*count* samples of the joint laws' forecast after *records*; none while no record has a score.
 
-    Not their mean: where little is known that makes all configurations alike, and a search of equals
-    never ends.
+    Not the mean forecast: where little is known that makes all configurations alike, and a search among
+    equals never ends.
     """
     design = configurations(sweep.spec)
     rows = _rows(design)
@@ -297,17 +302,17 @@ def measured_surfaces(
         return []
     curves = []
     for row, curve in enumerate(design):
-        own = np.array(runs.get(row, [])).reshape(-1, 2)
-        keys = tuple(f"{row}/{i}" for i in range(len(own)))
+        points = np.array(runs.get(row, [])).reshape(-1, 2)
+        keys = tuple(f"{row}/{i}" for i in range(len(points)))
         model = sweep.models[curve.model]
-        belongs = curve.groups(model.family)
-        curves.append(CurveRuns(own[:, 0], own[:, 1], keys, belongs, model.parameters))
+        groups = curve.groups(model.family)
+        curves.append(CurveRuns(points[:, 0], points[:, 1], keys, groups, model.parameters))
     volumes = sweep.spec.volumes
-    seen = [surrogate_forecast(curves, volume, [volume], "score").draws for volume in volumes]
-    scores = np.clip(1 - np.stack(seen, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
-    measured = sum(len(own) for own in runs.values())
+    errors = [surrogate_forecast(curves, volume, [volume], "score").draws for volume in volumes]
+    scores = np.clip(1 - np.stack(errors, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
+    measured = sum(len(points) for points in runs.values())
     picks = (np.arange(count) + 0.5) / count * len(scores)
-    return [Surface(rows, volumes, scores[int(pick)], measured) for pick in picks]
+    return [ExpectedScores(rows, volumes, scores[int(pick)], measured) for pick in picks]
 
 
 def _rows(design: Sequence[Configuration]) -> dict[Configuration, int]:
@@ -315,18 +320,18 @@ def _rows(design: Sequence[Configuration]) -> dict[Configuration, int]:
 
 
 def _advantages(names: Sequence[str], random: np.random.Generator, promise: Array | None) -> Array:
-    """A normal draw per distinct name, spread over *names* (C,); the larger where more is promised."""
+    """A normal sample per distinct name, as (C,) over *names*; larger where *promise* is larger."""
     distinct = list(dict.fromkeys(names))
-    drawn = random.standard_normal(len(distinct))
+    sampled = random.standard_normal(len(distinct))
     if promise is not None:
-        drawn = np.sort(drawn)
+        sampled = np.sort(sampled)
         distinct.sort(key=lambda name: float(promise[names.index(name)]))
-    by_name = dict(zip(distinct, drawn.tolist(), strict=True))
+    by_name = dict(zip(distinct, sampled.tolist(), strict=True))
     return np.array([by_name[name] for name in names])
 
 
-def _from_the_middle(design: Sequence[Configuration]) -> Array:
-    """How far, in logs, each learning rate lies from the middle of its method's (C,)."""
+def _distance_from_middle_rate(design: Sequence[Configuration]) -> Array:
+    """Log distance (C,) of each learning rate from the middle of its method's rates."""
     # Every method of a sweep file has a rate.
     rates = np.log([curve.method.learning_rate or 1.0 for curve in design])
     methods = np.array([curve.method.name for curve in design])

@@ -1,4 +1,4 @@
-"""A warm worker process: libraries, base weights and tokenised data are loaded once for many trials."""
+"""Worker process of the local engine: loads libraries, base weights and data once for many trials."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Beat:
-    """A sign of life from a worker."""
+    """Heartbeat of a worker."""
 
 
 class Ready:
-    """The worker has its libraries and takes jobs."""
+    """Message: the worker has loaded its libraries and takes jobs."""
 
 
 def work(pipe: Connection, threads: int, device: str | None) -> None:
@@ -59,10 +59,10 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
 def run_job(
     job: Job, pipe: Connection, run_trial: Callable[[TrialSpec, TrialHome, Reporter], TrialResult]
 ) -> Ended | Refused:
-    """Run *job*; its result is in its journal when it is said to have ended.
+    """Run *job* and write its result to its journal.
 
-    Data that changed and a disk that is full are no outcome of the trial: it has none, and the sweep is to
-    stop. It goes on where it was once the same command is run again.
+    Changed data and a full disk are no result of the trial: it is refused, and the sweep is to stop. The
+    trial resumes when the same command is run again.
     """
     try:
         with Journal(Path(job.journal)) as journal:
@@ -75,28 +75,28 @@ def run_job(
 
 
 class JournalReporter:
-    """Writes a trial's progress to its journal, and tells the driver that it moves."""
+    """Reporter that writes a trial's progress to its journal and sends it to the driver."""
 
     def __init__(self, key: str, journal: Journal, pipe: Connection) -> None:
         self.key, self.journal, self.pipe = key, journal, pipe
         self.beaten_at = 0.0
 
     def resume(self, step: int) -> None:
-        """Training goes on from *step*."""
+        """Write that training resumes from *step*."""
         self.journal.append({"event": "resume", "step": step})
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """A point of the learning curve."""
+        """Write and send a point of the learning curve."""
         event: dict[str, Any] = {"event": "step", "step": step, "values": values}
         self.journal.append(event | {"time_ms": time.time_ns() // 1_000_000})
         self.pipe.send(Progress(self.key, step, values))
 
     def checkpoint(self, step: int) -> None:
-        """A whole checkpoint is on disk."""
+        """Write that a whole checkpoint is on disk."""
         self.journal.append({"event": "checkpoint", "step": step})
 
     def beat(self) -> None:
-        """A sign of life, at most one a second."""
+        """Send a heartbeat, at most one a second."""
         now = time.monotonic()
         if now - self.beaten_at >= _BEAT_SECONDS:
             self.beaten_at = now

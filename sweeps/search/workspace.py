@@ -1,4 +1,4 @@
-"""Where a sweep keeps its files, and who may write them."""
+"""A sweep's folder in the workspace: its files by name, and the lock that one driver holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEPT_MODEL_BYTES = 1024**3
 
 
 class SweepFolder:
-    """``<workspace>/<sweep>/`` and the names in it."""
+    """The folder ``<workspace>/<sweep>/`` and the paths in it."""
 
     def __init__(self, workspace: Path, sweep: str) -> None:
         self.workspace = workspace
@@ -35,32 +35,32 @@ class SweepFolder:
         self.baselines = workspace / "baselines"
 
     def journal(self, key: str) -> Path:
-        """The trial's event log."""
+        """Journal of the trial: its event log."""
         return self.root / "journal" / f"{key}.jsonl"
 
     def checkpoints(self, key: str) -> Path:
-        """The trial's checkpoints; gone once it has ended."""
+        """Folder of the trial's checkpoints; removed once it has ended."""
         return self.root / "checkpoints" / key
 
     def artifacts(self, key: str) -> Path:
-        """The trial's per-row records."""
+        """Folder of the trial's per-row records."""
         return self.root / "artifacts" / key
 
     def model(self, key: str) -> Path:
-        """The trial's tuned model, where it was kept."""
+        """Folder of the trial's tuned model, where it was kept."""
         return self.root / "models" / key
 
     def result(self, key: str) -> TrialResult | None:
-        """How the trial ended, as its journal says; ``None`` while it has not."""
+        """Result of the trial from its journal; ``None`` until it has ended."""
         return Journal(self.journal(key)).result()
 
     def keep(self, key: str, result: TrialResult) -> None:
-        """Write a result that no worker could write into the trial's journal."""
+        """Write a result into the trial's journal on behalf of a worker that is gone."""
         with Journal(self.journal(key)) as journal:
             journal.append({"event": "result", "result": result.model_dump(mode="json")})
 
     def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
-        """The trial with its places, as an engine takes it."""
+        """The trial with its paths, as an engine takes it."""
         home = TrialHome(
             checkpoints=self.checkpoints(key),
             artifacts=self.artifacts(key),
@@ -72,16 +72,16 @@ class SweepFolder:
         return Job(key, spec, home, str(self.journal(key)))
 
     def tidy(self, key: str) -> None:
-        """Drop the trial's checkpoints."""
+        """Remove the trial's checkpoints."""
         shutil.rmtree(self.checkpoints(key), ignore_errors=True)
 
     def drop_model(self, key: str) -> None:
-        """Drop the trial's tuned model, if there is one."""
+        """Remove the trial's tuned model, if there is one."""
         shutil.rmtree(self.model(key), ignore_errors=True)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Hold the sweep for this process; the lock goes with the process, however it ends.
+        """Hold the sweep's lock for this process; it ends with the process, however that ends.
 
         Raises OwnedError, naming the owner, when another driver holds it, InputError where there can be no
         such folder.

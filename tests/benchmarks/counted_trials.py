@@ -14,7 +14,7 @@ import statistics
 from typing import Any
 
 from sweeps.search.driver import Driver
-from sweeps.search.engines.instant import MemoryResults, Nobody
+from sweeps.search.engines.instant import MemoryResults, NullListener
 from sweeps.search.replay.replay import ReplayEngine
 from sweeps.search.replay.table import RecordedTable
 from sweeps.search.strategies import STRATEGIES
@@ -36,9 +36,9 @@ def regret(table: RecordedTable, strategy: str, trials: int, window: int, seed: 
     results = MemoryResults()
     engine = ReplayEngine(table, results, seed)
     study = StudyAdapter(None, spec, SEED + seed * _SEEDS_APART)
-    driver = Driver(sweep, results, study, engine, Nobody(), price=engine.price)
+    driver = Driver(sweep, results, study, engine, NullListener(), price=engine.price)
     driver.run()
-    return table.regret(driver.strategy.choice(driver.observed))
+    return table.regret(driver.strategy.choice(driver.outcomes))
 
 
 def main() -> None:

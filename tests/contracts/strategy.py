@@ -117,8 +117,8 @@ class StrategyContract:
             engine = FormulaEngine(slots, seed=slots)
             run = in_memory(make(), tmp_path / str(slots), engine)
             assert proposed(run) == proposed(whole), f"{slots} workers"
-            assert len(engine.ran) == len(whole.proposed)
-        assert 12 < len(whole.proposed) <= TRIALS
+            assert len(engine.ran) == len(whole.trials)
+        assert 12 < len(whole.trials) <= TRIALS
 
     def test_interruption_changes_nothing_and_repeats_nothing(
         self, make: MakeSweep, whole: Driver, tmp_path: Path
@@ -134,9 +134,9 @@ class StrategyContract:
         resumed = drive(sweep, folder, last)
         ran += last.ran
         assert proposed(resumed) == proposed(whole)
-        assert len(ran) == len(set(ran)) == len(whole.proposed), "each ran to its end exactly once"
+        assert len(ran) == len(set(ran)) == len(whole.trials), "each ran to its end exactly once"
         states = Counter(trial.state for trial in resumed.study.trials())
-        assert states == {TrialState.COMPLETE: len(whole.proposed)}
+        assert states == {TrialState.COMPLETE: len(whole.trials)}
         again = FormulaEngine(2)
         assert proposed(drive(sweep, folder, again)) == proposed(whole)
         assert again.ran == [], "a finished sweep runs nothing more"
@@ -145,38 +145,38 @@ class StrategyContract:
         self, raised: tuple[Driver, Driver]
     ) -> None:
         before, after = raised
-        assert [a.key for a in after.proposed[:12]] == [a.key for a in before.proposed]
-        assert len(after.proposed) == len(after.records) == 15
+        assert [a.key for a in after.trials[:12]] == [a.key for a in before.trials]
+        assert len(after.trials) == len(after.records) == 15
 
-    def test_a_raised_budget_leaves_what_was_asked_as_it_was(
+    def test_a_raised_budget_leaves_earlier_proposals_as_they_were(
         self, raised: tuple[Driver, Driver]
     ) -> None:
         before, after = raised
-        assert [a[:3] for a in after.proposed[:12]] == [a[:3] for a in before.proposed]
+        assert [a[:3] for a in after.trials[:12]] == [a[:3] for a in before.trials]
 
     def test_the_same_outcomes_give_the_same_proposal(self, whole: Driver) -> None:
-        """In two strategies, and in one that is asked twice; the study only adds what is left open."""
+        """In two strategies, and twice in one; the study only adds what is left open."""
         first, second = strategy_of(whole.sweep), strategy_of(whole.sweep)
-        observed = list(whole.observed)
-        for index, trial in enumerate(whole.proposed):
+        observed = list(whole.outcomes)
+        for index, trial in enumerate(whole.trials):
             needed = observed[: min(first.needs(index), index)]
             proposal = first.propose(index, needed)
             assert proposal is not None
             assert proposal == first.propose(index, needed) == second.propose(index, tuple(needed))
             assert proposal.stage == trial.stage
             if proposal.configuration is not None:
-                found, asked_for = trial.configuration, proposal.configuration
-                assert found[:1] + found[2:] == asked_for[:1] + asked_for[2:]
-                assert (found.method.name, trial.seed) == (asked_for.method.name, proposal.seed)
+                found, chosen = trial.configuration, proposal.configuration
+                assert found[:1] + found[2:] == chosen[:1] + chosen[2:]
+                assert (found.method.name, trial.seed) == (chosen.method.name, proposal.seed)
             assert min(second.needs(index), index) <= len(needed)
-        assert observed == list(whole.observed), "outcomes are left as they are"
+        assert observed == list(whole.outcomes), "outcomes are left as they are"
 
     def test_base_models_come_first_and_no_trial_comes_twice(self, whole: Driver) -> None:
-        bases = [trial.configuration.model for trial in whole.proposed if trial.stage == "baseline"]
+        bases = [trial.configuration.model for trial in whole.trials if trial.stage == "baseline"]
         assert bases == ["a", "b"]
-        assert [trial.stage for trial in whole.proposed[:2]] == ["baseline"] * 2
-        assert all(not trial.configuration.untouched for trial in whole.proposed[2:])
-        assert len({trial.key for trial in whole.proposed}) == len(whole.proposed)
+        assert [trial.stage for trial in whole.trials[:2]] == ["baseline"] * 2
+        assert all(not trial.configuration.untouched for trial in whole.trials[2:])
+        assert len({trial.key for trial in whole.trials}) == len(whole.trials)
 
     # -- how much runs -----------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class StrategyContract:
     ) -> None:
         engine = FormulaEngine(3)
         run = in_memory(make(budget={"trials": trials}), tmp_path, engine)
-        assert len(run.proposed) == len(run.observed) == len(engine.ran) == run.planned == trials
+        assert len(run.trials) == len(run.outcomes) == len(engine.ran) == run.planned == trials
 
     def test_a_budget_of_device_time_is_kept_where_prices_are_known(
         self, make: MakeSweep, tmp_path: Path
@@ -197,27 +197,27 @@ class StrategyContract:
         assert run.spent_seconds == sum(price(r.result.spec) for r in ended(run))
         assert 500 < run.spent_seconds <= 1000
         assert len(engine.ran) == len(ended(run))
-        assert len(run.records) == len(run.proposed) == len(run.observed)
+        assert len(run.records) == len(run.trials) == len(run.outcomes)
 
     def test_a_budget_of_device_time_is_kept_by_what_trials_took_on_average(
         self, make: MakeSweep, tmp_path: Path
     ) -> None:
         """Trials of the formula take one second each."""
         run = in_memory(make(budget={"gpu_hours": 13 / 3600}), tmp_path, FormulaEngine(2))
-        assert len(run.proposed) == run.spent_seconds == 13
+        assert len(run.trials) == run.spent_seconds == 13
 
     def test_no_more_is_run_than_was_planned(self, make: MakeSweep, tmp_path: Path) -> None:
         """Of a whole design, without a budget."""
         sweep = make(budget=None)
         run = in_memory(sweep, tmp_path, FormulaEngine(2))
-        assert 2 < len(run.proposed) <= strategy_of(sweep).planned
-        assert run.planned == len(run.proposed)
+        assert 2 < len(run.trials) <= strategy_of(sweep).planned
+        assert run.planned == len(run.trials)
 
     # -- what is chosen ----------------------------------------------------------------------------
 
     def test_the_choice_is_a_configuration_that_was_run(self, whole: Driver) -> None:
-        for count in range(len(whole.observed) + 1):
-            observed = whole.observed[:count]
+        for count in range(len(whole.outcomes) + 1):
+            observed = whole.outcomes[:count]
             choice = whole.strategy.choice(observed)
             if not scored(observed):
                 assert choice is None
@@ -230,13 +230,13 @@ class StrategyContract:
     ) -> None:
         """Without the bound, a configuration that breaks it is chosen."""
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
-        free, held = (run.strategy.choice(run.observed) for run in (unbound, bound))
+        free, chosen = (run.strategy.choice(run.outcomes) for run in (unbound, bound))
         assert free is not None
-        assert held is not None
+        assert chosen is not None
         assert free.pair == ("b", "lora")
-        differs = proposed(unbound) != proposed(bound) or free != held
+        differs = proposed(unbound) != proposed(bound) or free != chosen
         assert differs == (name in self.SEEN[strategy])
-        breaks = held.model == "b" if name == "parameters" else held.method.name == "lora"
+        breaks = chosen.model == "b" if name == "parameters" else chosen.method.name == "lora"
         if name not in OF_ONE_TRIAL:
             assert breaks == (name not in self.KEPT[strategy])
 
@@ -247,18 +247,18 @@ class StrategyContract:
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
         forbidden = {pruned.point for pruned in bound.bounds.pruned}
         assert bool(forbidden) == (name in ("adapter_bytes", "examples", "flops", "parameters"))
-        ran = [trial.configuration for trial in bound.proposed]
+        ran = [trial.configuration for trial in bound.trials]
         assert not forbidden & {design_point(each) for each in ran}
         if name == "parameters":
             assert {each.model for each in ran} == {"a"}, "nor is its untouched base"
 
     @pytest.mark.parametrize("name", ["forgetting.language", "over_reach.intent", "peak_bytes"])
-    def test_what_broke_an_upper_bound_gets_no_further_seed(
+    def test_what_broke_an_upper_bound_gets_no_other_seed(
         self, name: str, make: MakeSweep, tmp_path: Path
     ) -> None:
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]})
-        seeds = Counter(o.configuration for o in bound.observed)
-        assert all(seeds[o.configuration] == 1 for o in bound.observed if o.broken)
+        seeds = Counter(o.configuration for o in bound.outcomes)
+        assert all(seeds[o.configuration] == 1 for o in bound.outcomes if o.broken)
 
     @pytest.mark.parametrize("name", ["forgetting.language", "over_reach.intent", "peak_bytes"])
     def test_nothing_runs_that_the_trials_it_may_look_at_forbid(
@@ -267,12 +267,12 @@ class StrategyContract:
         """Where each method has one setting, so that a point is soon proposed again."""
         fixed = {"full": {"learning_rate": 1e-3}, "lora": {"rank": 2, "learning_rate": 1e-3}}
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]}, trials=30, seeds=3, methods=fixed)
-        broken = Broken(bound.observed)
+        broken = Broken(bound.outcomes)
         assert broken
         strategy = strategy_of(bound.sweep, bound.bounds)
-        for index, trial in enumerate(bound.proposed):
+        for index, trial in enumerate(bound.trials):
             known = min(strategy.needs(index), index)
-            strategy.propose(index, bound.observed[:known])
+            strategy.propose(index, bound.outcomes[:known])
             assert not broken.forbids(trial.configuration, known), (index, trial.stage)
 
     def test_a_sweep_that_was_begun_before_keeps_its_design(
@@ -288,7 +288,7 @@ class StrategyContract:
 
 def proposed(driver: Driver) -> list[tuple[str, str]]:
     """Stage and key of every trial."""
-    return [(trial.stage, trial.key) for trial in driver.proposed]
+    return [(trial.stage, trial.key) for trial in driver.trials]
 
 
 def ended(driver: Driver) -> list[Any]:

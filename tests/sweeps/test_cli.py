@@ -124,7 +124,7 @@ def test_unknown_sweep_names_the_known(swept: tuple[Path, Path]) -> None:
     assert "tiny" in refused.stderr
 
 
-def test_plan_prices_every_cell_and_runs_nothing(
+def test_plan_prices_every_design_point_and_runs_nothing(
     tiny_model: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     sweep = tmp_path / "sweep.yaml"
@@ -132,9 +132,9 @@ def test_plan_prices_every_cell_and_runs_nothing(
     told = cli("plan", sweep, "--workspace", tmp_path / "runs", "--json")
     assert told.returncode == 0, told.stderr
     plan = json.loads(told.stdout)
-    assert len(plan["cells"]) == 24
+    assert len(plan["design_points"]) == 24
     assert plan["trials"] == 54
-    assert all(cell["seconds"] > 0 and cell["peak_bytes"] > 0 for cell in plan["cells"])
+    assert all(point["seconds"] > 0 and point["peak_bytes"] > 0 for point in plan["design_points"])
     assert plan["schedule"] is None, "a grid is a list, not a schedule"
     assert not (tmp_path / "runs").exists()
 

@@ -1,4 +1,4 @@
-"""What the driver needs of whatever runs trials."""
+"""The engine contract: jobs that the driver submits, events that come back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tracker.trial import TrialSpec
 
 
 class Job(NamedTuple):
-    """One trial to run: ``journal`` is where its worker writes what happens, the result last."""
+    """One trial to run; ``journal``: the file to which its worker writes events, the result last."""
 
     key: str
     spec: TrialSpec
@@ -19,7 +19,7 @@ class Job(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The trial *key* reached an optimizer step."""
+    """Event: the trial *key* reached an optimizer step."""
 
     key: str
     step: int
@@ -27,20 +27,20 @@ class Progress(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The trial's journal holds its result."""
+    """Event: the trial has ended, and its journal holds the result."""
 
     key: str
 
 
 class Died(NamedTuple):
-    """The worker of *key* is gone without a result; ``why`` in words."""
+    """Event: the worker of the trial *key* died; ``why``: its signal, exit code or silence."""
 
     key: str
     why: str
 
 
 class Refused(NamedTuple):
-    """The trial cannot be run as specified (its data changed, say): the sweep must stop."""
+    """Event: the trial cannot run as specified (changed data, a full disk); the sweep must stop."""
 
     key: str
     problem: str
@@ -58,10 +58,10 @@ class Engine(Protocol):
         """Start *job* on a free slot; the caller never has more than ``slots`` jobs under way."""
 
     def cancel(self, key: str) -> None:
-        """End the trial *key*, which is under way; no event tells of it any more."""
+        """End the running trial *key*; no event of it follows."""
 
     def events(self, timeout: float) -> Iterable[Event]:
-        """What happened, waiting up to *timeout* seconds for something to."""
+        """Events since the last call, waiting up to *timeout* seconds for the first."""
 
     def close(self) -> None:
-        """End all workers and whatever they run."""
+        """End all workers and the trials that they run."""

@@ -1,7 +1,6 @@
-"""Stand-ins for training: an engine that ends each trial at once, results in memory, an audience of none.
+"""Engine without training: each trial ends at once, results stay in memory, nobody is notified.
 
-The driver, study and strategies are those of a sweep; only what trains is exchanged, and where ends of
-trials are kept. Nothing touches a disk.
+Driver, study and strategies are those of a sweep. Nothing touches a disk.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _NOWHERE = TrialHome(Path(), Path(), Path())
 
 
 class MemoryResults:
-    """Ends of trials, kept as long as the process."""
+    """Results of trials in memory."""
 
     def __init__(self) -> None:
         self.ended: dict[str, TrialResult] = {}
@@ -33,14 +32,14 @@ class MemoryResults:
         return Job(key, spec, _NOWHERE, "")
 
     def tidy(self, key: str) -> None:
-        """Nothing is left behind."""
+        """Do nothing: trials leave no files."""
 
     def drop_model(self, key: str) -> None:
-        """Nothing was trained."""
+        """Do nothing: there is no model."""
 
 
 class InstantEngine:
-    """Ends each job at once with what *answer* says of it."""
+    """Ends each job at once with the result that *answer* gives it."""
 
     slots = 1
 
@@ -57,18 +56,18 @@ class InstantEngine:
         return [Ended(key) for key in ended]
 
     def cancel(self, key: str) -> None:
-        """Every trial ends as it begins."""
+        """Do nothing: every trial has ended."""
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing: there are no workers."""
 
 
-class Nobody:
-    """An audience of none."""
+class NullListener:
+    """A listener that ignores all events."""
 
     problem: str | None = None
 
-    def delivered(self) -> set[str]:
+    def stored_keys(self) -> set[str]:
         return set()
 
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:

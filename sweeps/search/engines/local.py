@@ -1,4 +1,4 @@
-"""The local engine: one warm process per slot, restarted when it dies or hangs."""
+"""The local engine: one warm worker process per device slot, restarted when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -87,21 +87,21 @@ class LocalEngine:
                 slot.start()
 
     def events(self, timeout: float) -> Iterator[Event]:
-        """What the workers said, up to *timeout* seconds from now; dead and hung workers too."""
+        """Events of the workers, up to *timeout* seconds from now; dead and hung workers too."""
         by_pipe: dict[object, _Slot] = {slot.pipe: slot for slot in self._slots}
         for pipe in wait([slot.pipe for slot in self._slots], timeout):
-            yield from self._heard(by_pipe[pipe])
+            yield from self._messages(by_pipe[pipe])
         for slot in self._slots:
             silent = time.monotonic() - slot.heard_at
             if slot.job is not None and silent > self.hang_seconds:
                 yield self._restart(slot, f"no progress for {silent:.0f} s")
 
     def close(self) -> None:
-        """End all workers and whatever they run."""
+        """End all workers and the trials that they run."""
         for slot in self._slots:
             slot.stop()
 
-    def _heard(self, slot: _Slot) -> Iterator[Event]:
+    def _messages(self, slot: _Slot) -> Iterator[Event]:
         pipe: Connection = slot.pipe
         try:
             while pipe.poll():
@@ -116,7 +116,7 @@ class LocalEngine:
         except (EOFError, OSError):
             slot.process.join()
             had_job = slot.job is not None
-            died = self._restart(slot, _exit_words(slot.process.exitcode))
+            died = self._restart(slot, _exit_reason(slot.process.exitcode))
             if had_job:
                 yield died
 
@@ -132,7 +132,7 @@ class LocalEngine:
         return Died(job.key if job else "", why)
 
 
-def _exit_words(code: int | None) -> str:
+def _exit_reason(code: int | None) -> str:
     if code is not None and code < 0:
         return f"worker ended by {signal.Signals(-code).name}"
     return f"worker exited with {code}"

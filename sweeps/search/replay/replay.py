@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from sweeps.search.driver import Driver
-from sweeps.search.engines.instant import InstantEngine, MemoryResults, Nobody
+from sweeps.search.engines.instant import InstantEngine, MemoryResults, NullListener
 from sweeps.search.replay.table import NOT_RECORDED, RecordedTable
 from sweeps.search.study import SEED, StudyAdapter
 from sweeps.spec import Halving, Search
@@ -87,7 +87,7 @@ def replay(
     results = MemoryResults()
     engine = ReplayEngine(table, results, seed)
     study = StudyAdapter(None, sweep.spec, SEED + seed * _SEEDS_APART)
-    driver = Driver(sweep, results, study, engine, Nobody(), price=engine.price)
+    driver = Driver(sweep, results, study, engine, NullListener(), price=engine.price)
     driver.run()
     missing = sum(
         r.result.reason == NOT_RECORDED and r.stage != "baseline" for r in driver.records.values()
@@ -98,7 +98,7 @@ def replay(
 
 def _curve(table: RecordedTable, driver: Driver, fraction: float) -> Iterator[Point]:
     """The choice after each share of the budget."""
-    spent = list(accumulate(o.seconds or 0.0 for o in driver.observed))
+    spent = list(accumulate(o.seconds or 0.0 for o in driver.outcomes))
     last: Point | None = None
     for part in CURVE:
         limit = part * fraction * table.full_seconds * (1 + 1e-9)
@@ -106,7 +106,7 @@ def _curve(table: RecordedTable, driver: Driver, fraction: float) -> Iterator[Po
         if part == CURVE[-1]:
             count = len(spent)
         if last is None or count > last.trials:
-            choice = driver.strategy.choice(driver.observed[:count])
+            choice = driver.strategy.choice(driver.outcomes[:count])
             cost = spent[count - 1] / table.full_seconds if count else 0.0
             last = Point(0.0, cost, count, table.regret(choice), table.chosen(choice))
         yield last._replace(share=part * fraction)

@@ -12,7 +12,7 @@ from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
-from sweeps.search.engines.instant import Nobody
+from sweeps.search.engines.instant import NullListener
 from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
 from tests.factories import task_score, trial_result
@@ -97,9 +97,9 @@ class FormulaEngine:
 
 
 class Asker:
-    """An inbox into which *plan* puts requests at the driver's turns, counted from 0.
+    """An inbox into which *plan* puts requests at the driver's polls, counted from 0.
 
-    ``early``: what lies there when the driver starts. ``answers`` are by the request's id.
+    ``early``: those that are there when the driver starts. ``answers`` are by the request's id.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ def drive(
     study = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
     control = Control(inbox) if inbox else None
     driver = Driver(
-        sweep, folder, study, engine, Nobody(), control=control, price=price, bounds=bounds
+        sweep, folder, study, engine, NullListener(), control=control, price=price, bounds=bounds
     )
     driver.run()
     return driver

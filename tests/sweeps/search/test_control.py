@@ -32,9 +32,9 @@ def tiny(make_sweep: MakeSweep) -> Callable[..., ResolvedSweep]:
     return make
 
 
-def own(driver: Driver) -> list[tuple[str, str]]:
+def proposed(driver: Driver) -> list[tuple[str, str]]:
     """Stage and key of what the strategy proposed."""
-    return [(driver.proposed[n].stage, driver.proposed[n].key) for n in driver.own]
+    return [(driver.trials[n].stage, driver.trials[n].key) for n in driver.proposals]
 
 
 def clone(trial: int, **changes: object) -> Request:
@@ -57,9 +57,9 @@ def test_neither_clones_nor_pauses_change_what_a_strategy_proposes(
 ) -> None:
     sweep = tiny(11, strategy)
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(2), in_memory=True)
-    tuned = next(n for n in plain.own if plain.proposed[n].stage != "baseline")
-    volume = 160 if plain.proposed[tuned].configuration.volume != 160 else 40
-    # By its third turn the driver has asked for the trial that is cloned, whatever the strategy.
+    tuned = next(n for n in plain.proposals if plain.trials[n].stage != "baseline")
+    volume = 160 if plain.trials[tuned].configuration.volume != 160 else 40
+    # By its third turn the driver has proposed the trial that is cloned, whatever the strategy.
     copy, again = clone(tuned, seed=70), clone(tuned, volume=volume, mix="plain", seed=71)
     asker = Asker(
         {
@@ -69,12 +69,14 @@ def test_neither_clones_nor_pauses_change_what_a_strategy_proposes(
         }
     )
     engine = FormulaEngine(2, seed=3)
-    driver = drive(sweep, SweepFolder(tmp_path / "asked", "tiny"), engine, asker, in_memory=True)
+    driver = drive(
+        sweep, SweepFolder(tmp_path / "requested", "tiny"), engine, asker, in_memory=True
+    )
     assert all(answer.accepted for answer in asker.answers.values())
-    assert own(driver) == own(plain)
-    clones = [proposed for proposed in driver.proposed if proposed.stage == "clone"]
-    assert [proposed.spec.seed for proposed in clones] == [70, 71]
-    assert driver.planned == len(driver.proposed) == len(plain.proposed) + 2
+    assert proposed(driver) == proposed(plain)
+    clones = [trial for trial in driver.trials if trial.stage == "clone"]
+    assert [trial.spec.seed for trial in clones] == [70, 71]
+    assert driver.planned == len(driver.trials) == len(plain.trials) + 2
     assert len(engine.ran) == len(set(engine.ran)) == len(driver.records)
 
 
@@ -86,15 +88,15 @@ def test_a_stopped_trial_keeps_its_place(
     sweep = tiny(9, strategy)
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(1), in_memory=True)
     asker = Asker({0: [new_request("stop_trial", trial=3)]})
-    folder = SweepFolder(tmp_path / "asked", "tiny")
+    folder = SweepFolder(tmp_path / "requested", "tiny")
     driver = drive(sweep, folder, FormulaEngine(1), asker, in_memory=True)
-    body = 7 if strategy == "random" else 9  # the rest of `random` repeats its leaders
-    assert own(driver)[:body] == own(plain)[:body]
+    body = 7 if strategy == "random" else 9  # the rest of `random` repeats the best
+    assert proposed(driver)[:body] == proposed(plain)[:body]
     assert driver.records[3].result.status is Status.PRUNED
-    assert driver.observed[3].ran
+    assert driver.outcomes[3].ran
 
 
-def test_a_sweep_that_was_killed_goes_on_with_all_that_was_asked(
+def test_a_killed_sweep_resumes_with_every_request(
     tiny: Callable[..., ResolvedSweep], tmp_path: Path
 ) -> None:
     sweep = tiny(8, "tpe")
@@ -109,16 +111,16 @@ def test_a_sweep_that_was_killed_goes_on_with_all_that_was_asked(
         with pytest.raises(KeyboardInterrupt):
             drive(sweep, folder, engine, asker)
         ran += engine.ran
-    # The driver died before its answers were delivered: the same requests lie there again.
+    # The driver died before its answers were sent: the same requests lie there again.
     engine, again = FormulaEngine(1), Asker({}, early=asks[3])
     resumed = drive(sweep, folder, engine, again)
     ran += engine.ran
-    assert [a[:4] for a in resumed.proposed] == [a[:4] for a in whole.proposed]
-    assert own(resumed) == own(whole)
-    assert len(resumed.own) == 12, "the raised budget is kept"
+    assert [a[:4] for a in resumed.trials] == [a[:4] for a in whole.trials]
+    assert proposed(resumed) == proposed(whole)
+    assert len(resumed.proposals) == 12, "the raised budget is kept"
     assert [words(again, request) for request in asks[3]] == [
         (True, "trial 6 is that clone"),
-        (True, "the budget was raised to that before the driver was started anew"),
+        (True, "the budget was raised to that before this driver started"),
     ]
     assert len(ran) == len(set(ran))
     assert resumed.records[7].result.reason == "stopped by hand"
@@ -162,24 +164,24 @@ def test_stop_leaves_the_rest_for_the_next_start(
     assert words(asker, stop)[0]
     assert words(asker, stop)[1].startswith("stopped; 1 trial under way will go on from the last")
     stale, second = new_request("stop"), FormulaEngine(2)
-    later = Asker({}, early=[stale])
-    resumed = drive(sweep, folder, second, later)
+    new_asker = Asker({}, early=[stale])
+    resumed = drive(sweep, folder, second, new_asker)
     assert not resumed.stopped
-    assert words(later, stale)[1].startswith("asked before this driver started")
+    assert words(new_asker, stale)[1].startswith("made before this driver started")
     assert len(first.ran + second.ran) == len(set(first.ran + second.ran)) == 8
 
 
-def test_a_trial_is_stopped_whether_it_waits_or_runs(
+def test_a_trial_is_stopped_whether_it_is_queued_or_runs(
     tiny: Callable[..., ResolvedSweep], tmp_path: Path
 ) -> None:
     requests = [new_request("stop_trial", trial=n) for n in (0, 1, 2, 3, 99)]
     asker, engine = Asker({0: requests}), FormulaEngine(2)
     driver = drive(tiny(), SweepFolder(tmp_path, "tiny"), engine, asker)
-    observed = [words(asker, request) for request in requests]
-    ended = [accepted for accepted, _ in observed]
+    answers = [words(asker, request) for request in requests]
+    ended = [accepted for accepted, _ in answers]
     assert Counter(ended) == {True: 3, False: 2}, "one of the first two had ended by itself"
-    assert observed[-1] == (False, "found trial 99; allowed: 0 to 3")
-    assert any("has ended already (complete)" in said for _, said in observed)
+    assert answers[-1] == (False, "found trial 99; allowed: 0 to 3")
+    assert any("has ended already (complete)" in said for _, said in answers)
     stopped = [r for r in driver.records.values() if r.result.status is Status.PRUNED]
     assert len(stopped) == 3
     assert {record.result.reason for record in stopped} == {"stopped by hand"}
@@ -193,8 +195,8 @@ def test_a_clone_runs_with_the_changed_values(
     good, same = clone(3, volume=160, learning_rate=0.002), clone(3, volume=160, learning_rate=2e-3)
     asker = Asker({5: [good], 6: [same]})
     driver = drive(tiny(), SweepFolder(tmp_path, "tiny"), FormulaEngine(2), asker)
-    made = next(proposed for proposed in driver.proposed if proposed.stage == "clone")
-    source = driver.proposed[3]
+    made = next(trial for trial in driver.trials if trial.stage == "clone")
+    source = driver.trials[3]
     method = source.configuration.method.model_copy(update={"learning_rate": 0.002})
     assert made.configuration == source.configuration._replace(volume=160, method=method)
     assert made.seed == source.seed
@@ -204,24 +206,24 @@ def test_a_clone_runs_with_the_changed_values(
         False,
         f"trial {made.number} has these values already; change another one, or the seed",
     )
-    assert len(driver.own) == 8, "it came on top of the budget"
+    assert len(driver.proposals) == 8, "it came on top of the budget"
 
 
-def test_a_clone_that_a_strategy_asks_for_later_runs_once(
+def test_a_clone_that_a_strategy_proposes_too_runs_once(
     tiny: Callable[..., ResolvedSweep], tmp_path: Path
 ) -> None:
     sweep = tiny(7, "ats")
     plain = drive(sweep, SweepFolder(tmp_path / "plain", "tiny"), FormulaEngine(1), in_memory=True)
     source, last = (
-        study_values(sweep.spec, proposed.configuration, proposed.seed)
-        for proposed in (plain.proposed[2], plain.proposed[6])
+        study_values(sweep.spec, trial.configuration, trial.seed)
+        for trial in (plain.trials[2], plain.trials[6])
     )
     change = {n: v for n, v in last.items() if v != source.get(n) or n == "model"}
     asker, engine = Asker({0: [clone(2, **change)]}), FormulaEngine(1)
-    folder = SweepFolder(tmp_path / "asked", "tiny")
+    folder = SweepFolder(tmp_path / "requested", "tiny")
     driver = drive(sweep, folder, engine, asker, in_memory=True)
-    assert own(driver) == own(plain)
-    assert len(driver.proposed) == 8
+    assert proposed(driver) == proposed(plain)
+    assert len(driver.trials) == 8
     assert len(engine.ran) == len(set(engine.ran)) == driver.planned == 7
     assert len(driver.records) == 8
 
@@ -250,7 +252,7 @@ def test_a_clone_with_values_the_sweep_does_not_know_is_refused(
     accepted, answer = words(asker, request)
     assert not accepted
     assert said in answer
-    assert len(driver.proposed) == 4
+    assert len(driver.trials) == 4
 
 
 def test_a_method_with_other_settings_takes_what_it_is_given(
@@ -260,15 +262,13 @@ def test_a_method_with_other_settings_takes_what_it_is_given(
     asker = Asker({0: [clone(2, method="p_tuning"), lacking, clone(3, method="lora", rank=8)]})
     folder = SweepFolder(tmp_path, "tiny")
     driver = drive(tiny(4), folder, FormulaEngine(1), asker, in_memory=True)
-    made = [
-        proposed.configuration.method for proposed in driver.proposed if proposed.stage == "clone"
-    ]
+    made = [trial.configuration.method for trial in driver.trials if trial.stage == "clone"]
     assert (made[0].virtual_tokens, made[0].learning_rate) == (4, 1e-2), "its only ones"
     assert words(asker, lacking) == (
         False,
         "learning_rate: found nothing; allowed: a number from 0.001 to 0.03",
     ), "0.0003, where the trial was at, is none of lora's"
-    assert made[1].learning_rate == driver.proposed[3].configuration.method.learning_rate
+    assert made[1].learning_rate == driver.trials[3].configuration.method.learning_rate
 
 
 @pytest.mark.parametrize(
@@ -293,8 +293,8 @@ def test_a_budget_is_only_raised(
     driver = drive(tiny(**budget), SweepFolder(tmp_path, "tiny"), FormulaEngine(1), asker)
     accepted, answer = words(asker, request)
     assert said in answer
-    assert len(driver.proposed) == (6 if accepted else 4)
+    assert len(driver.trials) == (6 if accepted else 4)
     folder, engine = SweepFolder(tmp_path, "tiny"), FormulaEngine(1)
     again = drive(tiny(**budget), folder, engine)
-    assert own(again) == own(driver)
+    assert proposed(again) == proposed(driver)
     assert engine.ran == []

@@ -112,7 +112,7 @@ def test_known_prices_make_the_budget_exact(make_sweep: MakeSweep, tmp_path: Pat
     assert 1000 - 40 < spent <= 1000, "the cheapest trial takes 40"
     assert len(ran) == len(engine.ran)
     assert {r.result.status for r in driver.records.values()} == {Status.COMPLETE, Status.PRUNED}
-    assert len(driver.records) == len(driver.proposed) == len(driver.observed)
+    assert len(driver.records) == len(driver.trials) == len(driver.outcomes)
 
 
 def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
@@ -126,7 +126,7 @@ def test_a_sweep_repeated_from_another_first_seed_shares_no_trial_but_the_bases(
                 sweep, SweepFolder(tmp_path / str(first), "tiny"), FormulaEngine(2), in_memory=True
             )
         )
-    ours, other = ({trial.key: trial.spec for trial in run.proposed} for run in runs)
+    ours, other = ({trial.key: trial.spec for trial in run.trials} for run in runs)
     assert {ours[key].method.name for key in ours.keys() & other.keys()} == {"none"}
     tuned = [spec.seed for spec in other.values() if spec.method.name != "none"]
     assert tuned

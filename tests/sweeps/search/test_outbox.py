@@ -1,4 +1,4 @@
-"""Deliveries wait for a store that is down, in order; nothing is lost, training never waits."""
+"""The outbox: items wait in order for a store that is down, none is lost, and training never waits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.search import outbox as delivery_module
+from sweeps.search import outbox as outbox_module
 from sweeps.search.outbox import Outbox
 from sweeps.search.workspace import SweepFolder
 from tests.factories import trial_record, trial_spec
@@ -55,33 +55,33 @@ def records(count: int) -> list[TrialRecord]:
     return [trial_record(answered(spec), i, "cover") for i, spec in enumerate(specs)]
 
 
-def test_store_that_comes_back_gets_everything(
+def test_a_store_that_comes_back_gets_everything(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(outbox_module, "_FIRST_PAUSE_SECONDS", 0.01)
     folder = SweepFolder(tmp_path / "runs", "tiny")
-    deliver = Outbox(Flaky(store, failures=4), "tiny", folder)  # type: ignore[arg-type]
+    outbox = Outbox(Flaky(store, failures=4), "tiny", folder)  # type: ignore[arg-type]
     begun = time.monotonic()
     ended = records(2)
     for record in ended:
-        deliver.begin(record.number, record.stage, record.result.spec)
-        deliver.end(record)
+        outbox.begin(record.number, record.stage, record.result.spec)
+        outbox.end(record)
     assert time.monotonic() - begun < 0.5, "the caller does not wait"
-    assert deliver.close(patience_seconds=60) == 0
-    assert deliver.problem is None
+    assert outbox.close(patience_seconds=60) == 0
+    assert outbox.problem is None
     assert store.records("tiny") == ended
 
 
-def test_what_a_dead_store_did_not_take_is_counted(store: Store, tmp_path: Path) -> None:
+def test_unsent_items_are_counted(store: Store, tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "runs", "tiny")
-    deliver = Outbox(Flaky(store, failures=99), "tiny", folder)  # type: ignore[arg-type]
+    outbox = Outbox(Flaky(store, failures=99), "tiny", folder)  # type: ignore[arg-type]
     for record in records(3):
-        deliver.end(record)
-    assert deliver.close(patience_seconds=0.2) == 3
-    assert deliver.problem == "the line is dead"
+        outbox.end(record)
+    assert outbox.close(patience_seconds=0.2) == 3
+    assert outbox.problem == "the line is dead"
 
 
-def test_what_fails_for_another_reason_is_set_aside_and_counted(
+def test_an_item_that_fails_for_another_reason_is_set_aside_and_counted(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = SweepFolder(tmp_path / "runs", "tiny")
@@ -93,106 +93,104 @@ def test_what_fails_for_another_reason_is_set_aside_and_counted(
         end_trial(self, sweep, record, *more)
 
     monkeypatch.setattr(Store, "end_trial", refuse_the_first)
-    deliver = Outbox(store, "tiny", folder)
+    outbox = Outbox(store, "tiny", folder)
     ended = records(3)
     for record in ended:
-        deliver.end(record)
-    assert deliver.close(patience_seconds=60) == 1
-    assert deliver.problem == "ValueError: a metric that no store takes"
-    assert deliver.delivered() == {record.result.spec.key for record in ended[1:]}
+        outbox.end(record)
+    assert outbox.close(patience_seconds=60) == 1
+    assert outbox.problem == "ValueError: a metric that no store takes"
+    assert outbox.stored_keys() == {record.result.spec.key for record in ended[1:]}
 
 
-def test_a_look_that_fails_does_not_end_deliveries(
+def test_a_failed_poll_for_requests_does_not_stop_the_outbox(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
-    deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
-    deliver.read_now()
+    monkeypatch.setattr(outbox_module, "_POLL_EVERY_SECONDS", 0.05)
+    outbox = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    outbox.read_now()
 
     def broken(self: Store, sweep: str) -> list[Request]:
         raise KeyError(sweep)
 
     monkeypatch.setattr(Store, "requests", broken)
     until = time.monotonic() + 60
-    while deliver.problem is None and time.monotonic() < until:
+    while outbox.problem is None and time.monotonic() < until:
         time.sleep(0.01)
-    deliver.end(records(1)[0])
-    assert deliver.close(patience_seconds=60) == 0
+    outbox.end(records(1)[0])
+    assert outbox.close(patience_seconds=60) == 0
     assert len(store.records("tiny")) == 1
 
 
-def test_a_live_sweep_says_when_its_driver_was_seen(
+def test_a_live_sweep_sends_a_heartbeat(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
-    monkeypatch.setattr(delivery_module, "_SEEN_EVERY_SECONDS", 0.2)
-    observed: list[tuple[str, dict[str, object]]] = []
+    monkeypatch.setattr(outbox_module, "_POLL_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(outbox_module, "_HEARTBEAT_EVERY_SECONDS", 0.2)
+    states: list[tuple[str, dict[str, object]]] = []
     set_sweep_state = Store.set_sweep_state
 
-    def overheard(self: Store, sweep: str, state: SweepState, **facts: object) -> None:
-        observed.append((state, facts))
+    def recorded(self: Store, sweep: str, state: SweepState, **facts: object) -> None:
+        states.append((state, facts))
         set_sweep_state(self, sweep, state, **facts)
 
-    monkeypatch.setattr(Store, "set_sweep_state", overheard)
+    monkeypatch.setattr(Store, "set_sweep_state", recorded)
     begun = time.time()
-    deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    outbox = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
     time.sleep(0.5)
-    assert observed == [], "nobody has said that the sweep is live"
-    deliver.state("paused", workers=2)
+    assert states == [], "nobody has said that the sweep is live"
+    outbox.state("paused", workers=2)
     until = time.monotonic() + 60
-    while len(observed) < 3 and time.monotonic() < until:
+    while len(states) < 3 and time.monotonic() < until:
         time.sleep(0.05)
-    assert [state for state, _ in observed[:3]] == ["paused"] * 3
+    assert [state for state, _ in states[:3]] == ["paused"] * 3
     info = store.sweeps()[0]
     assert info.facts["workers"] == "2"
     assert begun - 1 <= int(info.facts["seen_at"]) <= time.time() + 1
-    deliver.state("stopped")
-    assert deliver.close(patience_seconds=60) == 0
-    assert observed[-1] == ("stopped", {}), "and nothing after it"
+    outbox.state("stopped")
+    assert outbox.close(patience_seconds=60) == 0
+    assert states[-1] == ("stopped", {}), "and nothing after it"
 
 
-def test_a_store_that_cannot_be_asked_is_taken_to_hold_nothing(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_store_that_is_down_counts_as_empty(store: Store, tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "runs", "tiny")
-    deliver = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
-    assert deliver.delivered() == set()
-    deliver.end(records(1)[0])
-    deliver.close(patience_seconds=60)
-    assert deliver.delivered() == {records(1)[0].result.spec.key}
+    outbox = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
+    assert outbox.stored_keys() == set()
+    outbox.end(records(1)[0])
+    outbox.close(patience_seconds=60)
+    assert outbox.stored_keys() == {records(1)[0].result.spec.key}
 
 
-def test_requests_come_back_and_their_answers_are_kept(
+def test_requests_are_read_once_and_answers_are_sent(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery_module, "_LOOK_EVERY_SECONDS", 0.05)
-    deliver = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
+    monkeypatch.setattr(outbox_module, "_POLL_EVERY_SECONDS", 0.05)
+    outbox = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
     first, second = new_request("pause"), new_request("resume")
     store.ask("tiny", first)
     time.sleep(0.3)
-    assert deliver.requests() == [], "nobody takes requests before the driver has begun"
-    assert deliver.read_now() == [first]
-    assert deliver.read_now() == [], "handed over once, whether answered yet or not"
+    assert outbox.requests() == [], "nobody takes requests before the driver has begun"
+    assert outbox.read_now() == [first]
+    assert outbox.read_now() == [], "handed over once, whether answered yet or not"
     store.ask("tiny", second)
     found: list[Request] = []
     until = time.monotonic() + 60
     while not found and time.monotonic() < until:
-        found = deliver.requests()
+        found = outbox.requests()
     assert found == [second]
-    deliver.state("paused", planned=7)
-    deliver.answer(Answer(id=first.id, at=1.0, accepted=True, words="done"))
-    assert deliver.close(patience_seconds=60) == 0
+    outbox.state("paused", planned=7)
+    outbox.answer(Answer(id=first.id, at=1.0, accepted=True, words="done"))
+    assert outbox.close(patience_seconds=60) == 0
     assert store.requests("tiny") == [second]
     info = store.sweeps()[0]
     assert (info.state, info.planned) == ("paused", 7)
 
 
-def test_a_store_that_is_down_asks_for_nothing(store: Store, tmp_path: Path) -> None:
+def test_a_store_that_is_down_gives_no_requests(store: Store, tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "runs", "tiny")
-    deliver = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
-    proposed = new_request("pause")
-    store.ask("tiny", proposed)
-    assert deliver.read_now() == []
-    assert deliver.problem == "the line is dead"
-    assert deliver.read_now() == [proposed]
-    deliver.close(patience_seconds=60)
+    outbox = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
+    request = new_request("pause")
+    store.ask("tiny", request)
+    assert outbox.read_now() == []
+    assert outbox.problem == "the line is dead"
+    assert outbox.read_now() == [request]
+    outbox.close(patience_seconds=60)

@@ -72,8 +72,8 @@ def test_a_sweep_keeps_the_model_it_recommends(make_sweep: MakeSweep, tmp_path: 
                 job.home.model.mkdir(parents=True)
 
     driver = drive(sweep, folder, Saving(2))
-    tuned = [a for a in driver.proposed if not a.configuration.untouched]
+    tuned = [a for a in driver.trials if not a.configuration.untouched]
     kept = [a for a in tuned if folder.model(a.key).exists()]
     assert len(kept) == leaders_module.KEPT < len(tuned)
-    answer = recommend([driver.records[a.number] for a in driver.proposed], sweep.spec.objective)
+    answer = recommend([driver.records[a.number] for a in driver.trials], sweep.spec.objective)
     assert folder.model(answer.trial.key).exists()

@@ -14,8 +14,8 @@ from sweeps.search.plan import Plan, make_plan
 from sweeps.search.schedule import (
     Schedule,
     expected_schedule,
-    measured_surfaces,
-    sampled_surface,
+    forecast_scores,
+    prior_scores,
     too_large,
 )
 from sweeps.search.space import configurations, design_point, trial_spec, untouched_base
@@ -68,7 +68,7 @@ def test_the_grid_is_every_configuration_at_every_volume(law: Planned) -> None:
     assert schedule.grid.trials == 2 + trials
     assert schedule.grid.seconds > 2 * plan.base_seconds
     assert schedule.least.seconds <= schedule.extent.seconds <= schedule.most.seconds
-    assert schedule.surfaces == 3
+    assert schedule.samples == 3
 
 
 def test_a_budget_of_trials_ends_it(make_sweep: MakeSweep) -> None:
@@ -154,26 +154,26 @@ def sweep(make_sweep: MakeSweep) -> ResolvedSweep:
 
 def test_more_data_is_expected_to_score_no_less(sweep: ResolvedSweep) -> None:
     for draw in range(5):
-        scores = sampled_surface(sweep, draw).scores
+        scores = prior_scores(sweep, draw).scores
         assert scores.shape == (len(configurations(sweep.spec)), 3)
         assert ((scores >= 0) & (scores <= 1)).all()
         assert (np.diff(scores, axis=1) >= 0).all()
         assert np.ptp(scores[:, -1]) > 0.05, "there is something to choose"
 
 
-def test_a_draw_is_the_same_whenever_it_is_drawn(sweep: ResolvedSweep) -> None:
-    first, again, other = (sampled_surface(sweep, draw).scores for draw in (0, 0, 1))
+def test_a_sample_of_the_prior_is_reproducible(sweep: ResolvedSweep) -> None:
+    first, again, other = (prior_scores(sweep, draw).scores for draw in (0, 0, 1))
     assert (first == again).all()
     assert not (first == other).all()
 
 
 def test_every_trial_of_the_design_has_a_score_and_no_other(sweep: ResolvedSweep) -> None:
-    surface = sampled_surface(sweep, 0)
+    sample = prior_scores(sweep, 0)
     for row, curve in enumerate(configurations(sweep.spec)):
         spec = trial_spec(sweep, curve._replace(volume=80), 0)
-        assert surface.score(spec) == surface.scores[row, 1]
+        assert sample.score(spec) == sample.scores[row, 1]
     base = trial_spec(sweep, untouched_base("a"), 0)
-    assert surface.score(base) is None
+    assert sample.score(base) is None
 
 
 def test_what_was_measured_is_expected_again(sweep: ResolvedSweep) -> None:
@@ -183,20 +183,20 @@ def test_what_was_measured_is_expected_again(sweep: ResolvedSweep) -> None:
         for volume in sweep.spec.volumes_of(curve.mix):
             result = answered(trial_spec(sweep, curve._replace(volume=volume), 0))
             records.append(TrialRecord(number=len(records), stage="law", result=result))
-    surface, other, _ = measured_surfaces(sweep, records, 3)
-    assert not (surface.scores == other.scores).all()
-    assert surface.measured == len(records)
+    sample, other, _ = forecast_scores(sweep, records, 3)
+    assert not (sample.scores == other.scores).all()
+    assert sample.measured == len(records)
     off = [
-        abs((surface.score(r.result.spec) or 0.0) - (r.result.tasks[0].score or 0.0))
+        abs((sample.score(r.result.spec) or 0.0) - (r.result.tasks[0].score or 0.0))
         for r in records
     ]
     assert float(np.median(off)) < 0.05
     last = trial_spec(sweep, configurations(sweep.spec)[-1]._replace(volume=80), 0)
-    assert surface.score(last) is not None
+    assert sample.score(last) is not None
 
 
-def test_nothing_measured_is_no_surface(sweep: ResolvedSweep) -> None:
+def test_nothing_measured_gives_no_forecast(sweep: ResolvedSweep) -> None:
     spec = trial_spec(sweep, configurations(sweep.spec)[0]._replace(volume=80), 0)
     lost = answered(spec).model_copy(update={"status": Status.DIVERGED, "tasks": ()})
-    assert measured_surfaces(sweep, [], 3) == []
-    assert measured_surfaces(sweep, [TrialRecord(number=0, stage="law", result=lost)], 3) == []
+    assert forecast_scores(sweep, [], 3) == []
+    assert forecast_scores(sweep, [TrialRecord(number=0, stage="law", result=lost)], 3) == []

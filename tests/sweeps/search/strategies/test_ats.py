@@ -69,11 +69,11 @@ def test_volumes_grow_and_the_extrapolation_chooses(make_sweep: MakeSweep, tmp_p
     search = {"strategy": "ats", "tuning": {"trials": 2}, "window": 4}
     sweep, _ = make_sweep(search=search, mixes={"plain": {"intent": 1}})
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2), in_memory=True)
-    volumes = [o.volume for o in driver.observed if o.stage == "ats"]
+    volumes = [o.volume for o in driver.outcomes if o.stage == "ats"]
     assert volumes == [40] * 10 + [80] * 10 + [160] * 10
-    choice = driver.strategy.choice(driver.observed)
+    choice = driver.strategy.choice(driver.outcomes)
     assert choice is not None
     assert choice.method.name == "lora"
-    assert driver.strategy.choice(driver.observed[:5]) is not None, (
+    assert driver.strategy.choice(driver.outcomes[:5]) is not None, (
         "the best measured, to begin with"
     )

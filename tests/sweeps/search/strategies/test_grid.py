@@ -25,34 +25,34 @@ def test_grid_covers_every_cell_once_and_repeats_leaders(
 ) -> None:
     sweep, _ = make_sweep()
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    stages = Counter(trial.stage for trial in driver.proposed)
+    stages = Counter(trial.stage for trial in driver.trials)
     # 2 bases; 2 settings × 2 models × (full, lora); 24 cells, of which 4 were measured by tuning
     assert stages == {"baseline": 2, "tune": 8, "anchor": 2, "cover": 20, "repeat": 22}
-    seeds = Counter((design_point(t.configuration), t.seed) for t in driver.proposed)
+    seeds = Counter((design_point(t.configuration), t.seed) for t in driver.trials)
     design = design_points(sweep.spec)
     assert len(design) == 24
     for point in design:
         assert seeds[point, 1] == 1, "one further seed"
-    assert len(driver.proposed) == Grid(sweep).planned
+    assert len(driver.trials) == Grid(sweep).planned
 
 
 def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
     methods: defaultdict[tuple[str, str], set[MethodSpec]] = defaultdict(set)
-    for trial in driver.proposed:
+    for trial in driver.trials:
         if trial.stage == "cover":
             methods[trial.configuration.pair].add(trial.configuration.method)
     assert len(methods) == 6
     assert all(len(found) == 1 for found in methods.values())
-    tuned = {t.configuration.method for t in driver.proposed if t.stage == "tune"}
+    tuned = {t.configuration.method for t in driver.trials if t.stage == "tune"}
     assert methods["a", "full"] <= tuned
 
 
 def test_budget_cuts_the_design_from_its_end(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep(budget={"trials": 18})
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    covered = [t.configuration.volume for t in driver.proposed if t.stage == "cover"]
+    covered = [t.configuration.volume for t in driver.trials if t.stage == "cover"]
     assert covered == [160] * 6, "the largest volume comes first"
 
 
@@ -108,12 +108,12 @@ def test_cover_follows_where_bounds_leave_fewer_anchors(
         return answered(spec).model_copy(update={"general": (lost,)})
 
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2, answer=forgets))
-    stages = Counter(trial.stage for trial in driver.proposed)
+    stages = Counter(trial.stage for trial in driver.trials)
     assert stages["anchor"] == 0
     assert stages["cover"] == 6, "40 and 160 examples and the mix with replay, on two models"
-    repeated = [t.configuration.volume for t in driver.proposed if t.stage == "repeat"]
+    repeated = [t.configuration.volume for t in driver.trials if t.stage == "repeat"]
     assert sorted(repeated) == [40, 40, 160, 160]
-    assert len({trial.key for trial in driver.proposed}) == len(driver.proposed)
+    assert len({trial.key for trial in driver.trials}) == len(driver.trials)
 
 
 def test_what_the_tuning_mix_may_not_hold_is_tuned_on_another(make_sweep: MakeSweep) -> None:

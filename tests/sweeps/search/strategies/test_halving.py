@@ -42,13 +42,13 @@ def test_the_best_of_a_rung_go_on(make_sweep: MakeSweep, tmp_path: Path) -> None
     rungs = Halving(sweep).rungs
     for before, after in pairwise(rungs):
         ranked = sorted(
-            driver.observed[before.first : before.end], key=lambda o: o.quality or 0.0, reverse=True
+            driver.outcomes[before.first : before.end], key=lambda o: o.quality or 0.0, reverse=True
         )
-        going_on = [o.configuration.curve for o in driver.observed[after.first : after.end]]
+        going_on = [o.configuration.curve for o in driver.outcomes[after.first : after.end]]
         assert going_on == [o.configuration.curve for o in ranked[: after.size]]
-    assert Counter(o.stage for o in driver.observed) == {"baseline": 2, "halving": 10 + 5 + 3}
-    survivor = max(driver.observed[rungs[-1].first :], key=lambda o: o.quality or 0.0)
-    assert driver.strategy.choice(driver.observed) == survivor.configuration.curve
+    assert Counter(o.stage for o in driver.outcomes) == {"baseline": 2, "halving": 10 + 5 + 3}
+    survivor = max(driver.outcomes[rungs[-1].first :], key=lambda o: o.quality or 0.0)
+    assert driver.strategy.choice(driver.outcomes) == survivor.configuration.curve
 
 
 def test_failed_trials_do_not_go_on(make_sweep: MakeSweep) -> None:

@@ -18,6 +18,6 @@ def test_listed_learning_rates_are_searched(make_sweep: MakeSweep, tmp_path: Pat
     methods = {"full": {"learning_rate": rates}}
     sweep, _ = make_sweep(methods=methods, search=search, budget={"trials": 20})
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
-    tried = {t.configuration.method.learning_rate for t in driver.proposed if t.stage != "baseline"}
+    tried = {t.configuration.method.learning_rate for t in driver.trials if t.stage != "baseline"}
     assert tried <= set(rates)
     assert len(tried) > 1
