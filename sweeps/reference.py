@@ -68,16 +68,12 @@ def _rows(part: Node, schema: Node, prefix: str = "") -> Iterator[tuple[str, ...
     required = part.get("required", ())
     for name, node in part["properties"].items():
         path, inner = _part(name, node, schema)
-        known = inner is not None and (inner["title"] == "TaskEntry" or part is schema)
         default = "required" if name in required else _default(node)
-        if inner is None or known:
-            value = f"see `{path}`" if known and part is schema else _value(node, schema)
-            yield (
-                f"`{prefix}{name}`",
-                value,
-                default,
-                node.get("description") or inner["description"],
-            )
+        text = node.get("description") or (inner or part)["description"]
+        if part is schema and inner is not None:
+            yield f"`{name}`", f"see `{path}`", default, text
+        elif inner is None or inner["title"] == "TaskEntry":
+            yield f"`{prefix}{name}`", _value(node, schema), default, text
         else:
             yield from _rows(inner, schema, f"{prefix}{path}.")
     if extra := _entry(part):
