@@ -37,11 +37,6 @@ def number(value: float, digits: int = 3) -> str:
     return _trimmed(f"{rounded:,.{places}f}")
 
 
-def small(value: float) -> str:
-    """A difference of qualities, which nobody should have to read as 7.5e-05."""
-    return "less than 0.0001" if 0 < value < 1e-4 else f"{value:.2g}"
-
-
 def work(flops: float) -> str:
     """Counted training operations: ``1.3 TFLOP``."""
     for factor, prefix in _FLOP:
@@ -113,6 +108,13 @@ def quality_gap(value: float | None, *, scored: bool, signed: bool = True) -> st
     if scored or not present(value):
         return points(value, 1 if signed else 2, signed=signed)
     return f"{value:{'+' if signed else ''}.3g}".replace("-", "−")
+
+
+def regret_text(value: float, *, scored: bool) -> str:
+    """An expected regret, never rounded to nothing: ``0.16 points``, ``less than 0.01 points``."""
+    if not scored:
+        return number(value)
+    return "less than 0.01 points" if 0 < value < 5e-5 else points(value, 2, signed=False)
 
 
 def is_score(value: float) -> bool:

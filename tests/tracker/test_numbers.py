@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tracker.numbers import interval, number, points, small, work
+from tracker.numbers import interval, number, points, regret_text, work
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,9 @@ def test_what_is_said_is_the_number(power):
 
 
 def test_small_differences_and_counted_work():
-    assert small(7.5e-05) == "less than 0.0001"
-    assert small(0.0123) == "0.012"
+    assert regret_text(2e-05, scored=True) == "less than 0.01 points"
+    assert regret_text(0.0123, scored=True) == "1.23 points"
+    assert regret_text(7.5e-05, scored=False) == "0.000075"
     assert work(1.26e12) == "1.26 TFLOP of training"
     assert work(12) == "12 FLOP of training"
 

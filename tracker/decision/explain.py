@@ -1,8 +1,9 @@
-"""A recommendation in plain words; wrapping and colour are the caller's."""
+"""A recommendation in sentences; wrapping and colour are the caller's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -15,19 +16,41 @@ from tracker.decision.recommendation import (
     Crossover,
     NextExperiment,
     Recommendation,
+    RunnerUp,
     TargetQuality,
 )
 from tracker.decision.target_quality import weighted_curves
-from tracker.metrics import Estimate, Measure, interval
-from tracker.numbers import small, work
+from tracker.metrics import Estimate, Measure
+from tracker.metrics import interval as interval_of
+from tracker.numbers import (
+    count,
+    interval,
+    is_score,
+    number,
+    plural,
+    points,
+    probability,
+    quality,
+    quality_gap,
+    regret_text,
+    relative,
+    score,
+    work,
+)
 from tracker.trial import Objective
 
 
-def interval_text(estimate: Estimate) -> str:
-    """``0.84 (80 % 0.82 to 0.86)``."""
+def quality_text(estimate: Estimate) -> str:
+    """A quality with its interval: ``71.5 % (80 % interval 69.6 to 73.5 %)``."""
+    return with_interval(estimate, score if is_score(estimate.value) else quality)
+
+
+def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
+    """An estimate with its interval; *write* writes one number."""
+    value = write(estimate.value)
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3g}"
-    return f"{estimate.value:.3g} (80 % {estimate.low:.3g} to {estimate.high:.3g})"
+        return value
+    return f"{value} ({interval(estimate.low, estimate.high, write)})"
 
 
 def question(
@@ -35,7 +58,7 @@ def question(
     target_quality: float | None,
     measures: Mapping[str, Measure] = MappingProxyType({}),
 ) -> str:
-    """What was asked, in one line; *measures*: what each task is decided on, its score if not said."""
+    """The question in one line; *measures*: what each task is decided on, by default its score."""
     tasks = ", ".join(f"{name} {w:g}" for name, w in objective.weights.items() if w > 0)
     bounds = ", ".join(
         f"{name} {'>=' if name.startswith('min.') else '<='} {limit:g}"
@@ -46,17 +69,17 @@ def question(
     ]
     if any(scored):
         what, best = (
-            "score" if all(scored) else "score, minus the loss of a task without",
+            "score" if all(scored) else "score, minus the loss of a task without a score",
             "highest",
         )
         enough = f"at least {target_quality:g}" if target_quality is not None else ""
     else:
         what, best = "loss", "lowest"
         enough = f"at most {-target_quality:g}" if target_quality is not None else ""
-    asked = f"{best} weighted {what} ({tasks})"
+    wanted = f"{best} weighted {what} ({tasks})"
     if enough:
-        asked = f"smallest and cheapest with a weighted {what} ({tasks}) of {enough}"
-    return f"{asked}, subject to {bounds}" if bounds else asked
+        wanted = f"smallest and cheapest with a weighted {what} ({tasks}) of {enough}"
+    return f"{wanted}, subject to {bounds}" if bounds else wanted
 
 
 def reasons(
@@ -68,26 +91,27 @@ def reasons(
     regret: float,
     target_quality: TargetQuality | None,
 ) -> tuple[str, ...]:
-    """Why candidate *index*, in plain sentences without anything a clock measured."""
+    """Why candidate *index* is chosen, in sentences without anything a clock measured."""
     choice, top = analysis.candidates[index], analysis.candidates[best]
+    scored = is_score(choice.quality.value)
     lines = [_headline(analysis, index, best, level, target_quality)]
-    origin = "its own runs" + " and what similar ones measured" * (
-        choice.quality.source != "measured"
-    )
-    lines.append(f"Predicted quality {interval_text(choice.quality)}, from {origin}.")
+    neighbours = " and those of similar configurations"
+    origin = "its own runs" + neighbours * (choice.quality.source != "measured")
+    lines.append(f"Predicted quality {quality_text(choice.quality)}, from {origin}.")
     if len(analysis.admitted) > 1:
         lines.append(
-            f"It is the best of {len(analysis.admitted)} admitted candidates with probability "
-            f"{p_best:.0%}; taking it loses {small(regret)} of quality on average."
+            f"It is the best of {count(len(analysis.admitted))} admitted candidates with probability "
+            f"{probability(p_best)}; taking it loses {regret_text(regret, scored=scored)} of quality on "
+            "average."
         )
     elif target_quality is not None:  # else the headline has said so
         lines.append(f"It is {unrivalled(len(analysis.candidates), analysis.rejected)}.")
     if index != best and (target_quality is None or not target_quality.reached):
-        gap = analysis.posterior.gap(best, index)
+        gap = with_interval(analysis.posterior.gap(best, index), _gap_writer(scored))
         nothing = "less than a quarter of the noise floor"
         if analysis.posterior.noise_floor is None:
-            nothing = "nothing, as far as one seed tells"
-        lines.append(f"{top.label} is ahead by {interval_text(gap)}: {nothing}.")
+            nothing = "no difference that one seed can show"
+        lines.append(f"{top.label} is ahead by {gap}: {nothing}.")
     compared = len(analysis.admitted) > 1 or any(
         c.method.name != "none" for c in analysis.candidates
     )
@@ -97,10 +121,14 @@ def reasons(
     return (*lines, *([more] if more else []))
 
 
+def _gap_writer(scored: bool) -> Callable[[float], str]:
+    return partial(quality_gap, scored=scored)
+
+
 def unrivalled(candidates: int, rejected: Sequence[Rejection]) -> str:
-    """What the choice is where no runner-up stands beside it: nothing tells how good that is."""
+    """The choice where there is no runner-up to compare it with, in a few words."""
     if candidates > 1:
-        return "the only one that keeps the constraints"
+        return "the only candidate that keeps the constraints"
     unscored = any(rejection.limit is None for rejection in rejected)
     return f"the only configuration measured{' on every task' * unscored}"
 
@@ -113,8 +141,8 @@ def _untouched(analysis: Analysis, choice: Candidate) -> str:
         return "The untouched base suffices: nothing needs to be trained."
     best = max(better, key=lambda r: r.best_quality or 0.0)
     return (
-        "Nothing that was tuned does better and keeps every limit, so the base is left as it is: "
-        f"{best.constraint} alone rejects {best.best}, quality {best.best_quality:.3g}."
+        "No tuned model does better and keeps every constraint, so the base is left untouched: "
+        f"{best.constraint} alone rejects {best.best}, quality {quality(best.best_quality)}."
     )
 
 
@@ -129,25 +157,25 @@ def _headline(
     if target_quality is not None and target_quality.reached:
         return (
             f"{choice.label} is the smallest, then cheapest, that reaches {target_quality.quality:g} "
-            f"(probability {target_quality.probability:.0%})."
+            f"(probability {probability(target_quality.probability)})."
         )
     if target_quality is not None:
         return (
             f"Nothing measured reaches {target_quality.quality:g} with probability 90 %; the closest is "
-            f"{choice.label} (probability {target_quality.probability:.0%})."
+            f"{choice.label} (probability {probability(target_quality.probability)})."
         )
     if len(analysis.admitted) == 1:
         what = unrivalled(len(analysis.candidates), analysis.rejected)
         return f"{choice.label} is {what}: there is no other to compare it with."
     if index == best:
         others = len(level) - 1
-        told = f"; {others} other{'s' * (others > 1)} cannot be told from it" if others else ""
-        return f"{choice.label} has the highest predicted quality{told}."
-    return f"{choice.label} and {top.label} cannot be separated; the first is the cheaper by counted cost."
+        tied = f"; it is statistically tied with {plural(others, 'other')}" if others else ""
+        return f"{choice.label} has the highest predicted quality{tied}."
+    return f"{choice.label} is statistically tied with {top.label} and costs less by counted cost."
 
 
 def _with_more_data(analysis: Analysis, index: int) -> str | None:
-    """What the law says of twice the largest volume, if the choice has laws and that volume."""
+    """The predicted quality at twice the largest training-set size, where the choice has it and laws."""
     laws = configuration_laws(analysis.scored[index], analysis.weights, analysis.fits)
     volume = analysis.candidates[index].volume
     if not laws or any(law.domain[1] != volume for law in laws.values()):
@@ -155,33 +183,32 @@ def _with_more_data(analysis: Analysis, index: int) -> str | None:
     draws = weighted_curves(
         laws, analysis.weights, analysis.weighted_measures, np.array([2.0 * volume])
     )[:, 0]
-    low, high = interval(draws)
-    return f"With twice the data its curve predicts {np.median(draws):.3g} (80 % {low:.3g} to {high:.3g})."
+    low, high = interval_of(draws)
+    predicted = quality_text(Estimate(value=float(np.median(draws)), low=low, high=high))
+    return f"With twice the data its curve predicts {predicted}."
+
+
+def summary(recommendation: Recommendation) -> list[str]:
+    """The answer in three lines: the choice, how sure it is, what to do next."""
+    r = recommendation
+    return [f"Choice: {r.choice.label}", f"How sure: {_certainty(r)}", f"Next: {_next_step(r)}"]
 
 
 def lines(recommendation: Recommendation) -> list[str]:
-    """The whole answer, one unwrapped line per statement; the clock's values come last."""
+    """The whole answer, one unwrapped line per statement; what a clock measured comes last."""
     r, choice = recommendation, recommendation.choice
-    out = [f"Question: {r.question}", f"Choice: {choice.label}", *r.why]
-    for suite, lost in choice.forgetting.items():
-        out.append(f"Forgetting on {suite}: {interval_text(lost)}")
+    out = [*summary(r), f"Question: {r.question}", *r.why]
+    out += [f"Forgetting on {suite}: {_lost(r, suite)}" for suite in choice.forgetting]
     out.append(f"Counted cost: {_cost(recommendation)}")
-    for runner in r.runners_up:
-        verdict = "separable" if runner.distinguishable else "cannot be separated from the choice"
-        if runner.surely_better:
-            verdict = "better, but larger or dearer"
-        out.append(
-            f"Runner-up: {runner.candidate.label}, quality {runner.candidate.quality.value:.3g}, "
-            f"gap {interval_text(runner.gap)}, {verdict}"
-        )
-    out += [f"To settle it: {next_experiment_text(further)}" for further in r.next_experiments]
-    out += [_held(kept) for kept in r.satisfied if kept.probability is not None]
+    out += [_runner_up(runner) for runner in r.runners_up]
+    out += [f"To settle it: {_experiment(r, experiment)}" for experiment in r.next_experiments]
+    out += [_satisfied(kept) for kept in r.satisfied if kept.probability is not None]
     out += [_rejection(rejection) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
     if r.target_quality is not None:
         out += [
-            f"Would need: {n.label}: {n.examples.value:,.0f} examples (80 % {n.examples.low:,.0f} to "
-            f"{n.examples.high:,.0f}; {n.probability:.0%} of the law's replicates reach it)"
+            f"Would need: {n.label}: {examples_text(n.examples)}; {probability(n.probability)} of the "
+            "law's replicates reach the target quality"
             for n in r.target_quality.needed
         ]
     out += [f"Caveat: {caveat}" for caveat in r.caveats]
@@ -191,56 +218,121 @@ def lines(recommendation: Recommendation) -> list[str]:
     return out
 
 
-def next_experiment_text(further: NextExperiment) -> str:
-    """One plan in a sentence, without anything a clock measured."""
-    parts = [] if further.flops is None else [work(further.flops)]
-    if further.regret_removed is not None:
-        parts.append(f"removes {small(further.regret_removed)} of the expected regret")
-    if further.p_distinguishes is not None and further.p_change is not None:
+def tied(recommendation: Recommendation) -> int:
+    """How many runners-up the choice is statistically tied with."""
+    return sum(not (r.distinguishable or r.surely_better) for r in recommendation.runners_up)
+
+
+def _certainty(r: Recommendation) -> str:
+    scored = is_score(r.choice.quality.value)
+    parts = [
+        f"predicted quality {'' if scored else '(minus the loss) '}{quality_text(r.choice.quality)}"
+    ]
+    target = r.target_quality
+    if target is not None:
+        verb = "reaches" if target.reached else "nothing measured is sure to reach; it reaches"
         parts.append(
-            f"tells the choice from its rival with probability {further.p_distinguishes:.0%}"
+            f"{verb} {target.quality:g} with probability {probability(target.probability)}"
         )
-        parts.append(f"puts another ahead with probability {further.p_change:.0%}")
-    if further.regret_removed is None:
-        parts.append("shows how much seeds differ, which is not known yet")
-    return f"{further.label} ({', '.join(parts)})"
+    if r.admitted > 1:
+        parts.append(f"best with probability {probability(r.p_best)}")
+    if ties := tied(r):
+        parts.append(f"statistically tied with {plural(ties, 'other')}")
+    elif not r.runners_up:
+        parts.append(unrivalled(r.candidates, r.rejected))
+    if r.caveats:
+        parts.append(plural(len(r.caveats), "caveat"))
+    return ", ".join(parts)
+
+
+def _next_step(r: Recommendation) -> str:
+    if r.choice.method.name == "none":
+        return "nothing to train; the untouched base is recommended"
+    if not r.next_experiments:
+        return "write it to a file with -o and train it"
+    most = max(r.next_experiments, key=lambda experiment: experiment.regret_removed or 0.0)
+    short = most.model_copy(update={"p_distinguishes": None})
+    return f"to settle it, run {_experiment(r, short)}; or train the choice as it is"
+
+
+def next_experiment_text(experiment: NextExperiment, *, scored: bool = True) -> str:
+    """One experiment in a sentence, without anything a clock measured; *scored*: quality is a score."""
+    parts = [] if experiment.flops is None else [work(experiment.flops)]
+    if experiment.regret_removed is not None:
+        removed = regret_text(experiment.regret_removed, scored=scored)
+        parts.append(f"removes {removed} of expected regret")
+    if experiment.p_distinguishes is not None and experiment.p_change is not None:
+        parts.append(
+            "distinguishes the choice from its closest rival with probability "
+            f"{probability(experiment.p_distinguishes)}"
+        )
+        parts.append(f"changes the choice with probability {probability(experiment.p_change)}")
+    if experiment.regret_removed is None:
+        parts.append("measures the noise between seeds, which is not known yet")
+    return f"{experiment.label} ({', '.join(parts)})"
+
+
+def examples_text(examples: Estimate) -> str:
+    """A training-set size with its interval: ``4,600 examples (80 % interval 4,100 to 5,300)``."""
+    value, _, between = with_interval(examples, count).partition(" ")
+    return f"{value} examples{' ' * bool(between)}{between}"
+
+
+def _experiment(r: Recommendation, experiment: NextExperiment) -> str:
+    return next_experiment_text(experiment, scored=is_score(r.choice.quality.value))
+
+
+def _lost(r: Recommendation, suite: str) -> str:
+    """What a general suite lost: points of a score, else per cent of the bits per byte."""
+    measures = {spec.name: spec.measure for spec in r.trial.general}
+    write = points if measures.get(suite) == "score" else relative
+    return with_interval(r.choice.forgetting[suite], write)
+
+
+def _runner_up(runner: RunnerUp) -> str:
+    verdict = "distinguishable" if runner.distinguishable else "statistically tied with the choice"
+    if runner.surely_better:
+        verdict = "better, but larger or more expensive"
+    value = runner.candidate.quality.value
+    gap = with_interval(runner.gap, _gap_writer(is_score(value)))
+    return f"Runner-up: {runner.candidate.label}, quality {quality(value)}, the choice minus it {gap}, {verdict}"
 
 
 def _cost(recommendation: Recommendation) -> str:
     cost = recommendation.choice.counted
     size = cost.parameters
-    parts = ["an unknown number of parameters" if size is None else f"{size:,} parameters"]
-    if cost.flops is not None:
-        parts.append(work(cost.flops))
-    if cost.train_tokens is not None:
-        parts.append(f"{cost.train_tokens:,.0f} training tokens")
-    return ", ".join(parts)
+    parts = [
+        "an unknown number of parameters" if size is None else f"{count(size)} parameters",
+        "" if cost.flops is None else work(cost.flops),
+        "" if cost.train_tokens is None else f"{count(cost.train_tokens)} training tokens",
+    ]
+    return ", ".join(filter(None, parts))
 
 
-def _held(h: SatisfiedConstraint) -> str:
-    sign = ">=" if h.constraint.startswith("min.") else "<="
-    return f"Keeps {h.constraint} {sign} {h.limit:g} with probability {h.probability:.0%}"
+def _bound(constraint: str, limit: float) -> str:
+    return f"{constraint} {'>=' if constraint.startswith('min.') else '<='} {limit:g}"
+
+
+def _satisfied(h: SatisfiedConstraint) -> str:
+    return f"Keeps {_bound(h.constraint, h.limit)} with probability {probability(h.probability)}"
 
 
 def _rejection(r: Rejection) -> str:
     if r.limit is None:
-        return f"Rejected: {r.count} without {r.constraint}"
-    sign = ">=" if r.constraint.startswith("min.") else "<="
-    value = "" if r.best_value is None else f" at {r.best_value:.3g}"
-    unknown = f", {r.unmeasured} of them not measured" if r.unmeasured else ""
-    quality = "" if r.best_quality is None else f", quality {r.best_quality:.3g}"
+        return f"Rejected: {count(r.count)} without {r.constraint}"
+    # In the unit of the bound, which stands as it was written.
+    value = "" if r.best_value is None else f" at {number(r.best_value)}"
+    unknown = f", {count(r.unmeasured)} of them not measured" if r.unmeasured else ""
+    best = "" if r.best_quality is None else f", quality {quality(r.best_quality)}"
     return (
-        f"Rejected by {r.constraint} {sign} {r.limit:g}: {r.count}{unknown}; "
-        f"the best was {r.best}{quality}{value}"
+        f"Rejected by {_bound(r.constraint, r.limit)}: {count(r.count)}{unknown}; "
+        f"the best was {r.best}{best}{value}"
     )
 
 
 def _crossover(c: Crossover) -> str:
     text = (
-        f"{c.second} overtakes {c.first} on {c.model} between {c.measured_from:,.0f} and "
-        f"{c.measured_to:,.0f} examples with probability {c.probability:.0%}"
+        f"{c.second} overtakes {c.first} on {c.model} between {count(c.measured_from)} and "
+        f"{count(c.measured_to)} examples with probability {probability(c.probability)}"
     )
-    if c.examples is None:
-        return text
-    at = c.examples
-    return f"{text}, at {at.value:,.0f} (80 % {at.low:,.0f} to {at.high:,.0f})"
+    return text if c.examples is None else f"{text}, at {examples_text(c.examples)}"

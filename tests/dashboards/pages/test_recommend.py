@@ -60,7 +60,7 @@ def test_the_only_one_that_keeps_the_constraints_is_no_clear_choice(view_of, rec
     view = view_of([done["none"], done["full"]], objective=asked)
     answer = view.analysis.recommendation
     assert (answer.admitted, answer.candidates) == (1, 2)
-    assert certainty(answer) == ("The only one that keeps the constraints", "warn")
+    assert certainty(answer) == ("The only candidate that keeps the constraints", "warn")
     assert "clear choice" not in words(content(view, Query(), None))
 
 
