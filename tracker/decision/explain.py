@@ -295,7 +295,8 @@ def _runner_up(runner: RunnerUp) -> str:
         verdict = "better, but larger or more expensive"
     value = runner.candidate.quality.value
     gap = with_interval(runner.gap, _gap_writer(is_score(value)))
-    return f"Runner-up: {runner.candidate.label}, quality {quality(value)}, the choice minus it {gap}, {verdict}"
+    named = f"Runner-up: {runner.candidate.label}, quality {quality(value)}"
+    return f"{named}, the choice minus it {gap}, {verdict}"
 
 
 def _cost(recommendation: Recommendation) -> str:
