@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tracker.decision.explain import interval_text
+from tracker.decision.explain import quality_text
 from tracker.numbers import work
 from tracker.trial import Cost, Status, TrialRecord, TrialResult
 
@@ -254,7 +254,7 @@ def _as_a_whole(result: TrialResult, answer: Recommendation | None) -> list[str]
     lines = []
     quality = None if answer is None else weighted_score(result, answer.objective)
     if answer is not None and quality is not None:
-        observed = interval_text(answer.choice.quality)
+        observed = quality_text(answer.choice.quality)
         seeds = (
             "" if answer.noise_floor is None else f"; one run lies ± {answer.noise_floor:.2g} off"
         )
