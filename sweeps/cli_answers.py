@@ -71,10 +71,10 @@ def recommend(
 ) -> None:
     """Recommend a configuration: why, how sure, and what the runner-up was."""
     from tracker.decision.explain import lines
-    from tracker.decision.law_report import auxiliary_as_json
+    from tracker.decision.law_report import auxiliary_as_json, auxiliary_lines
     from tracker.decision.recommend import recommendation
     from tracker.export.config import config_of, write_config
-    from tracker.laws.auxiliary import auxiliary_laws, auxiliary_lines
+    from tracker.laws.auxiliary import auxiliary_laws
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
     objective = objective_of(opened, name, weight, constraint)
@@ -147,9 +147,9 @@ def laws(
     analysis = analysis_of(opened, name, objective_of(opened, name, weight, None))
     found = law_report.every_law(analysis, metric)  # type: ignore[arg-type]
     if as_json:
-        typer.echo(json.dumps({"sweep": name, **law_report.as_json(found)}, indent=1))
+        typer.echo(json.dumps({"sweep": name, **law_report.laws_as_json(found)}, indent=1))
         return
-    print_lines(law_report.lines(found))
+    print_lines(law_report.law_lines(found))
 
 
 def import_(

@@ -48,6 +48,7 @@ from dashboards.page import no_results, slow
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, one_of
 from tracker.cache import SingleFlightCache
+from tracker.decision.law_report import refusal_lines
 from tracker.decision.mix_effects import (
     Effect,
     ReplayContrast,
@@ -57,7 +58,7 @@ from tracker.decision.mix_effects import (
 )
 from tracker.decision.mix_points import MixPoints
 from tracker.errors import SftSelectError
-from tracker.laws.auxiliary import AuxiliaryLaws, refusals
+from tracker.laws.auxiliary import AuxiliaryLaws
 from tracker.laws.fitted_law import MAX_HELD_OUT_ERROR, Parameter
 from tracker.numbers import ABSENT, count, number, percent
 
@@ -268,7 +269,7 @@ def laws(view: SweepView, chosen: tuple[str, str], answers: SingleFlightCache | 
         html.H3("What the other tasks' examples are worth"),
         html.P(note, className="note"),
         data_table(head, rows, text=(0, 2)) if rows else None,
-        *(html.P(line, className="note") for line in refusals(found.refused)),
+        *(html.P(line, className="note") for line in refusal_lines(found.refused)),
     ]
 
 

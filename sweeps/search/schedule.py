@@ -275,7 +275,7 @@ def prior_scores(sweep: ResolvedSweep, number: int) -> ExpectedScores:
     for kind in kinds[0]:
         names = [kind_of[kind] for kind_of in kinds]
         advantages = _advantages(names, random, promise.get(kind))
-        step = _BETTER * scatter / np.sqrt(max(learned.hold.get(kind, 1.0), 1.0))
+        step = _BETTER * scatter / np.sqrt(max(learned.group_trust.get(kind, 1.0), 1.0))
         features = features + np.outer(advantages, step)
     errors = np.exp(log_law(features, np.array(sweep.spec.volumes, dtype=float)))
     return ExpectedScores(_rows(design), sweep.spec.volumes, np.clip(1 - errors, 0.0, 1.0), 0)

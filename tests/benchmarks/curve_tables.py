@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tests.benchmarks.synthetic import synthetic_sweep
-from tracker.laws.backtest import Ends
+from tracker.laws.backtest import CurveEnds
 from tracker.laws.curves import Metric, table_runs
 from tracker.laws.fitted_law import log_forecast, spread
 from tracker.laws.fitting import fit_curves
@@ -124,7 +124,7 @@ class Cut(NamedTuple):
     size: Array
     run: Array
     known: list[CurveRuns]
-    ends: Ends
+    ends: CurveEnds
 
 
 def foretold(table: Table, start: Prior, first: int = 4) -> list[Cut]:

@@ -2,7 +2,7 @@
 
 Every model of the recorded playground (4 sizes) is left out in turn, and every third of the 30 of FLAN and
 WMT19; what is compared are the larger half of its volumes. Beside it the start that the laws over data have,
-from which :func:`tracker.laws.curves.over_size` departs.
+from which :func:`tracker.laws.curves.size_prior` departs.
 
 ``python -m tests.benchmarks.law_over_size``
 """
@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.benchmarks.curve_tables import Table, playground, published
-from tracker.laws.curves import over_size
+from tracker.laws.curves import size_prior
 from tracker.laws.fitting import fit_curves
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Prior
@@ -36,7 +36,7 @@ def main() -> None:
     tables += [published("rectified_flan"), published("rectified_wmt19")]
     for table in tables:
         own = prior("score" if table.measure == "score" else "loss")
-        for words, start in (("law over data", own), ("law over size", over_size(own))):
+        for words, start in (("law over data", own), ("law over size", size_prior(own))):
             print(f"{table.name}, start of the {words}: {summary(list(left_out(table, start)))}")
 
 

@@ -21,9 +21,10 @@ import numpy as np
 
 from sweeps.data.mixes import split_volume
 from sweeps.playground.tasks import TASKS
+from tracker.decision.law_report import auxiliary_lines
 from tracker.errors import NotEnoughDataError
 from tracker.importing.trials import read_table
-from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws, auxiliary_lines
+from tracker.laws.auxiliary import AuxiliaryLaws, auxiliary_laws
 from tracker.laws.curves import CurveKey, fit_table
 from tracker.laws.forgetting import KINDS, FittedForgetting
 from tracker.laws.loss_to_score import LossToScore

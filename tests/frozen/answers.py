@@ -23,9 +23,8 @@ from tests.frozen.difference import condensed, plain, sketch, yaml_data
 from tests.frozen.inputs import Sweep
 from tracker.decision.analysis import Analysis
 from tracker.decision.explain import lines as recommendation_lines
-from tracker.decision.law_report import as_json as laws_json
-from tracker.decision.law_report import every_law
-from tracker.decision.law_report import lines as law_lines
+from tracker.decision.law_report import every_law, law_lines
+from tracker.decision.law_report import laws_as_json as laws_json
 from tracker.decision.overrides import parse_overrides
 from tracker.decision.predict import forecast
 from tracker.decision.recommend import recommendation

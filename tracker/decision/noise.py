@@ -12,7 +12,7 @@ import numpy as np
 from tracker.laws.fitted_law import NoiseSource
 from tracker.laws.points import (
     ASSUMED_NOISE,
-    ENOUGH,
+    FEWEST_SIZES,
     CurvePoints,
     CurveRuns,
     points_of,
@@ -293,7 +293,7 @@ def _told(curves: Sequence[CurvePoints]) -> tuple[float, int] | None:
     scale = residual_scale(curves)
     if scale is None:
         return None
-    return scale, sum(len(p.sizes) - 2 for p in curves if len(p.sizes) > ENOUGH)
+    return scale, sum(len(p.sizes) - 2 for p in curves if len(p.sizes) > FEWEST_SIZES)
 
 
 def _rows_known(cell: ConfigurationResults, task: str) -> bool:

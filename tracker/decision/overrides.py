@@ -1,7 +1,7 @@
-"""What a reader asks in place of a sweep's own question, in the command line's words.
+"""Overrides of a sweep's objective, parsed from the options of the command line.
 
-The verbs and the dashboard read the same texts with the same functions, so that one question has one
-answer, and a wrong value one wording.
+The command line, the Python API and the dashboard parse the same texts with these functions, so that one
+question has one answer, and a wrong value one message.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ _FORMS = {"weight": "TASK=NUMBER, such as intent=2", "constraint": "NAME=NUMBER,
 
 
 class ObjectiveOverrides(NamedTuple):
-    """``weights`` replace the sweep's; ``constraints`` stand beside its own, ``None`` takes one away.
+    """Changes to a sweep's objective for one question.
 
-    ``target_quality``: ask for the smallest and cheapest of at least this quality.
+    ``weights`` replace the sweep's. ``constraints`` are added to the sweep's; ``None`` removes one.
+    ``target_quality``: take the smallest and cheapest of at least this quality.
     """
 
     weights: tuple[tuple[str, float], ...] = ()
     constraints: tuple[tuple[str, float | None], ...] = ()
     target_quality: float | None = None
 
-    def objective(self, own: Objective) -> Objective:
-        """*own* with these changes."""
-        bounds = {**own.constraints, **dict(self.constraints)}
+    def objective(self, base: Objective) -> Objective:
+        """Objective of the sweep, *base*, with these changes."""
+        bounds = {**base.constraints, **dict(self.constraints)}
         kept = {name: bound for name, bound in bounds.items() if bound is not None}
-        return Objective(weights=dict(self.weights) or own.weights, constraints=kept)
+        return Objective(weights=dict(self.weights) or base.weights, constraints=kept)
 
 
 def parse_overrides(
@@ -39,7 +40,7 @@ def parse_overrides(
     constraints: Sequence[str] = (),
     target_quality: float | None = None,
 ) -> ObjectiveOverrides:
-    """The question of the options ``--weight``, ``--constraint`` and ``--target-quality``; raises InputError."""
+    """Overrides from the options ``--weight`` and ``--constraint``; raises InputError with every problem."""
     problems: list[str] = []
     read_weights = _pairs("weight", weights, problems)
     read_bounds = _pairs("constraint", constraints, problems)
@@ -50,7 +51,7 @@ def parse_overrides(
 
 
 def parse_number(text: str) -> float:
-    """The finite number that *text* is; raises InputError."""
+    """Parse a finite number; raises InputError."""
     try:
         value = float(text)
     except ValueError:
@@ -61,13 +62,13 @@ def parse_number(text: str) -> float:
 
 
 def number_text(value: float) -> str:
-    """The shortest text that :func:`parse_number` reads as *value*."""
+    """Shortest text that :func:`parse_number` reads as *value*."""
     short = f"{value:.12g}"
     return short if float(short) == value else repr(value)
 
 
 def parse_weight(text: str) -> float:
-    """How much a task counts; raises InputError."""
+    """Parse the weight of a task; raises InputError."""
     value = parse_number(text)
     if value < 0:
         raise InputError(f"found {value:g}; allowed: 0 or more")
@@ -75,7 +76,7 @@ def parse_weight(text: str) -> float:
 
 
 def parse_bound(name: str, text: str) -> float | None:
-    """The bound *text* on what *name* is about, ``None`` for :data:`NONE`; raises InputError."""
+    """Parse the bound of the constraint *name*, ``None`` for :data:`NONE`; raises InputError."""
     if text == NONE:
         return None
     value = parse_number(text)
@@ -87,19 +88,19 @@ def parse_bound(name: str, text: str) -> float | None:
 def _pairs(
     option: str, given: Sequence[str], problems: list[str]
 ) -> list[tuple[str, float | None]]:
-    """The ``NAME=VALUE`` texts *given* to *option*; what is amiss goes to *problems*."""
-    found: dict[str, float | None] = {}
+    """Parse the ``NAME=VALUE`` texts *given* to *option*; messages of wrong ones go to *problems*."""
+    parsed: dict[str, float | None] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             problems.append(f"--{option} {text}: allowed is {_FORMS[option]}")
-        elif name in found:
+        elif name in parsed:
             problems.append(f"--{option} {text}: {name} is given twice")
         else:
             try:
-                found[name] = (
+                parsed[name] = (
                     parse_weight(value) if option == "weight" else parse_bound(name, value)
                 )
             except InputError as error:
                 problems.append(f"--{option} {name}={value}: {error}")
-    return list(found.items())
+    return list(parsed.items())

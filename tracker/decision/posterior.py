@@ -30,7 +30,13 @@ from numpy.typing import NDArray
 from tracker.decision.label_swap import LabelSwap, find_label_swaps
 from tracker.decision.noise import DRAWS, MeasurementNoise, generator, measurement_noise
 from tracker.decision.outliers import Outlier, doubt, find_outliers
-from tracker.decision.response_surface import ENOUGH, ResponseSurface, evidence, factors, learn
+from tracker.decision.response_surface import (
+    FEWEST_CONFIGURATIONS,
+    ResponseSurface,
+    evidence,
+    factors,
+    learn,
+)
 from tracker.laws.curves import CurveFits, CurveKey
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
@@ -165,13 +171,13 @@ def _sources(count: int, on_surface: Sequence[int]) -> tuple[Source, ...]:
 def _neighbours(cells: Sequence[ConfigurationResults], measured: Array) -> list[int]:
     """Indices of the cells that share a surface: those that learned something; empty below six."""
     trained = [i for i, cell in enumerate(cells) if not cell.untouched]
-    if len(trained) < ENOUGH:
+    if len(trained) < FEWEST_CONFIGURATIONS:
         return []
     untouched = [measured[i] for i, cell in enumerate(cells) if cell.untouched]
     start = float(np.median(untouched)) if untouched else min(measured[trained])
     least = start + _LEARNED * (max(measured[trained]) - start)
     learned = [i for i in trained if measured[i] >= least]
-    trained = learned if len(learned) >= ENOUGH else trained
+    trained = learned if len(learned) >= FEWEST_CONFIGURATIONS else trained
     return sorted(sorted(trained, key=lambda i: (-measured[i], i))[:_LARGEST])
 
 

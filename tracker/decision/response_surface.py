@@ -33,7 +33,7 @@ from tracker.results import ConfigurationResults
 from tracker.trial import MethodSpec
 
 #: Fewer trained configurations than this say too little of each other.
-ENOUGH = 6
+FEWEST_CONFIGURATIONS = 6
 _LEARNED_ON = 240
 #: On the plain scale, which tells where the leaders are; then with the scale to learn.
 _PLAIN_ROUNDS, _ROUNDS = 1, 2

@@ -9,7 +9,7 @@ import numpy as np
 from tracker.constraints import could_keep
 from tracker.decision.posterior import Posterior, configuration_laws
 from tracker.decision.recommendation import ExamplesNeeded
-from tracker.laws.crossover import FEWEST
+from tracker.laws.crossover import FEWEST_CROSSINGS
 from tracker.laws.curves import CurveFits
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
@@ -95,7 +95,7 @@ def _needed(
     sizes = np.geomspace(start, MAX_EXTRAPOLATION * end, _GRID)
     reaches = weighted_curves(laws, weights, measures, sizes) >= quality
     some = reaches.any(axis=1)
-    if some.sum() < FEWEST:
+    if some.sum() < FEWEST_CROSSINGS:
         return None
     first = sizes[reaches[some].argmax(axis=1)]
     low, high = interval(first)

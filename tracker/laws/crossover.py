@@ -1,4 +1,4 @@
-"""Where one method overtakes another as the data grows: never a bare number.
+"""Crossover of two methods' curves over data: the training-set size at which one overtakes the other.
 
 Zhang et al. (ICLR 2024, arXiv 2402.17193) give the critical size in closed form for laws that share
 E; ours do not, so each bootstrap replicate of the two laws is solved on a fine grid of sizes.
@@ -14,14 +14,16 @@ import numpy as np
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
 
-#: Below this many crossing replicates neither median nor interval is given.
-FEWEST = 10
+#: With fewer crossing replicates neither median nor interval is given.
+FEWEST_CROSSINGS = 10
 _GRID = 257
 
 
 class CrossoverFit(NamedTuple):
-    """``probability`` that the second curve overtakes the first between ``start`` and ``end``;
-    median and interval of the size where it does, ``None`` where hardly any replicate crosses.
+    """Size at which the second curve overtakes the first, with the probability that it does.
+
+    ``probability``: that it does between ``start`` and ``end``. ``median``, ``low``, ``high``: of the size;
+    ``None`` where fewer than :data:`FEWEST_CROSSINGS` replicates cross.
     """
 
     probability: float
@@ -33,7 +35,7 @@ class CrossoverFit(NamedTuple):
 
 
 def crossover(first: FittedLaw, second: FittedLaw, level: float = 0.8) -> CrossoverFit:
-    """Where *second* becomes better (smaller) than *first*, within the sizes both have."""
+    """Crossover of two laws, within the sizes of both: where *second* becomes better (smaller)."""
     start = max(first.domain[0], second.domain[0])
     end = min(first.domain[1], second.domain[1])
     sizes = np.geomspace(start, end, _GRID) if start < end else np.array([start])
@@ -56,16 +58,16 @@ def p_ahead(
 
 
 def _best_setting(laws: Sequence[FittedLaw], sizes: Array) -> Array:
-    """Draws (replicates, m) of whichever law is expected to be best at each size, in logs."""
-    drawn = [law.log_curves(sizes, allow_far=True) for law in laws]
-    best = np.array([law.median for law in drawn]).argmin(axis=0)
-    return np.array([drawn[i].curves[:, place] for place, i in enumerate(best)]).T
+    """Log draws (replicates, m) of the law with the lowest median at each size."""
+    sampled = [law.log_curves(sizes, allow_far=True) for law in laws]
+    best = np.array([law.median for law in sampled]).argmin(axis=0)
+    return np.array([sampled[i].curves[:, place] for place, i in enumerate(best)]).T
 
 
 def crossover_of_curves(
     first: Array, second: Array, sizes: Array, level: float = 0.8
 ) -> CrossoverFit:
-    """The same for curves (replicates, m) at ascending *sizes* (m,).
+    """Crossover of curves (replicates, m) at ascending *sizes* (m,).
 
     A replicate counts if *second* is not better at the smallest size and is at the largest; the
     size is that of its last change, interpolated in ln D.
@@ -74,7 +76,7 @@ def crossover_of_curves(
     crosses = (lead[:, 0] <= 0) & (lead[:, -1] > 0)
     start, end = float(sizes[0]), float(sizes[-1])
     probability = float(crosses.mean())
-    if crosses.sum() < FEWEST:
+    if crosses.sum() < FEWEST_CROSSINGS:
         return CrossoverFit(probability, None, None, None, start, end)
     rows = lead[crosses]
     # The last index at which the second is not yet ahead.

@@ -1,4 +1,4 @@
-"""The results table's curves: one law per model, method with its hyper-parameters, mix and task."""
+"""Laws of a results table: one per model, method with its hyper-parameters, mix and task."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tracker.results import method_of
 from tracker.trial import Configuration, Frozen, MethodSpec
 
 Metric = Measure
-#: The stage whose trials look for hyper-parameters: points of a curve only where they share its
-#: own.
+#: The stage of trials that tune hyper-parameters: they are points of a curve only where they share its
+#: hyper-parameters.
 TUNE_STAGE = "tune"
 _METHOD = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
 _CURVE = ["model", *_METHOD, "mix"]
-#: What a model that nobody ran shares with those that were.
-_PLACE = "place"
+#: Groups that an unmeasured model shares with measured ones.
+_PLACE = "position"
 _SHARED = ("task", "method", "mix", "setting", _PLACE)
-#: Trust in what the law over size starts from, chosen by leaving one model out of the recorded playground.
+#: Trust in the prior of the law over model size, chosen by leaving one model out of the recorded playground.
 _SIZE_SLOPE = 0.3
-_SIZE_HOLD = {_PLACE: 0.1, "model": 3.0, "family": 3.0, "pair": 3.0, "run": 3.0}
+_SIZE_GROUP_TRUST = {_PLACE: 0.1, "model": 3.0, "family": 3.0, "pair": 3.0, "run": 3.0}
 
 
 class CurveKey(Frozen):
-    """A configuration's curve over the volume D, on one task; hashable."""
+    """Key of a curve: a configuration at any training-set size D, on one task; hashable."""
 
     model: str
     method: MethodSpec
@@ -50,7 +50,7 @@ class CurveKey(Frozen):
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration at any volume."""
+        """The configuration, without a training-set size."""
         return Configuration(self.model, self.method, self.mix)
 
     @property
@@ -59,39 +59,26 @@ class CurveKey(Frozen):
 
 
 class CurveFits(NamedTuple):
-    """``laws`` by curve, and for the curves that could not be fitted the reason."""
+    """Fitted laws by curve, and in ``refused`` the reason for every curve without one."""
 
     laws: dict[CurveKey, FittedLaw]
     refused: dict[CurveKey, str]
 
 
 def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None = None) -> CurveFits:
-    """Fit every curve of a results table (:mod:`tracker.results`), D = volume in examples.
+    """Fit every curve of a results table (:mod:`tracker.results`), D = training-set size in examples.
 
     *metric* ``bits_per_byte`` and ``loss_nats`` fit that loss; ``score`` fits the error 1 - score
-    (:mod:`tracker.metrics`). Each complete run is one point,
-    the untouched base of the model is the point D = 0 where a fit needs it. Trials of the tuning
-    stage count only where their hyper-parameters are the curve's own. All tasks of the table are
-    fitted together whatever *tasks* asks for, so that a law does not depend on who asks.
+    (:mod:`tracker.metrics`). Each complete run is one point. The untouched base of the model is the point
+    D = 0 where a fit needs it. Trials of the tuning stage count only where they share the curve's
+    hyper-parameters. *tasks*: those returned. All tasks of the table are fitted together, so that a law does
+    not depend on which are.
     """
     if metric not in MEASURES:
         raise InputError(f"metric {metric!r}: a law is fitted to one of {', '.join(MEASURES)}")
-    columns = [
-        *_CURVE,
-        "family",
-        "parameters",
-        "volume",
-        "seed",
-        "key",
-        "stage",
-        "status",
-        "task",
-        "n",
-    ]
-    table = table[[*columns, metric]]
-    runs, described = _all_runs(table, metric)
+    runs, measured_tasks = _runs_by_curve(table, metric)
     fit = fit_curves([curve for curve, _ in runs.values()], start=prior(metric))
-    wanted = set(described) if tasks is None else set(tasks)
+    wanted = set(measured_tasks) if tasks is None else set(tasks)
     fits = CurveFits({}, {})
     for i, (key, (_, left_out)) in enumerate(runs.items()):
         law = fit.laws[i]
@@ -107,7 +94,7 @@ def fit_table(table: pd.DataFrame, metric: Metric, tasks: Iterable[str] | None =
 def fit_unmeasured_model(
     table: pd.DataFrame, metric: Metric, task: str, model: str, parameters: int
 ) -> dict[CurveKey, FittedLaw]:
-    """Laws of *task* for a *model* of so many *parameters* that was not run: the joint law over size.
+    """Laws of *task* for an unmeasured *model* of so many *parameters*, by the joint law over model size.
 
     One per method and mix that was measured; empty where nothing could be fitted.
     """
@@ -118,87 +105,84 @@ def fit_unmeasured_model(
 def fit_unmeasured_models(
     table: pd.DataFrame, metric: Metric, models: Mapping[str, int]
 ) -> dict[CurveKey, FittedLaw]:
-    """:func:`fit_unmeasured_model` for every task and many *models* at once, name → parameters."""
-    runs, _ = _columns_of(table, metric)
-    asked: dict[CurveKey, CurveRuns] = {}
-    none = np.zeros(0)
-    known = [_placed(key, curve) for key, (curve, _) in runs.items()]
-    for key, curve in zip(runs, known, strict=True):
+    """Laws of every task for unmeasured *models*, name → parameters, by the joint law over model size."""
+    runs, _ = _runs_by_curve(table, metric)
+    wanted: dict[CurveKey, CurveRuns] = {}
+    empty = np.zeros(0)
+    measured = [_in_group(key, curve) for key, (curve, _) in runs.items()]
+    for key, curve in zip(runs, measured, strict=True):
         shared = {k: v for k, v in curve.groups.items() if k in _SHARED}
         for model, parameters in models.items():
-            unmeasured = CurveRuns(none, none, (), shared, parameters)
-            asked[key.model_copy(update={"model": model})] = unmeasured
-    start = over_size(prior(metric))
-    fit = fit_curves(known, unmeasured=list(asked.values()), held_out=False, start=start)
-    return dict(zip(asked, fit.unmeasured, strict=False))
+            runs_of_model = CurveRuns(empty, empty, (), shared, parameters)
+            wanted[key.model_copy(update={"model": model})] = runs_of_model
+    start = size_prior(prior(metric))
+    fit = fit_curves(measured, unmeasured=list(wanted.values()), held_out=False, start=start)
+    return dict(zip(wanted, fit.unmeasured, strict=False))
 
 
-def over_size(start: Prior) -> Prior:
-    """*start* for a law that is asked over model size (``tests/benchmarks/law_over_size.py``).
+def size_prior(start: Prior) -> Prior:
+    """Prior of the law over model size, from *start* (measured by ``tests/benchmarks/law_over_size.py``).
 
-    Where few models were run, a model's own deviation would else take what is due to its size.
+    With few models, a model's own deviation would otherwise absorb the effect of its size.
     """
-    return start._replace(hold={**start.hold, **_SIZE_HOLD}, slope=_SIZE_SLOPE)
+    return start._replace(
+        group_trust={**start.group_trust, **_SIZE_GROUP_TRUST}, slope_trust=_SIZE_SLOPE
+    )
 
 
-def _placed(key: CurveKey, curve: CurveRuns) -> CurveRuns:
-    """*curve* beside the other models' in its place: a method need not do on one task as on another."""
-    place = f"{key.method.name} {key.method.variant} {key.mix} {key.task}"
-    return curve._replace(groups={**curve.groups, _PLACE: place})
+def _in_group(key: CurveKey, curve: CurveRuns) -> CurveRuns:
+    """*curve* in the group of its method, mix and task: a method need not do on one task as on another."""
+    position = f"{key.method.name} {key.method.variant} {key.mix} {key.task}"
+    return curve._replace(groups={**curve.groups, _PLACE: position})
 
 
 def table_runs(table: pd.DataFrame, metric: Metric) -> list[CurveRuns]:
     """The runs of every curve of *table*, as :func:`fit_table` fits them."""
-    return [curve for curve, _ in _columns_of(table, metric)[0].values()]
+    return [curve for curve, _ in _runs_by_curve(table, metric)[0].values()]
 
 
-def _columns_of(
+def _runs_by_curve(
     table: pd.DataFrame, metric: Metric
 ) -> tuple[dict[CurveKey, tuple[CurveRuns, list[LeftOut]]], list[str]]:
-    columns = "family parameters volume seed key stage status task n".split()
-    return _all_runs(table[[*_CURVE, *columns, metric]], metric)
+    """Runs of every curve, with those left out and why; and the tasks of *table*.
 
-
-def _all_runs(
-    table: pd.DataFrame, metric: Metric
-) -> tuple[dict[CurveKey, tuple[CurveRuns, list[LeftOut]]], list[str]]:
-    """The runs of every curve with those left out and why; and the tasks there are.
-
-    Rows are named by their place in *table*: a curve copied out of it, one at a time, takes longer than
-    all laws together.
+    Rows are named by their position in *table*: copying each curve out of it takes longer than fitting all
+    laws.
     """
+    columns_read = "family parameters volume seed key stage status task n".split()
+    table = table[[*_CURVE, *columns_read, metric]]
     complete = (table["status"] == "complete").to_numpy(dtype=bool)
     tuned = (table["method"] != "none").to_numpy(dtype=bool)
     curve = table.groupby(_CURVE, dropna=False, sort=True).ngroup().to_numpy()
-    lost = _places(curve, ~complete & tuned)
+    lost = _positions(curve, ~complete & tuned)
     columns = _Columns(table, metric)
     found: dict[CurveKey, tuple[CurveRuns, list[LeftOut]]] = {}
     tasks = sorted({str(t) for t in table.loc[complete & tuned, "task"].dropna()})
     for task in tasks:
-        own = complete & (table["task"] == task).to_numpy(dtype=bool)
-        bases = _places(table["model"].to_numpy(), own & ~tuned)
-        points = _places(curve, own & tuned)
+        of_task = complete & (table["task"] == task).to_numpy(dtype=bool)
+        bases = _positions(table["model"].to_numpy(), of_task & ~tuned)
+        points = _positions(curve, of_task & tuned)
         noise = _seed_noise(columns, points.values())
-        for number, places in points.items():
-            if any(columns.stage[place] != TUNE_STAGE for place in places):
-                key = curve_key(table.iloc[places[0]], task)
-                all_runs = [*bases.get(key.model, ()), *places]
-                shared = table.iloc[places[-1]]
+        for number, positions in points.items():
+            if any(columns.stage[position] != TUNE_STAGE for position in positions):
+                key = curve_key(table.iloc[positions[0]], task)
+                all_runs = [*bases.get(key.model, ()), *positions]
+                shared = table.iloc[positions[-1]]
                 found[key] = columns.runs(key, all_runs, lost.get(number, []), shared, noise)
     return found, tasks
 
 
-def _places(groups: ArrayLike, among: ArrayLike) -> dict[Any, list[int]]:
-    """By group, in ascending order, the places *among* the rows."""
+def _positions(groups: ArrayLike, among: ArrayLike) -> dict[Any, list[int]]:
+    """Positions of the rows *among*, by group in ascending order."""
     labels = np.asarray(groups)
     found: dict[Any, list[int]] = {}
-    for place in np.flatnonzero(np.asarray(among)).tolist():
-        found.setdefault(labels[place], []).append(place)
+    for position in np.flatnonzero(np.asarray(among)).tolist():
+        found.setdefault(labels[position], []).append(position)
     return {label: found[label] for label in sorted(found)}
 
 
 class _Columns:
-    """What is read of every row of a table, as plain lists."""
+    """Columns of a results table as plain lists."""
 
     def __init__(self, table: pd.DataFrame, metric: Metric) -> None:
         values = table[metric].to_numpy(dtype=float)
@@ -212,19 +196,19 @@ class _Columns:
     def runs(
         self,
         key: CurveKey,
-        places: Sequence[int],
+        positions: Sequence[int],
         lost: Sequence[int],
         shared: pd.Series[Any],
         noise: float | None,
     ) -> tuple[CurveRuns, list[LeftOut]]:
-        """The runs at *places* and why others are left out; *shared*: a row with what they share."""
-        measured = [place for place in places if self.measured[place]]
+        """Runs at *positions*, and why others are left out; *shared*: a row with what they have in common."""
+        measured = [position for position in positions if self.measured[position]]
         measured.sort(key=lambda i: (self.volume[i], self.seed[i], self.key[i]))
         left_out = [
             LeftOut(key=self.key[i], reason=f"{self.status[i]} at {self.volume[i]} examples")
             for i in sorted(lost, key=lambda i: self.key[i])
         ]
-        unmeasured = sorted(self.key[i] for i in places if not self.measured[i])
+        unmeasured = sorted(self.key[i] for i in positions if not self.measured[i])
         left_out += [LeftOut(key=name, reason=f"no {self.metric}") for name in unmeasured]
         runs = CurveRuns(
             sizes=np.array([self.volume[i] for i in measured], dtype=float),
@@ -238,30 +222,30 @@ class _Columns:
 
 
 def curve_key(row: pd.Series[Any], task: str) -> CurveKey:
-    """The curve that a *row* of the table lies on, of *task*."""
+    """Key of the curve on *task* that a *row* of the table is a point of."""
     return CurveKey(model=row["model"], method=method_of(row), mix=row["mix"], task=task)
 
 
 def _groups(key: CurveKey, row: pd.Series[Any]) -> dict[str, str]:
-    """What a curve shares with others: its laws are drawn towards theirs."""
+    """Groups of a curve, by kind: laws of one group are pooled."""
     family = _absent(row["family"])
     shared = key.configuration.groups(None if family is None else str(family))
     return {"task": key.task, **shared}
 
 
 def _seed_noise(columns: _Columns, curves: Iterable[Sequence[int]]) -> float | None:
-    """The spread between runs that differ in nothing but the seed."""
-    alike: dict[tuple[int, float], list[float]] = {}
-    for number, places in enumerate(curves):
-        for place in places:
-            if columns.measured[place]:
-                same = number, columns.volume[place]
-                alike.setdefault(same, []).append(columns.errors[place])
-    return pooled_sd(alike[same] for same in sorted(alike))
+    """Standard deviation between runs that differ in the seed alone, over *curves*."""
+    replicates: dict[tuple[int, float], list[float]] = {}
+    for number, positions in enumerate(curves):
+        for position in positions:
+            if columns.measured[position]:
+                setting = number, columns.volume[position]
+                replicates.setdefault(setting, []).append(columns.errors[position])
+    return pooled_sd(replicates[setting] for setting in sorted(replicates))
 
 
 def _absent(value: Any) -> Any:
-    """A cell of the table as the types have it: None for absent, a whole number as int."""
+    """A table's value as the types have it: None for absent, a whole number as int."""
     if pd.isna(value):
         return None
     if isinstance(value, (float, np.floating)) and float(value).is_integer() and value >= 1:

@@ -1,4 +1,6 @@
-"""Scaling laws: L(D) = E + A / (1 + (D/D0)^beta), fitted to all curves of a metric together.
+"""Scaling law of a curve over data, L(D) = E + A / (1 + (D/D0)^beta), with its predictions.
+
+Laws of all curves of a metric are fitted together (:mod:`tracker.laws.fitting`).
 
 D is the number of fine-tuning examples, L a loss or an error (both > 0, smaller is better). D0 is
 the pre-learned data size in units of examples: flat for D << D0, a power law A D0^beta D^-beta + E
@@ -8,8 +10,8 @@ for D >> D0. It equals the rectified law B / (D_l + D^beta) + E of Lin et al. (I
 Curves are partially pooled over sizes, families, methods, mixes and tasks
 (:mod:`tracker.laws.pooling`). Beyond a curve's largest size the law may bend as fitted or go on as
 straight in log-log as it was last: the forecast weighs the one by BEND_WEIGHT and the other by the rest
-(on published curves either alone does worse, see CHANGELOG), and its interval is widened by how far
-such forecasts missed on recorded tables (:mod:`tracker.laws.prior`) and at the ends of the
+(on published curves either alone does worse, see CHANGELOG). Its interval is widened by how far such
+forecasts missed on recorded tables (:mod:`tracker.laws.prior`) and at the ends of the
 sweep's own curves (:mod:`tracker.laws.backtest`).
 
 The untouched base model, the point D = 0, joins a fit only where it must, below three measured
@@ -38,10 +40,9 @@ from tracker.trial import Frozen
 
 FORM = "E + A / (1 + (D/D0)^beta)"
 PARAMETERS = ("E", "A", "D0", "beta")
-#: Predictions beyond this multiple of the largest measured D are refused unless asked for.
+#: Predictions beyond this multiple of the largest measured D are refused by default.
 MAX_EXTRAPOLATION = 16.0
-#: A point further than this many robust standard deviations from the law fitted without it is
-#: flagged.
+#: A point this many robust standard deviations off the law fitted without it is flagged as a glitch.
 GLITCH_DEVIATIONS = 5.0
 #: Weight of the fitted law against a straight continuation in log-log, beyond the largest size.
 BEND_WEIGHT = 0.7
@@ -50,7 +51,7 @@ NoiseSource = Literal["repeated runs", "residuals", "assumed"]
 
 
 class Prediction(NamedTuple):
-    """Arrays over the sizes asked for; ``extrapolates``: the size is outside the measured ones."""
+    """Predicted values with an interval, arrays over sizes; ``extrapolates``: outside the measured sizes."""
 
     value: Array
     low: Array
@@ -59,7 +60,7 @@ class Prediction(NamedTuple):
 
 
 class Parameter(Frozen):
-    """A law's parameter with its 80 % interval."""
+    """Parameter of a law with its 80 % interval."""
 
     value: float
     low: float
@@ -73,16 +74,16 @@ class Parameter(Frozen):
 
 
 class LeftOut(Frozen):
-    """A run the fit did not use, and why."""
+    """Run that a fit did not use, and why."""
 
     key: str
     reason: str
 
 
 class Glitch(Frozen):
-    """A used run, missed by ``deviations`` robust deviations by the law fitted without its size.
+    """Outlier among a curve's runs: ``deviations`` robust deviations off the law fitted without its size.
 
-    It stays in the fit with hardly any weight.
+    It stays in the fit, down-weighted.
     """
 
     key: str
@@ -93,10 +94,10 @@ class Glitch(Frozen):
 
 
 class WithoutSize(Frozen):
-    """What the law fitted without one size says at that size.
+    """Held-out prediction at one size, by the law fitted without it.
 
-    ``log_sd``: how far ln(run / value) should scatter if the law of all points holds; ``missed``:
-    the median of ln(run / value) over the runs of that size.
+    ``log_sd``: expected standard deviation of ln(run / value) if the law of all points is right.
+    ``missed``: the median of ln(run / value) over the runs of that size.
     """
 
     examples: float
@@ -105,14 +106,14 @@ class WithoutSize(Frozen):
     missed: float
 
 
-#: A law that missed its largest volume by more than this share, fitted without it, foretells nothing.
+#: A law that missed its held-out largest size by more than this share is not extrapolated.
 MAX_HELD_OUT_ERROR = 0.5
 
 
 class Draws:
-    """Rows of numbers that do not change; equal where their numbers are. In JSON a list of lists.
+    """Immutable array of posterior draws, compared by value; a list of lists in JSON.
 
-    As tuples a law of a thousand draws takes 220 kB and most of the time of asking it; so it takes 40 kB.
+    As tuples the thousand draws of a law take 220 kB and most of the time of a prediction; as an array 40 kB.
     """
 
     __slots__ = ("rows",)
@@ -145,19 +146,16 @@ class Draws:
 
 
 class FittedLaw(Frozen):
-    """A fitted curve.
+    """Fitted scaling law of one curve.
 
-    ``domain``: smallest (> 0) and largest measured D; ``base``: whether the base, D = 0, is a
-    point of it.
-    ``noise``: standard deviation of a run's log value about the law; where ``noise_at`` is known, at
-    values from there up. Below it the deviation stays the same in units of the value, so it grows in
-    logs: a run's error of 0.1 is surer, in parts of it, than one of 0.001.
-    ``held_out_error``: |relative error| at the largest D of the law fitted without it (``None`` with
-    too few sizes left). ``used``: keys of the runs fitted, the ``glitches`` among them.
-    ``misses``: how far the laws of this fit missed their curves' ends when fitted without them.
-    Intervals beyond the domain are widened by it.
-    ``replicates``: posterior draws, rows of (E, A, D0, beta, s) with s the slope d ln L / d ln D
-    with which a draw goes on beyond the domain.
+    ``domain``: smallest (> 0) and largest measured D. ``base``: whether the base, D = 0, is a point of it.
+    ``noise``: standard deviation of a run's log value about the law, at values from ``noise_at`` up. Below
+    that it is constant in units of the value, so it grows in logs: an error of 0.1 is known to a smaller
+    share of itself than one of 0.001. ``held_out_error``: |relative error| at the largest D of the law
+    fitted without it (``None`` with too few sizes left). ``used``: keys of the runs fitted, the ``glitches``
+    among them. ``backtest_errors``: how far the laws of this fit missed the ends of their curves when fitted
+    without them; intervals beyond the domain are widened by it. ``replicates``: posterior draws, rows of
+    (E, A, D0, beta, s), where s is the slope d ln L / d ln D of the draw beyond the domain.
     """
 
     form: str = FORM
@@ -177,38 +175,38 @@ class FittedLaw(Frozen):
 
     @property
     def fails_held_out(self) -> bool:
-        """Whether the law, fitted without its largest volume, missed it by more than :data:`MAX_HELD_OUT_ERROR`."""
+        """Whether the held-out error at the largest size is above :data:`MAX_HELD_OUT_ERROR`."""
         return self.held_out_error is not None and self.held_out_error > MAX_HELD_OUT_ERROR
 
     def predict(
         self, examples: ArrayLike, level: float = LEVEL, *, allow_far: bool = False
     ) -> Prediction:
-        """What one run at each of *examples* would measure: the median and an interval for the run.
+        """Prediction for one run at each of *examples*: the median and an interval of what it measures.
 
         Raises NotEnoughDataError beyond 16 times the largest measured size unless *allow_far*.
         """
         sizes = np.atleast_1d(np.asarray(examples, dtype=float))
-        told = spread(self._logs(sizes, allow_far), self.noise, self.noise_at, (level,))
-        wider, centre = self._wider(sizes, level), told.centre
-        low, high = (centre + wider * (end[0] - centre) for end in (told.low, told.high))
+        run = spread(self._logs(sizes, allow_far), self.noise, self.noise_at, (level,))
+        wider, centre = self._widening(sizes, level), run.centre
+        low, high = (centre + wider * (end[0] - centre) for end in (run.low, run.high))
         below = (sizes < self.domain[0]) & (not self.base)
         outside = (sizes > self.domain[1]) | below
         return Prediction(np.exp(centre), np.exp(low), np.exp(high), outside)
 
     def curves(self, examples: ArrayLike, *, allow_far: bool = False) -> Array:
-        """The posterior's curves at *examples* (m,): (replicates, m), without a run's noise.
+        """Posterior draws of the curve (replicates, m) at *examples* (m,), without a run's noise.
 
         Beyond the domain they are spread about their median as 80 % intervals are widened.
         """
         return np.asarray(np.exp(self.log_curves(examples, allow_far=allow_far).curves))
 
     def log_curves(self, examples: ArrayLike, *, allow_far: bool = False) -> LogCurves:
-        """The logs of :meth:`curves`, and their median."""
+        """Logs of :meth:`curves`, and their median."""
         sizes = np.atleast_1d(np.asarray(examples, dtype=float))
         logs = self._logs(sizes, allow_far)
         centre = np.median(logs, axis=0)
         logs -= centre
-        logs *= self._wider(sizes, LEVEL)
+        logs *= self._widening(sizes, LEVEL)
         logs += centre
         return LogCurves(logs, centre)
 
@@ -216,41 +214,42 @@ class FittedLaw(Frozen):
         limit = MAX_EXTRAPOLATION * self.domain[1]
         if not allow_far and sizes.max(initial=0) > limit:
             raise NotEnoughDataError(
-                f"asked for {sizes.max():,.0f} examples; the largest measured volume is "
+                f"{sizes.max():,.0f} examples: the largest measured training set has "
                 f"{self.domain[1]:,.0f} and the law is trusted up to {limit:,.0f}: "
-                f"measure at least {sizes.max() / MAX_EXTRAPOLATION:,.0f} examples, or allow far extrapolation"
+                f"measure at least {sizes.max() / MAX_EXTRAPOLATION:,.0f} examples, or allow far "
+                "extrapolation"
             )
         return log_forecast(self.replicates.rows, sizes, self.domain[1])
 
-    def _wider(self, sizes: Array, level: float) -> Array:
-        """How many times wider an interval is than its draws, by how far beyond the data it reaches."""
+    def _widening(self, sizes: Array, level: float) -> Array:
+        """Widening factor (m,) of an interval at *sizes*, by how far beyond the data they are."""
         doublings = np.log2(np.maximum(sizes / self.domain[1], 1.0))
         return np.asarray(widening(doublings, level) * self.backtest_errors.at(doublings, level))
 
 
 class LogCurves(NamedTuple):
-    """``curves`` (replicates, m) and their ``median`` (m,), both in logs."""
+    """Log draws of a curve: ``curves`` (replicates, m) and their ``median`` (m,)."""
 
     curves: Array
     median: Array
 
 
 class Spread(NamedTuple):
-    """Logs of one run, before any widening: ``centre`` (m,), ``low`` and ``high`` (levels, m)."""
+    """Interval of one run's log value before widening: ``centre`` (m,), ``low``, ``high`` (levels, m)."""
 
     centre: Array
     low: Array
     high: Array
 
     def needed(self, logs: Array) -> Array:
-        """The factor (levels, m) at which each interval would just hold *logs* (m,)."""
+        """Factor (levels, m) at which each interval would just cover *logs* (m,)."""
         off = logs - self.centre
         side = np.where(off < 0, self.centre - self.low, self.high - self.centre)
         return np.asarray(np.abs(off) / side)
 
 
 def spread(logs: Array, noise: float, noise_at: float | None, levels: Sequence[float]) -> Spread:
-    """What one run would measure, of posterior draws *logs* (R, m); noises as of a FittedLaw."""
+    """Interval of one run's log value, from posterior draws *logs* (R, m); noises as in FittedLaw."""
     # The same standard normals on every machine and call: the interval has no noise of its own.
     normals = np.random.default_rng(0).standard_normal(len(logs))[:, None]
     centre = np.median(logs, axis=0)
@@ -262,7 +261,7 @@ def spread(logs: Array, noise: float, noise_at: float | None, levels: Sequence[f
 
 
 def law(parameters: Array, sizes: Array) -> Array:
-    """Law values (rows, m) of parameter rows (E, A, D0, beta, ...) at *sizes* (m,); E + A at 0."""
+    """Values (rows, m) of the law for parameter rows (E, A, D0, beta, ...) at *sizes* (m,); E + A at 0."""
     e, a, d0, beta = (parameters[..., i, None] for i in range(4))
     with np.errstate(divide="ignore", over="ignore"):
         rise = np.exp(beta * (np.log(sizes) - np.log(d0)))
@@ -270,7 +269,7 @@ def law(parameters: Array, sizes: Array) -> Array:
 
 
 def log_forecast(replicates: Array, sizes: Array, end: float) -> Array:
-    """ln of the replicates (R, 5) at *sizes* (m,): the law up to *end*, and half bent beyond it."""
+    """Log forecast (R, m) of the replicates (R, 5) at *sizes* (m,): the law up to *end*, less bent beyond."""
     logs = np.log(law(replicates, np.minimum(sizes, end)))
     beyond = sizes > end
     if beyond.any():
@@ -282,13 +281,13 @@ def log_forecast(replicates: Array, sizes: Array, end: float) -> Array:
 
 
 def replicates(data: Curves, posterior: Posterior, c: int) -> Array:
-    """Posterior draws (R, 5) of curve *c*, as :class:`FittedLaw` keeps them."""
+    """Posterior draws (R, 5) of curve *c* in the layout of :class:`FittedLaw`."""
     features = posterior.draws[c]
     return np.column_stack([parameters(features), _end_slopes(data, features, c)])
 
 
 def parameters(features: Array) -> Array:
-    """Rows (E, A, D0, beta) of feature rows."""
+    """Parameters (E, A, D0, beta) of rows of features."""
     a = np.exp(features[:, 3])
     return np.column_stack(
         [a * np.exp(features[:, 2]), a, np.exp(features[:, 0]), np.exp(features[:, 1])]
@@ -296,10 +295,9 @@ def parameters(features: Array) -> Array:
 
 
 def _end_slopes(data: Curves, features: Array, c: int) -> Array:
-    """d ln L / d ln D (R,) at the curve's end: its tangents, and as measured, by precision.
+    """Slopes d ln L / d ln D (R,) at the curve's end: tangent and measured slope, weighted by precision.
 
-    The measured slope is that of the last two sizes; what a tangent may be wrong by is the drift of
-    one doubling.
+    The measured slope is that of the last two sizes. A tangent may be off by the drift of one doubling.
     """
     measured = np.flatnonzero(np.isfinite(data.sd[c]) & (data.sizes > 0))
     end = data.sizes[measured[-1] if len(measured) else -1]
@@ -309,9 +307,11 @@ def _end_slopes(data: Curves, features: Array, c: int) -> Array:
     last, before = measured[-1], measured[-2]
     gap = np.log(end / data.sizes[before])
     # The form never rises.
-    own = min((data.logs[c, last] - data.logs[c, before]) / gap, 0.0)
-    own_var = (data.sd[c, last] ** 2 + data.sd[c, before] ** 2) / gap**2
-    wrong = tangents.var() + (pooling.DRIFT / np.log(2)) ** 2
-    share = wrong / (wrong + own_var)
+    measured_slope = min((data.logs[c, last] - data.logs[c, before]) / gap, 0.0)
+    measured_var = (data.sd[c, last] ** 2 + data.sd[c, before] ** 2) / gap**2
+    tangent_var = tangents.var() + (pooling.DRIFT / np.log(2)) ** 2
+    share = tangent_var / (tangent_var + measured_var)
     normals = np.random.default_rng(2).standard_normal(len(tangents))
-    return np.asarray(tangents + share * (own + np.sqrt(own_var) * normals - tangents))
+    return np.asarray(
+        tangents + share * (measured_slope + np.sqrt(measured_var) * normals - tangents)
+    )

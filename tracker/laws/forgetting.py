@@ -1,15 +1,14 @@
-"""What tuning forgets: L_general = L0 + A D^beta / ((1 + B p) N)^alpha, or what foretells it better.
+"""Forgetting law: L_general = L0 + A D^beta / ((1 + B p) N)^alpha, or the form that predicts better.
 
-D is the number of examples, N the model's parameters, p the replayed share, L0 the untouched base's
-loss on a general suite (Bethune et al., ICML 2025). Departures: L0 is measured, so what is fitted is
-the rise L - L0, which may be negative (a suite that gains) and so has additive noise; the signs of A,
-alpha and beta are left to the runs, since small models with replay are seen to forget less the more
-examples they see.
+D is the number of examples, N the model's parameters, p the share of replay, L0 the untouched base's
+loss on a general suite (Bethune et al., ICML 2025). Departures: L0 is measured, so the fit is of the rise
+L - L0. The rise may be negative (a suite that gains), so its noise is additive. The signs of A, alpha and
+beta are free, since small models with replay were seen to forget less the more examples they see.
 
-A law is claimed only where it foretells the largest volume, held out, better than a constant rise and
-a log-linear one do; ``form`` says which won. A fourth form lets the law bend down in ln D: with replay,
-small models are seen to forget most after some hundred examples and to recover with more. The held-out
-error is the one the choice was made by, over at most four forms, so it is slightly kind.
+The law is chosen only where it predicts the held-out largest training set better than a constant rise and a
+log-linear one; ``form`` says which was. A fourth form lets the law bend down in ln D: with replay, small
+models were seen to forget most after some hundred examples and to recover with more. The held-out error is
+the one that chose the form, among at most four, so it is slightly optimistic.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from pydantic import Field
 
 from tracker.errors import NotEnoughDataError
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, LeftOut, Parameter, Prediction
-from tracker.laws.prior import doublings, widened_interval
+from tracker.laws.prior import doublings_outside, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.metrics import rounded
 from tracker.trial import Frozen
 
 Kind = Literal["constant", "log-linear", "law", "peaked"]
-#: Simplest first: a later one must earn its place.
+#: Simplest first: a later one is chosen only if it predicts better.
 KINDS: tuple[Kind, ...] = ("constant", "log-linear", "law", "peaked")
 FORMS: dict[Kind, str] = {
     "constant": "L0 + c",
@@ -36,8 +35,8 @@ FORMS: dict[Kind, str] = {
     "law": "L0 + A D^beta / ((1 + B p) N)^alpha",
     "peaked": "L0 + A D^beta exp(-h ln(D/D*)^2) / ((1 + B p) N)^alpha",
 }
-#: Internal parameters of each kind. Of the law: the rise at the reference, the two exponents, and
-#: how far replay at the largest share lowers ln(rise): alpha ln(1 + B p*).
+#: Internal parameters of each kind. Of the law: the rise at the reference, the two exponents, and the
+#: relief, by which the largest share of replay lowers ln(rise): alpha ln(1 + B p*).
 NAMES: dict[Kind, tuple[str, ...]] = {
     "constant": ("c",),
     "log-linear": ("c", "d", "n", "r"),
@@ -46,16 +45,16 @@ NAMES: dict[Kind, tuple[str, ...]] = {
 }
 # Centre and sd: weak on purpose; forgetting that falls with data, or grows with size, stays possible.
 _PRIOR = np.array([[0.3, 1.0], [0.3, 1.0], [0.5, 1.5], [0.1, 0.2]])
-_LARGEST = 30.0
+_LARGEST_EXPONENT = 30.0
 _REPLICATES = 200
-_ENOUGH_VOLUMES = 3
-#: A form with more parameters must lower the held-out error by this part of a simpler one's, and by the
+_FEWEST_VOLUMES = 3
+#: A form with more parameters must lower the held-out error of a simpler one by this share, and by the
 #: standard error of that gain over the held-out runs.
-_EARNED = 0.05
+_LEAST_GAIN = 0.05
 
 
 class Reference(NamedTuple):
-    """``examples`` D*, ``parameters`` N*; ``replay`` p*, the largest share measured (1 if none)."""
+    """Reference point: ``examples`` D*, ``parameters`` N*; ``replay`` p*, the largest share (1 if none)."""
 
     examples: float
     parameters: float
@@ -63,7 +62,7 @@ class Reference(NamedTuple):
 
 
 class Design(NamedTuple):
-    """Runs (n,): ln(D/D*), ln(N/N*), p/p*."""
+    """Design matrix columns of n runs: ln(D/D*), ln(N/N*), p/p*."""
 
     data: Array
     size: Array
@@ -71,8 +70,10 @@ class Design(NamedTuple):
 
 
 class ForgettingRun(NamedTuple):
-    """One run on one suite. ``rise``: loss after minus ``base``, the loss before, in the suite's
-    units (bits per byte; a score counts as the loss 1 - score, with base 1).
+    """Forgetting of one run on one general suite.
+
+    ``rise``: loss after minus ``base``, the loss before, in the suite's units (bits per byte; a score counts
+    as the loss 1 - score, with base 1).
     """
 
     key: str
@@ -84,12 +85,12 @@ class ForgettingRun(NamedTuple):
 
 
 class FittedForgetting(Frozen):
-    """A fitted law of forgetting.
+    """Fitted law of forgetting.
 
     ``parameters``: those of ``form`` with 80 % intervals; ``None``: not identifiable (alpha with one
     size, and A and B are then those of alpha 1; B with one replay share, or where alpha may be 0).
     ``replay factor`` among them: what the largest replay share measured multiplies the rise by,
-    (1 + B p)^-alpha; told even where B is not.
+    (1 + B p)^-alpha; known even where B is not.
     ``domain``: smallest and largest ``examples``, ``parameters``, ``replay``. ``noise``: robust
     standard deviation of a run's rise about the form. ``held_out``: by form, the mean |error| at the
     largest volume of the form fitted without it, as a fraction of the base's loss;
@@ -120,13 +121,13 @@ class FittedForgetting(Frozen):
         *,
         allow_far: bool = False,
     ) -> Prediction:
-        """The rise over the untouched base that one run would show, arrays of one element.
+        """Prediction for one run: the rise over the untouched base, arrays of one element.
 
         The interval is widened by how many doublings the three together lie outside their domains.
         Raises NotEnoughDataError beyond 16 times the largest volume, one size step beyond the sizes,
         or outside the replay shares measured, unless *allow_far*.
         """
-        outside = self._outside(parameters, examples, replay)
+        outside = self._beyond_domain(parameters, examples, replay)
         if outside and not allow_far:
             raise NotEnoughDataError(outside[0])
         point = np.array([[parameters], [examples], [replay]], dtype=float)
@@ -134,29 +135,30 @@ class FittedForgetting(Frozen):
         value = rises(self.kind, np.array([self.best]), at)[0]
         curves = rises(self.kind, np.array(self.replicates), at)
         normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
-        asked = {"parameters": parameters, "examples": examples, "replay": replay}
-        far = sum(doublings(x, self.domain[name]) for name, x in asked.items())
+        point_by_name = {"parameters": parameters, "examples": examples, "replay": replay}
+        far = sum(doublings_outside(x, self.domain[name]) for name, x in point_by_name.items())
         low, high = widened_interval(curves + self.noise * normals, far, level)
         return Prediction(value, low, high, np.array([far > 0]))
 
-    def _outside(self, parameters: float, examples: float, replay: float) -> list[str]:
+    def _beyond_domain(self, parameters: float, examples: float, replay: float) -> list[str]:
         (_, volume), (least, most) = self.domain["examples"], self.domain["parameters"]
         shares = self.domain["replay"]
         found = []
         if examples > MAX_EXTRAPOLATION * volume:
             found.append(
-                f"asked for {examples:,.0f} examples; forgetting was measured up to {volume:,.0f} and "
-                f"is trusted up to {MAX_EXTRAPOLATION * volume:,.0f}: measure more, or allow far extrapolation"
+                f"{examples:,.0f} examples: forgetting was measured up to {volume:,.0f} and "
+                f"is trusted up to {MAX_EXTRAPOLATION * volume:,.0f}: measure more, or allow far "
+                "extrapolation"
             )
         if not least / self.steps * (1 - 1e-9) <= parameters <= most * self.steps * (1 + 1e-9):
             found.append(
-                f"asked for {parameters:,.0f} parameters; forgetting was measured from {least:,.0f} "
+                f"{parameters:,.0f} parameters: forgetting was measured from {least:,.0f} "
                 f"to {most:,.0f} and is trusted one size step further "
                 f"(a factor {self.steps:.3g}): measure that size, or allow far extrapolation"
             )
         if not shares[0] <= replay <= shares[1]:
             found.append(
-                f"asked for a replay share of {replay:g}; forgetting was measured from {shares[0]:g} "
+                f"a replay share of {replay:g}: forgetting was measured from {shares[0]:g} "
                 f"to {shares[1]:g}: run trials with that share, or allow far extrapolation"
             )
         return found
@@ -168,40 +170,44 @@ def fit_forgetting(
     *,
     replicates: int = _REPLICATES,
 ) -> FittedForgetting:
-    """Fit the rise of one suite under one method over sizes, volumes and replay shares.
+    """Fit the rise of one suite under one method over model sizes, training-set sizes and replay shares.
 
-    Intervals come from a bootstrap over whole runs. Raises NotEnoughDataError below three volumes
+    Intervals come from a bootstrap over whole runs. Raises NotEnoughDataError below three training-set sizes
     or with too few runs for the simplest form.
     """
     runs = sorted(runs, key=lambda r: (r.examples, r.parameters, r.replay, r.rise, r.key))
-    n, d, p, rise, base = (
+    parameters, examples, replay, rise, base = (
         np.array([getattr(run, name) for run in runs], dtype=float)
         for name in ("parameters", "examples", "replay", "rise", "base")
     )
-    _check(d)
+    _check(examples)
     reference = Reference(
-        float(np.exp(np.log(np.unique(d)).mean())),
-        float(np.exp(np.log(np.unique(n)).mean())),
-        float(p.max()) or 1.0,
+        float(np.exp(np.log(np.unique(examples)).mean())),
+        float(np.exp(np.log(np.unique(parameters)).mean())),
+        float(replay.max()) or 1.0,
     )
-    at = design(reference, n, d, p)
+    at = design(reference, parameters, examples, replay)
     held_out = _held_out(at, rise, base)
     keys = tuple(run.key for run in runs)
-    kind = _earned(held_out, KINDS)
-    best, drawn, scale = _fit(kind, at, rise, keys, replicates)
-    if kind == "peaked" and not _bends(drawn):
-        kind = _earned(held_out, [other for other in KINDS if other != "peaked"])
-        best, drawn, scale = _fit(kind, at, rise, keys, replicates)
+    kind = _select_kind(held_out, KINDS)
+    best, draws, scale = _fit(kind, at, rise, keys, replicates)
+    if kind == "peaked" and not _is_peaked(draws):
+        kind = _select_kind(held_out, [other for other in KINDS if other != "peaked"])
+        best, draws, scale = _fit(kind, at, rise, keys, replicates)
     errors = {name: rounded(values.mean()) for name, values in held_out.items()}
     return FittedForgetting(
         kind=kind,
         form=FORMS[kind],
-        parameters=_parameters(kind, best[None], drawn, at, reference),
+        parameters=_parameters(kind, best[None], draws, at, reference),
         domain={
             name: (float(values.min()), float(values.max()))
-            for name, values in (("examples", d), ("parameters", n), ("replay", p))
+            for name, values in (
+                ("examples", examples),
+                ("parameters", parameters),
+                ("replay", replay),
+            )
         },
-        steps=_size_step(n),
+        steps=_size_step(parameters),
         noise=rounded(scale),
         held_out_error=errors.get(kind),
         held_out={str(name): error for name, error in errors.items()},
@@ -209,58 +215,58 @@ def fit_forgetting(
         left_out=tuple(left_out),
         reference=Reference(*(rounded(value) for value in reference)),
         best=tuple(rounded(x) for x in best),
-        replicates=tuple(tuple(rounded(x) for x in row) for row in drawn),
+        replicates=tuple(tuple(rounded(x) for x in row) for row in draws),
     )
 
 
 def _fit(
     kind: Kind, at: Design, rise: Array, keys: Sequence[str], count: int
 ) -> tuple[Array, Array, float]:
-    """The kind's parameters (k,), bootstrap rows (count, k) and the noise of a run."""
-    made, whole = form(kind, at, rise)
-    found = estimate(made, rise)
-    drawn = resample(made, rise, found, content_generator(kind, keys), count)
-    return whole(found.theta[None])[0], whole(drawn), found.scale
+    """Parameters (k,) of the kind, bootstrap rows (count, k) and the noise of a run."""
+    fitted_form, complete = form(kind, at, rise)
+    estimated = estimate(fitted_form, rise)
+    draws = resample(fitted_form, rise, estimated, content_generator(kind, keys), count)
+    return complete(estimated.theta[None])[0], complete(draws), estimated.scale
 
 
-def _bends(drawn: Array) -> bool:
-    """Whether the peak is surely one: a form with one parameter more wins by chance now and then."""
-    return bool(np.quantile(drawn[:, -1], 0.025) > 0)
+def _is_peaked(draws: Array) -> bool:
+    """Whether the peak is significant: a form with one parameter more wins by chance now and then."""
+    return bool(np.quantile(draws[:, -1], 0.025) > 0)
 
 
 def _check(examples: Array) -> None:
     volumes = np.unique(examples[examples > 0])
-    if len(volumes) < _ENOUGH_VOLUMES or len(examples) < _ENOUGH_VOLUMES + 1:
+    if len(volumes) < _FEWEST_VOLUMES or len(examples) < _FEWEST_VOLUMES + 1:
         raise NotEnoughDataError(
-            f"forgetting measured in {len(examples)} runs at {len(volumes)} volumes; a law needs 4 "
-            f"runs at 3 volumes: run {max(_ENOUGH_VOLUMES - len(volumes), 1)} more volume(s)"
+            f"forgetting measured in {len(examples)} runs at {len(volumes)} training-set sizes; a "
+            f"law needs 4 runs at 3 sizes: run {max(_FEWEST_VOLUMES - len(volumes), 1)} more size(s)"
         )
 
 
 def _held_out(at: Design, rise: Array, base: Array) -> dict[Kind, Array]:
-    """|error| over the base's loss of each run at the largest volume, by form fitted without it."""
+    """Held-out |error| of each run at the largest training set over the base's loss, by form."""
     last = at.data == at.data.max()
     kept = Design(*(column[~last] for column in at))
-    found: dict[Kind, Array] = {}
+    errors: dict[Kind, Array] = {}
     for kind in KINDS:
         if (~last).sum() < len(free_parameters(kind, kept)) + 2:
             continue
-        made, whole = form(kind, kept, rise[~last])
-        best = whole(estimate(made, rise[~last]).theta[None])
-        told = rises(kind, best, Design(*(column[last] for column in at)))[0]
-        found[kind] = np.abs(told - rise[last]) / base[last]
-    return found
+        fitted_form, complete = form(kind, kept, rise[~last])
+        best = complete(estimate(fitted_form, rise[~last]).theta[None])
+        predicted = rises(kind, best, Design(*(column[last] for column in at)))[0]
+        errors[kind] = np.abs(predicted - rise[last]) / base[last]
+    return errors
 
 
-def _earned(held_out: dict[Kind, Array], kinds: Sequence[Kind]) -> Kind:
-    """The one of *kinds* that foretells best; a simpler one unless the gain is large and sure enough."""
+def _select_kind(held_out: dict[Kind, Array], kinds: Sequence[Kind]) -> Kind:
+    """Kind with the lowest held-out error; a simpler one unless the gain is large and significant."""
     chosen = kinds[0]
     for kind in kinds[1:]:
         if kind not in held_out or chosen not in held_out:
             continue
         gain = held_out[chosen] - held_out[kind]
         error = float(gain.std(ddof=1)) / np.sqrt(len(gain)) if len(gain) > 1 else 0.0
-        if gain.mean() > max(_EARNED * held_out[chosen].mean(), error):
+        if gain.mean() > max(_LEAST_GAIN * held_out[chosen].mean(), error):
             chosen = kind
     return chosen
 
@@ -268,7 +274,7 @@ def _earned(held_out: dict[Kind, Array], kinds: Sequence[Kind]) -> Kind:
 def _parameters(
     kind: Kind, best: Array, replicates: Array, at: Design, reference: Reference
 ) -> dict[str, Parameter | None]:
-    """The published parameters of each form; those that the runs cannot tell are None."""
+    """Parameters of the form as published; None where the runs do not identify them."""
     free = {NAMES[kind][i] for i in free_parameters(kind, at)}
     if kind not in ("law", "peaked"):
         return {
@@ -280,7 +286,7 @@ def _parameters(
     with np.errstate(over="ignore", under="ignore"):
         scale = np.exp(alpha * np.log(reference.parameters) - beta * np.log(reference.examples))
         replay = replay_factor(relief, alpha) / reference.replay
-    told: dict[str, Parameter | None] = {
+    published: dict[str, Parameter | None] = {
         "A": Parameter.of(rise[0] * scale[0], rise[1:] * scale[1:]),
         "beta": Parameter.of(beta[0], beta[1:]),
         "alpha": Parameter.of(alpha[0], alpha[1:]) if "alpha" in free else None,
@@ -288,28 +294,28 @@ def _parameters(
     }
     if "relief" in free:
         factor = np.exp(-relief)
-        told["replay factor"] = Parameter.of(factor[0], factor[1:])
+        published["replay factor"] = Parameter.of(factor[0], factor[1:])
     if kind == "peaked":
-        told["h"] = Parameter.of(best[0, 4], replicates[:, 4]) if "h" in free else None
-    size = told["alpha"]
+        published["h"] = Parameter.of(best[0, 4], replicates[:, 4]) if "h" in free else None
+    size = published["alpha"]
     if size is not None and size.low <= 0 <= size.high:
-        told["B"] = None
-    return told
+        published["B"] = None
+    return published
 
 
 def _size_step(parameters: Array) -> float:
-    """The largest factor between neighbouring sizes; 1 with one size."""
+    """Largest factor between neighbouring model sizes; 1 with one size."""
     sizes = np.unique(parameters)
     return rounded((sizes[1:] / sizes[:-1]).max()) if len(sizes) > 1 else 1.0
 
 
 # -- forms ---------------------------------------------------------------------------------------------
-# Sizes enter relative to a reference (geometric means of those measured), so that a form's first
-# parameter is a rise that can be seen: that at the reference, without replay.
+# Sizes are relative to a reference (geometric means of those measured), so that a form's first parameter is
+# the rise at the reference, without replay.
 
 
 def design(reference: Reference, parameters: Array, examples: Array, replay: Array) -> Design:
-    """The runs relative to *reference*."""
+    """Design matrix columns of runs, relative to *reference*."""
     return Design(
         np.log(examples / reference.examples),
         np.log(parameters / reference.parameters),
@@ -318,17 +324,23 @@ def design(reference: Reference, parameters: Array, examples: Array, replay: Arr
 
 
 def free_parameters(kind: Kind, runs: Design) -> list[int]:
-    """Which of the kind's parameters these runs can tell: size needs two sizes, replay two shares."""
+    """Indices of the kind's parameters that *runs* identify: size needs two sizes, replay two shares."""
     if kind == "constant":
         return [0]
     curved = len(np.unique(runs.data)) > 3
-    told = [True, True, len(np.unique(runs.size)) > 1, len(np.unique(runs.replay)) > 1, curved]
-    told = told[: len(NAMES[kind])]
-    return [i for i, known in enumerate(told) if known]
+    identifiable = [
+        True,
+        True,
+        len(np.unique(runs.size)) > 1,
+        len(np.unique(runs.replay)) > 1,
+        curved,
+    ]
+    identifiable = identifiable[: len(NAMES[kind])]
+    return [i for i, is_free in enumerate(identifiable) if is_free]
 
 
 def fixed_parameters(kind: Kind) -> Array:
-    """What a parameter that is not free is taken to be: alpha 1, anything else 0."""
+    """Values (k,) of the parameters that are not free: alpha 1, all others 0."""
     values = np.zeros(len(NAMES[kind]))
     if kind in ("law", "peaked"):
         values[2] = 1.0
@@ -336,7 +348,7 @@ def fixed_parameters(kind: Kind) -> Array:
 
 
 def rises(kind: Kind, theta: Array, runs: Design) -> Array:
-    """Rises (rows, n) for parameters (rows, k), all of the kind's, at *runs* (n,)."""
+    """Rises (rows, n) at *runs* (n,) for complete parameters (rows, k) of the kind."""
     if kind == "constant":
         return np.broadcast_to(theta, (len(theta), len(runs.data)))
     if kind == "log-linear":
@@ -346,20 +358,20 @@ def rises(kind: Kind, theta: Array, runs: Design) -> Array:
     exponent = beta * runs.data - alpha * runs.size - relief * _share(relief, alpha, runs.replay)
     if kind == "peaked":
         exponent = exponent - theta[:, 4, None] * runs.data**2
-    return np.asarray(rise * np.exp(np.clip(exponent, -_LARGEST, _LARGEST)))
+    return np.asarray(rise * np.exp(np.clip(exponent, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)))
 
 
 def replay_factor(relief: Array, alpha: Array) -> Array:
-    """B p*, from relief = alpha ln(1 + B p*)."""
+    """Value of B p*, from relief = alpha ln(1 + B p*)."""
     return np.expm1(_ratio(relief, alpha))
 
 
 def form(kind: Kind, runs: Design, targets: Array) -> tuple[Form, Callable[[Array], Array]]:
-    """The kind's :class:`Form` in its free parameters, and what makes (rows, free) whole again."""
+    """The kind's :class:`Form` in its free parameters, and the function from (rows, free) to (rows, k)."""
     free = free_parameters(kind, runs)
     fixed = fixed_parameters(kind)
 
-    def whole(theta: Array) -> Array:
+    def complete(theta: Array) -> Array:
         full = np.tile(fixed, (len(theta), 1))
         full[:, free] = theta
         return full
@@ -372,14 +384,14 @@ def form(kind: Kind, runs: Design, targets: Array) -> tuple[Form, Callable[[Arra
         sd = np.array([np.inf, *prior[:, 1]])
     else:
         centre, sd = np.zeros(len(fixed)), np.full(len(fixed), 10 * spread)
-    made = Form(
-        lambda theta: rises(kind, whole(theta), runs), starts[:, free], centre[free], sd[free]
+    fitted_form = Form(
+        lambda theta: rises(kind, complete(theta), runs), starts[:, free], centre[free], sd[free]
     )
-    return made, whole
+    return fitted_form, complete
 
 
 def _share(relief: Array, alpha: Array, replay: Array) -> Array:
-    """ln(1 + B p) / ln(1 + B p*): how much of the largest share's relief a share p gives."""
+    """Share of the largest relief that a replay share p gives: ln(1 + B p) / ln(1 + B p*)."""
     u = _ratio(relief, alpha)
     near = np.abs(u) < 1e-6
     u = np.where(near, 1.0, u)
@@ -388,7 +400,7 @@ def _share(relief: Array, alpha: Array, replay: Array) -> Array:
 
 def _ratio(relief: Array, alpha: Array) -> Array:
     alpha = np.where(np.abs(alpha) < 1e-9, 1e-9, alpha)
-    return np.clip(relief / alpha, -_LARGEST, _LARGEST)
+    return np.clip(relief / alpha, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
 
 
 def _starts(kind: Kind, runs: Design, targets: Array) -> Array:

@@ -1,10 +1,9 @@
-"""From loss to the user's score: a monotone link per task, with the spread it leaves.
+"""Loss-to-score mapping of a task: score as a falling function of loss, with its prediction error.
 
 Laws are of losses, decisions are on scores, and one is not always a proxy of the other (published rank
-correlations run from -.18 to -.99). So the link is measured: the score as a falling function of bits
-per byte over all trials of a task, either isotonic (no shape assumed) or a logistic curve of ln loss
-with a learned ceiling, whichever foretells the trials of a model it has not seen better. What it missed
-them by is its uncertainty. Where the rank correlation is weak, it says so.
+correlations run from -.18 to -.99). So the mapping is fitted to all trials of a task: either isotonic (no
+shape assumed) or a logistic curve of ln loss with a learned ceiling, whichever predicts the trials of a
+left-out model better. Its errors there are its uncertainty. A weak rank correlation is reported.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tracker.laws.robust_fit import Array, Form, content_generator, estimate
 from tracker.metrics import rounded
 from tracker.trial import Frozen
 
-#: Below this |Spearman's rho| (or with the wrong sign) the loss is called no proxy.
+#: With a smaller |Spearman's rho| (or the wrong sign) the loss is called no proxy.
 WEAK = 0.6
 _FEWEST = 8
 _FOLDS = 5
@@ -34,21 +33,21 @@ _SHAPES: tuple[Shape, ...] = ("logistic", "isotonic")  # the fewer parameters fi
 
 
 class HeldOutError(NamedTuple):
-    """What a run scored beyond what the link without its model said, at its loss."""
+    """Residual of a run's score, at its loss, from the mapping fitted without its model."""
 
     loss: float
     residual: float
 
 
 class LossToScore(Frozen):
-    """Score as a falling function of loss.
+    """Fitted mapping from loss to score.
 
-    ``knots``: (loss, score), ascending in loss, between which the link is straight and beyond which it is
-    constant. ``rank_correlation``: Spearman's rho of loss and score with its 80 % interval; ``proxy``:
-    whether it is at most -0.6. ``held_out_error``: mean |error| of the score where the model was left
-    out (``groups`` of them; folds of runs with one model), by shape in ``held_out``; ``constant_error``:
-    the same of the mean score. ``domain``: smallest and largest loss. ``misses``: the left-out errors,
-    by loss, that :meth:`scores` adds.
+    ``knots``: (loss, score), ascending in loss; the mapping is linear between them and constant beyond.
+    ``rank_correlation``: Spearman's rho of loss and score with its 80 % interval. ``proxy``: whether it is
+    at most -0.6. ``held_out_error``: mean |error| of the score where the model was left out (``groups`` of
+    them; folds of runs with one model), by shape in ``held_out``. ``constant_error``: the same of the mean
+    score. ``domain``: smallest and largest loss. ``held_out_errors``: the residuals, by loss, that
+    :meth:`scores` adds.
     """
 
     shape: Shape
@@ -65,12 +64,12 @@ class LossToScore(Frozen):
     held_out_errors: tuple[HeldOutError, ...] = Field(repr=False)
 
     def expected(self, losses: ArrayLike) -> Array:
-        """The link itself at *losses*, any shape; constant beyond the losses measured."""
+        """Expected scores at *losses*, any shape; constant beyond the losses measured."""
         x, y = np.array(self.knots).T
         return np.asarray(np.interp(np.asarray(losses, dtype=float), x, y))
 
     def scores(self, loss_draws: ArrayLike) -> Array:
-        """Score draws for loss draws of any shape: the link plus what it misses near that loss.
+        """Score draws for loss draws of any shape: the expected score plus a held-out error near that loss.
 
         Each draw takes the error of one of the 20 runs nearest in loss, chosen by a fixed sequence,
         a little enlarged, since the quantiles of 20 errors cover less of a new one than they say
@@ -82,8 +81,8 @@ class LossToScore(Frozen):
         first = np.searchsorted(at, draws) - width // 2
         first = np.clip(first, 0, len(at) - width)
         chosen = first + np.random.default_rng(0).integers(width, size=draws.shape)
-        drawn = self.expected(draws) + (1 + 3 / width) * residual[chosen]
-        return np.asarray(np.clip(drawn, 0.0, 1.0))
+        sampled = self.expected(draws) + (1 + 3 / width) * residual[chosen]
+        return np.asarray(np.clip(sampled, 0.0, 1.0))
 
 
 def fit_loss_to_score(
@@ -94,7 +93,7 @@ def fit_loss_to_score(
     keys: Sequence[str] | None = None,
     left_out: Sequence[LeftOut] = (),
 ) -> LossToScore:
-    """Link *losses* (n,) > 0 to *scores* (n,) in [0, 1] of the same runs, of the named *models* (n,).
+    """Fit the mapping from *losses* (n,) > 0 to *scores* (n,) in [0, 1] of runs of *models* (n,).
 
     Raises NotEnoughDataError below eight runs or where all scores are one, InputError for values
     out of range.
@@ -105,7 +104,7 @@ def fit_loss_to_score(
     order = sorted(range(len(x)), key=lambda i: (x[i], y[i], models[i], names[i]))
     x, y = x[order], y[order]
     groups = _groups([models[i] for i in order])
-    held_out = {shape: y - _left_out(shape, x, y, groups) for shape in _SHAPES}
+    held_out = {shape: y - _held_out_scores(shape, x, y, groups) for shape in _SHAPES}
     errors = {shape: float(np.abs(missed).mean()) for shape, missed in held_out.items()}
     shape = min(_SHAPES, key=lambda s: errors[s])
     means = np.array([y[groups != g].mean() for g in groups])
@@ -132,7 +131,7 @@ def fit_loss_to_score(
 def _check(x: Array, y: Array) -> None:
     if len(x) < _FEWEST:
         raise NotEnoughDataError(
-            f"loss and score measured in {len(x)} runs; a link needs {_FEWEST}: "
+            f"loss and score measured in {len(x)} runs; a mapping needs {_FEWEST}: "
             f"run {_FEWEST - len(x)} more trial(s)"
         )
     if x.min() <= 0 or y.min() < 0 or y.max() > 1:
@@ -143,27 +142,27 @@ def _check(x: Array, y: Array) -> None:
     for values, what in ((y, "score"), (x, "lose")):
         if np.ptp(values) == 0:
             raise NotEnoughDataError(
-                f"all {len(values)} runs {what} {values[0]:g}, so nothing links loss and score: run "
+                f"all {len(values)} runs {what} {values[0]:g}, so loss does not predict score: run "
                 f"trials that {what} otherwise (more examples, a larger model)"
             )
 
 
 def _groups(models: Sequence[str]) -> Array:
-    """What is left out together: a model; with one model, every fifth run in the order of losses."""
-    known = sorted(set(models))
-    if len(known) > 1:
-        return np.array([known.index(name) for name in models], dtype=float)
+    """Groups that are left out together: a model; with one model, every fifth run in order of loss."""
+    names = sorted(set(models))
+    if len(names) > 1:
+        return np.array([names.index(name) for name in models], dtype=float)
     return np.arange(len(models), dtype=float) % _FOLDS
 
 
-def _left_out(shape: Shape, x: Array, y: Array, groups: Array) -> Array:
-    """What the link without a run's group says of the run (n,)."""
-    told = np.empty_like(y)
+def _held_out_scores(shape: Shape, x: Array, y: Array, groups: Array) -> Array:
+    """Held-out score of each run (n,), from the mapping fitted without its group."""
+    predicted = np.empty_like(y)
     for group in np.unique(groups):
         out = groups == group
         at, score = np.array(_knots(shape, x[~out], y[~out])).T
-        told[out] = np.interp(x[out], at, score)
-    return told
+        predicted[out] = np.interp(x[out], at, score)
+    return predicted
 
 
 def _knots(shape: Shape, x: Array, y: Array) -> tuple[tuple[float, float], ...]:
@@ -179,7 +178,7 @@ def _isotonic(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _logistic(x: Array, y: Array) -> tuple[Array, Array]:
-    """ceiling / (1 + (loss / middle)^steepness) on a grid of losses."""
+    """Logistic curve ceiling / (1 + (loss / middle)^steepness) on a grid of losses."""
     log_x = np.log(x)
     top = float(np.clip(y.max(), 0.02, 0.98))
     centre = np.array([np.log(top / (1 - top)), log_x.mean(), np.log(2.0)])
@@ -198,15 +197,15 @@ def _logistic(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def _rank_correlation(x: Array, y: Array, rng: np.random.Generator) -> Parameter:
-    """Spearman's rho; its interval from resampled runs in which it is defined."""
+    """Spearman's rho with its interval from resampled runs, where it is defined."""
     value = float(_spearman(x[None], y[None])[0])
     picks = rng.integers(len(x), size=(_RESAMPLES, len(x)))
-    drawn = _spearman(x[picks], y[picks])
-    return Parameter.of(value, drawn[np.isfinite(drawn)])
+    resampled = _spearman(x[picks], y[picks])
+    return Parameter.of(value, resampled[np.isfinite(resampled)])
 
 
 def _spearman(x: Array, y: Array) -> Array:
-    """Rows' rank correlations (rows,); NaN where a row of either is constant."""
+    """Spearman's rho of each pair of rows (rows,); NaN where one is constant."""
     from scipy.stats import rankdata
 
     ranks = [rankdata(values, axis=1) for values in (x, y)]

@@ -1,12 +1,12 @@
-"""What the other tasks of a mix are worth to one: L_i = C (N_i + k (N - N_i)^a)^(-b) + E.
+"""Mix law: loss of one task in a mix of several, L_i = C (N_i + k (N - N_i)^a)^(-b) + E.
 
-N_i examples of task i among N of all tasks (Li, Liu, Xing, ICML 2025). What a reader wants of it is
-the exchange rate: how many examples of this task an example of the others is worth, k (N - N_i)^a /
-(N - N_i) at the usual number of others. It is what is fitted; it may be negative, where the others
-hurt. The effective number of examples is taken as at least one, so that harm cannot make it vanish.
+N_i is the number of examples of task i, N that of all tasks (Li, Liu, Xing, ICML 2025). The fitted quantity
+is the transfer rate: how many examples of this task one example of the others replaces, k (N - N_i)^a /
+(N - N_i) at the usual number of others. It is negative where the others hurt. The effective number of
+examples is at least one, so that harm cannot make it vanish.
 
-Residuals are of log losses. Replayed general text is not counted among N. What tells k and a is the
-proportion of the task varying between mixes; with one proportion they are refused, not guessed.
+Residuals are of log losses. Replayed general text is not counted in N. k and a are identified by a share of
+the task that varies between mixes; with one share the law is refused.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tracker.laws.fitted_law import (
     Parameter,
     Prediction,
 )
-from tracker.laws.prior import doublings, widened_interval
+from tracker.laws.prior import doublings_outside, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.metrics import rounded
 from tracker.trial import Frozen
 
 FORM = "C (N_i + k (N - N_i)^a)^(-b) + E"
 _REPLICATES = 200
-_ENOUGH_VOLUMES, _FREE = 3, 5  # the law has five parameters
+_FEWEST_VOLUMES, _FREE = 3, 5  # the law has five parameters
 #: Shares of a task within the mix that differ by less than this factor are one share.
 _SAME_SHARE = 1.1
 
@@ -40,7 +40,7 @@ Effect = Literal["helps", "hurts", "unclear"]
 
 
 class MixRun(NamedTuple):
-    """One run: the task's loss after ``own`` of its examples and ``others`` of other tasks'."""
+    """Loss of one run on a task, with its number of examples of that task and of all others."""
 
     key: str
     task_examples: float
@@ -49,17 +49,17 @@ class MixRun(NamedTuple):
 
 
 class FittedMix(Frozen):
-    """A fitted law of mixing, for one model, method and task.
+    """Fitted mix law of one model, method and task.
 
-    ``parameters``: C, k, a, b, E with 80 % intervals. ``worth``: examples of this task that one
-    example of the others is worth, where there are ``at_others`` of them (the geometric mean over the
-    runs); ``effect``: its sign, told only if the 80 % interval has one and the law with transfer
-    foretells the largest volume better than that without, and less than half off. ``domain``: smallest
+    ``parameters``: C, k, a, b, E with 80 % intervals. ``transfer_rate``: examples of this task that one
+    example of the others replaces, at ``at_other_examples`` of them (the geometric mean over the runs).
+    ``effect``: its sign; ``unclear`` unless the 80 % interval excludes 0 and the law with transfer predicts
+    the held-out largest training set better than that without, and less than half off. ``domain``: smallest
     and largest N_i and N - N_i. ``noise``: robust standard deviation of a run's log loss.
-    ``held_out_error``: mean |relative error| at the largest volume of the law fitted without it;
+    ``held_out_error``: mean |relative error| at the largest training set of the law fitted without it;
     ``held_out_alone``: the same without transfer (k = 0). ``shares``: of the task within the mixes that
-    tell k.
-    ``replicates``: bootstrap rows of (ln C, worth, ln a, ln b, ln E), relative to the references.
+    identify k. ``replicates``: bootstrap rows of (ln C, transfer rate, ln a, ln b, ln E), relative to the
+    references.
     """
 
     form: str = FORM
@@ -86,16 +86,19 @@ class FittedMix(Frozen):
         *,
         allow_far: bool = False,
     ) -> Prediction:
-        """The loss one run would measure, arrays of one element.
+        """Prediction of one run's loss, arrays of one element.
 
         The interval is widened by how many doublings both numbers together lie outside their domains.
         Raises NotEnoughDataError beyond 16 times the largest volumes measured unless *allow_far*.
         """
-        for name, asked in (("task_examples", task_examples), ("other_examples", other_examples)):
+        for name, whose, examples in (
+            ("task_examples", "the task", task_examples),
+            ("other_examples", "other tasks", other_examples),
+        ):
             limit = MAX_EXTRAPOLATION * self.domain[name][1]
-            if asked > limit and not allow_far:
+            if examples > limit and not allow_far:
                 raise NotEnoughDataError(
-                    f"asked for {asked:,.0f} examples ({name}); the law is trusted up to "
+                    f"{examples:,.0f} examples of {whose}: the law is trusted up to "
                     f"{limit:,.0f}: measure more, or allow far extrapolation"
                 )
         at = _Sizes(
@@ -106,7 +109,7 @@ class FittedMix(Frozen):
         )
         curves = _log_losses(np.array(self.replicates), at)
         normals = np.random.default_rng(0).standard_normal(len(curves))[:, None]
-        far = doublings(task_examples, self.domain["task_examples"]) + doublings(
+        far = doublings_outside(task_examples, self.domain["task_examples"]) + doublings_outside(
             other_examples, self.domain["other_examples"]
         )
         low, high = widened_interval(curves + self.noise * normals, far, level)
@@ -115,7 +118,7 @@ class FittedMix(Frozen):
 
 
 class _Sizes(NamedTuple):
-    """Runs (n,) and the sizes that parameters refer to."""
+    """Numbers of examples of n runs, and the reference numbers of the parameters."""
 
     task_examples: Array
     other_examples: Array
@@ -124,7 +127,7 @@ class _Sizes(NamedTuple):
 
     @property
     def log_others(self) -> Array:
-        """ln of the others relative to the reference; hugely negative where there are none."""
+        """ln of the other examples over their reference; hugely negative where there are none."""
         return np.log(np.maximum(self.other_examples, 1e-300) / self.at_other_examples)
 
     def part(self, mask: Array) -> _Sizes:
@@ -140,9 +143,9 @@ def fit_mix(
     what: str = "this task",
     replicates: int = _REPLICATES,
 ) -> FittedMix:
-    """Fit the law to the runs of all mixes and volumes; *what* names the curve in messages.
+    """Fit the mix law to the runs of all mixes and training-set sizes; *what* names the curve in messages.
 
-    Raises NotEnoughDataError naming the trials that would tell the law, and InputError for losses
+    Raises NotEnoughDataError naming the trials to add, and InputError for losses
     without a logarithm.
     """
     runs = sorted(
@@ -162,49 +165,53 @@ def fit_mix(
     )
     targets = np.log(loss)
     form = _form(sizes, targets)
-    found = estimate(form, targets)
+    estimated = estimate(form, targets)
     rng = content_generator("mix", [run.key for run in runs])
-    drawn = resample(form, targets, found, rng, replicates)
-    parameters = _published(found.theta[None], drawn, sizes)
-    transfer_rate = Parameter.of(found.theta[1], drawn[:, 1])
+    draws = resample(form, targets, estimated, rng, replicates)
+    parameters = _published(estimated.theta[None], draws, sizes)
+    transfer_rate = Parameter.of(estimated.theta[1], draws[:, 1])
     alone, error = (_held_out(sizes, targets, transfer=t) for t in (False, True))
-    foretells = error is not None and alone is not None and error < min(alone, MAX_HELD_OUT_ERROR)
-    told = foretells and not _floored(found.theta, sizes)
+    predicts_better = (
+        error is not None and alone is not None and error < min(alone, MAX_HELD_OUT_ERROR)
+    )
+    is_clear = predicts_better and not _below_one_example(estimated.theta, sizes)
     return FittedMix(
         parameters=parameters,
         transfer_rate=transfer_rate,
         at_other_examples=sizes.at_other_examples,
-        effect=_effect(transfer_rate) if told else "unclear",
+        effect=_effect_of(transfer_rate) if is_clear else "unclear",
         domain={
             "task_examples": (float(task_examples.min()), float(task_examples.max())),
             "other_examples": (float(other_examples.min()), float(other_examples.max())),
         },
         shares=tuple(rounded(share) for share in shares),
-        noise=rounded(found.scale),
+        noise=rounded(estimated.scale),
         held_out_error=error,
         held_out_alone=alone,
         used=tuple(run.key for run in runs),
         left_out=tuple(left_out),
         task_reference=sizes.task_reference,
-        best=tuple(rounded(x) for x in found.theta),
-        replicates=tuple(tuple(rounded(x) for x in row) for row in drawn),
+        best=tuple(rounded(x) for x in estimated.theta),
+        replicates=tuple(tuple(rounded(x) for x in row) for row in draws),
     )
 
 
-def _effect(transfer_rate: Parameter) -> Effect:
+def _effect_of(transfer_rate: Parameter) -> Effect:
+    """Sign of the transfer rate, if its 80 % interval has one."""
     return "helps" if transfer_rate.low > 0 else "hurts" if transfer_rate.high < 0 else "unclear"
 
 
-def _floored(theta: Array, sizes: _Sizes) -> bool:
-    """Whether the fit leaves a run with examples of its own less than one effective example: there
-    worse harm changes nothing, so the fit tells no worth.
+def _below_one_example(theta: Array, sizes: _Sizes) -> bool:
+    """Whether a run with examples of the task has at most one effective example.
+
+    More harm would change nothing there, so the transfer rate is not identified.
     """
     effective = _effective(theta[None], sizes)[0]
     return bool((effective[sizes.task_examples > 0] <= 1).any())
 
 
 def _check(task_examples: Array, other_examples: Array, loss: Array, what: str) -> list[float]:
-    """The distinct shares of the task; raises where they or the runs do not suffice."""
+    """Distinct shares of the task in its mixes; raises where they or the runs are too few."""
     if len(loss) and loss.min() <= 0:
         raise InputError(f"{what}: found a loss of {loss.min():g}; a law needs losses above 0")
     total = task_examples + other_examples
@@ -214,26 +221,26 @@ def _check(task_examples: Array, other_examples: Array, loss: Array, what: str) 
             shares.append(share)
     volumes = len(np.unique(total))
     if len(shares) < 2 or not (task_examples > 0).any() or not (other_examples > 0).any():
-        told = (
+        share_text = (
             f"{np.median(task_examples / np.maximum(total, 1)):.3g}"
             if len(task_examples)
             else "no trials"
         )
         raise NotEnoughDataError(
-            f"{what}: its share of the mix is the same in all trials ({told}), so what other tasks "
-            f"are worth cannot be told: add mixes with 1/2 and 3 times its weight and run "
-            f"{_ENOUGH_VOLUMES} volumes of each"
+            f"{what}: its share of the mix is the same in all trials ({share_text}), so the effect of "
+            "other tasks is not identified: add mixes with 1/2 and 3 times its weight and run "
+            f"{_FEWEST_VOLUMES} training-set sizes of each"
         )
-    if volumes < _ENOUGH_VOLUMES or len(loss) < _FREE + 1:
+    if volumes < _FEWEST_VOLUMES or len(loss) < _FREE + 1:
         raise NotEnoughDataError(
-            f"{what}: {len(loss)} runs at {volumes} volumes; a mix law needs {_FREE + 1} runs at "
-            f"{_ENOUGH_VOLUMES} volumes: run more volumes of its mixes"
+            f"{what}: {len(loss)} runs at {volumes} training-set sizes; a mix law needs {_FREE + 1} runs "
+            f"at {_FEWEST_VOLUMES} sizes: run more sizes of its mixes"
         )
     return shares
 
 
 def _form(sizes: _Sizes, targets: Array, *, transfer: bool = True) -> Form:
-    """Weak priors: a near 1, b about .5, worth within a few examples, E anywhere below the losses."""
+    """Form of the law with weak priors: a near 1, b about .5, transfer rate within a few, E below losses."""
     low, high = float(targets.min()), float(targets.max())
     centre = np.array([high, 0.0, 0.0, np.log(0.5), low - 1.0])
     sd = np.array([2.0, 1.0, 0.3, 1.0, 2.0])
@@ -257,7 +264,7 @@ def _effective(theta: Array, sizes: _Sizes) -> Array:
 
 
 def _log_losses(theta: Array, sizes: _Sizes) -> Array:
-    """ln L (rows, n): theta holds ln C (at the own reference), worth, ln a, ln b, ln E."""
+    """ln L (rows, n) for theta (rows, 5): ln C at the reference, transfer rate, ln a, ln b, ln E."""
     log_c, log_b, log_e = (theta[:, i, None] for i in (0, 3, 4))
     effective = _effective(theta, sizes)
     log_term = log_c - np.exp(np.clip(log_b, -6, 2)) * np.log(effective / sizes.task_reference)
@@ -265,6 +272,7 @@ def _log_losses(theta: Array, sizes: _Sizes) -> Array:
 
 
 def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Parameter]:
+    """Parameters of the law as published, with intervals from the bootstrap *replicates*."""
     log_c, transfer_rate, log_a, log_b, log_e = np.concatenate([best, replicates]).T
     a, b = np.exp(np.clip(log_a, -3, 1.5)), np.exp(np.clip(log_b, -6, 2))
     values = {
@@ -278,11 +286,12 @@ def _published(best: Array, replicates: Array, sizes: _Sizes) -> dict[str, Param
 
 
 def _held_out(sizes: _Sizes, targets: Array, *, transfer: bool) -> float | None:
+    """Mean |relative error| at the largest training sets of the law fitted without them."""
     total = sizes.task_examples + sizes.other_examples
     last = total >= total.max() / _SAME_SHARE
     if (~last).sum() < _FREE + 1 or len(np.unique(total[~last])) < 2:
         return None
     kept = sizes.part(~last)
     theta = estimate(_form(kept, targets[~last], transfer=transfer), targets[~last]).theta
-    told = _log_losses(theta[None], sizes.part(last))[0]
-    return rounded(float(np.abs(np.expm1(told - targets[last])).mean()))
+    predicted = _log_losses(theta[None], sizes.part(last))[0]
+    return rounded(float(np.abs(np.expm1(predicted - targets[last])).mean()))

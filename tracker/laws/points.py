@@ -1,7 +1,7 @@
-"""Runs of a curve → one point per size, with its noise; many curves → one array.
+"""Points of a curve from its runs, one per size with its noise; many curves stacked into one array.
 
-Where no configuration ran twice, the noise of a run is read off the residuals: the robust deviation of
-each point from the straight line between its neighbours, pooled over all curves.
+Where no configuration ran twice, the noise of a run comes from the residuals: the robust deviation of each
+point from the straight line between its neighbours, pooled over all curves.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from tracker.errors import InputError
 from tracker.laws.fitted_law import LeftOut, NoiseSource
 from tracker.laws.pooling import Array, Curves
 
-#: Noise of a log value where neither repeated runs nor spare points tell; said in ``noise_source``.
+#: Noise of a log value without repeated runs and without residuals; ``noise_source`` says so.
 ASSUMED_NOISE = 0.02
-#: Sizes that a curve needs when nothing else tells of it.
-ENOUGH = 3
+#: Sizes that a curve needs without other curves.
+FEWEST_SIZES = 3
 
 _SMALLEST_NOISE = 1e-6
-_MANY_BENDS = 12  # from so many on, what all curves bend alike can be told from noise
+_MANY_BENDS = 12  # from so many on, the common curvature is subtracted
 
 
 class CurveRuns(NamedTuple):
-    """One curve's runs: ``sizes``, ``values`` (n,) and ``keys``; ``parameters``: N, where known.
+    """Runs of one curve: ``sizes``, ``values`` (n,) and ``keys``; ``parameters``: N, where known.
 
-    ``groups``: what the curve belongs to, kind → name. ``noise_sd``: known deviation between runs,
-    in units of the values.
+    ``groups``: those the curve is pooled with, kind → name. ``noise_sd``: known standard deviation
+    between runs, in units of the values.
     """
 
     sizes: Array
@@ -41,7 +41,7 @@ class CurveRuns(NamedTuple):
 
 
 class CurvePoints(NamedTuple):
-    """A curve with one point per size: ``logs``, ``sd`` (m,) at ``sizes``; ``counts`` of runs."""
+    """Points of one curve: ``logs`` (m,) at ``sizes`` (m,), means over ``counts`` (m,) runs."""
 
     sizes: Array
     logs: Array
@@ -52,11 +52,11 @@ class CurvePoints(NamedTuple):
 
 
 def points_of(runs: CurveRuns) -> CurvePoints:
-    """One point per size, the mean of its runs' logs; the base only where it must join."""
+    """Points of a curve, the mean log of its runs at each size; the base only with too few sizes."""
     _check(runs)
-    base = "the base joins only where volumes are too few"
+    base = "the base is used only where there are too few training-set sizes"
     positive = runs.sizes > 0
-    enough = len(np.unique(runs.sizes[positive])) >= ENOUGH
+    enough = len(np.unique(runs.sizes[positive])) >= FEWEST_SIZES
     keep = positive if enough else np.ones_like(positive)
     left_out = tuple(
         LeftOut(key=key, reason=base) for key, kept in zip(runs.keys, keep, strict=True) if not kept
@@ -66,11 +66,11 @@ def points_of(runs: CurveRuns) -> CurvePoints:
     distinct = np.unique(sizes)
     logs = np.array([np.log(values[sizes == size]).mean() for size in distinct])
     counts = np.array([(sizes == size).sum() for size in distinct], dtype=float)
-    known = runs._replace(sizes=sizes, values=values, keys=tuple(runs.keys[i] for i in order))
+    used = runs._replace(sizes=sizes, values=values, keys=tuple(runs.keys[i] for i in order))
     noise = None
     if runs.noise_sd is not None and len(values):
         noise = max(float(np.median(runs.noise_sd / values)), _SMALLEST_NOISE)
-    return CurvePoints(distinct, logs, counts, noise, known, left_out)
+    return CurvePoints(distinct, logs, counts, noise, used, left_out)
 
 
 def _check(runs: CurveRuns) -> None:
@@ -84,9 +84,9 @@ def _check(runs: CurveRuns) -> None:
 
 
 def residual_scale(points: Sequence[CurvePoints]) -> float | None:
-    """Robust sd of a log value: how far points lie from the line between their neighbours.
+    """Robust sd of a log value: deviation of points from the line between their neighbours.
 
-    What all curves bend alike is taken out first. None where no curve has four sizes above 0.
+    The curvature common to all curves is subtracted first. None where no curve has four sizes above 0.
     """
     bends: list[tuple[float, float]] = []
     for p in points:
@@ -100,26 +100,27 @@ def residual_scale(points: Sequence[CurvePoints]) -> float | None:
         bends += list(zip((y[1:-1] - between).tolist(), size.tolist(), strict=True))
     if not bends:
         return None
-    off, size = np.array(bends).T
-    common = np.median(off) if len(off) >= _MANY_BENDS else 0.0
-    return max(robust_sd((off - common) / size), _SMALLEST_NOISE)
+    deviation, size = np.array(bends).T
+    common = np.median(deviation) if len(deviation) >= _MANY_BENDS else 0.0
+    return max(robust_sd((deviation - common) / size), _SMALLEST_NOISE)
 
 
 def robust_sd(deviations: ArrayLike) -> float:
-    """A third of a normal's absolute deviations lie below 0.4307 sd.
+    """Robust standard deviation: the lower third of absolute deviations, 0.4307 sd of a normal.
 
-    The median would not do: one glitch bends three points, which may be half of a short curve's.
+    Not the median: one glitch bends three points, which may be half of a short curve's.
     """
     return float(np.quantile(np.abs(deviations), 1 / 3)) / 0.4307
 
 
-def noise_of(points: Sequence[CurvePoints]) -> float:
-    """One log sd of a run for all of *points*: the typical one."""
+def typical_noise(points: Sequence[CurvePoints]) -> float:
+    """Median log sd of a run over *points*."""
     residual = residual_scale(points)
     return float(np.median([noise_and_source(p, residual)[0] for p in points]))
 
 
 def noise_and_source(points: CurvePoints, residual: float | None) -> tuple[float, NoiseSource]:
+    """Noise of a run's log value and its source; *residual*: from :func:`residual_scale`."""
     if points.noise is not None:
         return points.noise, "repeated runs"
     if residual is not None:
@@ -127,19 +128,19 @@ def noise_and_source(points: CurvePoints, residual: float | None) -> tuple[float
     return ASSUMED_NOISE, "assumed"
 
 
-def stacked(
+def stack_curves(
     points: Sequence[CurvePoints],
     noise: Sequence[float],
     like: Sequence[CurvePoints] | None = None,
 ) -> Curves:
-    """All curves over the union of their sizes; ln N counts from the mean of those *like*, or of all."""
+    """Stack curves over the union of their sizes; ln N is centred on the mean of *like*, or of all."""
     sizes = np.unique(np.concatenate([p.sizes for p in points]))
     logs, sd = np.zeros((len(points), len(sizes))), np.full((len(points), len(sizes)), np.inf)
     for c, p in enumerate(points):
         at = np.searchsorted(sizes, p.sizes)
         logs[c, at] = p.logs
         sd[c, at] = noise[c] / np.sqrt(p.counts)
-    known = [np.log(p.runs.parameters) for p in like or points if p.runs.parameters]
-    mean = float(np.mean(known)) if known else 0.0
+    log_parameters = [np.log(p.runs.parameters) for p in like or points if p.runs.parameters]
+    mean = float(np.mean(log_parameters)) if log_parameters else 0.0
     log_size = [np.log(p.runs.parameters) - mean if p.runs.parameters else 0.0 for p in points]
     return Curves(sizes, logs, sd, np.array(log_size), [p.runs.groups for p in points])

@@ -1,10 +1,10 @@
-"""Many robust fits of one non-linear form at once: the main fit and its bootstrap in the same steps.
+"""Robust non-linear regression with a Bayesian bootstrap, all replicates fitted at once.
 
-What is minimised per row is sum w rho((y - f(theta)) / s) + the squared distance of theta from a weak
+Minimised per row is sum w rho((y - f(theta)) / s) + the squared distance of theta from a weak
 normal prior, with Huber's rho (threshold 1.345: 95 % efficient where noise is normal; Huber 1964) and
 s the scale of the noise, by Levenberg-Marquardt steps on iteratively reweighted residuals. The prior
-decides only what the runs leave open; each replicate draws its own prior centre, so that what is
-open shows as width (randomise, then optimise; Bardsley et al. 2014).
+decides only what the runs do not identify; each replicate draws its own prior centre, so that what is not
+identified has a wide interval (randomise, then optimise; Bardsley et al. 2014).
 
 Replicates reweigh whole runs (Bayesian bootstrap; Rubin 1981): unlike drawing runs with replacement,
 no replicate loses the only run of a size or a mix.
@@ -30,7 +30,7 @@ _SMALLEST_SCALE = 1e-9
 
 
 class Form(NamedTuple):
-    """A form with *k* parameters at *n* runs.
+    """Non-linear form with *k* parameters at *n* runs.
 
     ``predict``: parameters (rows, k) to values (rows, n). ``starts`` (S, k). Prior N(``centre``,
     ``prior_sd``) per parameter (k,); an infinite sd is a flat one.
@@ -43,14 +43,14 @@ class Form(NamedTuple):
 
 
 class Estimated(NamedTuple):
-    """The best parameters (k,), and ``scale``: the robust sd of a run about them."""
+    """Fitted parameters (k,), and ``scale``: the robust sd of a run about them."""
 
     theta: Array
     scale: float
 
 
 def estimate(form: Form, targets: Array) -> Estimated:
-    """The robust fit to *targets* (n,), n > k; the noise's scale is found along with it."""
+    """Fit *form* robustly to *targets* (n,), n > k, together with the scale of the noise."""
     size = len(targets)
     spare = max(size - form.starts.shape[1], 1)
     scale = _mad(targets - np.median(targets)) or float(targets.std())
@@ -71,24 +71,24 @@ def estimate(form: Form, targets: Array) -> Estimated:
 
 
 def resample(
-    form: Form, targets: Array, found: Estimated, rng: np.random.Generator, count: int
+    form: Form, targets: Array, estimated: Estimated, rng: np.random.Generator, count: int
 ) -> Array:
-    """Bootstrap replicates (count, k) of *found*.
+    """Bootstrap replicates (count, k) of *estimated*.
 
     The runs' weights have mean 1 and variance (n / (n - k))^2, as the jackknife has: residuals are
     smaller than the noise by what the parameters absorbed, and pull the fit towards themselves.
     """
-    size, free = len(targets), len(found.theta)
+    size, free = len(targets), len(estimated.theta)
     shape = (max(size - free, 1) / size) ** 2
     weights = rng.gamma(shape, 1 / shape, (count, size))
     spread = np.where(np.isfinite(form.prior_sd), form.prior_sd, 0.0)
     centre = form.centre + spread * rng.standard_normal((count, free))
-    starts = np.tile(found.theta, (count, 1))
-    return _minimise(form, targets, weights, starts, centre, found.scale)[0]
+    starts = np.tile(estimated.theta, (count, 1))
+    return _minimise(form, targets, weights, starts, centre, estimated.scale)[0]
 
 
 def content_generator(*content: Sequence[str] | str) -> np.random.Generator:
-    """A generator seeded by what is fitted: the same on every machine and in every order of calls."""
+    """Random generator seeded by *content*: the same on every machine and in every order of calls."""
     text = "\n".join(c if isinstance(c, str) else "\n".join(c) for c in content)
     return np.random.default_rng(crc32(text.encode()))
 
@@ -100,24 +100,24 @@ def _mad(residuals: Array) -> float:
 def _minimise(
     form: Form, targets: Array, weights: Array, starts: Array, centre: Array, scale: float
 ) -> tuple[Array, Array]:
-    """The minimum of each row from its start: parameters (rows, k) and objective (rows,)."""
+    """Minimum of each row from its start: parameters (rows, k) and objective (rows,)."""
     precision = 1 / np.square(form.prior_sd)
     theta, damping = starts.copy(), np.full(len(starts), 1e-2)
     best = _objective(_residual(form, targets, theta, scale), weights, theta - centre, precision)
-    going = np.arange(len(starts))  # the rows that still move
+    active = np.arange(len(starts))  # the rows that still move
     for _ in range(_ITERATIONS):
-        at, w, c = theta[going], weights[going], centre[going]
-        trial = at + _step(form, targets, w, at, c, scale, damping[going])
-        found = _residual(form, targets, trial, scale)
-        objective = _objective(found, w, trial - c, precision)
-        gain = best[going] - objective
+        at, w, c = theta[active], weights[active], centre[active]
+        trial = at + _step(form, targets, w, at, c, scale, damping[active])
+        residual = _residual(form, targets, trial, scale)
+        objective = _objective(residual, w, trial - c, precision)
+        gain = best[active] - objective
         better = gain > 0
-        theta[going] = np.where(better[:, None], trial, at)
-        settled = (better & (gain < _SETTLED * (1 + objective))) | (damping[going] > _STUCK)
-        best[going] = np.where(better, objective, best[going])
-        damping[going] *= np.where(better, 0.2, 6.0)
-        going = going[~settled]
-        if not len(going):
+        theta[active] = np.where(better[:, None], trial, at)
+        settled = (better & (gain < _SETTLED * (1 + objective))) | (damping[active] > _STUCK)
+        best[active] = np.where(better, objective, best[active])
+        damping[active] *= np.where(better, 0.2, 6.0)
+        active = active[~settled]
+        if not len(active):
             break
     return theta, best
 
@@ -131,7 +131,7 @@ def _step(
     scale: float,
     damping: Array,
 ) -> Array:
-    """The damped Gauss-Newton step (rows, k) on the reweighted residuals."""
+    """Damped Gauss-Newton step (rows, k) on the reweighted residuals."""
     values, jacobian = _jacobian(form, theta)
     residual = np.nan_to_num(np.clip((targets - values) / scale, -1e9, 1e9), nan=1e9)
     downweighted = weights * np.minimum(1, HUBER / np.maximum(np.abs(residual), 1e-12))
@@ -159,7 +159,7 @@ def _objective(residual: Array, weights: Array, away: Array, precision: Array) -
 
 
 def _jacobian(form: Form, theta: Array) -> tuple[Array, Array]:
-    """f (rows, n) and d f / d theta by differences, (rows, n, k)."""
+    """Values (rows, n) of the form and its Jacobian (rows, n, k), by differences."""
     columns = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         values = form.predict(theta)

@@ -115,10 +115,10 @@ def laws_of(view: SweepView, state: Shown, answers: SingleFlightCache | None) ->
         sizes = answers.get_later(
             sizes_name, version, lambda: analysis.size_laws(metric, asked), _PATIENCE
         )
-        over_size = None if sizes.value is None else sizes.value.get((task, mix), {})
+        size_prior = None if sizes.value is None else sizes.value.get((task, mix), {})
     except SftSelectError as error:
         return Laws(CurveFits({}, {}), {}, asked, fresh=True, problem=str(error))
-    return Laws(found, over_size, asked, fits.fresh and sizes.fresh, lines)
+    return Laws(found, size_prior, asked, fits.fresh and sizes.fresh, lines)
 
 
 def _questions(view: SweepView, state: Shown) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -43,7 +43,7 @@ def answered(spec: TrialSpec) -> TrialResult:
 
 
 class FormulaEngine:
-    """Ends one running job per call, in an order drawn from *seed*, as workers of any speed might.
+    """CurveEnds one running job per call, in an order drawn from *seed*, as workers of any speed might.
 
     ``dying``: keys of the trials whose worker dies at their next turn; ``refused``: by key, what keeps a
     trial from being run at all.

@@ -9,30 +9,35 @@ from tracker.decision.overrides import (
 from tracker.errors import InputError
 from tracker.trial import Objective
 
-OWN = Objective(weights={"intent": 2.0, "slots": 1.0}, constraints={"forgetting.english": 0.1})
+SWEEP_OBJECTIVE = Objective(
+    weights={"intent": 2.0, "slots": 1.0}, constraints={"forgetting.english": 0.1}
+)
 
 
-def test_nothing_asked_is_the_sweep_s_own_question():
-    assert parse_overrides().objective(OWN) == OWN
+def test_no_override_is_the_sweep_s_objective():
+    assert parse_overrides().objective(SWEEP_OBJECTIVE) == SWEEP_OBJECTIVE
 
 
 def test_weights_replace_and_bounds_stand_beside():
     found = parse_overrides(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], 0.9)
     assert found.target_quality == 0.9
-    assert found.objective(OWN) == Objective(
+    assert found.objective(SWEEP_OBJECTIVE) == Objective(
         weights={"slots": 1.0},
         constraints={"forgetting.english": 0.1, "peak_bytes": 8e9, "min.slots": 0.5},
     )
 
 
 def test_a_bound_of_the_sweep_can_be_dropped_and_changed():
-    assert parse_overrides((), ["forgetting.english=none"]).objective(OWN).constraints == {}
-    assert parse_overrides((), ["forgetting.english=0.2"]).objective(OWN).constraints == {
-        "forgetting.english": 0.2
-    }
+    assert (
+        parse_overrides((), ["forgetting.english=none"]).objective(SWEEP_OBJECTIVE).constraints
+        == {}
+    )
+    assert parse_overrides((), ["forgetting.english=0.2"]).objective(
+        SWEEP_OBJECTIVE
+    ).constraints == {"forgetting.english": 0.2}
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_in_one_error():
     with pytest.raises(InputError) as error:
         parse_overrides(
             ["intent", "slots=much", "slots=-1"],

@@ -1,4 +1,4 @@
-"""From trials to further laws: which runs each takes, what is refused, and how it reads."""
+"""Auxiliary laws from trials: which runs each takes, what is refused, and how it reads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from tests.factories import numbered, scored_record
 from tracker.decision import law_report
 from tracker.decision.analysis import Analysis
+from tracker.decision.law_report import auxiliary_lines
 from tracker.errors import InputError, NotEnoughDataError
-from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey, auxiliary_laws, auxiliary_lines
+from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey, auxiliary_laws
 from tracker.laws.fitted_law import Parameter
 from tracker.trial import MixSpec, Objective, TrialRecord
 
@@ -31,11 +32,11 @@ OBJECTIVE = Objective(weights={"intent": 1.0, "slots": 1.0})
 def _record(
     model: str, mix: str, volume: int, rate: float, rng: np.random.Generator
 ) -> TrialRecord:
-    """Loss 3 (own + 0.2 others)^-0.5 + 0.1 at rate 0.001; forgetting D^0.4 / ((1 + 200 p) N)^0.5."""
+    """Loss 3 (task's + 0.2 others')^-0.5 + 0.1 at rate 0.001; forgetting D^0.4 / ((1 + 200 p) N)^0.5."""
     chosen = MIXES[mix]
-    own = round(volume * chosen.weights["intent"] / sum(chosen.weights.values()))
+    task_examples = round(volume * chosen.weights["intent"] / sum(chosen.weights.values()))
     loss = (
-        (3 * (own + 0.2 * (volume - own)) ** -0.5 + 0.1)
+        (3 * (task_examples + 0.2 * (volume - task_examples)) ** -0.5 + 0.1)
         * np.exp(0.02 * rng.standard_normal())
         * (rate / 0.001) ** 0.3
     )
@@ -51,7 +52,10 @@ def _record(
         bits_per_byte=float(loss),
     )
     spec = record.result.spec.model_copy(
-        update={"mix": chosen, "examples": {"intent": own, "slots": volume - own}}
+        update={
+            "mix": chosen,
+            "examples": {"intent": task_examples, "slots": volume - task_examples},
+        }
     )
     return record.model_copy(update={"result": record.result.model_copy(update={"spec": spec})})
 
@@ -60,8 +64,8 @@ def _record(
 def records() -> list[TrialRecord]:
     """Two sizes, four mixes, five volumes at one learning rate; another at the smallest volumes."""
     rng = np.random.default_rng(5)
-    cells = itertools.product(("small", "large"), MIXES, VOLUMES)
-    found = [_record(model, mix, volume, 0.001, rng) for model, mix, volume in cells]
+    points = itertools.product(("small", "large"), MIXES, VOLUMES)
+    found = [_record(model, mix, volume, 0.001, rng) for model, mix, volume in points]
     found += [_record("small", "even", volume, 0.01, rng) for volume in VOLUMES[:2]]
     return numbered(found)
 
@@ -83,7 +87,7 @@ def test_forgetting_is_fitted_at_the_learning_rate_run_most_widely(
     assert {out.reason for out in law.left_out} == {"another learning rate than 0.001"}
 
 
-def test_mix_laws_leave_out_what_saw_extra_passes(laws: AuxiliaryLaws) -> None:
+def test_mix_laws_leave_out_runs_with_extra_passes(laws: AuxiliaryLaws) -> None:
     law = next(
         law for key, law in laws.mixes.items() if key.task == "intent" and key.model == "large"
     )
@@ -94,7 +98,9 @@ def test_mix_laws_leave_out_what_saw_extra_passes(laws: AuxiliaryLaws) -> None:
     }
 
 
-def test_links_take_every_trial_of_a_task(records: list[TrialRecord], laws: AuxiliaryLaws) -> None:
+def test_loss_to_score_takes_every_trial_of_a_task(
+    records: list[TrialRecord], laws: AuxiliaryLaws
+) -> None:
     assert len(laws.loss_to_score["intent"].used) == len(records)
     assert laws.loss_to_score["intent"].proxy
 
@@ -104,11 +110,11 @@ def test_what_cannot_be_fitted_is_refused_with_its_reason(records: list[TrialRec
     found = auxiliary_laws(even, OBJECTIVE)
     assert not found.mixes
     assert "share of the mix is the same" in found.refused["mix: large full lr=0.001, intent"]
-    told = [line for line in auxiliary_lines(found) if line.startswith("Not fitted: mix")]
-    assert any("and 1 more: intent: its share" in line for line in told)
+    lines = [line for line in auxiliary_lines(found) if line.startswith("Not fitted: mix")]
+    assert any("and 1 more: intent: its share" in line for line in lines)
 
 
-def test_a_table_that_knows_no_split_is_told_so(records: list[TrialRecord]) -> None:
+def test_a_table_without_a_split_by_task_is_refused(records: list[TrialRecord]) -> None:
     def blind(record: TrialRecord) -> TrialRecord:
         spec = record.result.spec.model_copy(update={"examples": {}})
         return record.model_copy(update={"result": record.result.model_copy(update={"spec": spec})})
@@ -121,10 +127,10 @@ def test_a_table_that_knows_no_split_is_told_so(records: list[TrialRecord]) -> N
 
 
 def test_every_line_shows_an_interval(laws: AuxiliaryLaws) -> None:
-    told = auxiliary_lines(laws)
-    assert len(told) == 1 + 4 + 2
-    assert all("(80 % " in line for line in told)
-    assert any("the other tasks help" in line or "cannot be told" in line for line in told)
+    lines = auxiliary_lines(laws)
+    assert len(lines) == 1 + 4 + 2
+    assert all("(80 % " in line for line in lines)
+    assert any("the other tasks help" in line or "help is unclear" in line for line in lines)
 
 
 def test_neither_order_nor_repetition_changes_the_laws(
@@ -137,7 +143,7 @@ def test_neither_order_nor_repetition_changes_the_laws(
 
 def test_the_report_lists_every_law(records: list[TrialRecord]) -> None:
     report = law_report.every_law(Analysis(records, Objective(weights={"intent": 1.0})))
-    found = law_report.as_json(report)
+    found = law_report.laws_as_json(report)
     assert {curve["curve"]["task"] for curve in found["curves"]} == {"intent"}
     assert len(found["curves"]) >= 8  # one per model and mix
     assert {curve["metric"] for curve in found["curves"]} == {"score"}
@@ -145,7 +151,7 @@ def test_the_report_lists_every_law(records: list[TrialRecord]) -> None:
     assert [law["suite"] for law in found["forgetting"]] == ["english"]
     assert len(found["mixes"]) == 2
     assert len(found["loss_to_score"]) == 1
-    text = law_report.lines(report)
+    text = law_report.law_lines(report)
     assert text[1].split() == "curve runs left out examples held-out error noise".split()
     by_loss = law_report.every_law(
         Analysis(records, Objective(weights={"intent": 1.0})), "bits_per_byte"
@@ -160,7 +166,7 @@ def test_the_report_refuses_what_it_cannot_do(records: list[TrialRecord]) -> Non
         law_report.every_law(Analysis([], OBJECTIVE))
 
 
-def test_numbers_are_written_as_people_read_them_and_a_gain_is_called_one(
+def test_numbers_have_no_exponent_and_a_gain_is_called_one(
     laws: AuxiliaryLaws,
 ) -> None:
     ((key, law),) = laws.forgetting.items()
@@ -172,10 +178,10 @@ def test_numbers_are_written_as_people_read_them_and_a_gain_is_called_one(
             "replicates": tuple((-row[0], *row[1:]) for row in law.replicates),
         }
     )
-    told = auxiliary_lines(laws._replace(forgetting={key: law}))[0]
-    assert "A 0.000075 (80 % -0.00002 to 1.23 trillion)" in told
-    assert not re.search(r"\de[-+]\d", told)
-    gained = re.search(r"the most of these gains ([\d.]+) \(80 % ([\d.-]+) to ([\d.]+)\)", told)
+    line = auxiliary_lines(laws._replace(forgetting={key: law}))[0]
+    assert "A 0.000075 (80 % interval -0.00002 to 1.23 trillion)" in line
+    assert not re.search(r"\de[-+]\d", line)
+    gained = re.search(r"replay gains ([\d.]+) \(80 % interval ([\d.-]+) to ([\d.]+)\)", line)
     assert gained is not None
     value, low, high = map(float, gained.groups())
     assert low < value < high

@@ -49,7 +49,7 @@ def test_too_short_curves_are_listed_with_the_reason(record: Make) -> None:
     assert not fits.laws
     ((key, reason),) = fits.refused.items()
     assert key.label == "small full lr=0.001, even, intent"
-    assert "run 1 more volume" in reason
+    assert "run 1 more training-set size" in reason
 
 
 def test_a_perfect_score_has_a_logarithm(record: Make) -> None:

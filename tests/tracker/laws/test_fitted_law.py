@@ -1,4 +1,4 @@
-"""Known laws must be recovered, with the coverage stated."""
+"""Scaling law of a curve: known laws are recovered, with the coverage stated."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_no_glitch_is_seen_where_there_is_none() -> None:
 
 
 def test_a_law_that_errs_beyond_its_end_blames_no_run() -> None:
-    """Error that falls late and steeply: without the last size nothing foretells it."""
+    """Error that falls late and steeply: the other sizes do not predict the last."""
     sizes = np.array([250, 500, 1000, 2000.0])
     fit = fit_curve(sizes, np.array([0.99, 0.98, 0.95, 0.45]), noise_sd=0.01)
     assert fit.held_out_error is not None
@@ -110,7 +110,9 @@ def test_the_base_joins_only_where_it_must() -> None:
 
 
 def test_too_few_sizes_say_what_to_run() -> None:
-    with pytest.raises(NotEnoughDataError, match=r"2 volumes above 0 measured.*run 1 more"):
+    with pytest.raises(
+        NotEnoughDataError, match=r"2 training-set sizes above 0 measured.*run 1 more"
+    ):
         fit_curve([250, 500, 500], [0.5, 0.4, 0.41])
     fit = fit_curve([0, 250, 500], [0.8, 0.5, 0.4])
     assert fit.noise_source == "assumed"

@@ -1,4 +1,4 @@
-"""Known laws of forgetting must be recovered, and no law claimed where a constant does better."""
+"""Forgetting law: known laws are recovered, and none is claimed where a constant does better."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_intervals_cover_as_often_as_they_say() -> None:
         holds = []
         for volume in (600, 6400):
             new = truth(3e5, volume, 0.03) + NOISE * rng.standard_normal()
-            told = fit.predict(3e5, volume, 0.03)
-            holds.append(told.low[0] <= new <= told.high[0])
+            predicted = fit.predict(3e5, volume, 0.03)
+            holds.append(predicted.low[0] <= new <= predicted.high[0])
         runs_covered.append(holds)
         if fit.kind == "law":
             inside = [
@@ -103,10 +103,10 @@ def test_intervals_are_widened_by_distance(
     fit = fit_forgetting(_runs(_published(2.0, 0.4, 0.5, 200.0), np.random.default_rng(0)))
     everything = {"parameters": (1.0, 1e9), "examples": (1.0, 1e9), "replay": (0.0, 1.0)}
     plain = fit.model_copy(update={"domain": everything})
-    told, narrow = (law.predict(parameters, examples, 0.0) for law in (fit, plain))
-    wider = (told.high - told.low) / (narrow.high - narrow.low)
+    predicted, narrow = (law.predict(parameters, examples, 0.0) for law in (fit, plain))
+    wider = (predicted.high - predicted.low) / (narrow.high - narrow.low)
     assert wider == pytest.approx(widening(np.array([doublings]), 0.8))
-    assert told.extrapolates.tolist() == [doublings > 0]
+    assert predicted.extrapolates.tolist() == [doublings > 0]
 
 
 def test_forgetting_that_falls_with_data_is_fitted_as_such() -> None:
@@ -157,7 +157,7 @@ def test_what_the_runs_cannot_tell_is_none() -> None:
     assert one_share.kind == "law"
     assert one_share.parameters["B"] is None
     assert one_share.parameters["alpha"] is not None
-    with pytest.raises(NotEnoughDataError, match=r"replay share of 0;.*0.03 to 0.03"):
+    with pytest.raises(NotEnoughDataError, match=r"replay share of 0:.*0.03 to 0.03"):
         one_share.predict(1e5, 800, 0.0)
     one_size = fit_forgetting(_runs(truth, np.random.default_rng(0), sizes=(1e5,)))
     assert one_size.parameters.get("alpha", None) is None
@@ -186,7 +186,7 @@ def test_refuses_far_from_what_was_measured() -> None:
 
 def test_too_few_volumes_say_what_to_run() -> None:
     runs = [ForgettingRun(str(i), 1e5, d, 0.0, 0.1, 1.0) for i, d in enumerate((50, 100, 100, 100))]
-    with pytest.raises(NotEnoughDataError, match=r"4 runs at 2 volumes.*run 1 more"):
+    with pytest.raises(NotEnoughDataError, match=r"4 runs at 2 training-set sizes.*run 1 more"):
         fit_forgetting(runs)
 
 

@@ -1,4 +1,4 @@
-"""A known link must be recovered, its spread cover new runs, and a weak one be called weak."""
+"""Loss-to-score mapping: a known one is recovered, covers new runs, and a weak one is called weak."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_logistic_link_with_its_ceiling_is_recovered() -> None:
     assert link.held_out_error < link.constant_error / 4
 
 
-def test_a_step_is_better_told_without_a_shape() -> None:
+def test_a_step_is_better_fitted_without_a_shape() -> None:
     losses, _, models = _runs(np.random.default_rng(0))
     scores = np.where(losses < 0.2, 0.9, np.where(losses < 1, 0.5, 0.1))
     link = fit_loss_to_score(losses, scores, models=models)
@@ -79,9 +79,9 @@ def test_one_model_is_left_out_in_folds() -> None:
     assert fit_loss_to_score(losses, scores, models=["only"] * 40).groups == 5
 
 
-def test_what_cannot_be_linked_is_refused() -> None:
+def test_loss_that_predicts_no_score_is_refused() -> None:
     losses, _, models = _runs(np.random.default_rng(0), 10)
-    with pytest.raises(NotEnoughDataError, match="3 runs; a link needs 8: run 5 more"):
+    with pytest.raises(NotEnoughDataError, match="3 runs; a mapping needs 8: run 5 more"):
         fit_loss_to_score(losses[:3], losses[:3] / 10, models=models[:3])
     with pytest.raises(NotEnoughDataError, match="all 10 runs score 0"):
         fit_loss_to_score(losses, np.zeros(10), models=models)

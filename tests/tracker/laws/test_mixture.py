@@ -1,4 +1,4 @@
-"""What other tasks are worth must be recovered, with its sign and the coverage stated."""
+"""Mix law: the transfer rate of a known law is recovered, with its sign and the coverage stated."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ VOLUMES, SHARES = (50, 100, 200, 400, 800, 1600), (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 NOISE = 0.02
 
 
-def _loss(own: float, others: float, k: float, b: float, e: float) -> float:
-    return float(3 * max(own + k * others, 1.0) ** -b + e)
+def _loss(task_examples: float, other_examples: float, k: float, b: float, e: float) -> float:
+    return float(3 * max(task_examples + k * other_examples, 1.0) ** -b + e)
 
 
 def _runs(
@@ -33,11 +33,11 @@ def _runs(
     return [
         MixRun(
             f"run{i:02d}",
-            own,
-            others,
-            _loss(own, others, k, b, e) * np.exp(noise * rng.standard_normal()),
+            task_examples,
+            other_examples,
+            _loss(task_examples, other_examples, k, b, e) * np.exp(noise * rng.standard_normal()),
         )
-        for i, (own, others) in enumerate(points)
+        for i, (task_examples, other_examples) in enumerate(points)
     ]
 
 
@@ -52,9 +52,9 @@ def test_exact_rows_give_the_law_back() -> None:
 
 
 def test_intervals_cover_as_often_as_they_say() -> None:
-    """80 % intervals of the worth, of a run within the data, and of one at 4 times them; one outlier each.
+    """80 % intervals of the transfer rate, of a run within the data, and of one at 4 times them.
 
-    The last is widened for what recorded tables needed, which a law that is true does not.
+    Each table has one outlier. The last interval is widened as for recorded tables, too far for a true law.
     """
     covered, far = [], []
     for draw in range(50):
@@ -64,10 +64,12 @@ def test_intervals_cover_as_often_as_they_say() -> None:
         runs[17] = runs[17]._replace(loss=runs[17].loss * 2)
         fit = fit_mix(runs, replicates=60)
         holds = []
-        for own, others in ((400, 1000), (800, 5600)):
-            new = _loss(own, others, k, b, e) * np.exp(NOISE * rng.standard_normal())
-            told = fit.predict(own, others)
-            holds.append(told.low[0] <= new <= told.high[0])
+        for task_examples, other_examples in ((400, 1000), (800, 5600)):
+            new = _loss(task_examples, other_examples, k, b, e) * np.exp(
+                NOISE * rng.standard_normal()
+            )
+            predicted = fit.predict(task_examples, other_examples)
+            holds.append(predicted.low[0] <= new <= predicted.high[0])
         covered.append((fit.transfer_rate.low <= k <= fit.transfer_rate.high, holds[0]))
         far.append(holds[1])
     share = np.mean(covered, axis=0)
@@ -78,18 +80,23 @@ def test_intervals_cover_as_often_as_they_say() -> None:
 
 def test_intervals_are_widened_by_distance() -> None:
     fit = fit_mix(_runs(np.random.default_rng(0), 0.2))
-    (_, own), (_, others) = fit.domain["task_examples"], fit.domain["other_examples"]
+    (_, task_examples), (_, other_examples) = (
+        fit.domain["task_examples"],
+        fit.domain["other_examples"],
+    )
     plain = fit.model_copy(
         update={"domain": {"task_examples": (0, 1e9), "other_examples": (0, 1e9)}}
     )
     for times, doublings in ((1, 0), (2, 2), (4, 4)):  # both doubled are two doublings
-        told, narrow = (law.predict(times * own, times * others) for law in (fit, plain))
-        wider = np.log(told.high / told.low) / np.log(narrow.high / narrow.low)
+        predicted, narrow = (
+            law.predict(times * task_examples, times * other_examples) for law in (fit, plain)
+        )
+        wider = np.log(predicted.high / predicted.low) / np.log(narrow.high / narrow.low)
         assert wider == pytest.approx(widening(np.array([doublings]), 0.8))
 
 
 @pytest.mark.parametrize(("k", "effect"), [(0.2, "helps"), (-0.06, "hurts")])
-def test_sign_of_what_others_do(k: float, effect: str) -> None:
+def test_sign_of_transfer(k: float, effect: str) -> None:
     assert fit_mix(_runs(np.random.default_rng(1), k)).effect == effect
 
 
@@ -97,15 +104,17 @@ def test_no_transfer_is_not_called_one() -> None:
     effects = [
         fit_mix(_runs(np.random.default_rng(s), 0.0), replicates=60).effect for s in range(12)
     ]
-    assert effects.count("cannot be told") >= 7  # 80 % of 12, less two standard errors
+    assert effects.count("unclear") >= 7  # 80 % of 12, less two standard errors
 
 
-def test_one_share_is_refused_with_the_trials_that_would_tell() -> None:
+def test_one_share_is_refused_with_the_trials_to_add() -> None:
     with pytest.raises(
         NotEnoughDataError, match=r"facts: .*\(0\.25\).*add mixes with 1/2 and 3 times"
     ):
         fit_mix(_runs(np.random.default_rng(0), 0.2, shares=(0.25,)), what="facts")
-    with pytest.raises(NotEnoughDataError, match=r"4 runs at 2 volumes.*6 runs at 3 volumes"):
+    with pytest.raises(
+        NotEnoughDataError, match=r"4 runs at 2 training-set sizes.*6 runs at 3 sizes"
+    ):
         fit_mix([MixRun(str(i), 10 * (i + 1), 90 - 10 * i + 50 * (i % 2), 1.0) for i in range(4)])
 
 
@@ -117,7 +126,7 @@ def test_losses_without_a_logarithm_are_refused() -> None:
 def test_refuses_far_beyond_the_data() -> None:
     fit = fit_mix(_runs(np.random.default_rng(0), 0.2))
     assert fit.predict(1000, 600).extrapolates.tolist() == [False]
-    with pytest.raises(NotEnoughDataError, match=r"19,201 examples \(own\).*19,200"):
+    with pytest.raises(NotEnoughDataError, match=r"19,201 examples of the task.*19,200"):
         fit.predict(19_201, 600)
     assert fit.predict(19_201, 600, allow_far=True).extrapolates.tolist() == [True]
 

@@ -1,4 +1,4 @@
-"""Curves drawn from a known population: what pooling must give back, and what it must not mix up."""
+"""Partial pooling of curves drawn from a known population."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def measured(curves: Curves, curve: int, count: int) -> Curves:
     return curves._replace(sd=sd)
 
 
-def foretold(curves: Curves, curve: int, among: Curves | None = None) -> Array:
+def predicted(curves: Curves, curve: int, among: Curves | None = None) -> Array:
     """Draws (R,) of ln L of *curve* at the largest size; *among*: what the population is fitted to."""
     pool = pooling.fit_pool(among or curves, prior())
-    asked = pooling.some(curves, np.array([curve]))
-    found = pooling.posterior(asked, pool, 400, np.random.default_rng(0))
-    return np.asarray(pooling.log_law(found.draws[0], SIZES[-1:])[:, 0])
+    target = pooling.select_curves(curves, np.array([curve]))
+    posterior = pooling.posterior(target, pool, 400, np.random.default_rng(0))
+    return np.asarray(pooling.log_law(posterior.draws[0], SIZES[-1:])[:, 0])
 
 
 def truth(features: Array, curve: int) -> float:
@@ -59,23 +59,23 @@ def test_the_population_is_recovered() -> None:
     curves, _ = population(80, seed=1, noise=0.001, sizes=200 * 2.0 ** np.arange(12))
     pool = pooling.fit_pool(curves, Prior(prior().mean, prior().cov, trust=5.0))
     for method, log_size in itertools.product(GROUPS, (-1.0, 1.0)):
-        asked = Curves(
+        target = Curves(
             curves.sizes,
             curves.logs[:1],
             curves.sd[:1],
             np.array([log_size]),
             [{"method": method}],
         )
-        (found,), _ = pool.expected(asked)
+        (found,), _ = pool.expected(target)
         found[3] += pool.level
         true = TRUTH[0] + log_size * TRUTH[1]
         true[0] += GROUPS[method]
         missed = pooling.log_law(found, curves.sizes) - pooling.log_law(true, curves.sizes)
         assert np.abs(missed).max() < 0.08, (method, log_size)
     terms = dict(zip(pool.columns, pool.coefficients, strict=True))
-    apart = terms["method=slow"] - terms["method=fast"]
-    assert 1.0 < apart[0] < 2.5, "2 in truth, drawn towards no difference"
-    assert np.abs(apart[1:]).max() < 0.3, "the methods differ in D0 alone"
+    difference = terms["method=slow"] - terms["method=fast"]
+    assert 1.0 < difference[0] < 2.5, "2 in truth, drawn towards no difference"
+    assert np.abs(difference[1:]).max() < 0.3, "the methods differ in D0 alone"
 
 
 def test_draws_cover_the_truth_as_often_as_they_say() -> None:
@@ -86,38 +86,38 @@ def test_draws_cover_the_truth_as_often_as_they_say() -> None:
     short = curves._replace(sd=sd)
     pool = pooling.fit_pool(short, prior())
     draws = pooling.posterior(short, pool, 400, np.random.default_rng(0)).draws
-    told = pooling.log_law(draws, SIZES[-1:])[..., 0]
-    low, high = np.quantile(told, [0.1, 0.9], axis=1)
+    values = pooling.log_law(draws, SIZES[-1:])[..., 0]
+    low, high = np.quantile(values, [0.1, 0.9], axis=1)
     true = pooling.log_law(features, SIZES[-1:])[:, 0]
     assert ((low <= true) & (true <= high)).mean() >= 0.7
 
 
-def test_pooling_foretells_a_short_curve_better_than_alone() -> None:
+def test_pooling_predicts_a_short_curve_better_than_alone() -> None:
     curves, features = population(21, seed=3, scatter=SCATTER / 2)
     alone, beside = [], []
     for curve in range(0, 21, 5):
         short = measured(curves, curve, 2)
-        own = pooling.some(short, np.array([curve]))
-        alone.append(np.median(foretold(own, 0)) - truth(features, curve))
-        beside.append(np.median(foretold(short, curve)) - truth(features, curve))
+        lone = pooling.select_curves(short, np.array([curve]))
+        alone.append(np.median(predicted(lone, 0)) - truth(features, curve))
+        beside.append(np.median(predicted(short, curve)) - truth(features, curve))
     assert np.mean(np.abs(beside)) < 0.6 * np.mean(np.abs(alone))
 
 
-def test_a_curve_without_points_is_foretold_as_its_group_with_a_wider_spread() -> None:
+def test_a_curve_without_points_is_predicted_as_its_group_with_a_wider_spread() -> None:
     curves, features = population(24, seed=4)
-    none = [foretold(measured(curves, i, 0), i) for i in (0, 4)]  # one of either method
+    none = [predicted(measured(curves, i, 0), i) for i in (0, 4)]  # one of either method
     for i, draws in zip((0, 4), none, strict=True):
         assert abs(np.median(draws) - truth(features, i)) < 3 * draws.std()
-        assert draws.std() > 3 * foretold(measured(curves, i, 4), i).std()
+        assert draws.std() > 3 * predicted(measured(curves, i, 4), i).std()
     assert np.median(none[0]) - np.median(none[1]) > 0.1, "slow methods have the larger loss"
 
 
 def test_an_unknown_group_is_wider_than_a_known_one() -> None:
     curves, _ = population(24, seed=4)
     known = measured(curves, 0, 0)
-    among = pooling.some(known, np.arange(1, 24))
+    among = pooling.select_curves(known, np.arange(1, 24))
     unknown = known._replace(groups=[{"method": "new"}, *known.groups[1:]])
-    assert foretold(unknown, 0, among).std() > foretold(known, 0, among).std()
+    assert predicted(unknown, 0, among).std() > predicted(known, 0, among).std()
 
 
 def runs(curves: Curves) -> list[CurveRuns]:
@@ -137,13 +137,13 @@ def test_a_glitch_moves_no_other_curve() -> None:
         assert before is not None
         assert after is not None
         assert [g.key for g in after.glitches] == (["3/4"] if c == 3 else [])
-        told, again = (law.predict(SIZES[-1] * 2).value[0] for law in (before, after))
-        assert again == pytest.approx(told, rel=0.01 if c != 3 else 0.03), c
+        value, again = (law.predict(SIZES[-1] * 2).value[0] for law in (before, after))
+        assert again == pytest.approx(value, rel=0.01 if c != 3 else 0.03), c
 
 
 def test_the_order_of_curves_does_not_matter() -> None:
     curves, _ = population(12, seed=6)
-    turned = pooling.some(curves, np.arange(12)[::-1])
+    turned = pooling.select_curves(curves, np.arange(12)[::-1])
     one, other = pooling.fit_pool(curves, prior()), pooling.fit_pool(turned, prior())
     assert one.columns == other.columns
     assert one.coefficients == pytest.approx(other.coefficients, rel=1e-9)
@@ -170,7 +170,7 @@ def test_slope_is_the_derivative_of_the_law() -> None:
     assert pooling.log_slope(features, 3000.0) == pytest.approx((above - below) / (2 * step))
 
 
-def test_what_was_measured_last_counts_most() -> None:
+def test_the_largest_size_counts_most() -> None:
     """Points age by doublings; the untouched base as one doubling below the smallest size."""
     sizes = np.array([0.0, 100.0, 200.0, 800.0])
     curves = Curves(sizes, np.zeros((1, 4)), np.full((1, 4), 0.01), np.zeros(1), [{}])

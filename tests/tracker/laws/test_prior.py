@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from tracker.laws.prior import FILE, doublings, prior, widening
+from tracker.laws.prior import FILE, doublings_outside, prior, widening
 
 RECORDED = json.loads(FILE.read_text(encoding="utf-8"))["widening"]
 LEVELS, DOUBLINGS = RECORDED["levels"], RECORDED["doublings"]
@@ -60,13 +60,13 @@ def test_priors_are_populations(measure: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "far"),
+    ("value", "far"),
     [(10, 0), (40, 0), (80, 1), (160, 2), (5, 1), (0, float("inf"))],
 )
-def test_a_distance_is_in_doublings_either_way(asked: float, far: float) -> None:
-    assert doublings(asked, (10, 40)) == far
+def test_a_distance_is_in_doublings_either_way(value: float, far: float) -> None:
+    assert doublings_outside(value, (10, 40)) == far
 
 
 def test_beyond_nothing_everything_is_far() -> None:
-    assert doublings(0.01, (0, 0)) == float("inf")
-    assert doublings(0, (0, 0)) == 0
+    assert doublings_outside(0.01, (0, 0)) == float("inf")
+    assert doublings_outside(0, (0, 0)) == 0

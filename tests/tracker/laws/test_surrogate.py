@@ -1,4 +1,4 @@
-"""The outlook at a size nobody ran, from curves of a known law."""
+"""Surrogate forecast at a size without a run, from curves of a known law."""
 
 from __future__ import annotations
 
@@ -32,22 +32,25 @@ def curve(
 
 def sweep(count: int = 4, **options: float) -> list[CurveRuns]:
     """Three models by two methods; the last configuration has no run."""
-    cells = [(model, method) for model in range(3) for method in range(2)]
-    return [curve(*cell, count if cell != (2, 1) else 0, **options) for cell in cells]
+    configurations = [(model, method) for model in range(3) for method in range(2)]
+    return [
+        curve(*configuration, count if configuration != (2, 1) else 0, **options)
+        for configuration in configurations
+    ]
 
 
 def test_draws_are_where_the_truth_is() -> None:
-    seen = surrogate_forecast(sweep(), TARGET, VOLUMES)
-    assert seen.draws.shape[1] == 6
+    forecast = surrogate_forecast(sweep(), TARGET, VOLUMES)
+    assert forecast.draws.shape[1] == 6
     true = [loss(model, method, TARGET) for model in range(3) for method in range(2)]
-    assert seen.draws.mean(axis=0)[:5] == pytest.approx(true[:5], rel=0.05)
-    assert abs(seen.draws[:, 5].mean() - true[5]) < 2 * seen.draws[:, 5].std()
-    assert seen.draws[:, 5].std() > seen.draws[:, :5].std(axis=0).max()
+    assert forecast.draws.mean(axis=0)[:5] == pytest.approx(true[:5], rel=0.05)
+    assert abs(forecast.draws[:, 5].mean() - true[5]) < 2 * forecast.draws[:, 5].std()
+    assert forecast.draws[:, 5].std() > forecast.draws[:, :5].std(axis=0).max()
 
 
 def test_doublings_are_infinite_without_a_run() -> None:
-    seen = surrogate_forecast(sweep(4), TARGET, VOLUMES)
-    assert seen.doublings.tolist() == [2.0] * 5 + [np.inf]
+    forecast = surrogate_forecast(sweep(4), TARGET, VOLUMES)
+    assert forecast.doublings.tolist() == [2.0] * 5 + [np.inf]
 
 
 def test_a_run_on_more_data_resolves_more() -> None:
@@ -66,10 +69,10 @@ def test_a_noisier_run_resolves_less() -> None:
     assert (loud.resolved[-1] < quiet.resolved[-1]).all()
 
 
-def test_errors_of_scores_have_an_outlook_too() -> None:
-    seen = surrogate_forecast(sweep(4), TARGET, VOLUMES, "score")
+def test_errors_of_scores_have_a_forecast_too() -> None:
+    forecast = surrogate_forecast(sweep(4), TARGET, VOLUMES, "score")
     true = [loss(model, method, TARGET) for model in range(3) for method in range(2)]
-    assert seen.draws.mean(axis=0)[:5] == pytest.approx(true[:5], rel=0.07)
+    assert forecast.draws.mean(axis=0)[:5] == pytest.approx(true[:5], rel=0.07)
 
 
 def test_the_same_bytes_twice() -> None:
