@@ -87,12 +87,12 @@ class PageAnalysis(Analysis):
         """What became of its trials, and what they took."""
         return self.cached("tally", lambda: tally([r.result for r in self.records]))
 
-    def answer(self, asked: ObjectiveOverrides = ObjectiveOverrides()) -> Answer:  # noqa: B008 - frozen
-        """The whole answer to *asked*; without it, to the sweep's own question.
+    def answer(self, overrides: ObjectiveOverrides = ObjectiveOverrides()) -> Answer:  # noqa: B008 - frozen
+        """The whole answer to *overrides*; without them, to the sweep file's question.
 
         Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
         """
-        return self._answers.get(asked, lambda: work_out(self, asked))
+        return self._answers.get(overrides, lambda: work_out(self, overrides))
 
     @property
     def recommendation(self) -> Recommendation:

@@ -1,6 +1,6 @@
-"""One question's whole answer: the choice, its file, what other trainers take, what more data would give.
+"""The answer to one question: the recommendation, its files, the files of other trainers, and forecasts.
 
-Every word is tracker's, by the functions the command line calls, so that the two cannot disagree.
+Tracker's functions write every sentence, as for the command line, so that the two cannot disagree.
 """
 
 from __future__ import annotations
@@ -12,36 +12,31 @@ from typing import NamedTuple
 from dashboards.state import Query
 from tracker.constraints import NONE
 from tracker.decision.analysis import Analysis
-from tracker.decision.overrides import (
-    ObjectiveOverrides,
-    number_text,
-    parse_number,
-    parse_overrides,
-)
 from tracker.decision.predict import Forecast, forecast
+from tracker.decision.overrides import ObjectiveOverrides, number_text, parse_number, parse_overrides
 from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import Config, config_of, config_text
 
-#: The exported file's name; it stands in the file's own first lines.
+#: Name of the exported file; the file's first lines repeat it.
 FILE_NAME = "recommended.yaml"
-#: The constraint that says how much data is on hand.
+#: The constraint on the examples on hand.
 ON_HAND = "examples"
 
 
 class Answer(NamedTuple):
-    """What *asked* of *sweep* comes to.
+    """The answer of *sweep* to the question *overrides*.
 
-    ``candidates``: all that the choice was made from. ``config``: the bytes of ``sft-select recommend
-    -o recommended.yaml`` as text, ``None`` of trials measured elsewhere. ``recipes``: by trainer its
-    files by name, or why it cannot train this. ``forecasts``: by weighted task what every curve would
-    measure with the examples on hand, or why that is not told; empty where that was not asked.
+    ``candidates``: all that the choice was made from. ``config``: the text of ``sft-select recommend
+    -o recommended.yaml``, ``None`` for trials measured elsewhere. ``recipes``: each trainer's files by
+    name, or why it cannot train this. ``forecasts``: for each weighted task the predictions at the examples
+    on hand, or why there is none; empty where the question names no number of examples.
     """
 
     sweep: str
-    asked: ObjectiveOverrides
+    overrides: ObjectiveOverrides
     recommendation: Recommendation
     candidates: tuple[Candidate, ...]
     config: str | None
@@ -50,13 +45,13 @@ class Answer(NamedTuple):
 
     @property
     def on_hand(self) -> int | None:
-        """The examples that are on hand, as far as that was asked."""
+        """The examples on hand, if the question names them."""
         bound = self.recommendation.objective.constraints.get(ON_HAND)
         return None if bound is None else int(bound)
 
 
-def asked_of(query: Query) -> ObjectiveOverrides:
-    """The question in the address; raises InputError with all that is wrong with it."""
+def overrides_in(query: Query) -> ObjectiveOverrides:
+    """The question in the address; raises InputError with all its problems."""
     problems: list[str] = []
     target_quality = None
     try:
@@ -64,49 +59,47 @@ def asked_of(query: Query) -> ObjectiveOverrides:
     except InputError as error:
         problems.append(f"target_quality: {error}")
     try:
-        found = parse_overrides(query.many("weight"), query.many("constraint"), target_quality)
+        overrides = parse_overrides(query.many("weight"), query.many("constraint"), target_quality)
     except InputError as error:
         raise InputError([*error.problems, *problems]) from None
     if problems:
         raise InputError(problems)
-    return found
+    return overrides
 
 
-def work_out(analysis: Analysis, asked: ObjectiveOverrides) -> Answer:
-    """The answer to *asked* of a sweep's *analysis*.
+def work_out(analysis: Analysis, overrides: ObjectiveOverrides) -> Answer:
+    """The answer of *analysis* to the question *overrides*.
 
     Raises NotEnoughDataError where too little is known, InputError where the question is amiss.
     """
-    objective = asked.objective(analysis.objective)
-    analysis, sweep = analysis.with_objective(objective), analysis.sweep
-    found = recommendation(analysis, asked.target_quality)
+    objective = overrides.objective(analysis.objective)
+    reweighed = analysis.with_objective(objective)
+    found = recommendation(reweighed, overrides.target_quality)
     config = None if found.trial.origin is not None else config_of(found, analysis.records)
-    among = analysis.candidates
     answer = Answer(
-        sweep,
-        asked,
+        analysis.sweep,
+        overrides,
         found,
-        among,
+        reweighed.candidates,
         None if config is None else config_text(config, FILE_NAME),
         {} if config is None else {to: _recipe(config, to) for to in TRAINERS},
         {},
     )
-    if not answer.on_hand:
+    if not (examples := answer.on_hand):
         return answer
     tasks = [task for task, weight in objective.weights.items() if weight > 0]
-    at = answer.on_hand
-    return answer._replace(forecasts={task: _forecast(analysis, task, at) for task in tasks})
+    return answer._replace(forecasts={t: _forecast(reweighed, t, examples) for t in tasks})
 
 
-def command(sweep: str, asked: ObjectiveOverrides) -> str:
-    """What gives the same answer in a terminal."""
+def command(sweep: str, overrides: ObjectiveOverrides) -> str:
+    """The command that gives the same answer in a terminal."""
     words = ["sft-select", "recommend", sweep]
-    for task, weight in asked.weights:
+    for task, weight in overrides.weights:
         words += ["--weight", f"{task}={number_text(weight)}"]
-    for name, bound in asked.constraints:
+    for name, bound in overrides.constraints:
         words += ["--constraint", f"{name}={NONE if bound is None else number_text(bound)}"]
-    if asked.target_quality is not None:
-        words += ["--target-quality", number_text(asked.target_quality)]
+    if overrides.target_quality is not None:
+        words += ["--target-quality", number_text(overrides.target_quality)]
     return shlex.join([*words, "-o", FILE_NAME])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from dash import Input, no_update
 
-from dashboards.answers import asked_of
+from dashboards.answers import overrides_in
 from dashboards.components import card, empty
 from dashboards.exports import FILES, File, file_of
 from dashboards.snapshot import Snapshot, SweepView
@@ -121,7 +121,7 @@ class PageContext:
         Raises SftSelectError where there is no such answer yet.
         """
         view = self.snapshot.view(name, wait=_DOWNLOAD_SECONDS) if file in FILES else None
-        return None if view is None else file_of(view.analysis.answer(asked_of(query)), file)
+        return None if view is None else file_of(view.analysis.answer(overrides_in(query)), file)
 
     def trials(self, name: str) -> pd.DataFrame | None:
         """The trials of the sweep *name*, a row each; ``None`` where there is none."""

@@ -22,7 +22,7 @@ from dashboards.context import ADDRESS, RESULTS, THEME, VERSION, PageContext
 from dashboards.exports import csv_path
 from dashboards.page import Page
 from dashboards.pages import compare, trial
-from dashboards.pages.sweep.cards import under_way
+from dashboards.pages.sweep import running_in_short
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trials.fields import Weighing
@@ -211,7 +211,7 @@ class _Callbacks:
         view, query = self.context.view(search), parse_query(search)
         if view is None or is_near(query):
             return None
-        return under_way(view, time.time(), href("/", Query(query.sweep)))
+        return running_in_short(view, time.time(), href("/", Query(query.sweep)))
 
     def place(
         self, _results: str | None, search: str | None, asked: Any, drawn: Any

@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(options: argparse.Namespace) -> None:
-    from dashboards.answers import asked_of
+    from dashboards.answers import overrides_in
     from dashboards.state import Query
 
     query = Query.of(
@@ -48,7 +48,7 @@ def _write(options: argparse.Namespace) -> None:
         constraint=options.constraint,
         target_quality=options.target_quality or "",
     )
-    asked_of(query)  # a wrong question is told before anything is read
+    overrides_in(query)  # a wrong question is told before anything is read
 
     from dashboards.report.document import document
     from dashboards.report.sections import head, sections

@@ -13,8 +13,7 @@ from dashboards.answers import FILE_NAME
 from dashboards.charts.generalisation import ALL
 from dashboards.charts.wording import duration
 from dashboards.components import behind, card, data_table, empty
-from dashboards.pages import data, generalisation, mix
-from dashboards.pages.recommend import page as recommend
+from dashboards.pages import data, generalisation, mix, recommend
 from dashboards.pages.scaling import page as scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView

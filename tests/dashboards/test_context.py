@@ -5,9 +5,8 @@ from dash import no_update
 
 from dashboards.app import PAGES, create_app
 from dashboards.context import PageContext
-from dashboards.pages.recommend import page as recommend
+from dashboards.pages import recommend, sweep
 from dashboards.pages.scaling import page as scaling
-from dashboards.pages.sweep import page as sweep
 from dashboards.shell import Frame
 from dashboards.snapshot import Patience, Snapshot
 from dashboards.state import Query
@@ -67,7 +66,7 @@ def test_the_pages_fill_from_the_store(context, words):
     assert not page.hidden
     assert "49 of 60" in words(page.head)
     assert "What more data buys" in words(drawn(context, scaling, "?task=slots"))
-    assert "Chance of being the best" in words(drawn(context, recommend, ""))
+    assert "Probability of being the best" in words(drawn(context, recommend, ""))
 
 
 def drawn(context, page, search):
@@ -75,7 +74,7 @@ def drawn(context, page, search):
 
 
 def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
-    assert sweep.nothing(bare.nothing("")).hidden
+    assert sweep.no_sweep(bare.nothing("")).hidden
     assert "sft-select run" in words(drawn(bare, scaling, ""))
     assert Frame(bare, PAGES).header(None, "/", "")[3] == "Sweep · none · sft-select"
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from dashboards.answers import FILE_NAME, asked_of, command
+from dashboards.answers import FILE_NAME, command, overrides_in
 from dashboards.app import create_app
 from dashboards.exports import FILES, export_path, file_of
 from dashboards.state import Query
@@ -32,7 +32,7 @@ def client(store):
     ],
 )
 def test_the_yaml_is_what_the_command_line_writes(client, workspace, tmp_path, query):
-    options = [f"--{name}={value}" for name, value in query.given]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in query.given]
     path = tmp_path / FILE_NAME
     done = subprocess.run(
         [
@@ -52,7 +52,7 @@ def test_the_command_is_the_question(analysis):
     query = Query.of(
         weight="intent=2.5", constraint=["flops=1e12", "a b=none"], target_quality="0.9"
     )
-    assert command("my sweep", asked_of(query)) == (
+    assert command("my sweep", overrides_in(query)) == (
         "sft-select recommend 'my sweep' --weight intent=2.5 --constraint flops=1e+12 "
         "--constraint 'a b=none' --target-quality 0.9 -o recommended.yaml"
     )

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from dashboards.analysis import PageAnalysis
-from dashboards.pages.recommend import page as recommend
+from dashboards.pages import recommend, sweep
 from dashboards.pages.scaling import page as scaling
-from dashboards.pages.sweep import page as sweep
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from tracker.importing.trials import read_table

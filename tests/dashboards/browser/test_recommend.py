@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 def test_another_question_goes_to_the_address_and_a_link_restores_it(page, address, workspace):
     page.goto(f"{address}/recommend")
-    page.get_by_text("Chance of being the best").wait_for()
+    page.get_by_text("Probability of being the best").wait_for()
     page.get_by_text("Ask something else").click()
     page.get_by_label("All tasks together").fill("1000")
     page.get_by_label("Peak memory").fill("much")

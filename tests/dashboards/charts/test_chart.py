@@ -5,10 +5,8 @@ import pytest
 from dash import dcc
 
 from dashboards.charts.chart import Chart
-from dashboards.pages import data, generalisation, mix
-from dashboards.pages.recommend import page as recommend
+from dashboards.pages import data, generalisation, mix, recommend, sweep
 from dashboards.pages.scaling import page as scaling
-from dashboards.pages.sweep import page as sweep
 from dashboards.state import Query
 
 

@@ -1,11 +1,10 @@
 import pytest
 
-from dashboards.answers import asked_of
+from dashboards.answers import overrides_in
 from dashboards.charts.tradeoff import MAX_POINTS, Tradeoff, TradeoffPoint, thinned
 from dashboards.exports import export_path
-from dashboards.pages.recommend.cards import certainty, headline, hero, setting
-from dashboards.pages.recommend.form import ask, fields, form
-from dashboards.pages.recommend.page import content, shown
+from dashboards.pages.recommend import answered, certainty, content, headline, hero, setting
+from dashboards.pages.recommend_form import fields, form, query_of
 from dashboards.state import Query, parse_query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
@@ -34,7 +33,7 @@ def test_ties_are_called_ties(answer):
     tied = answer.runners_up[0].model_copy(update={"distinguishable": False})
     clear = answer.runners_up[0].model_copy(update={"distinguishable": True})
     two = answer.model_copy(update={"distinguishable": False, "runners_up": (tied, tied, clear)})
-    assert certainty(two) == ("Cannot be separated from 2 others", "warn")
+    assert certainty(two) == ("Statistically tied with 2 others", "warn")
     sure = answer.model_copy(update={"distinguishable": True, "runners_up": (clear,)})
     assert certainty(sure) == ("A clear choice", "good")
 
@@ -70,7 +69,7 @@ def test_untouched_bases_alone_are_compared_with_each_other(view_of, records, wo
     view = view_of([*bases, *diverged])
     answer = view.analysis.recommendation
     assert len(answer.runners_up) == 1
-    alike = ("Cannot be separated from 1 other", "warn")
+    alike = ("Statistically tied with 1 other", "warn")
     assert certainty(answer) == (("A clear choice", "good") if answer.distinguishable else alike)
     text = words(content(view, Query(), None))
     assert answer.runners_up[0].candidate.label in text
@@ -102,7 +101,7 @@ def test_too_little_is_said_in_words(view_of, words):
 
 def test_limits_that_nothing_keeps_are_not_taken_for_too_little_data(view_of, records, words):
     text = words(content(view_of(records), Query.of(constraint="min.intent=1"), None))
-    assert "Nothing keeps these limits" in text
+    assert "Nothing satisfies these limits" in text
     assert "Too little is known" not in text
 
 
@@ -132,7 +131,7 @@ def test_the_address_is_the_question(view_of, records, words):
     view = view_of(records)
     query = Query.of(weight="slots=1", constraint=["examples=500", "forgetting.english=none"])
     text = words(content(view, query, None))
-    answer = view.analysis.answer(asked_of(query)).recommendation
+    answer = view.analysis.answer(overrides_in(query)).recommendation
     assert answer.question == "highest weighted score (slots 1), subject to examples <= 500"
     assert answer.choice.volume <= 500
     assert answer.question in text
@@ -147,9 +146,9 @@ def test_what_reaches_a_quality_is_said(view_of, records, words):
     view = view_of(records)
     near = words(content(view, Query.of(target_quality="0.5"), None))
     assert "What reaches 50.0 %" in near
-    assert "Reaches 50.0 %, the smallest that does" in near
-    assert "Chance of reaching 50.0 %" in near
-    assert "Chance of being the best" not in near  # that was not asked
+    assert "The smallest that reaches 50.0 %" in near
+    assert "Probability of reaching 50.0 %" in near
+    assert "Probability of being the best" not in near  # that was not asked
     assert "The choice above is the smallest model" in near
     far = words(content(view, Query.of(target_quality="0.99"), None))
     assert "Nothing that was measured reaches 99.0 %" in far
@@ -165,7 +164,7 @@ def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
 def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
     view, later = view_of(records), SingleFlightCache()
     page = when_ready(lambda: words(content(view, Query(), None, later)), "Working it out")
-    assert "Chance of being the best" in page
+    assert "Probability of being the best" in page
 
 
 def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, records, words):
@@ -177,11 +176,11 @@ def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, recor
     text = words(hero(found._replace(recommendation=answer), None))
     assert "Gained on english" in text
     assert "58.0 %" in text
-    assert "80 %: 50.0 % to 60.0 %" in text
+    assert "80 % interval 50.0 to 60.0 %" in text
 
 
 def test_newer_results_are_announced_on_the_answer_before(view_of, records, words):
-    page = shown(view_of(records).analysis.answer(), Query(), None, older=True)
+    page = answered(view_of(records).analysis.answer(), Query(), None, outdated=True)
     assert "Newer results are being taken in" in words(page)
 
 
@@ -218,19 +217,19 @@ def test_every_field_shows_the_sweep_s_own_question(analysis):
 
 def test_asking_what_is_asked_already_leaves_the_address_bare(analysis):
     query = Query.of("support", task="slots")
-    assert ask(analysis, query, texts(fields(analysis, query))) == query
+    assert query_of(analysis, query, texts(fields(analysis, query))) == query
 
 
 def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(analysis):
     shown = fields(analysis, Query("support"))
     typed = texts(shown, intent="1", peak_bytes="0.25", forgetting__english="", examples="1000")
     typed = [(o, n, "85" if o == "target_quality" else t) for o, n, t in typed]
-    query = ask(analysis, Query("support"), typed)
+    query = query_of(analysis, Query("support"), typed)
     assert query.many("weight") == ("intent=1", "slots=1")
     assert query.many("constraint") == (
         "examples=1000", "forgetting.english=none", "peak_bytes=250000000",
     )  # fmt: skip
-    assert asked_of(query) == ObjectiveOverrides(
+    assert overrides_in(query) == ObjectiveOverrides(
         (("intent", 1.0), ("slots", 1.0)),
         (("examples", 1000.0), ("forgetting.english", None), ("peak_bytes", 2.5e8)),
         0.85,
@@ -239,12 +238,12 @@ def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(analysi
     assert again["constraint", "peak_bytes"] == "0.25"
     assert again["constraint", "forgetting.english"] == ""
     assert again["target_quality", ""] == "85"
-    assert ask(analysis, query, texts(fields(analysis, query))) == query
+    assert query_of(analysis, query, texts(fields(analysis, query))) == query
 
 
 def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, words):
     shown = fields(analysis, Query())
-    query = ask(
+    query = query_of(
         analysis, Query(), texts(shown, slots="much", peak_bytes="-1", over_reach__intent="150")
     )
     again = {f.place.name: f for f in fields(analysis, query)}
@@ -258,7 +257,7 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, wor
     text = words(form("/recommend", query, list(again.values())))
     assert "found much; allowed: a number, such as 0.5" in text
     with pytest.raises(InputError):
-        asked_of(query)
+        overrides_in(query)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +266,7 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, wor
 )
 def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(analysis, typed, asked):
     assert (
-        ask(analysis, Query("support"), [("target_quality", "", typed)]).get("target_quality")
+        query_of(analysis, Query("support"), [("target_quality", "", typed)]).get("target_quality")
         == asked
     )
 
@@ -276,7 +275,7 @@ def test_a_bound_without_a_field_gets_one(analysis):
     query = parse_query("?constraint=flops%3D1e12")
     shown = fields(analysis, query)
     assert [f.text for f in shown if f.place.name == "flops"] == ["1e+12"]
-    assert ask(analysis, query, texts(shown)).many("constraint") == ("flops=1e+12",)
+    assert query_of(analysis, query, texts(shown)).many("constraint") == ("flops=1e+12",)
 
 
 def test_the_form_is_open_where_something_is_asked_and_reset_goes_back(analysis):

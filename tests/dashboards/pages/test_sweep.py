@@ -4,9 +4,8 @@ import pytest
 
 from dashboards.app import create_app
 from dashboards.context import PageContext
-from dashboards.pages.sweep.cards import counts, spending, under_way
-from dashboards.pages.sweep.control import BUTTONS, FIELDS, fields, panel, possible
-from dashboards.pages.sweep.page import OUTPUTS, Content, content, layout
+from dashboards.pages.sweep import OUTPUTS, Content, content, layout, running_in_short, spending
+from dashboards.pages.sweep_control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.snapshot import Patience, Snapshot
 from tracker.store.control import Answer, ControlRecord, new_request
 from tracker.store.store import LiveTrial, Store
@@ -54,10 +53,13 @@ def test_one_trial(view_of, records, words):
     assert "1 of 60" in words(page.head)
 
 
-def test_counts_add_up(view_of, records):
-    done = counts(view_of(records, running=(LIVE,)))
-    assert (done.ended, done.running, done.waiting) == (49, 1, 10)
-    assert done.tally.by_status["complete"] == 47
+def test_counts_add_up(view_of, records, words):
+    view = view_of(records, running=(LIVE,))
+    head = words(content(view, None).head)
+    assert "47 complete" in head
+    assert "1 running now" in head
+    assert "10 to go" in head
+    assert view.analysis.tally.ended == 49
 
 
 def with_facts(view, state="running", **facts):
@@ -87,8 +89,8 @@ def test_a_driver_that_gives_no_sign_of_life_is_not_shown_as_running(view_of, re
     assert "sft-select run" in text
     assert " left" not in text
     assert "running now" not in text.replace("1 running now", "", 1)  # the bar of what is where
-    assert "gives no sign of life" in words(content(view, "light", now=now).now)
-    assert under_way(view, now, "/") is None
+    assert "no longer reports" in words(content(view, "light", now=now).now)
+    assert running_in_short(view, now, "/") is None
     for heard in (now - 60, "soon"):
         view = with_facts(view_of(records), budget_trials=60, seen_at=heard)
         assert "No word" not in words(content(view, "light", now=now).head)
@@ -134,7 +136,7 @@ def test_live_curves_are_drawn_in_place(view_of, records):
 def test_a_paused_sweep_says_so(view_of, records, words):
     page = content(with_facts(view_of(records), state="paused", workers=2), "light")
     assert "paused" in words(page.head)
-    assert "goes on when somebody resumes it" in words(page.now)
+    assert "paused until somebody resumes it" in words(page.now)
 
 
 def test_workers_are_counted(view_of, records, words):
@@ -153,13 +155,13 @@ def test_requests_are_listed_with_their_answers(view_of, records, words):
     pending = new_request("pause", now=3.0)
     answer = Answer(id=asked.id, at=3.0, accepted=False, words="volume: found '800'")
     log = (ControlRecord(asked, answer), ControlRecord(pending, None))
-    text = words(content(view_of(records)._replace(log=log), "light").log)
+    text = words(content(view_of(records)._replace(log=log), "light").requests)
     assert text.index("pause") < text.index("clone trial 3 with volume=800"), "the newest first"
     assert "refused" in text
     assert "volume: found '800'" in text
-    assert "asked by somebody" in text
+    assert "requested by somebody" in text
     assert "has not answered yet" in text
-    assert content(view_of(records), "light").log is None
+    assert content(view_of(records), "light").requests is None
 
 
 PATIENCE = Patience(first=60.0, again=60.0)

@@ -6,7 +6,7 @@ import pytest
 from dashboards.charts.loss_curves import draw_loss_curves, loss_curve, smoothed
 from dashboards.charts.theme import LIGHT
 from dashboards.pages import compare, trial
-from dashboards.pages.sweep.cards import under_way
+from dashboards.pages.sweep import running_in_short
 from dashboards.pages.trials import bar, looked_at, near, numbers_in
 from dashboards.state import Query
 from dashboards.trials.fields import (
@@ -177,14 +177,14 @@ def test_trials_under_way_stand_above_the_grid_and_lead_to_the_sweep(view_of, re
         LiveTrial("k", 50 + i, "grid", "en-1m", "lora", "even", 2000, 100.0, 120, 1.25)
         for i in range(9)
     ]
-    found = under_way(view_of(records, running=tuple(live)), 160.0, "/?sweep=support")
+    found = running_in_short(view_of(records, running=tuple(live)), 160.0, "/?sweep=support")
     text = words(found)
     assert "#50 en-1m · LoRA · 2,000 examples · even 1 min 0 s step 120, loss 1.250" in text
     assert "#57" in text
     assert "#58" not in text
     assert "1 further trial under way" in text
     assert "href='/?sweep=support'" in str(found)
-    assert under_way(view_of(records), 160.0, "/") is None
+    assert running_in_short(view_of(records), 160.0, "/") is None
 
 
 def test_ticks_lead_to_one_or_to_a_comparison(words):

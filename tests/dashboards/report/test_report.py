@@ -11,7 +11,7 @@ from dash import html
 
 from dashboards.app import PAGES
 from dashboards.components import card, data_table
-from dashboards.pages.recommend import page as recommend
+from dashboards.pages import recommend
 from dashboards.report.document import Section, document, plotly_script, policy
 from dashboards.report.render import Renderer
 from dashboards.report.sections import FOLDED, TOP, best_trials, folded, sections

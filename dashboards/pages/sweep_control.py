@@ -1,6 +1,6 @@
-"""Buttons and forms that ask things of the running sweep; only where the server was started for it.
+"""Control of a running sweep: buttons and forms of the Sweep page, only with ``dashboard --control``.
 
-They stand still while the page around them is redrawn, so that nobody loses what they type.
+They stay while the page around them is redrawn, so that nobody loses what they type.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from dashboards.components import card
 from dashboards.context import ADDRESS, VERSION, PageContext
 
-#: Where the page keeps a place for the panel.
+#: Id of the panel's place in the page.
 PLACE = "sweep-control"
-_SAID = "control-said"
-_SHOWN = "control-shown"  # the name of the sweep that the panel is about
+_REPLY = "control-said"
+_SWEEP = "control-shown"  # the name of the sweep that the visitor sees
 _STOP = "Yes, stop the sweep"
-#: Buttons by id, with the action each asks for.
+#: Buttons by id, with the action that each requests.
 BUTTONS = {
     "control-pause": "pause",
     "control-resume": "resume",
@@ -27,27 +27,29 @@ BUTTONS = {
     "control-clone": "clone",
     "control-raise": "raise_budget",
 }
-#: What may be changed in a clone, as the form asks for it: name, label, example.
-CHANGES = (
-    ("model", "Base model", "as it was"),
-    ("method", "Method", "as it was"),
-    ("mix", "Task mix", "as it was"),
-    ("volume", "Examples", "as it was"),
-    ("learning_rate", "Learning rate", "as it was"),
-    ("seed", "Seed", "as it was"),
-)
-#: Inputs by what they are called in a form.
+#: What may be changed in a clone, with its label.
+CHANGES = {
+    "model": "Base model",
+    "method": "Method",
+    "mix": "Task mix",
+    "volume": "Examples",
+    "learning_rate": "Learning rate",
+    "seed": "Seed",
+}
+#: Fields of a clone with suggestions, which are values of the results table.
+_SUGGESTED = ("model", "method", "mix", "volume")
+#: Ids of the inputs, by their name in a form.
 FIELDS = {
     "stopped": "control-stopped",
     "cloned": "control-cloned",
     "trials": "control-trials",
     "hours": "control-hours",
-    **{name: f"control-set-{name}" for name, _, _ in CHANGES},
+    **{name: f"control-set-{name}" for name in CHANGES},
 }
 
 
 def connect(app: Dash, context: PageContext) -> None:
-    """The panel's callbacks; none at all where *desk* may not ask for anything."""
+    """The panel's callbacks; none where *context* may not send requests."""
     if context.asks is None:
         return
     app.callback(Output(PLACE, "children"), Input(PLACE, "id"))(lambda _place: panel())
@@ -56,42 +58,42 @@ def connect(app: Dash, context: PageContext) -> None:
         Output("control-resume", "disabled"),
         Output("control-stop", "disabled"),
         Output("control-running", "children"),
-        Output(_SHOWN, "data"),
+        Output(_SWEEP, "data"),
         Output("control-stop", "children"),
         *(Output(f"control-known-{name}", "children") for name in _SUGGESTED),
         VERSION,
         ADDRESS,
     )(lambda _version, search: possible(context, search))
 
-    def ask(
+    def send(
         clicks: Mapping[str, int | None],
         form: Mapping[str, Any],
         search: str | None,
-        shown: str | None,
+        sweep: str | None,
     ) -> Any:
         pressed = ctx.triggered_id
         if pressed not in BUTTONS or not clicks.get(pressed):
             return no_update
-        return context.ask(search, BUTTONS[pressed], shown, **fields(BUTTONS[pressed], form))
+        return context.ask(search, BUTTONS[pressed], sweep, **fields(BUTTONS[pressed], form))
 
     app.callback(
-        output=Output(_SAID, "children"),
+        output=Output(_REPLY, "children"),
         inputs={
             "clicks": {button: Input(button, "n_clicks") for button in BUTTONS},
             "form": {name: State(identity, "value") for name, identity in FIELDS.items()},
             "search": State("url", "search"),
-            "shown": State(_SHOWN, "data"),
+            "sweep": State(_SWEEP, "data"),
         },
         prevent_initial_call=True,
-    )(ask)
+    )(send)
 
 
 def fields(action: str, form: Mapping[str, Any]) -> dict[str, Any]:
-    """What a request for *action* takes from the filled-in *form*; empty fields are left out."""
+    """The fields of a request for *action*, from the filled-in *form* without its empty fields."""
     if action == "stop_trial":
         return {"trial": form.get("stopped")}
     if action == "clone":
-        texts = {name: str(form.get(name) or "").strip() for name, _, _ in CHANGES}
+        texts = {name: str(form.get(name) or "").strip() for name in CHANGES}
         if form.get("seed") == 0:  # a value, not an empty field
             texts["seed"] = "0"
         changes = {name: text for name, text in texts.items() if text}
@@ -101,28 +103,24 @@ def fields(action: str, form: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-#: Fields with suggestions, by the table's column that holds them.
-_SUGGESTED = {"model": "model", "method": "method", "mix": "mix", "volume": "volume"}
-
-
 def possible(context: PageContext, search: str | None) -> tuple[Any, ...]:
-    """Which buttons can be pressed now, the running trials, of which sweep, and values known so far."""
+    """The disabled state of three buttons, running trials, sweep, stop button, and suggested values."""
     view = context.view(search)
     if view is None:
         return (True, True, True, [], None, _STOP, *([] for _ in _SUGGESTED))
     state, table = view.info.state, view.analysis.table
     tuned = table[table["method"] != "none"]
     running = [html.Option(value=str(trial.number)) for trial in view.running]
-    known = [
+    suggestions = [
         [html.Option(value=str(value)) for value in sorted(tuned[column].dropna().unique())]
-        for column in _SUGGESTED.values()
+        for column in _SUGGESTED
     ]
-    can = (state != "running", state != "paused", not view.info.is_live)
-    return (*can, running, view.info.name, f"{_STOP} {view.info.name}", *known)
+    disabled = (state != "running", state != "paused", not view.info.is_live)
+    return (*disabled, running, view.info.name, f"{_STOP} {view.info.name}", *suggestions)
 
 
 def panel() -> html.Section:
-    """The buttons and forms; what depends on the sweep's state waits for that."""
+    """The buttons and forms, before the sweep's state is known."""
     return card(
         "Control",
         html.Div(
@@ -133,10 +131,10 @@ def panel() -> html.Section:
             className="actions",
         ),
         html.Div([_stop(), _stop_trial(), _clone(), _raise()], className="asks"),
-        dcc.Store(id=_SHOWN),
-        html.P(id=_SAID, className="said", role="status", **{"aria-live": "polite"}),
-        lead="A paused sweep lets running trials end and starts none. The driver takes a request within "
-        "seconds; what it answers stands under Requests.",
+        dcc.Store(id=_SWEEP),
+        html.P(id=_REPLY, className="said", role="status", **{"aria-live": "polite"}),
+        lead="A paused sweep lets running trials end and starts none. The driver answers a request within "
+        "seconds; its answers stand under Requests.",
     )
 
 
@@ -146,9 +144,9 @@ def _stop() -> html.Details:
             html.Summary("Stop the sweep"),
             html.P(
                 [
-                    "Running trials end, to go on from their last checkpoint when the same ",
+                    "Running trials are stopped. They continue from their last checkpoint with the same ",
                     html.Code("sft-select run"),
-                    " is given again. What has ended is kept.",
+                    ". Ended trials are kept.",
                 ]
             ),
             html.Button(_STOP, id="control-stop", className="button danger", disabled=True),
@@ -160,7 +158,7 @@ def _stop_trial() -> html.Details:
     return html.Details(
         [
             html.Summary("Stop one trial"),
-            html.P("It ends without a result and is never recommended; the sweep goes on."),
+            html.P("It ends without a result and is never recommended; the sweep continues."),
             _field("Trial number", FIELDS["stopped"], kind="number", suggestions="control-running"),
             html.Datalist(id="control-running"),
             html.Button("Yes, stop this trial", id="control-stop-trial", className="button danger"),
@@ -174,17 +172,17 @@ def _clone() -> html.Details:
             label,
             FIELDS[name],
             kind="number" if name == "seed" else "text",
-            hint=hint,
+            hint="as it was",
             suggestions=f"control-known-{name}" if name in _SUGGESTED else None,
         )
-        for name, label, hint in CHANGES
+        for name, label in CHANGES.items()
     ]
     return html.Details(
         [
             html.Summary("Clone a trial with changed values"),
             html.P(
-                "Runs a trial once more with what you change, on top of the budget. Values must be some "
-                "that the sweep compares; a refusal says which these are."
+                "Runs a trial once more with the values that you change, on top of the budget. The sweep "
+                "must compare these values already; a refusal lists the allowed ones."
             ),
             html.Div(
                 [_field("Trial number", FIELDS["cloned"], kind="number"), *inputs],
@@ -200,7 +198,7 @@ def _raise() -> html.Details:
     return html.Details(
         [
             html.Summary("Raise the budget"),
-            html.P("To a new whole, in the kind that the sweep has. It is kept for later starts."),
+            html.P("The new total, in the unit of the sweep's budget. Later starts keep it."),
             html.Div(
                 [
                     _field("Trials in all", FIELDS["trials"], kind="number"),

@@ -1,0 +1,257 @@
+"""The form for another question: weights, constraints, data on hand and target quality, in the address.
+
+The address holds the command line's words (``weight=intent=2``, ``constraint=peak_bytes=8e9``,
+``target_quality=0.9``), and only what differs from the sweep file's question. A field shows a value in the
+unit that people use.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from dash import dcc, html
+
+from dashboards.analysis import PageAnalysis
+from dashboards.exports import QUESTION
+from dashboards.state import Query, href
+from tracker.constraints import NONE
+from tracker.decision.overrides import number_text, parse_bound, parse_number, parse_weight
+from tracker.errors import InputError
+from tracker.metrics import Measure
+
+FIELD = "recommend-field"
+_GROUPS = {
+    "weight": ("Weights", "How much each task counts. Only the proportions matter."),
+    "keep": ("Limits on quality and forgetting", "Empty: no limit."),
+    "cost": ("Limits on cost", "Of one training run, as it was measured here."),
+    "data": ("Data on hand", "Configurations that need more examples are left out."),
+    "target_quality": (
+        "Target quality",
+        "If given, the answer is the smallest, cheapest model that reaches it.",
+    ),
+}
+#: Column of the results table, constraint, label, unit, and the unit's size in that of the constraint.
+_COSTS = (
+    ("peak_bytes", "peak_bytes", "Peak memory", "GB", 1e9),
+    ("device_seconds", "gpu_hours", "Device time", "hours", 1.0),
+    ("seconds_per_1k_tokens", "seconds_per_1k_tokens", "Latency", "s per 1,000 tokens", 1.0),
+    ("adapter_bytes", "adapter_bytes", "Size on disk", "MB", 1e6),
+    ("parameters", "parameters", "Model size", "million parameters", 1e6),
+)
+
+
+class Place(NamedTuple):
+    """A field's group, option and label; ``factor`` turns its unit into the command line's."""
+
+    group: str
+    option: str
+    name: str
+    label: str
+    unit: str
+    factor: float = 1.0
+
+
+class Field(NamedTuple):
+    """A place with the text in it, and the problem of that text."""
+
+    place: Place
+    text: str
+    problem: str | None
+
+
+def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
+    """A field for every task, and for every cost and loss that some trial of *table* measured."""
+    scored = all(measure == "score" for measure in measures.values())
+    tasks = [task for task in dict.fromkeys(table["task"].dropna()) if task in measures]
+    trained = set(table.loc[table["examples"] > 0, "task"])
+    suites = [c for c in table.columns if c.startswith("forgetting.") and table[c].notna().any()]
+    with_negatives = set(table.loc[table["over_reach"].notna(), "task"])
+
+    def limit(group: str, name: str, label: str, unit: str, factor: float = 1.0) -> Place:
+        return Place(group, "constraint", name, label, unit, factor)
+
+    def at_least(task: str) -> tuple[str, float]:
+        return (
+            ("% at least", 0.01) if measures[task] == "score" else ("minus its loss, at least", 1)
+        )
+
+    target = ("% or more", 0.01) if scored else ("minus the loss, or more", 1.0)
+    return [
+        *(Place("weight", "weight", task, task, "weight") for task in tasks),
+        *(
+            limit("keep", name, f"Lost on {name.removeprefix('forgetting.')}", "% at most", 0.01)
+            for name in suites
+        ),
+        *(limit("keep", f"min.{t}", f"Score on {t}", *at_least(t)) for t in tasks),
+        *(
+            limit("keep", f"over_reach.{task}", f"False positives, {task}", "% at most", 0.01)
+            for task in tasks
+            if task in with_negatives
+        ),
+        *(
+            limit("cost", name, label, f"{unit} at most", factor)
+            for column, name, label, unit, factor in _COSTS
+            if table[column].notna().any()
+        ),
+        limit("data", "examples", "All tasks together", "examples"),
+        *(
+            limit("data", f"examples.{task}", task, "examples")
+            for task in tasks
+            if task in trained and len(trained) > 1
+        ),
+        Place("target_quality", "target_quality", "", "Quality", *target),
+    ]
+
+
+def fields(analysis: PageAnalysis, query: Query) -> list[Field]:
+    """Every field with its value in the address, else in the sweep file's question."""
+    objective = analysis.objective
+    weights = dict(_pairs(query.many("weight"))) or _texts(objective.weights)
+    bounds = {**_texts(objective.constraints), **dict(_pairs(query.many("constraint")))}
+    values = {
+        "weight": weights,
+        "constraint": bounds,
+        "target_quality": {"": query.get("target_quality") or ""},
+    }
+    known = places(analysis.table, analysis.measures)
+    named = {place.name for place in known if place.option == "constraint"}
+    # A bound without a field of its own gets one: every bound in force must be seen.
+    known += [Place("cost", "constraint", n, n, "at most") for n in bounds if n not in named]
+    return [_field_of(place, values[place.option].get(place.name, "")) for place in known]
+
+
+def _field_of(place: Place, text: str) -> Field:
+    shown = _in_unit(text, place.factor)
+    return Field(place, shown, _problem(place, text, shown))
+
+
+def query_of(analysis: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
+    """The address for the *texts* in the fields, each with its option and name."""
+    objective = analysis.objective
+    factors = {(p.option, p.name): p.factor for p in places(analysis.table, analysis.measures)}
+    values = {
+        (option, name): _in_command_unit(text.strip(), factors.get((option, name), 1.0))
+        for option, name, text in texts
+    }
+    weights = {name: text for (option, name), text in values.items() if option == "weight" and text}
+    if weights == _texts(objective.weights):
+        weights = {}
+    in_force = _texts(objective.constraints)
+    bounds = {
+        name: text or NONE
+        for (option, name), text in values.items()
+        if option == "constraint" and text != in_force.get(name, "")
+    }
+    return query.put(
+        weight=[f"{name}={text}" for name, text in sorted(weights.items())],
+        constraint=[f"{name}={text}" for name, text in sorted(bounds.items())],
+        target_quality=values.get(("target_quality", ""), ""),
+    )
+
+
+def form(path: str, query: Query, shown: Sequence[Field]) -> html.Section:
+    """The form with the fields *shown*, open where *query* differs from the sweep file's question."""
+    groups = [
+        html.Fieldset(
+            [
+                html.Legend(title),
+                html.P(words, className="quiet"),
+                *(_field(field) for field in shown if field.place.group == group),
+            ],
+            className="asking-group",
+        )
+        for group, (title, words) in _GROUPS.items()
+        if any(field.place.group == group for field in shown)
+    ]
+    actions = html.Div(
+        [
+            html.Button("Ask", id="recommend-ask", className="button primary", type="button"),
+            html.A("Reset", href=href(path, Query(query.sweep)), className="button go"),
+        ],
+        className="actions",
+    )
+    summary = html.Summary("Ask something else: weights, limits, data on hand, a target quality")
+    changed = any(name in QUESTION for name, _ in query.given)
+    return html.Section(
+        html.Details([summary, html.Div(groups, className="asking"), actions],
+                     className="data", open=changed),
+        className="card asking-card",
+        **{"aria-label": "The question"},
+    )  # fmt: skip
+
+
+def field_id(place: Place) -> dict[str, str]:
+    """The id of a field's input."""
+    return {"type": FIELD, "option": place.option, "name": place.name}
+
+
+def _field(field: Field) -> html.Div:
+    place = field.place
+    entry = dcc.Input(
+        id=field_id(place),
+        value=field.text,
+        type="text",
+        inputMode="decimal",
+        autoComplete="off",
+        className="wrong" if field.problem else "",
+    )
+    return html.Div(
+        [
+            html.Label([html.Span(place.label), entry, html.Span(place.unit, className="unit")]),
+            html.P(field.problem, className="problem", role="alert") if field.problem else None,
+        ],
+        className="asking-field",
+    )
+
+
+def _problem(place: Place, text: str, shown: str) -> str | None:
+    """The problem of *text*, in the field's unit (*shown*); an empty text has none."""
+    checks: dict[str, Callable[[str], Any]] = {
+        "weight": parse_weight,
+        "constraint": lambda t: parse_bound(place.name, t),
+        "target_quality": lambda t: _quality(t, place.factor),
+    }
+    try:
+        if text:
+            checks[place.option](text)
+    except InputError as error:
+        allowed = str(error).partition("; allowed: ")[2]
+        return f"found {shown}; allowed: {'0 to 100' if allowed == '0 to 1' else allowed}"
+    return None
+
+
+def _quality(text: str, factor: float) -> None:
+    if factor != 1 and not 0 < parse_number(text) <= 1:
+        raise InputError(f"found {text}; allowed: above 0, at most 100")
+
+
+def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
+    parts = (text.partition("=") for text in texts)
+    return [(name, value) for name, _, value in parts]
+
+
+def _texts(numbers: Mapping[str, float]) -> dict[str, str]:
+    return {name: number_text(value) for name, value in numbers.items()}
+
+
+def _in_unit(text: str, factor: float) -> str:
+    """*text* of the command line in a field's unit; what is no number stays as it was typed."""
+    if text == NONE:
+        return ""
+    try:
+        return f"{parse_number(text) / factor:.12g}"
+    except InputError:
+        return text
+
+
+def _in_command_unit(text: str, factor: float) -> str:
+    """*text* of a field in the command line's unit; a decimal comma, as phones offer it, is a point."""
+    if re.fullmatch(r"-?(0,\d+|\d+,\d{1,2})", text):  # 1,000 stays as it is
+        text = text.replace(",", ".")
+    try:
+        return f"{parse_number(text) * factor:.12g}"
+    except InputError:
+        return text
