@@ -1,4 +1,4 @@
-"""Downloads: the YAML of a recommendation, a folder for each other trainer, the filtered trials as CSV.
+"""Downloads: the YAML of a recommendation, a zip for each other trainer, the filtered trials as CSV.
 
 A request names a sweep, a question and one of the files of :data:`FILES`; no path is made of it.
 """
@@ -16,39 +16,37 @@ from flask import Flask, Response, abort, request
 
 from dashboards.answers import FILE_NAME, Answer
 from dashboards.state import Query, href, parse_query
-from dashboards.trials.query import select, wanted_in
+from dashboards.trials.query import select, state_in
 from tracker.errors import InputError, SftSelectError
 from tracker.export import TRAINERS
 
-#: All that can be asked for, with the trainer whose it is.
+#: The files that can be downloaded, each with its trainer.
 FILES: dict[str, str | None] = {FILE_NAME: None, **{f"{to}.zip": to for to in TRAINERS}}
-#: A spreadsheet takes a text that begins so for a formula (OWASP, "CSV Injection").
+#: A spreadsheet reads a text with such a beginning as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-#: Zip files tell the time of their members; ours are the same whenever they are made.
-_THEN = (1980, 1, 1, 0, 0, 0)
+#: The time of every member of a zip: a file is the same whenever it is made.
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+#: The parts of the address that make the question.
+QUESTION = ("constraint", "target_quality", "weight")
 
 
 class File(NamedTuple):
-    """A file to take away."""
+    """A file for download."""
 
     content: bytes
     mimetype: str
 
 
 def export_path(sweep: str, query: Query, name: str = FILE_NAME) -> str:
-    """Where the file *name* of the question in *query* is downloaded."""
-    asked = Query(None, tuple(pair for pair in query.given if pair[0] in QUESTION))
-    return href(f"/export/{quote(sweep, safe='')}/{name}", asked)
-
-
-#: The parts of the address that make the question.
-QUESTION = ("constraint", "target_quality", "weight")
+    """The address of the file *name* for the question in *query*."""
+    question = Query(None, tuple(pair for pair in query.given if pair[0] in QUESTION))
+    return href(f"/export/{quote(sweep, safe='')}/{name}", question)
 
 
 def file_of(answer: Answer, name: str) -> File | None:
     """The file *name* of *answer*; ``None`` where there is no such file.
 
-    Raises InputError where its trainer cannot train this, or nobody here.
+    Raises InputError where its trainer cannot train this, or where the trials were measured elsewhere.
     """
     if name not in FILES:
         return None
@@ -66,7 +64,7 @@ def file_of(answer: Answer, name: str) -> File | None:
 
 
 def rows_command(trainer: str) -> str:
-    """What writes the training rows beside the files of *trainer*."""
+    """The command that writes the training rows beside the files of *trainer*."""
     return f"sft-select export {FILE_NAME} --to {trainer} --output ."
 
 
@@ -76,24 +74,24 @@ def serve_exports(server: Flask, find: Callable[[str, Query, str], File | None])
     @server.get("/export/<sweep>/<file>")
     def export(sweep: str, file: str) -> Response:
         try:
-            found = find(sweep, parse_query(request.query_string.decode(errors="replace")), file)
+            content = find(sweep, parse_query(request.query_string.decode(errors="replace")), file)
         except SftSelectError as error:
             return Response(f"{error}\n", status=409, mimetype="text/plain")
-        if found is None:
+        if content is None:
             abort(404)
         headers = {
             "Content-Disposition": f"attachment; filename={file}",
             "Cache-Control": "no-store",
         }
-        return Response(found.content, mimetype=found.mimetype, headers=headers)
+        return Response(content.content, mimetype=content.mimetype, headers=headers)
 
 
 def _readme(trainer: str) -> str:
     return (
-        "The rows are not in here: they lie where the sweep ran. There, in this folder, write them "
-        f"beside these files with\n\n    {rows_command(trainer)}\n\n"
-        f"which writes these files again, the same. {FILE_NAME} is the whole configuration with its "
-        f"evidence; to train it with sft-select itself:\n\n    sft-select train {FILE_NAME}\n"
+        "The training rows are not in this archive. On the machine where the sweep ran, unpack it, and in "
+        f"its folder run\n\n    {rows_command(trainer)}\n\n"
+        f"which writes the rows and the same files again. {FILE_NAME} is the whole configuration with its "
+        f"evidence. To train it with sft-select itself:\n\n    sft-select train {FILE_NAME}\n"
     )
 
 
@@ -101,25 +99,25 @@ def _zipped(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _THEN), text, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), text, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
 def csv_path(sweep: str, query: Query) -> str:
-    """Where the trials of *sweep* under the filters in *query* are downloaded."""
-    kept = tuple(pair for pair in query.given if pair[0] in ("any", "sort", "where"))
-    return href(f"/trials/{quote(sweep, safe='')}.csv", Query(None, kept))
+    """The address of the trials of *sweep* with the filters in *query*."""
+    filters = tuple(pair for pair in query.given if pair[0] in ("any", "sort", "where"))
+    return href(f"/trials/{quote(sweep, safe='')}.csv", Query(None, filters))
 
 
 def csv_text(frame: pd.DataFrame, query: Query) -> str:
-    """The rows of *frame* that *query* asks for, all columns, in its order; absent is empty."""
-    chosen = frame.iloc[select(frame, wanted_in(query, frame.columns))]
+    """The rows of *frame* with the filters and the sort of *query*, all columns; absent is empty."""
+    rows = frame.iloc[select(frame, state_in(query, frame.columns))]
     texts = {
-        str(name): chosen[name].astype("string").map(defused, na_action="ignore")
-        for name in chosen.columns
-        if not pd.api.types.is_numeric_dtype(chosen[name])
+        str(name): rows[name].astype("string").map(defused, na_action="ignore")
+        for name in rows.columns
+        if not pd.api.types.is_numeric_dtype(rows[name])
     }
-    text: str = chosen.assign(**texts).rename(columns=defused).to_csv(index=False)
+    text: str = rows.assign(**texts).rename(columns=defused).to_csv(index=False)
     return text
 
 

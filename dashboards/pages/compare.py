@@ -10,7 +10,15 @@ from dash import html
 from dashboards.charts.theme import Palette
 from dashboards.components import Choice, card, empty, page_head, picker
 from dashboards.pages.trial import actions, curves_card, mlflow_link, problem, words_of
-from dashboards.trials.fields import GROUPS, UNTOLD, UNTOLD_WHY, Field, Weighing, apart, fields
+from dashboards.trials.fields import (
+    GROUPS,
+    NO_INTERVAL,
+    NO_INTERVAL_WHY,
+    Field,
+    Weighing,
+    distinguishable,
+    fields,
+)
 from dashboards.trials.reader import Reading
 from tracker.numbers import ABSENT
 from tracker.trial import TrialRecord
@@ -21,7 +29,7 @@ MOST = 5
 class Row(NamedTuple):
     """One field of every trial; ``texts`` in their order, absent as a dash.
 
-    ``differs``: for what was measured with its uncertainty, whether the rows tell any two apart at 80 %.
+    ``differs``: of values with an uncertainty, whether the rows distinguish any two at 80 %.
     """
 
     group: str
@@ -44,7 +52,7 @@ def _row(name: tuple[str, str], found: Sequence[Field | None]) -> Row:
     measured = [field.measured for field in found if field and field.measured]
     differs = len(set(texts)) > 1
     if differs and len(measured) == len(found):
-        differs = apart(measured)
+        differs = distinguishable(measured)
     return Row(*name, texts, differs)
 
 
@@ -61,11 +69,11 @@ def content(
     shown = [row for row in rows if row.differs or not only]
     lead = f"{differ} of {len(rows)} fields differ."
     note = (
-        "≠ marks a difference. What has an interval differs where the evaluated rows tell "
-        "any two of the trials apart at 80 %; on the same rows the differences are paired."
+        "≠ marks a difference. Values with an interval differ where the evaluated rows distinguish any two "
+        "of the trials at 80 %; on the same rows the differences are paired."
     )
-    if any(UNTOLD in text for row in rows for text in row.texts):
-        note += f" {UNTOLD_WHY}"
+    if any(NO_INTERVAL in text for row in rows for text in row.texts):
+        note += f" {NO_INTERVAL_WHY}"
     table = _table(records, shown) if shown else empty("No differences", note, small=True)
     return [
         actions(ways),
@@ -74,22 +82,21 @@ def content(
     ]
 
 
-def closer(
-    records: Sequence[TrialRecord], readings: Sequence[Reading], colours: Palette
+def readings(
+    records: Sequence[TrialRecord], found: Sequence[Reading], colours: Palette
 ) -> list[Any]:
-    """The learning curves, over one another."""
-    named = [
+    """The learning curves, over one another, and the links to MLflow."""
+    pairs = list(zip(records, found, strict=True))
+    curves = [
         (f"Trial {record.number}", record.result.spec.method.name, reading)
-        for record, reading in zip(records, readings, strict=True)
+        for record, reading in pairs
     ]
     links = [
-        mlflow_link(reading, f"Open trial {record.number} in MLflow")
-        for record, reading in zip(records, readings, strict=True)
+        mlflow_link(reading, f"Open trial {record.number} in MLflow") for record, reading in pairs
     ]
-    first = next((reading for reading in readings if reading.problem), None)
     return [
-        problem(first) if first else None,
-        curves_card(named, colours),
+        next(filter(None, map(problem, found)), None),
+        curves_card(curves, colours),
         html.Div(links, className="actions") if any(links) else None,
     ]
 

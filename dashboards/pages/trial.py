@@ -1,4 +1,4 @@
-"""One trial: how it was made, what it scored and how surely, what it cost, what it got wrong."""
+"""One trial in detail: configuration, scores with intervals, cost, learning curve and worst answers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from dashboards.trials.fields import (
     CONFIGURATION,
     COST,
     GENERAL,
+    NO_INTERVAL_WHY,
     STATUS_TONES,
     STATUS_WORDS,
     TRAINING,
-    UNTOLD_WHY,
     Field,
     Weighing,
     fields,
@@ -47,18 +47,14 @@ from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import TrialRecord
 
 _CURVE_HEIGHT = 320
-#: Wrong answers shown at once; the others are behind a press.
-_FIRST = 3
+#: Wrong answers in sight; the others are behind a press.
+_ANSWERS_IN_SIGHT = 3
 #: Rows of the table behind a curve.
-_POINTS = 24
-_INTERVALS = (
-    "In brackets the 80 % interval that the evaluated rows leave; another seed of the same training "
-    "would move a score further."
-)
+_CURVE_ROWS = 24
 
 
 def words_of(record: TrialRecord) -> str:
-    """What the trial is, in a line."""
+    """The trial's configuration in a line."""
     spec = record.result.spec
     return trial_label(
         spec.method.model_dump()
@@ -72,7 +68,7 @@ def words_of(record: TrialRecord) -> str:
 
 
 def content(record: TrialRecord, ways: Sequence[Choice], weighing: Weighing) -> list[Any]:
-    """What is known without asking the store; *ways*: links away from here."""
+    """The page without what is read from the store; *ways*: links away from here."""
     result = record.result
     words, tone = STATUS_WORDS[result.status.value], STATUS_TONES[result.status]
     known = fields(record, weighing)
@@ -100,10 +96,10 @@ def actions(ways: Sequence[Choice]) -> html.Nav:
     return html.Nav([link(way) for way in ways], className="ways", **{"aria-label": "Trials"})
 
 
-def closer(
+def readings(
     record: TrialRecord, reading: Reading, colours: Palette, weighing: Weighing
 ) -> list[Any]:
-    """What was read from the store for this trial: its link, its curve, its worst answers."""
+    """The part of the page that is read from the store: link, learning curve, worst answers."""
     return [
         problem(reading),
         mlflow_link(reading),
@@ -118,14 +114,14 @@ def closer(
 
 
 def problem(reading: Reading) -> Any:
-    """Says in words why something is missing."""
+    """A warning where curve and answers could not be read."""
     if reading.problem is None:
         return None
     return notice("Curve and answers cannot be read now.", reading.problem, "bad")
 
 
 def mlflow_link(reading: Reading, words: str = "Open its run in MLflow") -> Any:
-    """The way to the trial's MLflow run; leaving is the reader's own step."""
+    """The link to the trial's MLflow run, in another tab."""
     if reading.link is None:
         return None
     away = {"target": "_blank", "rel": "noopener noreferrer", "className": "button"}
@@ -143,7 +139,7 @@ def curves_card(
         why = "No step of its training was recorded." if trained else "It was not trained."
         return card("Learning curve", empty("No curve", why, small=True))
     title = "Learning curve" if len(trials) == 1 else "Learning curves"
-    lead = "Bold: the running mean. Faint: what was measured at each step."
+    lead = "Bold: the running mean. Pale: the loss of each step."
     missing = len(trials) - len(found)
     return card(
         title,
@@ -163,7 +159,7 @@ def _curve_table(curves: Sequence[LossCurve]) -> html.Div:
     rows = []
     for data in curves:
         last = len(data.steps) - 1
-        for i in sorted({round(k * last / (_POINTS - 1)) for k in range(_POINTS)}):
+        for i in sorted({round(k * last / (_CURVE_ROWS - 1)) for k in range(_CURVE_ROWS)}):
             row = (count(data.steps[i]), f"{data.loss[i]:.4f}", f"{data.smooth[i]:.4f}")
             rows.append((data.name, *row))
     return data_table(("Trial", "Step", "Loss, nats per token", "Running mean"), rows)
@@ -181,17 +177,17 @@ def _tiles(record: TrialRecord, weighing: Weighing) -> html.Dl:
 
 
 def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:
-    """The tile of the number that everything is decided by."""
-    title, found = "Quality", weighing.quality(record.result)
-    if found is None:
-        return title, ABSENT, "a task that counts has no result"
-    detail, ends = interval_words(found), interval(found)
-    if ends is None:
+    """The tile of the quality, by which trials are compared."""
+    measured = weighing.quality(record.result)
+    if measured is None:
+        return "Quality", ABSENT, "a weighted task has no result"
+    detail = interval_words(measured)
+    left_out = tasks_not_measured(record.result, weighing)
+    if interval(measured) is None:
         detail = f"weighted mean of the tasks; {detail}"
-    exact = tasks_not_measured(record.result, weighing)
-    if exact and ends is not None:
-        detail += f", not counting how far {' and '.join(exact)} may be off"
-    return title, quality(found.value), detail
+    elif left_out:
+        detail += f", without the error of {' and '.join(left_out)}, which is not known"
+    return "Quality", quality(measured.value), detail
 
 
 def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:
@@ -212,13 +208,14 @@ def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:
         for score in weighing.in_order(result.tasks)
     ]
     head = ("Task", "Trained on", "Score", "Loss, nats", "Bits per byte", "Valid answers",
-            "Over-reach", "Rows")  # fmt: skip
+            "False positives", "Rows")  # fmt: skip
     note = (
-        f"{_INTERVALS} Valid answers have the task's format; over-reach is the share of rows where "
-        "nothing was to be claimed, answered with a claim all the same."
+        "Intervals come from the evaluated rows; another seed of the same training would move a score "
+        "further. Valid answers have the task's format. False positives on negatives (over-reach) are the "
+        "share of negative rows, those of no label, that got a label as answer."
     )
     if any(known.is_missing for score in result.tasks if (known := score_of(score))):
-        note += f" {UNTOLD_WHY}"
+        note += f" {NO_INTERVAL_WHY}"
     return card("Scores", data_table(head, rows), lead=note)
 
 
@@ -246,14 +243,14 @@ def _software(record: TrialRecord) -> Any:
 
 
 def _no_answers() -> html.Section:
-    words = "Its answers were not kept, as with every result that was measured elsewhere."
+    words = "Its answers were not kept, as with every trial that was measured elsewhere."
     return card("Worst answers", empty("No answers", words, small=True))
 
 
 def _examples(task: TaskExamples) -> html.Section:
     split = "" if task.split == "validation" else f", {task.split} rows"
     title = f"Worst answers: {task.task}{split}"
-    cut = f"Not all was read: {task.left_out}." if task.left_out else None
+    cut = f"Some answers were not read: {task.left_out}." if task.left_out else None
     if not task.worst:
         if task.rows:
             words = ("Every kept answer is right", f"All {plural(task.rows, 'row')}.")
@@ -267,12 +264,12 @@ def _examples(task: TaskExamples) -> html.Section:
     )
     if all(example.prompt is None for example in task.worst):
         lead += " The prompts were not kept with these answers."
-    shown, rest = task.worst[:_FIRST], task.worst[_FIRST:]
-    more = html.Ol([_example(e) for e in rest], className="examples", start=len(shown) + 1)
+    in_sight, rest = task.worst[:_ANSWERS_IN_SIGHT], task.worst[_ANSWERS_IN_SIGHT:]
+    more = html.Ol([_example(e) for e in rest], className="examples", start=len(in_sight) + 1)
     return card(
         title,
         html.P(cut, className="note") if cut else None,
-        html.Ol([_example(e) for e in shown], className="examples"),
+        html.Ol([_example(e) for e in in_sight], className="examples"),
         behind(f"Show {len(rest)} more", more) if rest else None,
         lead=lead,
     )
@@ -283,7 +280,7 @@ def _example(example: Example) -> html.Li:
     if example.score > 0:
         marks = [pill(f"partly right, {percent(example.score)}", "warn")]
     if example.over_reach:
-        marks.append(pill("over-reach: nothing was to be claimed", "warn"))
+        marks.append(pill("false positive (over-reach): the row has no label", "warn"))
     if example.valid is False:
         marks.append(pill("not in the task's format", "warn"))
     nats = "" if example.nats is None else f"loss of the truth {example.nats:.2f} nats"

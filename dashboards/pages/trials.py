@@ -1,8 +1,9 @@
-"""Every trial in a grid to sort and filter; one of them from near, or a few side by side.
+"""The Trials page: every ended trial in a grid to sort and filter; one in detail, or a few side by side.
 
-The grid asks for the rows it shows (AG Grid's infinite row model) and stays in the page while a trial is
-looked at, so that going back finds it as it was. Its sort and filters are written into the address; it
-is made anew only where the address says otherwise (a deep link, the browser's back button).
+The grid requests the rows in sight (AG Grid's infinite row model: all of 10,000 trials at once are 9 MB and
+take three times as long to appear). It stays in the page while a trial is open, so that going back finds it
+as it was. Its sort and filters are written into the address; it is made anew only where the address differs
+(a deep link, the browser's back button).
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trials.fields import Weighing
 from dashboards.trials.frame import Column, columns_of, definitions, plain_rows
-from dashboards.trials.query import Wanted, grid_state, select, wanted_in, wanted_of
+from dashboards.trials.query import GridState, initial_state, select, state_in, state_of
 from tracker.numbers import count, plural
 from tracker.trial import TrialRecord
 
 TITLE = "Trials"
 PATH = "/trials"
-#: Rows that the grid asks for at a time, and blocks of them that it keeps.
+#: Rows that the grid requests at a time, and blocks of them that it keeps.
 BLOCK, BLOCKS = 100, 10
-#: The grid takes the sheet's colours, so that it follows light and dark by itself.
+#: The grid takes the colours of style.css, so that it follows light and dark by itself.
 _GRID_THEME = (
     "themeQuartz.withParams({backgroundColor: 'var(--surface)', foregroundColor: 'var(--text)', "
     "headerBackgroundColor: 'var(--surface)', headerTextColor: 'var(--muted)', "
@@ -46,177 +47,161 @@ _GRID_THEME = (
     "checkboxUncheckedBorderColor: 'var(--field)', inputBorder: '1px solid var(--field)', "
     "browserColorScheme: 'inherit'})"
 )
-_MARKS = 100  # ticked trials kept in an address
+_MAX_TICKED = 100  # trials kept in an address
 _MODES = (("", "All fields"), ("differences", "Only differences"))
 
 
 def numbers_in(query: Query, name: str) -> tuple[int, ...]:
     """Trial numbers in the address, such as ``compare=3,9``; each once."""
-    found = re.findall(r"\d{1,9}", query.get(name) or "")
-    return tuple(dict.fromkeys(int(number) for number in found))
+    numbers = re.findall(r"\d{1,9}", query.get(name) or "")
+    return tuple(dict.fromkeys(int(number) for number in numbers))
 
 
-def records_of(view: SweepView, numbers: Sequence[int]) -> list[TrialRecord]:
-    """The ended trials with *numbers*, in that order; those that there are."""
-    known = {r.number: r for r in view.analysis.records}
-    return [known[number] for number in numbers if number in known]
+def requested_numbers(query: Query) -> tuple[int, ...]:
+    """The numbers of the trials to show in detail: none, one, or two to five."""
+    numbers = numbers_in(query, "compare")
+    if len(numbers) < 2:
+        numbers = (*numbers_in(query, "trial"), *numbers)[:1]
+    return numbers[: compare.MOST]
 
 
-def wanted_near(query: Query) -> tuple[int, ...]:
-    """The numbers of the trials that the address asks to see from near: none, one, or two to five."""
-    wanted = numbers_in(query, "compare")
-    if len(wanted) < 2:
-        wanted = (*numbers_in(query, "trial"), *wanted)[:1]
-    return wanted[: compare.MOST]
-
-
-def looked_at(view: SweepView, query: Query) -> list[TrialRecord]:
-    """Those of them that there are."""
-    return records_of(view, wanted_near(query))
+def requested_records(view: SweepView, query: Query) -> list[TrialRecord]:
+    """Those of the requested trials that have ended, in their order."""
+    by_number = {r.number: r for r in view.analysis.records}
+    return [by_number[number] for number in requested_numbers(query) if number in by_number]
 
 
 def weighing_of(view: SweepView) -> Weighing:
-    """What the trials of *view* are judged by."""
+    """The weights and measures by which the trials of *view* are judged."""
     return Weighing(view.analysis.objective.weights, view.analysis.measures)
 
 
-def is_near(query: Query) -> bool:
-    """Whether the address asks for single trials, be they there or not."""
+def is_detail(query: Query) -> bool:
+    """Whether the address names single trials, ended or not."""
     return bool(numbers_in(query, "trial") or numbers_in(query, "compare"))
 
 
 def head(view: SweepView, query: Query) -> list[Any]:
-    """Title, what is where, and the way to take it away."""
+    """Title, number of rows, and the download."""
     frame = view.analysis.trials
-    wanted = wanted_in(query, frame.columns)
+    state = state_in(query, frame.columns)
     ended = plural(len(frame), "ended trial")
-    if wanted.where or wanted.any_of:
-        passed = len(select(frame, wanted))
+    if state.where or state.any_of:
+        passed = len(select(frame, state))
         ended = f"{count(passed)} of {ended} {'passes' if passed == 1 else 'pass'} the filters"
     lead = (
-        f"{ended}. Press a row to see it from near, tick two to five to compare them. A heading "
-        "sorts; the funnel beside it filters."
+        f"{ended}. Press a row to open it, tick two to five to compare them. A heading sorts; the funnel "
+        "beside it filters."
     )
-    way = csv_path(view.info.name, query)
-    download = html.A("CSV of the rows as filtered", href=way, className="button", download=True)
+    path = csv_path(view.info.name, query)
+    download = html.A("CSV of the rows as filtered", href=path, className="button", download=True)
     return [page_head("Every trial", lead), html.Div(download, className="actions")]
 
 
-def near(view: SweepView, query: Query) -> list[Any]:
-    """One trial, or a few side by side, from what is known without the store."""
-    back = query.put(trial=None, compare=None, only=None)
-    found = looked_at(view, query)
-    gone = [n for n in wanted_near(query) if n not in {record.number for record in found}]
-    if not found:
-        words = "It may still be running, or its run was deleted; the grid holds all that ended."
-        ways = trial.actions([Choice("All trials", href(PATH, back), False)])
-        return [ways, empty("There is no such ended trial", words)]
-    numbers = ",".join(str(record.number) for record in found)
+def details(view: SweepView, query: Query) -> list[Any]:
+    """One trial, or a few side by side, without what is read from the store."""
+    grid = query.put(trial=None, compare=None, only=None)
+    records = requested_records(view, query)
+    numbers = [record.number for record in records]
+    missing = [n for n in requested_numbers(query) if n not in numbers]
+    why = "It may still be running, or its run was deleted"
+    if not records:
+        links = trial.actions([_choice("All trials", grid)])
+        detail = f"{why}; the grid holds all that ended."
+        return [links, empty("There is no such ended trial", detail)]
+    warning = missing and notice(
+        f"There is no ended trial {' and no '.join(map(str, missing))}.",
+        f"{why}; the others are shown.",
+    )
     weighing = weighing_of(view)
-    if len(found) > 1:
-        ways = [Choice("All trials", href(PATH, back.put(ticked=numbers)), False)]
-        alone = back.put(ticked=numbers)
-        ways += [
-            Choice(f"Trial {r.number}", href(PATH, alone.put(trial=str(r.number))), False)
-            for r in found
-        ]
-        modes = [
-            Choice(words, href(PATH, query.put(only=only)), (query.get("only") or "") == only)
-            for only, words in _MODES
-        ]
-        return [_missing(gone), *compare.content(found, ways, modes, weighing)]
-    ways = [Choice("All trials", href(PATH, back), False), *_beside(view, found[0], query)]
-    return [_missing(gone), *trial.content(found[0], ways, weighing)]
+    if len(records) == 1:
+        links = [_choice("All trials", grid), *_beside(view, records[0], query)]
+        return [warning or None, *trial.content(records[0], links, weighing)]
+    ticked = grid.put(ticked=",".join(map(str, numbers)))
+    links = [_choice("All trials", ticked)]
+    links += [_choice(f"Trial {number}", ticked.put(trial=str(number))) for number in numbers]
+    modes = [
+        Choice(words, href(PATH, query.put(only=only)), (query.get("only") or "") == only)
+        for only, words in _MODES
+    ]
+    return [warning or None, *compare.content(records, links, modes, weighing)]
 
 
-def _missing(gone: Sequence[int]) -> Any:
-    """Says which trials of the address are not shown."""
-    if not gone:
-        return None
-    words = "It may still be running, or its run was deleted; the others are shown."
-    return notice(f"There is no ended trial {' and no '.join(map(str, gone))}.", words)
+def _choice(words: str, query: Query) -> Choice:
+    return Choice(words, href(PATH, query), False)
 
 
 def _beside(view: SweepView, record: TrialRecord, query: Query) -> list[Choice]:
     """The trials before and after in the grid's order."""
     frame = view.analysis.trials
-    order = frame["number"].to_numpy()[select(frame, wanted_in(query, frame.columns))]
-    at = [int(place) for place in (order == record.number).nonzero()[0]]
-    if not at:
-        return []
-    near_by = [("Previous", at[0] - 1), ("Next", at[0] + 1)]
+    order = frame["number"].to_numpy()[select(frame, state_in(query, frame.columns))]
+    places = [int(place) for place in (order == record.number).nonzero()[0]]
     return [
-        Choice(f"{words} in the grid", href(PATH, query.put(trial=str(int(order[place])))), False)
-        for words, place in near_by
-        if 0 <= place < len(order)
+        _choice(f"{words} in the grid", query.put(trial=str(int(order[place + step]))))
+        for place in places
+        for words, step in (("Previous", -1), ("Next", 1))
+        if 0 <= place + step < len(order)
     ]
 
 
 def _frame() -> html.Div:
-    """The page's frame: the grid's part, hidden while a trial is seen from near."""
-    listing = html.Div(
-        [
-            html.Div(id="trials-bar", className="ticked", role="status"),
-            html.Details(
-                [html.Summary("Columns"), html.Ul(id="trials-menu")], className="menu column-menu"
-            ),
-            html.Div(id="trials-place", className="card grid-card"),
-        ],
-        id="trials-list",
-        className="stack",
-        hidden=True,
-    )
-    slow = dcc.Loading(
-        html.Div(id="trials-closer", className="stack"), delay_show=400, type="dot",
-        color="var(--accent)",
-    )  # fmt: skip
+    """The page's frame; the grid's part is hidden while a trial is open."""
+    columns = [html.Summary("Columns"), html.Ul(id="trials-menu")]
+    listing = [
+        html.Div(id="trials-bar", className="ticked", role="status"),
+        html.Details(columns, className="menu column-menu"),
+        html.Div(id="trials-place", className="card grid-card"),
+    ]
+    stores = ("asked", "drawn", "fresh", "ticked", "waits", "again")
     return html.Div(
         [
-            dcc.Store(id="trials-asked"),
-            dcc.Store(id="trials-drawn"),
-            dcc.Store(id="trials-fresh"),
-            dcc.Store(id="trials-ticked"),
-            dcc.Store(id="trials-waits"),
-            dcc.Store(id="trials-again"),
+            *(dcc.Store(id=f"trials-{name}") for name in stores),
             html.Div(id="trials-head", className="stack"),
             html.Div(id="trials-running"),
-            listing,
+            html.Div(listing, id="trials-list", className="stack", hidden=True),
             html.Div(id="trials-near", className="stack"),
-            slow,
+            dcc.Loading(
+                html.Div(id="trials-closer", className="stack"),
+                delay_show=400,
+                type="dot",
+                color="var(--accent)",
+            ),
         ],
         className="stack",
     )
 
 
 class _Callbacks:
-    """Each fills one part of the frame."""
+    """The callbacks of the page; each fills one part of the frame."""
 
     def __init__(self, context: PageContext) -> None:
         self.context = context
 
-    def words(self, _results: str | None, search: str | None) -> tuple[Any, bool, Any]:
-        """The head of the grid, whether it is hidden, and what stands in its place."""
+    def head(self, _results: str | None, search: str | None) -> tuple[Any, bool, Any]:
+        """The head of the grid, whether the grid is hidden, and what stands in its place."""
         view, query = self.context.view(search), parse_query(search)
         if view is None:
             return [], True, self.context.nothing(search)
-        if is_near(query):
-            return [], True, near(view, query)
+        if is_detail(query):
+            return [], True, details(view, query)
         if not view.analysis.records:
-            none = empty("No trial has ended yet", "They appear here as they end.")
-            return [], True, none
+            return [], True, empty("No trial has ended yet", "They appear here as they end.")
         return head(view, query), False, []
 
     def running(self, _version: str | None, search: str | None) -> Any:
-        """The trials under way, above the grid of those that ended."""
+        """The running trials, above the grid of the ended ones."""
         view, query = self.context.view(search), parse_query(search)
-        if view is None or is_near(query):
+        if view is None or is_detail(query):
             return None
         return running_in_short(view, time.time(), href("/", Query(query.sweep)))
 
     def place(
-        self, _results: str | None, search: str | None, asked: Any, drawn: Any
+        self, _results: str | None, search: str | None, sorted_by: Any, shown: Any
     ) -> tuple[Any, Any]:
-        """The grid, made anew only where it does not show what the address asks for."""
+        """The grid, made anew only where it does not show the state of the address.
+
+        *sorted_by*: the sort and filters of the grid's last request. *shown*: the grid as it was made.
+        """
         view, query = self.context.view(search), parse_query(search)
         if view is None or not view.analysis.records:
             return [], None
@@ -224,39 +209,36 @@ class _Callbacks:
         columns = columns_of(frame.columns)
         shape = [view.info.name, [c.field for c in columns]]
         state = {
-            "rows": asked_text(wanted_in(query, frame.columns)),
+            "rows": state_text(state_in(query, frame.columns)),
             "columns": shown_fields(columns, query),
         }
-        known = {**(drawn or {}).get("state", {}), **(asked or {})}
-        if drawn and drawn["shape"] == shape and known == state:
+        current = {**(shown or {}).get("state", {}), **(sorted_by or {})}
+        if shown and shown["shape"] == shape and current == state:
             return no_update, no_update
         ticked = numbers_in(query, "ticked")
         return grid(frame, query, view.info.name, ticked), {"shape": shape, "state": state}
 
-    def rows(self, request: Any, search: str | None, asked: Any) -> tuple[Any, Any, Any]:
+    def rows(self, request: Any, search: str | None) -> tuple[Any, Any, Any]:
         """Rows for the grid; a new sort or filter goes into the address."""
         view = self.context.view(search)
         if not request or view is None:
             return no_update, no_update, no_update
         query, frame = parse_query(search), view.analysis.trials
-        answer, wanted = rows(frame, request), wanted_of(request, frame.columns)
-        text = asked_text(wanted)
-        same = text == asked_text(wanted_in(query, frame.columns))
-        return (
-            answer,
-            {**(asked or {}), "rows": text},
-            no_update if same else href("", wanted.put_in(query)),
-        )
+        state = state_of(request, frame.columns)
+        text = state_text(state)
+        same = text == state_text(state_in(query, frame.columns))
+        address = no_update if same else href("", state.put_in(query))
+        return rows(frame, request), {"rows": text}, address
 
     def menu(self, _results: Any, search: str | None, ticked: list[int] | None) -> Any:
         """The columns to choose from; choosing one keeps the ticks."""
         view, query = self.context.view(search), parse_query(search)
         if ticked:
-            query = query.put(ticked=marks(ticked))
+            query = query.put(ticked=ticked_text(ticked))
         return menu(columns_of(view.analysis.trials.columns), query) if view else []
 
-    def opened(self, click: Any, search: str | None) -> Any:
-        """The trial of a row that was pressed goes into the address."""
+    def open(self, click: Any, search: str | None) -> Any:
+        """The trial of a pressed row goes into the address."""
         view = self.context.view(search)
         if not click or view is None or click.get("colId") not in set(view.analysis.trials.columns):
             return no_update
@@ -266,67 +248,71 @@ class _Callbacks:
             return no_update  # the number is a link itself
         return href("", parse_query(search).put(trial=str(int(number.iloc[0]))))
 
-    def ticked(self, chosen: Any) -> list[int]:
-        """The numbers of the rows ticked by now."""
-        given = chosen if isinstance(chosen, list) else []
-        return [int(row["number"]) for row in given if row and "number" in row]
+    def ticked(self, selected: Any) -> list[int]:
+        """The numbers of the ticked rows."""
+        rows = selected if isinstance(selected, list) else []
+        return [int(row["number"]) for row in rows if row and "number" in row]
 
     def bar(self, ticked: list[int] | None, search: str | None) -> Any:
-        """What can be done with them."""
+        """The links for the ticked rows."""
         return bar(ticked or [], parse_query(search))
 
-    def closer(self, _results: Any, search: str | None, theme: str | None, _again: Any) -> Any:
-        """Curves, worst answers and links of the trials seen from near; and whether more is to come."""
+    def readings(self, _results: Any, search: str | None, theme: str | None, _again: Any) -> Any:
+        """Curves, worst answers and links of the open trials; and whether more is to come."""
         view, query, reader = self.context.view(search), parse_query(search), self.context.reader
-        found = looked_at(view, query) if view is not None and is_near(query) else []
-        if view is None or reader is None or not found:
+        records = requested_records(view, query) if view is not None else []
+        if view is None or reader is None or not records:
             return [], False
-        known = [reader.read(view.info.name, r.result.spec.key) for r in found]
-        readings = [reading for reading in known if reading is not None]
-        if len(readings) < len(found):
-            return empty("Reading", "The store is asked for curves and answers.", small=True), True
-        colours, more = palette(theme), any(reading.problem for reading in readings)
-        if len(found) == 1:
-            return trial.closer(found[0], readings[0], colours, weighing_of(view)), more
-        return compare.closer(found, readings, colours), more
+        tried = [reader.read(view.info.name, r.result.spec.key) for r in records]
+        readings = [reading for reading in tried if reading is not None]
+        if len(readings) < len(records):
+            detail = "The store is read for curves and answers."
+            return empty("Reading", detail, small=True), True
+        colours, retry = palette(theme), any(reading.problem for reading in readings)
+        if len(records) == 1:
+            return trial.readings(records[0], readings[0], colours, weighing_of(view)), retry
+        return compare.readings(records, readings, colours), retry
 
 
 def _connect(app: Dash, context: PageContext) -> None:
-    own = _Callbacks(context)
-    address, asked = State("url", "search"), State("trials-asked", "data")
+    callbacks = _Callbacks(context)
+    address = State("url", "search")
     search = Output("url", "search", allow_duplicate=True)
-    ask = Output("trials-asked", "data", allow_duplicate=True)
+    ticked = Input("trials-ticked", "data")
     app.callback(
         Output("trials-head", "children"),
         Output("trials-list", "hidden"),
         Output("trials-near", "children"),
         RESULTS,
         ADDRESS,
-    )(own.words)
-    app.callback(Output("trials-running", "children"), VERSION, ADDRESS)(own.running)
+    )(callbacks.head)
+    app.callback(Output("trials-running", "children"), VERSION, ADDRESS)(callbacks.running)
     app.callback(
         Output("trials-place", "children"),
         Output("trials-drawn", "data"),
         RESULTS,
         ADDRESS,
-        asked,
+        State("trials-asked", "data"),
         State("trials-drawn", "data"),
-    )(own.place)
+    )(callbacks.place)
     app.callback(
-        Output("trials-table", "getRowsResponse"), ask, search,
-        Input("trials-table", "getRowsRequest"), address, asked, prevent_initial_call=True,
-    )(own.rows)  # fmt: skip
-    ticked = Input("trials-ticked", "data")
-    app.callback(Output("trials-menu", "children"), RESULTS, ADDRESS, ticked)(own.menu)
+        Output("trials-table", "getRowsResponse"),
+        Output("trials-asked", "data"),
+        search,
+        Input("trials-table", "getRowsRequest"),
+        address,
+        prevent_initial_call=True,
+    )(callbacks.rows)
+    app.callback(Output("trials-menu", "children"), RESULTS, ADDRESS, ticked)(callbacks.menu)
     app.callback(search, Input("trials-table", "cellClicked"), address, prevent_initial_call=True)(
-        own.opened
+        callbacks.open
     )
     app.callback(
         Output("trials-ticked", "data"),
         Input("trials-table", "selectedRows"),
         prevent_initial_call=True,
-    )(own.ticked)
-    app.callback(Output("trials-bar", "children"), ticked, ADDRESS)(own.bar)
+    )(callbacks.ticked)
+    app.callback(Output("trials-bar", "children"), ticked, ADDRESS)(callbacks.bar)
     app.callback(
         Output("trials-closer", "children"),
         Output("trials-waits", "data"),
@@ -334,7 +320,7 @@ def _connect(app: Dash, context: PageContext) -> None:
         ADDRESS,
         THEME,
         Input("trials-again", "data"),
-    )(own.closer)
+    )(callbacks.readings)
     app.clientside_callback(
         ClientsideFunction("sftTrials", "again"),
         Output("trials-again", "data"),
@@ -348,49 +334,47 @@ def _connect(app: Dash, context: PageContext) -> None:
 
 def rows(frame: pd.DataFrame, request: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to AG Grid's *request* for rows: ``rowData``, and ``rowCount`` of all that pass."""
-    found = select(frame, wanted_of(request, frame.columns))
+    order = select(frame, state_of(request, frame.columns))
     start = max(0, int(request.get("startRow") or 0))
     end = min(int(request.get("endRow") or 0), start + BLOCK)
-    return {"rowData": plain_rows(frame.iloc[found[start:end]]), "rowCount": len(found)}
+    return {"rowData": plain_rows(frame.iloc[order[start:end]]), "rowCount": len(order)}
 
 
-def asked_text(wanted: Wanted) -> str:
-    """Sort and filters as one text, to tell whether two states are the same."""
-    return href("", wanted.put_in(Query()))
+def state_text(state: GridState) -> str:
+    """Sort and filters as one text, to compare two states."""
+    return href("", state.put_in(Query()))
 
 
 def shown_fields(columns: Sequence[Column], query: Query) -> list[str]:
-    """The columns to show: the usual ones, less ``hide`` and more ``show`` of the address."""
-    hidden, more = set(query.many("hide")), set(query.many("show"))
-    return [c.field for c in columns if c.field in more or (c.usual and c.field not in hidden)]
+    """The columns to show: the usual ones without ``hide`` and with ``show`` of the address."""
+    hidden, added = set(query.many("hide")), set(query.many("show"))
+    return [c.field for c in columns if c.field in added or (c.usual and c.field not in hidden)]
 
 
 def put_fields(columns: Sequence[Column], chosen: Sequence[str], query: Query) -> Query:
     """*query* with the columns *chosen*; the inverse of :func:`shown_fields`."""
-    wanted = set(chosen)
     return query.put(
-        hide=[c.field for c in columns if c.usual and c.field not in wanted],
-        show=[c.field for c in columns if not c.usual and c.field in wanted],
+        hide=[c.field for c in columns if c.usual and c.field not in chosen],
+        show=[c.field for c in columns if not c.usual and c.field in chosen],
     )
 
 
 def grid(frame: pd.DataFrame, query: Query, sweep: str, ticked: Sequence[int] = ()) -> list[Any]:
     """The grid in the state *query* with the trials *ticked*."""
     columns = columns_of(frame.columns)
-    shown = shown_fields(columns, query)
     words = {column.field for column in columns if column.words}
-    keys = keys_of(frame, ticked)
+    keys = [str(key) for key in frame.loc[frame["number"].isin(list(ticked)), "key"]]
     table = dag.AgGrid(
         id="trials-table",
         className="trials",
         rowModelType="infinite",
-        columnDefs=definitions(columns, shown),
+        columnDefs=definitions(columns, shown_fields(columns, query)),
         getRowId="params.data.key",
         defaultColDef={"sortable": True, "filter": True, "resizable": True},
         selectedRows={"ids": keys} if keys else [],
         dashGridOptions={
             "theme": {"function": _GRID_THEME},
-            "initialState": grid_state(wanted_in(query, frame.columns), words),
+            "initialState": initial_state(state_in(query, frame.columns), words),
             "suppressFieldDotNotation": True,
             "animateRows": False,
             "cacheBlockSize": BLOCK,
@@ -404,12 +388,10 @@ def grid(frame: pd.DataFrame, query: Query, sweep: str, ticked: Sequence[int] = 
         },
         style={"width": "100%", "height": "min(72vh, 760px)"},
     )
-    keys_note = (
-        "By keyboard: arrows walk the rows, Enter opens a trial, Space ticks it, Tab leaves."
-    )
+    keyboard = "By keyboard: arrows walk the rows, Enter opens a trial, Space ticks it, Tab leaves."
     return [
         html.Div(table, role="region", **{"aria-label": f"Trials of {sweep}"}),
-        html.P(keys_note, className="note"),
+        html.P(keyboard, className="note"),
     ]
 
 
@@ -428,32 +410,24 @@ def menu(columns: Sequence[Column], query: Query) -> list[html.Li]:
     ]
 
 
-def keys_of(frame: pd.DataFrame, numbers: Sequence[int]) -> list[str]:
-    """The keys of the trials with *numbers*."""
-    return [str(key) for key in frame.loc[frame["number"].isin(list(numbers)), "key"]]
-
-
-def marks(ticked: Sequence[int]) -> str:
+def ticked_text(ticked: Sequence[int]) -> str:
     """Ticked trials as they stand in an address, which must not grow without end."""
-    return ",".join(map(str, ticked[:_MARKS]))
+    return ",".join(map(str, ticked[:_MAX_TICKED]))
 
 
 def bar(ticked: Sequence[int], query: Query) -> list[Any]:
-    """What can be done with the ticked rows."""
+    """How many rows are ticked, and the link to the trial or to the comparison."""
     if not ticked:
         return []
-    first, kept = ticked[: compare.MOST], query.put(ticked=marks(ticked))
-    ways = [
-        link(Choice(f"See trial {ticked[0]}", href(PATH, kept.put(trial=str(ticked[0]))), False))
-    ]
-    if len(ticked) > 1:
-        words = f"Compare {' and '.join(map(str, first))}" if len(first) < 3 else (
-            f"Compare {len(first)} trials"
-        )  # fmt: skip
-        together = href(PATH, kept.put(compare=",".join(map(str, first))))
-        ways = [link(Choice(words, together, False))]
+    query = query.put(ticked=ticked_text(ticked))
+    compared = ticked[: compare.MOST]
+    numbers = " and ".join(map(str, compared))
+    words = f"Compare {numbers if len(compared) == 2 else f'{len(compared)} trials'}"
+    choice = _choice(words, query.put(compare=",".join(map(str, compared))))
+    if len(ticked) == 1:
+        choice = _choice(f"See trial {numbers}", query.put(trial=numbers))
     more = f"; the first {compare.MOST} are compared" if len(ticked) > compare.MOST else ""
-    return [html.Span(f"{plural(len(ticked), 'trial')} ticked{more}"), *ways]
+    return [html.Span(f"{plural(len(ticked), 'trial')} ticked{more}"), link(choice)]
 
 
 PAGE = Page(PATH, TITLE, _frame, _connect)

@@ -1,15 +1,16 @@
-"""Everything known of one trial as named fields in words: for its own page, and for comparing."""
+"""One trial as named fields with texts, intervals and what they rest on: for its page and for comparing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dashboards.charts.theme import method_words
 from dashboards.charts.wording import compact, duration
+from tracker import numbers
 from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
 from tracker.metrics import interval as draws_interval
 from tracker.numbers import ABSENT, count, percent, quality
@@ -34,18 +35,17 @@ STATUS_TONES = {
     Status.DIVERGED: "warn",
     Status.FAILED: "bad",
 }
-#: What stands in the place of an interval that the rows cannot give, and why.
-UNTOLD = "no interval"
-UNTOLD_WHY = (
-    "Where every row came out alike, as with a score of exactly 0 or 100 %, the rows alone do not tell "
-    "how far it is off."
+#: In place of an interval that the rows cannot give, and why.
+NO_INTERVAL = "no interval"
+NO_INTERVAL_WHY = (
+    "Where every row has the same result, as with a score of exactly 0 or 100 %, the rows give no interval."
 )
 
 
 class Measured(NamedTuple):
     """A value with its standard error and replicates, where they are known.
 
-    ``is_share``: it lies between 0 and 1 and is read as per cent.
+    ``is_share``: it lies between 0 and 1 and is written in per cent.
     """
 
     value: float
@@ -55,20 +55,20 @@ class Measured(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether all rows came out alike: a spread of 0 between them is no certainty."""
+        """Whether all rows have the same result: a spread of 0 between them is no certainty."""
         if len(self.replicates) > 1:
             return min(self.replicates) == max(self.replicates)
         return self.se == 0
 
 
 class Weighing(NamedTuple):
-    """The objective's ``weights`` by task, and what each task is decided on (``measures``)."""
+    """The objective's ``weights`` by task, and each task's measure (``measures``)."""
 
     weights: Mapping[str, float]
     measures: Mapping[str, Measure]
 
     def in_order(self, scores: Sequence[TaskScore]) -> list[TaskScore]:
-        """*scores* with the weighted tasks first, as the objective has them; then the others."""
+        """*scores* with the weighted tasks first, in the objective's order; then the others."""
         return sorted(scores, key=lambda score: self.place(score.task))
 
     def place(self, task: str) -> int:
@@ -79,25 +79,25 @@ class Weighing(NamedTuple):
     def quality(self, result: TrialResult) -> Measured | None:
         """The weighted quality of *result*; ``None`` where a weighted task was not measured.
 
-        Its replicates are the weighted means of the tasks' own, where every task decided by score has
-        as many: a task's resamples depend on its rows alone, so those of two trials stay paired. Else its
-        standard error comes from the tasks', taken as independent, where all are known.
+        Its replicates are the weighted means of the tasks' replicates, where every task has a score and as
+        many of them: a task's resamples depend on its rows alone, so those of two trials stay paired. Else
+        its standard error comes from the tasks' errors, taken as independent, where all are known.
         """
         parts: list[tuple[float, Measured]] = []
-        own = {score.task: score for score in result.tasks if score.split == "validation"}
+        scores = {score.task: score for score in result.tasks if score.split == "validation"}
         for task, share in shares(self.weights).items():
-            measure = self.measures.get(task, "score")
-            value = quality_of(own[task], measure) if task in own else None
-            if value is None:
+            measure, score = self.measures.get(task, "score"), scores.get(task)
+            value = None if score is None else quality_of(score, measure)
+            if score is None or value is None:
                 return None
-            drawn: Sequence[float] = own[task].replicates if measure == "score" else ()
-            known = Measured(value, se_of(own[task], measure), drawn, measure == "score")
-            parts.append((share, known))
+            replicates = score.replicates if measure == "score" else ()
+            error = se_of(score, measure)
+            parts.append((share, Measured(value, error, replicates, measure == "score")))
         return _weighted(parts) if parts else None
 
 
 class Field(NamedTuple):
-    """``text``: as read; ``measured``: what it says as a number, where it carries uncertainty."""
+    """A named value. ``text``: as written; ``measured``: as a number, where it carries uncertainty."""
 
     group: str
     name: str
@@ -106,19 +106,19 @@ class Field(NamedTuple):
 
 
 def fields(record: TrialRecord, weighing: Weighing) -> tuple[Field, ...]:
-    """All fields of *record*, group by group, the quality first; what is not known is left out."""
-    found = (
+    """All known fields of *record*, group by group, the quality first."""
+    every = (
         *_quality(record, weighing),
         *_configuration(record),
         *_training(record),
         *_results(record, weighing),
         *_cost(record),
     )
-    return tuple(field for field in found if field.text not in (ABSENT, ""))
+    return tuple(field for field in every if field.text not in (ABSENT, ""))
 
 
 def interval(measured: Measured) -> tuple[float, float] | None:
-    """The 80 % interval that the evaluated rows leave; ``None`` where they tell nothing of it.
+    """The 80 % interval that the evaluated rows give; ``None`` where they give none.
 
     The replicates' 10th and 90th percentile where there are any (percentile bootstrap), else the normal
     approximation.
@@ -131,21 +131,13 @@ def interval(measured: Measured) -> tuple[float, float] | None:
     return normal_interval(measured.value, measured.se, *ends)
 
 
-def _bracketed(value: str, ends: tuple[float, float], written: Callable[[float], str]) -> str:
-    """``85.1 % (83.0 to 87.2)``: the unit stands once."""
-    low, high = (written(end).removesuffix(" %") for end in ends)
-    return f"{value} ({low} to {high})"
-
-
 def interval_words(measured: Measured) -> str:
     """The 80 % interval in words, or why there is none."""
     ends = interval(measured)
     if ends is None:
-        why = "every row came out alike" if measured.is_missing else "its error is not known"
-        return f"{UNTOLD}: {why}"
-    low, high = (quality(end) for end in ends)
-    unit = "\N{NO-BREAK SPACE}%"
-    return f"80 % interval {low.removesuffix(' %')} to {high.replace(' %', unit)}"
+        why = "every row has the same result" if measured.is_missing else "its error is not known"
+        return f"{NO_INTERVAL}: {why}"
+    return numbers.interval(*ends, quality)
 
 
 def score_of(score: TaskScore) -> Measured | None:
@@ -156,26 +148,26 @@ def score_of(score: TaskScore) -> Measured | None:
 
 
 def with_interval(measured: Measured | None) -> str:
-    """``85.1 % (83.0 to 87.2)``, or as a number what is no share."""
+    """``85.1 % (80 % interval 83.0 to 87.2 %)``, in per cent or as a loss."""
     if measured is None:
         return ABSENT
-    share = measured.is_share
-    value = percent(measured.value) if share else _figure(measured.value)
+    write = percent if measured.is_share else _loss
     ends = interval(measured)
     if ends is None:
-        return f"{value} ({UNTOLD})" if measured.is_missing else value
-    return _bracketed(value, ends, percent if share else _figure)
+        note = f" ({NO_INTERVAL})" if measured.is_missing else ""
+        return f"{write(measured.value)}{note}"
+    return f"{write(measured.value)} ({numbers.interval(*ends, write)})"
 
 
-def apart(values: list[Measured]) -> bool:
-    """Whether the evaluated rows tell any two of *values* apart, at 80 %.
+def distinguishable(values: list[Measured]) -> bool:
+    """Whether the evaluated rows distinguish any two of *values*, at 80 %.
 
     Replicates of equal number were drawn on the same rows: their differences are paired.
     """
-    return any(_two_apart(a, b) for i, a in enumerate(values) for b in values[i + 1 :])
+    return any(_differ(a, b) for i, a in enumerate(values) for b in values[i + 1 :])
 
 
-def _two_apart(a: Measured, b: Measured) -> bool:
+def _differ(a: Measured, b: Measured) -> bool:
     if len(a.replicates) == len(b.replicates) > 1:
         low, high = draws_interval(np.subtract(a.replicates, b.replicates))
         return bool(low > 0 or high < 0)
@@ -185,7 +177,7 @@ def _two_apart(a: Measured, b: Measured) -> bool:
 
 
 def tasks_not_measured(result: TrialResult, weighing: Weighing) -> list[str]:
-    """The weighted tasks of *result* whose part in its quality has no known error of its own."""
+    """The weighted tasks of *result* that the interval of its quality leaves out, having none."""
     return [
         score.task
         for score in weighing.in_order(result.tasks)
@@ -203,8 +195,8 @@ def _weighted(parts: Sequence[tuple[float, Measured]]) -> Measured:
     shares = all(part.is_share for _, part in parts)
     lengths = {len(part.replicates) for _, part in parts}
     if len(lengths) == 1 and min(lengths) > 1:
-        drawn = np.array([part.replicates for _, part in parts])
-        mean = np.average(drawn, axis=0, weights=[share for share, _ in parts])
+        replicates = np.array([part.replicates for _, part in parts])
+        mean = np.average(replicates, axis=0, weights=[share for share, _ in parts])
         return Measured(value, None, tuple(float(v) for v in mean), shares)
     errors = [(share, part.se) for share, part in parts]
     if any(error is None for _, error in errors):
@@ -214,9 +206,9 @@ def _weighted(parts: Sequence[tuple[float, Measured]]) -> Measured:
 
 
 def _quality(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:
-    found = weighing.quality(record.result)
-    if found is not None:
-        yield Field(QUALITY, "Weighted mean of the tasks", with_interval(found), found)
+    measured = weighing.quality(record.result)
+    if measured is not None:
+        yield Field(QUALITY, "Weighted mean of the tasks", with_interval(measured), measured)
 
 
 def _configuration(record: TrialRecord) -> Iterator[Field]:
@@ -230,13 +222,13 @@ def _configuration(record: TrialRecord) -> Iterator[Field]:
         "Variant": method.variant,
         "Rank": method.rank,
         "Virtual tokens": method.virtual_tokens,
-        "Learning rate": _plain(method.learning_rate),
+        "Learning rate": _number(method.learning_rate),
         "Task mix": spec.mix.name if spec.mix else None,
         "Examples": count(spec.volume) if spec.volume else None,
     }
     values |= {f"Examples of {task}": count(n) for task, n in spec.examples.items()}
     values |= {"Replay": percent(spec.mix.replay) if spec.mix and spec.mix.replay else None}
-    values |= {"Seed": spec.seed, "Stage": record.stage, "Taken from the table": spec.origin}
+    values |= {"Seed": spec.seed, "Stage": record.stage, "Imported from the table": spec.origin}
     yield from _given(CONFIGURATION, values)
 
 
@@ -252,8 +244,8 @@ def _training(record: TrialRecord) -> Iterator[Field]:
         "Longest row, tokens": count(train.max_length),
         "Schedule": train.scheduler,
         "Warm-up, share of steps": percent(train.warmup),
-        "Weight decay": _plain(train.weight_decay),
-        "Largest gradient norm": _plain(train.max_grad_norm),
+        "Weight decay": _number(train.weight_decay),
+        "Largest gradient norm": _number(train.max_grad_norm),
         "Number format": train.dtype,
         "Gradient checkpointing": "yes" if train.gradient_checkpointing else "no",
         "Packing": "yes" if train.packing else "no",
@@ -265,7 +257,7 @@ def _results(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:
     result = record.result
     yield from _given(SCORES, {"Status": result.status.value, "Reason": result.reason})
     if result.final_train_loss is not None:
-        yield Field(SCORES, "Final training loss, nats per token", _figure(result.final_train_loss))
+        yield Field(SCORES, "Final training loss, nats per token", _loss(result.final_train_loss))
     for score in weighing.in_order(result.tasks):
         yield from _task(score)
     for suite in result.general:
@@ -280,13 +272,13 @@ def _task(score: TaskScore) -> Iterator[Field]:
         ("loss, nats per token", score.loss_nats, score.loss_nats_se),
         ("bits per byte", score.bits_per_byte, score.bits_per_byte_se),
     ):
-        known = None if value is None else Measured(value, error, is_share=False)
-        yield Field(SCORES, f"{task}: {words}", with_interval(known), known)
+        loss = None if value is None else Measured(value, error, is_share=False)
+        yield Field(SCORES, f"{task}: {words}", with_interval(loss), loss)
     for words, value in (
         ("precision", score.precision),
         ("recall", score.recall),
         ("valid answers", score.valid_format),
-        ("over-reach", score.over_reach),
+        ("false positives on negatives (over-reach)", score.over_reach),
     ):
         yield Field(SCORES, f"{task}: {words}", percent(value))
 
@@ -302,10 +294,10 @@ def _suite(suite: SuiteScore) -> Iterator[Field]:
 
 
 def _lost(suite: SuiteScore) -> str:
-    """As per cent, which may be below 0 and above 100."""
+    """In per cent, which may be below 0 and above 100."""
     lost = suite.forgetting
     ends = None if lost is None else normal_interval(lost, suite.forgetting_error)
-    return _bracketed(percent(lost), ends, percent) if ends else percent(lost)
+    return f"{percent(lost)} ({numbers.interval(*ends)})" if ends else percent(lost)
 
 
 def _cost(record: TrialRecord) -> Iterator[Field]:
@@ -313,26 +305,26 @@ def _cost(record: TrialRecord) -> Iterator[Field]:
     values: dict[str, object] = {
         "Device": cost.device,
         "Device time": duration(cost.device_seconds),
-        "Of it training": duration(cost.train_seconds),
+        "Device time of training": duration(cost.train_seconds),
         "Training tokens": count(cost.train_tokens),
         "Training operations": compact(cost.flops, "FLOP"),
         "Peak memory": compact(cost.peak_bytes, "B"),
         "Trained parameters": compact(cost.trained_parameters),
         "Stored beside the base": compact(cost.adapter_bytes, "B"),
-        "Seconds per 1,000 answer tokens": _plain(cost.seconds_per_1k_tokens),
+        "Seconds per 1,000 answer tokens": _number(cost.seconds_per_1k_tokens),
     }
     yield from _given(COST, values)
     for phase, seconds in cost.phases.items():
-        yield Field(COST, f"Seconds in {phase.replace('_', ' ')}", f"{seconds:.3g}")
+        yield Field(COST, f"Seconds in {phase.replace('_', ' ')}", numbers.number(seconds))
 
 
 def _given(group: str, values: dict[str, object]) -> Iterator[Field]:
     yield from (Field(group, name, str(v)) for name, v in values.items() if v is not None)
 
 
-def _plain(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4g}"
+def _number(value: float | None) -> str | None:
+    return None if value is None else numbers.number(value, 4)
 
 
-def _figure(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
+def _loss(value: float) -> str:
+    return numbers.in_measure(value, "loss").replace("-", "−")

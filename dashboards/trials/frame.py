@@ -19,8 +19,10 @@ _PLAIN = (
 
 
 class Column(NamedTuple):
-    """``form``: the function of ``assets/dashAgGridFunctions.js`` that writes its values. ``width`` in
-    pixels. ``words``: text, not a number. ``usual``: shown unless the reader chooses otherwise.
+    """A column of the grid.
+
+    ``form``: the function of ``assets/dashAgGridFunctions.js`` that writes its values. ``width``: in pixels.
+    ``words``: text, not a number. ``usual``: shown unless the reader hides it.
     """
 
     field: str
@@ -63,18 +65,17 @@ _REST = (
 def trial_frame(analysis: Analysis) -> pd.DataFrame:
     """One row per trial of *analysis*, newest first; absent is NaN or ``None``.
 
-    Tasks stand in the order of the objective's weights, then the others by name.
-
-    Beside the table's own columns: ``quality``, ``score.<task>``, ``over_reach.<task>``,
-    ``valid_format.<task>`` and ``forgetting.<suite>``.
+    Tasks stand in the order of the objective's weights, then the others by name. Beside the columns of the
+    results table: ``quality``, ``score.<task>``, ``over_reach.<task>``, ``valid_format.<task>`` and
+    ``forgetting.<suite>``.
     """
     table, weights = analysis.table, analysis.objective.weights
     suites = [name for name in table.columns if name.startswith("forgetting.")]
     trials = table.drop_duplicates("key").set_index("key")[[*_PLAIN, *suites]]
     scored = table[table["task"].notna()]
     for measure in ("score", "over_reach", "valid_format"):
-        there = scored[scored[measure].notna()]
-        wide = there.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
+        measured = scored[scored[measure].notna()]
+        wide = measured.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
         weighted = [task for task in weights if task in wide]
         wide = wide[[*weighted, *(task for task in wide if task not in weights)]]
         trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
@@ -90,9 +91,9 @@ def trial_frame(analysis: Analysis) -> pd.DataFrame:
 
 
 def _categories(texts: pd.Series[Any]) -> pd.Series[Any]:
-    """*texts* by their few distinct values, in the order of the alphabet: quick to sort and filter."""
-    known = sorted(map(str, texts.dropna().unique()), key=lambda text: (text.lower(), text))
-    return texts.astype(pd.CategoricalDtype(known, ordered=True))
+    """*texts* as alphabetical categories: quick to sort and filter."""
+    distinct = sorted(map(str, texts.dropna().unique()), key=lambda text: (text.lower(), text))
+    return texts.astype(pd.CategoricalDtype(distinct, ordered=True))
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -105,11 +106,11 @@ def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def columns_of(fields: Iterable[str]) -> tuple[Column, ...]:
-    """The grid's columns for a frame that has *fields*, most telling first."""
+    """The grid's columns for a frame that has *fields*, the most important first."""
     names = [str(field) for field in fields]
     scores = _measured(names, "score.", "score", usual=True)
     lost = _measured(names, "forgetting.", "lost", usual=True)
-    over = _measured(names, "over_reach.", "over-reach", usual=False)
+    over = _measured(names, "over_reach.", "false positives", usual=False)
     valid = _measured(names, "valid_format.", "valid answers", usual=False)
     return (*_CONFIGURATION, *scores, *lost, *_REST, *over, *valid)
 

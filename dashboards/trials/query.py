@@ -1,14 +1,14 @@
-"""Which trials a reader asks for: sort and filters between the address, AG Grid's models and pandas.
+"""Sort and filters of the trials grid: in the address, as AG Grid's models, and applied to pandas.
 
 In the address a condition is ``column:test:value`` (``where=quality:greaterThan:0.9``, or ``any=…`` where
 one of a column's two is enough), a sort is ``sort=column`` or ``sort=-column``. Column, test and values
-are percent-encoded each, so that any task name fits. Tests are named as AG Grid names them.
+are percent-encoded each, so that any task name fits. Tests have AG Grid's names.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -19,20 +19,21 @@ from numpy.typing import NDArray
 
 from dashboards.state import Query
 
-#: Nobody reads more conditions, and each costs a pass over the rows.
+#: Each condition costs a pass over the rows.
 MAX_CONDITIONS = 24
-_SAME = 0.01  # of a value: a rate of 0.001 is not one of 0.0012
+#: Relative tolerance of "equals": 0.0012 does not equal 0.001.
+_TOLERANCE = 0.01
 
 
-def _read_alike(values: Any, typed: float) -> Any:
-    """Which *values* are *typed* once they are written as shortly: 85.1 % stands for 85.07 % as well."""
+def _equals_as_written(values: Any, typed: float) -> Any:
+    """Which *values* equal *typed*, to the digits that were typed: 85.1 % stands for 85.07 % as well."""
     unit = 10.0 ** int(Decimal(f"{typed:.10g}").as_tuple().exponent)
-    return abs(values - typed) <= min(unit / 2, _SAME * abs(typed))
+    return abs(values - typed) <= min(unit / 2, _TOLERANCE * abs(typed))
 
 
 NUMBER_TESTS: dict[str, Callable[[Any, float, float], Any]] = {
-    "equals": lambda values, low, _: _read_alike(values, low),
-    "notEqual": lambda values, low, _: ~_read_alike(values, low),
+    "equals": lambda values, low, _: _equals_as_written(values, low),
+    "notEqual": lambda values, low, _: ~_equals_as_written(values, low),
     "lessThan": lambda values, low, _: values < low,
     "lessThanOrEqual": lambda values, low, _: values <= low,
     "greaterThan": lambda values, low, _: values > low,
@@ -47,11 +48,10 @@ TEXT_TESTS: dict[str, Callable[[str, str], bool]] = {
     "startsWith": lambda value, text: value.startswith(text),
     "endsWith": lambda value, text: value.endswith(text),
 }
-_EMPTY_TESTS = ("blank", "notBlank")
 
 
 class Condition(NamedTuple):
-    """``values``: none for ``blank``, two for ``inRange``, else one; as text."""
+    """A filter on one column. ``values``: none for ``blank``, two for ``inRange``, else one; as text."""
 
     field: str
     test: str
@@ -62,8 +62,8 @@ class Condition(NamedTuple):
         """A condition as the address holds it."""
         field, _, rest = text.partition(":")
         test, _, values = rest.partition(":")
-        given = tuple(unquote(value) for value in values.split(":")) if values else ()
-        return cls(unquote(field), unquote(test), given)
+        parts = tuple(unquote(value) for value in values.split(":")) if values else ()
+        return cls(unquote(field), unquote(test), parts)
 
     @property
     def text(self) -> str:
@@ -71,9 +71,11 @@ class Condition(NamedTuple):
         return ":".join(quote(part, safe=". ") for part in (self.field, self.test, *self.values))
 
 
-class Wanted(NamedTuple):
-    """``sort``: (field, descending), the first decides. ``where``: all must hold. ``any_of``: of each
-    field at least one must.
+class GridState(NamedTuple):
+    """Sort and filters of the grid.
+
+    ``sort``: (field, descending), the first decides. ``where``: all must be true. ``any_of``: of each field
+    at least one must.
     """
 
     sort: tuple[tuple[str, bool], ...] = ()
@@ -89,69 +91,71 @@ class Wanted(NamedTuple):
         )
 
 
-def wanted_in(query: Query, fields: Collection[str]) -> Wanted:
-    """What the address *query* asks of a frame with *fields*; what it cannot have is passed over."""
+def state_in(query: Query, fields: Collection[str]) -> GridState:
+    """Sort and filters of the address *query*, for a frame with *fields*; others are ignored."""
     sort = [(name.removeprefix("-"), name.startswith("-")) for name in query.many("sort")]
-    return _checked(
-        sort,
-        [Condition.of(text) for text in query.many("where")],
-        [Condition.of(text) for text in query.many("any")],
-        fields,
-    )
+    where, any_of = ([Condition.of(text) for text in query.many(n)] for n in ("where", "any"))
+    return _checked(sort, where, any_of, fields)
 
 
-def wanted_of(request: Mapping[str, Any], fields: Collection[str]) -> Wanted:
-    """What AG Grid's request asks (``sortModel``, ``filterModel``)."""
+def state_of(request: Mapping[str, Any], fields: Collection[str]) -> GridState:
+    """Sort and filters of AG Grid's request (``sortModel``, ``filterModel``)."""
     sort = [
-        (str(each.get("colId")), each.get("sort") == "desc")
-        for each in request.get("sortModel") or ()
+        (str(model.get("colId")), model.get("sort") == "desc")
+        for model in request.get("sortModel") or ()
     ]
     where: list[Condition] = []
     any_of: list[Condition] = []
     for field, model in (request.get("filterModel") or {}).items():
-        parts = model.get("conditions") or [model]
-        found = [_condition(str(field), part) for part in parts]
-        (any_of if model.get("operator") == "OR" else where).extend(found)
+        conditions = any_of if model.get("operator") == "OR" else where
+        for part in model.get("conditions") or [model]:
+            values = (part.get("filter"), part.get("filterTo"))
+            texts = tuple(_written(value) for value in values if value is not None)
+            conditions.append(Condition(str(field), str(part.get("type")), texts))
     return _checked(sort, where, any_of, fields)
 
 
-def grid_state(wanted: Wanted, words: Collection[str]) -> dict[str, Any]:
-    """*wanted* as AG Grid's ``initialState``; *words*: the fields that hold text."""
+def initial_state(state: GridState, words: Collection[str]) -> dict[str, Any]:
+    """*state* as AG Grid's ``initialState``; *words*: the fields that hold text."""
     models: dict[str, Any] = {}
-    for operator, conditions in (("AND", wanted.where), ("OR", wanted.any_of)):
-        for field in dict.fromkeys(condition.field for condition in conditions):
+    for operator, conditions in (("AND", state.where), ("OR", state.any_of)):
+        for field, own in _by_field(conditions).items():
             kind = "text" if field in words else "number"
-            parts = [_part(c, kind) for c in conditions if c.field == field]
+            parts = [_part(condition, kind) for condition in own]
             joined = {"filterType": kind, "operator": operator, "conditions": parts}
             models[field] = parts[0] if len(parts) == 1 else joined
-    state: dict[str, Any] = {}
-    if wanted.sort:
-        order = [{"colId": f, "sort": "desc" if down else "asc"} for f, down in wanted.sort]
-        state["sort"] = {"sortModel": order}
+    found: dict[str, Any] = {}
+    if state.sort:
+        order = [{"colId": f, "sort": "desc" if down else "asc"} for f, down in state.sort]
+        found["sort"] = {"sortModel": order}
     if models:
-        state["filter"] = {"filterModel": models}
-    return state
-
-
-def select(frame: pd.DataFrame, wanted: Wanted) -> NDArray[np.intp]:
-    """Positions in *frame* of the rows that *wanted* asks for, in its order; absent values come last."""
-    keep = np.ones(len(frame), dtype=bool)
-    for condition in wanted.where:
-        keep &= _holds(frame[condition.field], condition)
-    for field in dict.fromkeys(condition.field for condition in wanted.any_of):
-        one = np.zeros(len(frame), dtype=bool)
-        for condition in (c for c in wanted.any_of if c.field == field):
-            one |= _holds(frame[field], condition)
-        keep &= one
-    found = np.flatnonzero(keep)
-    if wanted.sort:
-        keys = [_rank(frame[field], down)[found] for field, down in reversed(wanted.sort)]
-        found = found[np.lexsort(keys)]
+        found["filter"] = {"filterModel": models}
     return found
 
 
+def select(frame: pd.DataFrame, state: GridState) -> NDArray[np.intp]:
+    """Positions in *frame* of the rows that pass the filters, in their order; absent values come last."""
+    keep = np.ones(len(frame), dtype=bool)
+    for condition in state.where:
+        keep &= _passes(frame[condition.field], condition)
+    for field, conditions in _by_field(state.any_of).items():
+        keep &= np.logical_or.reduce([_passes(frame[field], c) for c in conditions])
+    positions = np.flatnonzero(keep)
+    if state.sort:
+        ranks = [_rank(frame[field], down)[positions] for field, down in reversed(state.sort)]
+        positions = positions[np.lexsort(ranks)]
+    return positions
+
+
+def _by_field(conditions: Iterable[Condition]) -> dict[str, list[Condition]]:
+    groups: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        groups.setdefault(condition.field, []).append(condition)
+    return groups
+
+
 def _rank(values: pd.Series[Any], down: bool) -> NDArray[np.float64]:
-    """What sorts *values*; NaN sorts last."""
+    """Numbers in the order of *values*; NaN sorts last."""
     if pd.api.types.is_numeric_dtype(values):
         ranks = values.to_numpy(dtype=float, na_value=np.nan)
     else:
@@ -165,20 +169,12 @@ def _checked(
     where: list[Condition],
     any_of: list[Condition],
     fields: Collection[str],
-) -> Wanted:
-    known = set(fields)
-    order = {field: down for field, down in sort if field in known}
-    return Wanted(
-        tuple(order.items()),
-        tuple(sorted(c for c in where if c.field in known))[:MAX_CONDITIONS],
-        tuple(sorted(c for c in any_of if c.field in known))[:MAX_CONDITIONS],
-    )
-
-
-def _condition(field: str, model: Mapping[str, Any]) -> Condition:
-    values = (model.get("filter"), model.get("filterTo"))
-    return Condition(
-        field, str(model.get("type")), tuple(_written(v) for v in values if v is not None)
+) -> GridState:
+    names = set(fields)
+    return GridState(
+        tuple({field: down for field, down in sort if field in names}.items()),
+        tuple(sorted(c for c in where if c.field in names))[:MAX_CONDITIONS],
+        tuple(sorted(c for c in any_of if c.field in names))[:MAX_CONDITIONS],
     )
 
 
@@ -188,16 +184,18 @@ def _written(value: object) -> str:
 
 
 def _part(condition: Condition, kind: str) -> dict[str, Any]:
-    part: dict[str, Any] = {"filterType": kind, "type": condition.test}
+    values = [_number(v) if kind == "number" else v for v in condition.values]
     names = ("filter", "filterTo")
-    for name, value in zip(names, condition.values, strict=False):
-        part[name] = _number(value) if kind == "number" else value
-    return part
+    return {
+        "filterType": kind,
+        "type": condition.test,
+        **dict(zip(names, values, strict=False)),
+    }
 
 
-def _holds(values: pd.Series[Any], condition: Condition) -> Any:
+def _passes(values: pd.Series[Any], condition: Condition) -> Any:
     """Per row, whether it passes. A condition that makes no sense lets every row pass."""
-    if condition.test in _EMPTY_TESTS:
+    if condition.test in ("blank", "notBlank"):
         blank = values.isna().to_numpy(dtype=bool) | (values == "").to_numpy(dtype=bool)
         return blank if condition.test == "blank" else ~blank
     numeric = pd.api.types.is_numeric_dtype(values)
@@ -210,8 +208,8 @@ def _number_passes(values: pd.Series[Any], condition: Condition) -> Any:
     bounds = [bound for v in condition.values if (bound := _number(v)) is not None]
     if test is None or not bounds or len(bounds) < len(condition.values):
         return None
-    known = values.to_numpy(dtype=float, na_value=np.nan)
-    return test(known, bounds[0], bounds[-1]) & ~np.isnan(known)
+    numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    return test(numbers, bounds[0], bounds[-1]) & ~np.isnan(numbers)
 
 
 def _text_passes(values: pd.Series[Any], condition: Condition) -> Any:
@@ -219,15 +217,15 @@ def _text_passes(values: pd.Series[Any], condition: Condition) -> Any:
     test = TEXT_TESTS.get(condition.test)
     if test is None or not condition.values:
         return None
-    kinds = values.astype("category").cat
-    wanted = condition.values[0].lower()
-    passes = [test(str(text).lower(), wanted) for text in [*kinds.categories, ""]]
-    return np.array(passes, dtype=bool)[kinds.codes.to_numpy()]  # absent has code -1: the last
+    distinct = values.astype("category").cat
+    text = condition.values[0].lower()
+    passes = [test(str(value).lower(), text) for value in [*distinct.categories, ""]]
+    return np.array(passes, dtype=bool)[distinct.codes.to_numpy()]  # absent has code -1: the last
 
 
 def _number(text: str) -> float | None:
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return value if math.isfinite(value) else None

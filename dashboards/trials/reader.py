@@ -1,6 +1,6 @@
-"""What of one trial is read when someone looks at it: its learning curve, its worst answers, its link.
+"""One trial's learning curve, worst answers and MLflow link, read from the store when its page opens.
 
-Too much to keep for every trial: read from the store when asked for, the last few kept.
+They are too much to keep for every trial; the last few are cached.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from tracker.store.runs import thinned
 from tracker.store.store import Store
 from tracker.store.worst_answers import TaskExamples
 
-#: Trials whose readings are kept.
+#: Trials whose readings are cached.
 MAX_READINGS = 64
-#: Points of a curve: more than a chart has pixels across.
+#: Points of a curve: as many as a chart has pixels across.
 MAX_POINTS = 1000
-#: Seconds after which what could not be read is tried again.
+#: Seconds after which a failed reading is tried again.
 RETRY = 5.0
-_PATIENCE = 0.5  # seconds that a page waits for a reading; it comes back for it
+_PATIENCE = 0.5  # seconds that a page waits for a reading before it comes back for it
 _LOSS = "train/loss"
 
 
 class Reading(NamedTuple):
-    """``curve``: (optimizer step, training loss in nats per token), thinned evenly. ``link``: of its
-    MLflow run, where an MLflow server is known. ``problem``: why something is missing, in words.
+    """What was read of a trial.
+
+    ``curve``: (optimizer step, training loss in nats per token), thinned evenly. ``link``: to its run,
+    where an MLflow server is known. ``problem``: why something is missing, in words.
     """
 
     curve: tuple[tuple[int, float], ...] = ()
@@ -38,21 +40,21 @@ class Reading(NamedTuple):
 
 
 class _Attempt(NamedTuple):
-    """The *number*-th reading of a trial, which is the version of the answer; ended at a clock's time."""
+    """A reading of a trial. ``number``: how often it was tried before, the version in the cache."""
 
     number: int
     reading: Reading
     ended_at: float
 
     def is_due(self, now: float) -> bool:
-        """Whether what could not be read is to be tried again."""
+        """Whether a failed reading is to be tried again."""
         return self.reading.problem is not None and now - self.ended_at >= RETRY
 
 
 class TrialReader:
-    """Reads trials of *store* beside the pages, thread-safe. *mlflow_url*: where ``mlflow ui`` answers.
+    """Reads trials of *store* in threads of their own. *mlflow_url*: where ``mlflow ui`` answers.
 
-    A store that hangs keeps its own thread waiting and no page.
+    A store that hangs keeps no page waiting.
     """
 
     def __init__(
@@ -65,17 +67,15 @@ class TrialReader:
         self._readings = SingleFlightCache(MAX_READINGS)
 
     def read(self, sweep: str, key: str, wait: float = _PATIENCE) -> Reading | None:
-        """The trial *key* of *sweep*; ``None`` while it is being read. *wait*: seconds at most."""
+        """The reading of the trial *key*; ``None`` while it goes on. *wait*: seconds at most."""
         last: _Attempt | None = self._readings.peek((sweep, key))
         number = last.number + last.is_due(self._clock()) if last else 0
-        found: _Attempt | None = self._readings.get_later(
-            (sweep, key), str(number), lambda: self._attempt(number, sweep, key), wait
-        ).value
-        return found.reading if found else None
 
-    def _attempt(self, number: int, sweep: str, key: str) -> _Attempt:
-        reading = self._read(sweep, key)
-        return _Attempt(number, reading, self._clock())
+        def attempt() -> _Attempt:
+            return _Attempt(number, self._read(sweep, key), self._clock())
+
+        latest = self._readings.get_later((sweep, key), str(number), attempt, wait)
+        return latest.value.reading if latest.value else None
 
     def _read(self, sweep: str, key: str) -> Reading:
         try:
@@ -92,12 +92,11 @@ class TrialReader:
 
 
 def mlflow_address(given: str | None, store: str | None) -> str | None:
-    """Where runs are linked to: *given*, or the tracking URI *store* where it is a server itself.
+    """The address of ``mlflow ui``: *given*, or the tracking URI *store* if it is a server.
 
     Without user name and password, which belong on no page. InputError where *given* is no address.
     """
-    found = given or store or ""
-    parts = urlsplit(found)
+    parts = urlsplit(given or store or "")
     if parts.scheme in ("http", "https") and parts.hostname:
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}{parts.path.rstrip('/')}"

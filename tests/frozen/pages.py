@@ -8,10 +8,8 @@ from typing import Any
 from dash.development.base_component import Component
 
 from dashboards.analysis import PageAnalysis
-from dashboards.pages import data, generalisation, mix, trials
-from dashboards.pages.recommend import page as recommend
+from dashboards.pages import data, generalisation, mix, recommend, sweep, trials
 from dashboards.pages.scaling import page as scaling
-from dashboards.pages.sweep import page as sweep
 from dashboards.pages.trials import grid, menu, rows
 from dashboards.report.sections import best_trials, head
 from dashboards.snapshot import SweepView
@@ -58,9 +56,9 @@ def pages(view: SweepView, states: dict[str, dict[str, Query]]) -> dict[str, Any
 
 
 def _trials(view: SweepView, query: Query) -> Any:
-    """The grid, or single trials from near."""
-    if trials.is_near(query):
-        return trials.near(view, query)
+    """The grid, or single trials in detail."""
+    if trials.is_detail(query):
+        return trials.details(view, query)
     frame = view.analysis.trials
     columns = menu(columns_of(frame.columns), query)
     return [trials.head(view, query), columns, grid(frame, query, view.info.name)]

@@ -7,12 +7,12 @@ from dashboards.charts.loss_curves import draw_loss_curves, loss_curve, smoothed
 from dashboards.charts.theme import LIGHT
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep import running_in_short
-from dashboards.pages.trials import bar, looked_at, near, numbers_in
+from dashboards.pages.trials import bar, details, numbers_in, requested_records
 from dashboards.state import Query
 from dashboards.trials.fields import (
     Measured,
     Weighing,
-    apart,
+    distinguishable,
     fields,
     interval,
     tasks_not_measured,
@@ -27,7 +27,7 @@ WEIGHING = Weighing({"slots": 1, "intent": 2}, {"intent": "score", "slots": "sco
 
 
 def test_one_trial_shows_scores_with_intervals_and_its_configuration(view_of, records, words):
-    text = words(near(view_of(records), Query.of(trial="45")))
+    text = words(details(view_of(records), Query.of(trial="45")))
     assert text.index("Trial 45") < text.index("Quality") < text.index("Device time")
     assert "80 % interval" in text
     assert "Learning rate" in text
@@ -38,20 +38,20 @@ def test_a_cost_that_is_not_known_has_no_tile(view_of, records, words):
     cost = records[45].result.cost.model_copy(update={"device_seconds": None, "peak_bytes": None})
     result = records[45].result.model_copy(update={"cost": cost})
     bare = [*records[:45], records[45].model_copy(update={"result": result})]
-    text = words(near(view_of(bare), Query.of(trial="45")))
+    text = words(details(view_of(bare), Query.of(trial="45")))
     assert "counted operations" in text
     assert "on cpu" not in text
     assert "Peak memory" not in text
 
 
 def test_a_number_that_is_no_ended_trial_is_said(view_of, records, words):
-    assert "no such ended trial" in words(near(view_of(records), Query.of(trial="999")))
+    assert "no such ended trial" in words(details(view_of(records), Query.of(trial="999")))
 
 
 def test_the_address_names_at_most_five_trials_each_once(view_of, records):
     query = Query.of(compare="3,9,3,x,1,2,4,5")
     assert numbers_in(query, "compare") == (3, 9, 1, 2, 4, 5)
-    assert [r.number for r in looked_at(view_of(records), query)] == [3, 9, 1, 2, 4]
+    assert [r.number for r in requested_records(view_of(records), query)] == [3, 9, 1, 2, 4]
 
 
 def test_only_what_differs_is_marked(records):
@@ -65,8 +65,8 @@ def test_only_what_differs_is_marked(records):
 def test_two_scores_differ_where_paired_rows_tell_them_apart():
     base = tuple(0.5 + i / 100 for i in range(20))
     higher = tuple(value + 0.01 for value in base)
-    assert apart([Measured(0.6, 0.06, base), Measured(0.61, 0.06, higher)])
-    assert not apart([Measured(0.60, 0.06), Measured(0.61, 0.06)])
+    assert distinguishable([Measured(0.6, 0.06, base), Measured(0.61, 0.06, higher)])
+    assert not distinguishable([Measured(0.60, 0.06), Measured(0.61, 0.06)])
     low, high = interval(Measured(0.5, 0.1)) or (0, 0)
     assert (round(low, 3), round(high, 3)) == (0.372, 0.628)
     assert with_interval(Measured(0.5, None)) == "50.0 %"
@@ -100,7 +100,7 @@ def test_the_quality_is_the_grid_s_with_an_interval_from_the_tasks_replicates(an
 
 def test_a_quality_of_losses_is_a_number(records, words, view_of):
     lost = [rescored(r, score=None, replicates=(), score_se=None) for r in records[:46]]
-    text = words(near(view_of(lost), Query.of(trial="45")))
+    text = words(details(view_of(lost), Query.of(trial="45")))
     assert "Quality −0." in text
     first = compare.side_by_side(lost[44:46], Weighing({"intent": 1}, {"intent": "bits_per_byte"}))[
         0
@@ -125,11 +125,11 @@ def test_rows_that_all_came_out_alike_tell_no_interval(records, words, view_of, 
     assert interval(Measured(score, 0.0)) is None
     texts = {field.name: field.text for field in fields(same, WEIGHING)}
     assert texts["intent: score"] == f"{100 * score:.1f} % (no interval)"
-    text = words(near(view_of([*records[:45], same]), Query.of(trial="45")))
-    assert "do not tell how far it is off" in text
+    text = words(details(view_of([*records[:45], same]), Query.of(trial="45")))
+    assert "the rows give no interval" in text
     assert "0.0 to" not in text
-    both = words(near(view_of([*records[:45], same]), Query.of(compare="44,45")))
-    assert "do not tell how far it is off" in both
+    both = words(details(view_of([*records[:45], same]), Query.of(compare="44,45")))
+    assert "the rows give no interval" in both
 
 
 def test_worst_answers_are_text_and_marked_in_words(records, words):
@@ -137,7 +137,7 @@ def test_worst_answers_are_text_and_marked_in_words(records, words):
              "over_reach": True, "prompt": HARM}]  # fmt: skip
     task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
     reading = Reading(((1, 3.0), (2, 2.0)), (task,), "http://localhost:5000/#/experiments/1/runs/a")
-    parts = trial.closer(records[45], reading, LIGHT, WEIGHING)
+    parts = trial.readings(records[45], reading, LIGHT, WEIGHING)
     text = words(parts)
     assert text.count(HARM) == 2
     assert "over-reach" in text
@@ -150,14 +150,14 @@ def test_only_wrong_answers_are_listed_and_prompts_that_were_not_kept_are_said_o
             for i in range(8)]  # fmt: skip
     task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
     other = worst_of("slots", "validation", "")
-    text = words(trial.closer(records[45], Reading((), (task, other)), LIGHT, WEIGHING))
+    text = words(trial.readings(records[45], Reading((), (task, other)), LIGHT, WEIGHING))
     assert text.index("answers: slots") < text.index("answers: intent"), "the objective's order"
     assert "4 of 8 answers are not fully right" in text
     assert text.count("Truth") == 4
     assert text.count("prompts were not kept") == 1
     assert "Prompt " not in text
     right = worst_of("intent", "validation", "\n".join(json.dumps(row) for row in rows[::2]))
-    text = words(trial.closer(records[45], Reading((), (right,)), LIGHT, WEIGHING))
+    text = words(trial.readings(records[45], Reading((), (right,)), LIGHT, WEIGHING))
     assert "Every kept answer is right" in text
     assert "Truth" not in text
 
@@ -182,7 +182,7 @@ def test_trials_under_way_stand_above_the_grid_and_lead_to_the_sweep(view_of, re
     assert "#50 en-1m · LoRA · 2,000 examples · even 1 min 0 s step 120, loss 1.250" in text
     assert "#57" in text
     assert "#58" not in text
-    assert "1 further trial under way" in text
+    assert "1 more trial under way" in text
     assert "href='/?sweep=support'" in str(found)
     assert running_in_short(view_of(records), 160.0, "/") is None
 

@@ -6,7 +6,7 @@ from dashboards.exports import csv_text, defused
 from dashboards.pages.trials import put_fields, rows, shown_fields
 from dashboards.state import Query, href, parse_query
 from dashboards.trials.frame import columns_of, trial_frame
-from dashboards.trials.query import Condition, grid_state, select, wanted_in, wanted_of
+from dashboards.trials.query import Condition, initial_state, select, state_in, state_of
 from tracker.decision.analysis import Analysis
 from tracker.trial import Objective
 
@@ -65,8 +65,8 @@ def test_rows_are_sorted_filtered_and_counted(frame):
     ],
 )  # fmt: skip
 def test_number_filters(frame, model, expected):
-    wanted = wanted_of({"filterModel": {"volume": model}}, frame.columns)
-    found = sorted(frame["number"].iloc[select(frame, wanted)])
+    state = state_of({"filterModel": {"volume": model}}, frame.columns)
+    found = sorted(frame["number"].iloc[select(frame, state)])
     assert found == sorted(frame["number"][expected(frame)])
 
 
@@ -78,15 +78,13 @@ def test_what_is_typed_as_it_is_shown_is_found(frame, typed, shown, other):
     values = frame.iloc[:2].assign(quality=[shown, other], number=[1, 2])
     for test, found in (("equals", [1]), ("notEqual", [2])):
         model = {"filterModel": {"quality": {"type": test, "filter": typed}}}
-        assert (
-            list(values["number"].iloc[select(values, wanted_of(model, values.columns))]) == found
-        )
+        assert list(values["number"].iloc[select(values, state_of(model, values.columns))]) == found
 
 
 def test_text_filters_and_blanks(frame):
     def numbers(**model):
-        wanted = wanted_of({"filterModel": {"reason": model}}, frame.columns)
-        return set(frame["number"].iloc[select(frame, wanted)])
+        state = state_of({"filterModel": {"reason": model}}, frame.columns)
+        return set(frame["number"].iloc[select(frame, state)])
 
     failed = set(frame["number"][frame["reason"].notna()])
     assert numbers(type="notBlank") == failed
@@ -97,22 +95,22 @@ def test_text_filters_and_blanks(frame):
 
 def test_sort_and_filters_live_in_the_address_and_come_back(frame):
     request = REQUEST | {"filterModel": REQUEST["filterModel"] | {"quality": OR}}
-    wanted = wanted_of(request, frame.columns)
-    search = href("", wanted.put_in(Query("s")))
+    state = state_of(request, frame.columns)
+    search = href("", state.put_in(Query("s")))
     assert "where=model%3Acontains%3AEN-1" in search
-    assert wanted_in(parse_query(search), frame.columns) == wanted
-    state = grid_state(wanted, {"model"})
-    again = wanted_of(
-        {"sortModel": state["sort"]["sortModel"], "filterModel": state["filter"]["filterModel"]},
+    assert state_in(parse_query(search), frame.columns) == state
+    shown = initial_state(state, {"model"})
+    again = state_of(
+        {"sortModel": shown["sort"]["sortModel"], "filterModel": shown["filter"]["filterModel"]},
         frame.columns,
     )
-    assert again == wanted
+    assert again == state
 
 
 def test_names_with_separators_survive_the_address():
     condition = Condition("score.a:b/ü", "equals", ("1:2",))
     assert Condition.of(condition.text) == condition
-    assert wanted_in(Query.of(sort="-no_such", where="no_such:equals:1"), ["number"]) == (
+    assert state_in(Query.of(sort="-no_such", where="no_such:equals:1"), ["number"]) == (
         (),
         (),
         (),
