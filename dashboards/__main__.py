@@ -13,7 +13,7 @@ from dashboards.access import access_for, address_of
 from dashboards.security import MAX_BODY_BYTES
 from tracker.errors import InputError, SftSelectError
 
-#: Parameters of glibc's mallopt(3): how many heaps, and from how many bytes on a block is no heap's.
+#: Parameters of glibc's mallopt(3): number of arenas, and the size in bytes from which a block is mapped.
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3
 
 
@@ -36,25 +36,25 @@ def _parser() -> argparse.ArgumentParser:
         "--workspace", type=Path, required=True, help="folder that holds the sweeps"
     )
     parser.add_argument("--store", help="MLflow tracking URI (default: the workspace's own)")
-    parser.add_argument("--sweep", help="the sweep shown first (default: the latest)")
+    parser.add_argument("--sweep", help="the sweep to open (default: the latest)")
     parser.add_argument("--port", type=_port, default=8050, help="0 takes a free one")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on; beyond loopback a token is asked for",
+        help="address to listen on; beyond loopback visitors need a token",
     )
     parser.add_argument(
         "--allow-name", action="append", default=[], metavar="NAME",
-        help="a further name this machine is reached by (repeatable)",
+        help="another host name of this machine to serve (repeatable)",
     )  # fmt: skip
     parser.add_argument(
         "--control",
         action="store_true",
-        help="visitors may pause, resume and stop a sweep, stop and clone trials, raise the budget",
+        help="allow visitors to pause, resume and stop a sweep, stop and clone trials, raise the budget",
     )
     parser.add_argument(
         "--mlflow-url", metavar="URL",
-        help="where `mlflow ui` answers, to link trials to their runs (default: --store if a server)",
+        help="address of `mlflow ui`, to link trials to their runs (default: --store if a server)",
     )  # fmt: skip
     return parser
 
@@ -67,10 +67,10 @@ def _port(text: str) -> int:
 
 def _serve(options: argparse.Namespace) -> None:
     # Heavy imports wait until the options are known to be good.
-    import waitress
+    from waitress.server import create_server
 
     _keep_memory_small()
-    # A page asks for several parts at once: that some wait a moment is no news for a terminal.
+    # A page requests several parts at once: that some wait a moment is no news for a terminal.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     from dashboards.app import create_app
     from dashboards.trials.reader import mlflow_address
@@ -87,7 +87,7 @@ def _serve(options: argparse.Namespace) -> None:
         mlflow_url=mlflow_url,
     )
     try:
-        server = waitress.create_server(
+        server = create_server(
             app.server,
             # By that name a machine may have two addresses, and waitress would open two servers.
             host="127.0.0.1" if options.host == "localhost" else options.host,
@@ -107,10 +107,10 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _keep_memory_small() -> None:
-    """Ask the C library to give memory back; elsewhere than on glibc there is nothing to ask.
+    """Make glibc return freed memory to the system; other C libraries have no such setting.
 
-    By default each thread keeps a heap of its own, and blocks of megabytes stay in it once they were freed:
-    what laws take while they are fitted would be held eight times over.
+    By default each thread has an arena that keeps freed blocks of megabytes: eight threads would each keep
+    the memory that fitting the laws takes.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -12,8 +12,13 @@ from typing import NamedTuple
 from dashboards.state import Query
 from tracker.constraints import NONE
 from tracker.decision.analysis import Analysis
+from tracker.decision.overrides import (
+    ObjectiveOverrides,
+    number_text,
+    parse_number,
+    parse_overrides,
+)
 from tracker.decision.predict import Forecast, forecast
-from tracker.decision.overrides import ObjectiveOverrides, number_text, parse_number, parse_overrides
 from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.errors import InputError, NotEnoughDataError

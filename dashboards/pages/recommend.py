@@ -33,8 +33,8 @@ from dashboards.state import Query, href, parse_query
 from tracker.cache import SingleFlightCache
 from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.explain import unrivalled
-from tracker.decision.predict import Forecast
 from tracker.decision.overrides import ObjectiveOverrides
+from tracker.decision.predict import Forecast
 from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
 from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
 from tracker.metrics import Estimate

@@ -37,9 +37,7 @@ STATUS_TONES = {
 }
 #: In place of an interval that the rows cannot give, and why.
 NO_INTERVAL = "no interval"
-NO_INTERVAL_WHY = (
-    "Where every row has the same result, as with a score of exactly 0 or 100 %, the rows give no interval."
-)
+NO_INTERVAL_WHY = "The rows give no interval where every row has the same result, as with a score of 0 or of 100 %."
 
 
 class Measured(NamedTuple):
