@@ -43,7 +43,12 @@ class Sweep(NamedTuple):
 
 def demo() -> Sweep:
     """The stock demo's trials, run for real once (``sft-select demo``)."""
-    with gzip.open(DEMO, "rt", encoding="utf-8") as lines:
+    return read_records(DEMO)
+
+
+def read_records(file: Path) -> Sweep:
+    """The demo as :func:`record_demo` wrote it to *file*."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
         head, *rest = map(json.loads, lines)
     return Sweep(
         "playground",
@@ -99,8 +104,8 @@ def _is_plain(record: TrialRecord) -> bool:
     return bool(spec.mix and spec.mix.name == "even" and spec.seed < 2)
 
 
-def record_demo(folder: Path) -> None:
-    """Write :data:`DEMO` from the demo that was run in *folder*, as if its files lay beside the reader."""
+def record_demo(folder: Path, file: Path = DEMO) -> None:
+    """Write *file* from the demo that was run in *folder*, as if its files lay beside the reader."""
     from tracker.store.store import Store
 
     store = Store.open(folder / "runs", create=False)
@@ -114,7 +119,7 @@ def record_demo(folder: Path) -> None:
     text = "\n".join(lines) + "\n"
     for place, name in places.items():
         text = text.replace(place, name)
-    DEMO.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    file.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
 
 
 def _models() -> Path:
