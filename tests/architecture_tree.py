@@ -1,4 +1,4 @@
-"""The tree in ARCHITECTURE.md, from each module's first line: ``python -m tests.architecture_tree`` writes it."""
+"""The tree in ARCHITECTURE.md, made of first lines of modules: ``python -m tests.architecture_tree``."""
 
 from __future__ import annotations
 

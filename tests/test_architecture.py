@@ -113,18 +113,33 @@ def test_printed_tree_is_the_real_tree() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_what_is_said_of_the_code_is_there(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "BENCHMARKS.md"]
+)
+def test_files_and_names_in_the_documents_exist(name: str) -> None:
     """Files stand in backticks, and behind one, in backticks too, what is defined in it."""
     text = (ROOT / name).read_text()
-    files = set(re.findall(r"`([\w/]+\.py)`", text))
+    files = set(re.findall(r"`([\w/]+(?:/|\.py|/[\w.]+\.\w+))`", text))
     assert files
     assert [file for file in sorted(files) if not (ROOT / file).exists()] == []
-    named = re.findall(r"`([\w/]+\.py)`\s+`(\w+)`", text)
+    named = [
+        (file, noun)
+        for file, nouns in re.findall(r"`([\w/]+\.py)`\s+\(?((?:`\w+`(?:, )?)+)", text)
+        for noun in re.findall(r"\w+", nouns)
+    ]
     assert [
         f"{file}: {noun}"
         for file, noun in named
-        if not re.search(rf"^(?:def|class) {noun}\b", (ROOT / file).read_text(), re.MULTILINE)
+        if not re.search(
+            rf"^ *(?:def|class) {noun}\b|^{noun}\b.* = ", (ROOT / file).read_text(), re.MULTILINE
+        )
+    ] == []
+    modules = re.findall(r"python -m (tests\.[\w.]+|sweeps\.[\w.]+)", text)
+    places = [ROOT / module.replace(".", "/") for module in modules]
+    assert [
+        place.name
+        for place in places
+        if not place.with_suffix(".py").exists() and not (place / "__main__.py").exists()
     ] == []
 
 
