@@ -176,7 +176,7 @@ class Sweep:
     def figure(
         self, kind: Figure, *, theme: Literal["light", "dark"] = "light", **state: str | int
     ) -> go.Figure:
-        """A chart of the dashboard's pages as a plotly figure; *state* names task, metric, mix, model …
+        """A chart of the dashboard's pages as a plotly figure; *state* names task, metric, mix or model.
 
         What is not named is what the page shows first. Raises InputError for an unknown *kind* or name,
         NotEnoughDataError where nothing was measured that it could show.

@@ -88,7 +88,7 @@ def validate(
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """``found 'trian'; allowed: train, test; did you mean 'train'?``"""
+    """The message for an unknown name: ``found 'trian'; allowed: train, test; did you mean 'train'?``."""
     known = list(known)
     return f"found {name!r}; allowed: {options(known)}{did_you_mean(name, known)}"
 
@@ -127,7 +127,7 @@ def found(value: Any) -> str:
 
 
 def dotted(path: YamlPath) -> str:
-    """``models[0].path``"""
+    """A path within a document as its reader writes it: ``models[0].path``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")
 

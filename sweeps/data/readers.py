@@ -1,6 +1,6 @@
-"""Data files → rows of plain values: JSON Lines, CSV, Parquet, read strictly.
+r"""Data files → rows of plain values: JSON Lines, CSV, Parquet, read strictly.
 
-Every problem names its line. Rows are UTF-8 (a byte-order mark is skipped); JSON lines end at ``\\n``
+Every problem names its line. Rows are UTF-8 (a byte-order mark is skipped); JSON lines end at ``\n``
 alone, so U+2028 inside a text is text; NaN and infinity are refused.
 """
 
