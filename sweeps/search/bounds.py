@@ -1,10 +1,10 @@
-"""The objective's constraints as the search keeps them: what a recommendation may not name is not spent on.
+"""Search bounds: the objective's constraints prune the design, so that no trial is spent on what they forbid.
 
 What is known before a run (parameters, examples, stored bytes, training operations) prunes the design. A
-measured upper bound that a trial broke (forgetting, over-reach, device time, memory) gets no further seed of
-that configuration, and no larger volume where the quantity cannot fall with it. A lower bound never prunes,
-since more data raises scores; it ranks repeats. What a clock measured decides nothing under a budget of
-trials, so that the same sweep runs the same trials on any machine.
+configuration that broke a measured upper bound (forgetting, false positives on negatives, device time,
+memory) gets no other seed, and no more data where the quantity cannot fall with it. A lower bound never
+prunes, since more data raises scores; it ranks repeats. Under a budget of trials, measured times decide
+nothing, so that the same sweep runs the same trials on any machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tracker.trial import Configuration, MethodSpec, TrialResult
 
 
 class Pruned(NamedTuple):
-    """A design point that is not run, since every setting of it breaks ``constraint`` before it runs."""
+    """A pruned design point: every setting of it breaks ``constraint`` before it runs."""
 
     point: Configuration
     constraint: str
@@ -43,16 +43,16 @@ class Pruned(NamedTuple):
 
 
 def kept_names(spec: SweepSpec) -> list[str]:
-    """The constraints that a search which begins now keeps: no clock's under a budget of trials."""
+    """Constraints that a new search keeps: under a budget of trials, none on measured times."""
     counted = bool(spec.budget and spec.budget.trials)
     return [n for n in spec.objective.constraints if not (counted and n in CLOCKED)]
 
 
 class SearchBounds:
-    """The bounds of *sweep* as its search keeps them.
+    """Bounds that the search of *sweep* keeps.
 
-    *begun*: the sweep was begun before the search kept all of them; it goes on as it began, with what was
-    forgotten alone. *names*: those that it began with, where another kind of budget would choose others.
+    *begun*: the sweep was begun before the search kept all bounds; it goes on as it began, with those on
+    forgetting alone. *names*: those that it began with, where another kind of budget would choose others.
     """
 
     def __init__(
@@ -64,45 +64,45 @@ class SearchBounds:
         elif names is None:
             names = kept_names(sweep.spec)
         self.limits = {n: v for n, v in sweep.spec.objective.constraints.items() if n in names}
-        self._known: dict[tuple[Configuration, str], float] = {}
+        self._values: dict[tuple[Configuration, str], float] = {}
 
     # -- before a run ----------------------------------------------------------------------------
 
     def rules_out(self, configuration: Configuration) -> Pruned | None:
-        """The bound that *configuration* breaks before it runs; ``None`` for one that may run.
+        """Bound that *configuration* breaks before it runs; ``None`` for one that may run.
 
         A method without hyper-parameters is ruled out where every setting of it is.
         """
-        found: Pruned | None = None
-        for each in self._settings(configuration):
-            found = self._broken_before(each)
-            if found is None:
+        pruned: Pruned | None = None
+        for setting in self._settings(configuration):
+            pruned = self._broken_before(setting)
+            if pruned is None:
                 return None
-        return found and found._replace(point=configuration)
+        return pruned and pruned._replace(point=configuration)
 
     def allowed(self, among: Iterable[Configuration]) -> list[Configuration]:
-        """Those of *among* that nothing rules out before they run."""
+        """The configurations of *among* that no bound rules out before they run."""
         return [each for each in among if self.rules_out(each) is None]
 
     def volumes(self, curve: Configuration) -> tuple[int, ...]:
-        """The volumes of its mix at which *curve* may run, ascending."""
+        """Training-set sizes of its mix at which *curve* may run, ascending."""
         volumes = self.sweep.spec.volumes_of(curve.mix)
         return tuple(v for v in volumes if self.rules_out(curve._replace(volume=v)) is None)
 
     def lattice(self, point: Configuration, count: int) -> list[MethodSpec]:
-        """Those of *count* spread-out settings that may run at *point*; where none may, others that may."""
+        """Up to *count* settings that may run at *point*: of the spread-out ones, else of all."""
         method = point.method.name
         for among in (
             lattice(self.sweep.spec, method, count),
             every_setting(self.sweep.spec, method),
         ):
-            if found := self.allowed(point._replace(method=setting) for setting in among):
-                return [each.method for each in found[:count]]
+            if allowed := self.allowed(point._replace(method=setting) for setting in among):
+                return [configuration.method for configuration in allowed[:count]]
         return []
 
     @cached_property
     def bases(self) -> list[str]:
-        """The models whose untouched base a recommendation may name."""
+        """Models whose untouched base may be recommended."""
         names = model_names(self.sweep.spec)
         return [name for name in names if self.rules_out(untouched_base(name)) is None]
 
@@ -114,18 +114,19 @@ class SearchBounds:
 
     @cached_property
     def curves(self) -> list[Configuration]:
-        """What is to be chosen among: every configuration that may run at some volume."""
+        """Candidate configurations: those that may run at some training-set size."""
         return [curve for curve in configurations(self.sweep.spec) if self.volumes(curve)]
 
     @cached_property
     def points(self) -> list[Configuration]:
-        """The design less what is pruned, in the order of its worth."""
+        """Design points that are not pruned, the most informative first."""
         return self.allowed(design_points(self.sweep.spec))
 
     @cached_property
     def pruned(self) -> list[Pruned]:
-        """The design points that no trial is spent on, and why."""
-        return [found for p in design_points(self.sweep.spec) if (found := self.rules_out(p))]
+        """Pruned design points, each with the bound that it breaks."""
+        points = design_points(self.sweep.spec)
+        return [pruned for point in points if (pruned := self.rules_out(point))]
 
     def check(self) -> None:
         """Raise InputError where the constraints leave nothing to run."""
@@ -162,11 +163,11 @@ class SearchBounds:
         return None
 
     def _value(self, configuration: Configuration, name: str) -> float:
-        """What is counted of *configuration* before it runs; a learning rate changes none of it."""
+        """Value of the constraint *name* before a run, cached; no learning rate changes it."""
         key = (configuration._replace(method=configuration.method.without_rate), name)
-        if key not in self._known:
-            self._known[key] = self._counted(configuration, name)
-        return self._known[key]
+        if key not in self._values:
+            self._values[key] = self._counted(configuration, name)
+        return self._values[key]
 
     def _counted(self, configuration: Configuration, name: str) -> float:
         model = self.sweep.models[configuration.model]
@@ -187,12 +188,12 @@ class SearchBounds:
     # -- after a run -----------------------------------------------------------------------------
 
     def excesses(self, result: TrialResult) -> dict[str, float]:
-        """By how much *result* is beyond each bound, as Optuna takes it: at most 0 keeps it."""
-        found = {}
+        """Excess of *result* over each bound, as Optuna takes it: at most 0 keeps the bound."""
+        excesses = {}
         measures = measures_of([result])
         for name, limit in self.limits.items():
             value = run_value(result, name, measures)
             if value is not None and math.isfinite(value):
                 over = limit - value if is_lower(name) else value - limit
-                found[name] = 0.0 if keeps(name, value, limit) else over
-        return found
+                excesses[name] = 0.0 if keeps(name, value, limit) else over
+        return excesses

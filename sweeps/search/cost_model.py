@@ -1,4 +1,4 @@
-"""What a trial will take of its device, fitted on the fly to those that have ended."""
+"""Cost model of trials: device seconds by model size and examples, fitted to those that have ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _FEWEST = 4
 class CostModel(NamedTuple):
     """Seconds = ``fixed`` + ``per_example`` × D + ``per_parameter`` × N + ``per_work`` × N D.
 
-    All terms are at least 0; N in millions of parameters, D in thousands of examples.
+    All terms are at least 0; N in millions of parameters, D in thousands of examples. ``millions``: N by
+    model.
     """
 
     fixed: float
@@ -26,7 +27,7 @@ class CostModel(NamedTuple):
     millions: Mapping[str, float]
 
     def seconds(self, configuration: Configuration) -> float:
-        """What a trial of *configuration* is expected to take; above 0."""
+        """Expected device seconds of a trial of *configuration*; above 0."""
         n, d = self.millions[configuration.model], (configuration.volume or 0) / 1e3
         price = self.fixed + self.per_example * d + self.per_parameter * n + self.per_work * n * d
         return float(max(price, 1e-12))
@@ -35,7 +36,7 @@ class CostModel(NamedTuple):
 def learned_cost_model(
     took: Iterable[tuple[Configuration, float]], millions: Mapping[str, float]
 ) -> CostModel:
-    """Least relative squares over what complete fine-tunes took; N D alone before there are four."""
+    """Fit a cost model to complete fine-tunes by least relative squares; N D alone before there are four."""
     rows = [(millions[c.model], (c.volume or 0) / 1e3, seconds) for c, seconds in took]
     if len(rows) < _FEWEST:
         return CostModel(0.0, 0.0, 0.0, 1.0, millions)

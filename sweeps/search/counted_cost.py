@@ -17,7 +17,8 @@ _WEIGHT_BYTES = 4  # trained weights are kept in float32
 
 
 class CountedWork(NamedTuple):
-    """``rows`` and ``tokens`` through training, all passes; ``longest``: tokens of the longest row;
+    """Counts of a training: ``rows`` and ``tokens`` of all passes, tokens of the ``longest`` row.
+
     ``flops``: training operations, as :class:`tracker.trial.Cost` counts them.
     """
 
@@ -28,14 +29,14 @@ class CountedWork(NamedTuple):
 
 
 class Adapter(NamedTuple):
-    """``weights`` that train, and the ``stored`` bytes that go beside the base model."""
+    """Number of ``weights`` that train, and bytes ``stored`` beside the base model."""
 
     weights: int
     stored: int
 
 
 def counted_work(spec: TrialSpec) -> CountedWork:
-    """What training *spec* takes; reads and encodes its data."""
+    """Count the rows, tokens and operations of training *spec*; reads and encodes its data."""
     stream = training_stream(spec)
     tokens = sum(len(row) for row in stream)
     virtual = len(stream) * prepended_tokens(spec.method)
@@ -46,7 +47,7 @@ def counted_work(spec: TrialSpec) -> CountedWork:
 
 
 def adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
-    """What *method* trains and stores, counted on a model without memory."""
+    """Count the weights that *method* trains and the bytes that it stores, on a model without memory."""
     return _adapter(model, method.without_rate)
 
 
@@ -72,7 +73,7 @@ def _adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
 
 @lru_cache(maxsize=64)
 def model_config(model: ModelSpec) -> AutoConfig:
-    """The model's own configuration."""
+    """The model's configuration, from its folder."""
     return AutoConfig.from_pretrained(
         model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
     )

@@ -1,4 +1,4 @@
-"""The sweep file as a design: its points, the configurations to choose among, Optuna's distributions, trials.
+"""Search space of a sweep: design points, configurations, hyper-parameter distributions, trial specs.
 
 A design point is a :class:`~tracker.trial.Configuration` whose method has no hyper-parameters yet.
 """
@@ -21,7 +21,7 @@ _CHOICES = ("variant", "rank", "virtual_tokens")
 
 
 def model_names(spec: SweepSpec) -> list[str]:
-    """Names of the base models, as written."""
+    """Names of the base models, as in the sweep file."""
     return [model.label for model in spec.models]
 
 
@@ -36,10 +36,10 @@ def pairs(spec: SweepSpec) -> list[tuple[str, str]]:
 
 
 def design_points(spec: SweepSpec) -> list[Configuration]:
-    """Every model, method, mix and volume, in the order of their worth when a budget cuts the list short.
+    """Every model, method, mix and training-set size, the most informative first: a budget may cut the list.
 
-    The tuning mix comes first; within a mix the ends of the volume axis, then its middle: a curve needs
-    its ends most.
+    The tuning mix comes first; within a mix the largest and the smallest size, then those between: a curve
+    needs its ends most.
     """
     first = tuning_mix(spec)
     mixes = sorted(spec.mixes, key=lambda mix: mix != first)
@@ -53,50 +53,50 @@ def design_points(spec: SweepSpec) -> list[Configuration]:
 
 
 def design_point(configuration: Configuration) -> Configuration:
-    """The point of the design that *configuration* lies in: several learning rates or ranks may."""
+    """Design point of *configuration*: the same without its hyper-parameters."""
     return configuration._replace(method=MethodSpec(name=configuration.method.name))
 
 
 def untouched_base(model: str) -> Configuration:
-    """The base model as it is."""
+    """Configuration of the untouched base model."""
     return Configuration(model, MethodSpec(name="none"), volume=0)
 
 
 def tuning_mix(spec: SweepSpec) -> str:
-    """The mix on which hyper-parameters are tuned: the named one, else the first."""
+    """Mix on which hyper-parameters are tuned: the named one, else the first."""
     return spec.search.tuning.mix or next(iter(spec.mixes))
 
 
 def tuning_volume(spec: SweepSpec) -> int:
-    """The volume at which hyper-parameters are tuned: the named one, else the middle one."""
+    """Training-set size at which hyper-parameters are tuned: the named one, else the middle one."""
     volumes = spec.volumes_of(tuning_mix(spec))
     return spec.search.tuning.volume or volumes[(len(volumes) - 1) // 2]
 
 
 def hyperparameters(spec: SweepSpec, method: str) -> dict[str, BaseDistribution]:
-    """The method's distributions by name; a fixed value is a choice of one."""
+    """Optuna's distributions of a method's hyper-parameters by name; a fixed value is a choice of one."""
     settings = getattr(spec.methods, method)
     rate = settings.learning_rate
-    found: dict[str, BaseDistribution] = {
+    distributions: dict[str, BaseDistribution] = {
         "learning_rate": FloatDistribution(rate.low, rate.high, log=rate.log)
         if isinstance(rate, Range)
         else CategoricalDistribution(rate if isinstance(rate, tuple) else (rate,))
     }
     for name in _CHOICES:
         if hasattr(settings, name):
-            found[name] = CategoricalDistribution(getattr(settings, name))
-    return found
+            distributions[name] = CategoricalDistribution(getattr(settings, name))
+    return distributions
 
 
 def is_tunable(spec: SweepSpec, method: str) -> bool:
-    """Whether the method leaves anything to choose."""
+    """Whether the method has a hyper-parameter to tune."""
     return any(not d.single() for d in hyperparameters(spec, method).values())
 
 
 def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
-    """The method with *count* spread-out settings: learning rates from low to high, other choices in turn.
+    """*count* spread-out settings of a method: learning rates from low to high, other choices in turn.
 
-    Fewer where there are only so many to choose from.
+    Fewer where it has fewer settings.
     """
     space = hyperparameters(spec, method)
     rates = space.pop("learning_rate")
@@ -114,7 +114,7 @@ def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
 
 
 def settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
-    """The method with every setting; where a learning rate is searched in a range, as many as are tuned."""
+    """Every setting of a method; where its learning rate is a range, as many as tuning tries."""
     space = hyperparameters(spec, method)
     every = math.prod(len(d.choices) for d in _categorical(space))
     if len(_categorical(space)) < len(space):
@@ -123,7 +123,7 @@ def settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
 
 
 def every_setting(spec: SweepSpec, method: str) -> list[MethodSpec]:
-    """The method with every combination of its choices; of a range of learning rates, the middle."""
+    """Every combination of a method's choices; of a range of learning rates the middle."""
     space = hyperparameters(spec, method)
     choices = [
         d.choices if isinstance(d, CategoricalDistribution) else (_at(d, 0.5),)
@@ -136,7 +136,7 @@ def every_setting(spec: SweepSpec, method: str) -> list[MethodSpec]:
 
 
 def configurations(spec: SweepSpec) -> list[Configuration]:
-    """What is to be chosen among, at any volume: every model, method and mix with every setting."""
+    """Candidate configurations, at any training-set size: every model, mix, method and setting."""
     return [
         Configuration(model, setting, mix)
         for mix in spec.mixes
@@ -146,17 +146,17 @@ def configurations(spec: SweepSpec) -> list[Configuration]:
 
 
 def is_complete(method: MethodSpec) -> bool:
-    """Whether the hyper-parameters of *method* are chosen; a design point's are not."""
+    """Whether *method* has its hyper-parameters; that of a design point has none."""
     return method.name == "none" or method.learning_rate is not None
 
 
 def volume_near(volumes: Sequence[int], wanted: float) -> int:
-    """The one of *volumes* nearest to *wanted* in ratio; the smaller of two that are."""
+    """The nearest of *volumes* to *wanted*, by ratio; the smaller of two."""
     return min(volumes, key=lambda v: (abs(math.log(v / wanted)), v))
 
 
 def trial_spec(sweep: ResolvedSweep, configuration: Configuration, seed: int) -> TrialSpec:
-    """The fine-tune, or untouched base, of *configuration* with *seed*, counted from the sweep's first."""
+    """TrialSpec of *configuration* with *seed*, which counts from the sweep's first."""
     spec = sweep.spec
     common: dict[str, Any] = {
         "model": sweep.models[configuration.model],
@@ -186,7 +186,7 @@ def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistr
 
 
 def _at(rates: BaseDistribution, share: float) -> Any:
-    """The learning rate at *share* of the range, or of the choices, which ascend."""
+    """Learning rate at *share* of its range, or of its choices, which ascend."""
     if isinstance(rates, FloatDistribution):
         return _between(rates, share)
     assert isinstance(rates, CategoricalDistribution)
@@ -194,7 +194,7 @@ def _at(rates: BaseDistribution, share: float) -> Any:
 
 
 def _between(distribution: FloatDistribution, share: float) -> float:
-    """The value at *share* of the range, rounded to four digits so that a file shows what ran."""
+    """Value at *share* of a range, rounded to four digits so that a file shows what ran."""
     low, high = distribution.low, distribution.high
     if distribution.log:
         value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
@@ -204,5 +204,5 @@ def _between(distribution: FloatDistribution, share: float) -> float:
 
 
 def _ends_first(volumes: tuple[int, ...]) -> list[int]:
-    """The largest, the smallest, then what lies between from the top."""
+    """The largest, the smallest, then those between in descending order."""
     return list(dict.fromkeys([volumes[-1], volumes[0], *reversed(volumes)]))

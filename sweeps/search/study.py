@@ -1,10 +1,10 @@
-"""The Optuna study as the sweep's ledger: which trials exist, and how they ended.
+"""Study adapter: the sweep's trials and their states in an Optuna study, with ask and tell.
 
-One writer. Asking is idempotent: all of a trial's values are chosen before the first of them is entered, by
-a sampler that is seeded by the proposal's index, and are kept whole; so a trial half asked when the driver
-died is taken up again with the same values. What people asked for is kept here too, so that a sweep that
-goes on is still the same: clones as trials that failed, which no sampler learns from, and budgets with the
-proposal before which they were raised.
+One writer. Ask is idempotent: all of a trial's values are sampled before the first of them is stored, by a
+sampler that is seeded by the proposal's index, and are stored as a whole; a trial that was half stored when
+the driver died gets the same values. Users' requests are stored here too, so that a resumed sweep is the
+same: clones as failed trials, which no sampler learns from, and raised budgets with the proposal before
+which they were raised.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ from tracker.errors import StoreError
 from tracker.store.database_setup import check_driver
 from tracker.trial import Configuration, MethodSpec, TrialSpec
 
-#: What samplers are seeded by, beside the trial's number.
+#: Seed of samplers, beside the trial's number.
 SEED = 20_240_229
-#: How often a choice that a bound forbids is drawn again, how often of these by what was learned, and how
-#: far apart such draws are seeded.
-_DRAWS, _LEARNED, _ANYWHERE, _APART = 200, 10, 100, 1_000_003
+#: Values that a bound forbids are sampled again, up to _SAMPLES times: the first _LEARNED by what was
+#: learned, then at random, from _AT_RANDOM on at given points. Seeds of repetitions are _APART.
+_SAMPLES, _LEARNED, _AT_RANDOM, _APART = 200, 10, 100, 1_000_003
+#: Names of attributes in the study.
 _BOUNDS = "bounds"
-_ASKED, _CHOSEN = "seed", "values"
+_SEED, _VALUES = "seed", "values"
 _CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
 
-
-#: The stage of what a strategy did not propose.
+#: Stage of a trial that a user requested as a clone.
 CLONE = "clone"
 
 
 class PlannedTrial(NamedTuple):
-    """A trial that the study holds; ``seed`` counts from the sweep's first, that of ``spec`` does not."""
+    """A trial of the study; ``seed`` counts from the sweep's first, that of ``spec`` does not."""
 
     number: int
     stage: str
@@ -64,7 +64,7 @@ class PlannedTrial(NamedTuple):
 
 
 class Clone(NamedTuple):
-    """A trial that somebody asked for, by ``request``, outside of the strategy."""
+    """A trial that a user requested, outside of the strategy; ``request``: the request's id."""
 
     configuration: Configuration
     seed: int
@@ -72,7 +72,7 @@ class Clone(NamedTuple):
 
 
 class Raise(NamedTuple):
-    """From proposal ``since`` on the budget is ``trials``, or ``gpu_hours``, as ``request`` asked."""
+    """A raised budget: ``trials`` or ``gpu_hours`` from proposal ``since`` on; ``request``: its id."""
 
     since: int
     trials: int | None
@@ -81,7 +81,7 @@ class Raise(NamedTuple):
 
 
 class ProposalSampler(BaseSampler):
-    """Optuna's sampler seat, filled by our strategy: what is proposed is fixed, the rest is *inner*'s."""
+    """Optuna sampler of a proposal: proposed values are fixed, *inner* samples the others."""
 
     def __init__(self, inner: BaseSampler, fixed: Mapping[str, Any], *, free: bool) -> None:
         self.inner, self.fixed, self.free = inner, fixed, free
@@ -89,13 +89,13 @@ class ProposalSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """*inner*'s space, unless every value is fixed."""
+        """Search space of *inner*, unless every value is fixed."""
         return self.inner.infer_relative_search_space(study, trial) if self.free else {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """*inner*'s joint choice of what is not fixed."""
+        """Joint sample of *inner*, of the values that are not fixed."""
         if not self.free:
             return {}
         chosen = self.inner.sample_relative(study, trial, search_space)
@@ -108,17 +108,17 @@ class ProposalSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """The fixed value, else *inner*'s."""
+        """The fixed value, else a sample of *inner*."""
         if param_name in self.fixed:
             return self.fixed[param_name]
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
 
-class _Draft:
-    """A trial's values as its sampler would choose them, entered nowhere.
+class _DraftTrial:
+    """A trial whose suggested values are not stored.
 
-    Optuna stores each value as it is suggested. A driver killed between two of them starts its sampler
-    anew, which would then give the first values of its stream to the parameters that are left.
+    Optuna stores each value as it is suggested. A driver killed between two of them would restart its
+    sampler, which then gives the first values of its stream to the parameters that are left.
     """
 
     def __init__(self, study: Study, trial: FrozenTrial, sampler: BaseSampler) -> None:
@@ -127,15 +127,15 @@ class _Draft:
         self.joint = sampler.sample_relative(study, trial, space)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """As :meth:`optuna.trial.Trial.suggest_categorical`."""
-        return self._chosen(name, CategoricalDistribution(choices))
+        """Sample a choice, as :meth:`optuna.trial.Trial.suggest_categorical`."""
+        return self._sampled(name, CategoricalDistribution(choices))
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """As :meth:`optuna.trial.Trial.suggest_float`."""
-        return float(self._chosen(name, FloatDistribution(low, high, log=log)))
+        """Sample a number, as :meth:`optuna.trial.Trial.suggest_float`."""
+        return float(self._sampled(name, FloatDistribution(low, high, log=log)))
 
-    def _chosen(self, name: str, distribution: CategoricalDistribution | FloatDistribution) -> Any:
-        if distribution.single():  # asks no sampler, as in Optuna
+    def _sampled(self, name: str, distribution: CategoricalDistribution | FloatDistribution) -> Any:
+        if distribution.single():  # without a sampler, as in Optuna
             if isinstance(distribution, CategoricalDistribution):
                 return distribution.choices[0]
             return distribution.low
@@ -145,7 +145,7 @@ class _Draft:
 
 
 class StudyAdapter:
-    """The study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
+    """Optuna study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
 
     Samplers are seeded by *seed*, the sweep's first seed and the trial's number.
     """
@@ -175,16 +175,16 @@ class StudyAdapter:
 
     @property
     def begun_before_bounds(self) -> bool:
-        """Whether the sweep was begun when the search kept no bound but on what was forgotten."""
+        """Whether the sweep was begun when the search kept bounds on forgetting alone."""
         return self.bounds is None
 
     @property
     def bounds(self) -> list[str] | None:
-        """The constraints that the search kept when it began; ``None`` where it kept not all of them."""
+        """Constraints that the search kept when it began; ``None`` where it did not keep all yet."""
         return self.study.user_attrs.get(_BOUNDS)
 
     def close(self) -> None:
-        """Let go of the storage's connections, and with them of SQLite's side files."""
+        """Close the storage's connections, and with them SQLite's side files."""
         if isinstance(self._storage, RDBStorage):
             self._storage.engine.dispose()
 
@@ -198,81 +198,81 @@ class StudyAdapter:
         proposal: Proposal,
         index: int | None = None,
         may_run: Callable[[Configuration], bool] = lambda _: True,
-        instead: Sequence[Configuration] = (),
+        fallback: Sequence[Configuration] = (),
     ) -> Configuration:
-        """Enter trial *number* with what the proposal fixes, Optuna choosing what it leaves open.
+        """Store trial *number* with the proposal's values; Optuna samples those that it leaves open.
 
-        *index*: which of the strategy's proposals it is, *number* where no clones came between. *may_run*:
-        what is chosen is drawn again while it says no, by and by at random, at last at one of the points
-        *instead*.
+        *index*: number of the proposal among the strategy's, *number* where no clones came between.
+        *may_run*: values that it refuses are sampled again, later at random, at last at one of the design
+        points *fallback*.
         """
-        nothing = RandomSampler(self.seed)  # takes the inner seat where all is fixed
+        nothing = RandomSampler(self.seed)  # the inner sampler where all is fixed
         self.study.sampler = ProposalSampler(nothing, {}, free=False)
         if number >= len(self.trials()):
             self.study.ask()
         frozen = self.trials()[number]
-        if _ASKED in frozen.user_attrs:
-            entered = _suggest(FixedTrial(frozen.params), self.spec, proposal)
-            return configuration_of(self.spec, entered)
+        if _SEED in frozen.user_attrs:
+            stored = _suggest(FixedTrial(frozen.params), self.spec, proposal)
+            return configuration_of(self.spec, stored)
         trial = Trial(self.study, frozen._trial_id)
-        chosen: dict[str, Any] | None = frozen.user_attrs.get(_CHOSEN)
-        if chosen is None:
+        sampled: dict[str, Any] | None = frozen.user_attrs.get(_VALUES)
+        if sampled is None:
             at = number if index is None else index
-            chosen = self._choose(frozen, at, proposal, may_run, instead)
-            trial.set_user_attr(_CHOSEN, chosen)
-        self.study.sampler = ProposalSampler(nothing, _study_names(chosen), free=False)
+            sampled = self._sample(frozen, at, proposal, may_run, fallback)
+            trial.set_user_attr(_VALUES, sampled)
+        self.study.sampler = ProposalSampler(nothing, _study_names(sampled), free=False)
         values = _suggest(trial, self.spec, proposal)
         trial.set_user_attr("stage", proposal.stage)
-        trial.set_user_attr(
-            _ASKED, values["seed"]
-        )  # last: its presence says that asking was finished
+        # Last: with the seed the trial is stored whole.
+        trial.set_user_attr(_SEED, values["seed"])
         return configuration_of(self.spec, values)
 
-    def _choose(
+    def _sample(
         self,
         frozen: FrozenTrial,
         index: int,
         proposal: Proposal,
         may_run: Callable[[Configuration], bool],
-        instead: Sequence[Configuration],
+        fallback: Sequence[Configuration],
     ) -> dict[str, Any]:
-        """All of a trial's values, entered nowhere."""
+        """Sample all of a trial's values; nothing is stored."""
         fixed = proposal.configuration is not None and is_complete(proposal.configuration.method)
-        for again in range(1 if fixed else _DRAWS):
-            if again >= _ANYWHERE and proposal.configuration is None and instead:
-                proposal = proposal._replace(configuration=instead[(index + again) % len(instead)])
+        for again in range(1 if fixed else _SAMPLES):
+            if again >= _AT_RANDOM and proposal.configuration is None and fallback:
+                point = fallback[(index + again) % len(fallback)]
+                proposal = proposal._replace(configuration=point)
             sampler = self._sampler(index + again * _APART, proposal, at_random=again >= _LEARNED)
-            chosen = _suggest(_Draft(self.study, frozen, sampler), self.spec, proposal)
-            if may_run(configuration_of(self.spec, chosen)):
+            sampled = _suggest(_DraftTrial(self.study, frozen, sampler), self.spec, proposal)
+            if may_run(configuration_of(self.spec, sampled)):
                 break
-        return chosen
+        return sampled
 
     def add_clone(self, clone: Clone) -> None:
-        """Enter a trial outside of the strategy, with the next number."""
+        """Store a trial outside of the strategy, with the next number."""
         values = study_values(self.spec, clone.configuration, clone.seed)
         attributes = {"stage": CLONE, _CLONED: values, _REQUEST: clone.request}
         self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
 
     def clone(self, number: int) -> Clone | None:
-        """Trial *number*, if there is one and it is a clone."""
+        """The clone with *number*; ``None`` where there is no such trial or it is no clone."""
         trials = self.trials()
-        known = trials[number].user_attrs if number < len(trials) else {}
-        if _CLONED not in known:
+        attributes = trials[number].user_attrs if number < len(trials) else {}
+        if _CLONED not in attributes:
             return None
-        values = known[_CLONED]
-        return Clone(configuration_of(self.spec, values), values["seed"], known[_REQUEST])
+        values = attributes[_CLONED]
+        return Clone(configuration_of(self.spec, values), values["seed"], attributes[_REQUEST])
 
     def raise_budget(self, raised: Raise) -> None:
-        """Remember a raised budget."""
-        kept = [list(each) for each in self.raised()]
-        self.study.set_user_attr(_RAISED, [*kept, list(raised)])
+        """Store a raised budget."""
+        earlier = [list(each) for each in self.raised()]
+        self.study.set_user_attr(_RAISED, [*earlier, list(raised)])
 
     def raised(self) -> list[Raise]:
-        """Every time that the budget was raised, in order."""
+        """All raised budgets, in order."""
         return [Raise(*each) for each in self.study.user_attrs.get(_RAISED, [])]
 
     def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
-        """Enter how trial *number* ended; ``None`` for one that gave no score. Telling twice is fine."""
+        """Store the quality of trial *number*, ``None`` for one without a score; idempotent."""
         frozen = self.trials()[number]
         if frozen.state.is_finished():
             return
@@ -287,14 +287,14 @@ class StudyAdapter:
     def _sampler(
         self, index: int, proposal: Proposal, *, at_random: bool = False
     ) -> ProposalSampler:
-        """A sampler seeded by the index: what it chooses depends on what was told, not on when.
+        """A sampler seeded by the index: its sample depends on the trials in the study, not on time.
 
-        *at_random*: whatever was learned, which may point to what a bound forbids again and again.
+        *at_random*: ignore what was learned, which may point again and again to what a bound forbids.
         """
         choice, seed = proposal.configuration, self.seed + index
-        fixed = (
-            {} if choice is None else _study_names(study_values(self.spec, choice, proposal.seed))
-        )
+        fixed = {}
+        if choice is not None:
+            fixed = _study_names(study_values(self.spec, choice, proposal.seed))
         if at_random or self.spec.search.strategy != "tpe":
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
@@ -302,7 +302,7 @@ class StudyAdapter:
 
 
 def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
-    """Whether the sweep whose study is the SQLite *file* was begun before the search kept all bounds.
+    """Whether the sweep whose study is the SQLite *file* was begun when the search kept not all bounds.
 
     False where there is no study yet. Nothing is created.
     """
@@ -313,7 +313,7 @@ def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
 
 
 def _open_storage(uri: str) -> RDBStorage:
-    """The storage; SQLite in write-ahead mode.
+    """The study's storage; SQLite in write-ahead mode.
 
     A commit then waits for no disk. It still survives the death of the process, and after a power cut the
     study is whole up to some earlier commit, from which the journals rebuild it.
@@ -332,7 +332,7 @@ def _open_storage(uri: str) -> RDBStorage:
 
 
 def study_values(spec: SweepSpec, configuration: Configuration, seed: int) -> dict[str, Any]:
-    """A trial as the study keeps it: by name, less what its method leaves open."""
+    """Values of a trial as the study stores them, by name; without what its method leaves open."""
     values: dict[str, Any] = {"seed": seed, "model": configuration.model}
     method = configuration.method
     if configuration.untouched:
@@ -344,7 +344,7 @@ def study_values(spec: SweepSpec, configuration: Configuration, seed: int) -> di
 
 
 def configuration_of(spec: SweepSpec, values: Mapping[str, Any]) -> Configuration:
-    """The configuration of a trial that the study keeps as *values*."""
+    """The configuration of a trial that the study stores as *values*."""
     if values["method"] == "none":
         return untouched_base(values["model"])
     settings = {name: values[name] for name in hyperparameters(spec, values["method"])}
@@ -353,9 +353,9 @@ def configuration_of(spec: SweepSpec, values: Mapping[str, Any]) -> Configuratio
 
 
 def _suggest(
-    trial: Trial | FixedTrial | _Draft, spec: SweepSpec, proposal: Proposal
+    trial: Trial | FixedTrial | _DraftTrial, spec: SweepSpec, proposal: Proposal
 ) -> dict[str, Any]:
-    """Define by run. A base model has no method, mix or volume, so those stay out of its trial."""
+    """Suggest all values of a trial (define by run); an untouched base has a model and a seed alone."""
     values: dict[str, Any] = {"seed": proposal.seed}
     values["model"] = trial.suggest_categorical("model", model_names(spec))
     if proposal.configuration is not None and proposal.configuration.untouched:
@@ -377,7 +377,7 @@ def _suggest(
 
 
 def _study_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fixed values under the names that Optuna's parameters have."""
+    """Fixed values by the names of Optuna's parameters."""
     names = {name: value for name, value in values.items() if name in ("model", "method", "mix")}
     if "mix" in values:
         names |= {"volume": values["volume"], f"volume/{values['mix']}": values["volume"]}
@@ -388,5 +388,5 @@ def _study_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _qualified(model: str, method: str, setting: str) -> str:
-    """Hyper-parameters are tuned per model and method, so their names carry both."""
+    """Optuna's name of a hyper-parameter, which is tuned per model and method."""
     return f"{model}/{method}/{setting}"

@@ -57,17 +57,17 @@ class EngineContract:
             engine.submit(job())
         seen = until(engine, Ended, 2)
         for each in jobs:
-            own = [event for event in seen if event.key == each.key]
-            steps = [event.step for event in own if isinstance(event, Progress)]
+            events = [event for event in seen if event.key == each.key]
+            steps = [event.step for event in events if isinstance(event, Progress)]
             assert steps == sorted(set(steps))
             assert steps[0] == 1
-            assert own[-1] == Ended(each.key)
+            assert events[-1] == Ended(each.key)
             result = result_of(each)
             assert result is not None
             assert result.spec == each.spec
         assert {event.key for event in seen} == {each.key for each in jobs}
 
-    def test_a_death_is_told_once_and_frees_the_slot(
+    def test_a_death_is_one_event_and_frees_the_slot(
         self, engine: Engine, job: Callable[..., Job]
     ) -> None:
         victim = job(long=True)
@@ -80,9 +80,7 @@ class EngineContract:
         seen = both_slots_end(engine, job)
         assert victim.key not in {event.key for event in seen}
 
-    def test_nothing_is_told_of_a_trial_that_was_cancelled(
-        self, engine: Engine, job: Callable[..., Job]
-    ) -> None:
+    def test_a_cancelled_trial_has_no_events(self, engine: Engine, job: Callable[..., Job]) -> None:
         cancelled = job(long=True)
         engine.submit(cancelled)
         self.wait_until_under_way(engine, cancelled)

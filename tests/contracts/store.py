@@ -163,7 +163,7 @@ class StoreContract:
 
     # -- writing again -----------------------------------------------------------------------------
 
-    def test_a_step_is_logged_once_however_often_it_is_delivered(
+    def test_a_step_is_logged_once_however_often_it_is_sent(
         self, store: Store, make_spec: Specs
     ) -> None:
         begin(store)
@@ -257,7 +257,7 @@ class StoreContract:
     # -- requests and answers ----------------------------------------------------------------------
 
     @pytest.mark.parametrize("action", ACTIONS)
-    def test_a_request_comes_back_as_it_was_asked(
+    def test_a_request_comes_back_as_it_was_made(
         self, store: Store, sweep: str, action: str
     ) -> None:
         proposed = new_request(action, by="test", **NEEDED.get(action, {}))
@@ -269,7 +269,7 @@ class StoreContract:
         assert store.requests(sweep) == []
         assert store.control_log(sweep) == [(proposed, answer)]
 
-    def test_requests_are_in_the_order_in_which_they_were_asked(
+    def test_requests_are_in_the_order_in_which_they_were_made(
         self, store: Store, sweep: str
     ) -> None:
         proposed = [new_request("pause", now=1e9 + n) for n in (0, 1, 2)]
@@ -373,7 +373,7 @@ class StoreContract:
 
     # -- what goes wrong ---------------------------------------------------------------------------
 
-    def test_an_unknown_sweep_is_told_with_the_nearest_name(self, store: Store) -> None:
+    def test_an_unknown_sweep_is_refused_with_the_nearest_name(self, store: Store) -> None:
         begin(store, "support")
         begin(store, "billing's")
         with pytest.raises(
@@ -382,12 +382,12 @@ class StoreContract:
             store.records("suport")
         assert store.spec_text("billing's") == "name: support\n"
 
-    def test_an_unknown_trial_is_told(self, store: Store) -> None:
+    def test_an_unknown_trial_is_refused(self, store: Store) -> None:
         begin(store)
         with pytest.raises(StoreError, match="'support' holds no trial 0123"):
             store.log_steps("support", "0123", STEPS)
 
-    def test_a_deleted_experiment_is_told(self, store: Store) -> None:
+    def test_a_deleted_experiment_is_refused(self, store: Store) -> None:
         experiment = store.client.get_experiment(store._runs.experiment_id)
         store.client.delete_experiment(experiment.experiment_id)
         with pytest.raises(StoreError, match="is deleted; restore it"):

@@ -114,8 +114,8 @@ def check(sweep: Path, workspace: Path) -> int:
         journal = Journal(root / "journal" / f"{key}.jsonl")
         events = Counter(event["event"] for event in journal.events())
         assert events["result"] == 1, f"I2: {key} ended {events['result']} times"
-        held = [(s.step, _plain(s.values)) for s in store.history(name, key)]
-        assert held == [(s.step, _plain(s.values)) for s in journal.steps()], f"I3: {key}"
+        logged = [(s.step, _plain(s.values)) for s in store.history(name, key)]
+        assert logged == [(s.step, _plain(s.values)) for s in journal.steps()], f"I3: {key}"
 
     (info,) = [info for info in store.sweeps() if info.name == name]
     assert info.state == "finished", f"I6: the sweep is {info.state}"

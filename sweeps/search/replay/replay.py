@@ -1,4 +1,4 @@
-"""Replay of a strategy on a recorded table, which stands in for training: strategies compare in seconds."""
+"""Replay of a search strategy on a recorded results table in place of training: seconds, not hours."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sweeps.spec import Halving, Search
 from tracker.trial import Configuration, TrialResult, TrialSpec
 
 _SEEDS_APART = 100_003  # samplers are seeded by number too, which stays below this
-#: Shares of a replay's budget at which its choice is asked for.
+#: Shares of a replay's budget at which its choice is judged.
 CURVE = tuple(2 ** (-i / 2) for i in range(12, -1, -1))
 
 
 class Point(NamedTuple):
-    """What a strategy would choose with ``share`` of the full cost, of which it spent ``cost``.
+    """Choice of a strategy with a budget of ``share`` of the full cost, and its regret; ``cost``: spent.
 
     ``regret`` as :meth:`~sweeps.search.replay.table.RecordedTable.regret` gives it.
     """
@@ -32,8 +32,10 @@ class Point(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """One strategy on one seed. ``substituted``: trials answered by a neighbouring learning rate;
-    ``missing``: fine-tunes that the table lacks. The last point of ``curve`` is the end.
+    """Replay of one strategy with one seed; the last point of ``curve`` is the end.
+
+    ``substituted``: trials with the result of a neighbouring learning rate; ``missing``: fine-tunes that
+    are not in the table.
     """
 
     strategy: str
@@ -45,12 +47,12 @@ class Replayed(NamedTuple):
 
     @property
     def end(self) -> Point:
-        """What was chosen, and at what cost."""
+        """Choice, cost and regret at the end."""
         return self.curve[-1]
 
 
 class ReplayEngine(InstantEngine):
-    """Ends each job at once with what the table says; recorded seeds from *seed* on."""
+    """Ends each job at once with the table's result; recorded seeds from *seed* on."""
 
     def __init__(self, table: RecordedTable, results: MemoryResults, seed: int) -> None:
         super().__init__(results, self._recorded)
@@ -63,7 +65,7 @@ class ReplayEngine(InstantEngine):
         return answer
 
     def price(self, spec: TrialSpec) -> float:
-        """What the table's trial took, known before it runs."""
+        """Recorded cost of the trial, known before it runs."""
         return self.table.answer(spec, self.seed)[0].cost.device_seconds or 0.0
 
 
@@ -75,10 +77,10 @@ def replay(
     seed: int,
     halving: Halving = Halving(),  # noqa: B008 - frozen
 ) -> Replayed:
-    """One run of *strategy* with a budget of *fraction* of the full cost.
+    """Replay *strategy* with a budget of *fraction* of the full cost.
 
-    *seed* draws the order of models and mixes and the samplers' numbers, and says which recorded seed
-    is seen first. A strategy asks for one trial at a time and knows the outcomes of all before.
+    *seed*: of the order of models and mixes and of samplers, and the first recorded seed that is read. The
+    strategy proposes one trial at a time and has observed the outcomes of all before.
     """
     settings: dict[str, Any] = {"strategy": strategy, "window": 1, "halving": halving}
     search = Search.model_construct(**settings)
@@ -97,7 +99,7 @@ def replay(
 
 
 def _curve(table: RecordedTable, driver: Driver, fraction: float) -> Iterator[Point]:
-    """The choice after each share of the budget."""
+    """Choice and regret after each share of the budget."""
     spent = list(accumulate(o.seconds or 0.0 for o in driver.outcomes))
     last: Point | None = None
     for part in CURVE:

@@ -1,4 +1,4 @@
-"""What replays showed: regret against cost by strategy and budget, as data and as text."""
+"""Report of replays: regret against cost by strategy and budget, as data and as text."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class Band(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """One strategy at one budget, over all seeds.
+    """Summary of one strategy at one budget, over all seeds.
 
-    ``cost``: spent, mean share of the full cost. ``chosen``: what most seeds chose, and ``agreed`` how
-    many. ``substituted``: trials answered by a neighbouring learning rate; ``missing``: those that the
-    table lacks; both means over seeds. ``curve``: regret on the way.
+    ``cost``: spent, mean share of the full cost. ``median`` and ``worst``: of regret at the end.
+    ``chosen``: the choice of most seeds, ``agreed`` of them. ``substituted``: trials with the result of a
+    neighbouring learning rate; ``missing``: those not in the table; both means over seeds. ``curve``:
+    regret by share of the cost.
     """
 
     strategy: str
@@ -41,16 +42,16 @@ class Summary(NamedTuple):
 
 
 def summaries(runs: Sequence[Replayed]) -> list[Summary]:
-    """By strategy and budget, in order of appearance."""
+    """Summaries by strategy and budget, in order of appearance."""
     grouped: dict[tuple[str, float], list[Replayed]] = {}
     for run in runs:
         grouped.setdefault((run.strategy, run.budget), []).append(run)
-    return [_summary(own) for own in grouped.values()]
+    return [_summary(replays) for replays in grouped.values()]
 
 
 def _summary(runs: Sequence[Replayed]) -> Summary:
     regrets = [run.end.regret for run in runs]
-    chosen = [words(run.end.chosen) for run in runs]
+    chosen = [label(run.end.chosen) for run in runs]
     most = max(chosen, key=chosen.count)
     return Summary(
         strategy=runs[0].strategy,
@@ -74,7 +75,7 @@ def _bands(runs: Sequence[Replayed]) -> Iterator[Band]:
 
 
 def report(name: str, table: RecordedTable, seeds: int, runs: Sequence[Replayed]) -> dict[str, Any]:
-    """Everything as plain data. ``unit``: of regret; ``cost_unit``: of ``full_cost``."""
+    """Report of replays as plain data; ``unit``: of regret; ``cost_unit``: of ``full_cost``."""
     return {
         "table": name,
         "trials": len(table.trained),
@@ -85,7 +86,7 @@ def report(name: str, table: RecordedTable, seeds: int, runs: Sequence[Replayed]
         "full_cost": table.full_cost,
         "cost_unit": table.cost_unit,
         "seeds": seeds,
-        "best": words(table.best),
+        "best": label(table.best),
         "summaries": [
             s._asdict() | {"curve": [band._asdict() for band in s.curve]} for s in summaries(runs)
         ],
@@ -94,7 +95,7 @@ def report(name: str, table: RecordedTable, seeds: int, runs: Sequence[Replayed]
 
 
 def _run(run: Replayed) -> dict[str, Any]:
-    points = [p._asdict() | {"chosen": words(p.chosen)} for p in run.curve]
+    points = [p._asdict() | {"chosen": label(p.chosen)} for p in run.curve]
     return run._asdict() | {"curve": points}
 
 
@@ -120,13 +121,13 @@ def _remarks(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     for s in found:
         where = f"{s['strategy']} at {s['budget']:g}"
         if s["substituted"]:
-            yield f"{where}: {s['substituted']:.0f} trials answered by the nearest learning rate"
+            yield f"{where}: {s['substituted']:.0f} trials with the result of the nearest learning rate"
         if s["missing"]:
-            yield f"{where}: {s['missing']:.0f} trials that the table lacks, failed at no cost"
+            yield f"{where}: {s['missing']:.0f} trials missing from the table, failed at no cost"
 
 
-def words(configuration: Configuration | None) -> str:
-    """A configuration of the table in words."""
+def label(configuration: Configuration | None) -> str:
+    """Label of a configuration of the table."""
     if configuration is None:
         return "none"
     method = configuration.method

@@ -1,9 +1,9 @@
-"""A recorded results table, which answers for training and knows what every configuration was worth.
+"""A recorded results table as a sweep: it gives the results of trials, and the true quality of each choice.
 
-What it leaves to choose is written as a sweep: no files, nothing to train. A method's recorded
-hyper-parameters but the learning rate are one choice, in words, as the method's ``variant``. The learning
-rate is one by itself where every rate was run with everything else; where not, it is part of those words, so
-that hardly anything is proposed that the table lacks.
+The sweep has no files and nothing to train. A method's recorded hyper-parameters but the learning rate are
+one choice, as text, in the method's ``variant``. The learning rate is a choice of its own where every rate
+was run with every variant; where not, it is part of that text, so that few proposals are missing from the
+table.
 """
 
 from __future__ import annotations
@@ -36,31 +36,32 @@ from tracker.trial import (
 )
 from tracker.validation import options
 
-#: The mix of a table that names none.
+#: Name of the mix of a table that names none.
 ONE_MIX = "all"
 _NAME = "replay"
-#: Why a trial failed that the table lacks.
+#: Reason of a failed trial that is missing from the table.
 NOT_RECORDED = "not in the table"
 
 CostKind = Literal["seconds", "flops", "examples"]
 COST_KINDS: tuple[CostKind, ...] = get_args(CostKind)
 _UNITS = {"seconds": "device seconds", "flops": "FLOP", "examples": "parameters × examples"}
-_PER_SECOND = {"seconds": 1.0, "flops": 1e12, "examples": 1e12}  # what stands for a second
+_PER_SECOND = {"seconds": 1.0, "flops": 1e12, "examples": 1e12}  # units that count as a second
 
 
 class Truth(NamedTuple):
-    """What a configuration is worth at the largest volume: means over recorded seeds."""
+    """Quality and cost of a configuration at the largest training-set size, means over recorded seeds."""
 
     quality: float
     seconds: float
 
 
 class RecordedTable:
-    """The trials in *records*, to be asked for again. Raises NotEnoughDataError where that is senseless.
+    """Recorded trials that a replay reads in place of training.
 
     *cost*: what is counted; by default measured seconds where every fine-tune has them, else parameters
-    × examples. Raises InputError where a fine-tune lacks it. ``measure``: what is decided on. ``truth``:
-    by configuration, for those that completed at the largest volume.
+    × examples. ``measure``: score or loss, on which choices are judged. ``truth``: by configuration, for
+    those that completed at the largest training-set size. Raises NotEnoughDataError where none did,
+    InputError where a fine-tune lacks the cost.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class RecordedTable:
         self._bases = {r.spec.model.name: r for r in results if r.spec.method.name == "none"}
         joint = _joint_methods(self.trained)
         self._runs: dict[Configuration, dict[int, list[TrialResult]]] = {}
-        self._recorded: dict[MethodSpec, MethodSpec] = {}  # what a choice was run with
+        self._recorded: dict[MethodSpec, MethodSpec] = {}  # the recorded method of a choice
         for result in sorted(self.trained, key=lambda r: r.spec.seed):
             configuration = _choice_of(result.spec, joint)
             self._recorded[configuration.method] = result.spec.method
@@ -97,7 +98,7 @@ class RecordedTable:
         self.measure = next(measures[task] for task in objective.weights if task in measures)
 
     def sweep(self, search: Search, seed: int, budget_seconds: float) -> ResolvedSweep:
-        """The table as a sweep; *seed* draws the order of models and mixes."""
+        """The table as a sweep; *seed*: of the order of models and mixes."""
         return _recorded_sweep(
             self.trained,
             {c.method for c in self._runs},
@@ -123,30 +124,31 @@ class RecordedTable:
 
     @property
     def cost_unit(self) -> str:
-        """What costs are counted in."""
+        """Unit of costs."""
         return _UNITS[self.cost]
 
     @property
     def best(self) -> Configuration:
-        """The configuration with the best mean quality at the largest volume."""
+        """The configuration with the best mean quality at the largest training-set size."""
         return max(self.truth, key=lambda c: self.truth[c].quality)
 
     def seconds(self, result: TrialResult) -> float:
-        """A recorded trial's cost; the driver counts in seconds, whatever they stand for."""
+        """Cost of a recorded trial, in the driver's seconds whatever the unit is."""
         return (_counted(result, self.cost) or 0.0) / _PER_SECOND[self.cost]
 
     def answer(self, spec: TrialSpec, first: int) -> tuple[TrialResult, bool]:
-        """The recorded result of the trial *spec*, and whether another learning rate stands in.
+        """The recorded result of the trial *spec*, and whether it is that of another learning rate.
 
-        Seeds are taken in turn, from the *first* on. A trial that the table lacks has failed, for free.
+        Recorded seeds are taken in turn, from the *first* on. A trial that is missing from the table fails
+        at no cost.
         """
         proposed = Configuration.of(spec).curve
         if spec.method.name == "none":
-            found = None
+            nearest = None
             runs = [run] if (run := self._bases.get(spec.model.name)) else []
         else:
-            found = self.nearest(proposed, spec.volume)
-            runs = self._runs[found][spec.volume] if found else []
+            nearest = self.nearest(proposed, spec.volume)
+            runs = self._runs[nearest][spec.volume] if nearest else []
         if not runs:
             missing = Cost(device="none", device_seconds=0.0)
             failed = TrialResult(spec=spec, status=Status.FAILED, reason=NOT_RECORDED, cost=missing)
@@ -154,10 +156,10 @@ class RecordedTable:
         run = runs[(spec.seed + first) % len(runs)]
         cost = run.cost.model_copy(update={"device_seconds": self.seconds(run)})
         answer = run.model_copy(update={"spec": spec, "cost": cost})
-        return answer, found is not None and found != proposed
+        return answer, nearest is not None and nearest != proposed
 
     def nearest(self, proposed: Configuration, volume: int) -> Configuration | None:
-        """*asked* if it was run at *volume*, else its neighbour in learning rate, if there is one."""
+        """*proposed* if it was run at *volume*, else its neighbour in learning rate, if there is one."""
         if volume in self._runs.get(proposed, {}):
             return proposed
         key = (proposed, volume)
@@ -178,22 +180,22 @@ class RecordedTable:
         return self._nearest[key]
 
     def chosen(self, choice: Configuration | None) -> Configuration | None:
-        """The configuration that *choice* comes to at the largest volume; ``None`` for none known."""
+        """Recorded configuration nearest to *choice* at the largest training-set size, if there is one."""
         if choice is None:
             return None
-        found = self.nearest(choice.curve, self.largest)
-        return found if found in self.truth else None
+        nearest = self.nearest(choice.curve, self.largest)
+        return nearest if nearest in self.truth else None
 
     def regret(self, choice: Configuration | None) -> float:
-        """How far *choice* is from the best configuration at the largest volume, in percent.
+        """Regret of *choice* against the best configuration at the largest training-set size.
 
-        Of losses: (chosen − best) / best. Of scores, in points: 100 × (best − chosen). No choice, or
-        one that never completed there, counts as the worst.
+        Of losses in percent: 100 × (chosen − best) / best. Of scores in points: 100 × (best − chosen). No
+        choice, or one that never completed at that size, counts as the worst.
         """
         qualities = [truth.quality for truth in self.truth.values()]
         chosen = self.chosen(choice)
-        got = self.truth[chosen].quality if chosen else min(qualities)
-        lost = max(qualities) - got
+        quality = self.truth[chosen].quality if chosen else min(qualities)
+        lost = max(qualities) - quality
         return 100 * (lost if self.measure == "score" else lost / abs(max(qualities)))
 
     def _all_have(self, kind: CostKind) -> bool:
@@ -216,7 +218,7 @@ class RecordedTable:
 
 
 def _counted(result: TrialResult, kind: CostKind) -> float | None:
-    """The trial's cost of *kind*; a model of unknown size counts as one parameter."""
+    """Cost of a trial of *kind*; a model of unknown size counts as one parameter."""
     if kind == "seconds":
         return result.cost.device_seconds
     if kind == "flops":
@@ -225,28 +227,28 @@ def _counted(result: TrialResult, kind: CostKind) -> float | None:
 
 
 def _ratio(one: float | None, other: float | None) -> float:
-    """How many times one learning rate is the other, as a logarithm without sign."""
+    """Absolute log ratio of two learning rates."""
     return abs(math.log(one / other)) if one and other else 0.0
 
 
-# -- what the table leaves to choose -----------------------------------------------------------------
+# -- the table as a sweep ----------------------------------------------------------------------------
 
 
 class RecordedMethod(Frozen):
-    """What a method was run with; ``variant`` names all but the learning rate, or that too."""
+    """Recorded settings of a method; ``variant`` names all but the learning rate, or that too."""
 
     learning_rate: tuple[float | None, ...]
     variant: tuple[str, ...]
 
 
 class RecordedMethods(Methods):
-    """The table's methods by name, whatever they are called."""
+    """Methods of the table, of any name."""
 
     model_config = ConfigDict(extra="allow")
 
 
 def _shape(method: MethodSpec) -> str:
-    """All that *method* was run with but the learning rate, in words."""
+    """Hyper-parameters of *method* but the learning rate, as text."""
     parts = [
         method.variant,
         f"r{method.rank}" if method.rank is not None else None,
@@ -256,7 +258,7 @@ def _shape(method: MethodSpec) -> str:
 
 
 def _choice_of(spec: TrialSpec, joint: frozenset[str]) -> Configuration:
-    """What a recorded trial's configuration is to choose; *joint*: methods whose settings are one choice."""
+    """Configuration of a recorded trial in the sweep; *joint*: methods whose settings are one choice."""
     name, shape, rate = spec.method.name, _shape(spec.method), spec.method.learning_rate
     if name in joint:
         together = shape if rate is None else f"{shape}, lr {rate:g}"
@@ -268,14 +270,14 @@ def _choice_of(spec: TrialSpec, joint: frozenset[str]) -> Configuration:
 
 def _joint_methods(trained: Iterable[TrialResult]) -> frozenset[str]:
     """Methods that were not run with every learning rate in each of their variants."""
-    found: defaultdict[str, set[tuple[str, float | None]]] = defaultdict(set)
+    settings: defaultdict[str, set[tuple[str, float | None]]] = defaultdict(set)
     for result in trained:
         method = result.spec.method
-        found[method.name].add((_shape(method), method.learning_rate))
+        settings[method.name].add((_shape(method), method.learning_rate))
     return frozenset(
         name
-        for name, own in found.items()
-        if len(own) < len({shape for shape, _ in own}) * len({rate for _, rate in own})
+        for name, pairs in settings.items()
+        if len(pairs) < len({shape for shape, _ in pairs}) * len({rate for _, rate in pairs})
     )
 
 
@@ -288,7 +290,7 @@ def _recorded_sweep(
     seed: int,
     budget_seconds: float,
 ) -> ResolvedSweep:
-    """The sweep over what *trained* holds, its models and mixes in an order drawn from *seed*."""
+    """The sweep over the trials *trained*; its models and mixes in a random order, by *seed*."""
     order = np.random.default_rng(seed)
     models = {result.spec.model.name: result.spec.model for result in trained}
     names = [str(name) for name in order.permutation(list(models))]
@@ -317,14 +319,16 @@ def _recorded_sweep(
 
 
 def _methods(choices: Iterable[MethodSpec]) -> RecordedMethods:
-    found: defaultdict[str, list[MethodSpec]] = defaultdict(list)
+    by_name: defaultdict[str, list[MethodSpec]] = defaultdict(list)
     for choice in choices:
-        found[choice.name].append(choice)
+        by_name[choice.name].append(choice)
     methods: dict[str, Any] = {
         name: RecordedMethod(
-            learning_rate=tuple(sorted({c.learning_rate for c in own}, key=lambda r: r or 0.0)),
-            variant=tuple(sorted({c.variant or "" for c in own})),
+            learning_rate=tuple(
+                sorted({c.learning_rate for c in settings}, key=lambda r: r or 0.0)
+            ),
+            variant=tuple(sorted({c.variant or "" for c in settings})),
         )
-        for name, own in sorted(found.items())
+        for name, settings in sorted(by_name.items())
     }
     return RecordedMethods.model_construct(**methods)

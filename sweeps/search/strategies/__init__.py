@@ -1,4 +1,4 @@
-"""Every strategy by the name it has in a sweep file."""
+"""Search strategies by their names in a sweep file."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 def strategy_of(sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> Strategy:
-    """The strategy that *sweep* asks for; *bounds*: by default those of a sweep that begins now."""
+    """The search strategy of *sweep*; *bounds*: by default those of a sweep that begins now."""
     return STRATEGIES[sweep.spec.search.strategy](sweep, bounds)

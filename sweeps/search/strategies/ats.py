@@ -1,4 +1,4 @@
-"""Accept-then-Stop: every configuration on growing volumes, then a straight line in log-log.
+"""Accept-then-Stop (ATS): every configuration on growing training sets, then a straight line in log-log.
 
 Lin et al., "Selecting Large Language Model to Fine-tune via Rectified Scaling Law" (ICML 2024,
 arXiv 2402.02314): from the largest volume down, a point is accepted while it lies within five standard
@@ -30,19 +30,19 @@ _LEAST_ERROR = 1e-3  # of a score that is perfect: its logarithm must exist
 
 
 class Line(NamedTuple):
-    """``log L = intercept + slope · log D``, through the ``accepted`` largest volumes."""
+    """Power law ``log L = intercept + slope · log D``, through the ``accepted`` largest volumes."""
 
     slope: float
     intercept: float
     accepted: int
 
     def at(self, volume: float) -> float:
-        """The loss at *volume* examples."""
+        """Loss at *volume* examples."""
         return math.exp(self.intercept + self.slope * math.log(volume))
 
 
 def accept_then_stop(volumes: Sequence[float], losses: Sequence[float]) -> Line:
-    """The line through the power-law end of one curve; at least two points, all numbers above 0.
+    """Fit the power-law end of one curve; at least two points, all numbers above 0.
 
     The standard deviation is that of the accepted points' residuals, in log loss, about their own line.
     """
@@ -61,13 +61,13 @@ def accept_then_stop(volumes: Sequence[float], losses: Sequence[float]) -> Line:
 
 
 class Ats(Strategy):
-    """All configurations at the smallest volume, then all at the next, as far as the budget goes."""
+    """Accept-then-Stop: all configurations at the smallest training-set size, then all at the next."""
 
-    skips = False  # lines are compared over the same reach alone
+    skips = False  # only lines over the same extrapolation are compared
 
     @cached_property
     def _levels(self) -> list[list[Configuration]]:
-        """The trials of each volume, smallest first."""
+        """Trials of each training-set size, smallest first."""
         return [
             [
                 curve._replace(volume=volume)
@@ -95,42 +95,42 @@ class Ats(Strategy):
         if number < len(self.bases):
             return self._base(number)
         trials = self._trials
-        found = self._in_turn(
+        trial = self._in_turn(
             number, observed, lambda turn: trials[turn] if turn < len(trials) else None, len(trials)
         )
-        return Proposal("ats", found) if found else None
+        return Proposal("ats", trial) if trial else None
 
     def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
-        """The lowest extrapolated loss at the largest volume; the best measured before three volumes.
+        """The configuration with the lowest extrapolated loss at the largest training-set size.
 
-        Only volumes at which all were measured count: a line's error grows with what it reaches over, so
-        configurations are compared over the same reach.
+        The best measured before three sizes. Only sizes at which all were measured count: a line's error
+        grows with its extrapolation, so configurations are compared over the same one.
         """
         losses: dict[Configuration, dict[int, float]] = {}
-        for outcome in within_bounds(self._through(observed)):
+        for outcome in within_bounds(self._of_whole_levels(observed)):
             losses.setdefault(outcome.configuration.curve, {})[outcome.volume] = _loss(outcome)
         expected = {
-            curve: accept_then_stop(list(own), list(own.values())).at(self.spec.volumes[-1])
-            for curve, own in losses.items()
-            if len(own) >= _FIRST
+            curve: accept_then_stop(list(by_size), list(by_size.values())).at(self.spec.volumes[-1])
+            for curve, by_size in losses.items()
+            if len(by_size) >= _FIRST
         }
         if not expected:
             return best_measured(observed)
         return min(expected, key=lambda curve: expected[curve])
 
-    def _through(self, observed: Sequence[Outcome]) -> Sequence[Outcome]:
-        """The outcomes of all volumes that were gone through whole, but for what a bound forbade."""
+    def _of_whole_levels(self, observed: Sequence[Outcome]) -> Sequence[Outcome]:
+        """Outcomes of the training-set sizes at which all ran, but for what a bound forbade."""
         ran = {o.configuration for o in observed if o.ran}
-        broken, through = Broken(observed), {0}
+        broken, whole = Broken(observed), {0}
         for volume, level in zip(self.spec.volumes, self._levels, strict=True):
-            if not all(each in ran or broken.forbids(each, len(observed)) for each in level):
+            if not all(trial in ran or broken.forbids(trial, len(observed)) for trial in level):
                 break
-            through.add(volume)
-        return [o for o in observed if o.volume in through]
+            whole.add(volume)
+        return [o for o in observed if o.volume in whole]
 
 
 def _loss(outcome: Outcome) -> float:
-    """What falls with data: the measured loss, else a score's distance from 1."""
+    """Loss of a trial: the measured one, else a score's distance from 1."""
     assert outcome.quality is not None
     if outcome.quality < 0:
         return -outcome.quality

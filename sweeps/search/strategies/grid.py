@@ -1,4 +1,4 @@
-"""Grid search: tune, then the whole design with what was tuned, then further seeds of the leaders."""
+"""Grid search: tune the learning rate, then run every design point, then repeat the best with more seeds."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tracker.trial import Configuration, MethodSpec
 
 
 class Grid(Strategy):
-    """Tune per model and method, then every design point with what was tuned, then more seeds of the best.
+    """Grid search in stages, budget permitting: ``baseline``, ``tune``, ``anchor``, ``cover``, ``repeat``.
 
-    Budget permitting, the stages are ``baseline``, ``tune``, ``anchor`` (two points with all seeds),
-    ``cover`` and ``repeat``.
+    Tuning is per model and method; anchors are two design points with all seeds; the design is covered with
+    the tuned settings; then the best are repeated with more seeds.
     """
 
     @cached_property
@@ -43,17 +43,17 @@ class Grid(Strategy):
         ]
 
     def _tuned_points(self, model: str, method: str) -> list[Configuration]:
-        """Where the pair may be tuned: at the tuning volume, or the one below it that may run.
+        """Design points at which a pair may be tuned: of the tuning volume, or the nearest below it.
 
         On the tuning mix if it may run on that, else on another.
         """
-        found, at = [], tuning_volume(self.spec)
+        points, at = [], tuning_volume(self.spec)
         for mix in dict.fromkeys((tuning_mix(self.spec), *self.spec.mixes)):
             point = Configuration(model, MethodSpec(name=method), mix)
             if volumes := self.bounds.volumes(point):
                 volume = max((v for v in volumes if v <= at), default=volumes[0])
-                found.append(point._replace(volume=volume))
-        return found
+                points.append(point._replace(volume=volume))
+        return points
 
     #: Where the repeats begin, known once all is tuned.
     _repeated_from: int | None = None
@@ -120,7 +120,7 @@ class Grid(Strategy):
     def _covered(
         self, observed: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
     ) -> list[Configuration]:
-        """The points to cover with the *best* settings, less those that a bound is known to forbid."""
+        """Design points to cover with the *best* settings, less those that a bound forbids."""
         ends = {o.configuration.curve: o.volume for o in observed if o.ends_growth}
         chosen = [p._replace(method=best[p.pair]) for p in self._cover if p.pair in best]
         broken = {(c.model, c.method): volume for c, volume in ends.items()}
@@ -137,7 +137,7 @@ class Grid(Strategy):
         at: int,
         best: dict[tuple[str, str], MethodSpec],
     ) -> Proposal | None:
-        """The *at*-th further seed, leaders first."""
+        """The *at*-th repeat with another seed, of the best design point first."""
         more = self.spec.seeds - 1
         if more < 1:
             return None
@@ -150,20 +150,22 @@ class Grid(Strategy):
     def _repeatable(
         self, observed: Sequence[Outcome], best: dict[tuple[str, str], MethodSpec]
     ) -> list[Configuration]:
-        """The points among *told* whose *best* setting may run again, leaders first."""
-        out = {o.configuration for o in observed if o.broken}
-        found = dict.fromkeys(o.point for o in repeatable(observed) if o.configuration.pair in best)
-        return [point for point in found if point._replace(method=best[point.pair]) not in out]
+        """Design points whose *best* setting may run again, best first."""
+        broken = {o.configuration for o in observed if o.broken}
+        points = dict.fromkeys(
+            o.point for o in repeatable(observed) if o.configuration.pair in best
+        )
+        return [point for point in points if point._replace(method=best[point.pair]) not in broken]
 
 
 def tuned_methods(
     bounds: SearchBounds, observed: Sequence[Outcome]
 ) -> dict[tuple[str, str], MethodSpec]:
-    """Each pair's best setting: lowest loss among those within a standard error of its best score.
+    """Best setting of each model and method: the lowest loss within a standard error of the best score.
 
-    Scores alone would tie at 0 for a method that has not taken off yet. Settings that broke an upper bound
-    count where all did. Pairs of which no trial completed are left out; a method with nothing to tune has
-    its only setting.
+    Scores alone would tie at 0 for a method that has learned nothing yet. Settings that broke an upper
+    bound count only where all did. Pairs of which no trial completed are left out; a method with nothing to
+    tune has its only setting.
     """
     spec = bounds.sweep.spec
     best: dict[tuple[str, str], MethodSpec] = {}
@@ -173,10 +175,10 @@ def tuned_methods(
             first = next(point for point in bounds.points if point.pair == pair)
             best[pair] = bounds.lattice(first, 1)[0]
             continue
-        own = [o for o in tuned if o.configuration.pair == pair]
-        own = [o for o in own if not o.broken] or own
-        if own:
-            chosen = min(_within_error(own), key=lambda o: (o.loss, o.number))
+        runs = [o for o in tuned if o.configuration.pair == pair]
+        runs = [o for o in runs if not o.broken] or runs
+        if runs:
+            chosen = min(_within_error(runs), key=lambda o: (o.loss, o.number))
             best[pair] = chosen.configuration.method
     return best
 

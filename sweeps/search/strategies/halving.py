@@ -1,4 +1,4 @@
-"""Successive halving over volumes: all configurations on little data, the best of them on ever more.
+"""Successive halving: all configurations on little data, the best of them on ever more.
 
 Jamieson and Talwalkar, AISTATS 2016 (arXiv 1502.07943), with training examples as the resource. A
 promoted configuration is trained anew: a run whose schedule has finished cannot be continued.
@@ -24,7 +24,7 @@ from tracker.trial import Configuration
 
 
 class Rung(NamedTuple):
-    """``size`` trials at ``volume``, numbered from ``first``."""
+    """A rung: ``size`` trials at ``volume``, numbered from ``first``."""
 
     volume: int
     size: int
@@ -32,12 +32,12 @@ class Rung(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The number after its last."""
+        """Number after that of its last trial."""
         return self.first + self.size
 
 
 class Halving(Strategy):
-    """Rung by rung the best ``1/factor`` go on with ``factor`` times the volume.
+    """Successive halving: from each rung the best ``1/factor`` go on with ``factor`` times the data.
 
     ``search.halving.start`` is the first rung's volume; by default the one from which the last survivor
     just reaches the largest.
@@ -51,7 +51,7 @@ class Halving(Strategy):
 
     @cached_property
     def _volumes(self) -> tuple[int, ...]:
-        """Those of the sweep at which any of them may run."""
+        """Training-set sizes of the sweep at which any configuration may run."""
         among, may = self._configurations, self.bounds.rules_out
         volumes = self.spec.volumes
         found = (v for v in volumes if any(may(c._replace(volume=v)) is None for c in among))
@@ -59,17 +59,17 @@ class Halving(Strategy):
 
     @cached_property
     def rungs(self) -> list[Rung]:
-        """All rungs; the last is at the largest volume or has one survivor."""
+        """All rungs; the last is at the largest training-set size or has one survivor."""
         factor, volumes = self.spec.search.halving.factor, self._volumes
         count = len(self._configurations)
         volume = self.spec.search.halving.start or self._start()
-        found = [Rung(volume, count, len(self.bases))]
+        rungs = [Rung(volume, count, len(self.bases))]
         while count > 1 and volume < volumes[-1]:
             larger = tuple(v for v in volumes if v > volume)
             volume = volume_near(larger, volume * factor)
             count = math.ceil(count / factor)
-            found.append(Rung(volume, count, found[-1].end))
-        return found
+            rungs.append(Rung(volume, count, rungs[-1].end))
+        return rungs
 
     def _start(self) -> int:
         factor, volumes = self.spec.search.halving.factor, self._volumes
@@ -116,12 +116,12 @@ class Halving(Strategy):
         return Proposal("halving", entrant._replace(volume=volume), seed)
 
     def _is_over(self, o: Outcome, volume: int) -> bool:
-        """Whether a bound that it broke keeps the configuration of *o* from running on, at about *volume*."""
+        """Whether a bound that outcome *o* broke forbids its configuration to run at about *volume*."""
         volumes = self.bounds.volumes(o.configuration.curve)
         return o.ends_growth or (bool(o.broken) and volume_near(volumes, volume) == o.volume)
 
     def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
-        """The best within bounds of the highest rung that is through and has one; else the best so far."""
+        """The best within bounds of the highest whole rung that has one; else the best so far."""
         for rung in reversed(self.rungs):
             through = observed[rung.first : rung.end]
             if len(through) == rung.size and all(outcome.ran for outcome in through):
@@ -132,6 +132,6 @@ class Halving(Strategy):
 
 
 def _best_first(outcomes: Sequence[Outcome]) -> list[Configuration]:
-    """The configurations of a rung's complete trials, each once; those that broke a bound come last."""
+    """Configurations of a rung's complete trials, best first; those that broke a bound come last."""
     ranked = sorted(scored(outcomes), key=lambda o: (bool(o.broken), *rank(o)))
     return list(dict.fromkeys(outcome.configuration.curve for outcome in ranked))

@@ -1,4 +1,4 @@
-"""Random search, and Optuna's TPE in its place."""
+"""Random search, and Optuna's TPE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tracker.trial import Configuration
 
 
 class Random(Strategy):
-    """Design points in random order, hyper-parameters drawn afresh for each."""
+    """Random search: design points in random order, hyper-parameters sampled for each."""
 
     @property
     def planned(self) -> int:
@@ -41,7 +41,7 @@ class Random(Strategy):
         return Proposal("sample", point) if point else None
 
     def _point(self, turn: int) -> Configuration:
-        """The design point whose turn it is, with its setting where it has only one."""
+        """Design point number *turn* of the random order, with its setting where it has only one."""
         every = self.bounds.points
         order = np.random.default_rng(turn // len(every)).permutation(len(every))
         point = every[int(order[turn % len(every)])]
@@ -58,7 +58,7 @@ class Random(Strategy):
 
 
 class Tpe(Random):
-    """Optuna's multivariate TPE chooses everything: model, method, mix, volume, hyper-parameters."""
+    """Optuna's multivariate TPE: it chooses model, method, mix, training-set size and hyper-parameters."""
 
     def _body(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         return Proposal("sample", None)

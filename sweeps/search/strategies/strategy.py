@@ -1,9 +1,9 @@
-"""What every search strategy is, proposes and sees.
+"""The strategy contract: what a search strategy proposes, and the outcomes that it observes.
 
-A strategy is a pure function of the trial's number and of the results told so far; :meth:`Strategy.needs`
-says how many must have been told before a number may be asked. Neither interruption nor the number of
+A strategy is a pure function of the trial's number and of the outcomes observed so far;
+:meth:`Strategy.needs` says how many outcomes a number depends on. Neither interruption nor the number of
 workers can therefore change which trials run. Every strategy begins with the untouched base models
-(everyone's zero) and repeats leading design points with other seeds (the noise floor).
+(everyone's zero) and repeats the best design points with other seeds (the noise floor).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from tracker.constraints import is_lower, never_falls
 from tracker.metrics import measures_of, weighted_loss, weighted_quality, weighted_se
 from tracker.trial import Configuration, Objective, Status, TrialRecord, TrialResult
 
-ANCHORS = (
-    2  #: design points whose seeds give the noise floor, whatever the budget leaves for the rest
-)
+#: Design points whose seeds give the noise floor, whatever the budget leaves for the rest.
+ANCHORS = 2
 
 
 class Proposal(NamedTuple):
     """A trial to run; ``seed`` counts from the sweep's first.
 
-    Optuna chooses the hyper-parameters of a method that has none, and everything for ``None``.
+    Optuna chooses the hyper-parameters of a method that has none, and everything where the configuration
+    is ``None``.
     """
 
     stage: str
@@ -38,10 +38,10 @@ class Proposal(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """An ended trial as strategies see it.
+    """An ended trial as strategies observe it.
 
-    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: what it took of its device;
-    ``excesses``: by constraint, how far beyond its bound it was measured, at most 0 where it keeps it.
+    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: device seconds; ``excesses``: by
+    constraint, how far beyond its bound the trial was measured, at most 0 where it keeps the bound.
     """
 
     number: int
@@ -57,41 +57,41 @@ class Outcome(NamedTuple):
 
     @property
     def ran(self) -> bool:
-        """False for a trial that the rest of the budget could not pay for."""
+        """Whether the trial ran: False for one that the rest of the budget could not pay for."""
         return self.status is not Status.PRUNED or self.seconds is not None
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """The upper bounds that it broke: no further seed of its configuration is run."""
+        """Upper bounds that the trial broke: no other seed of its configuration is run."""
         return tuple(n for n, over in self.excesses.items() if over > 0 and not is_lower(n))
 
     @property
     def missed(self) -> int:
-        """How many lower bounds it missed: those that miss fewer are repeated first."""
+        """Number of lower bounds that the trial missed: those that miss fewer are repeated first."""
         return sum(over > 0 for name, over in self.excesses.items() if is_lower(name))
 
     @property
     def ends_growth(self) -> bool:
-        """Whether a larger volume of its configuration must break a bound that it broke."""
+        """Whether more data for its configuration must break a bound that the trial broke."""
         return any(never_falls(name) for name in self.broken)
 
     @property
     def point(self) -> Configuration:
-        """The design point that the trial measured."""
+        """Design point of the trial."""
         return design_point(self.configuration)
 
     @property
     def volume(self) -> int:
-        """Training examples; 0 of an untouched base."""
+        """Training-set size in examples; 0 of an untouched base."""
         return self.configuration.volume or 0
 
 
 class Strategy(ABC):
-    """Base models first, repeats last, the body in between.
+    """Base class of search strategies: base models first, repeats last, the body in between.
 
-    *bounds*: by default those of a sweep that begins now. ``sees_when_begun``: whether it saw what trials
-    forgot before the search kept all bounds. ``skips``: whether to go on with cheaper trials after one that
-    the rest of the budget cannot pay for.
+    *bounds*: by default those of a sweep that begins now. ``sees_when_begun``: whether it observes what
+    trials forgot in a sweep begun before the search kept all bounds. ``skips``: whether it goes on with
+    cheaper trials after one that the rest of the budget cannot pay for.
     """
 
     skips = True
@@ -104,28 +104,28 @@ class Strategy(ABC):
         self.limit = self.spec.budget.trials if self.spec.budget else None
 
     def set_budget(self, sweep: ResolvedSweep) -> None:
-        """Go on with the budget of *sweep*, in all else the same; what was proposed stays."""
+        """Change the budget to that of *sweep*, in all else the same; earlier proposals stay."""
         self.sweep, self.spec = sweep, sweep.spec
         self.limit = self.spec.budget.trials if self.spec.budget else None
 
     @property
     @abstractmethod
     def planned(self) -> int:
-        """How many trials the strategy will run at most."""
+        """The largest number of trials that the strategy can propose."""
 
     @abstractmethod
     def needs(self, number: int) -> int:
-        """How many trials, from 0, must have been told (exactly these) when *number* is asked."""
+        """Number of outcomes, from trial 0 on, that the proposal of trial *number* depends on."""
 
     @abstractmethod
     def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
-        """The trial with *number*, or ``None`` when the design is done."""
+        """Propose trial *number*; ``None`` when the design is done."""
 
     def choice(self, observed: Sequence[Outcome]) -> Configuration | None:
-        """The configuration, at any volume, that the results so far speak for.
+        """The best configuration by the outcomes so far, at any training-set size.
 
-        Here the best of what was measured, each configuration at its largest volume and equal ones by
-        that; ``None`` before any trial is complete.
+        By default the best measured, each at its largest size, the larger of which breaks ties; ``None``
+        before any trial is complete.
         """
         return best_measured(observed)
 
@@ -136,24 +136,24 @@ class Strategy(ABC):
         candidate: Callable[[int], Configuration | None],
         most: int,
     ) -> Configuration | None:
-        """What *candidate* gives, from 0, for trial *number*, the first after the bases being given 0.
+        """The candidate of trial *number*; *candidate* gives them in order, 0 for the first after the bases.
 
-        What is forbidden when its turn comes is passed over, *most* of them at once.
+        Candidates that are forbidden when their turn comes are skipped, *most* of them in a row.
         """
         broken, turn = Broken(observed), number - len(self.bases)
         if not broken:
             return candidate(turn)
-        turn, found = 0, None
-        for proposed in range(len(self.bases), number + 1):
-            known = self.needs(proposed)
-            for passed in range(most + 1):
-                found = candidate(turn)
+        turn, chosen = 0, None
+        for earlier in range(len(self.bases), number + 1):
+            count = self.needs(earlier)
+            for skipped in range(most + 1):
+                chosen = candidate(turn)
                 turn += 1
-                if found is None or not broken.forbids(found, known):
+                if chosen is None or not broken.forbids(chosen, count):
                     break
-                if passed == most:
+                if skipped == most:
                     return None
-        return found
+        return chosen
 
     def _windowed(self, number: int) -> int:
         return max(0, number + 1 - self.spec.search.window)
@@ -163,54 +163,56 @@ class Strategy(ABC):
 
 
 class Broken:
-    """What the trials *told*, in their order, forbid: a further run of what broke an upper bound, and of its
-    larger volumes where the quantity cannot fall with them.
+    """Configurations that the *observed* outcomes forbid to run again, since they broke an upper bound.
+
+    Forbidden too is more data for such a configuration, where the quantity cannot fall with data.
     """
 
     def __init__(self, observed: Iterable[Outcome] = ()) -> None:
         self._first: dict[Configuration, int] = {}
         self._ends: dict[Configuration, list[tuple[int, int]]] = {}
         self._count = 0
-        for each in observed:
-            self.add(each)
+        for ended in observed:
+            self.add(ended)
 
-    def add(self, each: Outcome) -> None:
-        """Take note of the next trial."""
-        if each.broken:
-            self._first.setdefault(each.configuration, self._count)
-        if each.ends_growth:
-            self._ends.setdefault(each.configuration.curve, []).append((self._count, each.volume))
+    def add(self, ended: Outcome) -> None:
+        """Add the outcome of the next trial."""
+        if ended.broken:
+            self._first.setdefault(ended.configuration, self._count)
+        if ended.ends_growth:
+            ends = self._ends.setdefault(ended.configuration.curve, [])
+            ends.append((self._count, ended.volume))
         self._count += 1
 
     def __bool__(self) -> bool:
         return bool(self._first)
 
-    def forbids(self, configuration: Configuration, known: int) -> bool:
-        """Whether the first *known* trials forbid a further run of *configuration*."""
-        if self._first.get(configuration, known) < known:
+    def forbids(self, configuration: Configuration, count: int) -> bool:
+        """Whether the first *count* outcomes forbid another run of *configuration*."""
+        if self._first.get(configuration, count) < count:
             return True
         ends = self._ends.get(configuration.curve, ())
-        return any(at < known and volume <= (configuration.volume or 0) for at, volume in ends)
+        return any(at < count and volume <= (configuration.volume or 0) for at, volume in ends)
 
 
 def repeatable(observed: Sequence[Outcome]) -> list[Outcome]:
-    """The scored trials whose configuration may run again, the best first.
+    """Scored trials whose configuration may run again, best first.
 
     Those that miss fewer lower bounds come first; a configuration that broke an upper bound is left out.
     """
-    out = {o.configuration for o in observed if o.broken}
-    found = [o for o in scored(observed) if o.configuration not in out]
-    return sorted(found, key=lambda o: (o.missed, *rank(o)))
+    broken = {o.configuration for o in observed if o.broken}
+    allowed = [o for o in scored(observed) if o.configuration not in broken]
+    return sorted(allowed, key=lambda o: (o.missed, *rank(o)))
 
 
 def within_bounds(observed: Sequence[Outcome]) -> list[Outcome]:
-    """The scored trials that kept every bound; all of them where none did."""
-    found = scored(observed)
-    return [o for o in found if not o.broken and not o.missed] or found
+    """Scored trials that kept every bound; all of them where none did."""
+    every = scored(observed)
+    return [o for o in every if not o.broken and not o.missed] or every
 
 
 def scored(observed: Sequence[Outcome]) -> list[Outcome]:
-    """The complete trials among *told* that have a quality, untouched bases left out."""
+    """Complete trials that have a quality, untouched bases left out."""
     return [
         o
         for o in observed
@@ -219,9 +221,9 @@ def scored(observed: Sequence[Outcome]) -> list[Outcome]:
 
 
 def seconds_taken(observed: Sequence[Outcome]) -> list[tuple[Configuration, float]]:
-    """What each complete fine-tune among *told* took of its device.
+    """Device seconds of each complete fine-tune.
 
-    What a trial took until it was stopped, diverged or failed is no price.
+    Not of trials that were stopped, diverged or failed: what those took is no price.
     """
     return [
         (o.configuration, o.seconds)
@@ -231,24 +233,24 @@ def seconds_taken(observed: Sequence[Outcome]) -> list[tuple[Configuration, floa
 
 
 def rank(outcome: Outcome) -> tuple[float, float, int]:
-    """Best quality first; ties by loss, then by number."""
+    """Sort key of outcomes: best quality first; ties by loss, then by number."""
     return (-(outcome.quality or 0.0), outcome.loss or 0.0, outcome.number)
 
 
 def best_measured(observed: Sequence[Outcome]) -> Configuration | None:
-    """The configuration with the best mean over seeds at its own largest volume, which breaks ties."""
-    found: dict[Configuration, dict[int, list[float]]] = {}
+    """The configuration with the best mean over seeds at its largest training-set size; ties by that size."""
+    qualities: dict[Configuration, dict[int, list[float]]] = {}
     for o in within_bounds(observed):
         assert o.quality is not None
-        volumes = found.setdefault(o.configuration.curve, {})
+        volumes = qualities.setdefault(o.configuration.curve, {})
         volumes.setdefault(o.volume, []).append(o.quality)
     standing = {
-        curve: (fmean(volumes[max(volumes)]), max(volumes)) for curve, volumes in found.items()
+        curve: (fmean(volumes[max(volumes)]), max(volumes)) for curve, volumes in qualities.items()
     }
     return max(standing, key=lambda curve: standing[curve], default=None)
 
 
-# -- a result seen through the sweep's objective -------------------------------------------------------
+# -- the outcome of a trial's result -------------------------------------------------------------------
 
 
 def outcome(
@@ -258,7 +260,7 @@ def outcome(
     objective: Objective,
     excesses: Mapping[str, float],
 ) -> Outcome:
-    """What strategies see of an ended trial; its qualities are ``None`` where a score is missing."""
+    """The outcome of an ended trial; its qualities are ``None`` where a score is missing."""
     result = record.result
     return Outcome(
         number=record.number,
@@ -275,9 +277,9 @@ def outcome(
 
 
 def weighted_score(result: TrialResult, objective: Objective) -> float | None:
-    """Mean quality over tasks by weight; ``None`` where a weighted task was not measured.
+    """Weighted mean quality over tasks; ``None`` where a weighted task was not measured.
 
-    A task without a score is decided on its loss, as in :mod:`tracker.metrics`: one sweep
-    measures all its trials alike, so what this one holds says it.
+    A task without a score counts by its loss, as in :mod:`tracker.metrics`: a sweep measures all its trials
+    alike, so the measures of this one are those of all.
     """
     return weighted_quality(result, objective.weights, measures_of([result]))

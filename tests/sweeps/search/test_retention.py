@@ -1,4 +1,4 @@
-"""Of which trials the tuned models are kept: a recommendation must find the one that it names."""
+"""Retention of tuned models: a recommendation must find the one that it names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search import retention as leaders_module
-from sweeps.search.retention import Retention
+from sweeps.search.retention import KEPT, Retention
 from sweeps.search.space import trial_spec
 from sweeps.search.workspace import SweepFolder
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
@@ -53,11 +52,11 @@ def test_of_a_configuration_the_run_that_is_named_is_kept(make_sweep: MakeSweep)
         ended(sweep, 1, 0.5, 0.0, seed=0),
         ended(sweep, 2, 0.55, 0.0, rank=8),
     ]
-    leaders = Retention(Objective(weights={"intent": 1.0}), kept=1)
-    assert leaders.outdone(runs[:1]) == []
-    assert leaders.outdone(runs[:2]) == [key(runs[0])]
-    assert leaders.outdone(runs) == [key(runs[2])], "each is named once"
-    named = recommend([record for _, record in runs], leaders.objective).trial.key
+    retention = Retention(Objective(weights={"intent": 1.0}), kept=1)
+    assert retention.outdone(runs[:1]) == []
+    assert retention.outdone(runs[:2]) == [key(runs[0])]
+    assert retention.outdone(runs) == [key(runs[2])], "each is named once"
+    named = recommend([record for _, record in runs], retention.objective).trial.key
     assert named == key(runs[1])
 
 
@@ -74,6 +73,6 @@ def test_a_sweep_keeps_the_model_it_recommends(make_sweep: MakeSweep, tmp_path: 
     driver = drive(sweep, folder, Saving(2))
     tuned = [a for a in driver.trials if not a.configuration.untouched]
     kept = [a for a in tuned if folder.model(a.key).exists()]
-    assert len(kept) == leaders_module.KEPT < len(tuned)
+    assert len(kept) == KEPT < len(tuned)
     answer = recommend([driver.records[a.number] for a in driver.trials], sweep.spec.objective)
     assert folder.model(answer.trial.key).exists()

@@ -73,7 +73,7 @@ def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
     assert json.loads(folder.plan_file.read_text())["file"]["seeds"] == 2
 
 
-def test_leaders_is_the_earlier_name_of_best(
+def test_a_file_of_an_earlier_release_keeps_the_best_models(
     run: Callable[[Path], SweepRun], make_sweep: MakeSweep, tmp_path: Path
 ) -> None:
     sweep, path = make_sweep(budget={"trials": 3}, keep="leaders")

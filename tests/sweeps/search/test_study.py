@@ -20,7 +20,7 @@ TPE = {"strategy": "tpe", "tuning": {"trials": 2}, "window": 4}
 FREE = Proposal("sample", None)
 
 
-def test_half_asked_trial_is_taken_up_with_the_same_values(
+def test_a_half_stored_trial_gets_the_same_values(
     make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, _ = make_sweep(search=TPE)
@@ -54,17 +54,17 @@ def test_a_kill_between_any_two_writes_changes_no_value(
     """Fail the n-th write until nothing fires. TPE draws its first ten at random, then jointly."""
     sweep, _ = make_sweep(search=TPE | {"strategy": strategy})
 
-    def asked_up_to(count: int) -> StudyAdapter:
+    def study_of(count: int) -> StudyAdapter:
         study = StudyAdapter(None, sweep.spec)
         for number in range(count):
             study.ask(number, FREE)
             study.tell(number, (7 * number % 13) / 13, {})
         return study
 
-    expected = asked_up_to(observed).ask(observed, FREE)
+    expected = study_of(observed).ask(observed, FREE)
     deaths = 0
     while True:
-        cut, left = asked_up_to(observed), [deaths]
+        cut, left = study_of(observed), [deaths]
         with monkeypatch.context() as patch:
             for name in ("create_new_trial", "set_trial_param", "set_trial_user_attr"):
                 patch.setattr(cut._storage, name, _fatal(getattr(cut._storage, name), left))

@@ -70,8 +70,8 @@ def table(*results: TrialResult) -> RecordedTable:
 
 @pytest.fixture(scope="module")
 def synthetic() -> RecordedTable:
-    drawn = synthetic_sweep(2, rates=2, run_noise=0.0, glitches=0.0)
-    return RecordedTable(drawn.records, drawn.objective)
+    sampled = synthetic_sweep(2, rates=2, run_noise=0.0, glitches=0.0)
+    return RecordedTable(sampled.records, sampled.objective)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -97,7 +97,7 @@ def test_seeds_change_what_random_sees(synthetic: RecordedTable) -> None:
 
 
 def test_whole_grid_finds_the_best(synthetic: RecordedTable) -> None:
-    """With money for every cell; scores of 400 rows leave a point of doubt between two seeds."""
+    """With a budget for every configuration; scores of 400 rows leave a point of doubt between two seeds."""
     assert replay(synthetic, "grid", fraction=50.0, seed=0).end.regret < 1.5
 
 
@@ -179,7 +179,7 @@ def test_lacking_learning_rate_is_answered_by_the_nearest_and_counted() -> None:
     assert run.substituted == 3, "both models were run with some of the three rates alone"
 
 
-def test_lacking_cell_fails_for_free() -> None:
+def test_a_missing_configuration_fails_at_no_cost() -> None:
     found = table(
         trial("small", 10, 0.3, seconds=1.0),
         trial("small", 20, 0.4, seconds=2.0),

@@ -20,13 +20,13 @@ from tracker.trial import Configuration, MethodSpec, Status, TrialResult, TrialS
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 
 
-def test_grid_covers_every_cell_once_and_repeats_leaders(
+def test_grid_covers_every_design_point_once_and_repeats_the_best(
     make_sweep: MakeSweep, tmp_path: Path
 ) -> None:
     sweep, _ = make_sweep()
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
     stages = Counter(trial.stage for trial in driver.trials)
-    # 2 bases; 2 settings × 2 models × (full, lora); 24 cells, of which 4 were measured by tuning
+    # 2 bases; 2 settings × 2 models × (full, lora); 24 design points, of which 4 were measured by tuning
     assert stages == {"baseline": 2, "tune": 8, "anchor": 2, "cover": 20, "repeat": 22}
     seeds = Counter((design_point(t.configuration), t.seed) for t in driver.trials)
     design = design_points(sweep.spec)
@@ -36,7 +36,7 @@ def test_grid_covers_every_cell_once_and_repeats_leaders(
     assert len(driver.trials) == Grid(sweep).planned
 
 
-def test_cells_reuse_what_was_tuned(make_sweep: MakeSweep, tmp_path: Path) -> None:
+def test_design_points_reuse_tuned_settings(make_sweep: MakeSweep, tmp_path: Path) -> None:
     sweep, _ = make_sweep()
     driver = drive(sweep, SweepFolder(tmp_path / "runs", "tiny"), FormulaEngine(2))
     methods: defaultdict[tuple[str, str], set[MethodSpec]] = defaultdict(set)

@@ -21,14 +21,14 @@ class TestStrategies(StrategyContract):
     )
     FAULTS: ClassVar[dict[str, str]] = (
         {
-            f"test_a_raised_budget_leaves_what_was_asked_as_it_was[{name}]": "a budget raised in the "
+            f"test_a_raised_budget_leaves_earlier_proposals_as_they_were[{name}]": "a budget raised in the "
             "sweep file is taken to have been there from the start: what is proposed anew for trials of "
             "the study gives them another stage and seed, though the same key"
             for name in ("random", "tpe", "law")
         }
         | {
-            f"test_a_budget_of_trials_is_exact[{name}-5]": "of a small budget the part kept for further "
-            "seeds of two leaders is not spent where fewer configurations were run"
+            f"test_a_budget_of_trials_is_exact[{name}-5]": "of a small budget the part reserved for "
+            "more seeds of the two best is not spent where fewer configurations were run"
             for name in ("random", "tpe")
         }
         | {
