@@ -1,4 +1,4 @@
-"""A sweep's results and all that is derived from them, once: table, laws, posterior, verdict."""
+"""Analysis of a sweep: its results and everything derived from them, each once."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from tracker.results import (
 from tracker.trial import Objective, TrialRecord
 
 _Made = TypeVar("_Made")
-#: Questions whose answers are kept; a further one drops that unused for longest.
+#: Objectives whose results are cached; one more drops that unused for longest.
 MAX_OBJECTIVES = 16
-#: Sets of weights whose posteriors are kept: one takes megabytes.
+#: Sets of weights whose posteriors are cached: one takes megabytes.
 _MAX_POSTERIORS = 4
 
 
 class Analysis:
-    """The records of *sweep* seen through *objective*; thread-safe, and frozen once made.
+    """Analysis of a sweep's records under one objective: table, laws, posterior, verdict; thread-safe.
 
-    Another question about the same records (:meth:`with_objective`) shares all that does not depend on the
-    objective. ``records``: by number, also those that did not complete. *notes*: what is known of the sweep
-    as such. *earlier*: the analysis of fewer trials of the same sweep, whose table is taken over.
+    Each result is worked out at its first use and cached. :meth:`with_objective` shares all results that do
+    not depend on the objective. ``records``: by number, also those that did not complete. *notes*: on the
+    sweep as a whole. *earlier*: the analysis of fewer trials of the same sweep, whose table is extended.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Analysis:
         self.records = tuple(sorted(records, key=lambda r: (r.number, r.result.spec.key)))
         self.objective, self.sweep, self.notes = objective, sweep, tuple(notes)
         self._earlier = earlier._made_table() if earlier else None
-        self._own, self._shared = SingleFlightCache(), SingleFlightCache()
+        self._of_objective, self._shared = SingleFlightCache(), SingleFlightCache()
         self._posteriors = SingleFlightCache(_MAX_POSTERIORS)
         self._questions = SingleFlightCache(MAX_OBJECTIVES)
 
     def with_objective(self, objective: Objective) -> Self:
-        """The same records seen through another objective."""
+        """Analysis of the same records under another objective."""
         if objective == self.objective:
             return self
         return self._questions.get(objective.model_dump_json(), lambda: self._with(objective))
@@ -73,32 +73,32 @@ class Analysis:
     def _with(self, objective: Objective) -> Self:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.objective, other._own = objective, SingleFlightCache()
+        other.objective, other._of_objective = objective, SingleFlightCache()
         return other
 
     def cached(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
-        """What *build* makes of the records alone, kept under *key* for every objective."""
+        """Result of *build* from the records alone, cached under *key* for every objective."""
         return self._shared.get(key, build)
 
     def cached_for_objective(self, key: Hashable, build: Callable[[], _Made]) -> _Made:
-        """What *build* makes of the records under this objective, kept under *key*."""
-        return self._own.get(key, build)
+        """Result of *build* under this objective, cached under *key*."""
+        return self._of_objective.get(key, build)
 
     @property
     def version(self) -> str:
-        """Changes when a trial ended, or objective or notes have changed."""
+        """Digest that changes when a trial has ended, or the objective or notes have changed."""
         return self.cached_for_objective("version", self._digest)
 
     def _digest(self) -> str:
         ended = ",".join(f"{r.number}:{r.result.status}:{r.result.ended_at}" for r in self.records)
-        asked = self.objective.model_dump_json() + "".join(self.notes)
-        return hashlib.sha256((ended + asked).encode()).hexdigest()[:12]
+        question = self.objective.model_dump_json() + "".join(self.notes)
+        return hashlib.sha256((ended + question).encode()).hexdigest()[:12]
 
     # -- of the records alone --------------------------------------------------------------------
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per trial × task (:mod:`tracker.results`)."""
+        """Results table, one row per trial and task (:mod:`tracker.results`)."""
         return self.cached("table", self._make_table)
 
     def _make_table(self) -> pd.DataFrame:
@@ -111,37 +111,37 @@ class Analysis:
 
     @property
     def configurations(self) -> tuple[ConfigurationResults, ...]:
-        """The complete trials by configuration; raises NotEnoughDataError where there is none."""
+        """Complete trials by configuration; raises NotEnoughDataError where there is none."""
         return self.cached("configurations", lambda: tuple(by_configuration(self.records)))
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """What each task is decided on."""
+        """Measure on which each task is decided."""
         return self.cached("measures", lambda: measures_of(r.result for r in self.records))
 
     def all_fits(self, measure: Measure) -> CurveFits:
-        """The laws of every task, of *measure*."""
+        """Laws of every task for *measure*."""
         return self.cached(("fits", measure), lambda: fit_table(self.table, measure))
 
     def fits_of(self, measures: Mapping[str, Measure]) -> CurveFits:
-        """The laws of the tasks of *measures*, each on what it is decided on."""
+        """Laws of the tasks of *measures*, each for its measure."""
         both = CurveFits({}, {})
         for measure in dict.fromkeys(measures.values()):
-            found = self.all_fits(measure)
+            fits = self.all_fits(measure)
             both.laws.update(
-                {k: v for k, v in found.laws.items() if measures.get(k.task) == measure}
+                {k: v for k, v in fits.laws.items() if measures.get(k.task) == measure}
             )
             both.refused.update(
-                {k: v for k, v in found.refused.items() if measures.get(k.task) == measure}
+                {k: v for k, v in fits.refused.items() if measures.get(k.task) == measure}
             )
         return both
 
     def size_laws(
         self, metric: Measure, models: Mapping[str, int]
     ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
-        """The joint laws for *models* that nobody ran, name → parameters, by task and mix.
+        """Joint laws for unmeasured *models*, name → parameters, by task and mix.
 
-        Those of every task and mix: anyone who looks at one looks at the next, and most work is shared.
+        Those of every task and mix at once, since most of the work is shared.
         """
         key = ("sizes", metric, tuple(models.items()))
         return self.cached(key, lambda: self._size_laws(metric, models))
@@ -149,22 +149,22 @@ class Analysis:
     def _size_laws(
         self, metric: Measure, models: Mapping[str, int]
     ) -> dict[tuple[str, str], dict[CurveKey, FittedLaw]]:
-        found: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = {}
+        by_place: dict[tuple[str, str], dict[CurveKey, FittedLaw]] = {}
         for key, law in fit_unmeasured_models(self.table, metric, models).items():
-            found.setdefault((key.task, key.mix), {})[key] = law
-        return found
+            by_place.setdefault((key.task, key.mix), {})[key] = law
+        return by_place
 
     @property
     def mixes(self) -> MixTable:
-        """Every run by model, method and mix, with the noise between seeds."""
+        """Runs by model, method and mix, with the noise between seeds."""
         return self.cached("mixes", lambda: mix_table(self.table, self.records))
 
     def mix_points(self, model: str, method: str) -> MixPoints:
-        """What *model* measured under *method* (with its variant) in each mix."""
+        """Measurements of *model* under *method* (with its variant) in each mix."""
         return self.cached(("mix points", model, method), lambda: self.mixes.points(model, method))
 
     def mix_effects(self, model: str, method: str) -> tuple[Effect, ...]:
-        """What its pairs of mixes say of one task's data for another."""
+        """Effects of one task's data on another, from pairs of mixes."""
         key = ("mix effects", model, method)
         return self.cached(key, lambda: effects(self.mix_points(model, method)))
 
@@ -172,16 +172,16 @@ class Analysis:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The objective's weights, normalised to sum 1 and without zeros; raises InputError."""
+        """Weights of the objective, normalised to sum 1 and without zeros; raises InputError."""
         return self.cached_for_objective("weights", self._weights)
 
     def _weights(self) -> dict[str, float]:
-        tasks = {task for each in self.configurations for task in each.tasks}
+        tasks = {task for results in self.configurations for task in results.tasks}
         return task_weights(self.objective, tasks)
 
     @property
     def trial_quality(self) -> pd.DataFrame:
-        """The weighted quality of each complete trial (:func:`tracker.results.quality_table`)."""
+        """Weighted quality of each complete trial (:func:`tracker.results.quality_table`)."""
         weights = self.objective.weights
         return self.cached_for_objective(
             "trial quality", lambda: quality_table(self.table, weights, self.measures)
@@ -189,15 +189,15 @@ class Analysis:
 
     @property
     def weighted_measures(self) -> dict[str, Measure]:
-        """What each weighted task is decided on."""
+        """Measure on which each weighted task is decided."""
         return {task: self.measures.get(task, "score") for task in self.weights}
 
     @property
     def scored(self) -> tuple[ConfigurationResults, ...]:
-        """The configurations with a score for every weighted task, smallest model first.
+        """Configurations with a score for every weighted task, smallest model first.
 
         Candidates, posterior and indices follow this order. Raises InputError for a task or constraint
-        that no trial knows, NotEnoughDataError where no configuration has all scores.
+        that no trial has, NotEnoughDataError where no configuration has all scores.
         """
         return self._split[0]
 
@@ -206,88 +206,90 @@ class Analysis:
         return self.cached_for_objective("scored", self._split_scored)
 
     def _split_scored(self) -> tuple[tuple[ConfigurationResults, ...], tuple[Rejection, ...]]:
-        everything, weights = self.configurations, self.weights
-        tasks = {task for each in everything for task in each.tasks}
-        suites = {s.suite for each in everything for run in each.runs for s in run.general}
+        configurations, weights = self.configurations, self.weights
+        tasks = {task for results in configurations for task in results.tasks}
+        suites = {
+            s.suite for results in configurations for run in results.runs for s in run.general
+        }
         check_names(self.objective.constraints, tasks, suites)
-        found, lacking = split_scored(everything, weights)
-        if not found:
+        scored, unscored = split_scored(configurations, weights)
+        if not scored:
             raise NotEnoughDataError(
-                f"none of {len(everything)} configurations has a score for every weighted task "
+                f"none of {len(configurations)} configurations has a score for every weighted task "
                 f"({', '.join(weights)}): evaluate those tasks, or give them no weight"
             )
-        return tuple(found), tuple(lacking)
+        return tuple(scored), tuple(unscored)
 
     @property
     def posterior(self) -> Posterior:
-        """The joint posterior of the scored configurations' qualities."""
+        """Joint posterior of the qualities of the scored configurations."""
         weights, scored = self.weights, self.scored
         return self._posteriors.get(tuple(weights.items()), lambda: posterior_of(scored, weights))
 
     @property
     def fits(self) -> CurveFits:
-        """The laws of the weighted tasks; the posterior does without them."""
+        """Laws of the weighted tasks; the posterior does not use them."""
         return self.cached_for_objective("fits", lambda: self.fits_of(self.weighted_measures))
 
     @property
     def verdict(self) -> Verdict:
-        """Which of the scored configurations keep every constraint, and what each constraint rejected."""
+        """Verdict of the constraints: the admitted configurations, and what each constraint rejected."""
         return self.cached_for_objective(
             "verdict", lambda: judge(self.scored, self.posterior.mean, self.objective.constraints)
         )
 
     @property
     def admitted(self) -> tuple[int, ...]:
-        """Indices of those that keep every constraint."""
+        """Indices of the configurations that keep every constraint."""
         return self.verdict.admitted
 
     @property
     def rejected(self) -> tuple[Rejection, ...]:
-        """What missing scores and each constraint rejected."""
+        """Rejections by missing scores and by each constraint."""
         return (*self._split[1], *self.verdict.rejected)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Every scored configuration as recommendations show it."""
+        """Scored configurations as candidates of a recommendation."""
         return self.cached_for_objective(
             "candidates", lambda: _candidates(self.scored, self.posterior)
         )
 
     @property
     def forgetting_laws(self) -> AuxiliaryLaws:
-        """The laws of what tuning forgets; of the other auxiliary laws none."""
+        """Forgetting laws, without the other auxiliary laws."""
         return self.cached_for_objective(
             "forgetting", lambda: forgetting_laws(self.records, self.objective)
         )
 
     def mix_laws(self, model: str, method: str) -> AuxiliaryLaws:
-        """The laws of what other tasks' examples are worth; of the other auxiliary laws none."""
+        """Mix laws of *model* under *method*, without the other auxiliary laws."""
         return self.cached_for_objective(
             ("mix laws", model, method),
             lambda: mix_laws(self.records, self.objective, model, method),
         )
 
     def cost_order(self, index: int) -> tuple[float, ...]:
-        """Counted cost: smallest model, then fewest training operations, tokens, examples.
+        """Sort key by counted cost: smallest model, then fewest training operations, tokens, examples.
 
-        What is not known comes last.
+        Unknown costs come last.
         """
         candidate = self.candidates[index]
         cost = candidate.counted
         counts = (cost.parameters, cost.flops, cost.train_tokens)
-        known = (np.inf if count is None else count for count in counts)
-        return (*known, candidate.volume, index)
+        ordered = (np.inf if count is None else count for count in counts)
+        return (*ordered, candidate.volume, index)
 
 
 def _candidates(
     scored: Sequence[ConfigurationResults], posterior: Posterior
 ) -> tuple[Candidate, ...]:
-    lost = forgetting(scored)
-    found = [_candidate(each, posterior, i, lost[i]) for i, each in enumerate(scored)]
-    front = pareto_front(_losses(found))
+    forgotten = forgetting(scored)
+    candidates = [_candidate(each, posterior, i, forgotten[i]) for i, each in enumerate(scored)]
+    front = pareto_front(_losses(candidates))
     return tuple(
         c.model_copy(update={"on_frontier": bool(member) if compared else None})
-        for c, member, compared in zip(found, front.member, front.compared, strict=True)
+        for c, member, compared in zip(candidates, front.member, front.compared, strict=True)
     )
 
 
@@ -323,9 +325,9 @@ def _candidate(
 
 
 def _losses(candidates: Sequence[Candidate]) -> Array:
-    """-quality, the worst forgetting over suites, training operations; NaN where not measured.
+    """Losses of the Pareto front: -quality, worst forgetting over suites, training operations.
 
-    Where no candidate measured any forgetting the dimension is left out for all.
+    NaN where not measured. Without any measured forgetting that dimension is left out.
     """
     suites = sorted({suite for c in candidates for suite in c.forgetting})
     rows = []

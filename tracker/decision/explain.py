@@ -10,7 +10,6 @@ import numpy as np
 
 from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.analysis import Analysis
-from tracker.decision.posterior import configuration_laws
 from tracker.decision.recommendation import (
     Candidate,
     Crossover,
@@ -20,6 +19,7 @@ from tracker.decision.recommendation import (
     TargetQuality,
 )
 from tracker.decision.target_quality import weighted_curves
+from tracker.laws.curves import configuration_laws
 from tracker.metrics import Estimate, Measure
 from tracker.metrics import interval as interval_of
 from tracker.numbers import (

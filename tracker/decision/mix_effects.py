@@ -1,11 +1,11 @@
-"""What one task's data does to another: pairs of mixes that differ in it and in nothing else.
+"""Effect of one task's data on another task, from pairs of mixes that differ in that data alone.
 
-Two mixes tell what a task's data does if, without it, they hold the others in the same proportions, with
-the same replay and passes. Then either all others keep their number of examples and the task's grow
-(*added*), or the volume stays and the others give way (*shifted*). If a task keeps its own number while
-all others grow together, they tell what the others are worth to it (*others*); against a mix of that
-task alone, whether one model for all beats a model of its own. Where a mix was not measured at the
-volume that this takes, its value is read off between the two volumes around it.
+Two mixes are a pair for a task's data if they have the other tasks in the same proportions, with the same
+replay and passes. Then either all others keep their number of examples and the task's grow (*added*), or the
+total stays and the others shrink (*shifted*). If a task keeps its number of examples while all others grow
+together, the pair measures the effect of the others on it (*others*); against a mix of that task alone, it
+compares one model for all tasks with a model for that task. Where a mix was not measured at the size that a
+pair needs, its value is interpolated between the two sizes around it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Iterator, Mapping
 from itertools import permutations
 from typing import Literal, NamedTuple, get_args
 
-from tracker.decision.mix_points import BASE, Blend, MixPoints
+from tracker.decision.mix_points import BASE, Interpolation, MixPoints
 from tracker.metrics import Estimate
 from tracker.trial import MixSpec
 
 Kind = Literal["added", "shifted", "others"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Verdict = Literal["helps", "hurts", "unclear"]
-#: Proportions that differ by less are the same.
-_SAME = 0.02
+#: Shares whose relative difference is less are equal.
+_SAME_SHARE = 0.02
 
 
 class Side(NamedTuple):
     """One of the two mixes compared (``""``: the untouched base), at ``volume`` examples in all.
 
-    ``data``: examples of what differs; ``task_examples``: of the task scored. ``interpolated``: between two
-    measured volumes. ``value``: the task's quality.
+    ``data``: examples of the data that differs. ``task_examples``: of the task scored. ``interpolated``:
+    between two measured sizes. ``value``: the task's quality.
     """
 
     mix: str
@@ -41,8 +41,9 @@ class Side(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """Quality of ``task`` with more of the data of ``data`` (``None``: of all other tasks), minus that
-    with less; 80 % interval.
+    """Effect on ``task`` of more data of the task ``data`` (``None``: of all other tasks).
+
+    ``gap``: quality after minus quality before, with its 80 % interval.
     """
 
     task: str
@@ -54,19 +55,19 @@ class Effect(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """Told where the interval has one sign."""
+        """Sign of the effect, ``unclear`` where the interval includes 0."""
         return verdict(self.gap)
 
     @property
     def alone(self) -> bool:
-        """Whether a model of the task's own is compared with one for several."""
+        """Whether a model of the task alone is compared with one for several tasks."""
         return self.kind == "others" and self.before.data == 0
 
 
 class ReplayContrast(NamedTuple):
-    """Two mixes equal but for their replay, or for further passes over ``boosted`` tasks, at one volume.
+    """Two mixes at one size that differ in replay alone, or in passes over the ``boosted`` tasks alone.
 
-    ``quantity``: a task or ``forgetting.<suite>``, whose mean they differ in by ``gap``.
+    ``quantity``: a task or ``forgetting.<suite>``, whose means differ by ``gap``.
     """
 
     boosted: tuple[str, ...]
@@ -79,8 +80,9 @@ class ReplayContrast(NamedTuple):
 
 
 class WorstServed(NamedTuple):
-    """The task that ``mix`` serves worst, and how much less than the mix of the same volume that
-    serves it best. ``cost`` is ``None`` where it is that mix. ``trained``: the mix trains it.
+    """Task with the lowest score under ``mix``, and its cost against the best mix of the same size for it.
+
+    ``cost`` is ``None`` where ``mix`` is the best. ``trained``: the mix trains the task.
     """
 
     mix: str
@@ -93,7 +95,7 @@ class WorstServed(NamedTuple):
 
 
 def verdict(gap: Estimate) -> Verdict:
-    """What the interval says of the sign."""
+    """Sign of a gap: ``helps`` or ``hurts`` where its interval excludes 0, else ``unclear``."""
     if gap.low is not None and gap.low > 0:
         return "helps"
     if gap.high is not None and gap.high < 0:
@@ -102,25 +104,25 @@ def verdict(gap: Estimate) -> Verdict:
 
 
 def effects(points: MixPoints) -> tuple[Effect, ...]:
-    """Everything that pairs of its mixes tell, in order of task, data, kind and volume."""
-    found = [
+    """Effects from all pairs of mixes, in order of task, data, kind and size."""
+    of_pairs = [
         effect
         for after, before in _pairs(points)
         for kind in KINDS
-        for data in _set_apart(after, before, kind)
-        for effect in _of_pair(points, after, before, data, kind)
+        for data in _varied_tasks(after, before, kind)
+        for effect in _effects_of_pair(points, after, before, data, kind)
     ]
     order = {task: i for i, task in enumerate(points.tasks)}
     return tuple(
         sorted(
-            found,
+            of_pairs,
             key=lambda e: (order[e.task], e.data or "~", e.kind, e.after.volume, e.before.mix),
         )
     )
 
 
 def why_no_effect(points: MixPoints, data: str | None, kind: Kind) -> str:
-    """Why no pair of mixes tells what *data* does, in one sentence that says what would."""
+    """Reason why no pair of mixes measures the effect of *data*, and the mix to add."""
     trained = {task for mix in points.mixes.values() for task in mix.weights}
     if data is None:
         return (
@@ -129,20 +131,20 @@ def why_no_effect(points: MixPoints, data: str | None, kind: Kind) -> str:
         )
     if data not in trained:
         return f"no mix trains {data}: it is only measured"
-    apart = [pair for pair in _pairs(points) if data in _set_apart(*pair, kind)]
-    if not apart:
+    pairs = [pair for pair in _pairs(points) if data in _varied_tasks(*pair, kind)]
+    if not pairs:
         return (
             f"no two mixes differ in {data} alone: add one with 3 times its weight, "
             "or one that trains it alone"
         )
-    if kind == "shifted" and all(not before for _, before in apart):
-        return f"{data} is set apart only by a mix of its own: nothing else could give way"
-    return "the mixes that tell it were not measured at volumes that match here"
+    if kind == "shifted" and all(not before for _, before in pairs):
+        return f"{data} varies only against a mix of it alone: no other task could shrink"
+    return "its pairs of mixes were not measured at matching training-set sizes"
 
 
 def replay_contrasts(points: MixPoints) -> tuple[ReplayContrast, ...]:
-    """Mixes that differ in replay alone, or in passes alone, at every volume both were run at."""
-    found: list[ReplayContrast] = []
+    """Pairs of mixes that differ in replay alone, or in passes alone, at every size that both have."""
+    contrasts: list[ReplayContrast] = []
     for after, before in permutations(points.mixes.values(), 2):
         if not _proportional(after.weights, before.weights):
             continue
@@ -157,32 +159,43 @@ def replay_contrasts(points: MixPoints) -> tuple[ReplayContrast, ...]:
             before.extra_epochs[t] > after.extra_epochs.get(t, 0) for t in before.extra_epochs
         )
         if more_replay or (boosted and not fewer and after.replay == before.replay):
-            found += _swapped(points, after, before, boosted)
-    return tuple(found)
+            contrasts += _contrasts_of_pair(points, after, before, boosted)
+    return tuple(contrasts)
 
 
 def worst_served(points: MixPoints, volume: int) -> tuple[WorstServed, ...]:
-    """For each mix run at *volume*, the task it serves worst; tasks decided on a loss are left out,
-    since losses of two tasks cannot be compared.
+    """Worst-served task of each mix run at *volume*; without tasks decided on a loss.
+
+    Losses of two tasks cannot be compared.
     """
     tasks = [task for task in points.tasks if points.measures[task] == "score"]
-    at = {
-        mix: {t: points.value(t, _lone(mix, volume)) for t in tasks if _has(points, mix, volume, t)}
+    measured = {
+        mix: {
+            t: points.value(t, _measured_at(mix, volume))
+            for t in tasks
+            if _has(points, mix, volume, t)
+        }
         for mix in points.mixes
     }
-    at = {mix: values for mix, values in at.items() if values}
-    found = []
-    for mix, values in at.items():
+    measured = {mix: values for mix, values in measured.items() if values}
+    worst = []
+    for mix, values in measured.items():
         task = min(values, key=lambda t: values[t].value)
-        best = max((m for m in at if task in at[m]), key=lambda m: at[m][task].value)
-        cost = points.gap(task, _lone(best, volume), _lone(mix, volume)) if best != mix else None
+        best = max(
+            (m for m in measured if task in measured[m]), key=lambda m: measured[m][task].value
+        )
+        cost = (
+            points.gap(task, _measured_at(best, volume), _measured_at(mix, volume))
+            if best != mix
+            else None
+        )
         trained = task in points.mixes[mix].weights
-        found.append(WorstServed(mix, volume, values, task, best, cost, trained))
-    return tuple(found)
+        worst.append(WorstServed(mix, volume, values, task, best, cost, trained))
+    return tuple(worst)
 
 
 def _pairs(points: MixPoints) -> Iterator[tuple[MixSpec, MixSpec | None]]:
-    """Every two mixes of equal replay and passes; and each with the base, which is no mix."""
+    """Pairs of mixes of equal replay and passes, and of each mix with the untouched base."""
     mixes = list(points.mixes.values())
     for after, before in permutations(mixes, 2):
         if after.replay == before.replay and after.extra_epochs == before.extra_epochs:
@@ -192,15 +205,16 @@ def _pairs(points: MixPoints) -> Iterator[tuple[MixSpec, MixSpec | None]]:
             yield after, None
 
 
-def _set_apart(after: MixSpec, before: MixSpec | None, kind: Kind) -> tuple[str, ...]:
-    """Tasks of which *after* has the larger share, all others standing in equal proportions; of
-    ``others``, a mix of the task alone will do as well, since it holds none.
+def _varied_tasks(after: MixSpec, before: MixSpec | None, kind: Kind) -> tuple[str, ...]:
+    """Tasks of which *after* has the larger share, with all others in equal proportions.
+
+    For ``others`` also a mix of the task alone, since it has no others.
     """
     weights = before.weights if before else {}
     return tuple(
         task
         for task in after.weights
-        if _share(after.weights, task) > _share(weights, task) * (1 + _SAME)
+        if _share(after.weights, task) > _share(weights, task) * (1 + _SAME_SHARE)
         and (
             _proportional(_without(after.weights, task), _without(weights, task))
             or (kind == "others" and len(after.weights) == 1)
@@ -208,10 +222,10 @@ def _set_apart(after: MixSpec, before: MixSpec | None, kind: Kind) -> tuple[str,
     )
 
 
-def _of_pair(
+def _effects_of_pair(
     points: MixPoints, after: MixSpec, before: MixSpec | None, data: str, kind: Kind
 ) -> Iterator[Effect]:
-    """The effects of one pair; of ``others``, the mix with the smaller share holds more others."""
+    """Effects of one pair; for ``others`` the mix with the smaller share has more of them."""
     high = _share(after.weights, data)
     low = _share(before.weights, data) if before else 0.0
     if kind == "others":
@@ -228,11 +242,11 @@ def _of_pair(
         return
     volumes = {v for task in points.tasks for v in points.volumes(after.name, task)}
     for volume in sorted(volumes):
-        then = float(volume)
+        before_volume = float(volume)
         if kind == "added":
-            then = volume * (1 - high) / (1 - low)
+            before_volume = volume * (1 - high) / (1 - low)
         for task in points.tasks:
-            yield from _effect(points, task, data, kind, (before, then), (after, volume))
+            yield from _effect(points, task, data, kind, (before, before_volume), (after, volume))
 
 
 def _effect(
@@ -243,9 +257,9 @@ def _effect(
     before: tuple[MixSpec | None, float],
     after: tuple[MixSpec | None, float],
 ) -> Iterator[Effect]:
-    """The effect, if both sides were measured."""
-    blends = [_blend(points, mix, volume, task) for mix, volume in (before, after)]
-    if blends[0] is None or blends[1] is None:
+    """Effect of one pair on *task*, if both sides were measured."""
+    interpolations = [_interpolation(points, mix, volume, task) for mix, volume in (before, after)]
+    if interpolations[0] is None or interpolations[1] is None:
         return
     sides = [
         Side(
@@ -253,12 +267,14 @@ def _effect(
             volume if mix else 0.0,
             _examples(mix, volume, task, data),
             volume * _share(mix.weights, task) if mix else 0.0,
-            len(blend) > 1,
-            points.value(task, blend),
+            len(interpolation) > 1,
+            points.value(task, interpolation),
         )
-        for (mix, volume), blend in zip((before, after), (blends[0], blends[1]), strict=True)
+        for (mix, volume), interpolation in zip(
+            (before, after), (interpolations[0], interpolations[1]), strict=True
+        )
     ]
-    gap = points.gap(task, blends[1], blends[0])
+    gap = points.gap(task, interpolations[1], interpolations[0])
     yield Effect(task, data, kind, sides[0], sides[1], gap)
 
 
@@ -270,27 +286,32 @@ def _examples(mix: MixSpec | None, volume: float, task: str, data: str | None) -
     return volume * _share(mix.weights, data)
 
 
-def _blend(points: MixPoints, mix: MixSpec | None, volume: float, task: str) -> Blend | None:
+def _interpolation(
+    points: MixPoints, mix: MixSpec | None, volume: float, task: str
+) -> Interpolation | None:
     if mix is not None:
         return points.at(mix.name, volume, task)
     return ((1.0, BASE),) if (BASE, task) in points.points else None
 
 
-def _swapped(
+def _contrasts_of_pair(
     points: MixPoints, after: MixSpec, before: MixSpec, boosted: tuple[str, ...]
 ) -> Iterator[ReplayContrast]:
     for quantity in (*points.tasks, *points.suites):
-        both = set(points.volumes(after.name, quantity)) & set(
+        volumes = set(points.volumes(after.name, quantity)) & set(
             points.volumes(before.name, quantity)
         )
-        for volume in sorted(both):
-            one, other = _lone(after.name, volume), _lone(before.name, volume)
-            values = points.value(quantity, other), points.value(quantity, one)
-            gap = points.gap(quantity, one, other)
+        for volume in sorted(volumes):
+            with_more, with_less = (
+                _measured_at(after.name, volume),
+                _measured_at(before.name, volume),
+            )
+            values = points.value(quantity, with_less), points.value(quantity, with_more)
+            gap = points.gap(quantity, with_more, with_less)
             yield ReplayContrast(boosted, quantity, before, after, volume, values, gap)
 
 
-def _lone(mix: str, volume: int) -> Blend:
+def _measured_at(mix: str, volume: int) -> Interpolation:
     return ((1.0, (mix, volume)),)
 
 
@@ -309,4 +330,4 @@ def _without(weights: Mapping[str, float], task: str) -> dict[str, float]:
 def _proportional(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     if one.keys() != other.keys():
         return False
-    return all(abs(_share(one, t) - _share(other, t)) <= _SAME * _share(one, t) for t in one)
+    return all(abs(_share(one, t) - _share(other, t)) <= _SAME_SHARE * _share(one, t) for t in one)

@@ -1,9 +1,9 @@
-"""What each mix measured at each volume for one model and method, and how far two of them are apart.
+"""Measured quality by mix and training-set size for one model and method, with paired gaps.
 
-Mixes are compared at one learning rate, which matters more than they do: that run at the most mixes (of
-those at the most volumes, then that of the highest quality), much as the mix law does. Noise, as in
-:mod:`tracker.decision.noise`: the rows', which resamples of the rows tell and which largely cancel between
-runs scored on the same rows, and the seeds', pooled over the whole sweep by method.
+Mixes are compared at one learning rate, since it matters more than the mix: that run at the most mixes (of
+those at the most sizes, then that of the highest quality), much as the mix law does. Noise is that of
+:mod:`tracker.decision.noise`: row noise from resamples, which largely cancels between runs scored on the same
+rows, and seed noise, pooled over the whole sweep by method.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from tracker.decision.noise import ROWS_ALIKE
+from tracker.decision.noise import ROW_CORRELATION, moderated_variance
 from tracker.laws.points import ASSUMED_NOISE
 from tracker.laws.pooling import Array
 from tracker.metrics import MEASURES, Estimate, Measure, Z, forgetting_se, rounded
@@ -27,21 +27,20 @@ from tracker.trial import MixSpec, Status, TrialRecord, TrialResult
 BASE = ("", 0)
 #: Learning rates within this factor are one setting.
 _SAME_RATE = 2.0
-#: A method's own repeats count as if so many came with them, spread as all methods' are.
-_BORROWED = 8
-#: Volumes this far apart are not joined by a line.
-_FAR_APART = 4.0
+#: Sizes further apart than this factor are not interpolated.
+_LARGEST_GAP = 4.0
 _FAMILY = ["method", "variant", "rank", "virtual_tokens"]
 
-#: A mix at a volume.
-Place = tuple[str, int]
-#: What lies between two measured volumes of a mix: its share of each; or all of one.
-Blend = tuple[tuple[float, Place], ...]
+#: A mix at a training-set size.
+MixSize = tuple[str, int]
+#: A mix between two of its measured sizes: the weight of each; or all of one.
+Interpolation = tuple[tuple[float, MixSize], ...]
 
 
 class Point(NamedTuple):
-    """Of one mix at one volume: the mean quality over ``runs``, the rows' standard error of it, and
-    what resamples of the rows differ by from their mean (R,), empty where there are none.
+    """Measured quality of one mix at one training-set size: the mean over ``runs``.
+
+    ``se``: its standard error by rows. ``replicates`` (R,): resamples of the rows, centred; empty without.
     """
 
     value: float
@@ -51,18 +50,18 @@ class Point(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard deviation between seeds and its degrees of freedom; ``None`` without repeats."""
+    """Standard deviation between seeds and its degrees of freedom."""
 
     sd: float
     freedom: int
 
 
 class MixPoints(NamedTuple):
-    """Everything one model and method measured under its mixes.
+    """Measurements of one model and method under its mixes.
 
     A *quantity* is a task, or ``forgetting.<suite>``. ``measures``: what each task is decided on; of a
-    loss the quality is minus it. ``noise`` lacks quantities that no two seeds measured. ``left_out``:
-    mixes that were run at other learning rates alone.
+    loss the quality is minus it. ``noise``: only of quantities that two seeds measured. ``left_out``: mixes
+    run at other learning rates alone.
     """
 
     model: str
@@ -72,16 +71,16 @@ class MixPoints(NamedTuple):
     suites: tuple[str, ...]
     measures: dict[str, Measure]
     mixes: dict[str, MixSpec]
-    points: dict[tuple[Place, str], Point]
+    points: dict[tuple[MixSize, str], Point]
     noise: dict[str, Noise]
     left_out: tuple[str, ...]
 
     def volumes(self, mix: str, quantity: str) -> list[int]:
-        """Where *quantity* was measured, ascending."""
+        """Training-set sizes at which *quantity* was measured, ascending."""
         return sorted({v for ((m, v), q) in self.points if m == mix and q == quantity})
 
-    def at(self, mix: str, volume: float, quantity: str) -> Blend | None:
-        """*mix* at *volume*, between its two neighbours where it was not measured itself.
+    def at(self, mix: str, volume: float, quantity: str) -> Interpolation | None:
+        """Interpolation of *mix* at *volume* between its two neighbours, if not measured there.
 
         ``None`` outside what was measured, or where the neighbours are more than four times apart.
         """
@@ -93,21 +92,21 @@ class MixPoints(NamedTuple):
             return ((1.0, (mix, near)),)
         after = int(np.searchsorted(volumes, volume))
         low, high = int(volumes[after - 1]), int(volumes[after])
-        if high / low > _FAR_APART:
+        if high / low > _LARGEST_GAP:
             return None
         share = float(np.log(volume / low) / np.log(high / low))
         return ((1 - share, (mix, low)), (share, (mix, high)))
 
-    def value(self, quantity: str, blend: Blend) -> Estimate:
-        """The mean there, over fresh rows and seeds; a score stays between 0 and 1."""
+    def value(self, quantity: str, blend: Interpolation) -> Estimate:
+        """Mean quality over fresh rows and seeds; a score stays between 0 and 1."""
         return self._estimate(quantity, blend, 0.0)
 
-    def gap(self, quantity: str, after: Blend, before: Blend) -> Estimate:
-        """The mean at *after* minus that at *before*, scored on the same rows; of scores at most 1."""
+    def gap(self, quantity: str, after: Interpolation, before: Interpolation) -> Estimate:
+        """Paired gap: the mean at *after* minus that at *before*, on the same rows; of scores at most 1."""
         return self._estimate(quantity, (*after, *((-w, place) for w, place in before)), -1.0)
 
-    def _estimate(self, quantity: str, blend: Blend, least: float) -> Estimate:
-        """*least*: what a sum of scores cannot be below; it cannot be above 1."""
+    def _estimate(self, quantity: str, blend: Interpolation, least: float) -> Estimate:
+        """Weighted sum with its 80 % interval; *least*: lower limit of a sum of scores, 1 being the upper."""
         weights = np.array([weight for weight, _ in blend])
         points = [self.points[place, quantity] for _, place in blend]
         value = float(weights @ [point.value for point in points])
@@ -122,7 +121,7 @@ class MixPoints(NamedTuple):
             width = _quantile(noise.freedom) * noise.sd * np.sqrt(seeds)
         elif rows is not None:
             width = 0.0
-        else:  # nothing tells it: as laws assume of a lone run, in units of the error
+        else:  # unknown: assumed as for laws, in units of the error
             errors = [abs(_error(p.value, self.measures.get(quantity))) for p in points]
             width = Z * ASSUMED_NOISE * float(np.sqrt((weights**2) @ np.square(errors)))
         spread = float(np.hypot(width, Z * (rows or 0.0)))
@@ -134,7 +133,7 @@ class MixPoints(NamedTuple):
 
 @lru_cache
 def _quantile(freedom: int) -> float:
-    """Half the width of an 80 % interval in standard deviations estimated with so many degrees."""
+    """Half width of an 80 % interval, in standard deviations estimated with *freedom* degrees."""
     return float(stats.t.ppf(0.9, freedom))
 
 
@@ -143,20 +142,21 @@ def _error(value: float, measure: Measure | None) -> float:
 
 
 def _rows_sd(weights: Array, points: Sequence[Point]) -> float | None:
-    """What the rows do to the weighted sum; ``None`` where nothing tells."""
+    """Standard deviation by rows of the weighted sum; ``None`` if unknown."""
     lengths = {len(point.replicates) for point in points}
     if len(lengths) == 1 and lengths != {0}:
         return float((weights @ np.array([point.replicates for point in points])).std())
     if any(point.se is None for point in points):
         return None
     sd = weights * np.array([point.se for point in points], dtype=float)
-    return float(np.sqrt(ROWS_ALIKE * sd.sum() ** 2 + (1 - ROWS_ALIKE) * (sd**2).sum()))
+    return float(np.sqrt(ROW_CORRELATION * sd.sum() ** 2 + (1 - ROW_CORRELATION) * (sd**2).sum()))
 
 
 class MixTable(NamedTuple):
-    """A sweep's complete runs, one row per run and quantity: ``model label rate mix volume seed
-    quantity value se replicates``; what the seeds add, by (label's method, quantity); the mixes by name.
+    """Complete runs of a sweep, one row per run and quantity.
 
+    Columns of ``rows``: model, label, rate, mix, volume, seed, quantity, value, se, replicates. ``noise``:
+    between seeds, by (method, quantity). ``mixes``: by name. ``labels``: method's name by label.
     ``settings``: every (model, method with its variant) that tuned, smallest model first.
     """
 
@@ -168,20 +168,20 @@ class MixTable(NamedTuple):
     settings: tuple[tuple[str, str], ...]
 
     def points(self, model: str, label: str) -> MixPoints:
-        """What *model* measured with the method *label*, at its one learning rate, and untouched."""
+        """Measurements of *model* with the method *label* at one learning rate, and of its untouched base."""
         of_model = self.rows[self.rows["model"] == model]
-        own = of_model[(of_model["label"] == label) & of_model["mix"].isin(self.mixes)]
-        rate = _rate(own)
-        ran = own["mix"].unique()
-        own = own[_alike(own["rate"], rate)]
+        of_method = of_model[(of_model["label"] == label) & of_model["mix"].isin(self.mixes)]
+        rate = _rate(of_method)
+        mixes_run = of_method["mix"].unique()
+        of_method = of_method[_same_rate(of_method["rate"], rate)]
         base = of_model[of_model["label"] == "none"]
-        found: dict[tuple[Place, str], Point] = {}
-        for place, group in pd.concat([base, own]).groupby(
+        measured: dict[tuple[MixSize, str], Point] = {}
+        for place, group in pd.concat([base, of_method]).groupby(
             ["mix", "volume", "quantity"], sort=True
         ):
             mix, volume, quantity = cast("tuple[str, int, str]", place)
-            found[(mix, int(volume)), quantity] = _point(group)
-        quantities = list(dict.fromkeys(q for _, q in found))
+            measured[(mix, int(volume)), quantity] = _point(group)
+        quantities = list(dict.fromkeys(q for _, q in measured))
         method = self.labels[label]
         return MixPoints(
             model=model,
@@ -190,15 +190,15 @@ class MixTable(NamedTuple):
             tasks=tuple(q for q in quantities if not q.startswith("forgetting.")),
             suites=tuple(q for q in quantities if q.startswith("forgetting.")),
             measures=self.measures,
-            mixes={str(mix): self.mixes[mix] for mix in own["mix"].unique()},
-            points=found,
+            mixes={str(mix): self.mixes[mix] for mix in of_method["mix"].unique()},
+            points=measured,
             noise={q: self.noise[method, q] for q in quantities if (method, q) in self.noise},
-            left_out=tuple(sorted({str(mix) for mix in ran} - set(own["mix"]))),
+            left_out=tuple(sorted({str(mix) for mix in mixes_run} - set(of_method["mix"]))),
         )
 
 
 def mix_table(table: pd.DataFrame, records: Iterable[TrialRecord]) -> MixTable:
-    """*table* is the results table of *records* (:mod:`tracker.results`)."""
+    """Complete runs by mix, from *table*, the results table of *records* (:mod:`tracker.results`)."""
     results = {r.result.spec.key: r.result for r in records if r.result.status is Status.COMPLETE}
     specs = (result.spec for result in results.values())
     # A mix whose split by task an outside table does not say cannot be compared.
@@ -229,64 +229,66 @@ _KEPT = ["model", "parameters", "label", "learning_rate", "mix", "volume", "seed
 
 
 def _task_rows(complete: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.DataFrame:
-    found = []
+    parts = []
     for task, measure in measures.items():
-        own = complete[(complete["task"] == task) & complete[measure].notna()]
-        part = own[_KEPT].rename(columns={"learning_rate": "rate"})
+        of_task = complete[(complete["task"] == task) & complete[measure].notna()]
+        part = of_task[_KEPT].rename(columns={"learning_rate": "rate"})
         part["quantity"] = task
-        part["value"] = own[measure] * (1.0 if measure == "score" else -1.0)
-        part["se"] = own[f"{measure}_se"]
-        part["replicates"] = own["replicates"] if measure == "score" else None
-        found.append(part)
+        part["value"] = of_task[measure] * (1.0 if measure == "score" else -1.0)
+        part["se"] = of_task[f"{measure}_se"]
+        part["replicates"] = of_task["replicates"] if measure == "score" else None
+        parts.append(part)
     columns = [*(c if c != "learning_rate" else "rate" for c in _KEPT), "quantity", "value", "se"]
-    return pd.concat(found) if found else pd.DataFrame(columns=pd.Index([*columns, "replicates"]))
+    return pd.concat(parts) if parts else pd.DataFrame(columns=pd.Index([*columns, "replicates"]))
 
 
 def _suite_rows(complete: pd.DataFrame, results: Mapping[str, TrialResult]) -> list[pd.DataFrame]:
     trials = complete.drop_duplicates("key")
-    found = []
+    parts = []
     for name in (c for c in complete.columns if c.startswith("forgetting.")):
-        own = trials[trials[name].notna()]
+        of_suite = trials[trials[name].notna()]
         suite = name.removeprefix("forgetting.")
-        part = own[_KEPT].rename(columns={"learning_rate": "rate"})
-        part["quantity"], part["value"] = name, own[name]
-        errors = [forgetting_se(results[key], suite) for key in own["key"]]
+        part = of_suite[_KEPT].rename(columns={"learning_rate": "rate"})
+        part["quantity"], part["value"] = name, of_suite[name]
+        errors = [forgetting_se(results[key], suite) for key in of_suite["key"]]
         part["se"] = np.array(errors, dtype=float)
         part["replicates"] = None
-        found.append(part)
-    return found
+        parts.append(part)
+    return parts
 
 
 def _measures(complete: pd.DataFrame) -> dict[str, Measure]:
-    """As :func:`tracker.metrics.measures_of`, in the order the trials list their tasks."""
-    known = complete[complete["task"].notna()].groupby("task", sort=False)[list(MEASURES)].count()
+    """Measure of each task (:func:`tracker.metrics.measures_of`), in the order of the trials' tasks."""
+    counts = complete[complete["task"].notna()].groupby("task", sort=False)[list(MEASURES)].count()
     return {
         str(task): next(m for m in MEASURES if row[m])
-        for task, row in known.iterrows()
+        for task, row in counts.iterrows()
         if any(row[m] for m in MEASURES)
     }
 
 
 def _noise(rows: pd.DataFrame, labels: Mapping[str, str]) -> dict[tuple[str, str], Noise]:
-    """Between seeds: each method's own variance pooled with all methods' (as in blur)."""
+    """Noise between seeds, each method's variance shrunk towards that of all (as in the noise floor)."""
     tuned = rows[rows["mix"] != ""]
-    same = ["model", "label", "rate", "mix", "volume", "quantity"]
-    groups = tuned.groupby(same, dropna=False)["value"]
-    apart = pd.DataFrame({"sum": groups.var(ddof=1) * (groups.size() - 1), "df": groups.size() - 1})
-    apart = apart[apart["df"] > 0].reset_index()
-    if apart.empty:
+    setting = ["model", "label", "rate", "mix", "volume", "quantity"]
+    groups = tuned.groupby(setting, dropna=False)["value"]
+    repeats = pd.DataFrame(
+        {"sum": groups.var(ddof=1) * (groups.size() - 1), "df": groups.size() - 1}
+    )
+    repeats = repeats[repeats["df"] > 0].reset_index()
+    if repeats.empty:
         return {}
-    apart["method"] = apart["label"].map(labels)
-    overall = apart.groupby("quantity")[["sum", "df"]].sum()
-    sums = apart.groupby(["method", "quantity"])[["sum", "df"]].sum()
-    own = {place: (row["sum"], row["df"]) for place, row in sums.iterrows()}
-    found = {}
+    repeats["method"] = repeats["label"].map(labels)
+    overall = repeats.groupby("quantity")[["sum", "df"]].sum()
+    sums = repeats.groupby(["method", "quantity"])[["sum", "df"]].sum()
+    by_method = {place: (row["sum"], row["df"]) for place, row in sums.iterrows()}
+    noise = {}
     for quantity, (squares, freedom) in overall.iterrows():
         for method in set(labels.values()):
-            mine, more = own.get((method, quantity), (0.0, 0.0))
-            pooled = (_BORROWED * squares / freedom + mine) / (_BORROWED + more)
-            found[method, str(quantity)] = Noise(float(np.sqrt(pooled)), int(freedom))
-    return found
+            of_method = by_method.get((method, quantity), (0.0, 0.0))
+            pooled = moderated_variance(squares / freedom, *of_method)
+            noise[method, str(quantity)] = Noise(float(np.sqrt(pooled)), int(freedom))
+    return noise
 
 
 def _point(group: pd.DataFrame) -> Point:
@@ -300,22 +302,22 @@ def _point(group: pd.DataFrame) -> Point:
     return Point(float(group["value"].mean()), len(group), se, replicates)
 
 
-def _rate(own: pd.DataFrame) -> float | None:
-    """The learning rate run at the most mixes, then volumes, then of the highest quality."""
-    rates = sorted({float(r) for r in own["rate"].dropna()})
+def _rate(rows: pd.DataFrame) -> float | None:
+    """Learning rate run at the most mixes, then sizes, then of the highest quality."""
+    rates = sorted({float(r) for r in rows["rate"].dropna()})
     if not rates:
         return None
 
-    def worth(rate: float) -> tuple[int, int, float]:
-        inside = own[_alike(own["rate"], rate)]
+    def preference(rate: float) -> tuple[int, int, float]:
+        inside = rows[_same_rate(rows["rate"], rate)]
         tasks = inside[~inside["quantity"].str.startswith("forgetting.")]
         places = inside.drop_duplicates(["mix", "volume"])
         return places["mix"].nunique(), len(places), round(float(tasks["value"].mean()), 9)
 
-    return max(rates, key=worth)
+    return max(rates, key=preference)
 
 
-def _alike(rates: pd.Series[Any], rate: float | None) -> pd.Series[Any]:
+def _same_rate(rates: pd.Series[Any], rate: float | None) -> pd.Series[Any]:
     if rate is None:
         return rates.isna()
     within = np.sqrt(_SAME_RATE) * (1 + 1e-9)

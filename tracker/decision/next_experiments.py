@@ -1,10 +1,10 @@
-"""What would settle the choice: which further runs, at what counted cost, and what they are worth.
+"""Next experiments: runs that help most to settle the choice, with their counted cost and expected value.
 
-The expected value of sample information (Raiffa & Schlaifer, 1961): what the new runs would measure is
-drawn for every draw of the belief, the belief's means are updated on it, the highest is taken again,
-and the gain in its expected quality is the regret that the runs remove. The update is the linear
-regression of the qualities on the outcomes over the draws (Strong, Oakley, Brennan & Breeze, 2015),
-exact where both are normal.
+The value is the expected value of sample information (Raiffa & Schlaifer, 1961). Outcomes of the new runs are
+drawn for every draw of the posterior, the posterior means are updated on them, and the best is taken again:
+the gain in its expected quality is the regret that the runs remove. The update is the linear regression of
+the qualities on the outcomes over the draws (Strong, Oakley, Brennan & Breeze, 2015), exact where both are
+normal.
 """
 
 from __future__ import annotations
@@ -22,26 +22,29 @@ from tracker.laws.pooling import Array
 from tracker.metrics import Z, rounded
 from tracker.results import MeasuredCost
 
-#: Further seeds that are considered, and how many times the validation rows.
+#: Numbers of more seeds that are considered, and the factor on validation rows.
 _SEEDS = (1, 2, 4, 8)
-_MORE_ROWS = 4
+_ROWS_FACTOR = 4
 _RIVALS = 3
-#: A candidate that is the best with less than this probability decides nothing.
-_HOPELESS = 0.002
-#: Runs that remove a smaller share of the expected regret are not worth naming.
-_WORTH_NAMING = 0.1
+#: Candidates with a smaller probability of being the best are left out.
+_LEAST_P_BEST = 0.002
+#: Runs that remove a smaller share of the expected regret are not named.
+_LEAST_SHARE = 0.1
 _MOST = 4
 
 
 class _Plan(NamedTuple):
-    cells: tuple[int, ...]
+    """Runs under consideration: more seeds of *candidates* (indices), on today's rows or on more."""
+
+    candidates: tuple[int, ...]
     seeds: int
     more_rows: bool = False
 
 
-class _Stakes(NamedTuple):
-    """The candidates that matter: expected quality (m,), draws (DRAWS, m), and the positions of today's
-    choice and its likeliest rival.
+class _Contenders(NamedTuple):
+    """Candidates that may be the best: expected quality (m,) and draws (DRAWS, m).
+
+    ``choice``, ``rival``: positions of today's choice and of its likeliest rival.
     """
 
     centre: Array
@@ -50,8 +53,8 @@ class _Stakes(NamedTuple):
     rival: int
 
 
-class _Worth(NamedTuple):
-    """As in :class:`NextExperiment`."""
+class _Value(NamedTuple):
+    """Expected value of a plan, as in :class:`NextExperiment`."""
 
     regret_removed: float
     p_change: float
@@ -61,30 +64,29 @@ class _Worth(NamedTuple):
 def next_experiments(
     analysis: Analysis, choice: int, rivals: Sequence[int]
 ) -> tuple[NextExperiment, ...]:
-    """The runs worth most per training operation to tell *choice* from *rivals*, at most four.
+    """Most valuable runs per training operation to distinguish *choice* from *rivals*, at most four.
 
-    *rivals*: the likeliest best first. Where the noise between seeds is unknown, one more run of each
-    is the way to learn it.
+    *rivals*: the likeliest best first. Without a noise floor it is one more run of each, which measures it.
     """
     if not rivals:
         return ()
-    leaders = (choice, *rivals[:_RIVALS])
-    trained = [i for i in leaders if not analysis.scored[i].untouched]
+    compared = (choice, *rivals[:_RIVALS])
+    trained = [i for i in compared if not analysis.scored[i].untouched]
     if not any(analysis.posterior.seed_sd[i] > 0 for i in trained):
-        return (_described(analysis, _Plan(tuple(trained), 1), None),) if trained else ()
-    stakes = _stakes(analysis, leaders)
+        return (_experiment(analysis, _Plan(tuple(trained), 1), None),) if trained else ()
+    contenders = _contenders(analysis, compared)
     best = max(analysis.admitted, key=lambda i: analysis.posterior.mean[i])
     regret = analysis.posterior.expected_regret(best, analysis.admitted)
-    found = []
+    experiments = []
     for plan in _plans(choice, tuple(trained)):
-        worth = _worth(analysis, stakes, plan)
-        if worth.regret_removed >= max(_WORTH_NAMING * regret, 1e-9):
-            found.append(_described(analysis, plan, worth))
-    return _best_value(found)
+        value = _value_of(analysis, contenders, plan)
+        if value.regret_removed >= max(_LEAST_SHARE * regret, 1e-9):
+            experiments.append(_experiment(analysis, plan, value))
+    return _most_valuable(experiments)
 
 
 def _plans(choice: int, trained: tuple[int, ...]) -> Iterator[_Plan]:
-    """More seeds of one, of the choice and a rival, of all leaders; and all of them on more rows."""
+    """Plans: more seeds of one, of the choice and a rival, of all; and all of them on more rows."""
     groups: list[tuple[int, ...]] = [(i,) for i in trained]
     if choice in trained:
         groups += [(choice, i) for i in trained if i != choice]
@@ -96,69 +98,72 @@ def _plans(choice: int, trained: tuple[int, ...]) -> Iterator[_Plan]:
         yield _Plan(trained, seeds, more_rows=True)
 
 
-def _stakes(analysis: Analysis, leaders: Sequence[int]) -> _Stakes:
+def _contenders(analysis: Analysis, compared: Sequence[int]) -> _Contenders:
     p_best = analysis.posterior.p_best(analysis.admitted)
-    kept = [i for i in analysis.admitted if p_best[i] > _HOPELESS or i in leaders]
-    return _Stakes(
+    kept = [i for i in analysis.admitted if p_best[i] > _LEAST_P_BEST or i in compared]
+    return _Contenders(
         centre=analysis.posterior.mean[kept],
         draws=analysis.posterior.draws[:, kept],
-        choice=kept.index(leaders[0]),
-        rival=kept.index(leaders[1]),
+        choice=kept.index(compared[0]),
+        rival=kept.index(compared[1]),
     )
 
 
-def _worth(analysis: Analysis, stakes: _Stakes, plan: _Plan) -> _Worth:
+def _value_of(analysis: Analysis, contenders: _Contenders, plan: _Plan) -> _Value:
     outcomes = _outcomes(analysis, plan)
     outcomes = outcomes - outcomes.mean(axis=0)
-    apart = stakes.draws - stakes.draws.mean(axis=0)
-    # A millionth keeps two outcomes that are one, such as of equal rows, from being singular.
+    qualities = contenders.draws - contenders.draws.mean(axis=0)
+    # A millionth keeps two equal outcomes, such as of equal rows, from being singular.
     spread = outcomes.T @ outcomes
     spread += 1e-6 * np.trace(spread) / len(spread) * np.eye(len(spread))
-    moved = outcomes @ np.linalg.solve(spread, outcomes.T @ apart)
-    then = stakes.centre + moved
-    choice, rival = stakes.choice, stakes.rival
-    left = (apart - moved)[:, choice] - (apart - moved)[:, rival]
-    gap = then[:, choice] - then[:, rival]
-    return _Worth(
-        regret_removed=rounded(float(then.max(axis=1).mean() - stakes.centre.max())),
-        p_change=rounded(float((then.argmax(axis=1) != choice).mean())),
+    update = outcomes @ np.linalg.solve(spread, outcomes.T @ qualities)
+    updated = contenders.centre + update
+    choice, rival = contenders.choice, contenders.rival
+    remaining = (qualities - update)[:, choice] - (qualities - update)[:, rival]
+    gap = updated[:, choice] - updated[:, rival]
+    return _Value(
+        regret_removed=rounded(float(updated.max(axis=1).mean() - contenders.centre.max())),
+        p_change=rounded(float((updated.argmax(axis=1) != choice).mean())),
         p_distinguishes=rounded(
-            float((np.abs(gap) > Z * left.std() + analysis.posterior.within_noise).mean())
+            float((np.abs(gap) > Z * remaining.std() + analysis.posterior.within_noise).mean())
         ),
     )
 
 
 def _outcomes(analysis: Analysis, plan: _Plan) -> Array:
-    """What the plan's runs would measure on average over their seeds, by draw: (DRAWS, cells)."""
-    belief = analysis.posterior
-    found = []
-    for i in plan.cells:
+    """Outcomes (DRAWS, candidates) of the plan's runs, averaged over their seeds, by draw."""
+    posterior = analysis.posterior
+    outcomes = []
+    for i in plan.candidates:
         noise = generator(analysis.scored[i].key, "further").standard_normal(DRAWS)
-        seen = belief.draws[:, i] + belief.seed_sd[i] / np.sqrt(plan.seeds) * noise
+        outcome = posterior.draws[:, i] + posterior.seed_sd[i] / np.sqrt(plan.seeds) * noise
         if plan.more_rows:
-            # Other rows than today's: the same ones for all cells, in another order of the draws.
+            # Other rows than today's: the same ones for all candidates, in another order of the draws.
             order = generator("further rows").permutation(DRAWS)
-            seen += belief.other_rows[order, i] / np.sqrt(_MORE_ROWS)
+            outcome += posterior.other_rows[order, i] / np.sqrt(_ROWS_FACTOR)
         else:
-            seen += belief.rows[:, i]
-        found.append(seen)
-    return np.stack(found, axis=1)
+            outcome += posterior.rows[:, i]
+        outcomes.append(outcome)
+    return np.stack(outcomes, axis=1)
 
 
-def _described(analysis: Analysis, plan: _Plan, worth: _Worth | None) -> NextExperiment:
-    candidates = [analysis.candidates[i] for i in plan.cells]
+def _experiment(analysis: Analysis, plan: _Plan, value: _Value | None) -> NextExperiment:
+    candidates = [analysis.candidates[i] for i in plan.candidates]
 
     def total(values: Sequence[float | None]) -> float | None:
-        there = [value for value in values if value is not None]
-        return rounded(plan.seeds * sum(there)) if len(there) == len(values) else None
+        known = [value for value in values if value is not None]
+        return rounded(plan.seeds * sum(known)) if len(known) == len(values) else None
 
     labels = tuple(c.label for c in candidates)
     rows = None
     if plan.more_rows:
         evaluated = [
-            s.n for t in analysis.weights for s in analysis.scored[plan.cells[0]].scores(t) if s.n
+            s.n
+            for t in analysis.weights
+            for s in analysis.scored[plan.candidates[0]].scores(t)
+            if s.n
         ]
-        rows = _MORE_ROWS * max(evaluated) if evaluated else None
+        rows = _ROWS_FACTOR * max(evaluated) if evaluated else None
     return NextExperiment(
         label=_label(labels, plan, rows),
         trials=labels,
@@ -166,7 +171,7 @@ def _described(analysis: Analysis, plan: _Plan, worth: _Worth | None) -> NextExp
         rows=rows,
         flops=total([c.counted.flops for c in candidates]),
         train_tokens=total([c.counted.train_tokens for c in candidates]),
-        **({} if worth is None else worth._asdict()),
+        **({} if value is None else value._asdict()),
         measured=MeasuredCost(
             device=", ".join(sorted({c.measured.device for c in candidates})),
             device_seconds=total([c.measured.device_seconds for c in candidates]),
@@ -181,17 +186,17 @@ def _label(labels: Sequence[str], plan: _Plan, rows: int | None) -> str:
     return f"{seeds}, on {f'{rows:,}' if rows else 'more'} validation rows"
 
 
-def _best_value(found: Sequence[NextExperiment]) -> tuple[NextExperiment, ...]:
-    """Those that no cheaper one matches, the most regret removed per training operation first."""
-    by_cost = sorted(found, key=lambda f: (_price(f), -(f.regret_removed or 0.0), f.label))
+def _most_valuable(experiments: Sequence[NextExperiment]) -> tuple[NextExperiment, ...]:
+    """Experiments that no cheaper one matches, by regret removed per training operation."""
+    by_cost = sorted(experiments, key=lambda f: (_cost(f), -(f.regret_removed or 0.0), f.label))
     kept: list[NextExperiment] = []
-    for one in by_cost:
-        if not kept or (one.regret_removed or 0.0) > 1.05 * (kept[-1].regret_removed or 0.0):
-            kept.append(one)
-    kept.sort(key=lambda f: (-(f.regret_removed or 0.0) / _price(f), f.label))
+    for experiment in by_cost:
+        if not kept or (experiment.regret_removed or 0.0) > 1.05 * (kept[-1].regret_removed or 0.0):
+            kept.append(experiment)
+    kept.sort(key=lambda f: (-(f.regret_removed or 0.0) / _cost(f), f.label))
     return tuple(kept[:_MOST])
 
 
-def _price(plan: NextExperiment) -> float:
-    """Training operations; tokens or runs where those are not counted."""
+def _cost(plan: NextExperiment) -> float:
+    """Cost in training operations; in tokens or runs where those are not counted."""
     return max(plan.flops or plan.train_tokens or float(plan.seeds * len(plan.trials)), 1e-9)

@@ -1,4 +1,4 @@
-"""The Pareto front: what no other choice beats in every respect."""
+"""Pareto front: the candidates that no other dominates."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from tracker.laws.pooling import Array
 
 
 class Front(NamedTuple):
-    """``member`` (n,): on the front. ``compared`` (n,): had every dimension; others are not
-    members.
+    """Pareto front of n rows.
+
+    ``member`` (n,): on the front. ``compared`` (n,): has every dimension; others are not members.
     """
 
     member: NDArray[np.bool_]
@@ -20,7 +21,7 @@ class Front(NamedTuple):
 
 
 def pareto_front(losses: Array) -> Front:
-    """Rows of *losses* (n, d), each dimension smaller is better, that no other row dominates.
+    """Pareto front of *losses* (n, d), each dimension smaller is better.
 
     Row a dominates b if it is at most b everywhere and below it somewhere, so equal rows stand or
     fall together. A row with NaN (not measured) is not compared: it neither dominates nor joins.

@@ -1,7 +1,7 @@
-"""What every configuration of a task would measure with N examples, and which would be best.
+"""Predictions of a task at N training examples for every configuration, with the probability of being best.
 
-A configuration here is a curve: model, method with its hyper-parameters, and mix, over the data. Its
-law (:mod:`tracker.laws.fitted_law`) says the value at N with intervals for one run, whether or not N was
+A configuration here is a curve over data: model, method with its hyper-parameters, and mix. Its law
+(:mod:`tracker.laws.fitted_law`) gives the value at N with intervals for one run, whether or not N was
 measured. P(best) compares the laws themselves, without a run's noise.
 """
 
@@ -22,14 +22,14 @@ from tracker.metrics import Interval, Measure, rounded, value_from_error
 from tracker.trial import Frozen, MethodSpec, Objective, TrialRecord
 from tracker.validation import unknown
 
-#: In per cent; the keys of every prediction's intervals.
+#: Interval levels in per cent; the keys of ``Predicted.intervals``.
 LEVELS = ("50", "80", "95")
 _DRAWS = 4096
-_SIZES = 2  # models of different size, from which another size can be told
+_FEWEST_MODEL_SIZES = 2  # from which another size can be predicted
 
 
 class Curve(Frozen):
-    """A configuration at any volume. ``parameters``: of its model, ``None`` where the table does not say."""
+    """Configuration at any training-set size; ``parameters``: of its model, ``None`` if unknown."""
 
     label: str
     model: str
@@ -39,12 +39,12 @@ class Curve(Frozen):
 
 
 class Predicted(Curve):
-    """``value`` in the task's measure; ``intervals``: by level in per cent, of what one run would measure.
+    """Prediction for one configuration, ``value`` in the task's measure.
 
-    ``measured_from``, ``measured_to``: smallest and largest N measured above 0. ``extrapolation``: how
-    many times N is beyond what was measured, on either side; 1 within. ``p_best``: probability that
-    no other configuration predicted is better. ``held_out_error``: what the law, fitted without the
-    largest N measured, missed the value there by, relative to its error; ``None`` with too few sizes.
+    ``intervals``: for one run, by level in per cent. ``measured_from``, ``measured_to``: smallest and largest
+    N measured above 0. ``extrapolation``: factor by which N is outside what was measured, on either side; 1
+    within. ``p_best``: probability that no other configuration predicted is better. ``held_out_error``:
+    relative error of the law at the largest N measured when fitted without it; ``None`` with too few sizes.
     """
 
     value: float
@@ -57,17 +57,17 @@ class Predicted(Curve):
 
 
 class Refused(Curve):
-    """A curve that cannot be predicted, and why."""
+    """Configuration that cannot be predicted, and why."""
 
     reason: str
 
 
 class Forecast(Frozen):
-    """What ``sft-select predict --json`` prints.
+    """Predictions for all configurations, as ``sft-select predict --json`` prints them.
 
     ``measure``: ``score`` (larger is better, in [0, 1]), ``bits_per_byte`` or ``loss_nats`` (smaller
     is better). ``predictions``: best value first. ``outside``: how many of them were not measured as
-    far as ``examples``. ``notes``: what is known of the sweep as such.
+    far as ``examples``. ``notes``: on the sweep as a whole.
     """
 
     sweep: str
@@ -91,7 +91,7 @@ def predict(
     sweep: str = "",
     notes: Sequence[str] = (),
 ) -> Forecast:
-    """What *records* say of *task* at *examples*: :func:`forecast` of their analysis."""
+    """Predict *task* at *examples* from *records*: :func:`forecast` of their analysis."""
     analysis = Analysis(records, Objective(weights={task: 1.0}), sweep=sweep, notes=notes)
     return forecast(analysis, task, examples, model_params=model_params, allow_far=allow_far)
 
@@ -126,20 +126,22 @@ def forecast(
         sizes = _with_size(sizes, name, model_params)
     if not allow_far:
         refused |= {
-            key: _too_far(law, examples) for key, law in laws.items() if _far(law, examples)
+            key: _too_far_reason(law, examples)
+            for key, law in laws.items()
+            if _is_too_far(law, examples)
         }
         laws = {key: law for key, law in laws.items() if key not in refused}
     if not laws and not allow_far:
-        raise NotEnoughDataError(_nothing(task, examples, refused))
-    found = _predictions(laws, sizes, measure, examples)
+        raise NotEnoughDataError(_no_prediction_reason(task, examples, refused))
+    predictions = _predictions(laws, sizes, measure, examples)
     return Forecast(
         sweep=analysis.sweep,
         task=task,
         measure=measure,
         examples=examples,
         model_params=model_params,
-        outside=sum(p.extrapolation > 1 for p in found),
-        predictions=tuple(found),
+        outside=sum(p.extrapolation > 1 for p in predictions),
+        predictions=tuple(predictions),
         refused=tuple(
             Refused(**_configuration(key, sizes), reason=reason)
             for key, reason in sorted(refused.items(), key=lambda item: item[0].label)
@@ -151,12 +153,12 @@ def forecast(
 def _with_size(
     sizes: Mapping[str, int | None], name: str, model_params: int
 ) -> dict[str, int | None]:
-    """The sizes with one more; raises InputError where the measured ones say nothing of size."""
-    known = sorted({size for size in sizes.values() if size is not None})
-    if len(known) < _SIZES:
+    """Model sizes with one more; raises InputError with too few measured ones."""
+    measured = sorted({size for size in sizes.values() if size is not None})
+    if len(measured) < _FEWEST_MODEL_SIZES:
         raise InputError(
-            f"--model-params {model_params:,}: found {len(known)} model sizes measured; allowed with at "
-            f"least {_SIZES}: measure another size, or leave the option out"
+            f"--model-params {model_params:,}: found {len(measured)} model sizes measured; allowed with at "
+            f"least {_FEWEST_MODEL_SIZES}: measure another size, or leave the option out"
         )
     if model_params <= 0:
         raise InputError(f"--model-params {model_params}: allowed is at least 1")
@@ -173,12 +175,12 @@ def _predictions(
         return []
     keys = sorted(laws, key=lambda key: key.label)
     errors = np.stack([_draws(key, laws[key], examples) for key in keys], axis=1)
-    found = [
+    predictions = [
         _predicted(key, laws[key], sizes, measure, examples, rounded(p))
         for key, p in zip(keys, p_best(-errors).tolist(), strict=True)
     ]
     sign = -1 if measure == "score" else 1
-    return sorted(found, key=lambda p: (sign * p.value, p.parameters or np.inf, p.label))
+    return sorted(predictions, key=lambda p: (sign * p.value, p.parameters or np.inf, p.label))
 
 
 def _predicted(
@@ -192,9 +194,11 @@ def _predicted(
     intervals = {}
     value = 0.0
     for level in LEVELS:
-        there = law.predict(examples, float(level) / 100, allow_far=True)
-        value = _own_unit(there.value[0], measure)
-        low, high = sorted(_own_unit(bound[0], measure) for bound in (there.low, there.high))
+        prediction = law.predict(examples, float(level) / 100, allow_far=True)
+        value = _in_measure(prediction.value[0], measure)
+        low, high = sorted(
+            _in_measure(bound[0], measure) for bound in (prediction.low, prediction.high)
+        )
         intervals[level] = Interval(low=low, high=high)
     start, end = law.domain
     return Predicted(
@@ -220,24 +224,24 @@ def _configuration(key: CurveKey, sizes: Mapping[str, int | None]) -> dict[str, 
     }
 
 
-def _own_unit(error: float, measure: Measure) -> float:
-    """The value that *error* stands for, six digits; a score keeps to [0, 1]."""
+def _in_measure(error: float, measure: Measure) -> float:
+    """Value of *error* in the task's measure, six digits; a score stays in [0, 1]."""
     value = rounded(float(value_from_error(float(error), measure)))
     return min(max(value, 0.0), 1.0) if measure == "score" else value
 
 
 def _draws(key: CurveKey, law: FittedLaw, examples: int) -> Array:
-    """Draws (4096,) of the curve's error at *examples*; curves are fitted apart, so drawn apart."""
+    """Draws (4096,) of the curve's error at *examples*, independent between curves."""
     replicates = law.curves(examples, allow_far=True)[:, 0]
     seed = zlib.crc32(key.model_dump_json().encode())
     return np.asarray(np.random.default_rng(seed).choice(replicates, size=_DRAWS))
 
 
-def _far(law: FittedLaw, examples: int) -> bool:
+def _is_too_far(law: FittedLaw, examples: int) -> bool:
     return examples > MAX_EXTRAPOLATION * law.domain[1]
 
 
-def _too_far(law: FittedLaw, examples: int) -> str:
+def _too_far_reason(law: FittedLaw, examples: int) -> str:
     end = law.domain[1]
     return (
         f"{examples:,} examples are {examples / end:,.0f} times the largest measured, {end:,.0f}; a "
@@ -245,7 +249,7 @@ def _too_far(law: FittedLaw, examples: int) -> str:
     )
 
 
-def _nothing(task: str, examples: int, refused: Mapping[CurveKey, str]) -> str:
+def _no_prediction_reason(task: str, examples: int, refused: Mapping[CurveKey, str]) -> str:
     if not refused:
         return f"no curve of {task} was measured with examples above 0: there is nothing to predict from"
     first = min(refused, key=lambda key: key.label)

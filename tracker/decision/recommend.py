@@ -1,18 +1,18 @@
-"""From results to one recommendation: a pure function, the same bytes on every machine.
+"""Recommendation from a sweep's results: a pure function, the same bytes on every machine.
 
-The rule. Among the candidates that keep every constraint:
+The rule, among the candidates that keep every constraint:
 
-1. The best is the one with the highest predicted quality (:mod:`tracker.decision.posterior`). 2. A
-candidate is told apart from another where the 80 % interval of their paired gap lies beyond half the
-noise floor (the standard deviation between seeds): nearer ones change places in one rerun of three.
-3. A difference below a quarter of the noise floor is nothing: it would take some fifty seeds of both
-to be shown. Of those whose expected loss against the best is less, the cheapest is chosen: smallest
-model, then fewest counted training operations, then fewest training tokens. Without a noise floor only
-0 is within noise, and nothing.
+1. The best is the one with the highest predicted quality (:mod:`tracker.decision.posterior`).
+2. Two candidates are statistically tied unless the 80 % interval of their paired gap lies beyond half the
+   noise floor (the standard deviation between seeds): nearer ones change places in one rerun of three.
+3. A difference below a quarter of the noise floor is negligible: it would take some fifty seeds of both to
+   show it. Of the candidates whose expected loss against the best is negligible, the cheapest is chosen:
+   smallest model, then fewest counted training operations, then fewest training tokens. Without a noise floor
+   only a difference of 0 is within noise, or negligible.
 
 With ``target_quality=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
-does, the rule above names the closest. Cost is counted cost: the clock is reported, and obeyed only
-where the user's own constraint asks for it.
+does, the rule above names the closest. Cost is counted cost: measured time is reported, and counts only in a
+constraint of the user.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tracker.constraints import MEASURED, satisfied
+from tracker.constraints import MEASURED, satisfied, sign
 from tracker.decision.analysis import Analysis
 from tracker.decision.caveats import caveats
 from tracker.decision.explain import question, reasons
 from tracker.decision.next_experiments import next_experiments
-from tracker.decision.posterior import TIE, configuration_laws
+from tracker.decision.posterior import TIE
 from tracker.decision.recommendation import (
     Crossover,
     ExamplesNeeded,
@@ -38,12 +38,14 @@ from tracker.decision.recommendation import (
 from tracker.decision.target_quality import (
     examples_needed,
     measured_sizes,
-    reaching,
+    reaching_quality,
     weighted_curves,
 )
 from tracker.errors import InputError, NothingAdmittedError
 from tracker.laws.crossover import CrossoverFit, crossover_of_curves
+from tracker.laws.curves import configuration_laws
 from tracker.metrics import Estimate, rounded
+from tracker.numbers import number
 from tracker.trial import Objective, TrialRecord
 
 _RUNNERS_UP = 3
@@ -51,11 +53,14 @@ _GRID = 257
 
 
 class Pick(NamedTuple):
-    """Indices into the candidates: the choice, the best, and those not to be told from the best."""
+    """Indices of the choice, the best, and the candidates tied with the best.
+
+    ``reached``: whether the choice reaches the target quality.
+    """
 
     choice: int
     best: int
-    level: tuple[int, ...]
+    tied: tuple[int, ...]
     reached: bool
 
 
@@ -67,15 +72,15 @@ def recommend(
     sweep: str = "",
     notes: Sequence[str] = (),
 ) -> Recommendation:
-    """Which configuration of *records* to take for *objective*: :func:`recommendation` of its analysis."""
+    """Recommend a configuration of *records* for *objective*: :func:`recommendation` of its analysis."""
     return recommendation(Analysis(records, objective, sweep=sweep, notes=notes), target_quality)
 
 
 def recommendation(analysis: Analysis, target_quality: float | None = None) -> Recommendation:
-    """Which configuration to take under the objective of *analysis*; see the module for the rule.
+    """Recommend a configuration under the objective of *analysis*, by the rule of the module.
 
-    *target_quality*: ask for the smallest and cheapest of at least this quality, in [0, 1] for scores; minus
-    a loss where that is what the tasks are decided on (:mod:`tracker.metrics`). Raises InputError for
+    *target_quality*: take the smallest and cheapest of at least this quality, in [0, 1] for scores; minus a
+    loss where the tasks are decided on a loss (:mod:`tracker.metrics`). Raises InputError for
     unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
     constraints.
     """
@@ -92,23 +97,23 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
     if not analysis.admitted:
         raise NothingAdmittedError(_nothing_admitted(analysis))
     pick = choose(analysis, target_quality)
-    index, belief = pick.choice, analysis.posterior
-    p_best = belief.p_best(analysis.admitted)
+    index, posterior = pick.choice, analysis.posterior
+    p_best = posterior.p_best(analysis.admitted)
     runners_up = _runners_up(analysis, index, p_best)
-    regret = belief.expected_regret(index, analysis.admitted)
-    answer = _reach(analysis, pick, target_quality, objective.constraints)
+    regret = posterior.expected_regret(index, analysis.admitted)
+    answer = _target_quality(analysis, pick, target_quality, objective.constraints)
     return Recommendation(
         sweep=analysis.sweep,
         question=question(objective, target_quality, analysis.weighted_measures),
         objective=objective,
         trial=analysis.scored[index].spec,
         choice=analysis.candidates[index],
-        why=reasons(analysis, index, pick.best, pick.level, p_best[index], regret, answer),
+        why=reasons(analysis, index, pick.best, pick.tied, p_best[index], regret, answer),
         p_best=p_best[index],
         expected_regret=regret,
         distinguishable=bool(runners_up) and all(runner.distinguishable for runner in runners_up),
         next_experiments=()
-        if pick.reached  # who is best was not asked
+        if pick.reached  # the best was not the question
         else next_experiments(analysis, index, _rivals(analysis, runners_up, p_best)),
         runners_up=runners_up,
         satisfied=satisfied(
@@ -116,7 +121,7 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         ),
         rejected=analysis.rejected,
         caveats=(*caveats(analysis, index), *analysis.notes),
-        noise_floor=None if belief.noise_floor is None else rounded(belief.noise_floor),
+        noise_floor=None if posterior.noise_floor is None else rounded(posterior.noise_floor),
         candidates=len(analysis.candidates),
         admitted=len(analysis.admitted),
         frontier=tuple(c.label for c in analysis.candidates if c.on_frontier),
@@ -126,26 +131,26 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
 
 
 def choose(analysis: Analysis, target_quality: float | None = None) -> Pick:
-    """The rule of the module, on what is known already."""
-    belief, admitted = analysis.posterior, analysis.admitted
+    """Choose a candidate by the rule of the module."""
+    posterior, admitted = analysis.posterior, analysis.admitted
     by_cost = sorted(admitted, key=analysis.cost_order)
-    best = max(by_cost, key=lambda i: belief.mean[i])  # the cheapest among equals
-    level = tuple(i for i in by_cost if i == best or not belief.distinguishable(best, i))
+    best = max(by_cost, key=lambda i: posterior.mean[i])  # the cheapest among equals
+    tied = tuple(i for i in by_cost if i == best or not posterior.distinguishable(best, i))
     if target_quality is not None:
-        enough = reaching(belief, by_cost, target_quality)
-        if enough:
-            return Pick(enough[0], best, level, True)
-    given_up = belief.negligible + TIE
-    index = next(i for i in by_cost if belief.mean[best] - belief.mean[i] <= given_up)
-    return Pick(index, best, level, False)
+        reaching = reaching_quality(posterior, by_cost, target_quality)
+        if reaching:
+            return Pick(reaching[0], best, tied, True)
+    tolerance = posterior.negligible + TIE
+    index = next(i for i in by_cost if posterior.mean[best] - posterior.mean[i] <= tolerance)
+    return Pick(index, best, tied, False)
 
 
 def _runners_up(analysis: Analysis, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:
     others = [i for i in sorted(analysis.admitted, key=analysis.cost_order) if i != index]
     others.sort(key=lambda i: -analysis.posterior.mean[i])  # stable: the cheaper first among equals
-    found = []
+    runners_up = []
     for i in others[:_RUNNERS_UP]:
-        found.append(
+        runners_up.append(
             RunnerUp(
                 candidate=analysis.candidates[i],
                 gap=analysis.posterior.gap(index, i),
@@ -153,22 +158,22 @@ def _runners_up(analysis: Analysis, index: int, p_best: dict[int, float]) -> tup
                 p_best=p_best[i],
             )
         )
-    return tuple(found)
+    return tuple(runners_up)
 
 
 def _rivals(
     analysis: Analysis, runners_up: Sequence[RunnerUp], p_best: dict[int, float]
 ) -> list[int]:
-    """Runners-up that the choice cannot be told from, the likeliest best first."""
+    """Runners-up tied with the choice, the likeliest best first."""
     index = {c.label: i for i, c in enumerate(analysis.candidates)}
-    level = [index[r.candidate.label] for r in runners_up if not r.distinguishable]
-    return sorted(level, key=lambda i: -p_best[i])
+    tied = [index[r.candidate.label] for r in runners_up if not r.distinguishable]
+    return sorted(tied, key=lambda i: -p_best[i])
 
 
 def _crossovers(analysis: Analysis, index: int) -> tuple[Crossover, ...]:
-    """Per pair of methods on the choice's model and mix, the better at little data first.
+    """Crossovers of every pair of methods on the choice's model and mix, the better at little data first.
 
-    A method with several curves (variants, ranks, learning rates) is taken at the best of them.
+    Of a method with several curves (variants, ranks, learning rates) the best one is taken.
     """
     choice = analysis.candidates[index]
     curves: dict[str, int] = {}
@@ -176,37 +181,41 @@ def _crossovers(analysis: Analysis, index: int) -> tuple[Crossover, ...]:
         if (c.model, c.mix) == (choice.model, choice.mix) and configuration_laws(
             analysis.scored[i], analysis.weights, analysis.fits
         ):
-            held = curves.get(c.method.name)
-            if held is None or analysis.posterior.mean[i] > analysis.posterior.mean[held]:
+            best_so_far = curves.get(c.method.name)
+            if (
+                best_so_far is None
+                or analysis.posterior.mean[i] > analysis.posterior.mean[best_so_far]
+            ):
                 curves[c.method.name] = i
     names = sorted(curves)
     pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
-    found = [_crossover(analysis, curves[a], curves[b]) for a, b in pairs]
-    return tuple(c for c in found if c is not None)
+    crossovers = [_crossover(analysis, curves[a], curves[b]) for a, b in pairs]
+    return tuple(c for c in crossovers if c is not None)
 
 
-def _crossover(analysis: Analysis, one: int, other: int) -> Crossover | None:
+def _crossover(analysis: Analysis, first: int, second: int) -> Crossover | None:
     laws = [
         configuration_laws(analysis.scored[i], analysis.weights, analysis.fits)
-        for i in (one, other)
+        for i in (first, second)
     ]
-    ranges = [measured_sizes(each) for each in laws]
+    ranges = [measured_sizes(of_configuration) for of_configuration in laws]
     start, end = max(r[0] for r in ranges), min(r[1] for r in ranges)
     if start >= end:
         return None
     sizes = np.geomspace(start, end, _GRID)
     errors = [
-        -weighted_curves(each, analysis.weights, analysis.weighted_measures, sizes) for each in laws
+        -weighted_curves(of_configuration, analysis.weights, analysis.weighted_measures, sizes)
+        for of_configuration in laws
     ]
     forward = crossover_of_curves(errors[0], errors[1], sizes)
     backward = crossover_of_curves(errors[1], errors[0], sizes)
     ahead = float((errors[0][:, 0] <= errors[1][:, 0]).mean())
     if ahead >= 0.5:
-        return _as_crossover(analysis, one, other, forward)
-    return _as_crossover(analysis, other, one, backward)
+        return _crossover_between(analysis, first, second, forward)
+    return _crossover_between(analysis, second, first, backward)
 
 
-def _as_crossover(analysis: Analysis, first: int, second: int, fit: CrossoverFit) -> Crossover:
+def _crossover_between(analysis: Analysis, first: int, second: int, fit: CrossoverFit) -> Crossover:
     a, b = analysis.candidates[first], analysis.candidates[second]
     examples = None
     if fit.median is not None and fit.low is not None and fit.high is not None:
@@ -228,7 +237,7 @@ def _as_crossover(analysis: Analysis, first: int, second: int, fit: CrossoverFit
     )
 
 
-def _reach(
+def _target_quality(
     analysis: Analysis, pick: Pick, quality: float | None, constraints: Mapping[str, float]
 ) -> TargetQuality | None:
     if quality is None:
@@ -247,14 +256,15 @@ def _reach(
 
 
 def _nothing_admitted(analysis: Analysis) -> str:
-    parts = []
+    rejections = []
     for r in analysis.rejected:
         if r.limit is None:
             continue
-        sign = ">=" if r.constraint.startswith("min.") else "<="
-        value = "" if r.best_value is None else f"; its best candidate has {r.best_value:.4g}"
+        value = "" if r.best_value is None else f"; the best of these has {number(r.best_value, 4)}"
         unmeasured = f" ({r.unmeasured} not measured)" if r.unmeasured else ""
-        parts.append(f"{r.constraint} {sign} {r.limit:g} rejects {r.count}{unmeasured}{value}")
+        rejections.append(
+            f"{r.constraint} {sign(r.constraint)} {r.limit:g} rejects {r.count}{unmeasured}{value}"
+        )
     clock = (
         " (measured on the clock)"
         if any(r.constraint in MEASURED for r in analysis.rejected)
@@ -262,5 +272,5 @@ def _nothing_admitted(analysis: Analysis) -> str:
     )
     return (
         f"no candidate of {len(analysis.candidates)} keeps every constraint{clock}: "
-        f"{'; '.join(parts)}: relax one, or measure more configurations"
+        f"{'; '.join(rejections)}: relax one, or measure more configurations"
     )

@@ -1,8 +1,7 @@
-"""The types of an answer: candidates, what was rejected and why, and the recommendation itself.
+"""Types of a recommendation: the candidates, runners-up, crossovers, next experiments and the whole.
 
-Every number is rounded to six significant digits, every order is fixed by content, and what was
-taken with a stopwatch stands apart in :class:`MeasuredCost`: the rest of a :class:`Recommendation` is
-the same for two runs of one sweep.
+Every number is rounded to six significant digits, every order is fixed by content, and measured times stand
+apart in :class:`MeasuredCost`: the rest of a :class:`Recommendation` is the same for two runs of one sweep.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from tracker.trial import Frozen, MethodSpec, Objective, TrialSpec
 
 
 class Candidate(Frozen):
-    """One configuration with its seeds grouped.
+    """Candidate of a recommendation: one configuration with its seeds.
 
-    ``keys`` and ``seeds``: its complete trials, by seed. ``quality``: the weighted mean of the
-    tasks' scores of this configuration over fresh rows and seeds, ``measured_quality`` the plain
-    mean of its runs. ``forgetting``: per general suite. ``on_frontier``: no other candidate is at
-    least as good in quality, forgetting and counted cost and better in one; ``None`` where one of
-    them was not measured.
+    ``keys`` and ``seeds``: its complete trials, by seed. ``quality``: predicted weighted mean of the tasks'
+    scores over fresh rows and seeds; ``measured_quality``: the plain mean of its runs. ``forgetting``: per
+    general suite. ``over_reach``: false positives on negatives, per task. ``on_frontier``: no other candidate
+    is at least as good in quality, forgetting and counted cost and better in one; ``None`` where one of them
+    was not measured.
     """
 
     label: str
@@ -43,7 +42,7 @@ class Candidate(Frozen):
 
 
 class RunnerUp(Frozen):
-    """Another candidate; ``gap``: the choice's quality minus its own, on the same resamples."""
+    """Runner-up; ``gap``: the choice's quality minus that of ``candidate``, on the same resamples."""
 
     candidate: Candidate
     gap: Estimate
@@ -52,16 +51,15 @@ class RunnerUp(Frozen):
 
     @property
     def surely_better(self) -> bool:
-        """Whether it scores more than the choice, which was taken for being smaller or cheaper."""
+        """Whether it is surely better than the choice, which is smaller or cheaper."""
         return self.gap.high is not None and self.gap.high < 0
 
 
 class Crossover(Frozen):
-    """Where the method ``second`` overtakes ``first``, for one model and mix, in examples.
+    """Crossover: number of examples at which method ``second`` overtakes ``first``, for one model and mix.
 
-    ``probability``: share of bootstrap replicates that cross within the measured range.
-    ``examples``: median and 80 % interval over the replicates that do; ``None`` where fewer than
-    ten do.
+    ``probability``: share of draws that cross within the measured range. ``examples``: median and 80 %
+    interval over the draws that do; ``None`` where fewer than ten do.
     """
 
     model: str
@@ -75,9 +73,9 @@ class Crossover(Frozen):
 
 
 class ExamplesNeeded(Frozen):
-    """What a curve's law says of reaching a quality: ``label`` names the curve.
+    """Number of examples that a curve needs to reach a quality, by its law; ``label`` names the curve.
 
-    ``probability``: share of replicates that reach it within 16× the largest measured volume;
+    ``probability``: share of draws that reach it within 16 times the largest measured training-set size.
     ``examples``: median and interval over those.
     """
 
@@ -88,11 +86,10 @@ class ExamplesNeeded(Frozen):
 
 
 class TargetQuality(Frozen):
-    """The answer to "the smallest and cheapest that reaches quality Q".
+    """Whether the choice reaches the target quality, and the examples needed otherwise.
 
-    ``probability``: that the choice does. Where nothing reaches it with P ≥ 0.9, ``reached`` is
-    false, the choice is the closest, and ``needed`` holds the laws' estimates, the smallest model
-    first.
+    ``probability``: that the choice reaches it. Where no candidate does with P >= 0.9, ``reached`` is false,
+    the choice is the closest, and ``needed`` holds the laws' estimates, the smallest model first.
     """
 
     quality: float
@@ -102,15 +99,14 @@ class TargetQuality(Frozen):
 
 
 class NextExperiment(Frozen):
-    """Runs that would help to settle the choice, and what they are worth.
+    """Runs that would help to settle the choice, with their cost and expected value.
 
-    ``trials``: labels of the configurations to run, ``seeds`` further seeds of each; evaluated on
-    ``rows`` validation rows of each task, or as now (``None``). ``flops``, ``train_tokens``: counted
-    cost of all of it; ``measured``: what the clock said of such runs. ``regret_removed``: the expected regret
-    of taking the best that it would remove (the expected value of the sample information);
-    ``p_change``: the probability that another configuration than today's choice is ahead then;
-    ``p_distinguishes``: that the choice can be told from its likeliest rival then. All three are ``None``
-    where the noise between seeds is not known.
+    ``trials``: labels of the configurations to run. ``seeds``: more seeds of each. ``rows``: validation rows
+    of each task, or as now (``None``). ``flops``, ``train_tokens``: counted cost of all; ``measured``: the
+    time that such runs took. ``regret_removed``: by how much they lower the expected regret of taking the
+    best (the expected value of sample information). ``p_change``: probability that another configuration than
+    today's choice is ahead then. ``p_distinguishes``: probability that the choice and its likeliest rival are
+    no longer tied then. All three are ``None`` without a noise floor.
     """
 
     label: str
@@ -126,17 +122,16 @@ class NextExperiment(Frozen):
 
 
 class Recommendation(Frozen):
-    """Which fine-tune to take, why, and how sure that is.
+    """Recommended fine-tune, the reasons, and how certain it is.
 
-    ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost
-    on average by taking the choice rather than the best. ``distinguishable``: there are runners-up,
-    and the choice's 80 % paired gap to each lies beyond half the noise floor. ``next_experiments``:
-    the runs that would help to tell it from those it cannot be told from, the most regret removed
-    per training operation first.
-    ``satisfied``: the constraints, and how surely the choice keeps them.
-    ``noise_floor``: standard deviation of quality between seeds, ``None`` where no configuration has
-    several. ``candidates``: how many were judged, ``admitted``: how
-    many of them keep every constraint; ``frontier``: labels of those on the Pareto front.
+    ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost on average
+    by taking the choice rather than the best. ``distinguishable``: there are runners-up, and the choice's 80
+    % paired gap to each lies beyond half the noise floor. ``next_experiments``: runs that would help to
+    distinguish it from the candidates tied with it, the most regret removed per training operation first.
+    ``satisfied``: the constraints, and how surely the choice keeps them. ``noise_floor``: standard deviation
+    of quality between seeds, ``None`` where no configuration has several. ``candidates``: how many were
+    judged; ``admitted``: how many of them keep every constraint. ``frontier``: labels of those on the Pareto
+    front.
     """
 
     sweep: str

@@ -16,7 +16,7 @@ from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Prior
 from tracker.laws.prior import prior
 from tracker.metrics import MEASURES, Measure, errors, pooled_sd
-from tracker.results import method_of
+from tracker.results import ConfigurationResults, method_of
 from tracker.trial import Configuration, Frozen, MethodSpec
 
 Metric = Measure
@@ -118,6 +118,19 @@ def fit_unmeasured_models(
     start = size_prior(prior(metric))
     fit = fit_curves(measured, unmeasured=list(wanted.values()), held_out=False, start=start)
     return dict(zip(wanted, fit.unmeasured, strict=False))
+
+
+def configuration_laws(
+    results: ConfigurationResults, weights: Mapping[str, float], fits: CurveFits
+) -> dict[str, FittedLaw]:
+    """Laws of a configuration's curve by weighted task; empty unless all were fitted, and to its runs."""
+    laws: dict[str, FittedLaw] = {}
+    for task in weights:
+        law = fits.laws.get(CurveKey.of(results.configuration, task))
+        if law is None or results.spec.key not in law.used:
+            return {}
+        laws[task] = law
+    return laws
 
 
 def size_prior(start: Prior) -> Prior:

@@ -1,4 +1,4 @@
-"""The forecast posterior on draws whose answers are known."""
+"""Forecast posterior on draws with known answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def posterior(allowed: list[float] | None = None) -> ForecastPosterior:
     return forecast_posterior(seen, curves, chances, scores=True)
 
 
-def test_of_what_ran_at_the_target_its_own_runs_speak() -> None:
+def test_runs_at_the_target_size_replace_the_forecast() -> None:
     found = posterior()
     assert found.mean == pytest.approx([0.8, 0.82, 0.6], abs=0.005)
     assert found.sd == pytest.approx([0.02, 0.18 * 0.02 / 2, 0.04], rel=0.1)

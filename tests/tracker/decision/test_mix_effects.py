@@ -1,4 +1,4 @@
-"""Mixes drawn from a known rule: what one task's data does to another must be found again."""
+"""Effects of one task's data on another, from mixes drawn from a known rule."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_the_base_is_what_a_task_alone_is_added_to():
     assert {e.task for e in found} == {*TASKS}
 
 
-def test_others_keep_the_tasks_own_examples():
+def test_effects_of_others_keep_the_tasks_examples():
     found = [e for e in effects(points(sweep())) if e.kind == "others"]
     assert {e.task for e in found} == {"a"}
     for effect in found:
@@ -184,12 +184,12 @@ def test_a_mix_run_at_other_rates_alone_is_left_out():
     assert found.left_out == ("alone a",)
 
 
-def test_what_cannot_be_told_says_why():
+def test_an_effect_without_pairs_says_why():
     found = points(sweep(mixes=MIXES[:2]))
     assert "no two mixes differ in b alone" in why_no_effect(found, "b", "added")
     assert "add a mix that trains it alone" in why_no_effect(found, None, "others")
     alone = points(sweep(mixes=MIXES[2:3]))
-    assert "nothing else could give way" in why_no_effect(alone, "a", "shifted")
+    assert "no other task could shrink" in why_no_effect(alone, "a", "shifted")
     assert "no mix trains b" in why_no_effect(alone, "b", "added")
 
 

@@ -1,4 +1,4 @@
-"""What further runs are worth, where the answer is known."""
+"""Next experiments: expected value of more runs, where it is known."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _without_rows(records: list[TrialRecord]) -> list[TrialRecord]:
 
 
 def test_the_regret_removed_is_the_closed_form(record: Make) -> None:
-    """Two normal means: E max after n further runs of each, against the highest mean now.
+    """Two normal means: E max after n more runs of each, against the highest mean now.
 
     With posterior variance v of each and noise w of the mean of the new runs, the gap's mean moves by a
     normal of variance 2 v^2 / (v + w) (Raiffa & Schlaifer, 1961, ch. 5).
@@ -69,7 +69,7 @@ def test_more_seeds_remove_more_and_cost_more(record: Make) -> None:
     assert "expected regret" in next_experiment_text(plans[0])
 
 
-def test_where_rows_blur_more_rows_are_asked_for(record: Make) -> None:
+def test_with_much_row_noise_more_rows_are_proposed(record: Make) -> None:
     """Seeds agree, 400 rows do not tell: only other rows can."""
     rows = [
         record(model=model, scores={"intent": s + 0.0001 * i}, seed=i, flops=1e9)
@@ -84,14 +84,14 @@ def test_where_rows_blur_more_rows_are_asked_for(record: Make) -> None:
 
 def test_without_repeats_the_noise_is_to_be_learned_first(record: Make) -> None:
     rows = [record(scores={"intent": 0.80}), record(scores={"intent": 0.8025}, model="large")]
-    (further,) = recommend(rows, INTENT).next_experiments
-    assert further.seeds == 1
-    assert len(further.trials) == 2
-    assert further.regret_removed is None
-    assert "not known yet" in next_experiment_text(further)
+    (more_seeds,) = recommend(rows, INTENT).next_experiments
+    assert more_seeds.seeds == 1
+    assert len(more_seeds.trials) == 2
+    assert more_seeds.regret_removed is None
+    assert "not known yet" in next_experiment_text(more_seeds)
 
 
-def test_nothing_is_asked_where_the_choice_is_clear(record: Make) -> None:
+def test_nothing_is_proposed_where_the_choice_is_clear(record: Make) -> None:
     rows = [
         record(model=model, scores={"intent": s + 0.001 * i}, seed=i)
         for model, s in (("small", 0.5), ("large", 0.8))

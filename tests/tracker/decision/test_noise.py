@@ -1,4 +1,4 @@
-"""Outside tables with one seed and no number of rows: their noise is told by residuals, never zero."""
+"""Measurement noise of outside tables with one seed and no number of rows: from residuals, never zero."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def _curves(
 def test_the_noise_of_runs_is_found_from_their_curves() -> None:
     found = []
     for seed in range(30):
-        cells = by_configuration(_curves(0.03, seed))
-        noise = noise_without_replicates(cells, {"intent": 1.0})
+        configurations = by_configuration(_curves(0.03, seed))
+        noise = noise_without_replicates(configurations, {"intent": 1.0})
         assert noise.source == "residuals"
         assert noise.freedom == 16  # four curves of six volumes
-        errors = [cell.runs[0].tasks[0].loss_nats for cell in cells]
+        errors = [configuration.runs[0].tasks[0].loss_nats for configuration in configurations]
         ratios = np.sqrt(noise.variance) / np.array(errors)
         assert ratios == pytest.approx(ratios[0])
         found.append(ratios[0])
@@ -58,8 +58,10 @@ def test_the_noise_of_runs_is_found_from_their_curves() -> None:
 
 
 def test_weights_share_the_noise_out() -> None:
-    cells = by_configuration(_curves(0.03, 1))
-    whole, half = (noise_without_replicates(cells, {"intent": w}).variance for w in (1.0, 0.5))
+    configurations = by_configuration(_curves(0.03, 1))
+    whole, half = (
+        noise_without_replicates(configurations, {"intent": w}).variance for w in (1.0, 0.5)
+    )
     assert half == pytest.approx(whole / 4)
 
 

@@ -1,4 +1,4 @@
-"""Spoilt runs among sound ones: flagged, weighted down, and without a say in the choice."""
+"""Outliers among the runs: flagged, down-weighted, and without influence on the choice."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def test_a_spoilt_run_is_flagged_and_the_choice_stays(
     (outlier,) = analysis.posterior.outliers
     assert outlier.quality == pytest.approx(value, abs=0.01)
     assert outlier.deviations > 5
-    cell = next(c for c in analysis.candidates if outlier.key in c.keys)
-    assert (cell.model, cell.method.name, cell.volume) == place
+    candidate = next(c for c in analysis.candidates if outlier.key in c.keys)
+    assert (candidate.model, candidate.method.name, candidate.volume) == place
     assert abs(outlier.expected - law_score(*place)) < 0.05
-    assert abs(cell.quality.value - law_score(*place)) < 0.03
+    assert abs(candidate.quality.value - law_score(*place)) < 0.03
     assert _chosen(analysis) == _chosen(clean)
     text = " ".join(caveats(analysis, choose(analysis).choice))
     assert f"Trial {outlier.key}" in text
@@ -110,7 +110,7 @@ def test_exchanged_methods_are_flagged_and_the_choice_stays(
         for c in analysis.candidates
         if c.model == "large" and c.mix == "even" and c.volume in volumes and c.method.name in other
     }
-    assert "if exchanged" in " ".join(caveats(analysis, choose(analysis).choice))
+    assert "look swapped" in " ".join(caveats(analysis, choose(analysis).choice))
     chosen = analysis.candidates[choose(analysis).choice]
     assert (chosen.model, chosen.method.name) == ("large", "full")
 

@@ -28,7 +28,7 @@ def test_members_are_exactly_the_undominated(losses: Array) -> None:
 
 
 @given(LOSSES)
-def test_the_front_is_its_own_front_and_never_empty(losses: Array) -> None:
+def test_the_front_of_the_front_is_the_front_and_never_empty(losses: Array) -> None:
     member = pareto_front(losses).member
     assert member.any()
     assert pareto_front(losses[member]).member.all()

@@ -1,4 +1,4 @@
-"""The belief holds what it states: on sweeps whose truth is known, in small; 200 of them under benchmarks."""
+"""Calibration of the posterior on synthetic sweeps of known truth; on 200 of them under benchmarks."""
 
 from __future__ import annotations
 
@@ -48,9 +48,12 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
     random.Random(1).shuffle(shuffled)
     found = []
     for records in (sweep.records, shuffled):
-        cells = by_configuration(records)
+        configurations = by_configuration(records)
         found.append(
-            posterior_of(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
+            posterior_of(
+                configurations,
+                task_weights(sweep.objective, [t for c in configurations for t in c.tasks]),
+            )
         )
     assert (found[0].mean == found[1].mean).all()
     assert (found[0].draws == found[1].draws).all()
@@ -59,24 +62,26 @@ def test_draws_depend_on_content_and_not_on_order() -> None:
 
 def test_the_centre_is_nearer_the_truth_than_the_measurement() -> None:
     sweep = synthetic_sweep(8, glitches=0.0)
-    cells = by_configuration(sweep.records)
-    belief = posterior_of(cells, task_weights(sweep.objective, [t for c in cells for t in c.tasks]))
-    truth = np.array([sweep.truth[configuration(c.spec)][c.spec.volume] for c in cells])
-    trained = np.array([not cell.untouched for cell in cells])
+    configurations = by_configuration(sweep.records)
+    posterior = posterior_of(
+        configurations, task_weights(sweep.objective, [t for c in configurations for t in c.tasks])
+    )
+    truth = np.array([sweep.truth[configuration(c.spec)][c.spec.volume] for c in configurations])
+    trained = np.array([not each.untouched for each in configurations])
 
     def spread(values: Array) -> float:
         """Of the errors without their common part: the rows shift all alike."""
         return float(np.std((values - truth)[trained]))
 
-    assert spread(belief.mean) < 0.75 * spread(belief.measured)
+    assert spread(posterior.mean) < 0.75 * spread(posterior.measured)
 
 
-def test_what_learned_nothing_says_nothing_of_the_leaders(
+def test_configurations_without_gain_do_not_change_the_best(
     record: Callable[..., TrialRecord],
 ) -> None:
     """Two mixes do alike wherever nothing was learned, and differ where something was."""
     base = record(model="small", method="none", scores={"intent": 0.0})
-    leaders = [base] + [
+    best = [base] + [
         record(model=model, method="full", mix=mix, volume=volume, scores={"intent": score})
         for model, most in (("small", 0.5), ("large", 0.8))
         for volume, share in ((500, 0.5), (1000, 0.75), (2000, 1.0))
@@ -91,11 +96,11 @@ def test_what_learned_nothing_says_nothing_of_the_leaders(
         for volume in (250, 500, 1000, 2000)
     ]
     alone, beside = (
-        posterior_of(by_configuration(r), {"intent": 1.0}) for r in (leaders, [*leaders, *flat])
+        posterior_of(by_configuration(r), {"intent": 1.0}) for r in (best, [*best, *flat])
     )
-    cells = by_configuration([*leaders, *flat])
-    learned = [i for i, cell in enumerate(cells) if cell.spec.method.name == "full"]
-    tuned = [i for i, cell in enumerate(by_configuration(leaders)) if not cell.untouched]
+    configurations = by_configuration([*best, *flat])
+    learned = [i for i, each in enumerate(configurations) if each.spec.method.name == "full"]
+    tuned = [i for i, each in enumerate(by_configuration(best)) if not each.untouched]
     # Within what the noise of other rows does; with the flat ones on the surface it is 0.03.
     assert beside.mean[learned] == pytest.approx(alone.mean[tuned], abs=0.005)
     assert {beside.sources[i] for i in learned} == {"measured and neighbours"}

@@ -1,4 +1,4 @@
-"""The choice on synthetic sweeps whose right answer is known."""
+"""Recommendation on synthetic sweeps with a known answer."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_best_is_chosen_and_the_evidence_given(answer: Recommendation) -> No
     assert not found.next_experiments
     assert found.choice.on_frontier
     assert any("1 diverged" in caveat for caveat in found.caveats)
-    assert any("largest volume" in caveat for caveat in found.caveats)
+    assert any("largest training-set size" in caveat for caveat in found.caveats)
     assert Recommendation.model_validate_json(found.model_dump_json()) == found
 
 
@@ -87,7 +87,7 @@ def test_level_candidates_give_the_cheaper(record: Make) -> None:
 
 
 def test_more_than_a_quarter_of_the_noise_floor_is_not_given_up(record: Make) -> None:
-    """Seeds differ by .005: a difference of .003 cannot be told, yet it is not nothing."""
+    """Seeds differ by .005: a difference of .003 is a tie, yet not negligible."""
     rows = _seeds(record, (0.800, 0.810, 0.805), model="small")
     rows += _seeds(record, (0.804, 0.813, 0.807), model="large")
     found = recommend(rows, INTENT)
@@ -96,7 +96,7 @@ def test_more_than_a_quarter_of_the_noise_floor_is_not_given_up(record: Make) ->
     assert "statistically tied with 1 other" in found.why[0]
 
 
-def test_what_is_surely_ahead_by_nothing_is_not_told_apart(record: Make) -> None:
+def test_a_sure_but_negligible_lead_is_a_tie(record: Make) -> None:
     """Many seeds leave no doubt of a difference that is below a quarter of what they differ by."""
     noise = (-0.005, 0.005) * 40
     rows = _seeds(record, tuple(0.800 + e for e in noise), model="small")
@@ -108,7 +108,7 @@ def test_what_is_surely_ahead_by_nothing_is_not_told_apart(record: Make) -> None
 
 
 def test_beyond_the_noise_floor_the_better_is_kept(record: Make) -> None:
-    """Not separable, as the seeds differ a lot, yet the loss exceeds the floor."""
+    """Statistically tied, as the seeds differ a lot, yet the loss exceeds the floor."""
     rows = _seeds(record, (0.70, 0.72), model="small") + _seeds(record, (0.73, 0.75), model="large")
     assert recommend(rows, INTENT).choice.model == "large"
 
@@ -123,7 +123,7 @@ def test_without_repeats_nothing_cheaper_is_preferred(record: Make) -> None:
     assert recommend(equal, INTENT).choice.model == "small"
 
 
-def test_reach_takes_the_smallest_that_suffices(sweep: list[TrialRecord]) -> None:
+def test_target_quality_takes_the_smallest_that_suffices(sweep: list[TrialRecord]) -> None:
     found = recommend(sweep, BOTH, target_quality=0.6)
     assert found.choice.label == "small full lr=0.001, even, 2,000 examples"
     assert found.target_quality is not None
@@ -160,9 +160,9 @@ def test_nothing_reaches_and_the_law_says_what_would(sweep: list[TrialRecord]) -
 def test_more_data_is_advised_only_where_the_limits_could_be_kept(
     sweep: list[TrialRecord], limits: dict[str, float], named: set[str]
 ) -> None:
-    cells = by_configuration(sweep)
+    configurations = by_configuration(sweep)
     fits = Analysis(sweep, BOTH).fits_of({"intent": "score", "slots": "score"})
-    found = examples_needed(cells, {"intent": 2 / 3, "slots": 1 / 3}, fits, 0.83, limits)
+    found = examples_needed(configurations, {"intent": 2 / 3, "slots": 1 / 3}, fits, 0.83, limits)
     assert {" ".join(n.label.split()[:2]) for n in found} == named
 
 
@@ -209,7 +209,7 @@ def test_what_was_not_measured_keeps_no_constraint(record: Make) -> None:
     free = recommend(rows, INTENT)
     assert free.choice.method.name == "full"
     assert free.choice.on_frontier is None
-    assert any("what it forgot is unknown" in caveat for caveat in free.caveats)
+    assert any("its forgetting is unknown" in caveat for caveat in free.caveats)
 
 
 def test_a_missing_score_rejects(record: Make) -> None:
@@ -253,9 +253,9 @@ def test_the_only_configuration_measured_has_won_nothing(record: Make) -> None:
         label = found.choice.label
         only = f"{label} is the only configuration measured: there is no other to compare it with."
         assert found.why[0] == only
-        told = "\n".join(lines(found))
-        assert "100%" not in told
-        assert "suffices" not in told
+        text = "\n".join(lines(found))
+        assert "100%" not in text
+        assert "suffices" not in text
     closest = recommend([_untouched(record)], INTENT, target_quality=0.99)
     assert "the closest is" in closest.why[0]
     assert "It is the only configuration measured." in closest.why
@@ -276,7 +276,7 @@ def test_the_only_one_that_keeps_the_constraints_has_won_nothing(record: Make) -
 
 
 def test_untouched_bases_alone_are_compared_with_each_other(record: Make) -> None:
-    """Every fine-tune diverged: a base is told apart from another base, or is not."""
+    """Every fine-tune diverged: bases are distinguishable or tied."""
     bad = [record(model=m, rate=0.5, status=Status.DIVERGED) for m in ("small", "large")]
     bases = [_untouched(record, model="small", scores={"intent": 0.1})]
     level = recommend(
@@ -324,14 +324,14 @@ def test_caveats_on_format_over_reach_and_learning_rate(record: Make) -> None:
         record(rate=1e-2, scores={"intent": 0.9}, valid_format=0.9, over_reach=0.3),
     ]
     text = " ".join(recommend(rows, INTENT).caveats)
-    assert "90.0% of its answers are well-formed" in text
-    assert "30.0% of the rows" in text
+    assert "90.0 % of its answers are well-formed" in text
+    assert "30.0 % of the negatives" in text
     assert "0.01 is the highest tried" in text
     closed = [*rows, record(rate=1e-1, status=Status.DIVERGED)]
     assert "highest tried" not in " ".join(recommend(closed, INTENT).caveats)
 
 
-def test_a_lucky_run_is_drawn_towards_its_neighbours(record: Make) -> None:
+def test_a_lucky_run_is_shrunk_towards_its_neighbours(record: Make) -> None:
     def score(volume: int) -> float:
         return 0.9 - 0.5 / (1 + volume / 400)
 
@@ -373,7 +373,7 @@ def test_a_curve_that_rises_late_does_not_overrule_its_last_run(record: Make) ->
     assert choice.quality.source == "measured"
 
 
-def test_asked_to_reach_a_quality_the_best_are_no_rivals(sweep: list[TrialRecord]) -> None:
+def test_with_a_target_quality_the_best_are_no_rivals(sweep: list[TrialRecord]) -> None:
     found = recommend(sweep, BOTH, target_quality=0.6)
     assert found.runners_up[0].surely_better
     assert not found.runners_up[0].distinguishable

@@ -1,4 +1,4 @@
-"""The response surface on sweeps whose shape is known."""
+"""Response surface on sweeps of a known shape."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tracker.decision.response_surface import evidence, factors, learn, leave_one_out
+from tracker.decision.response_surface import factors, fit_surface, leave_one_out, log_evidence
 from tracker.results import by_configuration
 from tracker.trial import TrialRecord
 
@@ -30,7 +30,7 @@ def _grid(record: Make, score: Callable[[str, str, int], float]) -> list[TrialRe
 
 
 def _smooth(model: str, method: str, volume: int) -> float:
-    """Additive over model, method and volume: every cell is told by the others."""
+    """Additive over model, method and volume: every configuration is predicted by the others."""
     shift = {"small": 0.0, "large": 0.1}[model] + {"full": 0.05, "lora": 0.0}[method]
     return 0.4 + shift + 0.06 * VOLUMES.index(volume)
 
@@ -49,29 +49,35 @@ def test_leave_one_out_is_the_refit_without_it() -> None:
     assert found.sd[0] == pytest.approx(np.sqrt(variance))
 
 
-def test_what_is_told_by_neighbours_is_told_closely(record: Make) -> None:
-    cells = by_configuration(_grid(record, _smooth))
-    y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+def test_configurations_with_neighbours_are_predicted_closely(record: Make) -> None:
+    configurations = by_configuration(_grid(record, _smooth))
+    y = np.array(
+        [_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in configurations]
+    )
     noise = np.eye(len(y)) * 0.01**2
-    surface = learn(factors(cells), y, noise)
+    surface = fit_surface(factors(configurations), y, noise)
     missed = leave_one_out(surface.covariance + noise, y, surface.mean)
     assert np.abs(y - missed.expected).max() < 0.03
-    assert np.sqrt(surface.own.max()) < 0.02
+    assert np.sqrt(surface.nugget.max()) < 0.02
 
 
-def test_errors_that_multiply_above_a_floor_are_likelier_on_their_own_scale(record: Make) -> None:
+def test_errors_that_multiply_above_a_floor_are_likelier_on_the_log_scale(record: Make) -> None:
     """Each factor does less where the others have done much: on the plain scale all have to interact."""
 
     def score(model: str, method: str, volume: int) -> float:
         size = {"small": 1.0, "large": 0.5}[model] * {"full": 0.6, "lora": 1.0}[method]
         return 1 - 0.1 - 0.6 * size * float((125 / volume) ** 0.5)
 
-    cells = by_configuration(_grid(record, score))
-    truth = np.array([score(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+    configurations = by_configuration(_grid(record, score))
+    truth = np.array(
+        [score(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in configurations]
+    )
     y = truth + 0.01 * np.random.default_rng(2).normal(size=len(truth))
-    known, noise = factors(cells), np.eye(len(y)) * 0.01**2
-    assert evidence(known, y, noise, ceiling=1.0) > evidence(known, y, noise) + 2
-    surface = learn(known, y, noise, ceiling=1.0, robust=False)
+    similarities, noise = factors(configurations), np.eye(len(y)) * 0.01**2
+    assert (
+        log_evidence(similarities, y, noise, ceiling=1.0) > log_evidence(similarities, y, noise) + 2
+    )
+    surface = fit_surface(similarities, y, noise, ceiling=1.0, robust=False)
     centre = surface.mean + surface.covariance @ np.linalg.solve(
         surface.covariance + noise, y - surface.mean
     )
@@ -80,52 +86,61 @@ def test_errors_that_multiply_above_a_floor_are_likelier_on_their_own_scale(reco
 
 def test_a_perfect_score_keeps_its_place(record: Make) -> None:
     """An error of 0 has no logarithm: it is taken for what the noise could have made of none."""
-    cells = by_configuration(_grid(record, _smooth))
-    y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+    configurations = by_configuration(_grid(record, _smooth))
+    y = np.array(
+        [_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in configurations]
+    )
     y += 1 - y.max()
     noise = np.eye(len(y)) * 0.01**2
-    surface = learn(factors(cells), y, noise, ceiling=1.0, robust=False)
+    surface = fit_surface(factors(configurations), y, noise, ceiling=1.0, robust=False)
     assert np.isfinite(surface.mean).all()
     off = np.linalg.solve(surface.covariance + noise, y - surface.mean)
     assert np.abs(surface.mean + surface.covariance @ off - y).max() < 0.03
 
 
 def test_the_values_of_a_law_are_likelier_than_with_two_exchanged(record: Make) -> None:
-    cells = by_configuration(_grid(record, _smooth))
-    y = np.array([_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in cells])
+    configurations = by_configuration(_grid(record, _smooth))
+    y = np.array(
+        [_smooth(c.spec.model.name, c.spec.method.name, c.spec.volume) for c in configurations]
+    )
     noise = np.eye(len(y)) * 0.01**2
     other = y.copy()
     best, worst = y.argmax(), y.argmin()
     other[[best, worst]] = y[[worst, best]]
-    known = factors(cells)
-    assert evidence(known, y, noise, ceiling=1.0) > evidence(known, other, noise, ceiling=1.0) + 5
+    similarities = factors(configurations)
+    assert (
+        log_evidence(similarities, y, noise, ceiling=1.0)
+        > log_evidence(similarities, other, noise, ceiling=1.0) + 5
+    )
 
 
-def test_what_no_neighbour_tells_is_left_to_each_cell(record: Make) -> None:
+def test_variation_unrelated_to_neighbours_goes_to_the_nugget(record: Make) -> None:
     """Values without any pattern: each cell's own variance takes them, or a surface as rough."""
-    cells = by_configuration(_grid(record, _smooth))
-    y = 0.6 + 0.1 * np.random.default_rng(1).normal(size=len(cells))
+    configurations = by_configuration(_grid(record, _smooth))
+    y = 0.6 + 0.1 * np.random.default_rng(1).normal(size=len(configurations))
     noise = np.eye(len(y)) * 0.001**2
-    surface = learn(factors(cells), y, noise)
+    surface = fit_surface(factors(configurations), y, noise)
     assert np.median(leave_one_out(surface.covariance + noise, y).sd) > 0.05
 
 
 def test_factors_in_which_all_are_equal_are_left_out(record: Make) -> None:
-    cells = by_configuration([record(volume=volume) for volume in VOLUMES])
-    known = factors(cells)
-    assert not known.alike
-    assert known.volume is not None
-    assert known.volume[0, 1] == pytest.approx(-known.volume[1, 0])
+    configurations = by_configuration([record(volume=volume) for volume in VOLUMES])
+    similarities = factors(configurations)
+    assert not similarities.similarity
+    assert similarities.volume is not None
+    assert similarities.volume[0, 1] == pytest.approx(-similarities.volume[1, 0])
 
 
-def test_a_learning_rate_is_compared_with_its_own_methods_rates(record: Make) -> None:
+def test_a_learning_rate_is_compared_with_rates_of_the_same_method(record: Make) -> None:
     """LoRA at ten times the rates of full tuning: the middle ones are alike in this factor."""
     rates = {"full": (1e-4, 1e-3, 1e-2), "lora": (1e-3, 1e-2, 1e-1)}
-    cells = by_configuration(
+    configurations = by_configuration(
         [record(method=m, rate=r) for m, all_of in rates.items() for r in all_of]
     )
-    position = {(c.spec.method.name, c.spec.method.learning_rate): i for i, c in enumerate(cells)}
-    alike = factors(cells).alike["rate"]
+    position = {
+        (c.spec.method.name, c.spec.method.learning_rate): i for i, c in enumerate(configurations)
+    }
+    similarity = factors(configurations).similarity["rate"]
     middle = position["full", 1e-3]
-    assert alike[middle, position["lora", 1e-2]] == pytest.approx(1.0)
-    assert alike[middle, position["lora", 1e-1]] < 0.5
+    assert similarity[middle, position["lora", 1e-2]] == pytest.approx(1.0)
+    assert similarity[middle, position["lora", 1e-1]] < 0.5
