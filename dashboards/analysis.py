@@ -12,8 +12,9 @@ import pandas as pd
 
 from dashboards.answers import Answer, work_out
 from dashboards.charts.forecast import Tally, tally
+from dashboards.charts.marks import LawLine
 from dashboards.charts.progress import BestSoFar, best_so_far
-from dashboards.charts.scaling import LawLine, law_lines
+from dashboards.charts.scaling import law_lines
 from dashboards.trials.frame import trial_frame
 from tracker.cache import SingleFlightCache
 from tracker.decision.analysis import MAX_OBJECTIVES, Analysis

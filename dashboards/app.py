@@ -11,8 +11,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State
 from dashboards.access import Access
 from dashboards.context import ADDRESS, VERSION, PageContext
 from dashboards.exports import serve_csv, serve_exports
-from dashboards.pages import data, generalisation, mix, recommend, sweep, trials
-from dashboards.pages.scaling import page as scaling
+from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
 from dashboards.security import compress, harden
 from dashboards.shell import Frame, shell
 from dashboards.snapshot import Snapshot

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dash import dcc, html
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import METHOD_LABELS
+from dashboards.charts.wording import compact
 from dashboards.state import Query, href
 from dashboards.tables import DataTable, fold
 
@@ -147,3 +148,35 @@ def legend(
         ],
         className="legend",
     )
+
+
+class Facet(NamedTuple):
+    """One of several charts side by side; ``label`` names it for screen readers; ``height`` in pixels."""
+
+    title: Any
+    chart: Chart
+    label: str
+    height: int
+
+
+def facets(items: Sequence[Facet], *, columns: int | None = None) -> html.Div:
+    """Charts side by side, each under its title, in at most *columns*."""
+    return html.Div(
+        [
+            html.Div(
+                [html.H3(item.title), graph(item.chart, item.label, height=item.height)],
+                className="facet",
+            )
+            for item in items
+        ],
+        className=f"facets of-{columns or min(len(items), 5)}",
+    )
+
+
+def models_heading(models: Sequence[str], sizes: Mapping[str, int | None]) -> list[Any]:
+    """The title of a chart of *models*: of one with its parameters, of several how they differ."""
+    if len(models) > 1:
+        return [f"{', '.join(models)}: the larger the model, the stronger the colour"]
+    size = sizes.get(models[0])
+    words = "" if size is None else f" {compact(size)} parameters"
+    return [models[0], html.Span(words, className="quiet")]

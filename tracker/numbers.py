@@ -86,9 +86,18 @@ def probability(value: float | None) -> str:
 
 def interval(low: float, high: float, write: Callable[[float], str] = score) -> str:
     """An 80 % interval, its unit once: ``80 % interval 69.6 to 73.5 %``; *write* writes one end."""
+    return f"80 % interval {limits(low, high, write)}"
+
+
+def limits(
+    low: float | None, high: float | None, write: Callable[[float], str] = score
+) -> str:
+    """The two ends of an interval, their unit once: ``69.6 to 73.5 %``."""
+    if not present(low) or not present(high):
+        return ABSENT
     first, last = write(low), write(high)
     _, space, unit = last.partition(" ")
-    return f"80 % interval {first.removesuffix(space + unit)} to {last}"
+    return f"{first.removesuffix(space + unit)} to {last}"
 
 
 def in_measure(number: float | None, metric: str) -> str:

@@ -1,10 +1,10 @@
-"""From how many examples on one method beats another: a probability at every size, never a bare number.
+"""Critical data sizes: the probability that one method beats another, at every training-set size.
 
 Zhang et al. (ICLR 2024, arXiv 2402.17193) call the size where fine-tuning methods change places the
 critical data size. Here it is read off P(first better than second) against examples
-(:func:`tracker.laws.crossover.ahead`): the size where that passes one half, and the 80 % band between
-the sizes where the one and where the other is 90 % sure. If every draw of the laws crosses once, that
-band is the 80 % interval of the crossing.
+(:func:`tracker.laws.crossover.p_ahead`): the size where that passes one half, and the 80 % interval between
+the sizes where the one and where the other is better with 90 %. If every draw of the laws crosses once,
+that is the 80 % interval of the crossing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dashboards.charts.axes import examples_axis
 from dashboards.charts.chart import Chart
 from dashboards.charts.scaling import AHEAD
 from dashboards.charts.theme import (
@@ -30,20 +31,20 @@ from tracker.laws.crossover import p_ahead
 from tracker.laws.curves import CurveFits, Metric
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
-from tracker.numbers import count, percent
+from tracker.numbers import probability
 
-#: Who is ahead with this probability is called sure: an 80 % interval has a tenth on either side.
+#: A method this likely ahead is surely better: an 80 % interval has a tenth on either side.
 SURE = 0.9
-#: Less likely ahead than this nobody leads: a probability that wavers about one half is no change of lead.
+#: A method less likely ahead does not lead: a probability that wavers about one half is no crossing.
 LEADS = 0.7
 _STEPS = 40
 
 
-class Turn(NamedTuple):
-    """Where the lead passes from one method to the other, in examples.
+class Crossing(NamedTuple):
+    """Size, in examples, where the lead passes from one method to the other, with its 80 % interval.
 
-    ``low``, ``high``: where the one before is still, and the one after first, 90 % sure; ``None`` where
-    neither the sizes measured nor those ahead of them reach that.
+    ``low``: where the one before is still surely better; ``high``: where the one after first is; ``None``
+    where no size shown reaches that.
     """
 
     at: float
@@ -51,19 +52,19 @@ class Turn(NamedTuple):
     high: float | None
 
 
-class Strip(NamedTuple):
-    """One model. ``probability``: that the first method is better, at each of ``sizes``, ascending.
+class ModelComparison(NamedTuple):
+    """One model. ``p_first``: probability that the first method is better, at each of ``sizes``, ascending.
 
     The first ``measured`` sizes lie within what both methods were measured at. ``doubtful``: the laws of
-    one of them all missed their largest volume by far when fitted without it; nothing is said ahead then.
+    one of them all missed their largest volume by far when fitted without it; nothing is predicted then.
     """
 
     model: str
     parameters: int | None
     sizes: tuple[float, ...]
-    probability: tuple[float, ...]
+    p_first: tuple[float, ...]
     measured: int
-    turns: tuple[Turn, ...]
+    crossings: tuple[Crossing, ...]
     doubtful: bool = False
 
     @property
@@ -72,17 +73,17 @@ class Strip(NamedTuple):
         return self.sizes[self.measured - 1]
 
 
-class Critical(NamedTuple):
-    """``first`` against ``second`` on one task; ``lacking``: models without a law of one of the two."""
+class MethodComparison(NamedTuple):
+    """``first`` against ``second`` on one task; ``without_laws``: models that lack a law of either."""
 
     task: str
     first: str
     second: str
-    strips: tuple[Strip, ...]
-    lacking: tuple[str, ...]
+    models: tuple[ModelComparison, ...]
+    without_laws: tuple[str, ...]
 
 
-def critical(
+def compare_methods(
     fits: CurveFits,
     *,
     task: str,
@@ -91,34 +92,20 @@ def critical(
     first: str,
     second: str,
     metric: Metric = "score",
-) -> Critical:
+) -> MethodComparison:
     """*first* against *second* under *mix*, for each of *models* (name → parameters) by its laws.
 
     A method run with several settings is taken at that which is expected to be best at each size.
     """
-    strips, lacking = [], []
+    compared, without_laws = [], []
     for model, parameters in models.items():
         one, other = (_laws(fits, model, mix, method) for method in (first, second))
-        strip = _strip(model, parameters, one, other, metric) if one and other else None
-        if strip is None:
-            lacking.append(model)
+        comparison = _compare(model, parameters, one, other, metric) if one and other else None
+        if comparison is None:
+            without_laws.append(model)
         else:
-            strips.append(strip)
-    return Critical(task, first, second, tuple(strips), tuple(lacking))
-
-
-def pairs(fits: CurveFits, mix: str, methods: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs of *methods* that can be compared under *mix*: some model has laws of both."""
-    known: dict[str, set[str]] = {}
-    for key in fits.laws:
-        if key.mix == mix:
-            known.setdefault(key.model, set()).add(key.method.name)
-    return [
-        (a, b)
-        for i, a in enumerate(methods)
-        for b in methods[i + 1 :]
-        if any({a, b} <= found for found in known.values())
-    ]
+            compared.append(comparison)
+    return MethodComparison(task, first, second, tuple(compared), tuple(without_laws))
 
 
 def _laws(fits: CurveFits, model: str, mix: str, method: str) -> list[FittedLaw]:
@@ -129,13 +116,13 @@ def _laws(fits: CurveFits, model: str, mix: str, method: str) -> list[FittedLaw]
     ]
 
 
-def _strip(
+def _compare(
     model: str,
     parameters: int | None,
     first: list[FittedLaw],
     second: list[FittedLaw],
     metric: Metric,
-) -> Strip | None:
+) -> ModelComparison | None:
     """``None`` where the two were measured at no common range of sizes."""
     start = max(min(law.domain[0] for law in laws) for laws in (first, second))
     end = min(max(law.domain[1] for law in laws) for laws in (first, second))
@@ -145,37 +132,40 @@ def _strip(
     doubtful = any(all(law.fails_held_out for law in laws) for laws in (first, second))
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
     sizes = inside if doubtful else np.concatenate([inside, beyond])
-    probability = p_ahead(first, second, sizes, 1.0 if metric == "score" else np.inf)
-    return Strip(
+    p_first = p_ahead(first, second, sizes, 1.0 if metric == "score" else np.inf)
+    return ModelComparison(
         model=model,
         parameters=parameters,
         sizes=tuple(sizes.tolist()),
-        probability=tuple(probability.tolist()),
+        p_first=tuple(p_first.tolist()),
         measured=len(inside),
-        turns=turns(sizes, probability),
+        crossings=crossings(sizes, p_first),
         doubtful=doubtful,
     )
 
 
-def turns(sizes: Array, probability: Array) -> tuple[Turn, ...]:
-    """Where the lead passes over along ascending *sizes* (m,), interpolated in ln D.
+def crossings(sizes: Array, p_first: Array) -> tuple[Crossing, ...]:
+    """Where the lead changes along ascending *sizes* (m,), interpolated in ln D.
 
-    *probability* (m,) that the first is ahead; who is so with less than :data:`LEADS` does not lead.
+    *p_first* (m,): probability that the first method is ahead; one below :data:`LEADS` is no lead.
     """
-    lead = (probability >= LEADS).astype(int) - (probability <= 1 - LEADS)
+    lead = (p_first >= LEADS).astype(int) - (p_first <= 1 - LEADS)
     changes = [(a, b) for a, b in pairwise(np.flatnonzero(lead).tolist()) if lead[a] != lead[b]]
     found = []
     for i, (before, after) in enumerate(changes):
         earliest = changes[i - 1][1] if i else 0
         latest = changes[i + 1][0] if i + 1 < len(changes) else len(sizes) - 1
-        # As the probability of whoever leads after it: it rises through one half here.
-        rising = probability if lead[after] > 0 else 1 - probability
+        # Of the method that leads afterwards: its probability rises through one half here.
+        rising = p_first if lead[after] > 0 else 1 - p_first
         half = before + int(np.flatnonzero(rising[before:after] < 0.5)[-1])
+        below = (i for i in range(before, earliest - 1, -1) if rising[i] <= 1 - SURE)
+        above = (i - 1 for i in range(after, latest + 1) if rising[i] >= SURE)
+        low, high = next(below, None), next(above, None)
         found.append(
-            Turn(
+            Crossing(
                 at=_passes(sizes, rising, half, 0.5),
-                low=_last_below(sizes, rising, earliest, before, 1 - SURE),
-                high=_first_above(sizes, rising, after, latest, SURE),
+                low=None if low is None else _passes(sizes, rising, low, 1 - SURE),
+                high=None if high is None else _passes(sizes, rising, high, SURE),
             )
         )
     return tuple(found)
@@ -187,92 +177,69 @@ def _passes(sizes: Array, rising: Array, i: int, level: float) -> float:
     return float(np.exp(np.log(sizes[i]) + share * np.log(sizes[i + 1] / sizes[i])))
 
 
-def _last_below(
-    sizes: Array, rising: Array, earliest: int, before: int, level: float
-) -> float | None:
-    for i in range(before, earliest - 1, -1):
-        if rising[i] <= level:
-            return _passes(sizes, rising, i, level)
-    return None
-
-
-def _first_above(
-    sizes: Array, rising: Array, after: int, latest: int, level: float
-) -> float | None:
-    for i in range(after, latest + 1):
-        if rising[i] >= level:
-            return _passes(sizes, rising, i - 1, level)
-    return None
-
-
-def in_words(strip: Strip, data: Critical) -> str:
-    """Who is better where, as a sentence with its 80 % interval."""
-    doubt = " The laws behind it foretold their largest volume badly: take it with care."
-    return _told(strip, data) + doubt * strip.doubtful
-
-
-def _told(strip: Strip, data: Critical) -> str:
-    one, other = data.first, data.second
-    if not strip.turns:
-        return _without_turn(strip, data)
-    leads = next(p for p in strip.probability if max(p, 1 - p) >= LEADS)
-    names = (one, other) if leads > 0.5 else (other, one)
-    if len(strip.turns) > 1:
-        return _many_turns(strip, names)
-    turn = strip.turns[0]
-    far = " That lies ahead of anything measured." if turn.at > strip.end else ""
-    return (
-        f"{method_words(names[0])} is better below about {_place(turn, strip)}, "
-        f"{method_within(names[1])} above.{far}"
-    )
-
-
-def _many_turns(strip: Strip, names: tuple[str, str]) -> str:
-    parts = [
-        f"{method_within(names[i % 2])} from there to about {_place(turn, strip)}"
-        for i, turn in enumerate(strip.turns)
-    ]
-    parts[0] = f"{method_words(names[0])} is better below about {_place(strip.turns[0], strip)}"
-    return f"{', '.join(parts)}, {method_within(names[len(strip.turns) % 2])} above."
-
-
-def _without_turn(strip: Strip, data: Critical) -> str:
-    reach = f"{about(strip.sizes[0])} to {about(strip.sizes[-1])} examples"
-    names = f"{method_words(data.first)} and {method_within(data.second)}"
-    led = [p for p in strip.probability if max(p, 1 - p) >= LEADS]
-    even = _even_words(strip)
-    if not led:
-        return f"{names} cannot be told apart at any size, {reach}.{even}"
-    leader, rest = (data.first, data.second) if led[0] > 0.5 else (data.second, data.first)
-    sure = [p if led[0] > 0.5 else 1 - p for p in strip.probability]
-    if len(led) == len(sure):
-        return (
-            f"{method_words(leader)} is better than {method_within(rest)} at every size, "
-            f"{reach} (probability {_range(min(sure), max(sure))})."
-        )
-    return (
-        f"{method_words(leader)} is better than {method_within(rest)} with up to "
-        f"{percent(max(sure), 0)} probability, but {_unclear(strip.sizes, sure)} examples the two "
-        f"cannot be told apart.{even}"
-    )
-
-
-def even_at(strip: Strip) -> tuple[float, ...]:
-    """Where both are as likely to be ahead, in examples, whether or not one leads on either side."""
-    sizes, above = np.array(strip.sizes), np.array(strip.probability) - 0.5
+def even_sizes(found: ModelComparison) -> tuple[float, ...]:
+    """Sizes where both methods are equally likely ahead, whether or not one leads on either side."""
+    sizes, above = np.array(found.sizes), np.array(found.p_first) - 0.5
     passes = np.flatnonzero(np.sign(above[:-1]) * np.sign(above[1:]) < 0).tolist()
     return tuple(_passes(sizes, above, i, 0.0) for i in passes)
 
 
-def _even_words(strip: Strip) -> str:
-    even = even_at(strip)
-    if not 0 < len(even) <= 2:  # more are no turns: it wavers
+def comparison_sentence(found: ModelComparison, first: str, second: str) -> str:
+    """Which of *first* and *second* is better at which sizes, as a sentence with its 80 % interval."""
+    doubt = " The laws behind this predicted their largest volume badly: take it with care."
+    leads = next((p for p in found.p_first if max(p, 1 - p) >= LEADS), 0.5)
+    names = (first, second) if leads > 0.5 else (second, first)
+    if not found.crossings:
+        words = _without_crossing(found, *names)
+    elif len(found.crossings) > 1:
+        words = _many_crossings(found, names)
+    else:
+        crossing = found.crossings[0]
+        far = " That lies beyond anything measured." if crossing.at > found.end else ""
+        words = (
+            f"{method_words(names[0])} is better below about {_place(crossing, found)}, "
+            f"{method_within(names[1])} above.{far}"
+        )
+    return words + doubt * found.doubtful
+
+
+def _many_crossings(found: ModelComparison, names: tuple[str, str]) -> str:
+    parts = [
+        f"{method_within(names[i % 2])} from there to about {_place(crossing, found)}"
+        for i, crossing in enumerate(found.crossings)
+    ]
+    parts[0] = f"{method_words(names[0])} is better below about {_place(found.crossings[0], found)}"
+    return f"{', '.join(parts)}, {method_within(names[len(parts) % 2])} above."
+
+
+def _without_crossing(found: ModelComparison, ahead: str, behind: str) -> str:
+    """*ahead* leads where either does."""
+    sizes = f"{about(found.sizes[0])} to {about(found.sizes[-1])} examples"
+    leads = [p for p in found.p_first if max(p, 1 - p) >= LEADS]
+    if not leads:
+        names = f"{method_words(behind)} and {method_within(ahead)}"
+        return f"{names} are statistically tied at every size, {sizes}.{_even_words(found)}"
+    sure = [p if leads[0] > 0.5 else 1 - p for p in found.p_first]
+    better = f"{method_words(ahead)} is better than {method_within(behind)}"
+    if len(leads) == len(sure):
+        low, high = (probability(p) for p in (min(sure), max(sure)))
+        span = low if max(sure) - min(sure) < 0.005 else f"{low.removesuffix(' %')} to {high}"
+        return f"{better} at every size, {sizes} (probability {span})."
+    return (
+        f"{better} with up to {probability(max(sure))} probability, but {_tied_sizes(found.sizes, sure)} "
+        f"examples the two are statistically tied.{_even_words(found)}"
+    )
+
+
+def _even_words(found: ModelComparison) -> str:
+    even = even_sizes(found)
+    if not 0 < len(even) <= 2:  # more are no crossings: it wavers
         return ""
-    return f" As likely ahead as each other near {' and '.join(map(about, even))} examples."
+    return f" Both are equally likely to be ahead near {' and '.join(map(about, even))} examples."
 
 
-def _unclear(sizes: Sequence[float], sure: Sequence[float]) -> str:
-    """The ranges of sizes where nobody leads: ``from about 450 to 1,200 and ...``."""
+def _tied_sizes(sizes: Sequence[float], sure: Sequence[float]) -> str:
+    """The ranges of sizes where neither leads: ``from about 450 to 1,200 and ...``."""
     ranges: list[list[float]] = []
     before = False
     for size, p in zip(sizes, sure, strict=True):
@@ -284,42 +251,39 @@ def _unclear(sizes: Sequence[float], sure: Sequence[float]) -> str:
     return " and ".join(f"from about {about(low)} to {about(high)}" for low, high in ranges)
 
 
-def _place(turn: Turn, strip: Strip) -> str:
-    return f"{about(turn.at)} examples (80 %: {interval(turn, strip)})"
+def _place(crossing: Crossing, found: ModelComparison) -> str:
+    return f"{about(crossing.at)} examples (80 % interval {crossing_limits(crossing, found)})"
 
 
-def interval(turn: Turn, strip: Strip) -> str:
-    """The 80 % band of *turn* in words; where it does not end within the sizes shown, that."""
-    low = f"less than {about(strip.sizes[0])}" if turn.low is None else about(turn.low)
-    high = f"more than {about(strip.sizes[-1])}" if turn.high is None else about(turn.high)
-    return f"{low} to {high}"
+def crossing_limits(crossing: Crossing, found: ModelComparison) -> str:
+    """The ends of the 80 % interval of *crossing* in words, also one beyond the sizes shown."""
+    low, high = crossing.low, crossing.high
+    below = f"less than {about(found.sizes[0])}" if low is None else about(low)
+    above = f"more than {about(found.sizes[-1])}" if high is None else about(high)
+    return f"{below} to {above}"
 
 
-def _range(low: float, high: float) -> str:
-    return percent(low, 0) if high - low < 0.005 else f"{percent(low, 0)} to {percent(high, 0)}"
-
-
-#: Pixels of a strip, and of the axis below them all.
+#: Pixels of a model's row, and of the axis below them all.
 ROW, AXIS = 64, 62
 _PALE = 0.06  # of a method's colour, where neither is ahead
-_BEYOND = 0.4  # opacity ahead of anything measured
+_BEYOND = 0.4  # opacity beyond anything measured
 
 
-def height(data: Critical) -> int:
+def chart_height(data: MethodComparison) -> int:
     """Pixels that the chart of *data* needs."""
-    return AXIS + ROW * len(data.strips)
+    return AXIS + ROW * len(data.models)
 
 
-def draw_critical(data: Critical, colours: Palette, *, log_x: bool = True) -> Chart:
-    """Strong colour: that method is surely better; pale: cannot be told. Larger models lie higher."""
+def draw_comparison(data: MethodComparison, colours: Palette, *, log_x: bool = True) -> Chart:
+    """A row per model. Strong colour: that method is surely better; pale: a tie. The largest is on top."""
     figure = Chart()
-    for row, strip in enumerate(data.strips):
+    for row, found in enumerate(data.models):
         for beyond in (False, True):
-            _draw_strip(figure, row, strip, data, colours, beyond=beyond)
-        _draw_turns(figure, row, strip, data, colours)
-    ends = [strip.end for strip in data.strips]
+            _draw_row(figure, row, found, data, colours, beyond=beyond)
+        _draw_crossings(figure, row, found, data, colours)
+    ends = [found.end for found in data.models]
     for end in sorted(set(ends)):
-        rows = [i for i, strip in enumerate(data.strips) if strip.end == end]
+        rows = [row for row, each in enumerate(ends) if each == end]
         figure.add_scatter(
             x=[end] * 2,
             y=[min(rows) - 0.45, max(rows) + 0.45],
@@ -327,11 +291,32 @@ def draw_critical(data: Critical, colours: Palette, *, log_x: bool = True) -> Ch
             line={"color": colours.muted, "width": 1.2, "dash": "dot"},
             hoverinfo="skip",
         )
-    _lay_out(figure, data, colours, log_x=log_x)
+    figure.update_layout(
+        template=template(colours),
+        xaxis={**_size_axis(data, log_x=log_x), "showgrid": False},
+        yaxis={
+            "tickvals": list(range(len(data.models))),
+            "ticktext": [_label(found) for found in data.models],
+            "range": [-0.6, len(data.models) - 0.35],
+            "showgrid": False,
+            "ticks": "",
+        },
+    )
     return figure
 
 
-def _scale(data: Critical, colours: Palette) -> list[tuple[float, str]]:
+def _size_axis(data: MethodComparison, *, log_x: bool) -> dict[str, object]:
+    low = min(found.sizes[0] for found in data.models)
+    high = max(found.sizes[-1] for found in data.models)
+    ticks = [low]
+    while ticks[-1] * 2 <= high * 1.001:
+        ticks.append(ticks[-1] * 2)
+    # Past the end, or the last label would not fit in and be left out.
+    end = high * (high / low) ** 0.03 if log_x else 1.03 * high
+    return examples_axis(ticks, log_x=log_x, ends=(low, end))
+
+
+def _scale(data: MethodComparison, colours: Palette) -> list[tuple[float, str]]:
     """From the second method's colour (surely better) over pale to the first's."""
 
     def side(method: str, strength: float) -> str:
@@ -347,20 +332,27 @@ def _scale(data: Critical, colours: Palette) -> list[tuple[float, str]]:
     ]
 
 
-def _draw_strip(
-    figure: Chart, row: int, strip: Strip, data: Critical, colours: Palette, *, beyond: bool
+def _draw_row(
+    figure: Chart,
+    row: int,
+    found: ModelComparison,
+    data: MethodComparison,
+    colours: Palette,
+    *,
+    beyond: bool,
 ) -> None:
-    last = strip.measured - 1
-    part = slice(last, None) if beyond else slice(0, strip.measured)
-    sizes, sure = np.array(strip.sizes[part]), np.array(strip.probability[part])
+    last = found.measured - 1
+    part = slice(last, None) if beyond else slice(0, found.measured)
+    sizes, p_first = np.array(found.sizes[part]), np.array(found.p_first[part])
     if len(sizes) < 2:
         return
-    middle = (sure[1:] + sure[:-1]) / 2
-    leads = [
-        f"{method_words(data.first if p > 0.5 else data.second)} better: {percent(max(p, 1 - p), 0)}"
-        for p in middle
+    middle = (p_first[1:] + p_first[:-1]) / 2
+    ahead = ", beyond anything measured" if beyond else ""
+    hover = [
+        f"about {about(size)} examples{ahead}<br>"
+        f"{method_words(data.first if p > 0.5 else data.second)} better: {probability(max(p, 1 - p))}"
+        for size, p in zip(np.sqrt(sizes[1:] * sizes[:-1]), middle, strict=True)
     ]
-    ahead = ", ahead of anything measured" if beyond else ""
     figure.add_heatmap(
         x=sizes,
         y=[row - 0.3, row + 0.3],
@@ -370,17 +362,18 @@ def _draw_strip(
         colorscale=_scale(data, colours),
         showscale=False,
         opacity=_BEYOND if beyond else 1.0,
-        customdata=[[f"about {about(size)} examples{ahead}<br>{words}" for size, words in
-                     zip(np.sqrt(sizes[1:] * sizes[:-1]), leads, strict=True)]],
-        hovertemplate=f"<b>{unmarked(strip.model)}</b><br>%{{customdata}}<extra></extra>",
-    )  # fmt: skip
+        customdata=[hover],
+        hovertemplate=f"<b>{unmarked(found.model)}</b><br>%{{customdata}}<extra></extra>",
+    )
 
 
-def _draw_turns(figure: Chart, row: int, strip: Strip, data: Critical, colours: Palette) -> None:
-    """The band as a bar with a mark at one half; a bar that does not end there has no cap."""
-    for turn in strip.turns:
-        low = strip.sizes[0] if turn.low is None else turn.low
-        high = strip.sizes[-1] if turn.high is None else turn.high
+def _draw_crossings(
+    figure: Chart, row: int, found: ModelComparison, data: MethodComparison, colours: Palette
+) -> None:
+    """The interval as a bar with a mark at the crossing; a bar that does not end there has no cap."""
+    for crossing in found.crossings:
+        low = found.sizes[0] if crossing.low is None else crossing.low
+        high = found.sizes[-1] if crossing.high is None else crossing.high
         figure.add_scatter(
             x=[low, high],
             y=[row, row],
@@ -388,54 +381,25 @@ def _draw_turns(figure: Chart, row: int, strip: Strip, data: Critical, colours: 
             line={"color": colours.text, "width": 2},
             marker={
                 "symbol": "line-ns",
-                "size": [14 if end is not None else 0 for end in (turn.low, turn.high)],
+                "size": [14 if end is not None else 0 for end in (crossing.low, crossing.high)],
                 "line": {"width": 2, "color": colours.text},
             },
             hoverinfo="skip",
         )
         figure.add_scatter(
-            x=[turn.at],
+            x=[crossing.at],
             y=[row],
             mode="markers+text",
-            text=[about(turn.at)],
+            text=[about(crossing.at)],
             textposition="top center",
             textfont={"color": colours.text, "size": 12},
             marker={"symbol": "circle", "size": 11, "color": colours.surface}
             | {"line": {"width": 2.2, "color": colours.text}},
-            customdata=[in_words(strip, data)],
-            hovertemplate=f"<b>{unmarked(strip.model)}</b><br>%{{customdata}}<extra></extra>",
+            customdata=[comparison_sentence(found, data.first, data.second)],
+            hovertemplate=f"<b>{unmarked(found.model)}</b><br>%{{customdata}}<extra></extra>",
         )
 
 
-def _lay_out(figure: Chart, data: Critical, colours: Palette, *, log_x: bool) -> None:
-    low = min(strip.sizes[0] for strip in data.strips)
-    high = max(strip.sizes[-1] for strip in data.strips)
-    ticks = [low]
-    while ticks[-1] * 2 <= high * 1.001:
-        ticks.append(ticks[-1] * 2)
-    ticks = ticks[:: max(1, -(-len(ticks) // 7))]
-    figure.update_layout(
-        template=template(colours),
-        xaxis={
-            "title": "Training examples, all tasks",
-            "type": "log" if log_x else "linear",
-            # Past the end, or the last label would not fit in and be left out.
-            "range": [np.log10(low), np.log10(high) + 0.03 * np.log10(high / low)]
-            if log_x
-            else [0, 1.03 * high],
-            "showgrid": False,
-            **({"tickvals": ticks, "ticktext": [count(t) for t in ticks]} if log_x else {}),
-        },
-        yaxis={
-            "tickvals": list(range(len(data.strips))),
-            "ticktext": [_label(strip) for strip in data.strips],
-            "range": [-0.6, len(data.strips) - 0.35],
-            "showgrid": False,
-            "ticks": "",
-        },
-    )
-
-
-def _label(strip: Strip) -> str:
-    size = "" if strip.parameters is None else f"<br>{compact(strip.parameters)}"
-    return f"{unmarked(strip.model)}{size}"
+def _label(found: ModelComparison) -> str:
+    size = "" if found.parameters is None else f"<br>{compact(found.parameters)}"
+    return f"{unmarked(found.model)}{size}"

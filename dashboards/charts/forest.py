@@ -1,18 +1,45 @@
-"""The choice against its runners-up: paired gaps in quality with their 80 % intervals."""
+"""Forest plots: rows of a difference with its 80 % interval, such as the choice minus each runner-up."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
+from dashboards.charts.axes import difference_axis, padded
 from dashboards.charts.chart import Chart
-from dashboards.charts.marks import name_rows
+from dashboards.charts.marks import draw_interval, ends, name_rows
 from dashboards.charts.theme import Palette, method_colour, method_symbol, template
-from dashboards.charts.ticks import quality_axis
+from dashboards.charts.wording import estimate, unmarked
 from tracker.decision.recommendation import Recommendation
-from tracker.numbers import percent, quality_gap
+from tracker.numbers import probability, quality_gap
 
-#: More rows than these make the reader scroll past the answer.
+#: Runners-up drawn: more rows make the reader scroll past the answer.
 MAX_ROWS = 8
+
+
+class ForestRow(NamedTuple):
+    """A difference with its 80 % interval. ``verdict``: on its sign; ``detail``: for the hover text.
+
+    ``clear``: the interval leaves out 0; a row that is not clear is hollow. ``scored``: a difference of
+    scores, else of losses. ``colour``: the accent where it is ``None``.
+    """
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    verdict: str
+    clear: bool
+    scored: bool
+    detail: str
+    colour: str | None = None
+    symbol: str = "circle"
+
+    @property
+    def words(self) -> str:
+        """The difference with its interval."""
+        return estimate(self, partial(quality_gap, scored=self.scored))
 
 
 class QualityGap(NamedTuple):
@@ -33,7 +60,7 @@ class QualityGap(NamedTuple):
 
 def runner_up_gaps(recommendation: Recommendation) -> tuple[QualityGap, ...]:
     """The runners-up, the closest first."""
-    found = (
+    runners_up = (
         QualityGap(
             r.candidate.label,
             r.candidate.method.name,
@@ -46,64 +73,58 @@ def runner_up_gaps(recommendation: Recommendation) -> tuple[QualityGap, ...]:
         )
         for r in recommendation.runners_up
     )
-    return tuple(sorted(found, key=lambda gap: gap.value))[:MAX_ROWS]
+    return tuple(sorted(runners_up, key=lambda gap: gap.value))[:MAX_ROWS]
 
 
-def draw_gaps(data: tuple[QualityGap, ...], colours: Palette) -> Chart:
-    """One row per runner-up; those whose interval touches 0 are hollow."""
+def draw_gaps(data: Sequence[QualityGap], colours: Palette) -> Chart:
+    """One row per runner-up; those statistically tied with the choice are hollow."""
+    rows = [
+        ForestRow(
+            gap.label,
+            gap.value,
+            gap.low,
+            gap.high,
+            "distinguishable" if gap.distinguishable else "statistically tied",
+            gap.distinguishable,
+            gap.scored,
+            f"probability of being the best: {probability(gap.p_best)}",
+            method_colour(gap.method, colours),
+            # The base's own mark is a line, which would vanish in its interval.
+            "hexagon" if gap.method == "none" else method_symbol(gap.method),
+        )
+        for gap in data
+    ]
+    return draw_forest(rows, "Quality of the choice minus the runner-up's", colours)
+
+
+def draw_forest(rows: Sequence[ForestRow], title: str, colours: Palette) -> Chart:
+    """One line per row with its name above it; those whose interval holds 0 are hollow."""
     figure = Chart()
     figure.add_vline(x=0, line={"color": colours.muted, "width": 1.2})
-    for row, gap in enumerate(data):
-        colour = method_colour(gap.method, colours)
-        if gap.low is not None and gap.high is not None:
-            figure.add_scatter(
-                x=[gap.low, gap.high],
-                y=[row, row],
-                mode="lines",
-                line={"color": colour, "width": 3},
-                hoverinfo="skip",
-            )
-        verdict = "told apart" if gap.distinguishable else "cannot be told apart"
+    for at, row in enumerate(rows):
+        colour = row.colour or colours.accent
+        draw_interval(figure, at, row, colour)
         figure.add_scatter(
-            x=[gap.value],
-            y=[row],
+            x=[row.value],
+            y=[at],
             mode="markers",
             marker={
-                "color": colour if gap.distinguishable else colours.surface,
-                # The base's own mark is a line, which would vanish in its interval.
-                "symbol": "hexagon" if gap.method == "none" else method_symbol(gap.method),
+                "color": colour if row.clear else colours.surface,
+                "symbol": row.symbol,
                 "size": 11,
                 "line": {"color": colour, "width": 2},
             },
-            customdata=[
-                [
-                    quality_gap(gap.value, scored=gap.scored),
-                    quality_gap(gap.low, scored=gap.scored),
-                    quality_gap(gap.high, scored=gap.scored),
-                    verdict,
-                    percent(gap.p_best, 0),
-                ]
-            ],
-            hovertemplate="the choice is ahead by %{customdata[0]}<br>"
-            "80 % interval %{customdata[1]} to %{customdata[2]}: %{customdata[3]}<br>"
-            "chance of being the best: %{customdata[4]}<extra></extra>",
+            customdata=[[unmarked(row.label), f"{row.words}: {row.verdict}", row.detail]],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}"
+            "<extra></extra>",
         )
-    low, high = _range(data)
+    low, high = padded([0.0, *ends(rows)], 0.06, 0.01)
+    scored = all(row.scored for row in rows)
     figure.update_layout(
         template=template(colours),
-        xaxis={
-            "title": "Quality of the choice minus the runner-up's",
-            "tickformat": quality_axis(low, high, scored=all(gap.scored for gap in data)),
-            "range": [low, high],
-        },
-        yaxis={"visible": False, "range": [len(data) - 0.5, -0.5]},
+        xaxis={**difference_axis(title, (low, high), scored=scored), "range": [low, high]},
+        yaxis={"visible": False, "range": [len(rows) - 0.5, -0.6]},
         margin={"l": 8, "r": 12, "t": 4, "b": 8},
     )
-    name_rows(figure, [gap.label for gap in data], colours)
+    name_rows(figure, [row.label for row in rows], colours)
     return figure
-
-
-def _range(data: tuple[QualityGap, ...]) -> tuple[float, float]:
-    ends = [0.0, *(x for gap in data for x in (gap.value, gap.low, gap.high) if x is not None)]
-    pad = 0.06 * (max(ends) - min(ends) or 0.01)
-    return min(ends) - pad, max(ends) + pad

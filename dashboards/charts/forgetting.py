@@ -1,6 +1,6 @@
-"""What tuning forgets of a general suite against examples: the runs, and the law where there is one.
+"""Forgetting of a general suite against training-set size: the runs, and the law where there is one.
 
-Laws of forgetting (:mod:`tracker.laws.forgetting`) tell the rise of the suite's loss; here it is
+Laws of forgetting (:mod:`tracker.laws.forgetting`) predict the rise of the suite's loss; here it is
 relative to the loss of the untouched model, as results state it.
 """
 
@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from dashboards.charts.axes import examples_axis
 from dashboards.charts.chart import Chart
-from dashboards.charts.marks import draw_band, draw_line
+from dashboards.charts.marks import LawLine, draw_law, error_bars
 from dashboards.charts.scaling import AHEAD
 from dashboards.charts.theme import (
     Palette,
@@ -36,19 +37,19 @@ _STEPS = 20
 _FEWEST, _SURELY = 3, 3.0
 
 
-class Run(NamedTuple):
-    """One run. ``low``, ``high``: 80 % interval by the suite's rows, ``None`` where not known."""
+class ForgettingRun(NamedTuple):
+    """One run. ``value``: the share lost; ``low``, ``high``: 80 % interval by the suite's rows, if known."""
 
     number: int
     examples: int
-    lost: float
+    value: float
     low: float | None
     high: float | None
 
 
 class ForgettingCurve(NamedTuple):
-    """One method. The line is empty without a law, or where that is the average of all models' runs and
-    surely not of these; its first ``measured`` sizes were measured.
+    """One method. ``line`` is ``None`` without a law, or where the law is the average of all models' runs
+    and surely not of these.
 
     ``form``: of the law; ``held_out_error``: its mean error at the largest volume of the law fitted
     without it, as a share of the base's loss.
@@ -56,12 +57,8 @@ class ForgettingCurve(NamedTuple):
 
     method: str
     label: str
-    runs: tuple[Run, ...]
-    examples: tuple[float, ...]
-    value: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    measured: int
+    runs: tuple[ForgettingRun, ...]
+    line: LawLine | None
     form: str | None
     held_out_error: float | None
 
@@ -79,9 +76,10 @@ def forgetting_of(
 ) -> Forgetting:
     """As :func:`forgetting`, with the mix's share of general text as its trials have it."""
     mixes = (r.result.spec.mix for r in analysis.records if r.result.spec.mix is not None)
-    replay = next((each.replay for each in mixes if each.name == mix), 0.0)
-    table, found = analysis.table, laws.forgetting
-    return forgetting(table, found, model=model, mix=mix, suite=suite, replay=replay)
+    replay = next((spec.replay for spec in mixes if spec.name == mix), 0.0)
+    return forgetting(
+        analysis.table, laws.forgetting, model=model, mix=mix, suite=suite, replay=replay
+    )
 
 
 def forgetting(
@@ -93,7 +91,7 @@ def forgetting(
     suite: str,
     replay: float,
 ) -> Forgetting:
-    """Of *model* under *mix*, the runs that the laws of *suite* were fitted to, and those laws.
+    """The runs of *model* under *mix* that the laws of *suite* were fitted to, and those laws.
 
     *replay*: the mix's share of general text.
     """
@@ -111,55 +109,49 @@ def forgetting(
     size = rows["parameters"].iloc[0]
     curves = []
     for key, law in laws.items():
-        own = tuned[tuned["key"].isin(law.used)] if key.suite == suite else tuned.iloc[:0]
-        if own.empty or pd.isna(size):
+        fitted = tuned[tuned["key"].isin(law.used)] if key.suite == suite else tuned.iloc[:0]
+        if fitted.empty or pd.isna(size):
             continue
-        runs, line = _runs(own, suite), _line(law, float(size), replay, unit)
-        if law.kind == "constant" and _astray(runs, line):
-            line = _NO_LINE
-        method = str(own["method"].iloc[0])
-        curves.append(
-            ForgettingCurve(method, key.method, runs, *line, law.form, law.held_out_error)
-        )
+        runs, line = _runs(fitted, suite), _line(law, float(size), replay, unit)
+        if line is not None and law.kind == "constant" and _differs_from_average(runs, line):
+            line = None
+        method = str(fitted["method"].iloc[0])
+        curves.append(ForgettingCurve(method, key.method, runs, line, law.form, law.held_out_error))
     order = in_order(curve.method for curve in curves)
     return Forgetting(model, suite, tuple(sorted(curves, key=lambda c: order.index(c.method))))
 
 
-def _runs(rows: pd.DataFrame, suite: str) -> tuple[Run, ...]:
+def _runs(rows: pd.DataFrame, suite: str) -> tuple[ForgettingRun, ...]:
     found = []
     columns = ("number", "volume", f"forgetting.{suite}", f"general.{suite}.lost_se")
     for number, volume, lost, error in zip(*(rows[c].tolist() for c in columns), strict=True):
         low, high = normal_interval(float(lost), error) or (None, None)
-        found.append(Run(int(number), int(volume), float(lost), low, high))
+        found.append(ForgettingRun(int(number), int(volume), float(lost), low, high))
     return tuple(sorted(found, key=lambda run: (run.examples, run.number)))
 
 
-def _astray(runs: Sequence[Run], line: _Line) -> bool:
+def _differs_from_average(runs: Sequence[ForgettingRun], line: LawLine) -> bool:
     """Whether the average of all models' runs is surely not that of *runs*, which are one model's."""
-    lost = [run.lost for run in runs]
-    if len(lost) < _FEWEST or not line[1]:
+    lost = [run.value for run in runs]
+    if len(lost) < _FEWEST:
         return False
     error = float(np.std(lost, ddof=1)) / len(lost) ** 0.5
-    return bool(abs(float(np.mean(lost)) - line[1][0]) > _SURELY * error)
+    return bool(abs(float(np.mean(lost)) - line.value[0]) > _SURELY * error)
 
 
-_Line = tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], tuple[float, ...], int]
-_NO_LINE: _Line = ((), (), (), (), 0)
-
-
-def _line(law: FittedForgetting, size: float, replay: float, unit: float) -> _Line:
+def _line(law: FittedForgetting, size: float, replay: float, unit: float) -> LawLine | None:
     start, end = law.domain["examples"]
     inside = np.geomspace(start, end, _STEPS)
     grid = np.concatenate([inside, np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]])
     rows = []
     for examples in grid.tolist():
         try:
-            told = law.predict(size, examples, replay)
+            lost = law.predict(size, examples, replay)
         except NotEnoughDataError:
-            return _NO_LINE
-        rows.append((examples, *(float(x[0]) / unit for x in (told.value, told.low, told.high))))
-    examples, value, low, high = (tuple(column) for column in zip(*rows, strict=True))
-    return examples, value, low, high, len(inside)
+            return None
+        rows.append((examples, *(float(x[0]) / unit for x in (lost.value, lost.low, lost.high))))
+    x, value, low, high = (tuple(column) for column in zip(*rows, strict=True))
+    return LawLine(x, value, low, high, 0, len(inside) - 1)
 
 
 def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -> Chart:
@@ -167,45 +159,23 @@ def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -
     figure = Chart()
     for curve in data.curves:
         colour = method_colour(curve.method, colours)
-        _draw_line(figure, curve, colour)
-        runs = curve.runs
-        halves = [0.0 if r.high is None else r.high - r.lost for r in runs]
+        if curve.line is not None:
+            draw_law(figure, curve.line, colour)
         figure.add_scatter(
-            x=[r.examples for r in runs],
-            y=[r.lost for r in runs],
-            error_y={"type": "data", "array": halves, "thickness": 1, "width": 0}
-            | {"color": transparent(colour, 0.45)},
+            x=[run.examples for run in curve.runs],
+            y=[run.value for run in curve.runs],
+            error_y=error_bars(curve.runs, transparent(colour, 0.45), thickness=1),
             mode="markers",
             marker={"color": colour, "symbol": method_symbol(curve.method), "size": 7},
-            customdata=[[count(r.examples), percent(r.lost), r.number] for r in runs],
+            customdata=[[count(r.examples), percent(r.value), r.number] for r in curve.runs],
             hovertemplate=f"<b>{unmarked(curve.label)}</b><br>%{{customdata[0]}} examples: "
             "%{customdata[1]} lost<br>trial %{customdata[2]}<extra></extra>",
         )
     figure.add_hline(y=0, line={"color": colours.methods["none"], "width": 1.6, "dash": "dot"})
+    sizes = sorted({float(run.examples) for curve in data.curves for run in curve.runs})
     figure.update_layout(
         template=template(colours),
-        xaxis={
-            "title": "Training examples, all tasks",
-            "type": "log" if log_x else "linear",
-            **(_ticks(data) if log_x else {}),
-        },
-        yaxis={
-            "title": f"General ability lost on {unmarked(data.suite)}",
-            "tickformat": ".0%",
-        },
+        xaxis=examples_axis(sizes, log_x=log_x),
+        yaxis={"title": f"General ability lost on {unmarked(data.suite)}", "tickformat": ".0%"},
     )
     return figure
-
-
-def _draw_line(figure: Chart, curve: ForgettingCurve, colour: str) -> None:
-    if not curve.examples:
-        return
-    draw_band(figure, curve.examples, curve.low, curve.high, colour)
-    measured, beyond = slice(0, curve.measured), slice(max(curve.measured - 1, 0), None)
-    draw_line(figure, curve.examples, curve.value, [(measured, "solid"), (beyond, "dash")], colour)
-
-
-def _ticks(data: Forgetting) -> dict[str, list[float] | list[str]]:
-    volumes = sorted({float(run.examples) for curve in data.curves for run in curve.runs})
-    kept = volumes[:: max(1, -(-len(volumes) // 6))]
-    return {"tickvals": kept, "ticktext": [count(volume) for volume in kept]}

@@ -1,31 +1,67 @@
-"""Marks that several charts share: bands, error bars, and names above their rows."""
+"""Marks that several charts share: bands, the lines of laws, error bars, and names above their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import Any
+from typing import Any, NamedTuple
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, transparent
-from dashboards.charts.wording import unmarked
+from dashboards.charts.wording import WithInterval, unmarked
+from tracker.metrics import Estimate
 
 #: Of a row's name in one line: a phone shows no more.
 _ROW_CHARACTERS = 50
 
 
-def draw_band(
+class LawLine(NamedTuple):
+    """A law along ``x`` with its 80 % interval; what lies from ``x[first]`` to ``x[last]`` was measured."""
+
+    x: tuple[float, ...]
+    value: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    first: int
+    last: int
+
+    def at(self, i: int) -> Estimate:
+        """The law at ``x[i]``."""
+        return Estimate(value=self.value[i], low=self.low[i], high=self.high[i])
+
+
+def draw_law(
     figure: Chart,
-    x: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
+    line: LawLine,
     colour: str,
-    opacity: float = 0.1,
+    *,
+    band: float = 0.1,
+    width: float = 2.0,
+    opacity: float = 1.0,
 ) -> None:
-    """The area between *low* and *high* along *x*, without an outline."""
+    """A law's line, dashed outside what was measured, over its *band* (an opacity; 0 for none)."""
+    if band:
+        _draw_band(figure, line, colour, band)
+    parts = [
+        (slice(0, line.first + 1), "dash"),
+        (slice(line.first, line.last + 1), "solid"),
+        (slice(line.last, None), "dash"),
+    ]
+    for part, dash in parts[0 if line.first else 1 :]:
+        figure.add_scatter(
+            x=line.x[part],
+            y=line.value[part],
+            mode="lines",
+            line={"color": colour, "width": width, "dash": dash},
+            opacity=opacity,
+            hoverinfo="skip",
+        )
+
+
+def _draw_band(figure: Chart, line: LawLine, colour: str, opacity: float) -> None:
     figure.add_scatter(
-        x=[*x, *reversed(x)],
-        y=[*high, *reversed(low)],
+        x=[*line.x, *reversed(line.x)],
+        y=[*line.high, *reversed(line.low)],
         mode="lines",
         fill="toself",
         fillcolor=transparent(colour, opacity),
@@ -34,45 +70,37 @@ def draw_band(
     )
 
 
-def draw_line(
-    figure: Chart,
-    x: Sequence[float],
-    y: Sequence[float],
-    parts: Sequence[tuple[slice, str]],
-    colour: str,
-    *,
-    width: float = 2.0,
-    opacity: float = 1.0,
-) -> None:
-    """A law's line in *parts*: which points, and how they are joined, ``solid`` or ``dash``."""
-    for part, dash in parts:
-        figure.add_scatter(
-            x=x[part],
-            y=y[part],
-            mode="lines",
-            line={"color": colour, "width": width, "dash": dash},
-            opacity=opacity,
-            hoverinfo="skip",
-        )
-
-
-def error_bars(
-    values: Sequence[float],
-    low: Sequence[float | None],
-    high: Sequence[float | None],
-    colour: str,
-    **style: Any,
-) -> dict[str, Any]:
-    """Plotly's error bars from *low* to *high*; none towards an end that is not known."""
+def error_bars(values: Sequence[WithInterval], colour: str, **style: Any) -> dict[str, Any]:
+    """Plotly's error bars over the intervals of *values*; none towards an end that is not known."""
     return {
         "type": "data",
         "symmetric": False,
-        "array": [0 if h is None else h - v for v, h in zip(values, high, strict=True)],
-        "arrayminus": [0 if b is None else v - b for v, b in zip(values, low, strict=True)],
+        "array": [0 if v.high is None else v.high - v.value for v in values],
+        "arrayminus": [0 if v.low is None else v.value - v.low for v in values],
         "width": 0,
         "color": colour,
         **style,
     }
+
+
+def ends(values: Sequence[WithInterval]) -> list[float]:
+    """*values* and the known ends of their intervals."""
+    return [x for v in values for x in (v.value, v.low, v.high) if x is not None]
+
+
+def draw_interval(
+    figure: Chart, row: float, value: WithInterval, colour: str, *, width: float = 3
+) -> None:
+    """The interval of *value* as a bar along *row*; nothing where an end is not known."""
+    if value.low is None or value.high is None:
+        return
+    figure.add_scatter(
+        x=[value.low, value.high],
+        y=[row, row],
+        mode="lines",
+        line={"color": colour, "width": width},
+        hoverinfo="skip",
+    )
 
 
 def name_rows(figure: Chart, labels: Sequence[str], colours: Palette) -> None:

@@ -17,9 +17,9 @@ from dashboards.charts.theme import (
     method_words,
     template,
 )
-from dashboards.charts.wording import compact, quality_ticks, unmarked
+from dashboards.charts.wording import compact, unmarked
 from tracker.decision.analysis import Analysis
-from tracker.numbers import quality
+from tracker.numbers import is_score, quality
 
 #: Dots that a chart still shows apart, and a browser still draws quickly.
 _MOST_DRAWN = 250
@@ -127,10 +127,10 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
         hoverinfo="skip",
     )
     for method in dict.fromkeys(t.method for t in data.trials):
-        own = [t for t in data.trials if t.method == method]
+        trials = [t for t in data.trials if t.method == method]
         figure.add_scatter(
-            x=[t.spent for t in own],
-            y=[t.quality for t in own],
+            x=[t.spent for t in trials],
+            y=[t.quality for t in trials],
             mode="markers",
             marker={
                 "color": method_colour(method, colours),
@@ -142,7 +142,7 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
             },
             customdata=[
                 [t.number, unmarked(t.label), quality(t.quality), compact(t.spent, "FLOP")]
-                for t in own
+                for t in trials
             ],
             hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"
             "trial %{customdata[0]}, %{customdata[3]} spent so far<extra></extra>",
@@ -154,7 +154,10 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
             "rangemode": "tozero",
             "exponentformat": "SI",
         },
-        yaxis={"title": "Quality (weighted)", "tickformat": quality_ticks(data.best)},
+        yaxis={
+            "title": "Quality (weighted)",
+            "tickformat": ".0%" if all(map(is_score, data.best)) else "~g",
+        },
     )
     return figure
 

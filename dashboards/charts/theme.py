@@ -86,7 +86,7 @@ def palette(theme: str | None) -> Palette:
 
 
 def template(colours: Palette) -> dict[str, Any]:
-    """The plotly template for *colours*: no frame, faint grid, room to breathe."""
+    """The plotly template for *colours*: no frame, a pale grid, narrow margins."""
     return _template(colours.surface, colours.text, colours.muted, colours.line)
 
 
@@ -128,6 +128,11 @@ def shade(colour: str, surface: str, strength: float) -> str:
     """*colour* mixed into *surface*; *strength* 1 is the pure colour, 0 the surface."""
     pairs = zip(_channels(colour), _channels(surface), strict=True)
     return "#" + "".join(f"{round(strength * a + (1 - strength) * b):02x}" for a, b in pairs)
+
+
+def graded(colour: str, surface: str, rank: int, number: int) -> str:
+    """*colour* for one of *number* series, by *rank* from pale (0) to full strength (the last)."""
+    return shade(colour, surface, 0.42 + 0.58 * (rank + 1) / max(1, number))
 
 
 def transparent(colour: str, alpha: float) -> str:

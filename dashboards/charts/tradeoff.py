@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dashboards.charts.axes import quality_ticks, share_ticks
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, in_order, method_colour, method_symbol, template
-from dashboards.charts.ticks import quality_axis, share_ticks
 from dashboards.charts.wording import unmarked
 from tracker.decision.pareto import pareto_front
 from tracker.decision.recommendation import Candidate, Recommendation
@@ -44,7 +44,7 @@ class Tradeoff(NamedTuple):
     scored: bool = True
 
 
-class Window(NamedTuple):
+class PlotWindow(NamedTuple):
     """The part that is drawn to scale, by what it ends at: forgetting, then quality.
 
     What matters lies within: the front, the choice, the untouched base and the bulk. Nothing lies left
@@ -105,10 +105,10 @@ def thinned(data: Tradeoff, most: int = MAX_POINTS) -> Tradeoff:
     return data._replace(points=tuple(kept))
 
 
-def window(data: Tradeoff) -> Window:
+def plot_window(data: Tradeoff) -> PlotWindow:
     """What of *data* is drawn to scale; a few runs gone wrong must not squeeze the others."""
     if not data.points:
-        return Window(0.0, 1.0, 0.0, 1.0)
+        return PlotWindow(0.0, 1.0, 0.0, 1.0)
     kept = [s for s in data.points if s.front or s.chosen or s.method == "none"]
     lost = [s.forgetting for s in data.points]
     gained = [s.quality for s in data.points]
@@ -119,7 +119,7 @@ def window(data: Tradeoff) -> Window:
     worst = min(gained)
     if not data.scored:
         worst = min(-_fence([-q for q in gained]), *(s.quality for s in kept))
-    return Window(min(lost), most, worst, max(gained))
+    return PlotWindow(min(lost), most, worst, max(gained))
 
 
 def _fence(values: Sequence[float]) -> float:
@@ -134,43 +134,43 @@ def _fence(values: Sequence[float]) -> float:
 def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
     """Up and to the left is better; the choice wears a ring, and what lies beyond is set at the edge."""
     figure = Chart()
-    shown = window(data)
-    within = [s for s in data.points if not shown.beyond(s)]
+    window = plot_window(data)
+    within = [s for s in data.points if not window.beyond(s)]
     draw_front(figure, [(s.forgetting, s.quality) for s in data.points if s.front], colours)
     for method in in_order(s.method for s in data.points):
         for on_front in (False, True):
             own = [s for s in within if s.method == method and (s.front or s.chosen) is on_front]
             _draw_spots(figure, own, method, colours, strong=on_front)
-    _draw_beyond(figure, data, shown, colours)
+    _draw_beyond(figure, data, window, colours)
     for point in (s for s in data.points if s.chosen):
-        _draw_choice(figure, point, shown, colours)
-    if data.limit is not None and data.limit <= shown.most:
+        _draw_choice(figure, point, window, colours)
+    if data.limit is not None and data.limit <= window.most:
         figure.add_vline(
             x=data.limit,
             line={"color": colours.muted, "width": 1.4, "dash": "dot"},
             words={"text": "your limit", "font": {"size": 12, "color": colours.muted}},
         )
-    _say_beyond(figure, data, shown, colours)
-    across, up = shown.most - shown.least or 0.1, shown.best - shown.worst or 0.1
+    _say_beyond(figure, data, window, colours)
+    across, up = window.most - window.least or 0.1, window.best - window.worst or 0.1
     figure.update_layout(
         template=template(colours),
         xaxis={
             "title": f"General ability lost on {unmarked(data.suite)}",
-            "tickformat": share_ticks(shown.least, shown.most),
+            "tickformat": share_ticks(window.least, window.most),
             # Room on the right for the words at the limit.
-            "range": [shown.least - 0.06 * across, shown.most + 0.16 * across],
+            "range": [window.least - 0.06 * across, window.most + 0.16 * across],
         },
         yaxis={
             "title": "Quality (weighted)",
-            "tickformat": quality_axis(shown.worst, shown.best, scored=data.scored),
-            "range": [shown.worst - 0.1 * up, shown.best + 0.1 * up],
+            "tickformat": quality_ticks(window.worst, window.best, scored=data.scored),
+            "range": [window.worst - 0.1 * up, window.best + 0.1 * up],
         },
     )
     return figure
 
 
-def _draw_choice(figure: Chart, point: TradeoffPoint, shown: Window, colours: Palette) -> None:
-    left = point.forgetting < (shown.least + shown.most) / 2
+def _draw_choice(figure: Chart, point: TradeoffPoint, window: PlotWindow, colours: Palette) -> None:
+    left = point.forgetting < (window.least + window.most) / 2
     figure.add_scatter(
         x=[point.forgetting],
         y=[point.quality],
@@ -185,23 +185,23 @@ def _draw_choice(figure: Chart, point: TradeoffPoint, shown: Window, colours: Pa
     )
 
 
-def _draw_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) -> None:
+def _draw_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Palette) -> None:
     """An arrowhead at the edge for each point outside; its true values are for whoever points at it."""
-    across, up = shown.most - shown.least or 0.1, shown.best - shown.worst or 0.1
-    right, bottom = shown.most + 0.14 * across, shown.worst - 0.08 * up
-    outside = [s for s in data.points if shown.beyond(s)]
+    across, up = window.most - window.least or 0.1, window.best - window.worst or 0.1
+    right, bottom = window.most + 0.14 * across, window.worst - 0.08 * up
+    outside = [s for s in data.points if window.beyond(s)]
     for method in in_order(s.method for s in outside):
         own = [s for s in outside if s.method == method]
         colour = method_colour(method, colours)
         figure.add_scatter(
-            x=[right if s.forgetting > shown.most else s.forgetting for s in own],
-            y=[bottom if s.quality < shown.worst else s.quality for s in own],
+            x=[right if s.forgetting > window.most else s.forgetting for s in own],
+            y=[bottom if s.quality < window.worst else s.quality for s in own],
             mode="markers",
             opacity=0.6,
             marker={
                 "color": colour,
                 "symbol": [
-                    "triangle-right" if s.forgetting > shown.most else "triangle-down" for s in own
+                    "triangle-right" if s.forgetting > window.most else "triangle-down" for s in own
                 ],
                 "size": 9,
             },
@@ -209,9 +209,9 @@ def _draw_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette)
         )
 
 
-def _say_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) -> None:
+def _say_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Palette) -> None:
     """In the lower right corner, which is the worst and so the emptiest."""
-    if notes := beyond_words(data, shown):
+    if notes := beyond_words(data, window):
         figure.add_annotation(
             xref="paper",
             yref="paper",
@@ -228,11 +228,11 @@ def _say_beyond(figure: Chart, data: Tradeoff, shown: Window, colours: Palette) 
         )
 
 
-def beyond_words(data: Tradeoff, shown: Window) -> list[str]:
-    """How many points lie outside *shown*, and how far; and whether the limit does."""
-    outside = [s for s in data.points if shown.beyond(s)]
-    lost = [s.forgetting for s in outside if s.forgetting > shown.most]
-    below = [s.quality for s in outside if s.forgetting <= shown.most]
+def beyond_words(data: Tradeoff, window: PlotWindow) -> list[str]:
+    """How many points lie outside *window*, and how far; and whether the limit does."""
+    outside = [s for s in data.points if window.beyond(s)]
+    lost = [s.forgetting for s in outside if s.forgetting > window.most]
+    below = [s.quality for s in outside if s.forgetting <= window.most]
     words = []
     if lost:
         lie = "lies" if len(lost) == 1 else "lie"
@@ -242,7 +242,7 @@ def beyond_words(data: Tradeoff, shown: Window) -> list[str]:
         lie = "lies" if len(below) == 1 else "lie"
         to = "at" if len(below) == 1 else "down to"
         words.append(f"{len(below)} {lie} below ▾, {to} {quality(min(below))}")
-    if data.limit is not None and data.limit > shown.most:
+    if data.limit is not None and data.limit > window.most:
         words.append(f"your limit, {percent(data.limit, 0)}, lies beyond")
     return words
 

@@ -1,18 +1,14 @@
-"""Numbers as people read them. Absent is a dash, never 0."""
+"""Sizes and durations as people read them, and text that plotly must not read as markup."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Protocol
 
-from tracker.numbers import ABSENT, count, is_score, present
+from tracker.numbers import ABSENT, count, interval, present
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def quality_ticks(values: Iterable[float]) -> str:
-    """Plotly's number format for an axis of qualities."""
-    return ".0%" if all(is_score(value) for value in values) else "~g"
 
 
 def compact(value: float | None, unit: str = "") -> str:
@@ -55,6 +51,24 @@ def time_span(low: float, high: float) -> str:
     digits = 1 if high / unit < 10 and unit > 60 else 0
     first, last = (f"{value / unit:.{digits}f}" for value in (low, high))
     return f"{last} {name}" if first == last else f"{first} to {last} {name}"
+
+
+class WithInterval(Protocol):
+    """A value with its 80 % interval; an end that is not known is ``None``."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def estimate(found: WithInterval, write: Callable[[float], str]) -> str:
+    """A value with its 80 % interval, as far as its error is known; *write* writes one number."""
+    if not present(found.low) or not present(found.high):
+        return f"{write(found.value)}, its error unknown"
+    return f"{write(found.value)} ({interval(found.low, found.high, write)})"
 
 
 def unmarked(text: str) -> str:

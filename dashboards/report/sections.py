@@ -13,8 +13,7 @@ from dashboards.answers import FILE_NAME
 from dashboards.charts.generalisation import ALL
 from dashboards.charts.wording import duration
 from dashboards.components import behind, card, data_table, empty
-from dashboards.pages import data, generalisation, mix, recommend
-from dashboards.pages.scaling import page as scaling
+from dashboards.pages import data, generalisation, mix, recommend, scaling
 from dashboards.report.document import Section
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
@@ -154,9 +153,11 @@ def folded(part: Any) -> Any:
 def _mixes(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The task mix page, which is of one model and method."""
     parts = mix.content(view, query, theme)
-    if chosen := mix.setting(view, query):
+    if chosen := mix.model_and_method(view, query):
         model, method = chosen
-        words = f"Of {model} by {mix.words_of(method)}; the dashboard shows every model and method."
+        words = (
+            f"Of {model} by {mix.method_name(method)}; the dashboard shows every model and method."
+        )
         parts.insert(1, html.P(words, className="note"))
     return [html.Div(parts, className="stack")]
 

@@ -5,8 +5,7 @@ from dash import no_update
 
 from dashboards.app import PAGES, create_app
 from dashboards.context import PageContext
-from dashboards.pages import recommend, sweep
-from dashboards.pages.scaling import page as scaling
+from dashboards.pages import recommend, scaling, sweep
 from dashboards.shell import Frame
 from dashboards.snapshot import Patience, Snapshot
 from dashboards.state import Query

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.analysis import PageAnalysis
-from dashboards.pages import recommend, sweep
-from dashboards.pages.scaling import page as scaling
+from dashboards.pages import recommend, scaling, sweep
 from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from tracker.importing.trials import read_table

@@ -8,8 +8,7 @@ from typing import Any
 from dash.development.base_component import Component
 
 from dashboards.analysis import PageAnalysis
-from dashboards.pages import data, generalisation, mix, recommend, sweep, trials
-from dashboards.pages.scaling import page as scaling
+from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
 from dashboards.pages.trials import grid, menu, rows
 from dashboards.report.sections import best_trials, head
 from dashboards.snapshot import SweepView

@@ -5,8 +5,7 @@ import pytest
 from dash import dcc
 
 from dashboards.charts.chart import Chart
-from dashboards.pages import data, generalisation, mix, recommend, sweep
-from dashboards.pages.scaling import page as scaling
+from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep
 from dashboards.state import Query
 
 

@@ -29,9 +29,10 @@ def test_gaps_of_a_hair_have_ticks_that_differ(analysis):
     gap = runner_up_gaps(analysis.recommendation)[0]
     near = gap._replace(value=0.001, low=-0.002, high=0.004, scored=True)
     figure = draw_gaps((near,), LIGHT)
-    assert figure["layout"]["xaxis"]["tickformat"] == ".2~%"
+    ticks = figure["layout"]["xaxis"]["ticktext"]
+    assert ticks == ["−0.2", "−0.1", "0", "+0.1", "+0.2", "+0.3", "+0.4"]
     far = near._replace(low=-0.2, high=0.5)
-    assert draw_gaps((far,), LIGHT)["layout"]["xaxis"]["tickformat"] == ".0%"
+    assert draw_gaps((far,), LIGHT)["layout"]["xaxis"]["ticktext"] == ["−20", "0", "+20", "+40"]
 
 
 def test_an_untouched_base_is_seen_on_its_interval(analysis):

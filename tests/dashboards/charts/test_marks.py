@@ -1,6 +1,7 @@
 from dashboards.charts.chart import Chart
 from dashboards.charts.marks import error_bars, name_rows
 from dashboards.charts.theme import LIGHT
+from tracker.metrics import Estimate
 
 
 def test_a_long_name_takes_two_lines_and_brings_no_markup():
@@ -13,8 +14,13 @@ def test_a_long_name_takes_two_lines_and_brings_no_markup():
     assert second == "short"
 
 
-def test_an_interval_that_ends_at_zero_is_drawn_and_an_unknown_end_is_not():
-    bars = error_bars([0.1, -0.1, 0.2], [0.0, None, 0.1], [0.3, 0.0, None], "#000", width=3)
+def test_an_interval_may_end_at_zero_and_an_unknown_end_has_no_bar():
+    values = [
+        Estimate(value=0.1, low=0.0, high=0.3),
+        Estimate(value=-0.1, low=None, high=0.0),
+        Estimate(value=0.2, low=0.1, high=None),
+    ]
+    bars = error_bars(values, "#000", width=3)
     assert bars["arrayminus"] == [0.1, 0, 0.1]
     assert bars["array"] == [0.3 - 0.1, 0.1, 0]
     assert bars["width"] == 3

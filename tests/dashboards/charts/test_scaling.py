@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboards.charts.scaling import AHEAD, MOST_DRAWN, Point, draw_scaling, drawn, scaling
+from dashboards.charts.scaling import AHEAD, MAX_RUNS, MeasuredRun, draw_scaling, sampled, scaling
 from dashboards.charts.theme import DARK, LIGHT
 from tracker.laws.curves import CurveFits, fit_table
 from tracker.results import results_table
@@ -29,7 +29,7 @@ def test_a_score_is_one_minus_the_law_of_its_error(data, analysis):
     curve = next(c for c in data.curves if (c.model, c.method) == ("en-1m", "full"))
     fits = analysis.fits_by_task("score")["intent"].laws
     law = next(v for k, v in fits.items() if (k.model, k.method.name) == ("en-1m", "full"))
-    assert np.allclose(curve.line.value, 1 - law.predict(curve.line.examples).value)
+    assert np.allclose(curve.line.value, 1 - law.predict(curve.line.x).value)
     low, value, high = (np.array(x) for x in (curve.line.low, curve.line.value, curve.line.high))
     assert (low <= value + 1e-9).all()
     assert (value <= high + 1e-9).all()
@@ -37,21 +37,21 @@ def test_a_score_is_one_minus_the_law_of_its_error(data, analysis):
 
 def test_the_law_is_cut_where_measurement_ends(data):
     for curve in data.curves:
-        assert curve.line.examples[curve.line.measured - 1] == pytest.approx(2000)
-        assert curve.line.examples[-1] == pytest.approx(AHEAD * 2000)
+        assert curve.line.x[curve.line.last] == pytest.approx(2000)
+        assert curve.line.x[-1] == pytest.approx(AHEAD * 2000)
         assert curve.held_out_error is not None
 
 
 def test_runs_that_looked_for_a_learning_rate_lie_under_no_law(data):
-    assert {(model, method) for model, method, _ in data.strays} == {
+    assert {(model, method) for model, method, _ in data.unfitted} == {
         ("en-0.3m", "full"), ("en-0.3m", "lora"), ("en-0.3m", "p_tuning"),
     }  # fmt: skip
-    assert not any(point.used for _, _, point in data.strays)
-    assert all(point.used for curve in data.curves for point in curve.points)
+    assert not any(point.used for _, _, point in data.unfitted)
+    assert all(point.used for curve in data.curves for point in curve.runs)
 
 
 def test_error_bars_are_80_per_cent_intervals(data, records):
-    point = data.curves[0].points[0]
+    point = data.curves[0].runs[0]
     error = next(r for r in records if r.number == point.number).result.tasks[0].score_se
     assert point.high - point.value == pytest.approx(1.2816 * error)
 
@@ -66,7 +66,7 @@ def test_too_few_volumes_give_points_and_the_reason(analysis):
     assert len(go.Figure(draw_scaling(data, LIGHT, models=["en-1m"])).data) == 1 + 3
 
 
-def test_bits_per_byte_are_drawn_as_they_are(analysis):
+def test_bits_per_byte_are_not_turned_round(analysis):
     fits = analysis.fits_by_task("bits_per_byte")["intent"]
     data = scaling(analysis.table, fits, task="intent", mix="even", metric="bits_per_byte")
     assert "lower is better" in data.title
@@ -74,7 +74,7 @@ def test_bits_per_byte_are_drawn_as_they_are(analysis):
     assert curve.line.value[0] > curve.line.value[-1]
 
 
-def test_models_can_be_picked_and_drawn_together(analysis):
+def test_models_can_be_picked_and_share_a_chart(analysis):
     fits = analysis.fits_by_task("score")["intent"]
     data = scaling(
         analysis.table, fits, task="intent", mix="even", metric="score", models=("en-0.1m", "en-1m")
@@ -86,15 +86,15 @@ def test_models_can_be_picked_and_drawn_together(analysis):
     assert len(lines) == 6  # three methods, two shades each
 
 
-def test_of_many_runs_at_one_volume_a_spread_is_drawn():
-    def point(number: int, examples: int, value: float) -> Point:
-        return Point(number, examples, value, None, None, 0, None, used=True)
+def test_many_runs_at_one_size_are_sampled():
+    def point(number: int, examples: int, value: float) -> MeasuredRun:
+        return MeasuredRun(number, examples, value, None, None, 0, None, used=True)
 
-    few = [point(i, 100, 0.1) for i in range(MOST_DRAWN)]
+    few = [point(i, 100, 0.1) for i in range(MAX_RUNS)]
     many = [point(10 + i, 200, (7 * i % 50) / 50) for i in range(50)]
-    found = drawn([*many, *few])
+    found = sampled([*many, *few])
     values = [p.value for p in found if p.examples == 200]
-    assert len(found) == 2 * MOST_DRAWN
+    assert len(found) == 2 * MAX_RUNS
     assert values == sorted(values)
     assert (values[0], values[-1]) == (0.0, 0.98)
 

@@ -2,7 +2,13 @@ import plotly.graph_objects as go
 import pytest
 
 from dashboards.charts.scaling import scaling
-from dashboards.charts.size import Size, draw_size, misses, size, sizes_to_ask
+from dashboards.charts.size import (
+    SizeComparison,
+    contradicts_measurements,
+    draw_size,
+    size,
+    sizes_to_predict,
+)
 from dashboards.charts.theme import DARK, LIGHT
 from tests.dashboards.conftest import MODELS, error_at
 from tracker.laws.curves import CurveFits
@@ -14,21 +20,21 @@ def made(analysis):
     """Builds the figure's data at a volume."""
     fits = analysis.fits_by_task("score")["intent"]
     data = scaling(analysis.table, fits, task="intent", mix="even", metric="score")
-    asked = sizes_to_ask(MODELS.values())
-    laws = analysis.size_laws("score", asked)["intent", "even"]
+    sizes = sizes_to_predict(MODELS.values())
+    laws = analysis.size_laws("score", sizes)["intent", "even"]
 
-    def build(volume: int) -> Size:
-        return size(data, fits, laws, mix="even", volume=volume, asked=asked)
+    def build(volume: int) -> SizeComparison:
+        return size(data, fits, laws, mix="even", volume=volume, sizes=sizes)
 
     return build
 
 
-def test_the_sizes_asked_for_go_one_step_past_those_measured():
-    asked = list(sizes_to_ask([100, None, 300, 1200]).values())
-    assert asked == sorted(asked)
-    assert (asked[0], asked[-1]) == (25, 4800)
-    assert {100, 1200} <= set(asked)
-    assert sizes_to_ask([100, 100, None]) == {}
+def test_the_sizes_predicted_go_one_step_past_those_measured():
+    sizes = list(sizes_to_predict([100, None, 300, 1200]).values())
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (25, 4800)
+    assert {100, 1200} <= set(sizes)
+    assert sizes_to_predict([100, 100, None]) == {}
 
 
 def test_the_law_between_sizes_is_near_the_truth(made):
@@ -36,11 +42,9 @@ def test_the_law_between_sizes_is_near_the_truth(made):
     data = made(1000)
     for curve in data.curves:
         for model, parameters in MODELS.items():
-            at = min(
-                range(len(curve.parameters)), key=lambda i: abs(curve.parameters[i] - parameters)
-            )
+            at = min(range(len(curve.line.x)), key=lambda i: abs(curve.line.x[i] - parameters))
             truth = 1 - error_at(curve.method, model, 1000)
-            assert curve.low[at] - 0.02 <= truth <= curve.high[at] + 0.02
+            assert curve.line.low[at] - 0.02 <= truth <= curve.line.high[at] + 0.02
 
 
 def test_runs_are_averaged_and_keep_the_rows_error(made, records):
@@ -58,7 +62,7 @@ def test_runs_are_averaged_and_keep_the_rows_error(made, records):
     assert mark.high - mark.value == pytest.approx(sum(errors) / 2)
 
 
-def test_a_volume_nobody_ran_is_foretold_and_said_to_be(made):
+def test_a_volume_nobody_ran_is_predicted_and_said_to_be(made):
     data = made(4000)
     assert data.ahead
     assert all(mark.runs == 0 and mark.low is not None for c in data.curves for mark in c.marks)
@@ -71,8 +75,8 @@ def test_outside_the_sizes_measured_the_line_is_dashed(made):
     data = made(1000)
     figure = go.Figure(draw_size(data, DARK, log_x=False))
     for curve in data.curves:
-        assert not curve.inside[0]
-        assert not curve.inside[-1]
+        assert curve.line.first > 0
+        assert curve.line.last < len(curve.line.x) - 1
     dashes = [t.line.dash for t in figure.data if t.mode == "lines" and t.line.dash]
     assert dashes == ["dash", "solid", "dash"] * 3
 
@@ -82,23 +86,25 @@ def test_one_run_and_none_make_charts(records):
         data = scaling(
             results_table(some), CurveFits({}, {}), task="intent", mix="even", metric="score"
         )
-        found = size(data, CurveFits({}, {}), {}, mix="even", volume=250, asked={})
+        found = size(data, CurveFits({}, {}), {}, mix="even", volume=250, sizes={})
         assert found.unsized == ()
         go.Figure(draw_size(found, LIGHT))
 
 
-def test_a_law_that_misses_what_was_measured_is_not_drawn(made):
+def test_a_law_that_contradicts_the_measurements_is_withheld(made):
     curve = next(c for c in made(1000).curves if c.method == "full")
-    line = (curve.parameters, curve.value, curve.low, curve.high, curve.inside)
+    line = curve.line
     assert not curve.withheld
-    assert not misses(curve.marks, line)
+    assert not contradicts_measurements(curve.marks, line)
     lifted = [mark._replace(value=mark.value + 1.0) for mark in curve.marks]
-    assert misses(lifted, line)
-    assert not misses([mark._replace(runs=0) for mark in lifted], line)  # nothing was measured
-    wide = (*line[:2], tuple(0.0 for _ in line[2]), tuple(1.0 for _ in line[3]), line[4])
+    assert contradicts_measurements(lifted, line)
+    assert not contradicts_measurements(
+        [mark._replace(runs=0) for mark in lifted], line
+    )  # nothing was measured
+    wide = line._replace(low=(0.0,) * 14, high=(1.0,) * 14)
     level = [mark._replace(value=0.05, low=None, high=None) for mark in curve.marks]
-    assert misses(level, wide), "one value for all sizes lies nearer"
-    assert not misses(level[:1], wide), "of one size nothing can be told"
-    narrow = (line[0], (0.997,) * 14, (0.98,) * 14, (1.0,) * 14, line[4])
+    assert contradicts_measurements(level, wide), "one value for all sizes lies nearer"
+    assert not contradicts_measurements(level[:1], wide), "of one size nothing can be said"
+    narrow = line._replace(value=(0.997,) * 14, low=(0.98,) * 14, high=(1.0,) * 14)
     full = [mark._replace(value=1.0, low=1.0, high=1.0) for mark in curve.marks]
-    assert not misses(full, narrow), "alike, and well within the band"
+    assert not contradicts_measurements(full, narrow), "alike, and well within the band"

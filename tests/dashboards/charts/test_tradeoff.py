@@ -6,8 +6,8 @@ from dashboards.charts.tradeoff import (
     TradeoffPoint,
     beyond_words,
     draw_tradeoff,
+    plot_window,
     tradeoff,
-    window,
 )
 
 
@@ -52,7 +52,7 @@ BULK = [(0.01 * i, 0.7 - 0.01 * i) for i in range(20)]
 
 def test_runs_gone_wrong_do_not_squeeze_the_others():
     data = Tradeoff("english", _spots(*BULK, (3.0, 0.1), (1.5, 0.2)), 0.1)
-    shown = window(data)
+    shown = plot_window(data)
     assert shown.most == 0.19
     assert shown.worst == 0.1  # a score cannot run away
     figure = go.Figure(draw_tradeoff(data, LIGHT))
@@ -69,19 +69,19 @@ def test_runs_gone_wrong_do_not_squeeze_the_others():
 def test_what_matters_is_drawn_to_scale_however_far_it_lies():
     far = _spots(*BULK, (3.0, 0.9))
     front = (*far[:-1], far[-1]._replace(front=True))
-    assert window(Tradeoff("english", front, None)).most == 3.0
+    assert plot_window(Tradeoff("english", front, None)).most == 3.0
     chosen = (*far[:-1], far[-1]._replace(chosen=True))
-    assert window(Tradeoff("english", chosen, None)).most == 3.0
-    assert window(Tradeoff("english", far, 0.25)).most == 0.25
+    assert plot_window(Tradeoff("english", chosen, None)).most == 3.0
+    assert plot_window(Tradeoff("english", far, 0.25)).most == 0.25
     loose = Tradeoff("english", far, 5.0)
-    assert window(loose).most == 0.19
-    assert "your limit, 500 %, lies beyond" in beyond_words(loose, window(loose))
+    assert plot_window(loose).most == 0.19
+    assert "your limit, 500 %, lies beyond" in beyond_words(loose, plot_window(loose))
 
 
 def test_a_loss_that_ran_away_is_set_at_the_lower_edge():
     losses = [(lost, quality - 3) for lost, quality in BULK]
     data = Tradeoff("english", _spots(*losses, (0.1, -40.0)), None, scored=False)
-    shown = window(data)
+    shown = plot_window(data)
     assert shown.worst > -4
     assert beyond_words(data, shown) == ["1 lies below ▾, at −40"]
     figure = go.Figure(draw_tradeoff(data, LIGHT))

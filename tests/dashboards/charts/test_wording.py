@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from dashboards.charts.wording import compact, duration, quality_ticks, time_span
+from dashboards.charts.wording import compact, duration, time_span
 from tracker.numbers import count, percent, plural, quality, signed_percent
 
 
@@ -50,5 +50,3 @@ def test_spans_of_time_share_a_unit(low, high, expected):
 def test_a_score_a_little_below_zero_is_still_one_and_a_loss_a_number():
     assert quality(-0.0003) == "0.0 %"
     assert quality(-1.234567) == "−1.235"
-    assert quality_ticks([0.5, -0.003]) == ".0%"
-    assert quality_ticks([-1.2, -2.3]) == "~g"

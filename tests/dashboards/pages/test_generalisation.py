@@ -1,6 +1,6 @@
 import pytest
 
-from dashboards.charts.generalisation import shown
+from dashboards.charts.generalisation import generalisation_state
 from dashboards.pages.generalisation import content
 from dashboards.state import Query
 from tracker.cache import SingleFlightCache
@@ -8,7 +8,7 @@ from tracker.cache import SingleFlightCache
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
     view = view_of(records)
-    state = shown(
+    state = generalisation_state(
         view.analysis, Query.of(task="slots", cost="transfer", model="en-0.1m", volume="500")
     )
     assert (state.task, state.cost, state.model, state.volume) == (
@@ -17,7 +17,9 @@ def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
         "en-0.1m",
         500,
     )
-    fallback = shown(view.analysis, Query.of(task="x", cost="x", model="x", volume="7", mix="x"))
+    fallback = generalisation_state(
+        view.analysis, Query.of(task="x", cost="x", model="x", volume="7", mix="x")
+    )
     assert (fallback.task, fallback.cost, fallback.mix) == ("all", "english", "even")
     assert (fallback.model, fallback.volume) == ("en-1m", 2000)
 
@@ -37,23 +39,25 @@ def test_the_page_says_what_each_method_costs(view_of, records, words, state):
 def test_transfer_is_shown_where_a_mix_leaves_tasks_out_and_else_said_to_be_absent(
     view_of, records, words
 ):
-    asked = Query.of(cost="transfer", mix="intent")
-    assert "tasks it was not trained on" in words(content(view_of(records), asked, None))
-    asked = Query.of(cost="transfer", task="slots")
-    built = content(view_of(records), asked, None)
+    query = Query.of(cost="transfer", mix="intent")
+    assert "tasks it was not trained on" in words(content(view_of(records), query, None))
+    query = Query.of(cost="transfer", task="slots")
+    built = content(view_of(records), query, None)
     assert "Mix even leaves no task untrained" in words(built)
     assert "Show mix intent , which was not trained on slots." in words(built)
     assert "/generalisation?cost=transfer&mix=intent&task=slots" in str(built)
 
 
 def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
-    view, later = view_of(records), SingleFlightCache()
-    first = words(content(view, Query(), None, later))
+    view, background = view_of(records), SingleFlightCache()
+    first = words(content(view, Query(), None, background))
     for _ in range(200):
-        if later.ready(("support", "forgetting"), view.analysis.version):
+        if background.ready(("support", "forgetting"), view.analysis.version):
             break
-        later.get_later(("support", "forgetting"), view.analysis.version, lambda: None, wait=0.5)
-    assert "Show the laws" in words(content(view, Query(), None, later))
+        background.get_later(
+            ("support", "forgetting"), view.analysis.version, lambda: None, wait=0.5
+        )
+    assert "Show the laws" in words(content(view, Query(), None, background))
     assert "Fitting the laws" in first or "Show the laws" in first
 
 
@@ -74,11 +78,11 @@ def test_without_a_general_suite_that_is_said(view_of, records, words):
     assert "Show mix intent" in text
 
 
-def test_where_every_mix_trains_every_task_the_page_says_what_would_tell(view_of, records, words):
+def test_where_every_mix_trains_every_task_the_page_says_which_mix_to_add(view_of, records, words):
     even = [r for r in records if r.result.spec.mix is None or r.result.spec.mix.name == "even"]
     text = words(content(view_of(even), Query.of(cost="transfer"), None))
     assert "No task was left untrained" in text
-    assert "A mix that leaves a task out" in text
+    assert "list a mix that leaves a task out" in text
 
 
 def test_the_link_goes_to_a_model_that_was_run_with_that_mix(view_of, records, words):

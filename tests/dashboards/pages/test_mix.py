@@ -1,28 +1,28 @@
 import pytest
 
-from dashboards.pages.mix import content, laws, setting, shown
+from dashboards.pages.mix import content, law_table, mix_state, model_and_method
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
 from tracker.trial import MixSpec
 
-HELD = {"model": "en-1m", "method": "full"}
+LARGEST_FULL = {"model": "en-1m", "method": "full"}
 
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(view_of, records):
     view = view_of(records)
     wanted = Query.of(model="en-0.3m", method="lora rslora r=8", compared="shifted")
-    state = shown(view, wanted)
+    state = mix_state(view, wanted)
     assert (state.model, state.method) == ("en-0.3m", "lora rslora r=8")
     assert state.compared == "shifted"
-    fallback = shown(view, Query.of(model="nosuch", method="nosuch", volume="7", compared="x"))
+    fallback = mix_state(view, Query.of(model="nosuch", method="nosuch", volume="7", compared="x"))
     assert (fallback.model, fallback.method) == ("en-1m", "full")
     assert fallback.volume in (250, 500, 1000, 2000)
     assert fallback.compared == "added"
 
 
 def test_nothing_tuned_nothing_shown(view_of, records, words):
-    assert setting(view_of([]), Query()) is None
+    assert model_and_method(view_of([]), Query()) is None
     assert "No trials yet" in words(content(view_of([]), Query(), None))
     assert "No tuned trial has a score" in words(content(view_of(records[:3]), Query(), None))
 
@@ -35,7 +35,7 @@ def test_one_trial_says_what_is_missing(view_of, records, words):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_holds_matrix_sharing_replay_and_weakest(view_of, records, words, theme):
-    text = words(content(view_of(records), Query.of(**HELD), theme))
+    text = words(content(view_of(records), Query.of(**LARGEST_FULL), theme))
     # A mix of intent alone at 1,000 against the even mix at 2,000: as many rows of intent.
     assert "intent, 1,000 of its examples: even against intent" in text
     assert "no two mixes give slots the same number of examples" in text
@@ -53,7 +53,7 @@ def test_a_table_that_does_not_split_its_mixes_says_which_column_would(view_of, 
         return record.model_copy(update={"result": result})
 
     view = view_of([unsplit(record) for record in records])
-    assert "give an outside table a column mix:TASK" in words(content(view, Query(), None))
+    assert "Give an outside table a column mix:TASK" in words(content(view, Query(), None))
 
 
 def test_a_mix_at_another_rate_is_named_as_left_out(view_of, record_of, spec_of, words):
@@ -68,8 +68,8 @@ def test_a_mix_at_another_rate_is_named_as_left_out(view_of, record_of, spec_of,
     assert "at it as well" in text
 
 
-def test_a_cell_shows_effect_interval_and_what_was_added(view_of, records, words):
-    text = words(content(view_of(records), Query.of(**HELD, volume="1000"), None))
+def test_an_entry_of_the_matrix_shows_effect_interval_and_what_was_added(view_of, records, words):
+    text = words(content(view_of(records), Query.of(**LARGEST_FULL, volume="1000"), None))
     assert "0 → 1,000" in text
     assert ", helps" in text
 
@@ -88,20 +88,20 @@ def test_replay_is_compared_where_mixes_differ_in_it(view_of, records, words):
         for r in records
         if r.result.spec.mix and r.result.spec.mix.name == "even"
     ]
-    text = words(content(view_of([*records, *again]), Query.of(**HELD), None))
-    assert "Forgotten of english, by share of replay" in text
+    text = words(content(view_of([*records, *again]), Query.of(**LARGEST_FULL), None))
+    assert "Forgetting of english, by share of replay" in text
     assert "lost of english" in text
 
 
 def test_the_laws_come_with_what_refuses_them(view_of, records, words):
-    text = words(laws(view_of(records), (HELD["model"], HELD["method"]), None))
-    assert "What the other tasks' examples are worth" in text
-    assert "Not fitted" in text or "they" in text or "cannot be told" in text
+    text = words(law_table(view_of(records), (LARGEST_FULL["model"], LARGEST_FULL["method"]), None))
+    assert "How much the other tasks' examples count" in text
+    assert "Not fitted" in text or "they" in text or "unclear" in text
 
 
-def test_the_laws_come_later_and_the_page_does_not_wait(view_of, records, words):
-    view, later, query = view_of(records), SingleFlightCache(), Query.of(**HELD)
-    page = when_ready(lambda: words(content(view, query, None, later)), "is being fitted")
+def test_the_laws_come_in_the_background_and_the_page_does_not_wait(view_of, records, words):
+    view, background, query = view_of(records), SingleFlightCache(), Query.of(**LARGEST_FULL)
+    page = when_ready(lambda: words(content(view, query, None, background)), "is being fitted")
     assert page == words(content(view, query, None))
 
 
@@ -120,12 +120,12 @@ def test_names_from_data_stay_text(view_of, records, words):
         for r in records
         if r.result.spec.mix and r.result.spec.mix.name == "even"
     ]
-    built = content(view_of([*records, *changed]), Query.of(**HELD), None)
+    built = content(view_of([*records, *changed]), Query.of(**LARGEST_FULL), None)
     assert evil in words(built)  # as text, in components that escape it
     assert evil not in str([part.to_plotly_json() for part in built if hasattr(part, "figure")])
 
 
-def test_the_matrix_has_no_marks_to_look_up_and_says_what_mixes_would_tell(view_of, records, words):
-    built = content(view_of(records), Query.of(**HELD, volume="1000"), None)
+def test_the_matrix_has_no_marks_to_look_up_and_names_the_mixes_to_add(view_of, records, words):
+    built = content(view_of(records), Query.of(**LARGEST_FULL, volume="1000"), None)
     assert "Sup(" not in str(built)
-    assert "What these mixes cannot tell" in words(built)
+    assert "What these mixes do not measure" in words(built)

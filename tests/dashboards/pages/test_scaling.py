@@ -1,8 +1,8 @@
 import pytest
 
-from dashboards.charts.scaling import Curve, LawLine, Point, Scaling, shown
-from dashboards.pages.scaling.cards import _parameter, laws_card, trusted
-from dashboards.pages.scaling.page import content
+from dashboards.charts.marks import LawLine
+from dashboards.charts.scaling import MeasuredRun, Scaling, ScalingCurve, scaling_state
+from dashboards.pages.scaling import _parameter, content, laws_card, trusted
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
@@ -11,19 +11,19 @@ from tracker.results import results_table
 
 
 def test_wishes_that_exist_are_kept_and_others_fall_back(analysis):
-    state = shown(
+    state = scaling_state(
         analysis.table, Query.of(task="slots", metric="bits_per_byte", models=("en-1m", "x"))
     )
     assert (state.task, state.metric, state.mix) == ("slots", "bits_per_byte", "even")
     assert state.models == ("en-1m",)
-    fallback = shown(analysis.table, Query.of(task="nosuch", metric="nosuch", mix="nosuch"))
+    fallback = scaling_state(analysis.table, Query.of(task="nosuch", metric="nosuch", mix="nosuch"))
     assert (fallback.task, fallback.metric, fallback.mix) == ("intent", "score", "even")
     assert fallback.models == ("en-0.1m", "en-0.3m", "en-1m")
 
 
 def test_nothing_tuned_nothing_shown(records):
-    assert shown(results_table([]), Query()) is None
-    assert shown(results_table(records[:3]), Query()) is None  # the untouched bases alone
+    assert scaling_state(results_table([]), Query()) is None
+    assert scaling_state(results_table(records[:3]), Query()) is None  # the untouched bases alone
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_nothing_tuned_nothing_shown(records):
 def test_the_page_names_charts_laws_and_points(view_of, records, words, state):
     text = words(content(view_of(records), state, "dark"))
     assert "Held-out error" in text
-    assert "Show the measured points" in text
+    assert "Show the measured runs" in text
     assert "Untouched base" in text
 
 
@@ -52,17 +52,17 @@ def test_no_trials_and_one_trial(view_of, records, words):
 
 def test_trials_that_looked_for_a_learning_rate_alone_have_no_law(view_of, records, words):
     tuning = [record.model_copy(update={"stage": "tune"}) for record in records]
-    view, later = view_of(tuning), SingleFlightCache()
-    page = when_ready(lambda: words(content(view, Query(), None, later)), "Fitting the laws")
+    view, background = view_of(tuning), SingleFlightCache()
+    page = when_ready(lambda: words(content(view, Query(), None, background)), "Fitting the laws")
     assert "Fitting the laws" not in page
 
 
-LINE = LawLine((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 2)
-POINTS = tuple(Point(i, 100 * (i + 1), 0.5, None, None, 0, None, True) for i in range(2))
+LINE = LawLine((100, 200, 400), (0.5, 0.6, 0.7), (0.4, 0.5, 0.6), (0.6, 0.7, 0.8), 0, 1)
+RUNS = tuple(MeasuredRun(i, 100 * (i + 1), 0.5, None, None, 0, None, True) for i in range(2))
 
 
 def _curve(error, line=LINE, why_not=None):
-    return Curve("m", 1000, "full", "full lr=1e-3", POINTS, line, error, None, why_not, True)
+    return ScalingCurve("m", 1000, "full", "full lr=1e-3", RUNS, line, error, why_not, True)
 
 
 def _card(*curves):
@@ -76,7 +76,7 @@ def _card(*curves):
     ("curve", "note"),
     [
         (_curve(3.3), "far off: do not rely on it"),
-        (_curve(None), "not checked: no volume to spare"),
+        (_curve(None), "not checked: no size to spare"),
         (_curve(None, None, "needs 3 volumes"), "needs 3 volumes"),
     ],
 )
@@ -90,7 +90,7 @@ def test_a_law_not_to_be_trusted_is_muted_and_says_so(curve, note, words):
     assert "In grey, 1 of 2" in words(built)
 
 
-def test_laws_that_held_have_no_notes(words):
+def test_laws_with_small_errors_have_no_notes(words):
     built, _ = _card(_curve(0.1), _curve(0.5))
     assert "grey" not in words(built)
     assert "Note" not in words(built)
