@@ -1,4 +1,4 @@
-"""Is the choice as sure as it says? On synthetic sweeps whose optimum is known.
+"""Calibration of the choice: stated and true P(best) and regret, on synthetic sweeps of known optimum.
 
 Prints, over all candidates of all sweeps, how often a candidate stated to be the best with probability p
 is the best (deciles, Brier score, expected calibration error); the regret stated and the regret realised;
@@ -21,7 +21,7 @@ from tracker.decision.recommend import choose
 from tracker.laws.pooling import Array
 
 _BINS = 10
-_LEADERS = 10
+_COMPARED = 10
 #: Candidates below this stated probability are counted together: they are thousands.
 _NEVER = 0.005
 
@@ -31,7 +31,7 @@ class Judged(NamedTuple):
     the choice, of the highest expected quality (which the rule leaves for a cheaper one within noise), and
     realised of the highest plain mean; deviations of the true leading gaps from the
     stated ones (k,), in stated deviations, and whether the 80 % interval holds them; whether the choice is
-    called separable; its true lead over the best other, and the noise of one run.
+    called distinguishable; its true lead over the best other, and the noise of one run.
     """
 
     stated: Array
@@ -49,37 +49,37 @@ class Judged(NamedTuple):
 
 
 def judge(sweep: SyntheticSweep) -> Judged:
-    """Hold what is recommended for *sweep* against what is true of it."""
+    """Compare the recommendation for *sweep* with its truth."""
     analysis = Analysis(sweep.records, sweep.objective)
     truth = np.array(
         [sweep.truth[configuration(c.spec)][c.spec.volume] for c in analysis.scored], dtype=float
     )
-    belief, (choice, best, *_) = analysis.posterior, choose(analysis)
-    p_best = belief.p_best(analysis.admitted)
-    leaders = np.argsort(-belief.mean, kind="stable")[: _LEADERS + 1]
-    leaders = leaders[leaders != choice][:_LEADERS]
-    gaps = belief.draws[:, [choice]] - belief.draws[:, leaders]
+    posterior, (choice, best, *_) = analysis.posterior, choose(analysis)
+    p_best = posterior.p_best(analysis.admitted)
+    compared = np.argsort(-posterior.mean, kind="stable")[: _COMPARED + 1]
+    compared = compared[compared != choice][:_COMPARED]
+    gaps = posterior.draws[:, [choice]] - posterior.draws[:, compared]
     low, high = np.quantile(gaps, [0.1, 0.9], axis=0)
-    true_gaps = truth[choice] - truth[leaders]
+    true_gaps = truth[choice] - truth[compared]
     return Judged(
         stated=np.array([p_best[i] for i in analysis.admitted]),
         is_best=(truth >= truth.max() - 1e-12).astype(float),
-        regret_stated=belief.expected_regret(choice, analysis.admitted),
+        regret_stated=posterior.expected_regret(choice, analysis.admitted),
         regret=float(truth.max() - truth[choice]),
-        best_stated=belief.expected_regret(best, analysis.admitted),
+        best_stated=posterior.expected_regret(best, analysis.admitted),
         best_regret=float(truth.max() - truth[best]),
-        regret_of_means=float(truth.max() - truth[belief.measured.argmax()]),
+        regret_of_means=float(truth.max() - truth[posterior.measured.argmax()]),
         deviations=(true_gaps - gaps.mean(axis=0)) / gaps.std(axis=0),
         covered=((low <= true_gaps) & (true_gaps <= high)).astype(float),
-        distinguishable=_separable(analysis, choice, leaders),
+        distinguishable=_distinguishable(analysis, choice, compared),
         lead=float(truth[choice] - np.delete(truth, choice).max()),
-        noise=belief.noise_floor or 0.0,
+        noise=posterior.noise_floor or 0.0,
     )
 
 
-def _separable(analysis: Analysis, choice: int, leaders: Array) -> bool:
-    """As in the recommendation: each of the three runners-up can be told from the choice."""
-    return all(analysis.posterior.distinguishable(choice, int(i)) for i in leaders[:3])
+def _distinguishable(analysis: Analysis, choice: int, compared: Array) -> bool:
+    """Whether each of the three runners-up is distinguishable from the choice, as in the recommendation."""
+    return all(analysis.posterior.distinguishable(choice, int(i)) for i in compared[:3])
 
 
 def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:
@@ -87,12 +87,12 @@ def deciles(judged: list[Judged]) -> list[tuple[int, float, float]]:
     stated = np.concatenate([j.stated for j in judged])
     best = np.concatenate([j.is_best for j in judged])
     bins = np.minimum((stated * _BINS).astype(int), _BINS - 1)
-    found = []
+    table = []
     for b in range(_BINS):
         inside = (bins == b) & (stated >= _NEVER)
         if inside.any():
-            found.append((int(inside.sum()), stated[inside].mean(), best[inside].mean()))
-    return found
+            table.append((int(inside.sum()), stated[inside].mean(), best[inside].mean()))
+    return table
 
 
 def calibration_error(table: list[tuple[int, float, float]]) -> float:
@@ -121,7 +121,7 @@ def report(judged: list[Judged]) -> None:
         f"leading gaps: 80 % intervals hold {covered.mean():.1%}; deviations have mean "
         f"{deviations.mean():.2f}, standard deviation {deviations.std():.2f}"
     )
-    _separations(judged)
+    _distinctions(judged)
 
 
 def _regrets(judged: list[Judged]) -> None:
@@ -139,22 +139,22 @@ def _regrets(judged: list[Judged]) -> None:
     print(f"of the highest measured mean: {np.mean([j.regret_of_means for j in judged]):.5f}")
 
 
-def _separations(judged: list[Judged]) -> None:
+def _distinctions(judged: list[Judged]) -> None:
     """Within noise: the true lead is below half the noise of one run, either way."""
-    level = [j for j in judged if abs(j.lead) < j.noise / 2]
-    apart = [j for j in judged if j.lead >= 2 * j.noise]
+    tied = [j for j in judged if abs(j.lead) < j.noise / 2]
+    distinct = [j for j in judged if j.lead >= 2 * j.noise]
     called = [j for j in judged if j.distinguishable]
-    if level:
-        share = np.mean([not j.distinguishable for j in level])
-        print(f"leaders within noise: {len(level)}, called inseparable {share:.1%}")
-    if apart:
-        share = np.mean([j.distinguishable for j in apart])
+    if tied:
+        share = np.mean([not j.distinguishable for j in tied])
+        print(f"best candidates within noise: {len(tied)}, called tied {share:.1%}")
+    if distinct:
+        share = np.mean([j.distinguishable for j in distinct])
         print(
-            f"leaders apart by two deviations of a run: {len(apart)}, called separable {share:.1%}"
+            f"best apart by two deviations of a run: {len(distinct)}, called distinguishable {share:.1%}"
         )
     if called:
         share = np.mean([j.lead > 0 for j in called])
-        print(f"called separable: {len(called)}, of those the choice is the best {share:.1%}")
+        print(f"called distinguishable: {len(called)}, of those the choice is the best {share:.1%}")
 
 
 def main() -> None:

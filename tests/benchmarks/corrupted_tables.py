@@ -1,4 +1,4 @@
-"""Do corrupted results get flagged, and does the recommendation stay? On tables spoilt in known ways.
+"""Robustness to corrupted results: whether they are flagged and the recommendation stays the same.
 
 Each table is first judged clean, then spoilt in one of these ways and judged again:
 
@@ -77,7 +77,7 @@ def judge(clean: Analysis, spoilt: Spoilt) -> Judged:
 
 
 def flagged(analysis: Analysis) -> set[str]:
-    """Keys of the trials that a reader is asked to run again."""
+    """Keys of the trials that a caveat says to run again."""
     found = {outlier.key for outlier in analysis.posterior.outliers}
     for swap in analysis.posterior.label_swaps:
         for i in (*swap.first, *swap.second):
@@ -158,7 +158,7 @@ def diverged(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoil
     return _replace(analysis, [with_scores(_one_run(analysis, choice, rng), lambda _: 0.0)])
 
 
-def swapped_cell(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
+def swapped_size(analysis: Analysis, choice: int, rng: np.random.Generator) -> Spoilt | None:
     volumes = [analysis.candidates[choice].volume]
     return _swapped(analysis, choice, volumes)
 
@@ -211,7 +211,7 @@ ACCIDENTS: dict[str, Accident] = {
     "lucky end": lucky_end,
     "unlucky": unlucky,
     "diverged": diverged,
-    "swapped cell": swapped_cell,
+    "swapped cell": swapped_size,
     "swapped curve": swapped_curve,
 }
 

@@ -31,7 +31,7 @@ class Table(NamedTuple):
     measure: str = "loss"
 
     def cut(self, largest: float) -> list[CurveRuns]:
-        """The curves as they were known when nothing larger than *largest* had been run."""
+        """Curves without the runs above *largest*."""
         return [_some(curve, curve.sizes <= largest) for curve in self.curves]
 
     def at(self, size: float) -> Array:
@@ -69,8 +69,8 @@ def playground(metric: str) -> Table:
         if (model, method, rate) in again.index:  # the pair's own learning rate
             curves.append(_curve(str(model), group, task=str(task), mix=str(mix)))
     noise = _pooled_noise(rows, columns)
-    known = [c._replace(noise_sd=noise[c.groups["task"]]) for c in curves]
-    return Table(f"playground {metric}", known, "loss" if loss else "score")
+    with_noise = [c._replace(noise_sd=noise[c.groups["task"]]) for c in curves]
+    return Table(f"playground {metric}", with_noise, "loss" if loss else "score")
 
 
 def synthetic(seed: int, metric: Metric) -> Table:
@@ -110,11 +110,11 @@ def _some(curve: CurveRuns, keep: NDArray[np.bool_]) -> CurveRuns:
 
 
 class Cut(NamedTuple):
-    """What a table cut at one size said of all runs at larger ones, n in all.
+    """Predictions of n runs by a table without them, cut at a smaller size.
 
-    ``needed`` (levels, n): factors at which intervals before any widening would just have held the run;
-    ``width`` (levels, n): their half widths in ln L; ``doublings`` (n,) ahead; ``curve`` (n,), ``size``
-    (n,) and ``run`` (n,), its value. ``known``: the curves as they were cut; ``ends``: theirs, held out.
+    ``needed`` (levels, n): factors at which intervals before any widening would just have covered the run;
+    ``width`` (levels, n): their half widths in ln L; ``doublings`` (n,) ahead; ``curve`` (n,), ``size`` (n,)
+    and ``run`` (n,), its value. ``cut_curves``: the curves without larger sizes; ``ends``: their backtest.
     """
 
     needed: Array
@@ -123,32 +123,30 @@ class Cut(NamedTuple):
     curve: NDArray[np.intp]
     size: Array
     run: Array
-    known: list[CurveRuns]
+    cut_curves: list[CurveRuns]
     ends: CurveEnds
 
 
-def foretold(table: Table, start: Prior, first: int = 4) -> list[Cut]:
-    """*table* cut at every size from its *first* on, the largest excepted."""
+def predicted_cuts(table: Table, start: Prior, first: int = 4) -> list[Cut]:
+    """Predictions of *table* cut at every size from its *first* on, the largest excepted."""
     sizes = table.sizes
-    return [_foretold(table, start, float(size)) for size in sizes[first - 1 : -1]]
+    return [_predicted_cut(table, start, float(size)) for size in sizes[first - 1 : -1]]
 
 
-def _foretold(table: Table, start: Prior, end: float) -> Cut:
-    known = table.cut(end)
-    fit = fit_curves(known, start=start)
+def _predicted_cut(table: Table, start: Prior, end: float) -> Cut:
+    curves_below = table.cut(end)
+    fit = fit_curves(curves_below, start=start)
     parts = []
     for c, (law, curve) in enumerate(zip(fit.laws, table.curves, strict=True)):
-        later = curve.sizes > end
-        if law is None or not later.any():
+        beyond = curve.sizes > end
+        if law is None or not beyond.any():
             continue
-        sizes, runs = curve.sizes[later], curve.values[later]
+        sizes, runs = curve.sizes[beyond], curve.values[beyond]
         logs = log_forecast(law.replicates.rows, sizes, law.domain[1])
-        observed = spread(logs, law.noise, law.noise_at, LEVELS)
-        width, far = (observed.high - observed.low) / 2, np.log2(sizes / law.domain[1])
-        parts.append(
-            (observed.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs)
-        )
+        run = spread(logs, law.noise, law.noise_at, LEVELS)
+        width, far = (run.high - run.low) / 2, np.log2(sizes / law.domain[1])
+        parts.append((run.needed(np.log(runs)), width, far, np.full(len(sizes), c), sizes, runs))
     needed, width, doublings, curves, sizes, runs = (
         np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)
     )
-    return Cut(needed, width, doublings, curves, sizes, runs, known, fit.ends)
+    return Cut(needed, width, doublings, curves, sizes, runs, curves_below, fit.ends)

@@ -186,22 +186,22 @@ def refresh_seconds(store: Store) -> tuple[float, float]:
     view = snapshot.view(NAME)
     assert view is not None
     assert len(view.analysis.table)
-    held = len(view.analysis.records)  # a kept store holds those of earlier runs
-    new = list(many_records(held + NEW))[-NEW:]
+    before = len(view.analysis.records)  # a kept store holds those of earlier runs
+    new = list(many_records(before + NEW))[-NEW:]
     store.set_sweep_state(NAME, "running")
     store.end_trials(NAME, new)
     clock[0] += 1000
     took = seconds(lambda: snapshot.view(NAME))
     after = snapshot.view(NAME)
     assert after is not None
-    assert len(after.analysis.records) == held + NEW
+    assert len(after.analysis.records) == before + NEW
     rows = seconds(lambda: after.analysis.table)
     store.set_sweep_state(NAME, "finished")
     return took, rows
 
 
 def top_fifty(server: Server, store: Store) -> tuple[float, float]:
-    """Median seconds for the fifty best by score: asked of the dashboard, and of MLflow."""
+    """Median seconds for the fifty best by score: by the dashboard, and by MLflow."""
     ask = {
         "startRow": 0,
         "endRow": 50,
@@ -236,10 +236,10 @@ def measure(workspace: Path, trials: int, rows: int) -> None:
         print(f"first page: {', '.join(f'{s:.2f}' for s in first_page(server))} s", flush=True)
         print(f"one visitor, {CLICKS} clicks: {p95(visit(server, 0))}", flush=True)
         with ThreadPoolExecutor(VISITORS) as pool:
-            found = list(pool.map(lambda seed: stroll(server, seed), range(1, VISITORS + 1)))
+            visits = list(pool.map(lambda seed: stroll(server, seed), range(1, VISITORS + 1)))
         print(
             f"{VISITORS} visitors, {PAUSE[0]:g} to {PAUSE[1]:g} s between clicks: "
-            f"{p95([s for own in found for s in own])}",
+            f"{p95([s for of_visitor in visits for s in of_visitor])}",
             flush=True,
         )
         ours, theirs = top_fifty(server, store)

@@ -1,4 +1,4 @@
-"""The law over model size, asked of a model left out: how far off it is, and how often its band holds.
+"""Held-out error of the law over model size, for models left out, and coverage of its band.
 
 Every model of the recorded playground (4 sizes) is left out in turn, and every third of the 30 of FLAN and
 WMT19; what is compared are the larger half of its volumes. Beside it the start that the laws over data have,
@@ -23,7 +23,7 @@ from tracker.laws.prior import prior
 
 
 class HeldOutError(NamedTuple):
-    """One volume of a model left out: value and band foretold, and what was measured."""
+    """One volume of a model left out: predicted value and band, and the measured value."""
 
     value: float
     low: float
@@ -35,31 +35,31 @@ def main() -> None:
     tables = [playground("score"), playground("bits_per_byte")]
     tables += [published("rectified_flan"), published("rectified_wmt19")]
     for table in tables:
-        own = prior("score" if table.measure == "score" else "loss")
-        for words, start in (("law over data", own), ("law over size", size_prior(own))):
+        recorded = prior("score" if table.measure == "score" else "loss")
+        for words, start in (("law over data", recorded), ("law over size", size_prior(recorded))):
             print(f"{table.name}, start of the {words}: {summary(list(left_out(table, start)))}")
 
 
 def left_out(table: Table, start: Prior) -> Iterator[HeldOutError]:
-    """What *start* leads to, for each model left out."""
+    """Predictions from the prior *start* for each model left out."""
     curves = [placed(curve) for curve in table.curves]
     models = sorted({curve.groups["model"] for curve in curves})
     for model in models[:: 3 if len(models) > 12 else 1]:
-        known = [curve for curve in curves if curve.groups["model"] != model]
-        away = [curve for curve in curves if curve.groups["model"] == model]
+        others = [curve for curve in curves if curve.groups["model"] != model]
+        of_model = [curve for curve in curves if curve.groups["model"] == model]
         laws = fit_curves(
-            known, unmeasured=list(map(unmeasured, away)), held_out=False, start=start
+            others, unmeasured=list(map(unmeasured, of_model)), held_out=False, start=start
         )
-        for curve, law in zip(away, laws.unmeasured, strict=True):
+        for curve, law in zip(of_model, laws.unmeasured, strict=True):
             sizes = np.unique(curve.sizes)
             sizes = sizes[sizes >= np.median(sizes)]
-            observed = law.predict(sizes, 0.8, allow_far=True)
-            for size, *foretold in zip(
-                sizes, observed.value, observed.low, observed.high, strict=True
+            prediction = law.predict(sizes, 0.8, allow_far=True)
+            for size, *predicted in zip(
+                sizes, prediction.value, prediction.low, prediction.high, strict=True
             ):
                 most = 1.0 if table.measure == "score" else np.inf
                 truth = float(curve.values[curve.sizes == size].mean())
-                value, low, high = (min(float(x), most) for x in foretold)
+                value, low, high = (min(float(x), most) for x in predicted)
                 yield HeldOutError(value, low, high, truth)
 
 
@@ -70,20 +70,20 @@ def placed(curve: CurveRuns) -> CurveRuns:
 
 
 def unmeasured(curve: CurveRuns) -> CurveRuns:
-    """*curve* as it would be asked for before anybody ran its model."""
+    """*curve* without its runs, as for a model that was not run."""
     none = np.zeros(0)
     shared = {k: v for k, v in curve.groups.items() if k in ("task", "method", "mix", "place")}
     return CurveRuns(none, none, (), shared, curve.parameters)
 
 
-def summary(misses: list[HeldOutError]) -> str:
+def summary(errors: list[HeldOutError]) -> str:
     """Mean and median |error|, the share within the 80 % band, and its half width."""
-    value, low, high, truth = np.array(misses).T
-    off = np.abs(value - truth)
-    held = ((low <= truth) & (truth <= high)).mean()
+    value, low, high, truth = np.array(errors).T
+    error = np.abs(value - truth)
+    coverage = ((low <= truth) & (truth <= high)).mean()
     return (
-        f"mean error {off.mean():.3f}, median {np.median(off):.3f}, band holds {held:.1%}, "
-        f"half width {((high - low) / 2).mean():.3f}, {len(misses)} values"
+        f"mean error {error.mean():.3f}, median {np.median(error):.3f}, band holds {coverage:.1%}, "
+        f"half width {((high - low) / 2).mean():.3f}, {len(errors)} values"
     )
 
 

@@ -1,8 +1,7 @@
-"""Which further laws hold on a results table, and how far they foretell: forgetting, mixes, loss_to_score.
+"""Held-out errors of the auxiliary laws on a results table: forgetting, mixes, loss to score.
 
-Everything is measured on the largest volume, held out: the forms fitted without it, what they say
-there, and how often their 80 % intervals cover the runs there. Links are measured on the models left
-out.
+Everything is measured on the held-out largest training-set size: the forms are fitted without it, and their
+errors and the coverage of their 80 % intervals are those there. Loss to score is measured on left-out models.
 
 ``python -m tests.benchmarks.laws_on_playground [TABLE.csv.gz | --journals FOLDER]``
 
@@ -80,7 +79,7 @@ def without_largest(records: Iterable[TrialRecord]) -> tuple[list[TrialRecord], 
 
 
 def forgetting_rows(
-    below: AuxiliaryLaws, full: AuxiliaryLaws, held: Sequence[TrialRecord]
+    below: AuxiliaryLaws, full: AuxiliaryLaws, held_out: Sequence[TrialRecord]
 ) -> list[str]:
     """Per law: the form, its held-out errors by form, and the coverage of the form fitted below."""
     out = [
@@ -88,36 +87,38 @@ def forgetting_rows(
     ]
     for key, law in full.forgetting.items():
         errors = [law.held_out.get(kind) for kind in KINDS]
-        observed = "".join(f"{'-' if e is None else format(e, '.3f'):>9}" for e in errors)
+        errors_text = "".join(f"{'-' if e is None else format(e, '.3f'):>9}" for e in errors)
         fitted = below.forgetting.get(key)
-        covered = None if fitted is None else _forgetting_cover(fitted, law, key.suite, held)
-        out.append(f"{key.label:34}{law.kind:12}{observed}{_share(covered):>8}")
+        covered = None if fitted is None else _forgetting_cover(fitted, law, key.suite, held_out)
+        out.append(f"{key.label:34}{law.kind:12}{errors_text}{_share(covered):>8}")
     return out
 
 
 def _forgetting_cover(
-    fitted: FittedForgetting, law: FittedForgetting, suite: str, held: Sequence[TrialRecord]
+    fitted: FittedForgetting, law: FittedForgetting, suite: str, held_out: Sequence[TrialRecord]
 ) -> float | None:
     inside = []
-    for record in held:
+    for record in held_out:
         spec = record.result.spec
         score = next((s for s in record.result.general if s.suite == suite), None)
         if spec.key not in law.used or score is None or score.after is None or score.before is None:
             continue
         replay = spec.mix.replay if spec.mix else 0.0
-        observed = fitted.predict(spec.model.size, spec.volume, replay, allow_far=True)
-        inside.append(observed.low[0] <= score.after - score.before <= observed.high[0])
+        prediction = fitted.predict(spec.model.size, spec.volume, replay, allow_far=True)
+        inside.append(prediction.low[0] <= score.after - score.before <= prediction.high[0])
     return float(np.mean(inside)) if inside else None
 
 
-def mix_rows(below: AuxiliaryLaws, full: AuxiliaryLaws, held: Sequence[TrialRecord]) -> list[str]:
+def mix_rows(
+    below: AuxiliaryLaws, full: AuxiliaryLaws, held_out: Sequence[TrialRecord]
+) -> list[str]:
     """Per method and task, medians over models: held-out errors with and without transfer."""
     groups: dict[tuple[str, str], list[tuple[FittedMix, float | None]]] = {}
     for key, law in full.mixes.items():
         fitted = below.mixes.get(key)
-        covered = None if fitted is None else _mix_cover(fitted, law, key.task, held)
+        covered = None if fitted is None else _mix_cover(fitted, law, key.task, held_out)
         groups.setdefault((key.method.name, key.task), []).append((law, covered))
-    out = [f"{'mix':24}{'laws':>5}{'with':>8}{'without':>9}{'worth':>8}  effects, covers"]
+    out = [f"{'mix':24}{'laws':>5}{'with':>8}{'without':>9}{'rate':>8}  effects, covers"]
     for (method, task), found in groups.items():
         laws = [law for law, _ in found]
         errors = [law.held_out_error for law in laws if law.held_out_error is not None]
@@ -133,63 +134,64 @@ def mix_rows(below: AuxiliaryLaws, full: AuxiliaryLaws, held: Sequence[TrialReco
 
 
 def _mix_cover(
-    fitted: FittedMix, law: FittedMix, task: str, held: Sequence[TrialRecord]
+    fitted: FittedMix, law: FittedMix, task: str, held_out: Sequence[TrialRecord]
 ) -> float | None:
     inside = []
-    for record in held:
+    for record in held_out:
         spec = record.result.spec
         score = next((s for s in record.result.tasks if s.task == task), None)
         if spec.key not in law.used or score is None or score.bits_per_byte is None:
             continue
-        own = spec.examples[task]
-        observed = fitted.predict(own, spec.volume - own, allow_far=True)
-        inside.append(observed.low[0] <= score.bits_per_byte <= observed.high[0])
+        task_examples = spec.examples[task]
+        prediction = fitted.predict(task_examples, spec.volume - task_examples, allow_far=True)
+        inside.append(prediction.low[0] <= score.bits_per_byte <= prediction.high[0])
     return float(np.mean(inside)) if inside else None
 
 
-def link_rows(full: AuxiliaryLaws) -> list[str]:
+def loss_to_score_rows(full: AuxiliaryLaws) -> list[str]:
     """Per task: shape, rank correlation, errors where a model is left out."""
-    out = [f"{'link':12}{'shape':10}{'rho':>7}{'80 %':>16}{'error':>8}{'mean':>8}{'runs':>7}"]
-    return out + [_link_row(task, link) for task, link in full.loss_to_score.items()]
+    out = [f"{'task':12}{'shape':10}{'rho':>7}{'80 %':>16}{'error':>8}{'mean':>8}{'runs':>7}"]
+    return out + [_loss_to_score_row(task, law) for task, law in full.loss_to_score.items()]
 
 
-def _link_row(task: str, link: LossToScore) -> str:
-    rho = link.rank_correlation
+def _loss_to_score_row(task: str, law: LossToScore) -> str:
+    rho = law.rank_correlation
     between = f"{rho.low:.2f} to {rho.high:.2f}"
-    observed = "" if link.proxy else "  not a proxy"
+    note = "" if law.proxy else "  not a proxy"
     return (
-        f"{task:12}{link.shape:10}{rho.value:7.2f}{between:>16}{link.held_out_error:8.3f}"
-        f"{link.constant_error:8.3f}{len(link.used):7}{observed}"
+        f"{task:12}{law.shape:10}{rho.value:7.2f}{between:>16}{law.held_out_error:8.3f}"
+        f"{law.constant_error:8.3f}{len(law.used):7}{note}"
     )
 
 
 def score_rows(
     below: Sequence[TrialRecord],
     loss_to_score: Mapping[str, LossToScore],
-    held: Sequence[TrialRecord],
+    held_out: Sequence[TrialRecord],
 ) -> list[str]:
-    """The score at the held-out volume foretold two ways, per task: by its own curve, and by the
-    loss's curve through the link. Mean |error|, coverage and mean width of the 80 % intervals.
+    """Prediction of the held-out score per task, by the curve of the score and by that of the loss.
+
+    Mean |error|, coverage and mean width of the 80 % intervals.
     """
     table = results_table(below)
     by_score, by_loss = fit_table(table, "score").laws, fit_table(table, "bits_per_byte").laws
     found: dict[str, list[tuple[float, ...]]] = {}
-    for record in held:
-        for task, link in loss_to_score.items():
+    for record in held_out:
+        for task, law in loss_to_score.items():
             key, score = curve_key(record, task), score_of(record.result, task)
             if key not in by_score or key not in by_loss or score is None or score.score is None:
                 continue
             sizes = [record.result.spec.volume]
             direct = by_score[key].predict(sizes, allow_far=True)
-            linked = link.scores(by_loss[key].curves(sizes, allow_far=True)[:, 0])
+            by_loss_law = law.scores(by_loss[key].curves(sizes, allow_far=True)[:, 0])
             ways = (
                 (1 - direct.value[0], 1 - direct.high[0], 1 - direct.low[0]),
-                (float(np.median(linked)), *np.quantile(linked, [0.1, 0.9])),
+                (float(np.median(by_loss_law)), *np.quantile(by_loss_law, [0.1, 0.9])),
             )
             row = [x for way in ways for x in _judged(score.score, *way)]
             found.setdefault(task, []).append(tuple(row))
     out = [
-        f"{'score by':12}{'own curve':>10}{'covers':>8}{'width':>7}{'loss+link':>11}{'covers':>8}{'width':>7}"
+        f"{'score by':12}{'own curve':>10}{'covers':>8}{'width':>7}{'loss+law':>11}{'covers':>8}{'width':>7}"
     ]
     for task, rows in found.items():
         a, b, c, d, e, f = np.mean(rows, axis=0)
@@ -229,14 +231,14 @@ def main() -> None:
     begun = time.perf_counter()
     full = auxiliary_laws(found, OBJECTIVE)
     seconds = time.perf_counter() - begun
-    below, held = without_largest(found)
+    below, held_out = without_largest(found)
     partial = auxiliary_laws(below, OBJECTIVE)
     print(f"{len(found)} trials, all laws in {seconds:.1f} s; {len(full.refused)} refused\n")
     tables = (
-        forgetting_rows(partial, full, held),
-        mix_rows(partial, full, held),
-        link_rows(full),
-        score_rows(below, partial.loss_to_score, held),
+        forgetting_rows(partial, full, held_out),
+        mix_rows(partial, full, held_out),
+        loss_to_score_rows(full),
+        score_rows(below, partial.loss_to_score, held_out),
     )
     for rows in tables:
         print("\n".join(rows), end="\n\n")

@@ -20,8 +20,8 @@ from tests.benchmarks.curve_tables import (
     PLAYGROUND,
     Cut,
     Table,
-    foretold,
     playground,
+    predicted_cuts,
     published,
 )
 from tracker.laws import pooling
@@ -49,7 +49,7 @@ def learn_prior(tables: Sequence[Table]) -> Prior:
 
 
 def _population(curves: Sequence[CurveRuns]) -> pooling.Pool:
-    """The curves' own population, hardly held back by the blank prior."""
+    """Population of *curves* under the almost flat blank prior."""
     alone = [curve._replace(groups={}) for curve in curves]
     found = fit_curves(alone, held_out=False, start=BLANK).pool
     assert found is not None, "a recorded table has curves"
@@ -87,7 +87,7 @@ def start_of(table: Table, losses: Prior) -> Prior:
 
 def learned(tables: Sequence[Table], start: Prior) -> dict[str, object]:
     """The content of ``prior.json``; within the data intervals are taken as they are."""
-    found = widening([foretold(t, start_of(t, start)) for t in tables])
+    found = widening([predicted_cuts(t, start_of(t, start)) for t in tables])
     return {
         "learned_from": [table.name for table in tables],
         "prior": {"mean": _rounded(start.mean), "cov": _rounded(start.cov)},

@@ -172,10 +172,10 @@ def main(count: int = 2000) -> None:
         tracemalloc.start()
         cache = ResultsCache(path, "parent")
         gc.collect()
-        held, _ = tracemalloc.get_traced_memory()
+        bytes_kept, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         del cache
-    print(f"{count:,} records: {held / count / 1000:.1f} kB each, read in {took:.2f} CPU s")
+    print(f"{count:,} records: {bytes_kept / count / 1000:.1f} kB each, read in {took:.2f} CPU s")
     print(f"a full garbage collection: {collected * 1000:.0f} ms over {objects:,} objects")
 
 

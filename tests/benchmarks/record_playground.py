@@ -77,12 +77,12 @@ def first_seed(sweep: ResolvedSweep) -> list[TrialSpec]:
     return [trial_spec(sweep, configuration, 0) for configuration in [*bases, *tuned]]
 
 
-def further_seeds(first: Sequence[TrialSpec], folder: SweepFolder) -> list[TrialSpec]:
-    """The tuning mix's cells with further seeds, at the learning rate that lost least over a pair's cells."""
+def more_seeds(first: Sequence[TrialSpec], folder: SweepFolder) -> list[TrialSpec]:
+    """Specs of the tuning mix with more seeds, at the learning rate of lowest loss for each pair."""
     losses: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for spec in first:
         result = Journal(folder.journal(spec.key)).result()
-        assert result is not None, "the first seed was recorded before the further ones are chosen"
+        assert result is not None, "the first seed was recorded before more are chosen"
         found = [s.bits_per_byte for s in result.tasks if s.bits_per_byte is not None]
         loss = sum(found) / len(found) if found else math.inf  # a diverged run rules its rate out
         losses[_pair(spec)][_rate(spec)].append(loss)
@@ -200,7 +200,7 @@ def main() -> None:
     folder = SweepFolder(arguments.workspace, sweep.spec.name)
     trials = first_seed(sweep)
     record(trials, folder, arguments.workers)
-    trials += (again := further_seeds(trials, folder))
+    trials += (again := more_seeds(trials, folder))
     record(again, folder, arguments.workers)
     results = [Journal(folder.journal(trial.key)).result() for trial in trials]
     write([result for result in results if result is not None], TABLE)

@@ -48,8 +48,8 @@ def tables(paths: Sequence[Path], synthetic: int) -> Iterator[Named]:
         recorded = read_table(path)
         yield Named(path.name.split(".")[0], RecordedTable(recorded.records, recorded.objective))
     for seed in range(synthetic):
-        drawn = synthetic_sweep(seed, rates=3)
-        yield Named(f"synthetic-{seed}", RecordedTable(drawn.records, drawn.objective))
+        sampled = synthetic_sweep(seed, rates=3)
+        yield Named(f"synthetic-{seed}", RecordedTable(sampled.records, sampled.objective))
 
 
 def hindsight(table: RecordedTable, fraction: float) -> tuple[float, float, str]:
@@ -74,14 +74,18 @@ def compare(named: Named, strategies: Sequence[str], seeds: int) -> list[Replaye
     runs = []
     for strategy in strategies:
         begun = time.perf_counter()
-        cells = []
+        columns = []
         for budget in BUDGETS:
-            own = [replay(table, strategy, fraction=budget, seed=seed) for seed in range(seeds)]
-            regrets = [run.end.regret for run in own]
-            cells.append(f"{statistics.median(regrets):6.2f} /{max(regrets):6.2f}")
-            runs += own
+            replayed = [
+                replay(table, strategy, fraction=budget, seed=seed) for seed in range(seeds)
+            ]
+            regrets = [run.end.regret for run in replayed]
+            columns.append(f"{statistics.median(regrets):6.2f} /{max(regrets):6.2f}")
+            runs += replayed
         seconds = time.perf_counter() - begun
-        print(f"{strategy:12}" + "".join(f"{cell:>14}" for cell in cells) + f"{seconds:10.0f}")
+        print(
+            f"{strategy:12}" + "".join(f"{column:>14}" for column in columns) + f"{seconds:10.0f}"
+        )
     return runs
 
 
@@ -92,8 +96,10 @@ def reached(runs: Sequence[Replayed]) -> Iterator[str]:
         for name, summary in (("median", statistics.median), ("worst", max)):
             good = None
             for budget in reversed(BUDGETS):
-                own = [r.end.regret for r in runs if (r.strategy, r.budget) == (strategy, budget)]
-                if summary(own) > GOOD:
+                regrets = [
+                    r.end.regret for r in runs if (r.strategy, r.budget) == (strategy, budget)
+                ]
+                if summary(regrets) > GOOD:
                     break
                 good = budget
             words.append(f"{name} from {f'1/{1 / good:g}' if good else 'no budget'} on")

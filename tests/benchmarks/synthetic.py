@@ -1,4 +1,4 @@
-"""Sweeps drawn from known laws: noise, glitched points and crossing methods, and what is true of them.
+"""Synthetic sweeps drawn from known laws, with their truth: noise, glitches and crossing methods.
 
 Loss in bits per byte follows ``E + A / (1 + (D/D0)^β)`` with ``log A = a − α·ln N`` and
 ``log D0 = δ0 + δ1·ln N``; β and E belong to a method. A score is a logistic link of the loss, measured on
@@ -132,7 +132,7 @@ def synthetic_records(seed: int, **options: Any) -> tuple[TrialRecord, ...]:
 
 
 class _World:
-    """What is true in one sweep: drawn from *seed*, unknown to whoever fits."""
+    """Truth of one sweep, drawn from *seed*."""
 
     def __init__(self, seed: int, rates: int, rows: int) -> None:
         rng = np.random.default_rng([seed, 0])
@@ -142,7 +142,7 @@ class _World:
         shared = _shared_law(rng)
         self.laws = {name: _method_law(shared, name, rng) for name in METHODS}
         self.families = {size: rng.normal(0, 0.03) for size in self.sizes}
-        self.misses = {
+        self.rate_offsets = {
             (size, method): rng.normal(0, 0.4) for size in self.sizes for method in METHODS
         }
         self.rates = rates
@@ -150,7 +150,7 @@ class _World:
         self.resamples = np.random.default_rng(rows).integers(0, rows, (_RESAMPLES, rows))
 
     def specs(self, seeds: int) -> Iterator[TrialSpec]:
-        """The bases, then every cell; the first seed of all comes first."""
+        """The bases, then every configuration; the first seed of all comes first."""
         task = TaskSpec(
             name=TASK,
             train=FileRef(path="", sha256="train", rows=max(self.volumes)),
@@ -181,7 +181,7 @@ class _World:
         if spec.mix is None or spec.method.learning_rate is None:
             return loss
         miss = math.log(spec.method.learning_rate / _BEST_RATE[method], 4)
-        missed = 0.04 * (miss - self.misses[size, method]) ** 2
+        missed = 0.04 * (miss - self.rate_offsets[size, method]) ** 2
         return loss * math.exp(self.mixes[spec.mix.name] + (missed if self.rates > 1 else 0.0))
 
     def measured(
@@ -209,17 +209,17 @@ def _right(loss: float, difficulty: np.ndarray, rng: np.random.Generator) -> np.
 
     Both parts are normal, so the share of right rows is exactly :func:`_score` on average.
     """
-    own = rng.normal(size=len(difficulty))
-    return np.asarray((difficulty + own) / math.sqrt(2) < ndtri(_score(loss)))
+    independent = rng.normal(size=len(difficulty))
+    return np.asarray((difficulty + independent) / math.sqrt(2) < ndtri(_score(loss)))
 
 
 def _score(loss: float) -> float:
-    """The link: 0 to 1, half at 1.2 bits per byte."""
+    """Score of a loss: 0 to 1, half at 1.2 bits per byte."""
     return float(expit(-3.0 * (loss - 1.2)))
 
 
 def loss_at(score: float) -> float:
-    """The loss whose expected score is *score*: the link's inverse."""
+    """Loss whose expected score is *score*."""
     return float(1.2 - logit(score) / 3.0)
 
 
