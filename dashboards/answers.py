@@ -23,10 +23,11 @@ from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
-from tracker.export.config import Config, config_of, config_text
+from tracker.export.config import Config, config_files, config_of, evidence_name
 
 #: Name of the exported file; the file's first lines repeat it.
 FILE_NAME = "recommended.yaml"
+EVIDENCE_NAME = evidence_name(FILE_NAME)
 #: The constraint on the examples on hand.
 ON_HAND = "examples"
 
@@ -35,7 +36,8 @@ class Answer(NamedTuple):
     """The answer of *sweep* to the question *overrides*.
 
     ``candidates``: all that the choice was made from. ``config``: the text of ``sft-select recommend
-    -o recommended.yaml``, ``None`` for trials measured elsewhere. ``recipes``: each trainer's files by
+    -o recommended.yaml``, ``evidence``: that of the file beside it; both ``None`` for trials measured
+    elsewhere. ``recipes``: each trainer's files by
     name, or why it cannot train this. ``forecasts``: for each weighted task the predictions at the examples
     on hand, or why there is none; empty where the question names no number of examples.
     """
@@ -45,6 +47,7 @@ class Answer(NamedTuple):
     recommendation: Recommendation
     candidates: tuple[Candidate, ...]
     config: str | None
+    evidence: str | None
     recipes: Mapping[str, dict[str, str] | str]
     forecasts: Mapping[str, Forecast | str]
 
@@ -81,12 +84,14 @@ def work_out(analysis: Analysis, overrides: ObjectiveOverrides) -> Answer:
     reweighed = analysis.with_objective(objective)
     found = recommendation(reweighed, overrides.target_quality)
     config = None if found.trial.origin is not None else config_of(found, analysis.records)
+    files = None if config is None else config_files(config, FILE_NAME)
     answer = Answer(
         analysis.sweep,
         overrides,
         found,
         reweighed.candidates,
-        None if config is None else config_text(config, FILE_NAME),
+        None if files is None else files.config,
+        None if files is None else files.evidence,
         {} if config is None else {to: _recipe(config, to) for to in TRAINERS},
         {},
     )

@@ -14,14 +14,18 @@ from urllib.parse import quote
 import pandas as pd
 from flask import Flask, Response, abort, request
 
-from dashboards.answers import FILE_NAME, Answer
+from dashboards.answers import EVIDENCE_NAME, FILE_NAME, Answer
 from dashboards.state import Query, href, parse_query
 from dashboards.trials.query import select, state_in
 from tracker.errors import InputError, SftSelectError
 from tracker.export import TRAINERS
 
 #: The files that can be downloaded, each with its trainer.
-FILES: dict[str, str | None] = {FILE_NAME: None, **{f"{to}.zip": to for to in TRAINERS}}
+FILES: dict[str, str | None] = {
+    FILE_NAME: None,
+    EVIDENCE_NAME: None,
+    **{f"{to}.zip": to for to in TRAINERS},
+}
 #: A spreadsheet reads a text with such a beginning as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 #: The time of every member of a zip: a file is the same whenever it is made.
@@ -50,17 +54,18 @@ def file_of(answer: Answer, name: str) -> File | None:
     """
     if name not in FILES:
         return None
-    if answer.config is None:
+    if answer.config is None or answer.evidence is None:
         origin = answer.recommendation.trial.origin
         raise InputError(f"measured elsewhere, in the table {origin}: nothing here can train it")
     trainer = FILES[name]
     if trainer is None:
-        return File(answer.config.encode(), "application/yaml")
+        text = answer.evidence if name == EVIDENCE_NAME else answer.config
+        return File(text.encode(), "application/yaml")
     recipe = answer.recipes[trainer]
     if isinstance(recipe, str):
         raise InputError(recipe)
-    return File(_zipped({**recipe, FILE_NAME: answer.config, "README.txt": _readme(trainer)}),
-                "application/zip")  # fmt: skip
+    ours = {FILE_NAME: answer.config, EVIDENCE_NAME: answer.evidence, "README.txt": _readme(trainer)}
+    return File(_zipped({**recipe, **ours}), "application/zip")
 
 
 def rows_command(trainer: str) -> str:
@@ -90,8 +95,8 @@ def _readme(trainer: str) -> str:
     return (
         "The training rows are not in this archive. On the machine where the sweep ran, unpack it, and in "
         f"its folder run\n\n    {rows_command(trainer)}\n\n"
-        f"which writes the rows and the same files again. {FILE_NAME} is the whole configuration with its "
-        f"evidence. To train it with sft-select itself:\n\n    sft-select train {FILE_NAME}\n"
+        f"which writes the rows and the same files again. {FILE_NAME} is the whole configuration and "
+        f"{EVIDENCE_NAME} the evidence for it. To train it with sft-select itself:\n\n    sft-select train {FILE_NAME}\n"
     )
 
 

@@ -235,7 +235,7 @@ def train(
     from sweeps.console import final_lines
     from sweeps.finetune.final import train_config
     from sweeps.finetune.model import quieten
-    from tracker.export.config import read_config
+    from tracker.export.config import evidence_beside, read_config
     from tracker.store.store import Store
 
     quieten()
@@ -247,6 +247,7 @@ def train(
         config.read_text(encoding="utf-8"),
         folder,
         opened,
+        evidence=evidence_beside(config),
         show=lambda step, values: typer.echo(
             f"step {step}: loss {values['train/loss']:.4f}", err=True
         ),

@@ -9,6 +9,7 @@ later code proves that it goes on with it; :mod:`tests.test_old_workspace`.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import shutil
@@ -28,7 +29,7 @@ import yaml
 from tests.conftest import write_tiny_data, write_tiny_model
 from tests.frozen.difference import plain
 from tracker.decision.recommend import recommend
-from tracker.export.config import config_of, config_text
+from tracker.export.config import FORMAT, _of_format_1, config_files, config_of
 from tracker.store.store import Store
 
 #: Where the files of an archive say that they lie.
@@ -153,6 +154,20 @@ class Begun(NamedTuple):
         return cls(digest, state_of(root, store, name), journals, under_way(home))
 
 
+def as_today(recorded: dict[str, Any]) -> dict[str, Any]:
+    """A recorded state in today's names and without its sentences, which may be written anew."""
+    state = copy.deepcopy(recorded)
+    data = state["recommended"]
+    if data.pop("format", FORMAT) == 1:
+        data = _of_format_1(data)
+        data["recommendation"].pop("trial", None)
+    for sentences in ("question", "why", "caveats"):
+        del data["recommendation"][sentences]
+    for experiment in data["recommendation"]["next_experiments"]:
+        del experiment["label"]
+    return state | {"recommended": data}
+
+
 def state_of(root: Path, store: Store, name: str) -> Any:
     """What the sweep's trials are, how they ended, and what is recommended, as plain data.
 
@@ -161,9 +176,12 @@ def state_of(root: Path, store: Store, name: str) -> Any:
     records = store.records(name)
     (info,) = [info for info in store.sweeps() if info.name == name]
     answer = recommend(records, store.objective(name), sweep=name, notes=store.notes(name))
-    file = config_text(config_of(answer, records), "recommended.yaml").partition("\nmeasured:")[0]
-    data = yaml.safe_load(file.replace(str(root), RECORDED_ROOT))
-    del data["versions"]
+    config, evidence = (
+        yaml.safe_load((text or "").replace(str(root), RECORDED_ROOT))
+        for text in config_files(config_of(answer, records), "recommended.yaml")
+    )
+    data = {name: config[name] for name in ("sweep", "trial", "scores")}
+    data["recommendation"] = evidence["recommendation"]
     return plain(
         {
             "counts": {status: count for status, count in sorted(info.counts.items()) if count},

@@ -14,7 +14,7 @@ from sweeps.resolve import read_sweep
 from sweeps.search.run import _digest, _fixed_part
 from tests import old_workspace
 from tests.frozen.difference import differences, told
-from tests.old_workspace import Begun, end_of, state_of
+from tests.old_workspace import Begun, as_today, end_of, state_of
 from tracker.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def test_it_opens_as_it_was_left(
     root: Path, begun: dict[str, Begun], expected: dict[str, Any]
 ) -> None:
     for name, one in expected.items():
-        same(one["begun"], begun[name].state)
+        same(as_today(one["begun"]), as_today(begun[name].state))
     store = Store.open(root / "runs", create=False)
     for info in store.sweeps():
         first, *running = status_lines(info, store.running(info.name))
@@ -109,7 +109,7 @@ def test_it_comes_to_the_same_trials_and_the_same_recommendation(
         if (
             name == "list"
         ):  # the other's last trials score, and scores of what is trained anew may differ
-            same(was, now, TRAINED)
+            same(as_today(was), as_today(now), TRAINED)
 
 
 def choice(state: dict[str, Any]) -> str:

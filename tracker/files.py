@@ -29,6 +29,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+class Inline(dict[str, Any]):
+    """A mapping that :func:`yaml_text` writes on one line: ``{rows: 200, seed: 0}``."""
+
+
+def _inline(dumper: _Dumper, mapping: Inline) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", mapping, flow_style=True)
+
+
 def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     # Only double quotes keep these: elsewhere they are line breaks, and a line break is folded.
     style = '"' if re.search("[\x85\u2028\u2029\ufeff]", text) else None
@@ -36,6 +44,7 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(Inline, _inline)
 # YAML 1.1, which PyYAML follows, takes `12e4` for text; YAML 1.2 does not, and digests look so.
 _Dumper.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$"), None
@@ -43,9 +52,16 @@ _Dumper.add_implicit_resolver(
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^0o[0-7]+$"), None)
 
 
-def yaml_text(data: Mapping[str, Any]) -> str:
-    """*data* as block YAML, in its own order."""
-    return yaml.dump(dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_WIDTH)
+def yaml_text(data: Mapping[str, Any], *, width: int | None = _WIDTH) -> str:
+    """*data* as block YAML, in its own order; lines are broken at *width*, or nowhere with ``None``."""
+    return yaml.dump(
+        dict(data),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=float("inf") if width is None else width,
+        default_flow_style=False,
+    )
 
 
 def comment(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
-from dashboards.answers import FILE_NAME, Answer, command, overrides_in
+from dashboards.answers import EVIDENCE_NAME, FILE_NAME, Answer, command, overrides_in
 from dashboards.charts.forest import MAX_ROWS, draw_gaps, runner_up_gaps
 from dashboards.charts.theme import in_order, method_words, palette
 from dashboards.charts.tradeoff import draw_tradeoff, suites_first, thinned, tradeoff_of
@@ -551,9 +551,10 @@ def _file_buttons(answer: Answer, query: Query) -> html.Div | None:
     if answer.config is None:
         return None
     download = _download("Download YAML", FILE_NAME, answer, query, "button primary")
+    evidence = _download("Download evidence", EVIDENCE_NAME, answer, query)
     copy = html.Button("Copy YAML", id="copy-yaml", className="button", type="button")
     copied = html.Span("", id="copied", className="quiet", role="status")
-    return html.Div([download, copy, copied], className="actions")
+    return html.Div([download, evidence, copy, copied], className="actions")
 
 
 def _download(words: str, name: str, answer: Answer, query: Query, style: str = "button") -> html.A:
@@ -568,7 +569,7 @@ def _yaml(answer: Answer) -> html.Section:
         why = f"It was measured elsewhere, in the table {origin}: nothing here can train it."
         return card(FILE_NAME, empty("There is no file to train from", why, small=True))
     lead = (
-        "Everything that determines this fine-tune, with the evidence for it. "
+        f"Everything that determines this fine-tune; {EVIDENCE_NAME} holds the evidence for it. "
         f"sft-select train {FILE_NAME} trains exactly this model."
     )
     if answer.recommendation.choice.method.name == "none":

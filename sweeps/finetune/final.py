@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -71,15 +72,18 @@ def train_config(
     folder: Path,
     store: Store,
     *,
+    evidence: Mapping[str, str] = MappingProxyType({}),
     show: Callable[[int, dict[str, float]], None] = lambda _step, _values: None,
     note: Callable[[str], None] = _to_stderr,
 ) -> FinalModel:
     """Train ``config.trial``, evaluate it on validation and test, register it with an alias.
 
     The model's files go to *folder*, in place of a model that an earlier call left there. Until then all
-    is kept in ``<folder>.partial``: what was interrupted goes on from there. *note* hears what differs from
-    where the configuration was measured. As many threads as the sweep's workers had: on the same CPU and
-    versions the weights, and with them the validation scores, are then the same to the last bit.
+    is kept in ``<folder>.partial``: what was interrupted goes on from there. *evidence*: by name the text
+    of the file beside the configuration, kept with the model. *note* gets a line for each version that
+    differs from where the configuration was measured. As many threads as the sweep's workers had: on the
+    same CPU and versions the weights, and with them the validation scores, are then the same to the last
+    bit.
 
     Raises InputError, before anything is trained or written, for a *folder* that holds anything else and
     for data or a base model that changed; SftSelectError when training does not complete.
@@ -99,7 +103,9 @@ def train_config(
             if score.score is not None
         }
         name = f"{config.sweep}-{config.trial.method.name}"
-        number = store.register_model(config.sweep, made, name, ALIAS, config_text, scores)
+        number = store.register_model(
+            config.sweep, made, name, ALIAS, config_text, scores, evidence
+        )
         put_in_place(made, place)
     except OSError as error:
         if problem := disk_refusal(error):

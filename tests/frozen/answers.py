@@ -30,7 +30,7 @@ from tracker.decision.predict import forecast
 from tracker.decision.recommend import recommendation
 from tracker.errors import SftSelectError
 from tracker.export import TRAINERS, recipe_for
-from tracker.export.config import config_of, config_text
+from tracker.export.config import config_files, config_of
 from tracker.trial import TrialRecord
 
 
@@ -87,7 +87,7 @@ def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bo
         return found | {"answer": plain(answer)}
     config = config_of(answer, sweep.records)
     return found | {
-        "file": yaml_data(config_text(config, "recommended.yaml")),
+        "file": [yaml_data(text or "") for text in config_files(config, "recommended.yaml")],
         "exports": {to: tried(lambda to=to: plain(recipe_for(config, to))) for to in TRAINERS},  # type: ignore[misc]
     }
 

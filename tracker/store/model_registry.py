@@ -8,7 +8,7 @@ tokenizer) are artifacts under ``model/`` of a run of their own and the version'
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +27,16 @@ def folder_digest(folder: Path) -> str:
 
 
 class Model(NamedTuple):
-    """A model to register: its files, what it is called, and the configuration it was trained by."""
+    """A model to register: its files, its name, and the configuration that it was trained by.
+
+    ``evidence``: by file name the text of what stands beside the configuration.
+    """
 
     folder: Path
     name: str
     alias: str
     config_text: str
+    evidence: Mapping[str, str]
 
 
 def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[Run], None]) -> str:
@@ -42,6 +46,8 @@ def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[
     if version is None:
         run = model_run(runs, sweep, model.name, digest)
         runs.client.log_text(run.info.run_id, model.config_text, "config.yaml")
+        for name, text in model.evidence.items():
+            runs.client.log_text(run.info.run_id, text, name)
         runs.client.log_artifacts(run.info.run_id, str(model.folder), "model")
         log_scores(run)
         runs.client.set_terminated(run.info.run_id)

@@ -16,6 +16,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import ValidationError
@@ -254,14 +255,16 @@ class Store:
         alias: str,
         config_text: str,
         scores: Mapping[str, float],
+        evidence: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Register the model in *folder* as a version of *name*, point *alias* at it, return it.
 
-        The files go to a run of their own, beside ``config.yaml`` and the *scores* as metrics,
+        The files go to a run of their own, beside ``config.yaml``, the files of *evidence* (text by name)
+        and the *scores* as metrics,
         under the sweep's run where this store holds the sweep. The same files with the same
         configuration are the same version.
         """
-        model = model_registry.Model(folder, name, alias, config_text)
+        model = model_registry.Model(folder, name, alias, config_text, evidence)
         return model_registry.register(
             self._runs, sweep, model, lambda run: self._log_values(run, scores)
         )

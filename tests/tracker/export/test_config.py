@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +8,15 @@ from hypothesis import strategies as st
 
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, StoreError
-from tracker.export.config import Config, config_of, read_config, write_config
+from tracker.export.config import (
+    Config,
+    _plain,
+    config_of,
+    evidence_beside,
+    read_config,
+    write_config,
+)
+from tracker.files import yaml_text
 from tracker.strict_yaml import load
 from tracker.trial import (
     EvaluationSpec,
@@ -38,7 +47,7 @@ def configs(draw: st.DrawFn) -> Config:
         name=TEXTS,
         train=st.none() | files,
         validation=files,
-        prompt=st.none() | st.builds(PromptTemplate, system=st.none() | TEXTS, input=TEXTS),
+        prompt=st.none() | st.builds(PromptTemplate, system=st.none() | TEXTS, input=TEXTS.filter(bool)),
         answer=st.none() | TEXTS,
         pattern=st.none() | TEXTS,
     )
@@ -77,7 +86,10 @@ def test_a_recommendation_is_read_back_exactly(
     write_config(config, path)
     assert read_config(path) == config
     assert answer.runners_up, "a recommendation without runners-up would prove less"
-    assert [path.name for path in tmp_path.iterdir()] == ["recommended.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "recommended.evidence.yaml",
+        "recommended.yaml",
+    ]
 
 
 def test_the_evidence_is_the_trials_own(answer: Recommendation, records: list[TrialRecord]) -> None:
@@ -89,22 +101,121 @@ def test_the_evidence_is_the_trials_own(answer: Recommendation, records: list[Tr
     assert config.versions == result.environment
 
 
-def test_without_its_last_block_a_file_does_not_depend_on_the_clock(
+def test_only_the_last_block_of_the_evidence_depends_on_the_clock(
     answer: Recommendation, records: list[TrialRecord], tmp_path: Path
 ) -> None:
     slower = answer.model_dump(mode="json")
     candidates = [slower["choice"], *(one["candidate"] for one in slower["runners_up"])]
     for candidate in candidates:
         candidate["measured"]["device_seconds"] = 99.5
-    files = (tmp_path / "a.yaml", tmp_path / "b.yaml")
-    texts = []
-    for path, found in zip(files, (answer, Recommendation.model_validate(slower)), strict=True):
+    configs, evidence = [], []
+    for folder, found in (("a", answer), ("b", Recommendation.model_validate(slower))):
+        path = tmp_path / folder / "c.yaml"
         write_config(config_of(found, records), path)
-        texts.append(path.read_text().replace(path.name, "NAME"))
-    heads, tails = zip(*(text.split("\nmeasured:\n") for text in texts), strict=True)
-    assert heads[0] == heads[1]
-    assert tails[0] != tails[1]
-    assert "99.5" in tails[1]
+        configs.append(path.read_text())
+        evidence.append(path.with_name("c.evidence.yaml").read_text().split("\nmeasured:\n"))
+    assert configs[0] == configs[1]
+    (head, tail), (other_head, other_tail) = evidence
+    assert head == other_head
+    assert tail != other_tail
+    assert "99.5" in other_tail
+
+
+def test_what_trains_is_short_and_trains_without_its_evidence(
+    answer: Recommendation, records: list[TrialRecord], tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    config = config_of(answer, records)
+    write_config(config, path)
+    assert len(path.read_text().splitlines()) <= 80
+    assert evidence_beside(path) == {
+        "c.evidence.yaml": path.with_name("c.evidence.yaml").read_text()
+    }
+    path.with_name("c.evidence.yaml").unlink()
+    assert read_config(path) == config.model_copy(update={"recommendation": None})
+    assert evidence_beside(path) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("c.yaml", "seed: 0", "seed: 7"),
+        ("c.yaml", "learning_rate: ", "learning_rate: 1"),
+        ("c.evidence.yaml", "p_best: ", "p_best: 1"),
+        ("c.evidence.yaml", "digest: ", "digest: a"),
+    ],
+)
+def test_evidence_of_another_trial_is_refused(
+    answer: Recommendation,
+    records: list[TrialRecord],
+    tmp_path: Path,
+    file: str,
+    old: str,
+    new: str,
+) -> None:
+    path = tmp_path / "c.yaml"
+    write_config(config_of(answer, records), path)
+    changed = tmp_path / file
+    assert old in changed.read_text()
+    changed.write_text(changed.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=r"c\.yaml:\d+: evidence: .*changed since .*take the line"):
+        read_config(path)
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("evidence:")]
+    path.write_text("\n".join(kept))
+    assert read_config(path).recommendation is None, "and it trains as it stands"
+
+
+def test_evidence_is_read_from_its_own_folder_alone(
+    answer: Recommendation, records: list[TrialRecord], tmp_path: Path
+) -> None:
+    path = tmp_path / "c.yaml"
+    write_config(config_of(answer, records), path)
+    path.write_text(path.read_text().replace("file: c.evidence.yaml", "file: ../c.evidence.yaml"))
+    with pytest.raises(InputError, match="evidence: found no file name"):
+        read_config(path)
+
+
+def test_a_file_of_format_1_is_read_in_todays_names(
+    answer: Recommendation, records: list[TrialRecord], tmp_path: Path
+) -> None:
+    """Format 1 held all in one file, under other names."""
+    config = config_of(answer, records)
+    text = yaml_text(in_format_1(config))
+    path = tmp_path / "old.yaml"
+    path.write_text(text)
+    assert read_config(path) == config
+    path.write_text(text.replace("removes:", "removed:"))
+    with pytest.raises(InputError, match="removed"):
+        read_config(path)
+
+
+def in_format_1(config: Config) -> dict[str, Any]:
+    """*config* as the first release wrote it."""
+    data = _plain(config)
+    found = data["recommendation"]
+    del found["trial"]
+    for new, old in [
+        ("satisfied", "held"),
+        ("target_quality", "reach"),
+        ("next_experiments", "further_trials"),
+        ("distinguishable", "separable"),
+    ]:
+        if new in found:
+            found[old] = found.pop(new)
+    for experiment in found["further_trials"]:
+        for new, old in [
+            ("regret_removed", "removes"),
+            ("p_change", "changes"),
+            ("p_distinguishes", "separates"),
+        ]:
+            if new in experiment:
+                experiment[old] = experiment.pop(new)
+    for runner in found["runners_up"]:
+        runner["separable"] = runner.pop("distinguishable")
+    candidates = [found["choice"], *(r["candidate"] for r in found["runners_up"])]
+    candidates += found["further_trials"]
+    data["measured"] = {one["label"]: one.pop("measured") for one in candidates}
+    return data | {"format": 1}
 
 
 def test_the_file_says_how_to_train_it(make_config: Callable[..., Config], tmp_path: Path) -> None:
@@ -140,17 +251,18 @@ def test_every_problem_has_its_line(make_config: Callable[..., Config], tmp_path
 def test_a_later_format_is_refused(make_config: Callable[..., Config], tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     write_config(make_config(), path)
-    path.write_text(path.read_text().replace("format: 1", "format: 2"))
-    with pytest.raises(InputError, match=r"c\.yaml:\d+: format: found 2; allowed: 1"):
+    path.write_text(path.read_text().replace("format: 2", "format: 3"))
+    with pytest.raises(InputError, match=r"c\.yaml:\d+: format: found 3; allowed: 1, 2"):
         read_config(path)
 
 
-def test_a_measured_block_taken_out_is_told(
+def test_a_measured_block_taken_out_is_said(
     answer: Recommendation, records: list[TrialRecord], tmp_path: Path
 ) -> None:
     path = tmp_path / "c.yaml"
     write_config(config_of(answer, records), path)
-    path.write_text(path.read_text().split("\nmeasured:\n")[0])
+    evidence = path.with_name("c.evidence.yaml")
+    evidence.write_text(evidence.read_text().split("\nmeasured:\n")[0])
     with pytest.raises(InputError, match=r"recommendation\.choice\.measured: found nothing"):
         read_config(path)
 
