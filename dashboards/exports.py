@@ -64,8 +64,12 @@ def file_of(answer: Answer, name: str) -> File | None:
     recipe = answer.recipes[trainer]
     if isinstance(recipe, str):
         raise InputError(recipe)
-    ours = {FILE_NAME: answer.config, EVIDENCE_NAME: answer.evidence, "README.txt": _readme(trainer)}
-    return File(_zipped({**recipe, **ours}), "application/zip")
+    ours = {
+        FILE_NAME: answer.config,
+        EVIDENCE_NAME: answer.evidence,
+        "README.txt": _readme(trainer),
+    }
+    return File(_zipped({**recipe, **texts, "README.txt": _readme(trainer)}), "application/zip")
 
 
 def rows_command(trainer: str) -> str:

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from dashboards.answers import FILE_NAME, command, overrides_in
+from dashboards.answers import EVIDENCE_NAME, FILE_NAME, command, overrides_in
 from dashboards.app import create_app
 from dashboards.exports import FILES, export_path, file_of
 from dashboards.state import Query
@@ -68,7 +68,7 @@ def test_another_trainer_s_zip_holds_its_files_and_says_where_the_rows_are(clien
             continue
         assert answer.mimetype == "application/zip"
         with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
-            assert set(archive.namelist()) == {*recipe, FILE_NAME, "README.txt"}
+            assert set(archive.namelist()) == {*recipe, FILE_NAME, EVIDENCE_NAME, "README.txt"}
             assert archive.read(f"{to}.yaml").decode() == recipe[f"{to}.yaml"]
             assert f"export {FILE_NAME} --to {to}" in archive.read("README.txt").decode()
 
@@ -107,8 +107,8 @@ def test_what_was_measured_elsewhere_cannot_be_taken_away(analysis):
     answer = analysis.answer()
     trial = answer.recommendation.trial.model_copy(update={"origin": "flan.csv"})
     there = answer.recommendation.model_copy(update={"trial": trial})
-    elsewhere = answer._replace(config=None, recommendation=there)
+    elsewhere = answer._replace(config=None, evidence=None, recommendation=there)
     with pytest.raises(InputError, match=r"measured elsewhere, in the table flan\.csv"):
         file_of(elsewhere, FILE_NAME)
     assert file_of(answer, "passwd") is None
-    assert set(FILES) == {FILE_NAME, "trl.zip", "llamafactory.zip", "axolotl.zip"}
+    assert set(FILES) == {FILE_NAME, EVIDENCE_NAME, "trl.zip", "llamafactory.zip", "axolotl.zip"}

@@ -47,7 +47,8 @@ def configs(draw: st.DrawFn) -> Config:
         name=TEXTS,
         train=st.none() | files,
         validation=files,
-        prompt=st.none() | st.builds(PromptTemplate, system=st.none() | TEXTS, input=TEXTS.filter(bool)),
+        prompt=st.none()
+        | st.builds(PromptTemplate, system=st.none() | TEXTS, input=TEXTS.filter(bool)),
         answer=st.none() | TEXTS,
         pattern=st.none() | TEXTS,
     )
@@ -60,7 +61,7 @@ def configs(draw: st.DrawFn) -> Config:
         ),
         examples=draw(st.dictionaries(TEXTS, st.integers(), max_size=3)),
         tasks=tuple(draw(st.lists(tasks, max_size=2))),
-        evaluation=EvaluationSpec(rows=draw(st.none() | st.integers())),
+        evaluation=EvaluationSpec(rows=draw(st.none() | st.integers(1))),
     )
     versions = draw(st.dictionaries(TEXTS, TEXTS, max_size=3))
     return Config(sweep=draw(TEXTS), trial=trial, versions=versions)
@@ -184,8 +185,8 @@ def test_a_file_of_format_1_is_read_in_todays_names(
     path = tmp_path / "old.yaml"
     path.write_text(text)
     assert read_config(path) == config
-    path.write_text(text.replace("removes:", "removed:"))
-    with pytest.raises(InputError, match="removed"):
+    path.write_text(text.replace("separable:", "separate:"))
+    with pytest.raises(InputError, match="separate: unknown key"):
         read_config(path)
 
 
