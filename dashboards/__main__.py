@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dashboards.access import access_for, address_of
 from dashboards.security import MAX_BODY_BYTES
@@ -87,7 +88,7 @@ def _serve(options: argparse.Namespace) -> None:
         mlflow_url=mlflow_url,
     )
     try:
-        server = create_server(
+        server: Any = create_server(
             app.server,
             # By that name a machine may have two addresses, and waitress would open two servers.
             host="127.0.0.1" if options.host == "localhost" else options.host,

@@ -1,7 +1,7 @@
-"""Who may look: this machine without a word, any other with a token.
+"""Access to the dashboard: free from this machine, by a token from any other.
 
-The token is made once per workspace, is the owner's to read alone, and comes with the address that the
-terminal prints; from then on a cookie carries it, which scripts cannot read and other sites cannot send.
+The token is made once per workspace; only the workspace's owner can read it. It comes with the address that
+the terminal prints. From then on a cookie carries it, which scripts cannot read and other sites cannot send.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from flask import Flask, Response, redirect, request
 
 from tracker.errors import InputError
 
-#: The names under which this machine reaches itself.
+#: Names under which this machine reaches itself.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-#: Where the token lies in a workspace.
+#: The file of the token in a workspace.
 TOKEN_FILE = "dashboard-token"  # noqa: S105 - a file name
 _WEEK = 7 * 24 * 3600
 _REFUSED = (
-    "This dashboard asks for a token: open the address that its terminal printed, or add ?token=... "
-    f"with what stands in the file {TOKEN_FILE} of its workspace.\n"
+    "This dashboard needs a token: open the address that its terminal printed, or add ?token=... with the "
+    f"text of the file {TOKEN_FILE} in its workspace.\n"
 )
 
 
 class Access(NamedTuple):
-    """``names``: Host names that are served. ``token``: what a visitor must know, ``None`` for nothing."""
+    """Access rules. ``names``: Host names that are served. ``token``: of visitors, ``None`` for no token."""
 
     names: frozenset[str] = frozenset(LOOPBACK)
     token: str | None = None
 
     def serves(self, host: str) -> bool:
-        """Whether a request may call this server *host* (``name[:port]``).
+        """Whether requests with the Host *host* (``name[:port]``) are served.
 
-        A foreign name would mean that another site made the browser come here (DNS rebinding); an
-        address cannot be bent that way, and beyond loopback the token guards it.
+        A foreign name means that another site made the browser come here (DNS rebinding). An IP address
+        cannot be misused that way, and beyond loopback the token guards it.
         """
         try:
             name = urlsplit(f"//{host}").hostname
@@ -52,41 +52,41 @@ class Access(NamedTuple):
 
     @property
     def cookie(self) -> str:
-        """The name of the cookie with the token; cookies ignore ports, so two dashboards need two names."""
+        """Name of the cookie with the token; cookies ignore ports, so each dashboard has its own."""
         return f"sft-select-{hashlib.sha256((self.token or '').encode()).hexdigest()[:8]}"
 
     def admits(self, given: str | None) -> bool:
-        """Whether *given* is the token, where one is asked for."""
+        """Whether *given* is the token, or none is needed."""
         if self.token is None:
             return True
         return given is not None and hmac.compare_digest(given.encode(), self.token.encode())
 
 
 def access_for(host: str, workspace: Path, names: Sequence[str] = ()) -> Access:
-    """Who may look when the server listens on *host*; beyond loopback the workspace's token is asked for.
+    """Access rules of a server on *host*; beyond loopback visitors need the workspace's token.
 
-    *names*: further names this machine is reached by. Raises InputError for an address that none is.
+    *names*: other host names of this machine. Raises InputError where *host* is no address.
     """
     if host in LOOPBACK and not names:
         return Access()
     if host not in LOOPBACK and not _is_ip(host):
         raise InputError(
             f"--host {host!r}: not an address; allowed: {', '.join(LOOPBACK)}, or an IP address of this "
-            "machine (0.0.0.0 for all); give the names it is reached by with --allow-name"
+            "machine (0.0.0.0 for all); give its host names with --allow-name"
         )
-    own = {socket.gethostname().lower(), *(name.lower() for name in names)}
-    return Access(frozenset({*LOOPBACK, *own}), kept_token(workspace))
+    served = {*LOOPBACK, socket.gethostname().lower(), *(name.lower() for name in names)}
+    return Access(frozenset(served), workspace_token(workspace))
 
 
 def address_of(host: str, port: int, token: str | None) -> str:
-    """What to open in a browser; of a server on all addresses, by this machine's name."""
+    """The address to open in a browser; by this machine's name where the server listens on all addresses."""
     everywhere = _is_ip(host) and ip_address(host).is_unspecified
     name = socket.gethostname() if everywhere else host
     name = f"[{name}]" if ":" in name else name
     return f"http://{name}:{port}/" + (f"?token={token}" if token else "")
 
 
-def kept_token(workspace: Path) -> str:
+def workspace_token(workspace: Path) -> str:
     """The workspace's token, made on first use; only its owner can read the file.
 
     Raises InputError where it cannot be read or written, or others can read it.
@@ -94,14 +94,14 @@ def kept_token(workspace: Path) -> str:
     path = workspace / TOKEN_FILE
     try:
         workspace.mkdir(parents=True, exist_ok=True)
-        return _read_or_made(path)
+        return _read_or_make(path)
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}; the token of this workspace must be readable and writable there"
         ) from error
 
 
-def _read_or_made(path: Path) -> str:
+def _read_or_make(path: Path) -> str:
     try:
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -138,7 +138,7 @@ def require_token(server: Flask, access: Access) -> None:
 
 
 def _welcome(access: Access) -> Response:
-    """Go on to the same address without the token in it, which would stay in the browser's history."""
+    """Redirect to the address without the token, which must not stay in the browser's history."""
     rest = [(k, v) for k, v in request.args.items(multi=True) if k != "token"]
     path = "/" + request.path.lstrip("/\\")  # never //elsewhere
     answer = redirect(f"{path}?{urlencode(rest)}" if rest else path)

@@ -1,7 +1,6 @@
-"""A sweep's analysis with what the pages draw of it, each made once.
+"""The pages' Analysis of a sweep: tracker's, with the trials grid, law curves and answers, each made once.
 
-Nothing here is the dashboard's own opinion: every answer is tracker's, so that a page and the command
-line cannot disagree.
+Every answer is tracker's, so that a page and the command line cannot disagree.
 """
 
 from __future__ import annotations

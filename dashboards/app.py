@@ -1,7 +1,7 @@
-"""The dashboard as a pure factory: a store in, a Dash application out; nothing at import.
+"""The dashboard's factory: a Dash application over a store, with all pages, downloads and security.
 
-The address is the state. One callback notices that the store has changed (``version``), one puts the
-page in place, and each page's own fill it from (version, address, theme).
+The address is the state. One callback notices that the store has changed (``version``), one puts the page in
+place, and those of each page fill it from (version, address, theme).
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ PAGES = (
     data.PAGE,
 )
 
-# Charts are most of every page: their library is fetched and compiled while the rest is still being read
-# (see assets/charts.js).
+# Most of every page is the library of the charts: the browser fetches it beside all else (assets/charts.js).
 _INDEX = """<!doctype html>
 <html lang="en">
 <head>
@@ -53,10 +52,10 @@ def create_app(
     control: bool = False,
     mlflow_url: str | None = None,
 ) -> Dash:
-    """The dashboard over *store*. *default_sweep* is shown where the address names none.
+    """The dashboard over *store*. *default_sweep*: the sweep of an address that names none.
 
-    *control*: visitors may ask things of a running sweep; without it no such callback exists.
-    *mlflow_url*: where trials link to, an address as :func:`mlflow_address` gives it.
+    *control*: visitors may control a running sweep; without it no such callback exists. *mlflow_url*: address
+    for links to runs, as :func:`mlflow_address` gives it.
     """
     app = Dash(
         __name__,
@@ -82,13 +81,13 @@ def create_app(
     serve_exports(app.server, context.export)
     serve_csv(app.server, context.trials)
     harden(app.server, app.csp_hashes(), access)
-    if access.token is not None:  # others than this machine's may look
+    if access.token is not None:  # visitors come over a network
         compress(app.server)
     return app
 
 
 def _connect(app: Dash, context: PageContext) -> None:
-    """What belongs to no page."""
+    """The callbacks that belong to no page."""
     frame = Frame(context, PAGES)
     app.callback(
         Output("version", "data"),

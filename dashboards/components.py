@@ -1,4 +1,4 @@
-"""The pieces every page is made of. Data reaches the browser as text, never as HTML."""
+"""Components shared by the pages: cards, tiles, tables, links, notices. Data are text, never HTML."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dashboards.charts.wording import compact
 from dashboards.state import Query, href
 from dashboards.tables import DataTable, fold
 
-#: No buttons above a chart: the picture is the message, and the table behind it is the export.
+#: No buttons above a chart: the table behind it is the export.
 GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 
 
 class Choice(NamedTuple):
-    """One option of a picker: a link, so that the address bar always holds the state."""
+    """An option of a picker, which is a link: the address always holds the state."""
 
     label: str
     href: str
@@ -26,13 +26,13 @@ class Choice(NamedTuple):
 
 
 class Links(NamedTuple):
-    """The options of the page at *path*, each a link that changes one thing of *query*."""
+    """Links of the page at *path*, each of which changes one value of *query*."""
 
     path: str
     query: Query
 
     def choices(self, field: str, options: Iterable[tuple[str, str]], now: str) -> list[Choice]:
-        """*options*: value and words."""
+        """One link per option (value, words); *now*: the value chosen."""
         return [
             Choice(words, href(self.path, self.query.put(**{field: value})), value == now)
             for value, words in options
@@ -76,7 +76,7 @@ def tiles(items: Iterable[tuple[str, str, str]], *, style: str = "tiles") -> htm
 
 
 def picker(label: str, choices: Sequence[Choice]) -> html.Nav | None:
-    """One question with its options; nothing where there is nothing to choose."""
+    """A row of links to choose among; nothing where there are fewer than two."""
     if len(choices) < 2:
         return None
     return html.Nav(
@@ -93,21 +93,21 @@ def link(choice: Choice) -> html.A:
 
 
 def notice(title: str, detail: str, tone: str = "") -> html.Div:
-    """Something the reader must know before trusting the page."""
+    """A warning above a page."""
     return html.Div(
         [html.Strong(title), html.Span(detail)], className=f"notice {tone}".strip(), role="status"
     )
 
 
 def empty(title: str, detail: Any, *, small: bool = False, command: str | None = None) -> html.Div:
-    """What stands where there is nothing yet, and what to do about it."""
+    """A notice in place of content that is not there yet, with what to do about it."""
     code = html.Code(command) if command else None
     heading = html.H2(title) if small else html.H1(title)
     return html.Div([heading, html.P(detail), code], className="empty small" if small else "empty")
 
 
 def graph(figure: Chart, label: str, *, height: int, identity: str | None = None) -> html.Figure:
-    """A chart that screen readers name by *label*; *height* in pixels."""
+    """A chart; *label*: its text for screen readers; *height*: in pixels."""
     extra = {"id": identity} if identity else {}
     return html.Figure(
         dcc.Graph(figure=figure, config=GRAPH_CONFIG, style={"height": f"{height}px"}, **extra),
@@ -119,19 +119,19 @@ def graph(figure: Chart, label: str, *, height: int, identity: str | None = None
 def data_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Sequence[int] = (0,)
 ) -> DataTable:
-    """A plain table; the columns in *text* are words, the others numbers."""
+    """A plain table; the columns in *text* hold words, the others numbers."""
     return DataTable(head, rows, text)
 
 
 def wrapped(table: DataTable) -> DataTable:
-    """*table* with its first column, of long words, in as many lines as it takes."""
+    """*table* with a first column that wraps its long words."""
     for row in table.body:
         row.children[0].style = {"whiteSpace": "normal", "minWidth": "220px"}
     return table
 
 
 def behind(summary: str, table: Any) -> html.Details:
-    """The table behind a chart; it is made when somebody opens it."""
+    """A table behind a line that opens it; the browser makes it then."""
     fold(table)
     return html.Details([html.Summary(summary), table], className="data")
 
@@ -139,7 +139,7 @@ def behind(summary: str, table: Any) -> html.Details:
 def legend(
     methods: Sequence[str], extra: Sequence[tuple[str, str]] = (), *, base: str = "none"
 ) -> html.Ul:
-    """Method colours and symbols, then further marks as (class, words); *base*: the base's mark."""
+    """Marks of *methods*, then *extra* ones as (class, words); *base*: the mark of the untouched base."""
     marks = [(base if m == "none" else m, METHOD_LABELS.get(m, m)) for m in methods]
     return html.Ul(
         [

@@ -1,4 +1,4 @@
-"""What every callback works with: the sweep that an address asks for, or what to say in its place."""
+"""Page context: the sweep of an address, shared by all callbacks, or the notice in its place."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from dashboards.trials.reader import TrialReader
 from tracker.errors import SftSelectError
 from tracker.store.control import Request, described, new_request
 
-#: Changes with anything that happens in the sweep shown.
+#: Changes with anything that happens in the sweep.
 VERSION = Input("version", "data")
 #: Changes with its ended trials alone.
 RESULTS = Input("results", "data")
 #: The query string, and ``light`` or ``dark``.
 ADDRESS, THEME = Input("url", "search"), Input("theme", "data")
-_FIRST_READING_SECONDS = 20.0  # of the store, where an answer cannot come back later
-_DOWNLOAD_SECONDS = 300.0  # a download cannot come back later, as a page does
+# A request and a download cannot come back later, as a page does.
+_FIRST_READING_SECONDS, _DOWNLOAD_SECONDS = 20.0, 300.0
 
 
 class PageContext:
-    """The shared snapshot, and the sweep shown where an address names none.
+    """The shared snapshot, and the sweep of an address that names none.
 
-    *asks*: hands a request to the sweep of that name; ``None`` where visitors may only look. *reader*:
-    of single trials.
+    *asks*: sends a request to the sweep of that name; ``None`` where visitors may only look. *reader*: of
+    single trials.
     """
 
     def __init__(
@@ -47,26 +47,26 @@ class PageContext:
         self.reader = reader
 
     def name(self, query: Query) -> str | None:
-        """The sweep that *query* asks for; ``None`` means the latest."""
+        """The name of the sweep of *query*; ``None`` means the latest."""
         return query.sweep or self.default_sweep
 
     def view(self, search: str | None) -> SweepView | None:
-        """The sweep that the query string *search* asks for; ``None`` where there is none."""
+        """The sweep of the query string *search*; ``None`` where there is none."""
         return self.snapshot.view(self.name(parse_query(search)))
 
     def refresh(
-        self, _ticks: int | None, search: str | None, known: str | None, results: str | None
+        self, _ticks: int | None, search: str | None, version: str | None, results: str | None
     ) -> tuple[Any, Any]:
-        """The versions of the whole state and of its results; nothing for those already known."""
+        """The versions of the whole state and of its results, where they have changed."""
         name = self.name(parse_query(search))
-        version, found = self.snapshot.version(name), self.snapshot.results_version(name)
+        new_version, new_results = self.snapshot.version(name), self.snapshot.results_version(name)
         return (
-            no_update if version == known else version,
-            no_update if found == results else found,
+            no_update if new_version == version else new_version,
+            no_update if new_results == results else new_results,
         )
 
     def show(self, search: str | None, build: Callable[[SweepView, Query], Any]) -> Any:
-        """What *build* makes of the sweep asked for; where that cannot be, the reason in words."""
+        """The page that *build* makes of the sweep of *search*, or the reason why there is none."""
         view = self.view(search)
         if view is None:
             return self.nothing(search)
@@ -76,47 +76,47 @@ class PageContext:
             return card("This cannot be shown yet", empty("Not yet", str(error), small=True))
 
     def ask(self, search: str | None, action: str, shown: str | None, **fields: Any) -> str:
-        """Ask *action* of the sweep asked for, and say in words what became of asking.
+        """Request *action* of the sweep of *search*, and say in words what became of the request.
 
-        *shown*: the sweep that the visitor saw; where it is another by now, nothing is asked.
+        *shown*: the sweep that the visitor saw; where it is another by now, nothing is sent.
         """
         view = self.snapshot.view(self.name(parse_query(search)), wait=_FIRST_READING_SECONDS)
         if view is None or self.asks is None:
-            return "Nothing was asked: there is no sweep here that could be."
+            return "Not sent: there is no sweep here."
         name = view.info.name
         if shown is None:
-            return "Not asked: the page did not know its sweep yet. Ask again."
+            return "Not sent: the page did not know its sweep yet. Try again."
         if shown != name:
-            return f"Not asked: the page showed another sweep, now it shows {name}. Look, and ask again."
+            return f"Not sent: the page showed the sweep {shown}, now it shows {name}. Look, and try again."
         try:
             request = new_request(action, by="dashboard", **fields)
             self.asks(name, request)
         except SftSelectError as error:
-            return f"Not asked. {error}"
-        return f"Asked of {name}: {described(request)}. The driver answers within seconds."
+            return f"Not sent. {error}"
+        return f"Sent to {name}: {described(request)}. The driver answers within seconds."
 
     def nothing(self, search: str | None) -> Any:
-        """What stands where there is no sweep to show."""
-        wanted = self.name(parse_query(search))
-        if (problem := self.snapshot.problem(wanted)) is not None:
+        """The notice in place of a page, where there is no sweep to show."""
+        name = self.name(parse_query(search))
+        if (problem := self.snapshot.problem(name)) is not None:
             return empty("This cannot be read from the tracking store", problem)
-        if self.snapshot.is_reading(wanted):
+        if self.snapshot.is_reading(name):
             return empty(
                 "Reading the trials",
-                "The store is read for the first time; the page fills itself when that is done.",
+                "The store is read for the first time. The page appears when that is done.",
             )
-        if wanted and self.snapshot.sweeps():
+        if name and self.snapshot.sweeps():
             return empty(
-                f"There is no sweep called {wanted}", "The menu at the top holds them all."
+                f"There is no sweep called {name}", "The menu at the top lists all sweeps."
             )
         return empty(
             "No sweep yet",
-            "Start one in a terminal; this page follows it as soon as it begins.",
+            "Start one in a terminal. This page follows it from its beginning.",
             command="sft-select run SWEEP.yaml",
         )
 
     def export(self, name: str, query: Query, file: str) -> File | None:
-        """The *file* of what *query* asks of the sweep *name*; ``None`` where one of them is not.
+        """The *file* of the answer of the sweep *name* to *query*; ``None`` where there is no such file.
 
         Raises SftSelectError where there is no such answer yet.
         """

@@ -1,7 +1,7 @@
-"""What a page is: a place in the address, a frame, and the callbacks that fill it.
+"""A page: its place in the address, its frame, and the callbacks that fill it, with a render cache.
 
-A page that asks for slow answers is drawn at once with what is known, and anew as they come. A page as it
-was last drawn is kept: a second visitor of the same view does not wait for it to be drawn again.
+A page with slow answers is rendered at once with those that are ready, and again as others come. A rendered
+page is cached: a second visitor of the same view does not wait for it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dashboards.state import Query, href, parse_query
 from tracker.cache import SingleFlightCache
 from tracker.numbers import plural
 
-#: Views kept of a page, each named by all that it depends on, and slow answers.
+#: Cached renderings of a page, and cached slow answers.
 MAX_VIEWS, MAX_ANSWERS = 32, 64
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
 class Page(NamedTuple):
-    """``title``: the tab's word. ``frame`` stands at ``path`` at once; ``connect`` adds the callbacks."""
+    """A tab of the dashboard. ``frame`` stands at ``path`` at once; ``connect`` adds the callbacks."""
 
     path: str
     title: str
@@ -35,42 +35,44 @@ class Page(NamedTuple):
 
 
 def encoded(content: Any) -> orjson.Fragment:
-    """*content* as the browser is sent it, which takes a tenth of the memory and is sent at once."""
+    """*content* as JSON: a tenth of the memory of components, and ready to be sent."""
     return orjson.Fragment(orjson.dumps(content, default=_plain, option=_OPTIONS))
 
 
 def _plain(component: Any) -> Any:
     if isinstance(component, Component):
         return component.to_plotly_json()
-    raise TypeError(f"{type(component).__name__} cannot be shown")
+    raise TypeError(
+        f"found a {type(component).__name__} in a page; allowed: components and plain values"
+    )
 
 
 def whole(path: str, title: str, content: Callable[[SweepView, Query, str | None], Any]) -> Page:
-    """A page that is drawn anew with every ended trial; *content* takes view, state and theme."""
+    """A page without slow answers, rendered anew with every ended trial."""
     place = f"{path.strip('/')}-content"
 
     def connect(app: Dash, context: PageContext) -> None:
         views = SingleFlightCache(MAX_VIEWS)
 
-        def filled(_results: str | None, search: str | None, theme: str | None) -> Any:
+        def fill(_results: str | None, search: str | None, theme: str | None) -> Any:
             def build(view: SweepView, query: Query) -> Any:
-                what = (view.info.name, view.analysis.version, query, theme)
-                return views.get(what, lambda: encoded(content(view, query, theme)))
+                key = (view.info.name, view.analysis.version, query, theme)
+                return views.get(key, lambda: encoded(content(view, query, theme)))
 
             return context.show(search, build)
 
-        app.callback(Output(place, "children"), RESULTS, ADDRESS, THEME)(filled)
+        app.callback(Output(place, "children"), RESULTS, ADDRESS, THEME)(fill)
 
     return Page(path, title, lambda: html.Div(id=place, className="stack"), connect)
 
 
 Content = Callable[[SweepView, Query, str | None, SingleFlightCache], Any]
-#: The names of the slow answers behind a page in some state; the version they must be of is the view's.
+#: The names of the slow answers of a page in some state; their version is that of the view's analysis.
 Questions = Callable[[SweepView, Query], Sequence[Hashable]]
 
 
 def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
-    """The page that *content* draws; *questions* names the slow answers that it asks for."""
+    """A page that *content* renders from slow answers; *questions* gives their names."""
     place = path.strip("/")
 
     def connect(app: Dash, context: PageContext) -> None:
@@ -80,7 +82,7 @@ def slow(path: str, title: str, content: Content, questions: Questions) -> Page:
 
 
 def slow_frame(place: str) -> list[Any]:
-    """Where :func:`connect_slow` of the same *place* draws, and what it keeps in the browser."""
+    """The elements that :func:`connect_slow` of the same *place* fills."""
     filled = html.Div(id=f"{place}-content", className="stack")
     return [filled, dcc.Store(id=f"{place}-drawn"), dcc.Store(id=f"{place}-news")]
 
@@ -88,30 +90,33 @@ def slow_frame(place: str) -> list[Any]:
 def connect_slow(
     app: Dash, context: PageContext, place: str, content: Content, questions: Questions
 ) -> None:
-    """Fill the frame of *place*; see :func:`slow`."""
+    """Fill the frame of *place*, and again when a slow answer has come; see :func:`slow`."""
     answers, views = SingleFlightCache(MAX_ANSWERS), SingleFlightCache(MAX_VIEWS)
 
-    def there(view: SweepView, query: Query) -> str:
+    def readiness(view: SweepView, query: Query) -> str:
         version = view.analysis.version
         names = questions(view, query)
         return repr((names, version, [answers.ready(name, version) for name in names]))
 
     def fill(_results: Any, search: str | None, theme: str | None, _news: Any) -> Any:
-        known: list[str] = []
+        rendered_from: list[str] = []
 
         def build(view: SweepView, query: Query) -> Any:
-            known.append(there(view, query))  # before it is drawn: what comes meanwhile is news
-            what = (view.info.name, known[0], query, theme)
-            return views.get(what, lambda: encoded(content(view, query, theme, answers)))
+            ready = readiness(
+                view, query
+            )  # before rendering: an answer that comes meanwhile is news
+            rendered_from.append(ready)
+            key = (view.info.name, ready, query, theme)
+            return views.get(key, lambda: encoded(content(view, query, theme, answers)))
 
-        return context.show(search, build), known[0] if known else None
+        return context.show(search, build), next(iter(rendered_from), None)
 
-    def look(_ticks: Any, search: str | None, shown: str | None) -> Any:
+    def look(_ticks: Any, search: str | None, rendered_from: str | None) -> Any:
         view = context.view(search)
-        if view is None or shown is None:
+        if view is None or rendered_from is None:
             return no_update
-        now = there(view, parse_query(search))
-        return no_update if now == shown else now
+        ready = readiness(view, parse_query(search))
+        return no_update if ready == rendered_from else ready
 
     app.callback(
         Output(f"{place}-content", "children"),

@@ -1,4 +1,4 @@
-"""``python -m dashboards.replay_plot replay.json``: its plot beside it, HTML that needs no network."""
+"""Regret curves of a replay as one HTML file: ``python -m dashboards.replay_plot replay.json``."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What the server refuses, the headers it sends, and compression of what crosses a network.
+"""Security of the server: refused requests, headers, and compression for visitors over a network.
 
-Three doors are shut here: a page elsewhere that makes the browser talk to us under another name (Host)
-or from another site (Origin), a visitor from another machine without the token
-(:mod:`dashboards.access`), and data that would run as script (Content-Security-Policy).
+It refuses a foreign Host (a page elsewhere that reaches us under another name), a foreign Origin (a request
+from another site), and a visitor from another machine without the token (:mod:`dashboards.access`). A
+Content-Security-Policy keeps data from running as script.
 
-The library of the charts alone is 4.8 MB: what crosses a network is sent compressed. On this machine that
+The library of the charts alone is 4.8 MB, so answers over a network are compressed. On this machine that
 would cost more time than it saves.
 """
 
@@ -20,17 +20,17 @@ from dashboards.access import Access, require_token
 from tracker.cache import SingleFlightCache
 
 MAX_BODY_BYTES = 1 << 20
-#: What never changes while the server runs: compressed once. The addresses name their version.
+#: Files that never change while the server runs: compressed once. The addresses name their version.
 _LIBRARIES = "/_dash-component-suites/"
-#: Files kept compressed; a page needs about thirty, and a visitor could ask for ever more names of the same.
+#: Compressed files in the cache; a page needs about thirty, and a visitor could invent ever more addresses.
 _MAX_FILES = 64
 
 
 def content_policy(script_hashes: Sequence[str]) -> str:
     """The Content-Security-Policy: own files only, and the inline scripts whose hashes are given.
 
-    Styles may be inline because plotly and AG Grid set them from script; ``blob:`` images are
-    plotly's own export of a chart.
+    Styles may be inline because plotly and AG Grid set them from script; ``blob:`` images are plotly's export
+    of a chart.
     """
     scripts = " ".join(["'self'", *script_hashes])
     return "; ".join(
@@ -59,7 +59,7 @@ def harden(server: Flask, script_hashes: Sequence[str], access: Access = Access(
         origin = request.headers.get("Origin")
         if not access.serves(request.host):
             abort(403, "unknown Host")
-        if origin is not None and _place(origin) != request.host:
+        if origin is not None and _netloc(origin) != request.host:
             abort(403, "foreign Origin")
         if (request.content_length or 0) > MAX_BODY_BYTES:
             abort(413)
@@ -76,39 +76,39 @@ def harden(server: Flask, script_hashes: Sequence[str], access: Access = Access(
         return response
 
 
-def _place(origin: str) -> str | None:
-    """Name and port in *origin*; ``None`` where it is no address at all."""
+def _netloc(origin: str) -> str | None:
+    """Name and port in *origin*; ``None`` where it is no address."""
     try:
         return urlsplit(origin).netloc
     except ValueError:
         return None
 
 
-class _Packed:
-    """Compressed files as flask-compress keeps them."""
+class _CompressedFiles:
+    """Cache of compressed files, with the methods that flask-compress calls."""
 
     def __init__(self) -> None:
         self._files = SingleFlightCache(_MAX_FILES)
 
     def get(self, key: str) -> bytes | None:
-        found: bytes | None = self._files.peek(key)
-        return found
+        content: bytes | None = self._files.peek(key)
+        return content
 
     def set(self, key: str, value: bytes) -> None:
         self._files.get(key, lambda: value)
 
 
 def compress(server: Flask) -> None:
-    """Compress what *server* answers, as far as the browser says that it can read it."""
+    """Compress the answers of *server* for browsers that accept it."""
     server.config["COMPRESS_REGISTER"] = False
-    news, libraries = Compress(server), Compress(server)
-    libraries.cache = _Packed()
-    libraries.cache_key = lambda asked: asked.path
+    answers, libraries = Compress(server), Compress(server)
+    libraries.cache = _CompressedFiles()
+    libraries.cache_key = lambda request: request.path
 
     @server.after_request
-    def smaller(response: Response) -> Response:
+    def compressed(response: Response) -> Response:
         response.direct_passthrough = False
         response.make_sequence()  # gzip, which every browser reads, needs the whole of it
-        packer = libraries if request.path.startswith(_LIBRARIES) else news
-        packed: Response = packer.after_request(response)
-        return packed
+        compressor = libraries if request.path.startswith(_LIBRARIES) else answers
+        smaller: Response = compressor.after_request(response)
+        return smaller

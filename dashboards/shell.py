@@ -1,4 +1,4 @@
-"""What surrounds every page: the tabs, the menu of sweeps, warnings, light and dark."""
+"""Layout around every page: tabs, the menu of sweeps, warnings, and the switch of light and dark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dashboards.state import Query, href, parse_query
 
 
 def shell(refresh_seconds: float) -> html.Div:
-    """The layout; *refresh_seconds*: how often a browser asks for news."""
+    """The layout; *refresh_seconds*: seconds between two looks of a browser for news."""
     top = html.Div(
         [
             html.A("sft-select", href="/", className="brand go"),
@@ -39,11 +39,7 @@ def shell(refresh_seconds: float) -> html.Div:
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Interval(id="tick", interval=round(1000 * refresh_seconds)),
-            dcc.Store(id="version"),
-            dcc.Store(id="results"),
-            dcc.Store(id="theme"),
-            dcc.Store(id="title"),
-            dcc.Store(id="title-set"),
+            *(dcc.Store(id=i) for i in ("version", "results", "theme", "title", "title-set")),
             html.A("To the content", href="#main", className="skip"),
             html.Header(top, className="top"),
             html.Main(
@@ -56,35 +52,30 @@ def shell(refresh_seconds: float) -> html.Div:
 
 
 class Frame:
-    """The callbacks of what surrounds *pages*."""
+    """The callbacks of the layout around *pages*."""
 
     def __init__(self, context: PageContext, pages: Sequence[Page]) -> None:
         self.context = context
         self.pages = {page.path: page for page in pages}
 
     def page(self, path: str | None) -> Any:
-        """The frame of the page at *path*; the page's own callbacks fill it."""
-        found = self.pages.get(path or "/")
-        if found is not None:
-            return found.frame()
+        """The frame of the page at *path*; the page's callbacks fill it."""
+        page = self.pages.get(path or "/")
+        if page is not None:
+            return page.frame()
         return empty("There is no such page", html.A("To the sweep", href="/", className="go"))
 
     def header(self, _version: str | None, path: str | None, search: str | None) -> Any:
         """Tabs, the sweep menu, a warning where the store cannot be read, the browser's title."""
-        query = parse_query(search)
-        kept = Query(
-            query.sweep
-        )  # the tab of a page leads to the page as it opens, also from within
-        tabs = [
-            link(Choice(page.title, href(place, kept), place == path))
+        query, path = parse_query(search), path or "/"
+        tabs = [  # each leads to the page as it opens, with the sweep alone
+            link(Choice(page.title, href(place, Query(query.sweep)), place == path))
             for place, page in self.pages.items()
         ]
         view = self.context.view(search)
         name = view.info.name if view else (query.sweep or "none")
-        here = self.pages.get(path or "/")
-        word = here.title if here else "Not found"
-        title = f"{word} · {name} · sft-select"
-        return tabs, self._menu(path or "/", name), self._warning(view), title
+        page = self.pages[path].title if path in self.pages else "Not found"
+        return tabs, self._menu(path, name), self._warning(view), f"{page} · {name} · sft-select"
 
     def _menu(self, path: str, name: str) -> list[Any]:
         items = [
@@ -108,7 +99,7 @@ class Frame:
         if problem is None:
             return None
         return notice(
-            "News cannot be read from the tracking store; this is what was last known.",
+            "The tracking store cannot be read; this is its last known state.",
             problem,
             "bad",
         )

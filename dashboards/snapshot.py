@@ -1,9 +1,9 @@
-"""What the dashboard knows of the store: read once, shared by every browser and callback.
+"""Snapshot of the tracking store: read in a background thread, shared by every browser and callback.
 
-A callback never touches the store. It asks the snapshot, which reads in a thread of its own, at most once
-per ``interval`` seconds however many pages are open, less often where reading is slow, and keeps the
-newest few sweeps. Whoever asks waits a moment for news and then takes what is known. When the store
-cannot be read, the last good state stays and ``problem`` says so.
+A callback never touches the store. The snapshot reads it at most once per ``interval`` seconds however many
+pages are open, less often where reading is slow, and keeps the last few sweeps. A request waits a moment for
+a reading and then takes the last state. When the store cannot be read, the last state stays and ``problem``
+says why.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from tracker.store.control import ControlRecord
 from tracker.store.store import LiveTrial, Store, SweepInfo
 
 _LOG = logging.getLogger(__name__)
-#: Sweeps kept in memory; opening another drops the one unused for longest.
+#: Sweeps in memory; opening another drops the one unused for longest.
 MAX_SWEEPS = 4
 #: Reading the store may take at most this share of the time: a sweep may need the same cores.
 MAX_SHARE = 0.1
-#: A running sweep's clock is shown anew this often, in seconds, even if nothing else happened.
+#: Seconds after which a running sweep's clock is shown anew, even if nothing else happened.
 CLOCK_STEP = 15
 
 
 class Patience(NamedTuple):
-    """Seconds that a request waits for a reading: with nothing to show yet, and with something."""
+    """Seconds that a request waits for a reading: for the first one of a sweep, and for others."""
 
     first: float = 1.0
     again: float = 0.1
 
 
 class SweepView(NamedTuple):
-    """One sweep as of ``read_at`` (seconds since the epoch). ``log``: what was asked of it, in order."""
+    """One sweep as of ``read_at`` (seconds since the epoch). ``log``: its control requests, in order."""
 
     info: SweepInfo
     analysis: PageAnalysis
@@ -50,14 +50,14 @@ class SweepView(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Changes when, and only when, something the sweep page shows has changed."""
+        """Digest of all that the Sweep page shows."""
         clock = int(self.read_at // CLOCK_STEP) if self.info.is_live else 0
-        shown = (self.info, self.running, self.analysis.version, self.log, clock)
-        return hashlib.sha256(repr(shown).encode()).hexdigest()[:12]
+        content = (self.info, self.running, self.analysis.version, self.log, clock)
+        return hashlib.sha256(repr(content).encode()).hexdigest()[:12]
 
 
 class Snapshot:
-    """The shared state, thread-safe. *interval*: seconds between two reads."""
+    """The last state of the store, thread-safe. *interval*: seconds between two readings."""
 
     def __init__(
         self,
@@ -83,16 +83,15 @@ class Snapshot:
         return self._infos or ()
 
     def view(self, name: str | None, wait: float | None = None) -> SweepView | None:
-        """The sweep called *name*, or the latest; ``None`` where there is none, or none read yet.
+        """The sweep called *name*, or the latest; ``None`` where there is none, or it was not read yet.
 
         *wait*: seconds to wait for a first reading, in place of the patience of a page.
         """
         done = self._begin_reading(name)
         if done is not None:
-            known = self._known(name) is not None
             first = self._patience.first if wait is None else wait
-            done.wait(self._patience.again if known else first)
-        return self._known(name)
+            done.wait(first if self._last(name) is None else self._patience.again)
+        return self._last(name)
 
     def is_reading(self, name: str | None) -> bool:
         """Whether the sweep called *name* is being read right now."""
@@ -100,12 +99,12 @@ class Snapshot:
             return name in self._reading
 
     def problem(self, name: str | None) -> str | None:
-        """Why the sweep called *name*, or the latest, could not be read last; ``None`` where it could."""
+        """Why the last reading of the sweep called *name*, or of the latest, failed, if it did."""
         info = self._info(name)
         return self._problem or (self._problems.get(info.name) if info else None)
 
     def version(self, name: str | None) -> str:
-        """What the sweep page compares to know whether to draw again."""
+        """Changes with anything that the Sweep page shows."""
         view = self.view(name)
         names = ",".join(f"{i.name}:{i.state}" for i in self.sweeps())
         return "|".join(
@@ -113,15 +112,15 @@ class Snapshot:
         )
 
     def results_version(self, name: str | None) -> str:
-        """As :meth:`version`, for the pages that show ended trials alone."""
+        """Changes with the ended trials, for the pages that show them alone."""
         view = self.view(name)
-        found = view.analysis.version if view else self._without(name)
-        return "|".join([found, self.problem(name) or ""])
+        version = view.analysis.version if view else self._without(name)
+        return "|".join([version, self.problem(name) or ""])
 
     def _without(self, name: str | None) -> str:
         return "reading" if self.is_reading(name) else ""
 
-    def _known(self, name: str | None) -> SweepView | None:
+    def _last(self, name: str | None) -> SweepView | None:
         info = self._info(name)
         return self._views.get(info.name) if info else None
 
@@ -131,7 +130,7 @@ class Snapshot:
     # -- reading ---------------------------------------------------------------------------------
 
     def _begin_reading(self, name: str | None) -> threading.Event | None:
-        """What is set at the end of the reading that is under way, or now begins; ``None`` without."""
+        """The event at the end of the reading that is under way or begins now, if one is due."""
         with self._lock:
             if name in self._reading:
                 return self._reading[name]
@@ -144,7 +143,7 @@ class Snapshot:
     def _read(self, name: str | None, done: threading.Event) -> None:
         """Bring the list of sweeps and the sweep *name* up to date."""
         with self._one_reader:
-            began, first = self._clock(), self._known(name) is None
+            began, first = self._clock(), self._last(name) is None
             try:
                 self._problem = _tried(self._take_sweeps)
                 info = self._info(name)
@@ -161,14 +160,14 @@ class Snapshot:
                 done.set()
 
     def _take_sweeps(self) -> None:
-        found = self._store.sweeps()
-        self._infos = tuple(sorted(found, key=lambda i: (i.started_at, i.name), reverse=True))
+        infos = self._store.sweeps()
+        self._infos = tuple(sorted(infos, key=lambda i: (i.started_at, i.name), reverse=True))
 
     def _take(self, info: SweepInfo) -> None:
-        known = self._views.get(info.name)
-        if known is None:
-            self._make_room()
-        self._views[info.name] = self._sweep(info, known)
+        last = self._views.get(info.name)
+        while last is None and len(self._views) >= MAX_SWEEPS:
+            self._views.popitem(last=False)  # before the new one is read: never more are in memory
+        self._views[info.name] = self._sweep(info, last)
         self._views.move_to_end(info.name)
 
     def _note(self, name: str, problem: str | None) -> None:
@@ -176,55 +175,50 @@ class Snapshot:
         if problem is not None:
             self._problems[name] = problem
 
-    def _sweep(self, info: SweepInfo, known: SweepView | None) -> SweepView:
+    def _sweep(self, info: SweepInfo, last: SweepView | None) -> SweepView:
         """The state of *info*; records are read again only where their counts have changed."""
-        running = tuple(self._store.running(info.name)) if info.is_live else ()
-        log = tuple(self._store.control_log(info.name))
-        if known is not None and known.info.counts == info.counts:
-            return SweepView(info, known.analysis, running, self._clock(), log)
-        name, objective = info.name, self._store.objective(info.name)
-        with settled() if known is None else nullcontext():
-            records = self._store.records(name)
-        before = known.analysis if known else None
-        data = before.data if before else None  # it does not change while a sweep goes on
-        data = data or self._store.data_profile(name)
+        name, store = info.name, self._store
+        running = tuple(store.running(name)) if info.is_live else ()
+        log = tuple(store.control_log(name))
+        if last is not None and last.info.counts == info.counts:
+            return SweepView(info, last.analysis, running, self._clock(), log)
+        earlier = last.analysis if last else None
+        objective = store.objective(name)
+        with frozen_from_gc() if last is None else nullcontext():
+            records = store.records(name)
         analysis = PageAnalysis(
             records,
             objective,
             sweep=name,
-            notes=self._store.notes(name),
-            data=data,
-            earlier=before,
+            notes=store.notes(name),
+            # The data of a sweep never change.
+            data=(earlier and earlier.data) or store.data_profile(name),
+            earlier=earlier,
         )
-        if before is not None and before.version == analysis.version:
-            analysis = before  # its laws and its answer still hold
+        if earlier is not None and earlier.version == analysis.version:
+            analysis = earlier  # its laws and answers are those of the same records
         return SweepView(info, analysis, running, self._clock(), log)
-
-    def _make_room(self) -> None:
-        """For one more, before that is read: so that there are never more in memory."""
-        while len(self._views) >= MAX_SWEEPS:
-            self._views.popitem(last=False)
 
 
 def _tried(read: Callable[[], None]) -> str | None:
-    """What went wrong in *read*, in words; a page must never wait for a thread that has ended."""
+    """The error of *read* in words, if it fails; the reading thread must always end well."""
     try:
         read()
     except StoreError as error:
         return str(error)
     except Exception as error:
-        _LOG.exception("what the tracking store holds could not be read")
-        return f"{type(error).__name__}: {error}. This was not foreseen; the terminal says more."
+        _LOG.exception("the tracking store could not be read")
+        return f"{type(error).__name__}: {error}. This is a bug; the terminal shows where."
     return None
 
 
 @contextmanager
-def settled() -> Iterator[None]:
-    """What is made inside is not looked through again: it is freed as soon as nothing refers to it.
+def frozen_from_gc() -> Iterator[None]:
+    """Objects made inside are left out of garbage collection: reference counts alone free them.
 
-    The records of 10,000 trials are objects by the million, and a full collection over them stops every
-    thread for half a second or more. What became garbage in a cycle meanwhile is freed at the next call,
-    which looks through everything once: for what is seldom read and large.
+    The records of 10,000 trials are millions of objects, and a full collection over them stops every thread
+    for half a second or more. Cycles among them are freed at the next call, which collects everything once:
+    use it for large data that is seldom read.
     """
     gc.unfreeze()
     gc.collect()

@@ -1,4 +1,4 @@
-"""The URL is the state: which page, which sweep, which filters. A link shows a colleague the same."""
+"""The state of a page in its address: sweep, filters, choices. A link shows a colleague the same."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from urllib.parse import parse_qsl, urlencode
 
 Option = TypeVar("Option", bound=str)
 
-#: A query longer than this was not made by a page of ours.
+#: Longest query string that is read; the pages make shorter ones.
 MAX_QUERY = 4000
-#: Names of earlier releases: their links still open.
+#: Names of earlier releases, whose links still open.
 _RENAMED = {"reach": "target_quality"}
 
 
 class Query(NamedTuple):
-    """What a query string asks for: a sweep, and what each page makes of the rest.
+    """A query string: the sweep, and names with values, which each page reads as it needs.
 
-    Not given means "as the page sees fit"; a page ignores names and values it does not know.
+    A page has a default for each name, and ignores names and values it does not know.
     """
 
     sweep: str | None = None
@@ -29,24 +29,24 @@ class Query(NamedTuple):
         return cls(sweep).put(**given)
 
     def get(self, name: str) -> str | None:
-        """The value of *name*, the last one where several are given."""
+        """The value of *name*, the last of several."""
         return next((value for key, value in reversed(self.given) if key == name), None)
 
     def many(self, name: str) -> tuple[str, ...]:
-        """All values of *name*, as given."""
+        """All values of *name*."""
         return tuple(value for key, value in self.given if key == name)
 
     def put(self, **changes: str | Iterable[str] | None) -> Query:
-        """The state with *changes*; nothing, or an empty value, takes a name away."""
-        kept = [pair for pair in self.given if pair[0] not in changes]
+        """The query with *changes*; ``None`` or an empty value removes a name."""
+        pairs = [pair for pair in self.given if pair[0] not in changes]
         for name, value in changes.items():
             values = [value] if isinstance(value, str) else list(value or ())
-            kept += [(name, each) for each in values if each]
-        return self._replace(given=tuple(sorted(kept, key=lambda pair: pair[0])))
+            pairs += [(name, text) for text in values if text]
+        return self._replace(given=tuple(sorted(pairs, key=lambda pair: pair[0])))
 
 
 def parse_query(search: str | None) -> Query:
-    """*search* as the browser gives it (``?task=intent&models=a&models=b``)."""
+    """The query of *search* (``?task=intent&models=a&models=b``)."""
     text = (search or "").removeprefix("?")
     pairs = parse_qsl(text[:MAX_QUERY])
     sweep = dict(pairs).get("sweep")
@@ -57,7 +57,7 @@ def parse_query(search: str | None) -> Query:
 
 
 def href(path: str, query: Query) -> str:
-    """The link that shows *path* in the state *query*."""
+    """The address of *path* in the state *query*."""
     sweep = [("sweep", query.sweep)] if query.sweep else []
     text = urlencode([*sweep, *query.given])
     return f"{path}?{text}" if text else path

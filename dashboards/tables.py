@@ -1,6 +1,6 @@
-"""Tables. One behind a chart is sent as plain rows: ``assets/tables.js`` makes the table when it is opened.
+"""Tables; a folded one is sent as plain rows, and ``assets/tables.js`` makes it when it is opened.
 
-As components its cells were most of a page: a browser took longer over them than over the charts.
+As components the cells were most of a page: a browser took longer over them than over the charts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dash import html
 
 
 class Cell(html.Td):  # type: ignore[misc]
-    """A cell without the checks of its properties, which took a quarter of a page with long tables."""
+    """A cell without Dash's checks of properties, a quarter of the time of a page with long tables."""
 
     _prop_names = ("children", "className", "style")
     _valid_wildcard_attributes = ()
@@ -28,9 +28,9 @@ class Cell(html.Td):  # type: ignore[misc]
 
 
 class DataTable(html.Div):  # type: ignore[misc]
-    """A table of words; the columns in *text* are words to read, the others numbers.
+    """A table of texts; the columns in *text* hold words, the others numbers.
 
-    ``folded``: it is sent as its plain rows, since nobody sees it before they ask.
+    ``folded``: it is sent as plain rows, since nobody sees it before they open it.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class DataTable(html.Div):  # type: ignore[misc]
         return {"props": props, "type": self._type, "namespace": self._namespace}
 
     def whole(self) -> dict[str, Any]:
-        """With all its cells, folded or not: on paper nothing is made later."""
-        found: dict[str, Any] = super().to_plotly_json()
-        return found
+        """With all its cells, folded or not, as a report needs them."""
+        component: dict[str, Any] = super().to_plotly_json()
+        return component
 
     @property
     def body(self) -> list[html.Tr]:
         """The rows below the head."""
-        found: list[html.Tr] = self.children.children[1].children
-        return found
+        rows: list[html.Tr] = self.children.children[1].children
+        return rows
 
 
 def fold(node: Any) -> None:
-    """Fold every table in *node*, which is behind something that has to be opened."""
+    """Fold every table in *node*."""
     if isinstance(node, DataTable):
         node.folded = True
     elif isinstance(node, (list, tuple)):

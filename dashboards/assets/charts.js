@@ -1,5 +1,5 @@
-/* The page's head asks for plotly, most of what a page loads, so that it is read beside all else. Where Dash
-   would look for it before it has come, it would fetch and run it a second time: let it find what to wait for. */
+/* plotly.js, most of what a page loads, is fetched from the page's head, beside all else. Dash would fetch it
+   again if it looked for it before it has arrived, so Dash finds a promise to wait for. */
 (() => {
   const script = document.getElementById("plotly-script");
   if (window.Plotly || !script) return;
@@ -14,6 +14,6 @@
     };
     script.addEventListener("load", () => resolve());
     script.addEventListener("error", again);
-    setTimeout(failed, 60_000); // an error before this ran is heard of by nobody
+    setTimeout(failed, 60_000); // an error before this script ran has no listener
   });
 })();

@@ -1,13 +1,14 @@
-/* Says when news no longer come. The tick asks every two seconds: it is its misses that count, not silence,
-   as a hidden tab's clock may stand still; and its alone, as a page that opens asks for much at once. */
+/* A banner when the server no longer answers. It counts failed ticks (a request every two seconds), not
+   elapsed time, as the clock of a hidden tab may stand still; and ticks alone, as an opening page sends many
+   requests at once. */
 (() => {
   const MISSES = 3;
-  const GONE = [502, 503, 504]; // what stands before a server answers in its place
+  const GONE = [502, 503, 504]; // answers of a proxy whose server is down
   const ENDED = "Not updating: this browser's token is no longer valid. Open the address that the dashboard's terminal prints.";
   let misses = 0;
   let last = new Date(); // of the last answer
 
-  const banner = document.createElement("div"); // there before its words, or no screen reader says them
+  const banner = document.createElement("div"); // it must exist before its text, or no screen reader reads it
   banner.className = "contact";
   banner.setAttribute("role", "status");
   banner.setAttribute("aria-live", "polite");
@@ -19,7 +20,7 @@
     return last.toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit" });
   };
   const say = (words) => {
-    if (banner.textContent !== words) banner.textContent = words; // said once, not with every miss
+    if (banner.textContent !== words) banner.textContent = words; // announced once, not with every failed tick
     document.documentElement.classList.toggle("not-updating", words !== "");
   };
   const missed = () => {

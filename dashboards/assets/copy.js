@@ -1,4 +1,4 @@
-/* Copy the YAML as shown; say so, and say where it did not work. */
+/* The Copy YAML button: copies the text of the file and says whether that worked. */
 document.addEventListener("click", async (event) => {
   if (!event.target.closest?.("#copy-yaml")) return;
   const text = document.getElementById("yaml-text").textContent;

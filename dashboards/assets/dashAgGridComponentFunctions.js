@@ -1,9 +1,9 @@
-/* Cells of the trials grid that are more than a text. */
+/* Cell renderers of the trials grid. */
 const dagcomponentfuncs = (window.dashAgGridComponentFunctions =
   window.dashAgGridComponentFunctions || {});
 
-/* The number of a trial is a link to it: it opens in a new tab, and can be copied. The rest of the
-   address may have changed since it was drawn, so it is read anew before it is followed. */
+/* The number of a trial as a link, which opens in a new tab and can be copied. The rest of the address may
+   have changed since the cell was rendered, so the link is renewed before it is followed. */
 dagcomponentfuncs.TrialLink = (props) => {
   if (props.value == null) return "";
   const there = () => {
@@ -14,7 +14,7 @@ dagcomponentfuncs.TrialLink = (props) => {
   const renew = (event) => { event.currentTarget.href = there(); };
   return window.React.createElement(
     "a",
-    // No stop of Tab's: arrows lead to its cell, and Enter there follows it (trials.js).
+    // Not in Tab's order: arrows lead to its cell, and Enter there follows it (trials.js).
     { className: "go", href: there(), tabIndex: -1, onPointerDown: renew, onFocus: renew },
     String(props.value),
   );

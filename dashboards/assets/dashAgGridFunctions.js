@@ -1,12 +1,12 @@
-/* How the trials grid writes numbers; absent is a dash, never 0. */
+/* Number formats of the trials grid, as tracker/numbers.py writes them; absent is a dash, never 0. */
 const dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
 
 dagfuncs.percent = (value) =>
   value == null ? "–" : `${(100 * value).toFixed(1)} %`.replace("-", "−");
-/* A score is a share; minus a loss, below 0, is a number. */
+/* A quality is a score, a share of 1, or minus a loss, a number below 0. */
 dagfuncs.quality = (value) =>
   value == null || value >= 0 ? dagfuncs.percent(value) : value.toPrecision(4).replace("-", "−");
-/* A filter reads and writes numbers as the column shows them: 2 means 2 %. */
+/* Filters read and write numbers in the unit of the column: 2 means 2 %. */
 dagfuncs.percentTyped = (text) => {
   const found = Number.parseFloat(String(text ?? "").replace("−", "-"));
   return Number.isNaN(found) ? null : found / 100;

@@ -1,4 +1,4 @@
-/* Redrawn content is new to the browser: keep the opened tables open and the keyboard where it was. */
+/* Keeps opened tables open and the keyboard focus in place when a page is rendered again. */
 (() => {
   const opened = new Set();
   let left = null;
@@ -7,7 +7,7 @@
     const title = details.closest("section")?.getAttribute("aria-label") ?? "";
     return `${window.location.pathname} ${title} ${details.querySelector("summary")?.textContent}`;
   };
-  // Where the keyboard is, told so that it is found again; a menu's summary by none of its words, which change.
+  // An identity of the focused element; a menu's summary is named without its words, which change.
   const place = (here) => {
     const picker = here.closest?.(".picker");
     if (picker) return `${picker.getAttribute("aria-label")}: ${here.textContent}`;

@@ -1,4 +1,4 @@
-/* A menu that closes leaves the keyboard on its summary, not nowhere. */
+/* A closing menu moves the keyboard focus to its summary. */
 const closeMenu = (menu) => {
   const here = document.activeElement;
   const inside = menu.contains(here) || here === document.body;
@@ -12,12 +12,12 @@ document.addEventListener("click", (event) => {
   const modified = event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
   if (!link || event.button !== 0 || modified || link.origin !== window.location.origin) return;
   event.preventDefault();
-  // Of sweeps one is chosen; columns are shown and hidden one after the other.
+  // The menu of sweeps closes after a choice; that of columns stays open for the next one.
   const menu = link.closest("details.menu:not(.column-menu)");
   if (menu) closeMenu(menu);
   if (link.href === window.location.href) return;
   const moved = link.pathname !== window.location.pathname;
-  // A path set again, even to itself, would put the whole page in place anew.
+  // Setting the path, even to the same one, would render the whole page again.
   const there = moved ? { pathname: link.pathname, search: link.search } : { search: link.search };
   window.dash_clientside.set_props("url", there);
   if (moved) {
@@ -26,7 +26,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-/* A menu closes on Escape and on a press elsewhere, where the keyboard then goes too. */
+/* A menu closes on Escape and on a press elsewhere. */
 const openMenus = () => [...document.querySelectorAll("details.menu[open]")];
 document.addEventListener("keydown", (event) => event.key === "Escape" && openMenus().forEach(closeMenu));
 document.addEventListener("pointerdown", ({ target }) => {

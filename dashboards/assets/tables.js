@@ -1,4 +1,4 @@
-/* A table behind a chart comes as its plain rows: it is made when somebody opens it, of text alone. */
+/* Makes a folded table from its plain rows when somebody opens it; cells are text, never HTML. */
 (() => {
   const made = (tag, ...children) => {
     const element = document.createElement(tag);
@@ -26,7 +26,7 @@
   document.addEventListener("toggle", ({ target }) => {
     if (target.open) target.querySelectorAll("[data-table]").forEach(show);
   }, true);
-  /* A page that is drawn anew may change the rows of a place, or put a place where it is open already. */
+  /* A page rendered again may change the rows of a table, or add a table where it is open already. */
   new MutationObserver((changes) => {
     changes.forEach(({ type, target, addedNodes }) => {
       if (type === "attributes") show(target);

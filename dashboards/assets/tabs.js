@@ -1,4 +1,4 @@
-/* On a narrow screen the tabs scroll sideways: the one of the page that is open comes into view. */
+/* Scrolls the tab of the open page into view on a narrow screen. */
 (() => {
   let shown = null;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");

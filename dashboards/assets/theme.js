@@ -1,4 +1,4 @@
-/* Light or dark: the reader's choice if there is one, the system's otherwise. */
+/* Light or dark theme: the reader's choice if there is one, otherwise the system's. */
 (() => {
   const KEY = "sft-select.theme";
   const system = window.matchMedia("(prefers-color-scheme: dark)");
@@ -26,7 +26,7 @@
           choice = current() === "dark" ? "light" : "dark";
           try {
             window.localStorage.setItem(KEY, choice);
-          } catch { /* nothing is kept here: the choice lasts as long as the page */ }
+          } catch { /* no storage: the choice lasts as long as the page */ }
         }
         return apply();
       },

@@ -1,4 +1,4 @@
-/* The trials grid: ask again for the rows on show when trials have ended; scroll and sort stay. */
+/* The trials grid: fetches the visible rows again when trials have ended; scroll and sort stay. */
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   sftTrials: {
     refresh() {
@@ -7,13 +7,13 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       }
       return window.dash_clientside.no_update;
     },
-    /* What is still being read from the store is asked for again. */
+    /* Requests again what was still being read from the store. */
     again: (ticks, waits) => (waits ? ticks : window.dash_clientside.no_update),
   },
 });
 
-/* By keyboard: arrows walk the cells and Space ticks a row, which is the grid's own; Enter opens the row's
-   trial, and who comes back stands where they left. */
+/* Keyboard: Enter opens the trial of the focused row, and going back restores the focus. (Arrows walk the
+   cells and Space ticks a row; the grid does both itself.) */
 (() => {
   let left = null; // row index and column of the cell from which a trial was opened
 
@@ -28,7 +28,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
 
   const lost = (list) => {
     const here = document.activeElement;
-    return !here || here === document.body || list.contains(here); // what is hidden keeps the focus a while
+    return !here || here === document.body || list.contains(here); // a hidden element keeps the focus a while
   };
   let wasHidden = null;
   const moved = () => {

@@ -1,4 +1,4 @@
-"""The data a sweep trains and is scored on: tasks, labels, lengths, templates, mixes, suites."""
+"""The Data page: tasks, labels, lengths, templates, mixes, suites and replayed text of a sweep."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     """The page for *view* in the state *query*."""
     profile, colours = view.analysis.data, palette(theme)
     lead = (
-        "What the models are trained on and scored on. A volume counts distinct examples, all tasks of a "
-        "mix together; each smaller volume is part of every larger one."
+        "What the models are trained on and scored on. A training-set size counts distinct examples of all "
+        "tasks of a mix together; each smaller set is part of every larger one."
     )
     head = page_head("The data behind the sweep", lead)
-    held = profile.volumes if profile else ()
-    if not held:
-        held = mix_contents(view.analysis.table, view.analysis.mixes.mixes)
+    mixes = profile.volumes if profile else ()
+    if not mixes:
+        mixes = mix_contents(view.analysis.table, view.analysis.mixes.mixes)
     parts: list[Any] = [head, _warnings(view.analysis.notes)]
     if profile is None or not profile.tasks:
         parts += [_without_profile(view)]
     else:
         parts += [_tiles(profile), *_task_cards(profile, query, colours)]
-    parts.append(_contents_card(held, query, colours))
+    parts.append(_mix_contents(mixes, query, colours))
     if profile is not None and (profile.suites or profile.replay):
         parts.append(_suites(profile))
     return [part for part in parts if part is not None]
@@ -76,9 +76,9 @@ def _warnings(notes: Sequence[str]) -> html.Section | None:
         return None
     items = html.Ul([html.Li(note) for note in notes], className="points caution")
     return card(
-        "Worth knowing",
+        "Warnings",
         items,
-        lead="What was odd when the sweep's file and data were read, but allowed.",
+        lead="What was unusual but allowed when the sweep's file and data were read.",
     )
 
 
@@ -97,8 +97,8 @@ def _without_profile(view: SweepView) -> html.Section:
             )
         )
     why = (
-        "This sweep kept no picture of its data: it was imported from a table, or begun by an earlier "
-        "version. This is what its trials say."
+        "This sweep has no data profile: it was imported from a table, or begun by an earlier version. The "
+        "table is made from its trials."
     )
     if not rows:
         return card("Tasks", empty("No trials yet", why, small=True))
@@ -107,15 +107,24 @@ def _without_profile(view: SweepView) -> html.Section:
 
 
 def _tiles(profile: DataProfile) -> html.Dl:
-    rows = sum(t.splits["train"].rows for t in profile.tasks if "train" in t.splits)
-    held = sum(t.splits["validation"].rows for t in profile.tasks if "validation" in t.splits)
-    largest = max((each.volume for each in profile.volumes), default=0)
+    def rows(split: str) -> int:
+        return sum(task.splits[split].rows for task in profile.tasks if split in task.splits)
+
+    largest = max((mix.volume for mix in profile.volumes), default=0)
     return tiles(
         [
             ("Tasks", count(len(profile.tasks)), plural(len(profile.suites), "general suite")),
-            ("Rows to train on", count(rows), "in all training files"),
-            ("Rows for choosing", count(held), "in all validation files, never trained on"),
-            ("Largest volume", count(largest) if largest else ABSENT, "examples in one trial"),
+            ("Rows to train on", count(rows("train")), "in all training files"),
+            (
+                "Rows to choose by",
+                count(rows("validation")),
+                "in all validation files, never trained on",
+            ),
+            (
+                "Largest training set",
+                count(largest) if largest else ABSENT,
+                "examples in one trial",
+            ),
         ]
     )
 
@@ -160,12 +169,12 @@ def _tasks_table(profile: DataProfile) -> html.Section:
         )
     unit = next(iter(profile.tasks[0].splits.values())).lengths.unit
     head = (
-        "Task", "Scored by", "Train", "Validation", "Test", "Distinct answers", "Claims nothing",
+        "Task", "Scored by", "Train", "Validation", "Test", "Distinct answers", "Negative answer",
         f"Median prompt, {unit}", f"Median answer, {unit}",
     )  # fmt: skip
     lead = (
-        "Distinct answers and lengths are of the first file. “Claims nothing” is the answer for requests "
-        "that belong to no label: any other answer to them is over-reach."
+        "Distinct answers and lengths are of the first file. The negative answer is the right one for rows "
+        "that belong to no label; any other answer to them is a false positive (over-reach)."
     )
     repeats = [
         html.Li(f"{task.name}: {words}")
@@ -175,20 +184,20 @@ def _tasks_table(profile: DataProfile) -> html.Section:
     note = (
         html.Ul(repeats, className="mix-notes")
         if repeats
-        else html.P("No prompt stands twice, within a file or between them.", className="note")
+        else html.P("No prompt is repeated, within a file or between files.", className="note")
     )
     return card("Tasks", data_table(head, rows, text=(0, 1, 6)), note, lead=lead)
 
 
 def _repeats(splits: dict[str, SplitProfile]) -> str:
-    """Rows whose prompt stands elsewhere too, in words."""
-    found = [f"{count(s.repeated)} twice within {name}" for name, s in splits.items() if s.repeated]
-    found += [
+    """Rows whose prompt is repeated, in words."""
+    repeats = [f"{count(s.repeated)} within {name}" for name, s in splits.items() if s.repeated]
+    repeats += [
         f"{count(rows)} of {name} also in {earlier}"
         for name, split in splits.items()
         for earlier, rows in split.seen.items()
     ]
-    return f"prompts that stand elsewhere too: {', '.join(found)}" if found else ""
+    return f"repeated prompts: {', '.join(repeats)}" if repeats else ""
 
 
 def _balance(task: TaskProfile, split: str, colours: Palette) -> html.Section:
@@ -197,7 +206,7 @@ def _balance(task: TaskProfile, split: str, colours: Palette) -> html.Section:
     if data.free:
         detail = (
             f"{count(data.distinct)} distinct answers in {count(task.splits[split].rows)} rows: free text, "
-            "with no balance of labels to speak of."
+            "without a balance of labels."
         )
         body: Any = empty("Nearly every row has its own answer", detail, small=True)
     else:
@@ -208,7 +217,7 @@ def _balance(task: TaskProfile, split: str, colours: Palette) -> html.Section:
         )
     spread = f"{count(data.fewest)} to {count(data.bars[0].rows if data.bars else 0)} rows each"
     lead = (
-        f"{count(data.distinct)} distinct, {spread}. Always giving the most frequent one would be right in "
+        f"{count(data.distinct)} distinct, {spread}. The most frequent one alone would be right in "
         f"{percent(data.largest)} of rows."
     )
     bars = [*data.bars, *([data.rest] if data.rest else [])]
@@ -226,8 +235,8 @@ def _lengths(task: TaskProfile, colours: Palette) -> html.Section:
     lengths = next(iter(task.splits.values())).lengths
     of = f"{lengths.unit} of {lengths.tokenizer}" if lengths.tokenizer else lengths.unit
     lead = (
-        f"In {of}, without the chat frame. Thick: eight rows of ten; thin: shortest to longest; the mark is "
-        "the median."
+        f"In {of}, without the chat template. The thick bar holds eight rows of ten, the thin line runs from "
+        "the shortest to the longest, the mark is the median."
     )
     chart = graph(
         draw_lengths(found, colours, lengths.unit),
@@ -245,7 +254,7 @@ def _span_row(span: LengthRow) -> tuple[str, ...]:
 
 
 def _rendered(task: TaskProfile, split: str) -> html.Section:
-    title = f"What the model is shown: {task.name}, {split}"
+    title = f"What the model reads: {task.name}, {split}"
     fields = []
     if task.prompt is not None:
         fields = [(k, v) for k, v in task.prompt.model_dump().items() if v]
@@ -257,12 +266,11 @@ def _rendered(task: TaskProfile, split: str) -> html.Section:
         )
         if fields
         else html.P(
-            "The rows carry their own chat layout; no template is applied.", className="note"
+            "The rows have a chat layout already; no template is applied.", className="note"
         )
     )
-    shown = task.splits[split].shown
-    rows = [_row(row) for row in shown] or [
-        html.P("No rows were kept: the picture of this data was too large.", className="note")
+    rows = [_row(row) for row in task.splits[split].shown] or [
+        html.P("The data profile has no rows: it would be too large.", className="note")
     ]
     return card(
         title,
@@ -275,7 +283,7 @@ def _rendered(task: TaskProfile, split: str) -> html.Section:
             ],
             className="columns",
         ),
-        lead="Only the answer is learned; everything before it is given.",
+        lead="The loss covers the answer alone; everything before it is the prompt.",
     )
 
 
@@ -291,41 +299,41 @@ def _turn(turn: ShownTurn) -> html.Div:
     )
 
 
-def _contents_card(held: Sequence[MixVolume], query: Query, colours: Palette) -> html.Section:
-    title = "What each mix holds at each volume"
+def _mix_contents(sizes: Sequence[MixVolume], query: Query, colours: Palette) -> html.Section:
+    title = "Examples by task, of each mix and training-set size"
     lead = (
-        "Subsets are nested: the first 500 examples of a task are part of its first 1,000, so that curves "
-        "over volume differ in nothing but how much more was seen. Every subset keeps the balance of labels."
+        "Subsets are nested: the first 500 examples of a task are part of its first 1,000, so that points of "
+        "a curve differ in the number of examples alone. Every subset keeps the balance of labels."
     )
-    if not held:
+    if not sizes:
         detail = "The trials do not say how their examples are split between tasks."
         return card(title, empty("Not known", detail, small=True))
-    mixes = list(dict.fromkeys(each.mix for each in held))
+    mixes = list(dict.fromkeys(size.mix for size in sizes))
     mix = one_of(mixes, query.get("mix"))
-    own = [each for each in held if each.mix == mix]
+    of_mix = [size for size in sizes if size.mix == mix]
     choices = Links(PATH, query).choices("mix", [(m, m) for m in mixes], mix)
-    tasks = list(dict.fromkeys(task for each in held for task in each.examples))
-    passes = "; ".join(f"{task}: {n} more" for task, n in own[0].extra_epochs.items())
+    tasks = list(dict.fromkeys(task for size in sizes for task in size.examples))
+    passes = "; ".join(f"{task}: {n} more" for task, n in of_mix[0].extra_epochs.items())
     rows = [
         (
-            each.mix,
-            count(each.volume),
-            *(count(each.examples[t]) if t in each.examples else ABSENT for t in tasks),
-            count(each.replay_rows),
-            percent(each.replay_rows / max(each.volume, 1)),
+            size.mix,
+            count(size.volume),
+            *(count(size.examples[t]) if t in size.examples else ABSENT for t in tasks),
+            count(size.replay_rows),
+            percent(size.replay_rows / max(size.volume, 1)),
         )
-        for each in held
+        for size in sizes
     ]
-    head = ("Mix", "Volume", *tasks, "Replayed rows a pass", "Replay share")
+    head = ("Mix", "Examples", *tasks, "Replayed rows a pass", "Replay share")
     return card(
         title,
         picker("Task mix", choices),
         graph(
-            draw_mix_contents(own, colours),
-            f"Examples by task at each volume of mix {mix}",
-            height=120 + 34 * len(own),
+            draw_mix_contents(of_mix, colours),
+            f"Examples by task at each training-set size of mix {mix}",
+            height=120 + 34 * len(of_mix),
         ),
-        html.P(f"Further passes over a task's examples: {passes}.", className="note")
+        html.P(f"Extra passes over a task's examples: {passes}.", className="note")
         if passes
         else None,
         behind("Show the numbers of every mix", data_table(head, rows)),
@@ -351,27 +359,22 @@ def _suites(profile: DataProfile) -> html.Section:
                 _excerpt(suite),
             )
         )
-    head = ("Name", "What it is", "Used", "Rows", "Median length", "One of them")
+    head = ("Name", "Kind", "Use", "Rows", "Median length", "Example")
     lead = (
         "General suites are never trained on: what a tuned model loses on them is what it forgot. Replayed "
-        "text is mixed into training to keep that small."
+        "text is mixed into training to keep the loss small."
     )
     return card("General suites and replay", data_table(head, rows, text=(0, 1, 2, 5)), lead=lead)
 
 
 def _excerpt(suite: TaskProfile | TextProfile) -> str:
-    """The beginning of one of its texts."""
+    """The beginning of one of its rows."""
     if isinstance(suite, TextProfile):
-        turns: tuple[ShownTurn, ...] = suite.shown
+        turns = suite.shown[:1]
     else:
-        shown = next(iter(suite.splits.values())).shown
-        turns = shown[0].turns if shown else ()
-    text = (
-        " → ".join(turn.text for turn in turns[-2:])
-        if not isinstance(suite, TextProfile)
-        else (turns[0].text if turns else "")
-    )
-    flat = " ".join(text.split())
+        row = next(iter(next(iter(suite.splits.values())).shown), None)
+        turns = row.turns[-2:] if row else ()
+    flat = " ".join(" → ".join(turn.text for turn in turns).split())
     return flat if len(flat) <= 72 else f"{flat[:71]}…"
 
 

@@ -1,4 +1,4 @@
-"""``python -m dashboards.report``: write a sweep's report to one file that can be sent around."""
+"""A sweep's report as one HTML file: ``python -m dashboards.report``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracker.errors import InputError, SftSelectError, StoreError
 
-#: Seconds within which the store must have been read.
+#: Seconds that reading the store may take.
 _PATIENCE = 600.0
 
 
@@ -48,7 +48,7 @@ def _write(options: argparse.Namespace) -> None:
         constraint=options.constraint,
         target_quality=options.target_quality or "",
     )
-    overrides_in(query)  # a wrong question is told before anything is read
+    overrides_in(query)  # a wrong question ends this before anything is read
 
     from dashboards.report.document import document
     from dashboards.report.sections import head, sections
@@ -62,8 +62,8 @@ def _write(options: argparse.Namespace) -> None:
     if view is None and (problem := snapshot.problem(options.sweep)) is not None:
         raise StoreError(problem)
     if view is None:
-        known = ", ".join(info.name for info in snapshot.sweeps()) or "none"
-        raise InputError(f"sweep {options.sweep!r}: not in the store; sweeps: {known}")
+        names = ", ".join(info.name for info in snapshot.sweeps()) or "none"
+        raise InputError(f"sweep {options.sweep!r}: not in the store; sweeps: {names}")
     text = document(f"{view.info.name} · sft-select", head(view), sections(view, query))
     write_text(options.output, text)
     print(f"wrote {options.output} ({len(text.encode()) / 1e6:.1f} MB)", flush=True)

@@ -1,4 +1,4 @@
-"""The report's one file: sections, stylesheet, charts and what draws them, nothing from anywhere else."""
+"""The report as one HTML document: sections, stylesheet, charts and plotly.js, without a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THEMES = ("light", "dark")
 
 
 class Section(NamedTuple):
-    """A titled part. ``content``: its components, given ``light`` or ``dark``."""
+    """A titled part of the report. ``content``: its components, by theme."""
 
     anchor: str
     title: str
@@ -25,11 +25,11 @@ class Section(NamedTuple):
 
 
 def document(title: str, head: Any, sections: Sequence[Section]) -> str:
-    """The whole file. Charts are in it in both themes, words and tables once."""
-    drawn = {theme: Renderer() for theme in THEMES}
+    """The whole file; charts are in it in both themes, words and tables once."""
+    renderers = {theme: Renderer() for theme in THEMES}
     bodies = {
         theme: [renderer.html(section.content(theme)) for section in sections]
-        for theme, renderer in drawn.items()
+        for theme, renderer in renderers.items()
     }
     contents = "".join(
         f'<li><a href="#{section.anchor}">{escaping.escape(section.title)}</a></li>'
@@ -43,7 +43,7 @@ def document(title: str, head: Any, sections: Sequence[Section]) -> str:
     scripts = [plotly_script(), (_HERE / "report.js").read_text(encoding="utf-8")]
     charts = "".join(
         f'<script type="application/json" id="figure-{theme}-{i}">{_in_script(figure)}</script>\n'
-        for theme, renderer in drawn.items()
+        for theme, renderer in renderers.items()
         for i, figure in enumerate(renderer.figures)
     )
     sheet = "\n".join(path.read_text(encoding="utf-8") for path in _SHEETS)
@@ -81,5 +81,5 @@ def plotly_script() -> str:
 
 
 def _in_script(json: str) -> str:
-    """*json* with nothing in it that could end a script element."""
+    """*json* with the characters escaped that could end a script element."""
     return json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

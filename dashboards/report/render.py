@@ -1,8 +1,8 @@
-"""A page's component tree → HTML that needs no server: the same words, tables and charts.
+"""Rendering of Dash components as static HTML: the same words, tables and charts, without a server.
 
-Text and attribute values are escaped, tags and attributes come from lists of known ones. What only works
-in the dashboard (buttons, fields, pickers) is left out, and links keep their words. Of absolute paths the
-last name stays: the folders are of the machine that wrote the report, which others need not know.
+Text and attribute values are escaped; tags and attributes come from lists of allowed ones. Elements that
+only work in the dashboard (buttons, fields, pickers) are left out, and links become their words. Absolute
+paths are cut to their last name: a report's readers need not know the folders of the machine that wrote it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _TAGS = frozenset(
     "fieldset legend label nav".split()
 )
 _VOID = frozenset({"br", "hr", "col"})
-#: Tags whose words alone are kept.
-_PLAIN = {"a": "span", "nav": "div", "label": "span", "fieldset": "div", "legend": "div"}
-#: By what Dash calls it.
+#: Tags that need the dashboard, and the tag in their place.
+_REPLACED = {"a": "span", "nav": "div", "label": "span", "fieldset": "div", "legend": "div"}
+#: Allowed attributes: Dash's name and HTML's.
 _ATTRIBUTES = {
     "className": "class",
     "role": "role",
@@ -38,13 +38,13 @@ _ATTRIBUTES = {
     "value": "value",
     "max": "max",
 }
-#: They name other elements by their ids, which are not kept: pages may share them.
+#: Attributes that name other elements by their ids, which are left out as pages may share them.
 _BY_ID = frozenset({"aria-controls", "aria-describedby", "aria-labelledby", "aria-owns"})
-#: Classes of what a reader of paper cannot use.
+#: Classes of elements that only work in the dashboard.
 _LEFT_OUT = frozenset({"picker", "pickers", "actions", "menu"})
-#: The folders of an absolute path, and not of an address or of a relative one.
+#: The folders of an absolute path; not of an address or of a relative path.
 _FOLDERS = re.compile(r"(?<![\w/:.~-])/(?:[\w.+@~-]+/)+(?=[\w.+@~-])")
-#: Of what a user's rows say, which stays as it is.
+#: The class of a user's own rows, in which paths stay as they are.
 _VERBATIM = "data-turns"
 
 
@@ -64,7 +64,9 @@ class Renderer:
         if isinstance(node, list | tuple):
             return "".join(self.html(child) for child in node)
         if not isinstance(node, Component):
-            raise TypeError(f"a report cannot show a {type(node).__name__}")
+            raise TypeError(
+                f"found a {type(node).__name__} in a report; allowed: components and text"
+            )
         plain = node.whole() if isinstance(node, DataTable) else node.to_plotly_json()
         kind, props = plain["type"], plain["props"]
         if plain["namespace"] == "dash_core_components" and kind == "Graph":
@@ -73,9 +75,9 @@ class Renderer:
         tag = str(kind).lower()
         if plain["namespace"] != "dash_html_components" or tag not in _TAGS or classes & _LEFT_OUT:
             return ""
-        held, self._verbatim = self._verbatim, self._verbatim or _VERBATIM in classes
-        text = self._element(_PLAIN.get(tag, tag), props)
-        self._verbatim = held
+        outer, self._verbatim = self._verbatim, self._verbatim or _VERBATIM in classes
+        text = self._element(_REPLACED.get(tag, tag), props)
+        self._verbatim = outer
         return text
 
     def _element(self, tag: str, props: Mapping[str, Any]) -> str:
@@ -94,23 +96,23 @@ class Renderer:
 
 
 def without_folders(text: str) -> str:
-    """*text* with the last names of its absolute paths alone."""
+    """*text* with its absolute paths cut to their last names."""
     return _FOLDERS.sub("", text)
 
 
 def attributes(props: Mapping[str, Any]) -> str:
-    """The known ones of *props* as HTML, with a space before each."""
-    found: dict[str, str] = {}
+    """The allowed ones of *props* as HTML, with a space before each."""
+    allowed: dict[str, str] = {}
     for name, value in props.items():
         if value is None or value is False:
             continue
         if name in _ATTRIBUTES or (name.startswith("aria-") and name not in _BY_ID):
-            found[_ATTRIBUTES.get(name, name)] = without_folders(str(value))
+            allowed[_ATTRIBUTES.get(name, name)] = without_folders(str(value))
         elif name == "open":
-            found["open"] = ""
+            allowed["open"] = ""
         elif name == "style":
-            found["style"] = _style(value)
-    return "".join(f' {name}="{escaping.escape(text)}"' for name, text in found.items())
+            allowed["style"] = _style(value)
+    return "".join(f' {name}="{escaping.escape(text)}"' for name, text in allowed.items())
 
 
 def _style(style: Mapping[str, Any]) -> str:

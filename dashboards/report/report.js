@@ -1,4 +1,4 @@
-/* Draws the charts of a report: in the reader's theme on a screen, light and to the width on paper. */
+/* Draws the charts of a report: in the system's theme on a screen, light and as wide as the paper in print. */
 (() => {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const charts = [...document.querySelectorAll(".chart")];

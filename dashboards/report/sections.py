@@ -1,4 +1,4 @@
-"""What a report is made of: the pages' own contents in the order of reading, and the best trials."""
+"""The report's sections: the contents of the pages in the order of reading, and the best trials."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from dashboards.trials.frame import plain_rows
 from tracker.errors import SftSelectError
 from tracker.numbers import ABSENT, count, percent, plural, quality
 
-#: Of the trials' table.
-TOP = 50
-#: A task each; a sweep with more shows these.
+#: Rows of the table of the best trials.
+MAX_TRIALS = 50
+#: Tasks with a part of their own in the scaling section.
 MAX_TASKS = 8
-#: Tables of a page with more rows are folded away.
-FOLDED = 6
+#: Rows of the longest table that is not folded.
+MAX_UNFOLDED = 6
 TRIALS = "Trials"
 Content = Callable[[SweepView, Query, str | None], Any]
 
 
-def sections(view: SweepView, query: Query) -> list[Section]:
-    """The parts of the report of *view*; *query* holds what is asked of the recommendation."""
-    own = Query(query.sweep)
+def sections(view: SweepView, question: Query) -> list[Section]:
+    """The sections of the report of *view*; *question*: the query with the question to recommend for."""
+    plain = Query(question.sweep)
 
-    def part(title: str, content: Content, asked: Query = own) -> Section:
+    def part(title: str, content: Content, query: Query = plain) -> Section:
         anchor = title.lower().replace(" ", "-")
-        return Section(anchor, title, lambda theme: _held(lambda q: content(view, q, theme), asked))
+        return Section(anchor, title, lambda theme: _or_reason(content, view, query, theme))
 
     return [
-        part(recommend.TITLE, _recommendation, query),
+        part(recommend.TITLE, _recommendation, question),
         part(scaling.TITLE, _by_task),
         part(generalisation.TITLE, _generalisation),
         part(mix.TITLE, _mixes),
@@ -50,7 +50,7 @@ def sections(view: SweepView, query: Query) -> list[Section]:
 
 
 def head(view: SweepView) -> list[Any]:
-    """The title, and how far the sweep was when this was written."""
+    """The title, and the state of the sweep when the report was written."""
     statuses = Counter(str(record.result.status.value) for record in view.analysis.records)
     counts = ", ".join(f"{count(n)} {status}" for status, n in statuses.most_common())
     seconds = [r.result.cost.device_seconds for r in view.analysis.records]
@@ -80,7 +80,7 @@ def best_trials(view: SweepView) -> Any:
         )
     tasks = [name for name in scored.columns if name.startswith("score.")]
     suites = [name for name in scored.columns if name.startswith("forgetting.")]
-    best = scored.sort_values(["quality", "number"], ascending=[False, True]).head(TOP)
+    best = scored.sort_values(["quality", "number"], ascending=[False, True]).head(MAX_TRIALS)
     columns = ("Trial", "Model", "Method", "Examples", "Mix", "Quality")
     table = data_table(
         (
@@ -113,13 +113,13 @@ def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[st
 
 
 def _recommendation(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The page with its file folded away, which is long and here without folders."""
+    """The Recommendation page with its file folded, which is long and here without folders."""
     page = html.Div(recommend.content(view, query, theme), className="stack")
     try:
         text = page["yaml-text"]
-    except KeyError:  # nothing to choose from, or nothing here trains it
+    except KeyError:  # there is no choice, or it cannot be trained here
         return [page]
-    note = "Here without the folders that its files lie in; this command writes it whole:"
+    note = "Without the folders of its files; this command writes the whole file:"
     page["yaml-text"] = html.Div(
         [behind(f"Show {FILE_NAME}", text), html.P(note, className="note")],
     )
@@ -127,12 +127,12 @@ def _recommendation(view: SweepView, query: Query, theme: str | None) -> list[An
 
 
 def _generalisation(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """All models side by side: nobody can pick another here."""
+    """The Generalisation page with all models side by side, as a report has no picker."""
     return generalisation.content(view, query.put(model=ALL), theme)
 
 
 def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The scaling page of each task that counts, one after the other under one heading."""
+    """The Scaling page of each weighted task, one after the other under one heading."""
     tasks = [task for task, weight in view.analysis.objective.weights.items() if weight > 0][
         :MAX_TASKS
     ]
@@ -141,30 +141,28 @@ def _by_task(view: SweepView, query: Query, theme: str | None) -> list[Any]:
 
 
 def folded(part: Any) -> Any:
-    """The card *part* with its long tables behind a line that opens them: a report is read from above."""
+    """The card *part* with its long tables behind a line that opens them."""
     for i, child in enumerate(part.children if isinstance(part, html.Section) else ()):
         if "scroll" in str(getattr(child, "className", "")).split():
             rows = child.children.children[1].children
-            if len(rows) > FOLDED:
+            if len(rows) > MAX_UNFOLDED:
                 part.children[i] = behind(f"Show the {len(rows)} rows", child)
     return part
 
 
 def _mixes(view: SweepView, query: Query, theme: str | None) -> list[Any]:
-    """The task mix page, which is of one model and method."""
+    """The Task mix page, with a note on the one model and method that it shows."""
     parts = mix.content(view, query, theme)
     if chosen := mix.model_and_method(view, query):
         model, method = chosen
-        words = (
-            f"Of {model} by {mix.method_name(method)}; the dashboard shows every model and method."
-        )
+        words = f"{model} by {mix.method_name(method)}. The dashboard shows every model and method."
         parts.insert(1, html.P(words, className="note"))
     return [html.Div(parts, className="stack")]
 
 
-def _held(content: Callable[[Query], Any], query: Query) -> list[Any]:
-    """The *content*, or in its place why it cannot be shown."""
+def _or_reason(content: Content, view: SweepView, query: Query, theme: str) -> list[Any]:
+    """The *content*, or the reason why it cannot be shown."""
     try:
-        return list(content(query))
+        return list(content(view, query, theme))
     except SftSelectError as error:
         return [card("This cannot be shown yet", empty("Not yet", str(error), small=True))]

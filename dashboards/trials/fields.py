@@ -37,7 +37,9 @@ STATUS_TONES = {
 }
 #: In place of an interval that the rows cannot give, and why.
 NO_INTERVAL = "no interval"
-NO_INTERVAL_WHY = "The rows give no interval where every row has the same result, as with a score of 0 or of 100 %."
+NO_INTERVAL_WHY = (
+    "Rows that all have the same result, as with a score of 0 or 100 %, give no interval."
+)
 
 
 class Measured(NamedTuple):

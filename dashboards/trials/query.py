@@ -119,9 +119,9 @@ def initial_state(state: GridState, words: Collection[str]) -> dict[str, Any]:
     """*state* as AG Grid's ``initialState``; *words*: the fields that hold text."""
     models: dict[str, Any] = {}
     for operator, conditions in (("AND", state.where), ("OR", state.any_of)):
-        for field, own in _by_field(conditions).items():
+        for field, group in _by_field(conditions).items():
             kind = "text" if field in words else "number"
-            parts = [_part(condition, kind) for condition in own]
+            parts = [_part(condition, kind) for condition in group]
             joined = {"filterType": kind, "operator": operator, "conditions": parts}
             models[field] = parts[0] if len(parts) == 1 else joined
     found: dict[str, Any] = {}

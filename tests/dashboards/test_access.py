@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from dashboards.access import TOKEN_FILE, Access, access_for, address_of, kept_token
+from dashboards.access import TOKEN_FILE, Access, access_for, address_of, workspace_token
 from dashboards.app import create_app
 from tracker.errors import InputError
 
@@ -89,10 +89,10 @@ def test_two_dashboards_on_one_machine_do_not_log_each_other_out(client):
 
 
 def test_a_workspace_yet_to_be_made_gets_its_token_and_a_file_in_its_place_is_said(tmp_path):
-    assert len(kept_token(tmp_path / "new" / "one")) >= 40
+    assert len(workspace_token(tmp_path / "new" / "one")) >= 40
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="must be readable and writable"):
-        kept_token(tmp_path / "file")
+        workspace_token(tmp_path / "file")
 
 
 def test_this_machine_needs_no_token_and_no_file(tmp_path):
@@ -116,7 +116,7 @@ def test_a_token_others_can_read_or_none_is_refused(tmp_path, text, mode):
     file.write_text(text)
     file.chmod(mode)
     with pytest.raises(InputError, match="delete the file"):
-        kept_token(tmp_path)
+        workspace_token(tmp_path)
 
 
 def test_the_printed_address():

@@ -179,7 +179,7 @@ def test_what_nobody_foresaw_is_said_too(snapshot, fake):
     fake.sweeps = lambda: int("not a number")
     assert snapshot.view(None) is None
     assert "ValueError" in snapshot.problem(None)
-    assert "the terminal says more" in snapshot.problem(None)
+    assert "the terminal shows where" in snapshot.problem(None)
 
 
 def test_what_is_kept_no_more_is_freed(snapshot, fake):

@@ -44,7 +44,7 @@ def test_nothing_serious_stands_in_anyone_s_way(page, address, path, scheme, wid
     if path == "/":
         page.locator("#control-raise").wait_for()  # which the forms' being open lets be seen
         page.locator("#control-stop-trial").click()
-        page.get_by_text("Not asked.").wait_for()
+        page.get_by_text("Not sent.").wait_for()
     found = Axe().run(page).response["violations"]
     bad = [
         f"{v['id']}: {v['help']}: {[node['html'][:160] for node in v['nodes'][:3]]}"

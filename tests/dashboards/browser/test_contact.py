@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboards.access import kept_token
+from dashboards.access import workspace_token
 from tests.dashboards.browser.conftest import served
 from tests.dashboards.browser.test_trials import soon
 from tracker.store.store import Store
@@ -105,7 +105,7 @@ def test_two_misses_are_none_and_an_answer_starts_anew(visit, workspace) -> None
 
 def test_a_token_that_is_no_longer_valid_is_told_at_once(visit, workspace) -> None:
     with served(workspace, "--allow-name", "box.example") as address:
-        with_token = f"{address}/?token={kept_token(workspace)}"
+        with_token = f"{address}/?token={workspace_token(workspace)}"
         visit.goto(with_token)
         visit.locator(".pill.live").wait_for()
         visit.context.clear_cookies()

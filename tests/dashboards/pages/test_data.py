@@ -83,7 +83,7 @@ def test_the_page_says_rows_labels_lengths_and_template(view, words):
 
 def test_repeats_and_notes_are_said(view, words):
     text = words(content(view(PROFILE, ("a leak was allowed",)), Query(), None))
-    assert "4 twice within train, 3 of validation also in train" in text
+    assert "4 within train, 3 of validation also in train" in text
     assert "a leak was allowed" in text
 
 
@@ -91,12 +91,12 @@ def test_a_task_a_file_and_a_mix_can_be_picked(view, words):
     text = words(
         content(view(PROFILE), Query.of(task="slots", split="validation", mix="boost"), None)
     )
-    assert "What the model is shown: slots, validation" in text
+    assert "What the model reads: slots, validation" in text
     assert "no template is applied" in text
-    assert "No rows were kept" in text
-    assert "Further passes over a task's examples: intent: 1 more" in text
+    assert "The data profile has no rows" in text
+    assert "Extra passes over a task's examples: intent: 1 more" in text
     fallback = words(content(view(PROFILE), Query.of(task="no", split="no", mix="no"), None))
-    assert "What the model is shown: intent, train" in fallback
+    assert "What the model reads: intent, train" in fallback
 
 
 def test_what_each_mix_holds_is_in_the_table(view, words):
@@ -106,7 +106,7 @@ def test_what_each_mix_holds_is_in_the_table(view, words):
 
 def test_an_older_sweep_says_so_and_shows_what_its_trials_say(view, words):
     text = words(content(view(None), Query(), None))
-    assert "kept no picture of its data" in text
+    assert "has no data profile" in text
     assert "intent macro-F1 400 1,000" in text
     assert "even 2,000 1,000 1,000" in text
 

@@ -230,7 +230,7 @@ def test_without_the_flag_no_callback_asks_for_anything(running):
 def test_each_button_asks_through_the_store(running, button, form, action, fields):
     client = create_app(running, control=True).server.test_client()
     reply = press(client, button, form)
-    assert "Asked of live: " in reply.get_data(as_text=True)
+    assert "Sent to live: " in reply.get_data(as_text=True)
     request = running.requests("live")[0]
     assert (request.action, request.by) == (action, "dashboard")
     assert {name: getattr(request, name) for name in fields} == fields
@@ -238,7 +238,7 @@ def test_each_button_asks_through_the_store(running, button, form, action, field
 
 def test_a_raised_budget_is_one_of_its_kind(running):
     client = create_app(running, control=True).server.test_client()
-    assert "Not asked" in press(client, "control-raise").get_data(as_text=True)
+    assert "Not sent" in press(client, "control-raise").get_data(as_text=True)
     assert running.requests("live") == []
     press(client, "control-raise", {"trials": 80})
     budget = running.requests("live")[0].budget
@@ -246,22 +246,22 @@ def test_a_raised_budget_is_one_of_its_kind(running):
     assert (budget.trials, budget.gpu_hours) == (80, None)
 
 
-def test_a_refusal_is_told_in_words(running):
+def test_a_refusal_is_said_in_words(running):
     running.set_sweep_state("live", "finished")
     client = create_app(running, control=True).server.test_client()
-    told = press(client, "control-pause").get_data(as_text=True)
-    assert "allowed while it is running or paused" in told
-    told = press(client, "control-stop-trial", {"stopped": -1}).get_data(as_text=True)
-    assert "Not asked" in told
+    reply = press(client, "control-pause").get_data(as_text=True)
+    assert "allowed while it is running or paused" in reply
+    reply = press(client, "control-stop-trial", {"stopped": -1}).get_data(as_text=True)
+    assert "Not sent" in reply
     assert running.requests("live") == []
 
 
 def test_what_was_meant_for_another_sweep_is_not_asked(running):
     """At the address without a name another sweep may have begun since the page was drawn."""
     client = create_app(running, control=True).server.test_client()
-    told = press(client, "control-stop", shown="earlier").get_data(as_text=True)
-    assert "Not asked: the page showed another sweep" in told
-    assert "Not asked" in press(client, "control-stop", shown=None).get_data(as_text=True)
+    reply = press(client, "control-stop", shown="earlier").get_data(as_text=True)
+    assert "Not sent: the page showed the sweep earlier" in reply
+    assert "Not sent" in press(client, "control-stop", shown=None).get_data(as_text=True)
     assert running.requests("live") == []
 
 

@@ -82,7 +82,7 @@ def test_charts_are_collected_in_their_order():
 
 
 def test_an_unknown_thing_is_a_fault():
-    with pytest.raises(TypeError, match="a report cannot show a dict"):
+    with pytest.raises(TypeError, match="found a dict in a report"):
         rendered({"type": "P"})
 
 

@@ -14,7 +14,7 @@ from dashboards.components import card, data_table
 from dashboards.pages import recommend
 from dashboards.report.document import Section, document, plotly_script, policy
 from dashboards.report.render import Renderer
-from dashboards.report.sections import FOLDED, TOP, best_trials, folded, sections
+from dashboards.report.sections import MAX_TRIALS, MAX_UNFOLDED, best_trials, folded, sections
 from dashboards.state import Query
 from tracker.trial import Objective
 
@@ -83,13 +83,13 @@ def test_generalisation_has_every_model_and_the_mix_says_which_it_is_of(view_of,
     assert all(f"{model} " in text for model in ("en-0.1m", "en-0.3m", "en-1m"))
     titles = str(parts["Generalisation"].content("light"))
     assert titles.count("Quality against what is lost on") == 3
-    assert "Of en-1m by Full tuning; the dashboard shows every model" in words(
+    assert "en-1m by Full tuning. The dashboard shows every model" in words(
         parts["Task mix"].content("light")
     )
 
 
 def test_long_tables_of_laws_are_folded(view_of, records):
-    rows = [(str(i), "x") for i in range(FOLDED + 1)]
+    rows = [(str(i), "x") for i in range(MAX_UNFOLDED + 1)]
     long = folded(card("Laws", data_table(("a", "b"), rows)))
     assert isinstance(long.children[1], html.Details)
     assert not getattr(long.children[1], "open", False)
@@ -109,7 +109,7 @@ def test_the_best_trials_come_first_and_are_counted(view_of, records, words):
     text = words(best_trials(view))
     assert "scored trials, by weighted quality" in text
     rows = best_trials(view).children[1].children.children[1].children
-    assert len(rows) <= TOP
+    assert len(rows) <= MAX_TRIALS
     values = [float(row.children[5].children.removesuffix(" %")) for row in rows]
     assert values == sorted(values, reverse=True)
     assert "No trial has a score yet" in words(best_trials(view_of([])))
