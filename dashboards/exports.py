@@ -64,11 +64,7 @@ def file_of(answer: Answer, name: str) -> File | None:
     recipe = answer.recipes[trainer]
     if isinstance(recipe, str):
         raise InputError(recipe)
-    ours = {
-        FILE_NAME: answer.config,
-        EVIDENCE_NAME: answer.evidence,
-        "README.txt": _readme(trainer),
-    }
+    texts = {FILE_NAME: answer.config, EVIDENCE_NAME: answer.evidence}
     return File(_zipped({**recipe, **texts, "README.txt": _readme(trainer)}), "application/zip")
 
 
@@ -100,7 +96,8 @@ def _readme(trainer: str) -> str:
         "The training rows are not in this archive. On the machine where the sweep ran, unpack it, and in "
         f"its folder run\n\n    {rows_command(trainer)}\n\n"
         f"which writes the rows and the same files again. {FILE_NAME} is the whole configuration and "
-        f"{EVIDENCE_NAME} the evidence for it. To train it with sft-select itself:\n\n    sft-select train {FILE_NAME}\n"
+        f"{EVIDENCE_NAME} the evidence for it. To train it with sft-select itself:\n\n"
+        f"    sft-select train {FILE_NAME}\n"
     )
 
 
