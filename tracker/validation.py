@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tracker.errors import InputError
 from tracker.strict_yaml import Document, YamlPath
@@ -126,6 +127,19 @@ def found(value: Any) -> str:
     return f"found {shown if len(shown) <= MAX_VALUE_SHOWN else shown[:MAX_VALUE_SHOWN] + '…'}"
 
 
+def error_in_words(item: ErrorDetails, value: Any, allowed: str = "") -> str:
+    """One error of pydantic about *value*: ``found 'abc'; allowed: a number``.
+
+    *allowed* stands in place of pydantic's own limit, which names no more than the bound that is broken.
+    """
+    if item["type"] == "missing":
+        return "found nothing; it is required"
+    if item["type"] == "value_error":
+        return str(item["ctx"]["error"])
+    allowed = allowed or _allowed(item["type"], item.get("ctx", {}), value, item["msg"])
+    return f"{found(value)}; allowed: {allowed}"
+
+
 def dotted(path: YamlPath) -> str:
     """A path within a document as its reader writes it: ``models[0].path``."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
@@ -172,7 +186,7 @@ def _problems(error: ValidationError, data: Any, schema: dict[str, Any]) -> list
 
 
 def _allowed(kind: str, context: dict[str, Any], value: Any, message: str) -> str:
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         choices = re.findall(r"'([^']+)'", context["expected"])
         return ", ".join(choices) + (did_you_mean(value, choices) if isinstance(value, str) else "")
     return _ALLOWED[kind].format(**context) if kind in _ALLOWED else message

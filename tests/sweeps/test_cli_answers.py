@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from sweeps import cli
 from tests.factories import law_score, numbered, scored_record
 from tracker.errors import SftSelectError
-from tracker.importing.readers import REQUIRED
+from tracker.importing.rows import REQUIRED
 from tracker.store.store import Store
 from tracker.trial import Objective
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tracker.errors import InputError
-from tracker.importing.readers import Problems, Source
-from tracker.importing.rows import Measurement, Shares, StatedConfiguration, mix_name
+from tracker.importing.readers import Source
+from tracker.importing.rows import Measurement, Problems, Shares, StatedConfiguration, mix_name
 from tracker.trial import Status, TrialRecord
 from tracker.validation import did_you_mean, options
 
@@ -25,21 +25,18 @@ def check_directions(rows: Iterable[Measurement], problems: Problems) -> None:
     """Every metric has one direction, and the one its values have by nature."""
     stated: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        if row.metric is None or row.metric_name is None or row.direction is None:
+        name, direction = row.metric_name, row.cells.direction
+        if row.metric is None or name is None or direction is None:
             continue
-        stated[row.metric_name][row.direction].append(row.place)
-        if row.direction != row.metric.direction:
-            found = f"found {row.direction} for {row.metric_name}"
-            problems.add(
-                f"nature of {row.metric_name}",
-                row.place,
-                f"direction: {found}; allowed: {row.metric.direction}",
-            )
+        stated[name][direction].append(row.place)
+        if direction != row.metric.direction:
+            text = f"direction: found {direction} for {name}; allowed: {row.metric.direction}"
+            problems.add(f"nature of {name}", row.place, text)
     for name, places in stated.items():
         if len(places) > 1:
-            told = " and ".join(f"{way} ({_places(where)})" for way, where in places.items())
+            both = " and ".join(f"{way} ({_places(where)})" for way, where in places.items())
             first = next(iter(places.values()))[0]
-            problems.add("directions", first, f"{name} has two directions: {told}; give it one")
+            problems.add("directions", first, f"{name} has two directions: {both}; give it one")
 
 
 def _places(places: Sequence[str]) -> str:
@@ -55,13 +52,13 @@ def model_facts(rows: Iterable[Measurement], problems: Problems) -> dict[str, Mo
         model = row.stated.configuration.model
         known = facts.get(model, ModelFacts(None, None))
         for name in ModelFacts._fields:
-            old, new = getattr(known, name), getattr(row, name)
+            old, new = getattr(known, name), getattr(row.cells, name)
             if old is not None and new is not None and old != new:
                 text = f"{model} has {name} {new} here and {old} above: two models need two names"
                 problems.add(f"{name} of {model}", row.place, text)
         facts[model] = ModelFacts(
-            known.parameters if row.parameters is None else row.parameters,
-            known.family or row.family,
+            known.parameters if row.cells.parameters is None else row.cells.parameters,
+            known.family or row.cells.family,
         )
     return facts
 
@@ -88,13 +85,13 @@ def one_metric_each(
     for (task, kind), counted in counts.items():
         if len(counted) < 2:
             continue
-        told = ", ".join(f"{name} ({n} rows)" for name, n in sorted(counted.items()))
+        several = ", ".join(f"{name} ({n} rows)" for name, n in sorted(counted.items()))
         if metric in counted:
             dropped |= {(task, kind, name) for name in counted if name != metric}
-            notes.append(f"{task} has {told}; {metric} is taken")
+            notes.append(f"{task} has {several}; {metric} is taken")
         else:
             what = {"score": "scores", "loss_nats": "losses per token"}.get(kind, kind)
-            text = f"task {task!r} has several {what}: {told}; say which one with --metric NAME"
+            text = f"task {task!r} has several {what}: {several}; say which one with --metric NAME"
             problems.add("kinds", source, text)
     kept = [
         row
@@ -107,20 +104,20 @@ def one_metric_each(
 def curves_of_several_epochs(
     configurations: Iterable[StatedConfiguration],
 ) -> set[StatedConfiguration]:
-    """The curves whose trials differ in epochs: those must be told apart by them."""
+    """The curves whose trials differ in epochs, which their names must then state."""
     epochs: defaultdict[StatedConfiguration, set[float | None]] = defaultdict(set)
-    for one in configurations:
-        epochs[one.curve].add(one.epochs)
-    return {curve for curve, found in epochs.items() if len(found) > 1}
+    for configuration in configurations:
+        epochs[configuration.curve].add(configuration.epochs)
+    return {curve for curve, counts in epochs.items() if len(counts) > 1}
 
 
 def mixes_of_several_replays(configurations: Iterable[StatedConfiguration]) -> set[str]:
-    """The mixes that were run with more than one replay fraction: those must be told apart by it."""
+    """The mixes run with more than one replay fraction, which their names must then state."""
     fractions: defaultdict[str, set[float]] = defaultdict(set)
-    for one in configurations:
-        if one.volume:
-            fractions[one.configuration.mix].add(one.replay or 0.0)
-    return {mix for mix, found in fractions.items() if len(found) > 1}
+    for stated in configurations:
+        if stated.volume:
+            fractions[stated.configuration.mix].add(stated.replay or 0.0)
+    return {mix for mix, replays in fractions.items() if len(replays) > 1}
 
 
 def mix_shares(rows: Iterable[Measurement], problems: Problems) -> dict[str, Shares]:
@@ -174,7 +171,7 @@ def notes(
                 f"repeats of one configuration differ in {options(hidden)}, which is left out: they "
                 f"count as seeds; if they are configurations, use --map variant={hidden[0]}"
             )
-    empty = sum(r.value is None and r.status is Status.COMPLETE for r in rows)
+    empty = sum(r.value is None and r.cells.status is Status.COMPLETE for r in rows)
     if empty:
         yield f"{empty} rows hold no value and were left out"
     yield from _tokenizers(records)
@@ -204,7 +201,7 @@ def _hidden(source: Source, rows: Sequence[Measurement]) -> list[str]:
     repeats: defaultdict[tuple[object, ...], list[tuple[str, ...]]] = defaultdict(list)
     for row in rows:
         if row.value is not None and row.stated.volume:
-            what = (row.stated, row.seed, row.task, row.metric_name)
+            what = (row.stated, row.cells.seed, row.task, row.metric_name)
             repeats[what].append(row.unknown)
     groups = [cells for cells in repeats.values() if len(cells) > 1]
     return [

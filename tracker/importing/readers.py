@@ -1,4 +1,4 @@
-"""An outside results table as it was found, a CSV file or an MLflow experiment, and what is wrong in it."""
+"""Readers of an outside results table: a CSV file, or the finished runs of an MLflow experiment."""
 
 from __future__ import annotations
 
@@ -13,55 +13,16 @@ from typing import NamedTuple
 
 from tracker.errors import InputError
 from tracker.importing.metric_names import metric_of
+from tracker.importing.rows import OPTIONAL, REQUIRED, SHARE, Problems, Row
 from tracker.store.runs import FinishedRun
 from tracker.validation import did_you_mean, nearest, options
 
-#: Of one kind of problem so many places are named; the others are counted.
-_MOST_PLACES = 10
 _GZIP = b"\x1f\x8b"
-
-#: The columns known, by what they are for; the first six must be there.
-REQUIRED = ("model", "method", "task", "metric", "examples", "value")
-OPTIONAL = (
-    "model_params",
-    "family",
-    "variant",
-    "rank",
-    "learning_rate",
-    "mix",
-    "replay",
-    "epochs",
-    "seed",
-    "run",
-    "direction",
-    "value_se",
-    "n",
-    "status",
-    "train_tokens",
-    "flops",
-    "gpu_seconds",
-    "peak_memory_bytes",
-    "trainable_params",
-    "adapter_bytes",
-    "seconds_per_1k_tokens",
-)
-#: A column ``mix:TASK`` holds the share of TASK in a row's examples.
-SHARE = "mix:"
-
-
-class Row(NamedTuple):
-    """One row: where it stands (``table.csv:12``), its cells by our column names (empty ones left
-    out), and the cells of columns that are not known.
-    """
-
-    place: str
-    cells: dict[str, str]
-    unknown: tuple[str, ...]
 
 
 class Source(NamedTuple):
-    """A table before anything in it is understood. ``digest``: SHA-256 of its content, in hex;
-    ``unknown``: its columns that are not ours.
+    """A table as text. ``digest``: SHA-256 of its content, in hex; ``unknown``: its columns that are not
+    ours.
     """
 
     name: str
@@ -73,31 +34,6 @@ class Source(NamedTuple):
     def origin(self) -> str:
         """What :attr:`tracker.trial.TrialSpec.origin` says of a trial taken from here."""
         return f"{self.name} {self.digest[:12]}"
-
-
-class Problems:
-    """Everything found wrong, so that all of it is said at once."""
-
-    def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
-    def add(self, kind: str, place: str, text: str) -> None:
-        """*kind* groups what need not be repeated for thousands of rows."""
-        self._found.setdefault(kind, []).append(f"{place}: {text}")
-
-    def raise_any(self) -> None:
-        """Raise one InputError with every problem, if there is one."""
-        if self._found:
-            raise InputError([line for lines in self._found.values() for line in _cut(lines)])
-
-
-def _cut(lines: list[str]) -> Iterator[str]:
-    yield from lines[:_MOST_PLACES]
-    if len(lines) > _MOST_PLACES:
-        yield f"and {len(lines) - _MOST_PLACES} more rows like the last"
 
 
 def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
@@ -115,7 +51,7 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
         header = [cell.strip() for cell in next(reader, [])]
         if not any(header):
             raise InputError(f"{path}: empty; a results table starts with a line of column names")
-        ours = ours_by_theirs(header, columns, f"{name}:1", problems)
+        ours = column_names(header, columns, f"{name}:1", problems)
         problems.raise_any()
         unknown = tuple(column for column in header if column not in ours)
         for cells in reader:
@@ -125,9 +61,9 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
                     text = f"found {len(cells)} cells; the header has {len(header)}"
                     problems.add("width", place, text)
                     continue
-                found = dict(zip(header, cells, strict=True))
-                others = tuple(found[column] for column in unknown)
-                rows.append(Row(place, named_cells(found, ours), others))
+                by_column = dict(zip(header, cells, strict=True))
+                others = tuple(by_column[column] for column in unknown)
+                rows.append(Row(place, named_cells(by_column, ours), others))
     except csv.Error as error:
         raise InputError(f"{name}:{reader.line_num}: not CSV ({error})") from error
     problems.raise_any()
@@ -155,7 +91,7 @@ def read_runs(
         )
     header = list(dict.fromkeys(column for _, cells in tables for column in cells))
     problems = Problems()
-    ours = ours_by_theirs(header, columns, f"experiment {experiment}", problems)
+    ours = column_names(header, columns, f"experiment {experiment}", problems)
     problems.raise_any()
     parameters = dict.fromkeys(name for run in runs for name in run.parameters)
     unknown = tuple(name for name in parameters if name not in ours)
@@ -181,19 +117,19 @@ def _run_cells(
 
 
 def named_cells(cells: Mapping[str, str], ours: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """*cells*, by their names, as cells by our names, the empty ones left out."""
+    """The *cells* that hold text, by our names of their columns."""
     return {
         our: text
-        for theirs, cell in cells.items()
+        for column, cell in cells.items()
         if (text := cell.strip())
-        for our in ours.get(theirs, ())
+        for our in ours.get(column, ())
     }
 
 
-def ours_by_theirs(
+def column_names(
     header: list[str], columns: Mapping[str, str], place: str, problems: Problems
 ) -> dict[str, tuple[str, ...]]:
-    """Which of our columns each of the header's feeds, *columns* mapped; the rest by name."""
+    """Our names of each column in the *header*: as *columns* map them, else its own name."""
     for name in sorted({name for name in header if header.count(name) > 1}):
         problems.add("twice", place, f"column {name!r} stands there {header.count(name)} times")
     named = dict.fromkeys(name for name in (*header, *columns) if _is_share(name))

@@ -1,25 +1,35 @@
-"""The rows of an outside table with their cells understood: numbers, names, metrics."""
+"""Rows of an outside table: the type of every column, and the measurement that a row states."""
 
 from __future__ import annotations
 
-import math
+import functools
+import operator
 import re
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, NamedTuple
 
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from tracker.errors import InputError
 from tracker.importing.metric_names import KNOWN, Direction, Metric, metric_of
-from tracker.importing.readers import SHARE, Problems, Row
-from tracker.trial import Configuration, MethodSpec, Status
-from tracker.validation import did_you_mean
+from tracker.trial import Configuration, Cost, MethodSpec, Status
+from tracker.validation import error_in_words
 
-_DIRECTIONS: dict[str, Direction] = {
-    "maximize": "maximize",
-    "maximise": "maximize",
-    "max": "maximize",
-    "minimize": "minimize",
-    "minimise": "minimize",
-    "min": "minimize",
-}
+#: A column ``mix:TASK`` holds the share of TASK in a row's examples.
+SHARE = "mix:"
+#: Of one kind of problem so many places are named; the others are counted.
+_MOST_PLACES = 10
+#: What others call a status.
+_STATUSES = dict.fromkeys(("finished", "completed", "ok", "success"), "complete")
+_DIRECTIONS = {"maximise": "maximize", "max": "maximize", "minimise": "minimize", "min": "minimize"}
 #: What others call the methods we have ourselves.
 _METHODS = {
     "none": "none base untouched pretrained zero_shot",
@@ -30,11 +40,150 @@ _METHODS = {
 _OUR_METHOD = {theirs: ours for ours, names in _METHODS.items() for theirs in names.split()}
 #: Methods whose ``rank`` is a number of virtual tokens.
 _PROMPTS = ("p_tuning", "prompt_tuning", "prefix_tuning", "prefixtuning")
+#: Columns without a meaning for the untouched base, and for a run that did not complete.
+_OF_TUNING, _OF_VALUES = ("rank", "learning_rate", "epochs", "replay"), ("value", "value_se")
 #: How far from 1 the shares of a row may sum: two decimals each.
 _ROUNDING = 0.02
 
 #: Each task's share of the examples of a mix.
 Shares = Mapping[str, float]
+
+
+# -- what a cell may hold ----------------------------------------------------------------------------
+
+
+def _whole(text: str) -> str | int:
+    """A whole number as tables write it, also ``200.0`` and ``1e9``."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return int(value) if value.is_integer() else text
+
+
+def _status(text: str) -> str:
+    return _STATUSES.get(text.casefold(), text.casefold())
+
+
+def _direction(text: str) -> str:
+    return _DIRECTIONS.get(text.casefold(), text.casefold())
+
+
+@functools.lru_cache(maxsize=1000)
+def _method_name(text: str) -> str:
+    """``adalora/llama-3.2-3B-rank32`` is the method ``adalora``; ValueError for no name."""
+    name = re.sub(r"[^\w@.+]+", "_", text.partition("/")[0].strip().casefold()).strip("_")
+    if not re.match(r"[\w@]", name):
+        raise ValueError(f"found {text!r}; allowed: a name that starts with a letter, a digit or @")
+    return _OUR_METHOD.get(name, name)
+
+
+def _method(text: str) -> str:
+    _method_name(text)
+    return text
+
+
+_COUNT = "a whole number of at least 0"
+Count = Annotated[int | None, BeforeValidator(_whole), Field(ge=0, description=_COUNT)]
+Positive = Annotated[
+    int | None,
+    BeforeValidator(_whole),
+    Field(ge=1, description="a whole number of at least 1"),
+]
+Amount = Annotated[
+    float | None, Field(ge=0, allow_inf_nan=False, description="a number of at least 0")
+]
+Fraction = Annotated[
+    float, Field(ge=0, le=1, allow_inf_nan=False, description="a number from 0 to 1")
+]
+
+
+class TableRow(BaseModel):
+    """The columns of an outside table, each with what its cells may hold.
+
+    An empty cell is left out. Columns :data:`SHARE` are extra fields, each a fraction.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, Fraction] = Field(init=False)
+
+    model: str
+    method: Annotated[str, AfterValidator(_method)]
+    task: str | None = None
+    metric: str | None = None
+    volume: Annotated[int, BeforeValidator(_whole)] = Field(
+        alias="examples", ge=0, description=_COUNT
+    )
+    value: Annotated[
+        float | None,
+        Field(
+            allow_inf_nan=False,
+            description="a finite number; a run that diverged has status diverged and no value",
+        ),
+    ] = None
+    parameters: Positive = Field(None, alias="model_params")
+    family: str | None = None
+    variant: str | None = None
+    rank: Positive = None
+    learning_rate: Amount = None
+    mix: str | None = None
+    replay: Fraction | None = Field(None, description="a number from 0 to 1")
+    epochs: Amount = None
+    seed: Count = None
+    run: str | None = None
+    direction: Annotated[Direction | None, BeforeValidator(_direction)] = None
+    se: Amount = Field(None, alias="value_se")
+    n: Positive = None
+    status: Annotated[Status, BeforeValidator(_status)] = Status.COMPLETE
+    train_tokens: Count = None
+    flops: Amount = None
+    device_seconds: Amount = Field(None, alias="gpu_seconds")
+    peak_bytes: Count = Field(None, alias="peak_memory_bytes")
+    trained_parameters: Count = Field(None, alias="trainable_params")
+    adapter_bytes: Count = None
+    seconds_per_1k_tokens: Amount = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_unread(cls, cells: dict[str, str]) -> dict[str, str]:
+        """Any text may stand where nothing is read: in a base's rank, in the value of a diverged run."""
+        unread: tuple[str, ...] = ()
+        if _whole(cells.get("examples", "")) == 0:
+            unread += _OF_TUNING
+        if _status(cells.get("status", "complete")) != "complete":
+            unread += _OF_VALUES
+        return {c: cell for c, cell in cells.items() if c not in unread} if unread else cells
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each task's share of the examples; a task without any is left out."""
+        extra = self.model_extra or {}
+        return {name.removeprefix(SHARE): extra[name] for name in sorted(extra) if extra[name]}
+
+
+#: What a column's cells may hold, in words, by the column's name; empty where pydantic says it.
+_ALLOWED = {f.alias or name: f.description or "" for name, f in TableRow.model_fields.items()}
+#: The columns known; the first six must be there.
+REQUIRED = ("model", "method", "task", "metric", "examples", "value")
+OPTIONAL = tuple(name for name in _ALLOWED if name not in REQUIRED)
+#: The columns of costs, named as in :class:`tracker.trial.Cost`, and all of them of a row.
+COSTS = tuple(name for name in Cost.model_fields if name in TableRow.model_fields)
+costs_of = operator.attrgetter(*COSTS)
+#: In place of a cell that cannot be read, so that the rest of its row is checked too.
+_STAND_INS = {"model": "unknown", "method": "unknown", "examples": "1", "status": "failed"}
+
+
+# -- what a row states -------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One row as text: where it stands (``table.csv:12``), its cells by our column names (empty ones
+    left out), and the cells of columns that are not known.
+    """
+
+    place: str
+    cells: dict[str, str]
+    unknown: tuple[str, ...]
 
 
 class StatedConfiguration(NamedTuple):
@@ -59,41 +208,52 @@ class StatedConfiguration(NamedTuple):
         return StatedConfiguration(self.configuration.curve, None, self.replay)
 
 
-class Costs(NamedTuple):
-    """The costs a row states, as in :class:`tracker.trial.Cost`."""
-
-    train_tokens: int | None
-    flops: float | None
-    device_seconds: float | None
-    peak_bytes: int | None
-    trained_parameters: int | None
-    adapter_bytes: int | None
-    seconds_per_1k_tokens: float | None
-
-
 class Measurement(NamedTuple):
-    """One row, understood. ``metric`` and ``value`` are ``None`` where nothing was measured; ``value``
-    and ``se`` are in our unit (nats, bits per byte, [0, 1]). ``shares``: each task's share of the
-    examples, ``None`` where the row does not say.
+    """One row, checked; the last five are ``None`` where nothing was measured.
+
+    ``shares``: each task's share of the examples, ``None`` where the row does not say. ``value`` and ``se``
+    are in our unit: nats, bits per byte, [0, 1].
     """
 
     place: str
-    stated: StatedConfiguration
-    seed: int | None
-    run: str | None
-    status: Status
-    task: str | None
-    metric_name: str | None
-    metric: Metric | None
-    direction: Direction | None
-    value: float | None
-    se: float | None
-    n: int | None
-    parameters: int | None
-    family: str | None
-    costs: Costs
+    cells: TableRow
     unknown: tuple[str, ...]
-    shares: Shares | None = None
+    stated: StatedConfiguration
+    shares: Shares | None
+    task: str | None = None
+    metric_name: str | None = None
+    metric: Metric | None = None
+    value: float | None = None
+    se: float | None = None
+
+
+class Problems:
+    """Everything found wrong, so that all of it is said at once."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def add(self, kind: str, place: str, text: str) -> None:
+        """*kind* groups what need not be repeated for thousands of rows."""
+        self._lines.setdefault(kind, []).append(f"{place}: {text}")
+
+    def refuse(self, place: str, column: str, cell: str, allowed: str) -> None:
+        """Add that *cell* of *column* is not what is *allowed*."""
+        self.add(column, place, f"{column}: found {cell!r}; allowed: {allowed}")
+
+    def raise_any(self) -> None:
+        """Raise one InputError with every problem, if there is one."""
+        if self._lines:
+            raise InputError([line for lines in self._lines.values() for line in _cut(lines)])
+
+
+def _cut(lines: list[str]) -> Iterator[str]:
+    yield from lines[:_MOST_PLACES]
+    if len(lines) > _MOST_PLACES:
+        yield f"and {len(lines) - _MOST_PLACES} more rows like the last"
 
 
 def mix_name(shares: Shares) -> str:
@@ -102,195 +262,86 @@ def mix_name(shares: Shares) -> str:
 
 
 def measurements(rows: Iterable[Row], problems: Problems) -> list[Measurement]:
-    """*rows* understood; what cannot be is added to *problems* and left out."""
-    found = []
+    """The measurements of *rows*; what is wrong in a row is added to *problems*, and the row left out."""
+    sound = []
     for row in rows:
-        cells = _Cells(row, problems)
-        measurement = _measurement(cells)
-        if cells.sound:
-            found.append(measurement)
-    return found
+        before = len(problems)
+        measurement = _measurement(row, problems)
+        if len(problems) == before:
+            sound.append(measurement)
+    return sound
 
 
-class _Cells:
-    """A row's cells, each read once; ``sound`` while none had a problem."""
-
-    def __init__(self, row: Row, problems: Problems) -> None:
-        self.row = row
-        self.sound = True
-        self._problems = problems
-
-    def bad(self, column: str, allowed: str, found: object) -> None:
-        self.sound = False
-        self._problems.add(column, self.row.place, f"{column}: found {found!r}; allowed: {allowed}")
-
-    def text(self, column: str) -> str | None:
-        return self.row.cells.get(column)
-
-    def needed(self, column: str) -> str:
-        cell = self.text(column)
-        if cell is None:
-            self.sound = False
-            self._problems.add(column, self.row.place, f"{column}: found nothing; it is required")
-        return cell or ""
-
-    def number(self, column: str, allowed: str, least: float = -math.inf) -> float | None:
-        """The cell as a finite number of at least *least*."""
-        cell = self.text(column)
-        if cell is None:
-            return None
-        try:
-            value = float(cell)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value < least:
-            self.bad(column, allowed, cell)
-            return None
-        return value
-
-    def fraction(self, column: str) -> float | None:
-        """The cell as a number from 0 to 1."""
-        value = self.number(column, "a number from 0 to 1", 0.0)
-        if value is not None and value > 1:
-            self.bad(column, "a number from 0 to 1", self.text(column))
-            return None
-        return value
-
-    def whole(self, column: str, least: int = 1) -> int | None:
-        allowed = f"a whole number of at least {least}"
-        value = self.number(column, allowed, least)
-        if value is not None and not value.is_integer():
-            self.bad(column, allowed, self.text(column))
-        return None if value is None else int(value)
+def _measurement(row: Row, problems: Problems) -> Measurement:
+    checked = _table_row(row, problems)
+    shares, columns = checked.shares, [name for name in row.cells if name.startswith(SHARE)]
+    readable = len(columns) == len(checked.model_extra or ())
+    if columns and readable and abs(sum(shares.values()) - 1) > _ROUNDING:
+        summed = " + ".join(row.cells[name] for name in sorted(columns))
+        allowed = "shares of all tasks trained on that sum to 1"
+        problems.refuse(row.place, f"{SHARE}TASK", summed, allowed)
+    configuration = _stated(row.place, checked, shares, problems)
+    stated = (row.place, checked, row.unknown, configuration, shares or None)
+    metric = _metric(row, checked, problems)
+    if metric is None or checked.value is None:
+        return Measurement(*stated)
+    se = None if checked.se is None else checked.se * metric.slope(checked.value)
+    value = metric.convert(checked.value)
+    return Measurement(*stated, checked.task, checked.metric, metric, value, se)
 
 
-def _measurement(cells: _Cells) -> Measurement:
-    status = _status(cells)
-    direction = _direction(cells)
-    name = cells.text("metric")
-    metric, value, se = None, None, None
-    if status is Status.COMPLETE and cells.text("value") is not None:
-        name, task = cells.needed("metric"), cells.needed("task")
-        metric = metric_of(name, direction)
-        if metric is None and name:
-            cells.bad("metric", f"{KNOWN}; any other must have direction maximize", name)
-        value, se = _value(cells, metric)
-    else:
-        task = None
-    shares = _shares(cells)
-    return Measurement(
-        place=cells.row.place,
-        stated=_stated(cells, shares),
-        seed=cells.whole("seed", 0),
-        run=cells.text("run"),
-        status=status,
-        task=task,
-        metric_name=name if metric else None,
-        metric=metric,
-        direction=direction,
-        value=value,
-        se=se,
-        n=cells.whole("n"),
-        parameters=cells.whole("model_params"),
-        family=cells.text("family"),
-        costs=_costs(cells),
-        unknown=cells.row.unknown,
-        shares=shares,
-    )
+def _metric(row: Row, checked: TableRow, problems: Problems) -> Metric | None:
+    """The metric of a row that holds a value of it; ``None`` where nothing was measured."""
+    if checked.value is None or checked.status is not Status.COMPLETE:
+        return None
+    for column in ("metric", "task"):
+        if column not in row.cells:
+            problems.add(column, row.place, f"{column}: found nothing; it is required")
+    metric = metric_of(checked.metric or "", checked.direction)
+    if metric is None and checked.metric:
+        allowed = f"{KNOWN}; any other must have direction maximize"
+        problems.refuse(row.place, "metric", checked.metric, allowed)
+    if metric is not None and not metric.accepts(checked.value):
+        allowed = f"{metric.allowed}, for {checked.metric}"
+        problems.refuse(row.place, "value", row.cells["value"], allowed)
+        return None
+    return metric
 
 
-def _stated(cells: _Cells, shares: Shares | None) -> StatedConfiguration:
-    model, volume = cells.needed("model"), cells.whole("examples", 0)
-    if volume is None and "examples" not in cells.row.cells:
-        cells.needed("examples")
-    method, variant = _method(cells)
-    if volume == 0:
-        return StatedConfiguration(Configuration(model, MethodSpec(name="none"), volume=0))
+def _table_row(row: Row, problems: Problems) -> TableRow:
+    """The cells of *row*, less those that cannot be read, which are added to *problems*."""
+    try:
+        return TableRow.model_validate(row.cells)
+    except ValidationError as error:
+        wrong = {str(item["loc"][0]): item for item in error.errors(include_url=False)}
+    for column, item in wrong.items():
+        allowed = _ALLOWED.get(column, _ALLOWED["replay"])
+        text = error_in_words(item, row.cells.get(column), allowed)
+        problems.add(column, row.place, f"{column}: {text}")
+    rest = {column: cell for column, cell in row.cells.items() if column not in wrong}
+    stand_ins = {column: cell for column, cell in _STAND_INS.items() if column in wrong}
+    return TableRow.model_validate(stand_ins | rest)
+
+
+def _stated(
+    place: str, checked: TableRow, shares: Shares, problems: Problems
+) -> StatedConfiguration:
+    if checked.volume == 0:
+        base = Configuration(checked.model, MethodSpec(name="none"), volume=0)
+        return StatedConfiguration(base)
+    method = _method_name(checked.method)
     if method == "none":
-        cells.bad("method", "a tuning method where examples is above 0", cells.text("method"))
-    rank = cells.whole("rank")
-    rate = cells.number("learning_rate", "a number of at least 0", 0.0)
-    named = [part for part in (variant, cells.text("variant")) if part]
+        allowed = "a tuning method where examples is above 0"
+        problems.refuse(place, "method", checked.method, allowed)
+    prompts = method in _PROMPTS
+    variants = (checked.method.partition("/")[2].strip(), checked.variant)
     tuned = MethodSpec(
         name=method,
-        variant=" ".join(named) or None,
-        rank=None if method in _PROMPTS else rank,
-        virtual_tokens=rank if method in _PROMPTS else None,
-        learning_rate=rate,
+        variant=" ".join(filter(None, variants)) or None,
+        rank=None if prompts else checked.rank,
+        virtual_tokens=checked.rank if prompts else None,
+        learning_rate=checked.learning_rate,
     )
-    mix = cells.text("mix") or (mix_name(shares) if shares else "")
-    return StatedConfiguration(
-        Configuration(model, tuned, mix, volume or 0),
-        epochs=cells.number("epochs", "a number of at least 0", 0.0),
-        replay=cells.fraction("replay"),
-    )
-
-
-def _shares(cells: _Cells) -> dict[str, float] | None:
-    """Each task's share of the row's examples; a task whose cell is empty has none of them."""
-    stated = sorted(name for name in cells.row.cells if name.startswith(SHARE))
-    shares = {name.removeprefix(SHARE): cells.fraction(name) for name in stated}
-    found = {task: share for task, share in shares.items() if share}
-    total = sum(found.values())
-    if stated and cells.sound and abs(total - 1) > _ROUNDING:
-        told = " + ".join(cells.row.cells[name] for name in stated)
-        cells.bad(f"{SHARE}TASK", "shares of all tasks trained on that sum to 1", told)
-    return found or None
-
-
-def _method(cells: _Cells) -> tuple[str, str | None]:
-    """``adalora/llama-3.2-3B-rank32`` is the method ``adalora`` in that variant."""
-    text = cells.needed("method")
-    name, _, variant = text.partition("/")
-    plain = re.sub(r"[^\w@.+]+", "_", name.strip().casefold()).strip("_")
-    if not re.match(r"[\w@]", plain):  # no name: the row is refused, whatever it is called
-        if text:
-            cells.bad("method", "a name that starts with a letter, a digit or @", text)
-        plain = "unknown"
-    return _OUR_METHOD.get(plain, plain), variant.strip() or None
-
-
-def _status(cells: _Cells) -> Status:
-    text = (cells.text("status") or Status.COMPLETE).casefold()
-    if text in {"finished", "completed", "ok", "success"}:
-        return Status.COMPLETE
-    if text not in set(Status):
-        known = [status.value for status in Status]
-        cells.bad("status", ", ".join(known) + did_you_mean(text, known), text)
-        return Status.FAILED
-    return Status(text)
-
-
-def _direction(cells: _Cells) -> Direction | None:
-    text = cells.text("direction")
-    if text is not None and text.casefold() not in _DIRECTIONS:
-        cells.bad("direction", "maximize, minimize", text)
-    return _DIRECTIONS.get((text or "").casefold())
-
-
-def _value(cells: _Cells, metric: Metric | None) -> tuple[float | None, float | None]:
-    allowed = "a finite number; a run that diverged has status diverged and no value"
-    value = cells.number("value", allowed)
-    se = cells.number("value_se", "a number of at least 0", 0.0)
-    if value is None or metric is None:
-        return None, None
-    if not metric.accepts(value):
-        text = f"{metric.allowed}, for {cells.text('metric')}"
-        cells.bad("value", text, cells.text("value"))
-        return None, None
-    return metric.convert(value), None if se is None else se * metric.slope(value)
-
-
-def _costs(cells: _Cells) -> Costs:
-    def amount(column: str) -> float | None:
-        return cells.number(column, "a number of at least 0", 0.0)
-
-    return Costs(
-        train_tokens=cells.whole("train_tokens", 0),
-        flops=amount("flops"),
-        device_seconds=amount("gpu_seconds"),
-        peak_bytes=cells.whole("peak_memory_bytes", 0),
-        trained_parameters=cells.whole("trainable_params", 0),
-        adapter_bytes=cells.whole("adapter_bytes", 0),
-        seconds_per_1k_tokens=amount("seconds_per_1k_tokens"),
-    )
+    mix = checked.mix or (mix_name(shares) if shares else "")
+    configuration = Configuration(checked.model, tuned, mix, checked.volume)
+    return StatedConfiguration(configuration, checked.epochs, checked.replay)

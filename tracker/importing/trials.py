@@ -1,4 +1,4 @@
-"""A results table that others measured becomes trials like our own.
+"""Trials of an outside results table: rows grouped into trials, and trials written as a sweep.
 
 Rows that agree in model, method with its hyper-parameters, mix, examples, epochs and seed are one
 trial, over all its tasks and metrics. Repeated rows of one configuration are further seeds. What
@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracker.importing import comparability as comparable
-from tracker.importing.readers import Problems, Source, read_csv
-from tracker.importing.rows import Costs, Measurement, Shares, StatedConfiguration, measurements
+from tracker.importing.readers import Source, read_csv
+from tracker.importing.rows import (
+    COSTS,
+    Measurement,
+    Problems,
+    Shares,
+    StatedConfiguration,
+    costs_of,
+    measurements,
+)
 from tracker.store.store import Store
 from tracker.trial import (
     Cost,
@@ -69,7 +77,7 @@ def read_table(
     """The trials in the CSV file *path*, also gzipped.
 
     Columns ``model method task metric examples value`` must be there;
-    :data:`tracker.importing.readers.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
+    :data:`tracker.importing.rows.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
     *columns* gives the table's names by ours. *metric* is the one to take where a task has several
     of one kind. A method ``adalora/r32`` is ``adalora`` in the variant ``r32``; examples 0 is the
     untouched base, whatever its method.
@@ -147,20 +155,14 @@ def _without_copies(rows: Sequence[Measurement]) -> tuple[list[Measurement], int
     seen: set[object] = set()
     kept, copies = [], 0
     for row in rows:
-        what: tuple[object, ...] = (
-            row.stated,
-            row.task,
-            row.metric_name,
-            row.value,
-            row.run,
-        )
-        base = row.stated.volume == 0
+        cells, base = row.cells, row.stated.volume == 0
+        content: tuple[object, ...] = (row.stated, row.task, row.metric_name, row.value, cells.run)
         if not base:
-            what = (*what, row.seed, row.se, row.n, row.costs, row.unknown)
-        if row.value is not None and what in seen:
+            content = (*content, cells.seed, row.se, cells.n, costs_of(cells), row.unknown)
+        if row.value is not None and content in seen:
             copies += not base
             continue
-        seen.add(what)
+        seen.add(content)
         kept.append(row)
     return kept, copies
 
@@ -170,9 +172,10 @@ def _runs(rows: Iterable[Measurement], problems: Problems) -> list[Run]:
     grouped: dict[tuple[object, ...], list[Measurement]] = {}
     times: defaultdict[tuple[object, ...], int] = defaultdict(int)
     for row in rows:
-        trial: tuple[object, ...] = (row.stated, row.status, row.run, row.seed)
+        cells = row.cells
+        trial: tuple[object, ...] = (row.stated, cells.status, cells.run, cells.seed)
         measured = (*trial, row.task, row.metric_name)
-        if row.seed is None and row.run is None:
+        if cells.seed is None and cells.run is None:
             trial = (*trial, times[measured])
         elif row.value is not None and times[measured]:
             text = (
@@ -183,33 +186,34 @@ def _runs(rows: Iterable[Measurement], problems: Problems) -> list[Run]:
         grouped.setdefault(trial, []).append(row)
     taken: defaultdict[StatedConfiguration, set[int]] = defaultdict(set)
     runs = []
-    for found in grouped.values():
-        used = taken[found[0].stated]
-        seed = found[0].seed
+    for rows_of_trial in grouped.values():
+        first = rows_of_trial[0]
+        used, seed = taken[first.stated], first.cells.seed
         if seed is None or seed in used:  # a diverged run may state the seed of a complete one
             seed = next(i for i in range(len(used) + 1) if i not in used)
         used.add(seed)
-        runs.append(Run(found[0], seed, tuple(row for row in found if row.value is not None)))
+        measured_rows = tuple(row for row in rows_of_trial if row.value is not None)
+        runs.append(Run(first, seed, measured_rows))
     return runs
 
 
 def _records(
     runs: Iterable[Run], facts: _Facts, origin: str
 ) -> tuple[tuple[TrialRecord, ...], list[str]]:
-    """The trials, numbered in order, and notes on costs that could not be told."""
-    runs = [run for run in runs if run.rows or run.first.status is not Status.COMPLETE]
+    """The trials, numbered in order, and notes on the costs that rows of one trial state differently."""
+    runs = [run for run in runs if run.rows or run.first.cells.status is not Status.COMPLETE]
     configurations = [run.first.stated for run in runs]
     epochs = comparable.curves_of_several_epochs(configurations)
     replays = comparable.mixes_of_several_replays(configurations)
-    records, unsure = [], dict.fromkeys(Costs._fields, 0)
+    records, unsure = [], dict.fromkeys(COSTS, 0)
     for number, run in enumerate(runs):
         cost = _cost(run, unsure)
         spec = _spec(run, facts, origin, epochs)
         mix = _mix(run.first.stated, facts.shares, replays)
         result = TrialResult(
             spec=spec.model_copy(update={"mix": mix}),
-            status=run.first.status,
-            reason=None if run.first.status is Status.COMPLETE else f"as {origin} says",
+            status=run.first.cells.status,
+            reason=None if run.first.cells.status is Status.COMPLETE else f"as {origin} says",
             tasks=_task_scores(run.rows),
             general=_suite_scores(run.rows),
             cost=cost,
@@ -226,7 +230,7 @@ def _records(
 def _spec(
     run: Run, facts: _Facts, origin: str, varied: Collection[StatedConfiguration]
 ) -> TrialSpec:
-    """All but the mix; *varied*: the curves that are told apart by epochs."""
+    """All but the mix; *varied*: the curves whose variant states their epochs."""
     stated = run.first.stated
     configuration, epochs = stated.configuration, stated.epochs
     method = configuration.method
@@ -257,11 +261,11 @@ def _mix(
 ) -> MixSpec | None:
     """The mix of *stated*; ``None`` where the table says nothing of it.
 
-    *varied*: the mixes that are told apart by replay.
+    *varied*: the mixes whose name states their replay.
     """
     mix, replay = stated.configuration.mix, stated.replay or 0.0
-    told_apart = f"replay {replay:g}" if replay and (not mix or mix in varied) else ""
-    name = " ".join(filter(None, (mix, told_apart)))
+    suffix = f"replay {replay:g}" if replay and (not mix or mix in varied) else ""
+    name = " ".join(filter(None, (mix, suffix)))
     if not name:
         return None
     return MixSpec(name=name, weights=dict(shares.get(mix, {})), replay=replay)
@@ -298,7 +302,7 @@ def _task_scores(rows: Sequence[Measurement]) -> tuple[TaskScore, ...]:
             continue
         kind = row.metric.kind
         score = fields.setdefault(row.task, {"task": row.task})
-        score |= {kind: row.value, f"{kind}_se": row.se, "n": row.n or score.get("n")}
+        score |= {kind: row.value, f"{kind}_se": row.se, "n": row.cells.n or score.get("n")}
         if kind == "score":
             score["score_name"] = comparable.plain_name(row.metric_name or kind)
     return tuple(TaskScore.model_validate(score) for score in fields.values())
@@ -310,7 +314,7 @@ def _suite_scores(rows: Sequence[Measurement]) -> tuple[SuiteScore, ...]:
         SuiteScore(
             suite=row.task,
             measure="bits_per_byte",
-            n=row.n,
+            n=row.cells.n,
             before=1.0,
             after=1.0 + row.value,
             after_se=row.se,
@@ -323,9 +327,11 @@ def _suite_scores(rows: Sequence[Measurement]) -> tuple[SuiteScore, ...]:
 def _cost(run: Run, unsure: dict[str, int]) -> Cost:
     """What the trial's rows agree on; *unsure* counts by name what they do not."""
     stated: dict[str, object] = {}
-    for name in Costs._fields:
-        values = {getattr(row.costs, name) for row in (run.first, *run.rows)} - {None}
-        if len(values) == 1:
-            stated[name] = values.pop()
-        unsure[name] += len(values) > 1
+    for name, *values in zip(
+        COSTS, *(costs_of(row.cells) for row in (run.first, *run.rows)), strict=True
+    ):
+        different = {*values} - {None}
+        if len(different) == 1:
+            stated[name] = different.pop()
+        unsure[name] += len(different) > 1
     return Cost.model_validate({"device": "not stated", **stated})

@@ -28,8 +28,8 @@ m,100,F,lora,,8,1e-3,,a,accuracy,400,,,,0,,0.73
 def digest(table: OutsideTable) -> tuple[int, str, str]:
     """How many trials, and the digests of their keys and of all that they say, in order."""
     keys = [record.result.spec.key for record in table.records]
-    told = [record.model_dump_json() for record in table.records]
-    texts = "\n".join(keys), "\n".join((*told, *table.notes))
+    contents = [record.model_dump_json() for record in table.records]
+    texts = "\n".join(keys), "\n".join((*contents, *table.notes))
     return len(set(keys)), *(hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts)
 
 

@@ -83,7 +83,7 @@ def test_shares_may_have_other_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (["full,a,loss,400,,0.5,0.4,,1"], "found '0.5 + 0.4'; allowed: shares of all tasks"),
         (["full,a,loss,400,,50,50,,1"], "mix:a: found '50'; allowed: a number from 0 to 1"),
@@ -99,10 +99,10 @@ def test_shares_may_have_other_names(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_add_up_is_told_with_its_place(
-    tmp_path: Path, rows: list[str], told: str
+def test_what_does_not_add_up_is_refused_with_its_place(
+    tmp_path: Path, rows: list[str], message: str
 ) -> None:
-    assert told in refused(tmp_path, *(f"m,100,{row}" for row in rows))
+    assert message in refused(tmp_path, *(f"m,100,{row}" for row in rows))
 
 
 @pytest.mark.parametrize(
@@ -126,20 +126,20 @@ def test_laws_of_mixes_and_forgetting_work_on_an_imported_table(tmp_path: Path) 
     rows, runs = [], []
     for share in (0.25, 0.5, 0.75):
         for volume in (200, 400, 800, 1600, 3200):
-            own = round(volume * share)
-            effective = own + 0.3 * (volume - own)
+            task_examples = round(volume * share)
+            effective = task_examples + 0.3 * (volume - task_examples)
             loss = (3 * effective**-0.5 + 0.1) * np.exp(0.01 * rng.standard_normal())
             lost = 0.01 * volume**0.3 * (1 - 0.6 * (share == 0.25))
             replay = 0.05 if share == 0.25 else 0
             shared = f"{volume},,{share},{1 - share},{replay}"
             rows.append(f"m,100000,full,a,bits_per_byte,{shared},{loss:.8f}")
             rows.append(f"m,100000,full,english,forgetting,{shared},{lost:.6f}")
-            runs.append((own, volume - own, float(f"{loss:.8f}")))
+            runs.append((task_examples, volume - task_examples, float(f"{loss:.8f}")))
     found = table(tmp_path, *rows)
     laws = auxiliary_laws(found.records, found.objective)
     (law,) = laws.mixes.values()
-    told = {r.result.spec.key: r.result.spec for r in found.records}
-    by_sizes = {(s.examples["a"], s.examples["b"]): key for key, s in told.items()}
+    specs = {r.result.spec.key: r.result.spec for r in found.records}
+    by_sizes = {(s.examples["a"], s.examples["b"]): key for key, s in specs.items()}
     expected = fit_mix([MixRun(by_sizes[o, n], o, n, loss) for o, n, loss in runs], what="a")
     assert law == expected
     assert law.transfer_rate.low <= 0.3 <= law.transfer_rate.high

@@ -137,7 +137,7 @@ def test_perplexity_is_taken_as_its_logarithm(write: Write) -> None:
     assert any("logarithm" in note for note in table.notes)
 
 
-def test_configurations_that_differ_in_epochs_are_told_apart(write: Write) -> None:
+def test_configurations_that_differ_in_epochs_have_different_names(write: Write) -> None:
     head = "model,method,task,metric,examples,epochs,value"
     rows = ["m,full,t,loss,200,1,1.5", "m,full,t,loss,200,3,1.2", "m,lora,t,loss,200,1,1.3"]
     methods = [r.result.spec.method for r in read_table(write(*rows, head=head)).records]
@@ -213,7 +213,7 @@ GOOD = "m,100,F,full,,,t,loss,minimize,200,1.5"
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         (["m,100,F,full,,,t,accuracy,maximize,200,37.5"], ":2: value: found '37.5'", ),
         (["m,100,F,full,,,t,loss,minimize,200,much"], ":2: value: found 'much'"),
@@ -240,16 +240,31 @@ GOOD = "m,100,F,full,,,t,loss,minimize,200,1.5"
         (["m,100,F,full,,,t,loss,minimize,200,"], "no row holds the value"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_says_where_and_why(write: Write, rows: list[str], told: str) -> None:
-    assert any(told in problem for problem in problems(write(*rows)))
+def test_what_cannot_be_read_says_where_and_why(
+    write: Write, rows: list[str], message: str
+) -> None:
+    assert any(message in problem for problem in problems(write(*rows)))
 
 
-def test_every_problem_is_told_at_once_and_many_alike_are_counted(write: Write) -> None:
+def test_every_problem_is_named_at_once_and_many_alike_are_counted(write: Write) -> None:
     percent = [f"m,100,F,full,,,t,accuracy,maximize,{n},50" for n in range(200, 230)]
     found = problems(write(*percent, "m,x,F,full,,,t,accuracy,maximize,900,0.5"))
     assert sum("value: found '50'" in problem for problem in found) == 10
     assert any("20 more" in problem for problem in found)
     assert any(":32: model_params: found 'x'" in problem for problem in found)
+
+
+def test_cells_without_a_meaning_may_hold_any_text(write: Write) -> None:
+    """The hyper-parameters of an untouched base, and what a run that diverged measured."""
+    head = f"{HEAD},status"
+    table = read_table(
+        write(
+            "m,100,F,base,-,n/a,t,loss,minimize,0,2.5,ok",
+            "m,100,F,lora,8,1e-3,t,loss,minimize,200,nan,diverged",
+            head=head,
+        )
+    )
+    assert [r.result.status for r in table.records] == [Status.COMPLETE, Status.DIVERGED]
 
 
 def test_headers_that_do_not_fit(write: Write, tmp_path: Path) -> None:
