@@ -54,6 +54,8 @@ Shares = Mapping[str, float]
 
 def _whole(text: str) -> str | int:
     """A whole number as tables write it, also ``200.0`` and ``1e9``."""
+    if text.isdecimal():
+        return text
     try:
         value = float(text)
     except ValueError:
@@ -148,16 +150,18 @@ class TableRow(BaseModel):
     def _without_unread(cls, cells: dict[str, str]) -> dict[str, str]:
         """Any text may stand where nothing is read: in a base's rank, in the value of a diverged run."""
         unread: tuple[str, ...] = ()
-        if _whole(cells.get("examples", "")) == 0:
+        if _whole(cells.get("examples", "")) in (0, "0"):
             unread += _OF_TUNING
-        if _status(cells.get("status", "complete")) != "complete":
+        if "status" in cells and _status(cells["status"]) != "complete":
             unread += _OF_VALUES
         return {c: cell for c, cell in cells.items() if c not in unread} if unread else cells
 
     @property
     def shares(self) -> dict[str, float]:
         """Each task's share of the examples; a task without any is left out."""
-        extra = self.model_extra or {}
+        extra = self.model_extra
+        if not extra:
+            return {}
         return {name.removeprefix(SHARE): extra[name] for name in sorted(extra) if extra[name]}
 
 
@@ -274,12 +278,13 @@ def measurements(rows: Iterable[Row], problems: Problems) -> list[Measurement]:
 
 def _measurement(row: Row, problems: Problems) -> Measurement:
     checked = _table_row(row, problems)
-    shares, columns = checked.shares, [name for name in row.cells if name.startswith(SHARE)]
-    readable = len(columns) == len(checked.model_extra or ())
-    if columns and readable and abs(sum(shares.values()) - 1) > _ROUNDING:
-        summed = " + ".join(row.cells[name] for name in sorted(columns))
-        allowed = "shares of all tasks trained on that sum to 1"
-        problems.refuse(row.place, f"{SHARE}TASK", summed, allowed)
+    shares = checked.shares
+    if checked.model_extra and abs(sum(shares.values()) - 1) > _ROUNDING:
+        columns = sorted(name for name in row.cells if name.startswith(SHARE))
+        if len(columns) == len(checked.model_extra):  # every share could be read
+            summed = " + ".join(row.cells[name] for name in columns)
+            allowed = "shares of all tasks trained on that sum to 1"
+            problems.refuse(row.place, f"{SHARE}TASK", summed, allowed)
     configuration = _stated(row.place, checked, shares, problems)
     stated = (row.place, checked, row.unknown, configuration, shares or None)
     metric = _metric(row, checked, problems)
