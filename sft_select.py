@@ -11,7 +11,9 @@ Example::
     sweep.predict("topic", 3200).predictions[0].value
     sweep.figure("scaling", task="topic").show()
 
-Importing this module does nothing but define names; pandas, MLflow and plotly are imported when asked for.
+A call raises :class:`tracker.errors.SftSelectError`, or one of its kinds that its docstring names.
+
+Importing this module does nothing but define names; pandas, MLflow and plotly are imported when first used.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
     from tracker.decision.analysis import Analysis
     from tracker.decision.law_report import EveryLaw
-    from tracker.decision.overrides import ObjectiveOverrides
     from tracker.decision.predict import Forecast
     from tracker.decision.recommendation import Recommendation
     from tracker.metrics import Measure
@@ -60,10 +61,13 @@ FIGURES: tuple[Figure, ...] = get_args(Figure)
 
 
 def open(workspace: str | Path = "runs", *, store: str | None = None) -> Workspace:
-    """The workspace at a folder, as ``sft-select run --workspace`` made it; nothing is created.
+    """Open the sweeps of a workspace for reading; nothing is created.
 
-    *store*: an MLflow tracking URI, by default the workspace's own database. Raises StoreError where there
-    is none, ImportError where a foreign package stands in the place of one of ours.
+    *workspace*: the folder given to ``sft-select run --workspace``. *store*: an MLflow tracking URI
+    (``sqlite:///…``, ``postgresql://…``, ``http://…``), by default the workspace's own database.
+
+    Raises StoreError where there is no store or it cannot be read, ImportError where a foreign package
+    stands in the place of one of ours.
     """
     if problem := foreign_package():
         raise ImportError(problem)
@@ -73,22 +77,22 @@ def open(workspace: str | Path = "runs", *, store: str | None = None) -> Workspa
 
 
 class Workspace(Mapping[str, "Sweep"]):
-    """The sweeps of a tracking store by name, in the order in which they began."""
+    """Sweeps of a tracking store by name, in the order in which they began.
+
+    A mapping: ``workspace["support"]`` is a :class:`Sweep`, ``list(workspace)`` are the names. Made by
+    :func:`open`. ``store``: the tracking store itself.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def __getitem__(self, name: str) -> Sweep:
-        """The sweep called *name*; raises KeyError, naming those there are."""
-        known = list(self)
-        if not known:
-            raise KeyError(
-                "no such sweep: this store has none yet; start one with `sft-select run`"
-            )
-        if name not in known:
-            from tracker.validation import unknown
+        """Sweep called *name*; raises KeyError with the names that there are."""
+        names = list(self)
+        if name not in names:
+            from tracker.store.runs import no_such_sweep
 
-            raise KeyError(f"sweep: {unknown(name, known)}")
+            raise KeyError(no_such_sweep(name, names))
         return Sweep(self.store, name)
 
     def __iter__(self) -> Iterator[str]:
@@ -102,7 +106,11 @@ class Workspace(Mapping[str, "Sweep"]):
 
 
 class Sweep:
-    """One sweep as it stood when it was first asked anything; open it again to see newer trials."""
+    """Results of one sweep, and the answers that they give.
+
+    Its trials are read once, with the first answer; take it from the workspace again to see newer ones.
+    Made by :class:`Workspace`. ``name``: the sweep's; ``store``: the tracking store that holds it.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self.store, self.name = store, name
@@ -112,16 +120,22 @@ class Sweep:
 
     @cached_property
     def analysis(self) -> Analysis:
-        """Everything derived from the sweep's trials, each worked out once."""
+        """Records of the sweep's trials and everything derived from them, each computed once.
+
+        Raises StoreError where the store cannot be read.
+        """
         from tracker.decision.analysis import Analysis
 
-        store, name = self.store, self.name
-        objective, notes = store.objective(name), store.notes(name)
-        return Analysis(store.records(name), objective, sweep=name, notes=notes)
+        return Analysis.of_sweep(self.store, self.name)
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per trial × task; the columns are listed in :mod:`tracker.results`. A copy."""
+        """Table of results, one row per trial × task; a copy.
+
+        :mod:`tracker.results` lists the columns: scores and shares in [0, 1], losses in nats per token and
+        bits per byte, sizes in parameters, examples and bytes, times in seconds. What was not measured is
+        missing, never 0; a trial that ended without scores keeps one row without a task.
+        """
         return self.analysis.table.copy()
 
     def recommend(
@@ -131,17 +145,31 @@ class Sweep:
         constraints: Mapping[str, float | None] | None = None,
         target_quality: float | None = None,
     ) -> Recommendation:
-        """Which configuration to take, why, how sure, and the runners-up; as ``sft-select recommend``.
+        """Recommend a configuration, as ``sft-select recommend`` does.
 
-        *weights* stand in place of the sweep's own, *constraints* beside its own (``None`` takes one away);
-        *target_quality*: ask for the smallest and cheapest of at least this quality. Raises InputError for unknown
-        names, NotEnoughDataError where nothing can be recommended.
+        *weights*: how much each task counts, 0 or more, by task; in place of the sweep's. *constraints*:
+        bounds by name (``forgetting.<suite>``, ``min.<task>``, ``over_reach.<task>``, ``parameters``,
+        ``examples``, ``peak_bytes``; :mod:`tracker.constraints` has all, with units), added to the sweep's;
+        ``None`` removes one. *target_quality*: recommend the smallest and cheapest of at least this quality,
+        above 0 and at most 1 for scores; for losses, minus the loss.
+
+        The answer holds the choice and its trial, the reasons, P(best), the expected regret, the runners-up
+        with their gaps, what each constraint rejected, caveats and next experiments.
+
+        Raises ArgumentError for an unknown task or constraint or a value out of range, NotEnoughDataError
+        where no trial is complete, NothingAdmittedError where no candidate keeps every constraint.
         """
+        from tracker.decision.overrides import parse_overrides
         from tracker.decision.recommend import recommendation
 
-        asked = _asked(weights or {}, constraints or {}, target_quality)
-        analysis = self.analysis.with_objective(asked.objective(self.analysis.objective))
-        return recommendation(analysis, asked.target_quality)
+        bounds = {name: "none" if b is None else b for name, b in (constraints or {}).items()}
+        overrides = parse_overrides(
+            [f"{task}={weight}" for task, weight in (weights or {}).items()],
+            [f"{name}={bound}" for name, bound in bounds.items()],
+            target_quality,
+        )
+        objective = overrides.objective(self.analysis.objective)
+        return recommendation(self.analysis.with_objective(objective), target_quality)
 
     def predict(
         self,
@@ -151,7 +179,19 @@ class Sweep:
         model_params: int | None = None,
         allow_far: bool = False,
     ) -> Forecast:
-        """What every configuration would measure on *task* with *examples*; as ``sft-select predict``."""
+        """Predict what every configuration would measure on a task, as ``sft-select predict`` does.
+
+        *task*: its name in the sweep. *examples*: training examples, at least 1. *model_params*: predict a
+        base model of so many parameters, which need not have been run, instead of those measured.
+        *allow_far*: predict also where *examples* is beyond 16 times the largest number measured.
+
+        ``predictions`` has the best value first, in the unit ``measure`` (a score in [0, 1], bits per byte or
+        nats per token), each with 50, 80 and 95 % intervals of what one run would measure; ``refused`` has
+        the configurations without a law, each with its reason.
+
+        Raises ArgumentError for an unknown task or a number out of range, NotEnoughDataError where no
+        configuration can be predicted.
+        """
         from tracker.decision.predict import forecast
 
         return forecast(
@@ -159,7 +199,13 @@ class Sweep:
         )
 
     def laws(self, metric: Measure | None = None) -> EveryLaw:
-        """Every law: over data, of forgetting, of mixes, from loss to score; as ``sft-select laws``."""
+        """Fitted laws: over data, of forgetting, of mixes, from loss to score; as ``sft-select laws``.
+
+        *metric*: ``"score"``, ``"bits_per_byte"`` or ``"loss_nats"``; by default the one that a task is decided
+        on.
+
+        Raises ArgumentError for another metric, NotEnoughDataError where no weighted task was measured.
+        """
         from tracker.decision.law_report import every_law
 
         return self.analysis.cached_for_objective(
@@ -167,7 +213,13 @@ class Sweep:
         )
 
     def export(self, recommendation: Recommendation, path: str | Path) -> Path:
-        """Write *recommendation* as a YAML that ``sft-select train`` trains exactly; returns its path."""
+        """Write a recommendation as the YAML file that ``sft-select train`` trains exactly.
+
+        *recommendation*: of :meth:`recommend`. *path*: the file to write. Returns *path*.
+
+        Raises InputError for trials that were imported, which we cannot train, and where the file cannot be
+        written.
+        """
         from tracker.export.config import config_of, write_config
 
         write_config(config_of(recommendation, self.analysis.records), Path(path))
@@ -176,31 +228,18 @@ class Sweep:
     def figure(
         self, kind: Figure, *, theme: Literal["light", "dark"] = "light", **state: str | int
     ) -> go.Figure:
-        """A chart of the dashboard's pages as a plotly figure; *state* names task, metric, mix or model.
+        """Chart of the dashboard's pages as a plotly figure.
 
-        What is not named is what the page shows first. Raises InputError for an unknown *kind* or name,
+        *kind*: one of :data:`FIGURES`. *theme*: the colours. *state*: what the chart shows, by name, such as
+        ``task="intent"``, ``metric="score"``, ``mix="even"``, ``model="pg-30k"``, ``volume=800``,
+        ``suite="english"``, ``axis="log"``; what is not named is what the page shows first.
+
+        Raises InputError for an unknown kind, name or value, with those that the chart allows,
         NotEnoughDataError where nothing was measured that it could show.
         """
         from dashboards.charts.gallery import figure
 
         return figure(self.analysis, kind, theme=theme, **state)
-
-
-def _asked(
-    weights: Mapping[str, float],
-    constraints: Mapping[str, float | None],
-    target_quality: float | None,
-) -> ObjectiveOverrides:
-    """The question, read as the command line reads it, so that a wrong value has one wording."""
-    from tracker.constraints import NONE
-    from tracker.decision.overrides import parse_overrides
-
-    bounds = {name: NONE if bound is None else bound for name, bound in constraints.items()}
-    return parse_overrides(
-        [f"{task}={weight}" for task, weight in weights.items()],
-        [f"{name}={bound}" for name, bound in bounds.items()],
-        target_quality,
-    )
 
 
 # -- the entry point ---------------------------------------------------------------------------------
@@ -217,7 +256,7 @@ def main() -> None:
 
 
 def foreign_package() -> str | None:
-    """What is wrong where another distribution's package stands in the place of ours; ``None`` if nothing is.
+    """Message about another distribution's package in the place of ours; ``None`` where there is none.
 
     A package is known by what its first file says, not by where it lies: PyPI's ``sweeps`` and ``tracker``,
     installed over ours, leave the folder ours and overwrite the file. Nothing of it is run.

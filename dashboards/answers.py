@@ -21,7 +21,7 @@ from tracker.decision.overrides import (
 from tracker.decision.predict import Forecast, forecast
 from tracker.decision.recommend import recommendation
 from tracker.decision.recommendation import Candidate, Recommendation
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import Argument, ArgumentError, InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import Config, config_files, config_of, evidence_name
 
@@ -59,19 +59,19 @@ class Answer(NamedTuple):
 
 
 def overrides_in(query: Query) -> ObjectiveOverrides:
-    """The question in the address; raises InputError with all its problems."""
-    problems: list[str] = []
+    """The question in the address; raises ArgumentError with all its problems."""
+    wrong: list[Argument] = []
     target_quality = None
     try:
         target_quality = parse_number(text) if (text := query.get("target_quality")) else None
     except InputError as error:
-        problems.append(f"target_quality: {error}")
+        wrong.append(Argument("target_quality", str(error)))
     try:
         overrides = parse_overrides(query.many("weight"), query.many("constraint"), target_quality)
-    except InputError as error:
-        raise InputError([*error.problems, *problems]) from None
-    if problems:
-        raise InputError(problems)
+    except ArgumentError as error:
+        raise ArgumentError(*error.arguments, *wrong) from None
+    if wrong:
+        raise ArgumentError(*wrong)
     return overrides
 
 

@@ -460,7 +460,7 @@ def main() -> None:
     try:
         app()
     except SftSelectError as error:
-        for line in str(error).splitlines():
+        for line in error.for_command_line().splitlines():
             typer.echo(line, err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

@@ -92,12 +92,7 @@ def analysis_of(store: Store, name: str, objective: Objective | None = None) -> 
     """Everything that the sweep's trials say, seen through *objective* or the sweep's own."""
     from tracker.decision.analysis import Analysis
 
-    return Analysis(
-        store.records(name),
-        objective or store.objective(name),
-        sweep=name,
-        notes=store.notes(name),
-    )
+    return Analysis.of_sweep(store, name, objective)
 
 
 def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> str:

@@ -16,7 +16,7 @@ import sft_select
 from dashboards.charts.theme import palette
 from tests.architecture_tree import ROOMS, ROOT
 from tests.dashboards.conftest import NAME, OBJECTIVE, make_records, make_workspace
-from tracker.errors import InputError, NotEnoughDataError, StoreError
+from tracker.errors import ArgumentError, InputError, NotEnoughDataError, StoreError
 from tracker.export.config import read_config
 from tracker.store.store import Store
 
@@ -56,7 +56,7 @@ def _foreign(folder: Path, package: str) -> Path:
     return folder
 
 
-def test_our_own_packages_are_known() -> None:
+def test_our_packages_are_recognised() -> None:
     assert sft_select.foreign_package() is None
     done = _command(ROOT)
     assert done.returncode == 0, done.stderr
@@ -153,35 +153,48 @@ def test_laws_are_of_every_weighted_task(sweep: sft_select.Sweep) -> None:
     assert sweep.laws() is laws
 
 
-def test_recommendations_follow_weights_constraints_and_reach(sweep: sft_select.Sweep) -> None:
-    own = sweep.recommend()
-    assert own.objective == OBJECTIVE
-    assert own.choice.method.name == "full"
+def test_recommendations_follow_weights_constraints_and_target_quality(
+    sweep: sft_select.Sweep,
+) -> None:
+    choice = sweep.recommend()
+    assert choice.objective == OBJECTIVE
+    assert choice.choice.method.name == "full"
     strict = sweep.recommend(constraints={"forgetting.english": 0.05})
     assert strict.choice.method.name == "lora"
     free = sweep.recommend(constraints={"forgetting.english": None}, weights={"slots": 1})
     assert (free.objective.constraints, free.objective.weights) == ({}, {"slots": 1})
     small = sweep.recommend(target_quality=0.5)
     assert small.target_quality is not None
-    assert small.choice.volume < own.choice.volume
+    assert small.choice.volume < choice.choice.volume
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("arguments", "message"),
     [
-        ({"weights": {"intnt": 1}}, "did you mean 'intent'"),
-        ({"weights": {"intent": -1}}, "allowed: 0 or more"),
+        ({"weights": {"intnt": 1}}, "^weights: found 'intnt'; .*did you mean 'intent'"),
+        ({"weights": {"a=b": 1}}, "^weights: found 'a=b'"),
+        ({"weights": {"intent": -1}}, r"^weights\['intent'\]: found -1; allowed: 0 or more"),
+        ({"constraints": {"forgetting": 0.1}}, "^constraints: found 'forgetting'"),
         ({"constraints": {"forgetting.english": float("nan")}}, "found 'nan'"),
-        ({"constraints": {"flops": 0}}, "allowed: above 0"),
-        ({"target_quality": 2.0}, "at most 1"),
+        ({"constraints": {"flops": 0}}, r"^constraints\['flops'\]: found 0; allowed: above 0"),
+        ({"target_quality": 2.0}, "^target_quality: found 2; allowed: above 0 and at most 1"),
     ],
 )
-def test_a_question_amiss_is_told_in_one_line(
-    asked: dict[str, Any], told: str, sweep: sft_select.Sweep
+def test_a_wrong_argument_is_named_in_one_line(
+    arguments: dict[str, Any], message: str, sweep: sft_select.Sweep
 ) -> None:
-    with pytest.raises(InputError, match=told) as error:
-        sweep.recommend(**asked)
+    with pytest.raises(ArgumentError, match=message) as error:
+        sweep.recommend(**arguments)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_wrong_task_or_metric_is_named_as_the_parameter(sweep: sft_select.Sweep) -> None:
+    with pytest.raises(ArgumentError, match=r"^task: found 'intnt'; .*did you mean 'intent'"):
+        sweep.predict("intnt", 100)
+    with pytest.raises(ArgumentError, match=r"^model_params: found 0; allowed: at least 1"):
+        sweep.predict("intent", 100, model_params=0)
+    with pytest.raises(ArgumentError, match=r"^metric: found 'accuracy'; allowed: score"):
+        sweep.laws("accuracy")  # type: ignore[arg-type]
 
 
 def test_predictions_lie_ahead_of_what_was_measured(sweep: sft_select.Sweep) -> None:
@@ -205,8 +218,8 @@ def test_every_figure_has_traces_in_its_themes_colours(
     kind: sft_select.Figure, theme: Literal["light", "dark"], sweep: sft_select.Sweep
 ) -> None:
     figure = sweep.figure(kind, theme=theme)
-    drawn = [trace for trace in figure.data if not trace.showlegend]
-    assert any(len(trace.x) > 1 for trace in drawn)
+    traces = [trace for trace in figure.data if not trace.showlegend]
+    assert any(len(trace.x) > 1 for trace in traces)
     assert {trace.name for trace in figure.data if trace.showlegend} & {"LoRA", "Full tuning"}
     assert figure.layout.paper_bgcolor == palette(theme).surface
     assert figure.layout.template.layout.font.color == palette(theme).text
@@ -223,7 +236,7 @@ def test_a_figure_shows_what_is_named(sweep: sft_select.Sweep) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "state", "told"),
+    ("kind", "state", "message"),
     [
         ("sclaing", {}, "figure: found 'sclaing'; allowed: scaling, .*did you mean 'scaling'"),
         ("scaling", {"taks": "intent"}, "found 'taks'; allowed: .*did you mean 'task'"),
@@ -237,10 +250,10 @@ def test_a_figure_shows_what_is_named(sweep: sft_select.Sweep) -> None:
         ("scaling", {"theme": "drak"}, "theme: found 'drak'; allowed: light, dark"),
     ],
 )
-def test_what_no_figure_shows_is_told_in_one_line(
-    kind: Any, state: dict[str, Any], told: str, sweep: sft_select.Sweep
+def test_what_no_figure_shows_is_named_in_one_line(
+    kind: Any, state: dict[str, Any], message: str, sweep: sft_select.Sweep
 ) -> None:
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=message) as error:
         sweep.figure(kind, **state)
     assert len(str(error.value).splitlines()) == 1
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import InputError
+from tracker.errors import Argument, ArgumentError
 from tracker.metrics import (
     Estimate,
     Measure,
@@ -87,7 +87,7 @@ class Verdict(NamedTuple):
 def allowed_names(
     tasks: Iterable[str], suites: Iterable[str], over_reach: Iterable[str] | None = None
 ) -> list[str]:
-    """Every constraint that a sweep with these *tasks* and general *suites* can be held against.
+    """Names of the constraints on a sweep with these *tasks* and general *suites*.
 
     *over_reach*: the tasks that have a negative answer, by default all.
     """
@@ -106,13 +106,11 @@ def allowed_names(
 def check_names(
     constraints: Mapping[str, float], tasks: Iterable[str], suites: Iterable[str]
 ) -> None:
-    """Raise InputError for every constraint that no trial of these could be held against."""
+    """Check that a sweep with these *tasks* and *suites* measures every constraint; else ArgumentError."""
     allowed = allowed_names(sorted(tasks), sorted(suites))
-    problems = [
-        f"constraint: {unknown(name, allowed)}" for name in constraints if name not in allowed
-    ]
-    if problems:
-        raise InputError(problems)
+    wrong = [Argument("constraints", unknown(n, allowed)) for n in constraints if n not in allowed]
+    if wrong:
+        raise ArgumentError(*wrong)
 
 
 def bound_problem(name: str, bound: float) -> str | None:

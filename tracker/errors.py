@@ -2,9 +2,11 @@
 
     SftSelectError                 exit 2: shown as one line, never a traceback
     ├── InputError                 the user's file, option or data: carries every problem found
+    │   └── ArgumentError          arguments of a call: the command line names its options instead
     ├── OwnedError                 exit 3: another driver holds the sweep
     ├── StoreError                 the tracking store is unreachable or holds something unexpected
-    └── NotEnoughDataError         the table cannot answer the question asked
+    └── NotEnoughDataError         the results do not suffice for an answer
+        └── NothingAdmittedError   no candidate keeps every constraint
 
 A message says what was found, what is allowed and what to do. What goes wrong inside a trial is an
 outcome of that trial (:class:`tracker.trial.Status`), not an exception of the sweep, but for changed data
@@ -14,12 +16,17 @@ and a full disk.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 
 class SftSelectError(Exception):
     """Root of the tree; ``exit_code`` is what the command line returns for it."""
 
     exit_code = 2
+
+    def for_command_line(self) -> str:
+        """Message with options (``--model-params``) in place of parameters (``model_params``)."""
+        return str(self)
 
 
 class InputError(SftSelectError):
@@ -30,6 +37,37 @@ class InputError(SftSelectError):
         super().__init__("\n".join(self.problems))
 
 
+class Argument(NamedTuple):
+    """An argument that cannot be used; ``key``: the entry, where the parameter is a mapping."""
+
+    parameter: str
+    problem: str
+    key: str | None = None
+
+    def __str__(self) -> str:
+        entry = "" if self.key is None else f"[{self.key!r}]"
+        return f"{self.parameter}{entry}: {self.problem}"
+
+    def for_command_line(self) -> str:
+        """The problem with the option's name; an option is repeated once for each entry of a mapping."""
+        option = self.parameter.replace("_", "-")
+        if option in ("weights", "constraints"):
+            option = option.removesuffix("s")
+        return f"--{option}{f' {self.key}' if self.key else ''}: {self.problem}"
+
+
+class ArgumentError(InputError):
+    """One or more arguments of a call that cannot be used, by the parameter's name in Python."""
+
+    def __init__(self, *arguments: Argument) -> None:
+        self.arguments = arguments
+        super().__init__(map(str, arguments))
+
+    def for_command_line(self) -> str:
+        """Message with options in place of parameters."""
+        return "\n".join(argument.for_command_line() for argument in self.arguments)
+
+
 class OwnedError(SftSelectError):
     """Another driver owns the sweep; the message says which process, where and since when."""
 
@@ -37,11 +75,11 @@ class OwnedError(SftSelectError):
 
 
 class StoreError(SftSelectError):
-    """The tracking store could not be reached or does not hold what was asked for."""
+    """The tracking store could not be reached, or does not hold what is needed."""
 
 
 class NotEnoughDataError(SftSelectError):
-    """The results on hand do not suffice; the message says which further ones would."""
+    """The results on hand do not suffice; the message says which results are missing."""
 
 
 class NothingAdmittedError(NotEnoughDataError):

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.errors import InputError
+from tracker.errors import Argument, ArgumentError
 from tracker.trial import Frozen, Objective, Status, SuiteScore, TaskScore, TrialResult
 from tracker.validation import unknown
 
@@ -146,20 +146,18 @@ def forgetting_se(run: TrialResult, suite: str) -> float | None:
 
 
 def task_weights(objective: Objective, tasks: Iterable[str]) -> dict[str, float]:
-    """The objective's weights among the known *tasks*, summing to 1, zeros left out; raises InputError."""
-    known = sorted(set(tasks))
-    problems = [
-        f"weight: {unknown(name, known)}" for name in objective.weights if name not in known
+    """Weights of the *tasks* in the objective, summing to 1, zeros left out; raises ArgumentError."""
+    known, weights = sorted(set(tasks)), objective.weights
+    wrong = [Argument("weights", unknown(name, known)) for name in weights if name not in known]
+    wrong += [
+        Argument("weights", f"found {weight:g}; allowed: 0 or more", name)
+        for name, weight in weights.items()
+        if weight < 0
     ]
-    problems += [
-        f"weight of task {name!r} is {w:g}: it must be at least 0"
-        for name, w in objective.weights.items()
-        if w < 0
-    ]
-    if not problems and sum(objective.weights.values()) <= 0:
-        problems = [f"no task has a weight above 0; tasks: {', '.join(known)}"]
-    if problems:
-        raise InputError(problems)
+    if not wrong and sum(weights.values()) <= 0:
+        wrong = [Argument("weights", f"found none above 0; allowed: one, of {', '.join(known)}")]
+    if wrong:
+        raise ArgumentError(*wrong)
     return shares(dict(sorted(objective.weights.items())))
 
 

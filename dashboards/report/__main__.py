@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _write(options)
     except SftSelectError as error:
-        print(error, file=sys.stderr)
+        print(error.for_command_line(), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -35,7 +35,7 @@ def refused(*arguments: object) -> str:
     error = call(*arguments).exception
     assert isinstance(error, SftSelectError), error
     assert error.exit_code == 2
-    return str(error)
+    return error.for_command_line()
 
 
 def write(path: Path, models: tuple[str, ...] = ("small", "large")) -> Path:
@@ -219,7 +219,7 @@ def test_a_recommendation_can_bring_the_further_laws(lawful: Path) -> None:
 
 def test_an_unknown_metric_is_one_line(lawful: Path) -> None:
     words = ["laws", "told", "--workspace", lawful, "--metric", "accuracy"]
-    assert "--metric accuracy: allowed: score" in refused(*words)
+    assert "--metric: found 'accuracy'; allowed: score" in refused(*words)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,22 @@ MAX_OBJECTIVES = 16
 _MAX_POSTERIORS = 4
 
 
+class SweepResults(Protocol):
+    """What an Analysis reads of a sweep; the tracking store has it."""
+
+    def records(self, sweep: str) -> Sequence[TrialRecord]:
+        """Its finished trials."""
+        ...
+
+    def objective(self, sweep: str) -> Objective:
+        """The objective of its file, resolved."""
+        ...
+
+    def notes(self, sweep: str) -> Sequence[str]:
+        """What a reader of its answers must know."""
+        ...
+
+
 class Analysis:
     """Analysis of a sweep's records under one objective: table, laws, posterior, verdict; thread-safe.
 
@@ -63,6 +79,16 @@ class Analysis:
         self._of_objective, self._shared = SingleFlightCache(), SingleFlightCache()
         self._posteriors = SingleFlightCache(_MAX_POSTERIORS)
         self._questions = SingleFlightCache(MAX_OBJECTIVES)
+
+    @classmethod
+    def of_sweep(
+        cls, results: SweepResults, sweep: str, objective: Objective | None = None, **more: Any
+    ) -> Self:
+        """Read the analysis of *sweep*, under *objective* or its own; *more* goes to the constructor."""
+        objective = objective or results.objective(sweep)
+        return cls(
+            results.records(sweep), objective, sweep=sweep, notes=results.notes(sweep), **more
+        )
 
     def with_objective(self, objective: Objective) -> Self:
         """Analysis of the same records under another objective."""

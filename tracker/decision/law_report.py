@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tracker.decision.analysis import Analysis
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import Argument, ArgumentError, NotEnoughDataError
 from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey, MixKey, auxiliary_laws
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FORM, FittedLaw, Parameter
@@ -15,6 +15,7 @@ from tracker.laws.loss_to_score import LossToScore
 from tracker.laws.mixture import FittedMix
 from tracker.metrics import MEASURES
 from tracker.numbers import count, interval, number, percent, points
+from tracker.validation import unknown
 
 #: Fields of thousands of draws, left out of JSON.
 _DRAWS = {"replicates", "backtest_errors", "held_out_errors", "best"}
@@ -32,11 +33,11 @@ class EveryLaw(NamedTuple):
 def every_law(analysis: Analysis, metric: Metric | None = None) -> EveryLaw:
     """Fit all laws of the tasks that the objective weighs.
 
-    Curves are fitted to *metric*, or to what each task is decided on. Raises InputError for a
+    Curves are fitted to *metric*, or to what each task is decided on. Raises ArgumentError for a
     metric that is none, NotEnoughDataError where no weighted task was measured.
     """
     if metric is not None and metric not in MEASURES:
-        raise InputError(f"--metric {metric}: allowed: {', '.join(MEASURES)}")
+        raise ArgumentError(Argument("metric", unknown(metric, MEASURES)))
     decided = analysis.measures
     weights = analysis.objective.weights
     wanted = [task for task, weight in weights.items() if weight > 0 and task in decided]

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tracker.constraints import NONE, bound_problem
-from tracker.errors import InputError
+from tracker.errors import Argument, ArgumentError, InputError
 from tracker.trial import Objective
 
-_FORMS = {"weight": "TASK=NUMBER, such as intent=2", "constraint": "NAME=NUMBER, or NAME=none"}
+_FORMS = {"weights": "TASK=NUMBER, such as intent=2", "constraints": "NAME=NUMBER, or NAME=none"}
 
 
 class ObjectiveOverrides(NamedTuple):
@@ -40,12 +40,12 @@ def parse_overrides(
     constraints: Sequence[str] = (),
     target_quality: float | None = None,
 ) -> ObjectiveOverrides:
-    """Overrides from the options ``--weight`` and ``--constraint``; raises InputError with every problem."""
-    problems: list[str] = []
-    read_weights = _pairs("weight", weights, problems)
-    read_bounds = _pairs("constraint", constraints, problems)
-    if problems:
-        raise InputError(problems)
+    """Parse overrides from texts ``NAME=VALUE``; raises ArgumentError with every problem."""
+    wrong: list[Argument] = []
+    read_weights = _pairs("weights", weights, wrong)
+    read_bounds = _pairs("constraints", constraints, wrong)
+    if wrong:
+        raise ArgumentError(*wrong)
     kept = tuple((name, value) for name, value in read_weights if value is not None)
     return ObjectiveOverrides(kept, tuple(read_bounds), target_quality)
 
@@ -86,21 +86,24 @@ def parse_bound(name: str, text: str) -> float | None:
 
 
 def _pairs(
-    option: str, given: Sequence[str], problems: list[str]
+    parameter: str, texts: Sequence[str], wrong: list[Argument]
 ) -> list[tuple[str, float | None]]:
-    """Parse the ``NAME=VALUE`` texts *given* to *option*; messages of wrong ones go to *problems*."""
+    """Parse the ``NAME=VALUE`` *texts* of *parameter*; those that cannot be read go to *wrong*.
+
+    A task may have ``=`` in its name; a value has none.
+    """
     parsed: dict[str, float | None] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
+    for text in texts:
+        name, equals, value = text.rpartition("=")
         if not (name and equals and value):
-            problems.append(f"--{option} {text}: allowed is {_FORMS[option]}")
+            wrong.append(Argument(parameter, f"found {text!r}; allowed: {_FORMS[parameter]}"))
         elif name in parsed:
-            problems.append(f"--{option} {text}: {name} is given twice")
+            wrong.append(Argument(parameter, "found twice; allowed: once", name))
         else:
             try:
                 parsed[name] = (
-                    parse_weight(value) if option == "weight" else parse_bound(name, value)
+                    parse_weight(value) if parameter == "weights" else parse_bound(name, value)
                 )
             except InputError as error:
-                problems.append(f"--{option} {name}={value}: {error}")
+                wrong.append(Argument(parameter, str(error), name))
     return list(parsed.items())

@@ -14,7 +14,7 @@ import numpy as np
 
 from tracker.decision.analysis import Analysis
 from tracker.decision.posterior import p_best
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import Argument, ArgumentError, NotEnoughDataError
 from tracker.laws.curves import CurveKey, fit_unmeasured_model
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
@@ -107,14 +107,14 @@ def forecast(
     """Predict *task* at *examples* for every curve measured, or for a model of *model_params*.
 
     Curves whose largest N is below a sixteenth of *examples* are refused unless *allow_far*. Raises
-    InputError for an unknown task or no examples, NotEnoughDataError where no curve answers.
+    ArgumentError for an unknown task or no examples, NotEnoughDataError where no curve answers.
     """
     measures = analysis.measures
-    problems = [] if examples > 0 else [f"--examples {examples}: allowed is at least 1"]
+    wrong = [] if examples > 0 else [Argument("examples", f"found {examples}; allowed: at least 1")]
     if task not in measures:
-        problems.append(f"--task: {unknown(task, list(measures))}")
-    if problems:
-        raise InputError(problems)
+        wrong.append(Argument("task", unknown(task, measures)))
+    if wrong:
+        raise ArgumentError(*wrong)
     measure = measures[task]
     sizes = {r.result.spec.model.name: r.result.spec.model.parameters for r in analysis.records}
     if model_params is None:
@@ -153,15 +153,15 @@ def forecast(
 def _with_size(
     sizes: Mapping[str, int | None], name: str, model_params: int
 ) -> dict[str, int | None]:
-    """Model sizes with one more; raises InputError with too few measured ones."""
+    """Model sizes with one more; raises ArgumentError with too few measured ones."""
     measured = sorted({size for size in sizes.values() if size is not None})
     if len(measured) < _FEWEST_MODEL_SIZES:
-        raise InputError(
-            f"--model-params {model_params:,}: found {len(measured)} model sizes measured; allowed with at "
-            f"least {_FEWEST_MODEL_SIZES}: measure another size, or leave the option out"
+        problem = f"found {len(measured)} measured sizes; allowed with at least {_FEWEST_MODEL_SIZES}"
+        raise ArgumentError(
+            Argument("model_params", f"{problem}: measure another size, or leave this out")
         )
     if model_params <= 0:
-        raise InputError(f"--model-params {model_params}: allowed is at least 1")
+        raise ArgumentError(Argument("model_params", f"found {model_params}; allowed: at least 1"))
     return {**sizes, name: model_params}
 
 

@@ -41,7 +41,7 @@ from tracker.decision.target_quality import (
     reaching_quality,
     weighted_curves,
 )
-from tracker.errors import InputError, NothingAdmittedError
+from tracker.errors import Argument, ArgumentError, NothingAdmittedError
 from tracker.laws.crossover import CrossoverFit, crossover_of_curves
 from tracker.laws.curves import configuration_laws
 from tracker.metrics import Estimate, rounded
@@ -80,7 +80,7 @@ def recommendation(analysis: Analysis, target_quality: float | None = None) -> R
     """Recommend a configuration under the objective of *analysis*, by the rule of the module.
 
     *target_quality*: take the smallest and cheapest of at least this quality, in [0, 1] for scores; minus a
-    loss where the tasks are decided on a loss (:mod:`tracker.metrics`). Raises InputError for
+    loss where the tasks are decided on a loss (:mod:`tracker.metrics`). Raises ArgumentError for
     unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
     constraints.
     """
@@ -93,7 +93,8 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
     objective = analysis.objective
     scored = all(measure == "score" for measure in analysis.weighted_measures.values())
     if target_quality is not None and scored and not 0 < target_quality <= 1:
-        raise InputError(f"target quality {target_quality:g}: allowed is above 0 and at most 1")
+        problem = f"found {target_quality:g}; allowed: above 0 and at most 1"
+        raise ArgumentError(Argument("target_quality", problem))
     if not analysis.admitted:
         raise NothingAdmittedError(_nothing_admitted(analysis))
     pick = choose(analysis, target_quality)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.errors import InputError
+from tracker.errors import Argument, ArgumentError
 
 if TYPE_CHECKING:
     from tracker.export.config import Config
@@ -55,5 +55,5 @@ def _module(to: str) -> Any:
 
     modules = dict(zip(TRAINERS, (trl, llamafactory, axolotl), strict=True))
     if to not in modules:
-        raise InputError(f"--to: {unknown(to, TRAINERS)}")
+        raise ArgumentError(Argument("to", unknown(to, TRAINERS)))
     return modules[to]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -127,14 +127,10 @@ class Runs:
         """The sweep's parent run; StoreError with the known names where there is none."""
         if (parent := self._parent(name)) is not None:
             return parent
-        known = self.sweeps()
-        if not known:
-            raise StoreError(
-                "no such sweep: this store has none yet; start one with `sft-select run`"
-            )
-        if name not in known:
-            raise StoreError(f"no such sweep in this store: {unknown(name, known)}")
-        return known[name]
+        sweeps = self.sweeps()
+        if name not in sweeps:
+            raise StoreError(no_such_sweep(name, sweeps))
+        return sweeps[name]
 
     def _parent(self, name: str) -> Run | None:
         """The parent run by its id, where that is known and it is still there; a search takes far longer."""
@@ -225,6 +221,13 @@ class Runs:
             loss=last.value if last else None,
             curve=tuple((point.step, point.value) for point in thinned(losses, _CURVE_POINTS)),
         )
+
+
+def no_such_sweep(name: str, sweeps: Iterable[str]) -> str:
+    """Message that the store does not hold the sweep *name*; it holds *sweeps*."""
+    if known := list(sweeps):
+        return f"no such sweep in this store: {unknown(name, known)}"
+    return "no such sweep: this store has none yet; start one with `sft-select run`"
 
 
 def finished_runs(client: Client, experiment: str) -> list[FinishedRun]:

@@ -44,15 +44,22 @@ def test_every_problem_is_in_one_error():
             ["peak_bytes=0", "over_reach.intent=2", "examples=-1", "flops=nan", "a=1", "a=2"],
         )
     assert error.value.problems == (
-        "--weight intent: allowed is TASK=NUMBER, such as intent=2",
-        "--weight slots=much: found 'much'; allowed: a number, such as 0.5",
-        "--weight slots=-1: found -1; allowed: 0 or more",
-        "--constraint peak_bytes=0: found 0; allowed: above 0",
-        "--constraint over_reach.intent=2: found 2; allowed: 0 to 1",
-        "--constraint examples=-1: found -1; allowed: 0 or more",
-        "--constraint flops=nan: found 'nan'; allowed: a number, such as 0.5",
-        "--constraint a=2: a is given twice",
+        "weights: found 'intent'; allowed: TASK=NUMBER, such as intent=2",
+        "weights['slots']: found 'much'; allowed: a number, such as 0.5",
+        "weights['slots']: found -1; allowed: 0 or more",
+        "constraints['peak_bytes']: found 0; allowed: above 0",
+        "constraints['over_reach.intent']: found 2; allowed: 0 to 1",
+        "constraints['examples']: found -1; allowed: 0 or more",
+        "constraints['flops']: found 'nan'; allowed: a number, such as 0.5",
+        "constraints['a']: found twice; allowed: once",
     )
+    on_the_command_line = error.value.for_command_line().splitlines()
+    assert on_the_command_line[1] == "--weight slots: found 'much'; allowed: a number, such as 0.5"
+    assert on_the_command_line[3] == "--constraint peak_bytes: found 0; allowed: above 0"
+
+
+def test_a_task_may_have_an_equals_sign_in_its_name():
+    assert parse_overrides(["a=b=2"]).weights == (("a=b", 2.0),)
 
 
 def test_a_question_can_be_a_key():

@@ -111,7 +111,7 @@ def test_the_order_of_the_records_changes_nothing(
 
 
 def test_what_is_not_there_is_said(losses: tuple[TrialRecord, ...]) -> None:
-    with pytest.raises(InputError, match=r"--task: found .tt.; allowed: t; did you mean .t."):
+    with pytest.raises(InputError, match=r"^task: found .tt.; allowed: t; did you mean .t."):
         predict(losses, "tt", 100)
-    with pytest.raises(InputError, match="--examples 0"):
+    with pytest.raises(InputError, match=r"^examples: found 0; allowed: at least 1"):
         predict(losses, "t", 0)

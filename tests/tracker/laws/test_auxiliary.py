@@ -160,7 +160,7 @@ def test_the_report_lists_every_law(records: list[TrialRecord]) -> None:
 
 
 def test_the_report_refuses_what_it_cannot_do(records: list[TrialRecord]) -> None:
-    with pytest.raises(InputError, match="--metric accuracy: allowed: score"):
+    with pytest.raises(InputError, match=r"^metric: found 'accuracy'; allowed: score"):
         law_report.every_law(Analysis(records, OBJECTIVE), "accuracy")  # type: ignore[arg-type]
     with pytest.raises(NotEnoughDataError, match="no complete trial measured"):
         law_report.every_law(Analysis([], OBJECTIVE))
