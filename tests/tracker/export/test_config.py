@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, StoreError
+from tracker.export import recipe_for
 from tracker.export.config import (
     Config,
     _plain,
@@ -29,6 +30,8 @@ from tracker.trial import (
     TrialRecord,
     TrialSpec,
 )
+
+RECORDED = Path(__file__).parents[2] / "recorded" / "recommended-0.1.yaml"
 
 NUMBERS = ["12e4", "1e5", "0o17", "0x1f", "1_000", ".5", "1:30", "2024-01-01", "no", "~", "null"]
 MARKS = ["=", "<<", "# no", "a: b", "- a", "{x}", "\u2028", "\x85", "\ufeff", " a ", "\U0001f600"]
@@ -188,6 +191,21 @@ def test_a_file_of_format_1_is_read_in_todays_names(
     path.write_text(text.replace("separable:", "separate:"))
     with pytest.raises(InputError, match="separate: unknown key"):
         read_config(path)
+
+
+def test_the_file_of_the_first_release_is_read_whole() -> None:
+    """What 0.1.0 wrote of the demo: the trial keeps its key, and the evidence has today's names."""
+    config = read_config(RECORDED)
+    assert config.trial.key == "6dea32dd730bf896"
+    found = config.recommendation
+    assert found is not None
+    assert [kept.constraint for kept in found.satisfied] == ["forgetting.language"]
+    assert found.next_experiments[0].regret_removed == 0.000866552
+    assert found.next_experiments[0].p_change == 0.130127
+    assert found.next_experiments[0].p_distinguishes == 0.249268
+    assert [runner.distinguishable for runner in found.runners_up] == [False, True, True]
+    assert found.choice.measured.device == "cpu"
+    assert "learning_rate: 0.005477" in recipe_for(config, "trl").files["trl.yaml"]
 
 
 def in_format_1(config: Config) -> dict[str, Any]:
