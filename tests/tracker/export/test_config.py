@@ -31,7 +31,7 @@ from tracker.trial import (
     TrialSpec,
 )
 
-RECORDED = Path(__file__).parents[2] / "recorded" / "recommended-0.1.yaml"
+RECORDED = Path(__file__).parents[2] / "recorded" / "config-0.1.yaml"
 
 NUMBERS = ["12e4", "1e5", "0o17", "0x1f", "1_000", ".5", "1:30", "2024-01-01", "no", "~", "null"]
 MARKS = ["=", "<<", "# no", "a: b", "- a", "{x}", "\u2028", "\x85", "\ufeff", " a ", "\U0001f600"]
