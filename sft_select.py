@@ -201,8 +201,8 @@ class Sweep:
     def laws(self, metric: Measure | None = None) -> EveryLaw:
         """Fitted laws: over data, of forgetting, of mixes, from loss to score; as ``sft-select laws``.
 
-        *metric*: ``"score"``, ``"bits_per_byte"`` or ``"loss_nats"``; by default the one that a task is decided
-        on.
+        *metric*: ``"score"``, ``"bits_per_byte"`` or ``"loss_nats"``; by default what decides each
+        task.
 
         Raises ArgumentError for another metric, NotEnoughDataError where no weighted task was measured.
         """

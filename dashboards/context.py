@@ -15,7 +15,7 @@ from dashboards.snapshot import Snapshot, SweepView
 from dashboards.state import Query, parse_query
 from dashboards.trials.reader import TrialReader
 from tracker.errors import SftSelectError
-from tracker.store.control import Request, described, new_request
+from tracker.store.control import Request, new_request, request_text
 
 #: Changes with anything that happens in the sweep.
 VERSION = Input("version", "data")
@@ -93,7 +93,7 @@ class PageContext:
             self.asks(name, request)
         except SftSelectError as error:
             return f"Not sent. {error}"
-        return f"Sent to {name}: {described(request)}. The driver answers within seconds."
+        return f"Sent to {name}: {request_text(request)}. The driver answers within seconds."
 
     def nothing(self, search: str | None) -> Any:
         """The notice in place of a page, where there is no sweep to show."""

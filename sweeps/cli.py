@@ -411,7 +411,7 @@ def _answered(store: Store, sweep: str, asked: Request, wait: float) -> ControlR
 
 
 def _print_log(log: list[ControlRecord], as_json: bool) -> None:
-    from tracker.store.control import described
+    from tracker.store.control import request_text
 
     if as_json:
         shown = [
@@ -429,7 +429,7 @@ def _print_log(log: list[ControlRecord], as_json: bool) -> None:
             said = "no answer yet; it stays in the store until the sweep's driver takes it"
         else:
             said = each.answer.words if each.answer.accepted else f"refused: {each.answer.words}"
-        typer.echo(f"{at}  {described(each.request)}: {said}")
+        typer.echo(f"{at}  {request_text(each.request)}: {said}")
 
 
 #: In the order in which ``--help`` lists them.

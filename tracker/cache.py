@@ -1,6 +1,6 @@
-"""Single-flight cache: what is asked for is worked out once, while others wait or in the background.
+"""Single-flight cache: a missing value is computed once, while others wait or in the background.
 
-Bounded by count: one answer more than the limit drops that unused for longest.
+Bounded by count: one value more than the limit drops the least recently used.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Made = TypeVar("Made")
 
 
 class Latest(NamedTuple):
-    """``value``: ``None`` before the first is known. ``fresh``: it belongs to the version asked for."""
+    """Newest value known; ``None`` before the first. ``fresh``: whether it is of the requested version."""
 
     value: Any
     fresh: bool
 
 
 class _Flight:
-    """One making of an answer. ``made`` holds it once it is there, and stays empty where that failed."""
+    """Computation of a value under way. ``made`` holds the value, and stays empty where that failed."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -33,12 +33,12 @@ class _Flight:
 
 
 class SingleFlightCache:
-    """Answers by key, thread-safe; at most *limit* of them. A key is asked for in one of two ways.
+    """Values by key, thread-safe; at most *limit* of them. A key is read in one of two ways.
 
-    :meth:`get` works out what is missing in the thread that asks. :meth:`get_later` does so in a worker of
-    its own, one answer at a time, so that a page never takes every core: an answer belongs to a *version*
-    of what it is about, the older is given while a newer is worked out, and of several versions that wait
-    only the newest is worked out.
+    :meth:`get` computes a missing value in the caller's thread. :meth:`get_in_background` does so in a
+    worker thread, one value at a time, so that a page never takes every core: a value belongs to a *version*
+    of its source, the older is returned while a newer is computed, and of several versions that wait only
+    the newest is computed.
     """
 
     def __init__(self, limit: float = math.inf) -> None:
@@ -54,10 +54,10 @@ class SingleFlightCache:
             return len(self._known)
 
     def get(self, key: Hashable, build: Callable[[], Made]) -> Made:
-        """What *build* made of *key*, which must name all that it depends on; its errors are not kept.
+        """Value that *build* made for *key*, which must name all that it depends on; errors are not kept.
 
-        Others who ask for *key* meanwhile wait; those who ask for something else do not. *build* may ask
-        for other keys, not for *key*.
+        Other callers of *key* wait meanwhile; callers of another key do not. *build* may read other keys,
+        not *key*.
         """
         while True:
             with self._changed:
@@ -76,17 +76,17 @@ class SingleFlightCache:
                 return shared
 
     def peek(self, key: Hashable) -> Any:
-        """What is known of *key* by now; ``None`` where that is nothing, or an error."""
+        """Value of *key* as far as it is known; ``None`` where there is none, or an error."""
         with self._changed:
             _, value = self._known.get(key, ("", None))
         return None if isinstance(value, Exception) else value
 
-    def get_later(
+    def get_in_background(
         self, key: Hashable, version: str, build: Callable[[], Any], wait: float = 0.0
     ) -> Latest:
-        """The answer so far; *build* is begun where that is not *version*'s. Raises what it raised.
+        """Newest value of *key*; *build* is begun where that is not of *version*. Raises what it raised.
 
-        *wait*: seconds to wait for it, so that a quick one does not come with the next news only.
+        *wait*: seconds to wait for it, so that a quick one is not first seen with the next update.
         """
         with self._changed:
             if not self._is_known(key, version):
@@ -101,7 +101,7 @@ class SingleFlightCache:
         return Latest(known[1], known[0] == version)
 
     def ready(self, key: Hashable, version: str) -> bool:
-        """Whether the answer of *version* is known."""
+        """Whether the value of *version* is known."""
         with self._changed:
             return self._is_known(key, version)
 
@@ -127,7 +127,7 @@ class SingleFlightCache:
             self._wanted.move_to_end(key)  # what is looked at now comes first
         if not self._has_worker:
             self._has_worker = True
-            threading.Thread(target=self._work, daemon=True, name="later").start()
+            threading.Thread(target=self._work, daemon=True, name="background cache").start()
 
     def _work(self) -> None:
         while True:
@@ -139,7 +139,7 @@ class SingleFlightCache:
                 self._doing = key, version
             try:
                 value = build()
-            except Exception as error:  # given to whoever asks, as if it had been raised there
+            except Exception as error:  # raised in the caller, as if it had been raised there
                 error.__cause__ = error.__context__ = None
                 value = error.with_traceback(None)
             with self._changed:

@@ -151,7 +151,7 @@ def _laws(view: SweepView, answers: SingleFlightCache | None) -> Latest:
     try:
         if answers is None:
             return Latest(analysis.forgetting_laws, True)
-        return answers.get_later(
+        return answers.get_in_background(
             _question(view), analysis.version, lambda: analysis.forgetting_laws, _PATIENCE
         )
     except SftSelectError:

@@ -372,7 +372,7 @@ def law_table(
         found = (
             analysis.mix_laws(*chosen)
             if answers is None
-            else answers.get_later(
+            else answers.get_in_background(
                 _question(view, chosen),
                 analysis.version,
                 lambda: analysis.mix_laws(*chosen),

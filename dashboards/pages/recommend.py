@@ -89,7 +89,7 @@ def content(
         if answers is None:
             return answered(view.analysis.answer(overrides), query, theme)
         name, version = _name(view, overrides), view.analysis.version
-        latest = answers.get_later(
+        latest = answers.get_in_background(
             name, version, lambda: view.analysis.answer(overrides), _PATIENCE
         )
     except NothingAdmittedError as error:

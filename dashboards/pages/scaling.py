@@ -169,7 +169,7 @@ def laws_of(view: SweepView, state: ScalingState, answers: SingleFlightCache | N
             fits = analysis.fits_by_task(metric).get(task, CurveFits({}, {}))
             return Laws(fits, of_sizes, sizes, fresh=True)
         fits_name, sizes_name = _questions(view, state)
-        fitted = answers.get_later(
+        fitted = answers.get_in_background(
             fits_name,
             version,
             lambda: (analysis.fits_by_task(metric), analysis.lines(metric)),
@@ -179,7 +179,7 @@ def laws_of(view: SweepView, state: ScalingState, answers: SingleFlightCache | N
         known = None if by_task is None else by_task.get(task, CurveFits({}, {}))
         if not sizes:
             return Laws(known, {}, sizes, fitted.fresh, lines)
-        over_size = answers.get_later(
+        over_size = answers.get_in_background(
             sizes_name, version, lambda: analysis.size_laws(metric, sizes), _PATIENCE
         )
     except SftSelectError as error:

@@ -35,7 +35,7 @@ from dashboards.snapshot import SweepView
 from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
 from tracker.cache import SingleFlightCache
 from tracker.numbers import count, percent, plural, quality
-from tracker.store.control import ControlRecord, described
+from tracker.store.control import ControlRecord, request_text
 from tracker.store.store import LiveTrial
 
 TITLE = "Sweep"
@@ -482,7 +482,7 @@ def _request(record: ControlRecord) -> html.Li:
     return html.Li(
         [
             html.Span(at, className="which"),
-            html.Span(described(request), className="what"),
+            html.Span(request_text(request), className="what"),
             verdict,
             html.Span(words, className="how"),
             html.Span(f"requested by {request.by}", className="how") if request.by else None,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tracker.cache import SingleFlightCache
 from tracker.errors import InputError, StoreError
-from tracker.store.runs import thinned
+from tracker.store.runs import evenly_spaced
 from tracker.store.store import Store
 from tracker.store.worst_answers import TaskExamples
 
@@ -74,14 +74,14 @@ class TrialReader:
         def attempt() -> _Attempt:
             return _Attempt(number, self._read(sweep, key), self._clock())
 
-        latest = self._readings.get_later((sweep, key), str(number), attempt, wait)
+        latest = self._readings.get_in_background((sweep, key), str(number), attempt, wait)
         return latest.value.reading if latest.value else None
 
     def _read(self, sweep: str, key: str) -> Reading:
         try:
             steps = self._store.history(sweep, key)
             losses = [(s.step, s.values[_LOSS]) for s in steps if _LOSS in s.values]
-            curve = tuple(thinned(losses, MAX_POINTS))
+            curve = tuple(evenly_spaced(losses, MAX_POINTS))
             link = None
             if self._mlflow_url is not None:
                 experiment, run = self._store.run_url_parts(sweep, key)

@@ -1,4 +1,4 @@
-"""Whatever is asked for is worked out once, for however many; few answers are kept."""
+"""Single-flight cache: a value is computed once, for any number of callers; few values are kept."""
 
 import gc
 import threading
@@ -10,16 +10,16 @@ import pytest
 from tracker.cache import SingleFlightCache
 
 
-def test_the_same_view_is_drawn_once():
-    drawn, made = SingleFlightCache(), []
-    views = [drawn.get("a", lambda: made.append(1) or object()) for _ in range(3)]
+def test_the_same_key_is_computed_once():
+    cache, made = SingleFlightCache(), []
+    views = [cache.get("a", lambda: made.append(1) or object()) for _ in range(3)]
     assert made == [1]
     assert views[0] is views[1] is views[2]
-    assert drawn.get("b", lambda: "other") == "other"
+    assert cache.get("b", lambda: "other") == "other"
 
 
 def test_many_at_once_share_one_drawing():
-    drawn, made, found = SingleFlightCache(), [], []
+    cache, made, found = SingleFlightCache(), [], []
 
     def draw():
         made.append(1)
@@ -27,7 +27,7 @@ def test_many_at_once_share_one_drawing():
         return object()
 
     threads = [
-        threading.Thread(target=lambda: found.append(drawn.get("a", draw))) for _ in range(8)
+        threading.Thread(target=lambda: found.append(cache.get("a", draw))) for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -38,22 +38,22 @@ def test_many_at_once_share_one_drawing():
     assert made == [1]
 
 
-def test_an_error_is_raised_and_asked_again():
-    drawn = SingleFlightCache()
+def test_an_error_is_raised_and_computed_again():
+    cache = SingleFlightCache()
     with pytest.raises(ZeroDivisionError):
-        drawn.get("a", lambda: 1 / 0)
-    assert drawn.get("a", lambda: 2) == 2
+        cache.get("a", lambda: 1 / 0)
+    assert cache.get("a", lambda: 2) == 2
 
 
 def test_the_view_unused_for_longest_is_dropped():
-    drawn = SingleFlightCache(2)
+    cache = SingleFlightCache(2)
     for view in ("a", "b", "a", "c"):
-        drawn.get(view, lambda view=view: view)
+        cache.get(view, lambda view=view: view)
     made = []
-    drawn.get("a", lambda: made.append("a"))
-    drawn.get("b", lambda: made.append("b"))
+    cache.get("a", lambda: made.append("a"))
+    cache.get("b", lambda: made.append("b"))
     assert made == ["b"]
-    assert len(drawn) == 2
+    assert len(cache) == 2
 
 
 def test_who_asks_for_something_else_does_not_wait_and_may_ask_within():
@@ -91,78 +91,83 @@ def test_who_waited_for_what_failed_asks_anew():
     assert sorted(map(str, made)) == ["1", "failed"]
 
 
-def settle(later: SingleFlightCache, question: object, version: str) -> None:
+def settle(cache: SingleFlightCache, question: object, version: str) -> None:
     for _ in range(500):
-        if later.ready(question, version):
+        if cache.ready(question, version):
             return
         threading.Event().wait(0.01)
     pytest.fail("the answer never came")
 
 
-def test_an_answer_comes_later_and_the_old_one_stands_meanwhile():
-    later, go = SingleFlightCache(), threading.Event()
+def test_a_new_value_comes_in_the_background_and_the_old_one_stands_meanwhile():
+    cache, go = SingleFlightCache(), threading.Event()
 
     def first() -> str:
         go.wait(5)
         return "one"
 
-    assert later.get_later("q", "1", first) == (None, False)
+    assert cache.get_in_background("q", "1", first) == (None, False)
     go.set()
-    settle(later, "q", "1")
+    settle(cache, "q", "1")
     go.clear()
-    assert later.get_later("q", "1", lambda: pytest.fail("worked out twice")) == ("one", True)
+    assert cache.get_in_background("q", "1", lambda: pytest.fail("worked out twice")) == (
+        "one",
+        True,
+    )
 
     def slow() -> str:
         go.wait(5)
         return "two"
 
-    assert later.get_later("q", "2", slow) == ("one", False)
-    assert not later.ready("q", "2")
+    assert cache.get_in_background("q", "2", slow) == ("one", False)
+    assert not cache.ready("q", "2")
     go.set()
-    settle(later, "q", "2")
-    assert later.get_later("q", "2", slow) == ("two", True)
+    settle(cache, "q", "2")
+    assert cache.get_in_background("q", "2", slow) == ("two", True)
 
 
 def test_of_versions_that_wait_only_the_newest_is_worked_out():
-    later, begun, go, made = SingleFlightCache(), threading.Event(), threading.Event(), []
+    cache, begun, go, made = SingleFlightCache(), threading.Event(), threading.Event(), []
 
     def first() -> None:
         begun.set()
         go.wait(5)
 
-    later.get_later("first", "1", first)
-    assert begun.wait(5)  # else the worker may take version 1, being what was asked last
+    cache.get_in_background("first", "1", first)
+    assert begun.wait(5)  # else the worker may take version 1, being the last requested
     for version in "123":
-        later.get_later("q", version, lambda version=version: made.append(version))
+        cache.get_in_background("q", version, lambda version=version: made.append(version))
     go.set()
-    settle(later, "q", "3")
+    settle(cache, "q", "3")
     assert made == ["3"]
 
 
-def test_what_was_raised_is_raised_where_it_is_asked_for():
-    later, go = SingleFlightCache(), threading.Event()
+def test_an_error_in_the_background_is_raised_in_the_caller():
+    cache, go = SingleFlightCache(), threading.Event()
 
     def fail() -> None:
         go.wait(5)  # so that the first question is never answered already
         raise ValueError("no")
 
-    later.get_later("q", "1", fail)
+    cache.get_in_background("q", "1", fail)
     go.set()
-    settle(later, "q", "1")
+    settle(cache, "q", "1")
     with pytest.raises(ValueError, match="no"):
-        later.get_later("q", "1", fail)
+        cache.get_in_background("q", "1", fail)
 
 
-def test_an_error_holds_on_to_nothing_that_it_was_asked_with():
+def test_an_error_keeps_no_reference_to_its_arguments():
     class View:
         """Stands for the trials of a sweep."""
 
-    later, kept = SingleFlightCache(), []
+    cache, kept = SingleFlightCache(), []
 
     def ask() -> None:
         view = View()
         kept.append(weakref.ref(view))
-        later.get_later("q", "1", lambda: 1 / len([v for v in (view,) if v is None]), wait=5.0)
+        cache.get_in_background(
+            "q", "1", lambda: 1 / len([v for v in (view,) if v is None]), wait=5.0
+        )
 
     for _ in range(3):
         with pytest.raises(ZeroDivisionError):
@@ -172,13 +177,13 @@ def test_an_error_holds_on_to_nothing_that_it_was_asked_with():
 
 
 def test_answers_do_not_pile_up():
-    later = SingleFlightCache(3)
+    cache = SingleFlightCache(3)
     for i in range(4):
-        later.get_later(i, "1", lambda: 0)
-        settle(later, i, "1")
-    assert not later.ready(0, "1")
-    assert later.ready(1, "1")
+        cache.get_in_background(i, "1", lambda: 0)
+        settle(cache, i, "1")
+    assert not cache.ready(0, "1")
+    assert cache.ready(1, "1")
 
 
 def test_a_quick_answer_can_be_waited_for():
-    assert SingleFlightCache().get_later("q", "1", lambda: "one", wait=5.0) == ("one", True)
+    assert SingleFlightCache().get_in_background("q", "1", lambda: "one", wait=5.0) == ("one", True)

@@ -156,7 +156,9 @@ def _with_size(
     """Model sizes with one more; raises ArgumentError with too few measured ones."""
     measured = sorted({size for size in sizes.values() if size is not None})
     if len(measured) < _FEWEST_MODEL_SIZES:
-        problem = f"found {len(measured)} measured sizes; allowed with at least {_FEWEST_MODEL_SIZES}"
+        problem = (
+            f"found {len(measured)} measured sizes; allowed with at least {_FEWEST_MODEL_SIZES}"
+        )
         raise ArgumentError(
             Argument("model_params", f"{problem}: measure another size, or leave this out")
         )

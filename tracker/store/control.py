@@ -1,9 +1,8 @@
-"""What is asked of a running sweep, and what its driver answered; both stay in the tracking store.
+"""Control requests to a running sweep, and its driver's answers, as tags of the sweep's run.
 
-A request is a tag of the sweep's parent run, its answer another. They travel with the store: who asks and
-who runs may sit on different machines, the driver opens no port, and what was asked of a sweep, by whom
-and what became of it can be read as long as the sweep can. MLflow is not imported here: runs and a client
-are passed.
+A request is one tag, its answer another. They travel with the store: who sends and who runs may sit on
+different machines, the driver opens no port, and what was requested, by whom and with what result can be
+read as long as the sweep can. MLflow is not imported here: runs and a client are passed.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from tracker.errors import InputError
 from tracker.store.runs import LIVE, Run
 from tracker.trial import Frozen
-from tracker.validation import options, unknown
+from tracker.validation import error_in_words, options, unknown
 
 Action = Literal["pause", "resume", "stop", "stop_trial", "clone", "raise_budget"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -27,14 +27,13 @@ IMMEDIATE: frozenset[Action] = frozenset({"pause", "resume", "stop", "stop_trial
 
 _REQUEST, _ANSWER = "sft.control.", "sft.answer."
 _MAX_WORDS = 1000
-_MAX_TEXT = (
-    4000  # MLflow takes 5,000 to 8,000 characters, by its version, and may cut what is longer
-)
+#: MLflow takes 5,000 to 8,000 characters, by its version, and may cut what is longer.
+_MAX_TEXT = 4000
 _ID = "^[0-9A-Za-z]{1,40}$"
 
 
 class RaisedBudget(Frozen):
-    """The budget that is wanted: ``trials``, or ``gpu_hours`` on a device, summed over workers."""
+    """New budget of a sweep: ``trials``, or ``gpu_hours`` on a device, summed over workers."""
 
     trials: int | None = Field(None, ge=1, le=1_000_000)
     gpu_hours: float | None = Field(None, gt=0, le=1e6)
@@ -47,7 +46,7 @@ class RaisedBudget(Frozen):
 
 
 class Request(Frozen):
-    """One wish. ``requested_at``: epoch seconds by the asker's clock; ``by``: who or what asked.
+    """Request to a sweep's driver. ``requested_at``: epoch seconds by the sender's clock; ``by``: the sender.
 
     ``trial``: its number, for ``stop_trial`` and ``clone``; ``changes``: what differs in the clone, as
     text by name; ``budget``: for ``raise_budget``.
@@ -79,7 +78,7 @@ class Request(Frozen):
 
 
 class Answer(Frozen):
-    """What the driver made of the request with this ``id``. ``at``: epoch seconds by its clock."""
+    """Answer of the driver to the request with this ``id``. ``at``: epoch seconds by its clock."""
 
     id: str = Field(pattern=_ID)
     at: float
@@ -95,43 +94,43 @@ class ControlRecord(NamedTuple):
 
 
 def new_request(action: str, *, now: float | None = None, **fields: Any) -> Request:
-    """A new request, made at *now* (epoch seconds; default: this moment).
+    """Make a request, as of *now* (epoch seconds; default: this moment).
 
     Raises InputError naming what was found and what is allowed.
     """
     if action not in ACTIONS:
         raise InputError(f"action: {unknown(action, ACTIONS)}")
     at = time.time() if now is None else now
-    # Sorts by time, and two askers never take the same one.
+    # Sorts by time, and two senders never take the same one.
     identity = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at)) + secrets.token_hex(4)
     try:
         return Request(id=identity, requested_at=at, action=action, **fields)
     except ValidationError as error:
-        raise InputError([_in_words(problem) for problem in error.errors()]) from None
+        raise InputError(map(_problem, error.errors())) from None
 
 
-def request_tag(asked: Request, parent: Run) -> dict[str, str]:
-    """The tag that keeps the request with the sweep's *parent* run.
+def request_tag(request: Request, parent: Run) -> dict[str, str]:
+    """Tag that keeps *request* with the sweep's *parent* run.
 
-    Raises InputError where nobody is there to do it, or where it is too long to keep.
+    Raises InputError where no driver is at work to carry it out, or where it is too long to keep.
     """
     state, name = parent.data.tags.get("sft.state", "running"), parent.data.tags.get("sft.sweep")
-    if asked.action in IMMEDIATE and state not in LIVE:
+    if request.action in IMMEDIATE and state not in LIVE:
         raise InputError(
-            f"{asked.action}: found sweep {name!r} {state}; allowed while it is running or paused; "
+            f"{request.action}: found sweep {name!r} {state}; allowed while it is running or paused; "
             "start it again with `sft-select run`"
         )
-    text = asked.model_dump_json(exclude_defaults=True)
+    text = request.model_dump_json(exclude_defaults=True)
     if len(text) > _MAX_TEXT:
         raise InputError(
-            f"{asked.action}: found a request of {len(text):,} characters; allowed: {_MAX_TEXT:,}; "
+            f"{request.action}: found a request of {len(text):,} characters; allowed: {_MAX_TEXT:,}; "
             "change fewer values at once"
         )
-    return {_REQUEST + asked.id: text}
+    return {_REQUEST + request.id: text}
 
 
 def answer_tag(answer: Answer) -> dict[str, str]:
-    """The tag that keeps an answer; long words are cut."""
+    """Tag that keeps an answer; a long text is cut."""
     words = answer.words
     if len(words) > _MAX_WORDS:
         words = words[: _MAX_WORDS - 1] + "…"
@@ -139,30 +138,30 @@ def answer_tag(answer: Answer) -> dict[str, str]:
 
 
 def control_records(run: Run) -> list[ControlRecord]:
-    """All requests kept with the sweep's parent *run*, in the order in which they were asked.
+    """Requests kept with the sweep's parent *run*, the earliest first, with their answers.
 
     Tags that hold no request (somebody edited them in MLflow) are left out.
     """
     tags: Mapping[str, str] = run.data.tags
-    found = []
+    records = []
     for name, text in tags.items():
         if name.startswith(_REQUEST):
-            asked = _read(Request, text)
-            if asked is not None and name == _REQUEST + asked.id:
-                answer = _read(Answer, tags.get(_ANSWER + asked.id))
-                found.append(ControlRecord(asked, answer))
-    return sorted(found, key=lambda each: (each.request.requested_at, each.request.id))
+            request = _read(Request, text)
+            if request is not None and name == _REQUEST + request.id:
+                answer = _read(Answer, tags.get(_ANSWER + request.id))
+                records.append(ControlRecord(request, answer))
+    return sorted(records, key=lambda record: (record.request.requested_at, record.request.id))
 
 
-def described(asked: Request) -> str:
-    """The wish in a few words: ``clone trial 12 with volume=800``."""
-    words = asked.action.replace("_", " ")
-    if asked.trial is not None:
-        words = f"{words.removesuffix(' trial')} trial {asked.trial}"
-    if asked.changes:
-        words += " with " + options(f"{name}={value}" for name, value in asked.changes.items())
-    if asked.budget is not None:
-        trials, hours = asked.budget.trials, asked.budget.gpu_hours
+def request_text(request: Request) -> str:
+    """A request in a few words: ``clone trial 12 with volume=800``."""
+    words = request.action.replace("_", " ")
+    if request.trial is not None:
+        words = f"{words.removesuffix(' trial')} trial {request.trial}"
+    if request.changes:
+        words += " with " + options(f"{name}={value}" for name, value in request.changes.items())
+    if request.budget is not None:
+        trials, hours = request.budget.trials, request.budget.gpu_hours
         words += f" to {hours:g} device hours" if trials is None else f" to {trials:,} trials"
     return words
 
@@ -174,8 +173,7 @@ def _read(kind: type[Any], text: str | None) -> Any:
         return None
 
 
-def _in_words(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "value_error":
-        return str(problem["ctx"]["error"])
-    return f"{place}: found {problem['input']!r:.60}; allowed: {problem['msg'].lower()}"
+def _problem(item: ErrorDetails) -> str:
+    words = error_in_words(item, item["input"])
+    place = ".".join(map(str, item["loc"]))
+    return words if item["type"] == "value_error" else f"{place}: {words}"

@@ -219,7 +219,9 @@ class Runs:
             started_at=run.info.start_time / 1000,
             step=last.step if last else None,
             loss=last.value if last else None,
-            curve=tuple((point.step, point.value) for point in thinned(losses, _CURVE_POINTS)),
+            curve=tuple(
+                (point.step, point.value) for point in evenly_spaced(losses, _CURVE_POINTS)
+            ),
         )
 
 
@@ -246,7 +248,7 @@ def finished_runs(client: Client, experiment: str) -> list[FinishedRun]:
     ]
 
 
-def thinned(points: Sequence[Point], most: int) -> list[Point]:
+def evenly_spaced(points: Sequence[Point], most: int) -> list[Point]:
     """At most *most* of *points*, evenly, the first and the last among them."""
     if len(points) <= most:
         return list(points)

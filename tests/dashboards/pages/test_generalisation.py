@@ -54,7 +54,7 @@ def test_laws_that_are_not_known_yet_are_said_to_come(view_of, records, words):
     for _ in range(200):
         if background.ready(("support", "forgetting"), view.analysis.version):
             break
-        background.get_later(
+        background.get_in_background(
             ("support", "forgetting"), view.analysis.version, lambda: None, wait=0.5
         )
     assert "Show the laws" in words(content(view, Query(), None, background))

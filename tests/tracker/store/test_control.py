@@ -1,4 +1,4 @@
-"""Requests and answers: what may be asked, and in which words."""
+"""Control requests and answers: which are allowed, and in which words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from tracker.errors import InputError
 from tracker.store.control import (
     Request,
-    described,
     new_request,
+    request_text,
 )
-from tracker.store.runs import thinned
+from tracker.store.runs import evenly_spaced
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from tracker.store.runs import thinned
         ("clone", {"trial": 1}, "clone: found no changed value; allowed: one"),
         ("clone", {"changes": {"a": "b"}}, "clone: found no trial number; allowed: one"),
         ("raise_budget", {}, "raise_budget: found no budget; allowed: one"),
-        ("stop_trial", {"trial": -3}, "trial: found -3; allowed: input should be greater"),
+        ("stop_trial", {"trial": -3}, "trial: found -3; allowed: at least 0"),
         ("pause", {"by": "x" * 200}, "by: found 'x"),
         ("pause", {"surplus": 1}, "surplus: found 1"),
         ("raise_budget", {"budget": {"trials": 0}}, "budget.trials: found 0"),
@@ -32,7 +32,7 @@ from tracker.store.runs import thinned
         ("raise_budget", {"budget": {}}, "found both or neither"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(action: str, fields: dict[str, Any], words: str) -> None:
+def test_a_wrong_request_is_one_line(action: str, fields: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError) as refused:
         new_request(action, **fields)
     assert words in str(refused.value)
@@ -40,15 +40,15 @@ def test_what_cannot_be_asked_is_one_line(action: str, fields: dict[str, Any], w
 
 
 def test_requests_in_words() -> None:
-    assert described(new_request("pause")) == "pause"
-    assert described(new_request("stop_trial", trial=3)) == "stop trial 3"
-    asked = new_request("clone", trial=3, changes={"volume": "800", "seed": "1"})
-    assert described(asked) == "clone trial 3 with volume=800, seed=1"
+    assert request_text(new_request("pause")) == "pause"
+    assert request_text(new_request("stop_trial", trial=3)) == "stop trial 3"
+    clone = new_request("clone", trial=3, changes={"volume": "800", "seed": "1"})
+    assert request_text(clone) == "clone trial 3 with volume=800, seed=1"
     raised: Request = new_request("raise_budget", budget={"gpu_hours": 1.5})
-    assert described(raised) == "raise budget to 1.5 device hours"
+    assert request_text(raised) == "raise budget to 1.5 device hours"
 
 
 def test_a_long_curve_is_thinned_to_its_ends_and_some_between() -> None:
-    assert thinned(range(5), 10) == [0, 1, 2, 3, 4]
-    few = thinned(range(1000), 5)
+    assert evenly_spaced(range(5), 10) == [0, 1, 2, 3, 4]
+    few = evenly_spaced(range(1000), 5)
     assert few == [0, 250, 500, 749, 999]
