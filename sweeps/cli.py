@@ -1,4 +1,4 @@
-"""The command line: the verbs that make results and show them; parse, call one function, print.
+"""The command line: a verb is a function that parses its options, calls one function and prints.
 
 Heavy imports stay inside the verbs.
 """
@@ -13,48 +13,56 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from sweeps.cli_answers import export, import_, laws, predict, recommend, replay
 from sweeps.cli_options import (
     WORKSPACE,
+    All,
     Bounds,
+    Columns,
     Json,
+    OneMetric,
     StoreUri,
     SweepFile,
     SweepName,
     TargetQuality,
     Weights,
     Workspace,
+    analysis_of,
+    check_name,
     dashboards_command,
+    keep_model,
+    objective_of,
     open_store,
     pairs,
-    print_lines,
+    place,
     records_if_any,
     sweep_name,
 )
-from tracker.errors import InputError, SftSelectError
+from sweeps.search.replay.verb import replay
+from tracker.errors import InputError, NotEnoughDataError, SftSelectError
 
 if TYPE_CHECKING:
     from tracker.store.control import ControlRecord, Request
     from tracker.store.store import Store
+    from tracker.trial import TrialRecord
 
 app = typer.Typer(
     name="sft-select",
-    help="Choose base model size, tuning method, data volume and task mix by measurement.",
+    help="Choose base model size, tuning method, training-set size and task mix by measurement.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from importlib.metadata import version
 
         typer.echo(f"sft-select {version('sft-select')}")
@@ -74,31 +82,31 @@ def options(
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo's files go.")] = Path("demo"),
-    serve: Annotated[bool, typer.Option(help="Open the dashboard's server at the end.")] = True,
-    port: Annotated[int, typer.Option(help="The dashboard's port.")] = 8050,
+    folder: Annotated[Path, typer.Option(help="Folder of the demo's files.")] = Path("demo"),
+    serve: Annotated[bool, typer.Option(help="Serve the dashboard at the end.")] = True,
+    port: Annotated[int, typer.Option(help="Port of the dashboard.")] = 8050,
 ) -> None:
     """Run the embedded playground: a real sweep in minutes on two CPU cores."""
     from sweeps.playground.write import prepare_demo
 
     sweep_file, workspace = prepare_demo(folder), folder / "runs"
     run(sweep_file, workspace=workspace)
-    typer.echo("")
     # `make demo` leaves it where the next command is given; a folder that was named holds everything.
-    beside = Path() if folder == Path("demo") else folder
-    recommend(str(sweep_file), output=beside / "recommended.yaml", workspace=workspace)
+    parent = Path() if folder == Path("demo") else folder
+    recommend(str(sweep_file), output=parent / "recommended.yaml", workspace=workspace)
     if serve:
         dashboard(workspace=workspace, sweep="playground", port=port)
+    typer.echo(f"next: sft-select dashboard{place(workspace, None)}")
 
 
 def init(
     data: Annotated[list[Path], typer.Argument(help="Training files: JSONL, CSV or Parquet.")],
     model: Annotated[list[str], typer.Option(help="Base model folder or hub id; repeatable.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Sweep file to write.")] = Path(
         "sweep.yaml"
     ),
 ) -> None:
-    """Write a commented sweep file for your data, its fields guessed from the rows."""
+    """Draft a commented sweep file from your data."""
     from sweeps.init import draft_sweep
     from tracker.files import write_text
 
@@ -109,22 +117,22 @@ def init(
 
 
 def doctor(
-    sweep: Annotated[Path | None, typer.Argument(help="A sweep file to check too.")] = None,
+    sweep: Annotated[Path | None, typer.Argument(help="Sweep file to check too.")] = None,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Look at devices, versions, store, disk and, where given, a sweep's models and data."""
+    """Check devices, versions, store, disk and, where given, a sweep's models and data."""
     from sweeps.doctor import examine
 
-    findings = examine(workspace, store, sweep)
+    checks = examine(workspace, store, sweep)
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=1))
+        typer.echo(json.dumps([check._asdict() for check in checks], indent=1))
     else:
         marks = {True: "ok", False: "PROBLEM", None: ""}
-        for finding in findings:
-            typer.echo(f"{finding.topic:9} {marks[finding.fine]:8} {finding.text}")
-    if any(finding.fine is False for finding in findings):
+        for check in checks:
+            typer.echo(f"{check.topic:9} {marks[check.fine]:8} {check.text}")
+    if any(check.fine is False for check in checks):
         raise typer.Exit(2)
 
 
@@ -134,11 +142,8 @@ def plan(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Show what every cell takes and, of a strategy that decides as it goes, what it would run."""
-    from rich.console import Console
-
+    """Show what a sweep will run and its expected cost; runs nothing."""
     from sweeps.finetune.model import quieten
-    from sweeps.plan_text import print_plan
     from sweeps.resolve import read_sweep
     from sweeps.search.bounds import SearchBounds
     from sweeps.search.plan import make_plan
@@ -146,6 +151,7 @@ def plan(
     from sweeps.search.schedule import expected_schedule, too_large
     from sweeps.search.study import begun_before_bounds
     from sweeps.search.workspace import SweepFolder
+    from sweeps.terminal import print_plan
 
     quieten()
     resolved = read_sweep(sweep)
@@ -160,7 +166,8 @@ def plan(
         shown = schedule.as_json(resolved.spec) if schedule else None
         typer.echo(json.dumps(made.as_json() | {"schedule": shown}, indent=1))
     else:
-        print_plan(made, schedule, Console(highlight=False, markup=False))
+        following = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store)}"
+        print_plan(made, schedule, following)
 
 
 def run(
@@ -172,32 +179,46 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep, or go on with it where it stopped."""
-    from sweeps.console import progress, summary
+    """Run a sweep, or resume it where it stopped."""
+    from sweeps.progress import progress
     from sweeps.search.run import run_sweep
+    from sweeps.terminal import ended_line, print_lines
 
     signal.signal(signal.SIGTERM, _terminated)
-    again = f"sft-select run {shlex.quote(str(sweep))} --workspace {shlex.quote(str(workspace))}"
+    options = place(workspace, store)
+    again = f"sft-select run {shlex.quote(str(sweep))}{options}"
     try:
         with progress(sys.stderr) as watch:
             done = run_sweep(
                 sweep, workspace, store_uri=store, study_uri=study_uri, watch=watch, note=_note
             )
     except (KeyboardInterrupt, _Terminated) as stop:
-        typer.echo(f"stopped; what has ended is kept. To go on: {again}", err=True)
+        typer.echo(f"stopped; ended trials are kept. To resume: {again}", err=True)
         raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
     if done.stopped:
-        typer.echo(f"stopped on request; what has ended is kept. To go on: {again}", err=True)
+        typer.echo(f"stopped on request; ended trials are kept. To resume: {again}", err=True)
     if done.unsent:
         why = f" ({done.problem})" if done.problem else ""
         typer.echo(
-            f"{done.unsent} deliveries are left for the store{why}; to deliver them: {again}",
-            err=True,
+            f"{done.unsent} items are not in the store yet{why}; to send them: {again}", err=True
         )
     if as_json:
         typer.echo(json.dumps([_trial_json(record) for record in done.records], indent=1))
-    else:
-        typer.echo(summary(done.records))
+        return
+    print_lines([ended_line(done.records), *_recommended(sweep, done.records)])
+    typer.echo(f"next: sft-select recommend {shlex.quote(str(sweep))} -o recommended.yaml{options}")
+
+
+def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
+    """The recommendation of a sweep's ended trials in three lines, or why there is none yet."""
+    from sweeps.sweep_file import load_sweep
+    from tracker.decision.explain import summary
+    from tracker.decision.recommend import recommend
+
+    try:
+        return summary(recommend(records, load_sweep(sweep).objective))
+    except NotEnoughDataError as error:
+        return [f"No recommendation yet: {error}"]
 
 
 def status(
@@ -206,8 +227,8 @@ def status(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Say how far sweeps are and what runs now."""
-    from sweeps.console import status_lines
+    """Show the progress of sweeps, what runs now and the next command."""
+    from sweeps.terminal import status_lines
 
     opened = open_store(workspace, store)
     name = sweep_name(sweep) if sweep else None
@@ -218,23 +239,74 @@ def status(
         typer.echo(json.dumps([info._asdict() for info in infos], indent=1))
         return
     for info in infos:
-        for line in status_lines(info, opened.running(info.name)):
+        for line in status_lines(info, opened.running(info.name), place(workspace, store)):
             typer.echo(line)
 
 
-def train(
-    config: Annotated[Path, typer.Argument(help="A configuration that `recommend` wrote.")],
+def recommend(
+    sweep: SweepName,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the model; default: beside.")
+        Path | None, typer.Option("--output", "-o", help="File to write, for `train` and `export`.")
+    ] = None,
+    weight: Weights = None,
+    constraint: Bounds = None,
+    target_quality: TargetQuality = None,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="Also reasons, runners-up, next experiments and caveats."),
+    ] = False,
+    laws: Annotated[
+        bool,
+        typer.Option("--laws", help="Also the laws of forgetting, of mixes, from loss to score."),
+    ] = False,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Recommend a configuration: the choice, how sure it is, what to do next."""
+    from sweeps.terminal import print_lines, recommendation_lines
+    from tracker.decision.law_report import auxiliary_as_json, auxiliary_lines
+    from tracker.decision.recommend import recommendation
+    from tracker.export.config import config_of, write_config
+    from tracker.laws.auxiliary import auxiliary_laws
+
+    opened, name = open_store(workspace, store), sweep_name(sweep)
+    objective = objective_of(opened, name, weight, constraint)
+    analysis = analysis_of(opened, name, objective)
+    records, answer = analysis.records, recommendation(analysis, target_quality)
+    train = None
+    if output is not None:
+        write_config(config_of(answer, records), output)
+        kept = keep_model(opened, workspace, name, answer)
+        train = f"sft-select train {shlex.quote(str(output))}{place(workspace, store)}"
+    if as_json:
+        text = answer.model_dump_json(indent=1)
+        if laws:
+            fitted = {"laws": auxiliary_as_json(auxiliary_laws(records, objective))}
+            text = json.dumps(json.loads(text) | fitted, indent=1, ensure_ascii=False)
+        typer.echo(text)
+        return
+    print_lines(recommendation_lines(answer, why=why, train=train))
+    if laws:
+        print_lines(["", *auxiliary_lines(auxiliary_laws(records, objective))])
+    if output is not None:
+        typer.echo(f"wrote {output}; {kept}")
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="File that `recommend -o` wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the model; default: beside the file."),
     ] = None,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
     """Train a recommended configuration, evaluate it on test, register the model."""
-    from sweeps.console import final_lines
     from sweeps.finetune.final import train_config
     from sweeps.finetune.model import quieten
+    from sweeps.terminal import final_lines, print_lines
     from tracker.export.config import evidence_beside, read_config
     from tracker.store.store import Store
 
@@ -259,22 +331,44 @@ def train(
         print_lines(final_lines(final, loaded))
 
 
+def export(
+    config: Annotated[Path, typer.Argument(help="File that `recommend -o` wrote.")],
+    to: Annotated[str, typer.Option(help="Trainer: trl, llamafactory or axolotl.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write; default: beside the file."),
+    ] = None,
+) -> None:
+    """Write the recommended configuration and its data for another trainer."""
+    from sweeps.data.encoding import rows_as_text
+    from tracker.export import export_config
+    from tracker.export.config import read_config
+
+    loaded = read_config(config)
+    folder = output or config.with_name(f"{config.stem}-{to}")
+    for line in export_config(loaded, to, lambda: rows_as_text(loaded.trial), folder):
+        typer.echo(line)
+
+
 def dashboard(
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
-    sweep: Annotated[str | None, typer.Option(help="The sweep to open with.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="Sweep to open with.")] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8050,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; beyond this machine a token is asked for.")
+        str, typer.Option(help="Address to listen on; beyond this machine a token is required.")
     ] = "127.0.0.1",
     allow_name: Annotated[
-        list[str] | None, typer.Option(help="A further name this machine is reached by.")
+        list[str] | None, typer.Option(help="Another host name of this machine; repeatable.")
     ] = None,
     control: Annotated[
-        bool, typer.Option("--control", help="Visitors may pause, stop, clone, raise the budget.")
+        bool,
+        typer.Option(
+            "--control", help="Let visitors pause and stop, clone trials, raise the budget."
+        ),
     ] = False,
     mlflow_url: Annotated[
-        str | None, typer.Option(help="Where `mlflow ui` answers, to link trials to their runs.")
+        str | None, typer.Option(help="Address of `mlflow ui`, to link trials to their runs.")
     ] = None,
 ) -> None:
     """Serve the dashboard on this machine, or with a token to others."""
@@ -290,7 +384,7 @@ def dashboard(
 
 def report(
     sweep: SweepName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path(
         "report.html"
     ),
     weight: Weights = None,
@@ -299,7 +393,7 @@ def report(
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
 ) -> None:
-    """Write the dashboard's pages of a sweep to one HTML file to send around."""
+    """Write the dashboard's pages of a sweep to one HTML file."""
     command = [*dashboards_command("dashboards.report"), "--workspace", str(workspace)]
     command += ["--store", store] if store else []
     command += [f"--sweep={sweep_name(sweep)}", f"--output={output}"]
@@ -309,11 +403,129 @@ def report(
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 
+def predict(
+    sweep: Annotated[str, typer.Argument(help="Name of a sweep, or its file.", show_default=False)],
+    task: Annotated[str, typer.Option(help="Task to predict.", show_default=False)],
+    examples: Annotated[int, typer.Option(help="Training examples, N.", show_default=False)],
+    model_params: Annotated[
+        int | None, typer.Option(help="Predict a model of this size instead, in parameters.")
+    ] = None,
+    allow_far: Annotated[
+        bool, typer.Option("--allow-far", help="Also beyond 16 times the largest N measured.")
+    ] = False,
+    everything: All = False,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Predict every configuration of a task at N examples; --json includes far ones."""
+    from sweeps.terminal import print_forecast
+    from tracker.decision.predict import forecast as forecast_of
+
+    opened, name = open_store(workspace, store), sweep_name(sweep)
+    forecast = forecast_of(
+        analysis_of(opened, name),
+        task,
+        examples,
+        model_params=model_params,
+        allow_far=allow_far or as_json,
+    )
+    if as_json:
+        typer.echo(forecast.model_dump_json(indent=1))
+    else:
+        print_forecast(forecast, names=everything)
+
+
+def laws(
+    sweep: SweepName,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="score, bits_per_byte or loss_nats; default: what a task is decided on."),
+    ] = None,
+    weight: Weights = None,
+    everything: All = False,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Report the scaling laws of a sweep: over data, of forgetting, of mixes, from loss to score."""
+    from sweeps.terminal import laws_lines, print_lines
+    from tracker.decision import law_report
+
+    opened, name = open_store(workspace, store), sweep_name(sweep)
+    analysis = analysis_of(opened, name, objective_of(opened, name, weight, None))
+    found = law_report.every_law(analysis, metric)  # type: ignore[arg-type]
+    if as_json:
+        typer.echo(json.dumps({"sweep": name, **law_report.laws_as_json(found)}, indent=1))
+        return
+    print_lines(law_report.law_lines(found) if everything else laws_lines(found))
+
+
+def import_(
+    sweep: Annotated[str, typer.Option(help="Name of the new sweep.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="Results table (CSV, also gzipped).", show_default=False)
+    ] = None,
+    columns: Columns = None,
+    metric: OneMetric = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Take the finished runs of this MLflow experiment instead.")
+    ] = None,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Import a results table, or an MLflow experiment, as a sweep.
+
+    Columns: model, method, task, metric, examples, value. Where known:
+    model_params, family, variant, rank, learning_rate, epochs, seed, run,
+    n (rows scored), value_se, direction, status and costs.
+
+    Mixes: mix (a name); mix:TASK (the share of TASK in the examples, as
+    mix:intent 0.75 beside mix:slots 0.25; they sum to 1); replay (general
+    text rows added, as a fraction of the examples). Laws of mixes need the
+    shares; laws of forgetting take replay.
+    """
+    from sweeps.terminal import import_lines, imported, print_lines
+    from tracker.importing.readers import read_runs
+    from tracker.importing.trials import outside_table, read_table, write_sweep
+    from tracker.store.store import Store
+
+    check_name("--sweep", sweep)
+    form = "OURS=THEIRS, such as model=base_model"
+    named = pairs("--map", columns, form)
+    if (table is None) == (mlflow is None):
+        raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
+    # The table is read whole before the store is opened: one that does not fit leaves no trace.
+    if table is not None:
+        found = read_table(table, named, metric)
+        opened = Store.open(workspace, store)
+    else:
+        opened = Store.open(workspace, store, create=False)
+        runs = opened.finished_runs(str(mlflow))
+        found = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric)
+    write_sweep(opened, sweep, found, _counted)
+    taken = imported(sweep, found)
+    if as_json:
+        typer.echo(json.dumps(taken, indent=1))
+        return
+    print_lines(import_lines(taken, place(workspace, store)))
+
+
+def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+    """*records* one by one, with their number on a terminal: writing them takes a while."""
+    for number, record in enumerate(records, start=1):
+        yield record
+        if sys.stderr.isatty():
+            end = "\n" if number == len(records) else ""
+            typer.echo(f"\rwriting trial {number} of {len(records)}{end}", err=True, nl=False)
+
+
 _ACTIONS = ("pause", "resume", "stop", "stop-trial", "clone", "raise-budget", "log")
 _LOOK_SECONDS = 0.5
 
 Action = Annotated[
-    str, typer.Argument(help=f"{', '.join(_ACTIONS)} (what was asked so far).", show_default=False)
+    str, typer.Argument(help=f"{', '.join(_ACTIONS)} (every request so far).", show_default=False)
 ]
 Number = Annotated[
     int | None, typer.Argument(help="The trial, for stop-trial and clone.", show_default=False)
@@ -341,20 +553,72 @@ def control(
 ) -> None:
     """Pause, resume or stop a running sweep, stop or clone one of its trials, raise its budget.
 
-    The driver sees it within seconds and answers; `log` shows everything that was asked, with the answers.
+    The driver answers within seconds; `log` shows every request with its answer.
     """
     from tracker.store.control import ControlRecord
 
-    asked = None if action == "log" else _request(action, trial, set_, trials, gpu_hours)
+    request = None if action == "log" else _request(action, trial, set_, trials, gpu_hours)
     opened, name = open_store(workspace, store), sweep_name(sweep)
-    if asked is None:
+    if request is None:
         _print_log(opened.control_log(name), as_json)
         return
-    opened.ask(name, asked)
-    found = _answered(opened, name, asked, wait) if wait else ControlRecord(asked, None)
-    _print_log([found], as_json)
-    if found.answer is not None and not found.answer.accepted:
+    opened.ask(name, request)
+    record = _answered(opened, name, request, wait) if wait else ControlRecord(request, None)
+    _print_log([record], as_json)
+    if record.answer is not None and not record.answer.accepted:
         raise typer.Exit(2)
+
+
+def _request(
+    action: str,
+    trial: int | None,
+    changes: list[str] | None,
+    trials: int | None,
+    gpu_hours: float | None,
+) -> Request:
+    """The control request of the command line. Raises InputError with what is allowed."""
+    from tracker.store.control import new_request
+    from tracker.validation import unknown
+
+    if action not in _ACTIONS:
+        raise InputError(f"ACTION: {unknown(action, _ACTIONS)}")
+    fields: dict[str, Any] = {"trial": trial}
+    fields["changes"] = pairs("--set", changes, "NAME=VALUE, such as volume=800")
+    if action == "raise-budget":
+        fields["budget"] = {"trials": trials, "gpu_hours": gpu_hours}
+    elif trials is not None or gpu_hours is not None:
+        option = "--trials" if trials is not None else "--gpu-hours"
+        raise InputError(f"{option}: found with {action}; allowed with raise-budget alone")
+    by = f"{getpass.getuser()} at {socket.gethostname()}"[:100]
+    return new_request(action.replace("-", "_"), by=by, **fields)
+
+
+def _answered(store: Store, sweep: str, request: Request, wait: float) -> ControlRecord:
+    """The request with its answer, if it comes within *wait* seconds."""
+    until = time.monotonic() + wait
+    while True:
+        log = store.control_log(sweep)
+        record = next(record for record in log if record.request.id == request.id)
+        if record.answer is not None or time.monotonic() >= until:
+            return record
+        time.sleep(_LOOK_SECONDS)
+
+
+def _print_log(log: Sequence[ControlRecord], as_json: bool) -> None:
+    from sweeps.terminal import control_lines
+
+    if not as_json:
+        for line in control_lines(log):
+            typer.echo(line)
+        return
+    shown = [
+        {
+            "request": record.request.model_dump(mode="json"),
+            "answer": record.answer.model_dump(mode="json") if record.answer else None,
+        }
+        for record in log
+    ]
+    typer.echo(json.dumps(shown, indent=1))
 
 
 def _note(warning: str) -> None:
@@ -376,63 +640,7 @@ def _trial_json(record: Any) -> dict[str, Any]:
     return spec | {"status": result.status.value, "reason": result.reason, "scores": scores}
 
 
-def _request(
-    action: str,
-    trial: int | None,
-    changes: list[str] | None,
-    trials: int | None,
-    gpu_hours: float | None,
-) -> Request:
-    """What the command line asks. Raises InputError with what is allowed."""
-    from tracker.store.control import new_request
-    from tracker.validation import unknown
-
-    if action not in _ACTIONS:
-        raise InputError(f"ACTION: {unknown(action, _ACTIONS)}")
-    fields: dict[str, Any] = {"trial": trial}
-    fields["changes"] = pairs("--set", changes, "NAME=VALUE, such as volume=800")
-    if action == "raise-budget":
-        fields["budget"] = {"trials": trials, "gpu_hours": gpu_hours}
-    elif trials is not None or gpu_hours is not None:
-        option = "--trials" if trials is not None else "--gpu-hours"
-        raise InputError(f"{option}: found with {action}; allowed with raise-budget alone")
-    by = f"{getpass.getuser()} at {socket.gethostname()}"[:100]
-    return new_request(action.replace("-", "_"), by=by, **fields)
-
-
-def _answered(store: Store, sweep: str, asked: Request, wait: float) -> ControlRecord:
-    """The request with its answer, if it comes in time."""
-    until = time.monotonic() + wait
-    while True:
-        found = next(each for each in store.control_log(sweep) if each.request.id == asked.id)
-        if found.answer is not None or time.monotonic() >= until:
-            return found
-        time.sleep(_LOOK_SECONDS)
-
-
-def _print_log(log: list[ControlRecord], as_json: bool) -> None:
-    from tracker.store.control import request_text
-
-    if as_json:
-        shown = [
-            {
-                "request": each.request.model_dump(mode="json"),
-                "answer": each.answer.model_dump(mode="json") if each.answer else None,
-            }
-            for each in log
-        ]
-        typer.echo(json.dumps(shown, indent=1))
-        return
-    for each in log:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each.request.requested_at))
-        if each.answer is None:
-            said = "no answer yet; it stays in the store until the sweep's driver takes it"
-        else:
-            said = each.answer.words if each.answer.accepted else f"refused: {each.answer.words}"
-        typer.echo(f"{at}  {request_text(each.request)}: {said}")
-
-
-#: In the order in which ``--help`` lists them.
+#: In the order of work, in which ``--help`` lists them.
 _VERBS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "init": init,
@@ -444,15 +652,15 @@ _VERBS: dict[str, Callable[..., None]] = {
     "train": train,
     "export": export,
     "dashboard": dashboard,
-    "import": import_,
+    "report": report,
     "predict": predict,
     "laws": laws,
-    "replay": replay,
-    "report": report,
+    "import": import_,
     "control": control,
 }
 for _name, _verb in _VERBS.items():
     app.command(_name)(_verb)
+app.command("replay", hidden=True)(replay)  # for who compares strategies, not for who runs sweeps
 
 
 def main() -> None:

@@ -1,15 +1,15 @@
-"""What verbs share: their options, the store and the sweep that these name, and how lines are printed."""
+"""Options that verbs share, and the store, the sweep and the analysis that they name."""
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracker.errors import InputError
+from tracker.errors import InputError, StoreError
 
 if TYPE_CHECKING:
     from tracker.decision.analysis import Analysis
@@ -20,47 +20,77 @@ if TYPE_CHECKING:
 WORKSPACE = Path("runs")
 
 Workspace = Annotated[
-    Path, typer.Option(envvar="SFT_SELECT_WORKSPACE", help="Folder of sweeps, store and models.")
+    Path,
+    typer.Option(
+        envvar="SFT_SELECT_WORKSPACE", help="Folder of the sweeps, their store and models."
+    ),
 ]
 StoreUri = Annotated[
     str | None,
-    typer.Option("--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI."),
+    typer.Option(
+        "--store", envvar="MLFLOW_TRACKING_URI", help="MLflow tracking URI; default: SQLite there."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+All = Annotated[bool, typer.Option("--all", help="Print everything, not only the short report.")]
 SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", show_default=False)]
 SweepName = Annotated[str, typer.Argument(help="Name of a sweep, or its file.", show_default=False)]
 Weights = Annotated[
-    list[str] | None, typer.Option("--weight", help="TASK=WEIGHT, in place of the sweep's.")
+    list[str] | None,
+    typer.Option("--weight", help="TASK=WEIGHT, in place of the sweep's; repeatable."),
 ]
 Columns = Annotated[
-    list[str] | None, typer.Option("--map", help="OURS=THEIRS, a column's name; repeatable.")
+    list[str] | None, typer.Option("--map", help="OURS=THEIRS, names of a column; repeatable.")
 ]
 OneMetric = Annotated[
-    str | None, typer.Option(help="The metric to take where a task has several of one kind.")
+    str | None, typer.Option(help="Metric to take where a task has several of one kind.")
 ]
 Bounds = Annotated[
     list[str] | None,
     typer.Option(
         "--constraint",
-        help="NAME=BOUND, beside the sweep's (examples=1000: as much data is on hand); "
-        "NAME=none drops its own.",
+        help="NAME=BOUND, beside the sweep's, such as examples=1000 for the data on hand; "
+        "NAME=none drops one; repeatable.",
     ),
 ]
 TargetQuality = Annotated[
-    float | None, typer.Option(help="Ask for the smallest model that reaches this score.")
+    float | None, typer.Option(help="Recommend the smallest model that reaches this score.")
 ]
 
 
 def open_store(workspace: Path, uri: str | None) -> Store:
-    """The store, which must exist already: asking creates nothing."""
+    """The store, which must exist already: reading creates nothing. Raises StoreError with what to type."""
     from tracker.store.store import Store
 
+    if uri is None and not has_store(workspace):
+        stores = sorted([*Path().glob("*/mlflow.db"), *Path().glob("*/runs/mlflow.db")])
+        near = [f"--workspace {shlex.quote(str(store.parent))}" for store in stores]
+        hint = (
+            f"found one with {' and one with '.join(near)}"
+            if near
+            else "name a sweep's --workspace"
+        )
+        raise StoreError(
+            f"{workspace}: no tracking store here; {hint}, or start a sweep with `sft-select run FILE`"
+        )
     return Store.open(workspace, uri, create=False)
 
 
+def has_store(workspace: Path) -> bool:
+    """Whether a sweep was ever started in *workspace*, with the store in its default place."""
+    return (workspace / "mlflow.db").exists()
+
+
+def place(workspace: Path, uri: str | None) -> str:
+    """The options to repeat in a next command so that it finds the same store: `` --workspace demo/runs``."""
+    options = [] if workspace == WORKSPACE else ["--workspace", str(workspace)]
+    options += [] if uri is None else ["--store", uri]
+    return "".join(f" {shlex.quote(option)}" for option in options)
+
+
 def records_if_any(workspace: Path, uri: str | None, name: str) -> list[TrialRecord]:
-    """Finished trials of the sweep, where it has been started."""
-    if uri is None and not (workspace / "mlflow.db").exists():
+    """Ended trials of the sweep, where it has been started."""
+    if uri is None and not has_store(workspace):
         return []
     store = open_store(workspace, uri)
     return store.records(name) if name in {info.name for info in store.sweeps()} else []
@@ -82,21 +112,21 @@ def sweep_name(text: str) -> str:
 def objective_of(
     store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
 ) -> Objective:
-    """The sweep's objective, with the command line's weights in place of and bounds beside its own."""
+    """The sweep's objective with the weights and bounds of the command line."""
     from tracker.decision.overrides import parse_overrides
 
     return parse_overrides(weights or (), bounds or ()).objective(store.objective(name))
 
 
 def analysis_of(store: Store, name: str, objective: Objective | None = None) -> Analysis:
-    """Everything that the sweep's trials say, seen through *objective* or the sweep's own."""
+    """Analysis of the sweep's trials under *objective*, by default the sweep's."""
     from tracker.decision.analysis import Analysis
 
     return Analysis.of_sweep(store, name, objective)
 
 
 def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation) -> str:
-    """Put the recommended trial's tuned model into the store, where the sweep kept it; says whether."""
+    """Put the recommended trial's tuned model into the store where the sweep kept it; says whether."""
     from sweeps.search.workspace import SweepFolder
 
     if answer.trial.method.name == "none":
@@ -129,30 +159,21 @@ def check_name(option: str, name: str) -> None:
 
 def pairs(option: str, given: list[str] | None, form: str) -> dict[str, str]:
     """The ``NAME=VALUE`` texts *given* to *option*; *form* shows in the error what is allowed."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in given or []:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise InputError(f"{option} {text}: allowed is {form}")
-        if name in found:
+        if name in values:
             raise InputError(f"{option} {text}: {name} is given twice")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def dashboards_command(module: str) -> list[str]:
-    """The start of a command that runs *module* of the dashboards' room in a process of its own.
+    """Start of a command that runs *module* of the dashboards in a process of its own.
 
     ``-P``: a user's file that happens to be called like a library, as ``dash.py`` or ``yaml.py``,
     must not run in its place.
     """
     return [sys.executable, "-P", "-m", module]
-
-
-def print_lines(lines: Iterable[str]) -> None:
-    """Lines as they are, folded to a terminal where there is one."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
-    for line in lines:
-        console.print(line)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.console import status_lines
+from sweeps.terminal import status_lines
 from sweeps.resolve import read_sweep
 from sweeps.search.run import _digest, _fixed_part
 from tests import old_workspace

@@ -136,9 +136,9 @@ def count(value: float | None) -> str:
     return f"{round(value):,}" if present(value) else ABSENT
 
 
-def plural(number: int, noun: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def plural(number: int, noun: str, several: str | None = None) -> str:
+    """``1 trial``, ``2 trials``; *several*: an irregular plural, such as ``glitches``."""
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def present(value: float | None) -> TypeGuard[float]:

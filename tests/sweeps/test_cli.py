@@ -52,16 +52,21 @@ def test_rerun_has_nothing_to_do(swept: tuple[Path, Path]) -> None:
     again = cli("run", sweep, "--workspace", workspace)
     assert again.returncode == 0
     assert "7 trials ended: 7 complete" in again.stdout
+    *_, choice, sure, following, last = again.stdout.splitlines()
+    assert [line.partition(": ")[0] for line in (choice, sure, following)] == [
+        *("Choice", "How sure", "Next")
+    ]
+    assert last == f"next: sft-select recommend {sweep} -o recommended.yaml --workspace {workspace}"
     assert "resuming: 7 of 7" in again.stderr
 
 
 def test_from_recommendation_to_the_same_scores(swept: tuple[Path, Path], tmp_path: Path) -> None:
     sweep, workspace = swept
     config = tmp_path / "recommended.yaml"
-    told = cli("recommend", sweep, "-o", config, "--workspace", workspace)
-    assert told.returncode == 0, told.stderr
-    assert "Choice: " in told.stdout
-    assert "Runner-up: " in told.stdout
+    done = cli("recommend", sweep, "-o", config, "--workspace", workspace)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Choice: ")
+    assert f"Next: sft-select train {config}" in done.stdout
     final = cli("train", config, "--workspace", workspace, "--json")
     assert final.returncode == 0, final.stderr
     trained = json.loads(final.stdout)
@@ -76,9 +81,10 @@ def test_from_recommendation_to_the_same_scores(swept: tuple[Path, Path], tmp_pa
     assert list(Path(trained["folder"]).glob("*.safetensors"))
 
 
-def test_status_tells_the_end(swept: tuple[Path, Path]) -> None:
-    told = cli("status", "--workspace", swept[1])
-    assert "tiny: finished, 7 of 7 trials ended" in told.stdout
+def test_status_shows_the_end_and_the_next_command(swept: tuple[Path, Path]) -> None:
+    done = cli("status", "--workspace", swept[1])
+    assert "tiny: finished, 7 of 7 trials ended" in done.stdout
+    assert f"next: sft-select recommend tiny --workspace {swept[1]}" in done.stdout
 
 
 def test_changed_file_is_refused_with_the_difference(
@@ -93,7 +99,7 @@ def test_changed_file_is_refused_with_the_difference(
     assert "Traceback" not in refused.stderr
 
 
-def test_second_driver_is_told_who_owns_the_sweep(swept: tuple[Path, Path]) -> None:
+def test_a_second_driver_is_refused_with_the_first_ones_process(swept: tuple[Path, Path]) -> None:
     sweep, workspace = swept
     with SweepFolder(workspace, "tiny").owned():
         refused = cli("run", sweep, "--workspace", workspace)
@@ -129,9 +135,9 @@ def test_plan_prices_every_design_point_and_runs_nothing(
 ) -> None:
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(sweep_text(tiny_model, tiny_data))
-    told = cli("plan", sweep, "--workspace", tmp_path / "runs", "--json")
-    assert told.returncode == 0, told.stderr
-    plan = json.loads(told.stdout)
+    done = cli("plan", sweep, "--workspace", tmp_path / "runs", "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
     assert len(plan["design_points"]) == 24
     assert plan["trials"] == 54
     assert all(point["seconds"] > 0 and point["peak_bytes"] > 0 for point in plan["design_points"])
@@ -145,9 +151,9 @@ def test_plan_shows_the_schedule_that_law_expects(
     sweep = tmp_path / "sweep.yaml"
     search = {"strategy": "law", "tuning": {"trials": 2}}
     sweep.write_text(sweep_text(tiny_model, tiny_data, search=search))
-    told = cli("plan", sweep, "--workspace", tmp_path / "runs", "--json")
-    assert told.returncode == 0, told.stderr
-    schedule = json.loads(told.stdout)["schedule"]
+    done = cli("plan", sweep, "--workspace", tmp_path / "runs", "--json")
+    assert done.returncode == 0, done.stderr
+    schedule = json.loads(done.stdout)["schedule"]
     assert {"number", "round", "stage", "values", "seconds", "done"} == set(schedule["trials"][0])
     assert schedule["extent"]["trials"] == len(schedule["trials"]) < schedule["grid"]["trials"]
     shown = cli("plan", sweep, "--workspace", tmp_path / "runs")
@@ -159,9 +165,9 @@ def test_plan_shows_the_schedule_that_law_expects(
 
 
 def test_doctor_looks_at_the_sweep(swept: tuple[Path, Path]) -> None:
-    told = cli("doctor", swept[0], "--workspace", swept[1])
-    assert told.returncode == 0, told.stdout
-    assert "is sound" in told.stdout
+    done = cli("doctor", swept[0], "--workspace", swept[1])
+    assert done.returncode == 0, done.stdout
+    assert "is sound" in done.stdout
 
 
 def test_export_refuses_what_the_trainer_lacks(swept: tuple[Path, Path], tmp_path: Path) -> None:
@@ -173,9 +179,20 @@ def test_export_refuses_what_the_trainer_lacks(swept: tuple[Path, Path], tmp_pat
 
 
 def test_the_version_is_the_installed_ones() -> None:
-    told = cli("--version")
-    assert (told.returncode, told.stdout) == (0, f"sft-select {version('sft-select')}\n")
+    done = cli("--version")
+    assert (done.returncode, done.stdout) == (0, f"sft-select {version('sft-select')}\n")
     assert cli().returncode == 2, "a verb is missing"
+
+
+def test_the_help_lists_the_verbs_in_the_order_of_work() -> None:
+    text = cli("--help").stdout
+    verbs = [
+        line.split()[1] for line in text.partition("Commands")[2].splitlines()[1:] if "│ " in line
+    ]
+    listed = [verb for verb in verbs if verb in module._VERBS]
+    assert listed[:7] == ["demo", "init", "doctor", "plan", "run", "status", "recommend"]
+    assert "replay" not in text
+    assert cli("replay", "--help").returncode == 0, "hidden, not gone"
 
 
 def test_a_draft_goes_into_a_new_folder_or_one_line_says_why_not(
@@ -212,8 +229,8 @@ def test_a_demo_that_cannot_be_written() -> None:
 def test_it_is_said_whether_the_recommended_model_was_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = synthetic_sweep(0)
-    answer = recommend(drawn.records, drawn.objective)
+    sampled = synthetic_sweep(0)
+    answer = recommend(sampled.records, sampled.objective)
     store, sent = Store.open(tmp_path), []
     monkeypatch.setattr(Store, "keep_model", lambda _, *given: sent.append(given))
     said = keep_model(store, tmp_path, "s", answer)
@@ -295,7 +312,9 @@ def test_a_running_trial_is_stopped_and_the_sweep_ends_well(
         (["tiny", "raise-budget", "--trials", -1], "budget.trials: found -1"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(words: list[object], said: str, tmp_path: Path) -> None:
+def test_a_request_that_is_not_allowed_is_one_line(
+    words: list[object], said: str, tmp_path: Path
+) -> None:
     refused = cli("control", *words, "--workspace", tmp_path)
     assert refused.returncode == 2
     assert said in refused.stderr
