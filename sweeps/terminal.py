@@ -20,7 +20,7 @@ from tracker.metrics import Interval, Measure
 from tracker.numbers import (
     count,
     in_measure,
-    interval,
+    limits,
     percent,
     plural,
     points,
@@ -234,8 +234,7 @@ def _between(bounds: Interval, measure: Measure) -> str:
             return f"below {score(bounds.high)}"
         if bounds.high >= 1:
             return f"above {score(bounds.low)}"
-    text = interval(bounds.low, bounds.high, lambda value: in_measure(value, measure))
-    return text.removeprefix("80 % interval ")
+    return limits(bounds.low, bounds.high, lambda value: in_measure(value, measure))
 
 
 def _forecast_lines(forecast: Forecast, names: bool) -> list[str]:

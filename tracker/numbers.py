@@ -89,9 +89,7 @@ def interval(low: float, high: float, write: Callable[[float], str] = score) -> 
     return f"80 % interval {limits(low, high, write)}"
 
 
-def limits(
-    low: float | None, high: float | None, write: Callable[[float], str] = score
-) -> str:
+def limits(low: float | None, high: float | None, write: Callable[[float], str] = score) -> str:
     """The two ends of an interval, their unit once: ``69.6 to 73.5 %``."""
     if not present(low) or not present(high):
         return ABSENT
