@@ -1,4 +1,4 @@
-"""What a tuned model forgot: general suites beside what the untouched base measured on the same rows."""
+"""Baseline of forgetting: the untouched base on the general suites, measured once for all trials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sweeps.data.encoding import evaluation_rows, label_set, suite_text
-from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, SuiteEvaluation, suite_score
+from sweeps.finetune.evaluate import (
+    UNKNOWN_BASELINE,
+    Baseline,
+    Evaluator,
+    SuiteEvaluation,
+    suite_score,
+)
 from tracker.files import write_atomically
 from tracker.trial import MethodSpec, TrialSpec
 
@@ -17,27 +23,27 @@ Baselines = Mapping[str, Baseline]
 def measure_suites(
     evaluator: Evaluator, spec: TrialSpec, before: Baselines
 ) -> list[SuiteEvaluation]:
-    """The general suites of *spec*, beside what the untouched base measured on them (*before*)."""
-    found = []
+    """Measure the general suites of *spec*; *before*: the untouched base's measures."""
+    evaluations = []
     for suite in spec.general:
-        base = before.get(suite.name, UNKNOWN)
+        base = before.get(suite.name, UNKNOWN_BASELINE)
         if suite.text is not None:
-            found.append(evaluator.text(suite.name, suite_text(suite.text, spec), base))
+            evaluations.append(evaluator.text(suite.name, suite_text(suite.text, spec), base))
         elif suite.task is not None:
             task = suite.task.model_copy(update={"name": suite.name})
             rows = evaluation_rows(task, task.validation, spec)
             evaluation = evaluator.task(task, rows, label_set(task), "validation")
-            found.append(suite_score(evaluation, suite.measure, base))
-    return found
+            evaluations.append(suite_score(evaluation, suite.measure, base))
+    return evaluations
 
 
 def base_suites(
     spec: TrialSpec, folder: Path, evaluator_of: Callable[[TrialSpec], Evaluator]
 ) -> Baselines:
-    """What the untouched base measures on the suites of *spec*; measured once, then kept in *folder*.
+    """The untouched base's measures of the suites of *spec*; measured once, then read from *folder*.
 
-    A file of before the replicates were kept is completed; what it says the base measured stays, so that
-    no trial's forgetting changes. *evaluator_of*: of an untouched base.
+    A file of an earlier release, without replicates, is completed; its measures stay, so that no trial's
+    forgetting changes. *evaluator_of*: makes the evaluator of an untouched base.
     """
     untouched = spec.model_copy(
         update={
@@ -50,21 +56,22 @@ def base_suites(
         }
     )
     file = folder / f"{untouched.key}.json"
-    known = _read(file)
-    if known is None or not all(base.replicates for base in known.values()):
-        found = {
-            one.score.suite: Baseline(one.score.after, one.replicates)
-            for one in measure_suites(evaluator_of(untouched), untouched, {})
-        }
-        for suite, base in (known or {}).items():
-            found[suite] = Baseline(base.value, found.get(suite, UNKNOWN).replicates)
-        known = found
-        write_atomically(file, json.dumps({suite: b._asdict() for suite, b in known.items()}))
-    return known
+    kept = _read(file)
+    if kept is not None and all(base.replicates for base in kept.values()):
+        return kept
+    measured = {
+        suite.score.suite: Baseline(suite.score.after, suite.replicates)
+        for suite in measure_suites(evaluator_of(untouched), untouched, {})
+    }
+    for name, base in (kept or {}).items():
+        replicates = measured.get(name, UNKNOWN_BASELINE).replicates
+        measured[name] = Baseline(base.value, replicates)
+    write_atomically(file, json.dumps({name: b._asdict() for name, b in measured.items()}))
+    return measured
 
 
 def _read(file: Path) -> dict[str, Baseline] | None:
-    """The suites in *file*, where it is there: a number alone is a base without replicates."""
+    """Baselines by suite in *file*, if it exists; a number alone is a baseline without replicates."""
     if not file.exists():
         return None
     return {

@@ -1,4 +1,4 @@
-"""What is wrong between the rows of a task's files: leakage, labels that do not meet, lengths."""
+"""Checks of a task's data across its files: leakage, unseen labels, lengths."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ Splits = Mapping[str, tuple[str, Sequence[LocatedExample]]]
 
 
 def leaks(splits: Splits) -> Iterator[str]:
-    """Evaluation rows whose prompt also stands in an earlier split, exactly or normalised."""
+    """Report evaluation rows whose prompt is also in an earlier split, exactly or normalised."""
     order = [split for split in ("train", "validation", "test") if split in splits]
     for one, other in combinations(order, 2):
-        earlier_path, earlier = splits[one]
-        later_path, later = splits[other]
-        first = {normalised(item.example): item for item in reversed(earlier)}
-        pairs = [(first[key], item) for item in later if (key := normalised(item.example)) in first]
+        first_path, first_rows = splits[one]
+        path, rows = splits[other]
+        first = {normalised(row.example): row for row in reversed(first_rows)}
+        pairs = [(first[key], row) for row in rows if (key := normalised(row.example)) in first]
         if pairs:
             exact = sum(a.example.messages == b.example.messages for a, b in pairs)
-            here, there = Path(later_path).name, Path(earlier_path).name
+            here, there = Path(path).name, Path(first_path).name
             shown = ", ".join(
                 f"{here}:{b.line} = {there}:{a.line}" for a, b in pairs[:MAX_PAIRS_SHOWN]
             )
             yield (
-                f"{later_path}:{pairs[0][1].line}: found {len(pairs)} prompts of {one} in {other} "
+                f"{path}:{pairs[0][1].line}: found {len(pairs)} prompts of {one} in {other} "
                 f"({exact} exact, {len(pairs) - exact} but for case and spaces): {shown}"
             )
 
@@ -44,7 +44,7 @@ def leaks(splits: Splits) -> Iterator[str]:
 def shared_texts(
     path: str, texts: Iterable[str], suite_path: str, suite: Iterable[str]
 ) -> str | None:
-    """What to say if replayed *texts* hold texts of a *suite*, which is never trained on."""
+    """Report replay *texts* that are also in a *suite*, which is never trained on; ``None`` for none."""
     kept = {normal_text(text): number for number, text in enumerate(suite, start=1)}
     pairs = [
         (n, kept[normal_text(t)]) for n, t in enumerate(texts, start=1) if normal_text(t) in kept
@@ -57,7 +57,7 @@ def shared_texts(
 
 
 def label_problems(task: TaskSpec, splits: Splits) -> Iterator[str]:
-    """Labels to be predicted that training never shows: most often misspelt."""
+    """Report labels of evaluation rows that are not in train: most often misspelt."""
     if task.score != "macro_f1" or "train" not in splits:
         return
     known = {item.example.answer.strip() for item in splits["train"][1]}
@@ -77,7 +77,7 @@ def label_problems(task: TaskSpec, splits: Splits) -> Iterator[str]:
 
 
 def negative_problem(task: TaskSpec, splits: Splits) -> str | None:
-    """What to say if no row's answer is the task's negative one."""
+    """Report a negative answer that no row has; ``None`` where one has it."""
     answers = {item.example.answer.strip() for _, examples in splits.values() for item in examples}
     if task.negative is None or task.negative.strip() in answers:
         return None
@@ -87,7 +87,7 @@ def negative_problem(task: TaskSpec, splits: Splits) -> str | None:
 
 
 def row_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
-    """Classes with a single example, and true answers that do not match the task's pattern."""
+    """Warn of classes with a single example, and of true answers that do not match the task's pattern."""
     if task.score == "macro_f1" and "train" in splits:
         path, examples = splits["train"]
         counts = Counter(item.example.answer for item in examples)
@@ -107,7 +107,7 @@ def row_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
 
 
 def token_counter(tokenizer_file: Path) -> Callable[[Sequence[str]], list[int]]:
-    """A function from texts to their tokens' numbers, special tokens not counted."""
+    """A function that counts the tokens of texts, without special tokens."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_truncation()
     return lambda texts: [
@@ -132,7 +132,7 @@ class Lengths:
         return max(rows), max(self._answers)
 
     def cut_share(self, max_length: int) -> float:
-        """Share of rows that *max_length* cuts (at least: the chat frame is not counted)."""
+        """Share of rows that *max_length* cuts; a lower bound, since the chat frame is not counted."""
         both = zip(self._prompts, self._answers, strict=True)
         return sum(p + a + 1 > max_length for p, a in both) / len(self._answers)
 

@@ -1,6 +1,6 @@
-"""Data files → encoded rows, kept in memory by a worker: a file is read once, a row tokenised once.
+"""Encoded rows of data files, cached in a worker: a file is read once, a row tokenised once.
 
-Only rows that some trial asks for are tokenised: volumes are often a small part of their files.
+Only rows that a trial uses are tokenised: training sets are often a small part of their files.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same ro
 
 
 class Rows(NamedTuple):
-    """Encoded rows with their true answers, in the fixed order in which a task is evaluated."""
+    """Encoded rows with their true answers, in the order of evaluation."""
 
     encoded: tuple[Encoded, ...]
     truth: tuple[str, ...]
 
 
 def training_stream(spec: TrialSpec) -> list[Encoded]:
-    """Every row the trial trains on, in order, all passes included."""
+    """Training rows of a trial in order, all passes included."""
     order = training_order(spec)
     length = spec.train.max_length
-    sources: dict[str | None, _Source] = {
+    sources: dict[str | None, _EncodedRows] = {
         name: _task_rows(task, train_file(task), spec.model, length)
         for name, task in trained_tasks(spec).items()
     }
@@ -46,9 +46,9 @@ def training_stream(spec: TrialSpec) -> list[Encoded]:
 
 
 def training_order(spec: TrialSpec) -> list[StreamRow]:
-    """Which row of which source comes when, all passes included; nothing for the untouched base."""
+    """Order of a trial's training rows by source and row number, all passes; empty for an untouched base."""
     nested = {
-        name: list(_nested(train_file(task), task, spec.seed))
+        name: list(_nested_rows(train_file(task), task, spec.seed))
         for name, task in trained_tasks(spec).items()
     }
     texts = len(_texts(spec.replay)) if spec.replay else 0
@@ -57,7 +57,7 @@ def training_order(spec: TrialSpec) -> list[StreamRow]:
 
 
 def rows_as_text(spec: TrialSpec) -> list[Row]:
-    """The rows of :func:`training_stream` as text, for trainers other than ours."""
+    """The rows of :func:`training_stream` as text, for other trainers."""
     examples = {
         name: read_examples(task, train_file(task)) for name, task in trained_tasks(spec).items()
     }
@@ -74,12 +74,12 @@ def rows_as_text(spec: TrialSpec) -> list[Row]:
 
 
 def trained_tasks(spec: TrialSpec) -> dict[str, TaskSpec]:
-    """The tasks that the trial's mix trains, by name."""
+    """Tasks that the trial's mix trains, by name."""
     return {task.name: task for task in spec.tasks if task.name in spec.examples}
 
 
 def train_file(task: TaskSpec) -> FileRef:
-    """The task's training file; InputError for a task that has none."""
+    """Training file of a task; raises InputError for a task that has none."""
     if task.train is None:
         raise InputError(
             f"task {task.name}: has no training file; name one or leave it out of the mix"
@@ -88,18 +88,18 @@ def train_file(task: TaskSpec) -> FileRef:
 
 
 def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
-    """The rows of *file* that every trial is evaluated on: a stratified, seeded choice."""
+    """Rows of *file* that every trial is evaluated on: a stratified, seeded choice."""
     examples = _examples(task, file)
     chosen: Sequence[int] = range(len(examples))
     limit = spec.evaluation.rows
     if limit is not None and limit < len(examples):
-        chosen = _nested(file, task, _EVALUATION_ORDER_SEED)[:limit]
+        chosen = _nested_rows(file, task, _EVALUATION_ORDER_SEED)[:limit]
     source = _task_rows(task, file, spec.model, spec.train.max_length)
     return Rows(tuple(source.rows(chosen)), tuple(examples[i].answer for i in chosen))
 
 
 def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
-    """The text rows a suite is measured on: the first ``evaluation.rows`` of a seeded order."""
+    """Text rows of a general suite: the first ``evaluation.rows`` in a seeded order."""
     texts = _texts(file)
     chosen: Sequence[int] = range(len(texts))
     limit = spec.evaluation.rows
@@ -112,7 +112,7 @@ def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
 
 @lru_cache(maxsize=64)
 def label_set(task: TaskSpec) -> frozenset[str] | None:
-    """The labels seen in training (else in validation), for tasks whose answers are labels.
+    """Labels in the training file (else in validation) of a task whose answers are labels.
 
     Without white space around them, as answers are compared.
     """
@@ -123,32 +123,34 @@ def label_set(task: TaskSpec) -> frozenset[str] | None:
     return frozenset(answer.strip() for answer in answers | negative)
 
 
-class _Source:
-    """One file's rows for one model, each encoded when it is first asked for."""
+class _EncodedRows:
+    """Encoded rows of one file for one model; a row is encoded when it is first used."""
 
     def __init__(self, encode: Callable[[list[int]], list[Encoded]]) -> None:
         self._encode = encode
-        self._known: dict[int, Encoded] = {}
+        self._encoded: dict[int, Encoded] = {}
 
     def rows(self, indices: Sequence[int]) -> list[Encoded]:
         """The rows at *indices*, in that order."""
-        new = [i for i in dict.fromkeys(indices) if i not in self._known]
-        self._known.update(zip(new, self._encode(new) if new else [], strict=True))
-        return [self._known[i] for i in indices]
+        new = [i for i in dict.fromkeys(indices) if i not in self._encoded]
+        self._encoded.update(zip(new, self._encode(new) if new else [], strict=True))
+        return [self._encoded[i] for i in indices]
 
 
 @lru_cache(maxsize=64)
-def _task_rows(task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int) -> _Source:
+def _task_rows(task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int) -> _EncodedRows:
     examples, tokenizer = _examples(task, file), load_tokenizer(model)
-    return _Source(
+    return _EncodedRows(
         lambda wanted: encode_examples(tokenizer, [examples[i] for i in wanted], max_length)
     )
 
 
 @lru_cache(maxsize=16)
-def _text_rows(file: FileRef, model: ModelSpec, max_length: int) -> _Source:
+def _text_rows(file: FileRef, model: ModelSpec, max_length: int) -> _EncodedRows:
     texts, tokenizer = _texts(file), load_tokenizer(model)
-    return _Source(lambda wanted: encode_texts(tokenizer, [texts[i] for i in wanted], max_length))
+    return _EncodedRows(
+        lambda wanted: encode_texts(tokenizer, [texts[i] for i in wanted], max_length)
+    )
 
 
 @lru_cache(maxsize=64)
@@ -164,13 +166,13 @@ def _texts(file: FileRef) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _nested(file: FileRef, task: TaskSpec, seed: int) -> tuple[int, ...]:
+def _nested_rows(file: FileRef, task: TaskSpec, seed: int) -> tuple[int, ...]:
     return tuple(nested_order(_examples(task, file), seed))
 
 
 @lru_cache(maxsize=256)
 def _check_unchanged(file: FileRef) -> None:
-    """Raise InputError if the file is no longer the one the sweep was planned with."""
+    """Raise InputError if the file has changed since the sweep was planned."""
     found = digest(file.path)
     if found != file.sha256:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Rows → examples: what the model is shown, and the one answer it should give.
+"""Examples: a data row's chat turns and its answer, laid out by templates or by the row's fields.
 
 A row is laid out by the task's templates or, without any, by the layout its own fields show:
 ``messages`` (chat; the last assistant turn is the answer), ``prompt`` and ``completion`` (texts or
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
 
 class Example(NamedTuple):
-    """``messages``: the turns before the answer. ``row``: its place among the file's rows, from 0."""
+    """A prompt (``messages``) and its answer; ``row``: its number in the file, from 0."""
 
     messages: tuple[Turn, ...]
     answer: str
@@ -61,7 +61,7 @@ class _RowError(Exception):
 
 
 def read_examples(task: TaskSpec, file: FileRef) -> list[Example]:
-    """The examples of *file*, one per row, in the file's order.
+    """Read the examples of *file*, one per row, in the file's order.
 
     Raises ``InputError`` with every problem, each as ``file:line: …``.
     """
@@ -69,7 +69,7 @@ def read_examples(task: TaskSpec, file: FileRef) -> list[Example]:
 
 
 def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:
-    """As :func:`read_examples`, from a path, with lines."""
+    """Read the examples of the file at *path*, with their lines, as :func:`read_examples`."""
     if part := _part(path):
         both = read_located(task, part.file)
         split = parts([e for e, _ in both], float(part.share), task.score == "macro_f1")
@@ -91,7 +91,7 @@ def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:
 
 
 def read_texts(file: FileRef) -> list[str]:
-    """The ``text`` field of every row. Raises ``InputError`` with every problem."""
+    """Read the ``text`` field of every row. Raises ``InputError`` with every problem."""
     texts: list[str] = []
     flaws: list[Flaw] = []
     for line, fields in read_rows(Path(file.path)):
@@ -106,7 +106,7 @@ def read_texts(file: FileRef) -> list[str]:
 
 
 def nested_order(examples: Sequence[Example], seed: int) -> list[int]:
-    """Indices in a seeded order of which every prefix is stratified by answer.
+    """Nested order of examples: a seeded order of which every prefix is stratified by answer.
 
     An answer that occurs n times gets places (i + u) / n, u uniform in [0, 1) per example, so each
     prefix holds of each answer its share of the prefix, give or take about one; where all answers
@@ -127,10 +127,10 @@ def nested_order(examples: Sequence[Example], seed: int) -> list[int]:
 def parts(
     examples: Sequence[Example], share: float, keep_single: bool = False
 ) -> dict[str, list[int]]:
-    """Indices of ``validation`` (a stratified, seeded *share*) and ``train`` (the rest).
+    """Split of examples into ``validation`` (a stratified, seeded *share*) and ``train`` (the rest).
 
-    A row whose prompt, normalised, went to validation is left out of train. *keep_single*: an
-    answer that occurs once stays in train, so that validation asks for no label never shown.
+    By index. A row whose prompt, normalised, is in validation is left out of train. *keep_single*: an
+    answer that occurs once stays in train, so that validation has no label that train lacks.
     """
     counts = Counter(example.answer for example in examples)
     order = [
@@ -145,12 +145,12 @@ def parts(
 
 
 def part_path(path: str, part: str, share: float) -> str:
-    """The path that names a part of a file; :func:`read_examples` and :func:`digest` know it."""
+    """Path of a part of a file, which :func:`read_examples` and :func:`digest` take."""
     return f"{path}#{part}={share:g}"
 
 
 def digest(path: str) -> str:
-    """SHA-256, in hex, of the file at *path*, or of that and the part where *path* names one."""
+    """SHA-256 of the file at *path*, in hex; where *path* names a part, of the file and the part."""
     if part := _part(path):
         text = f"{digest(part.file)}#{part.name}={part.share}"
         return hashlib.sha256(text.encode()).hexdigest()
@@ -161,7 +161,7 @@ def digest(path: str) -> str:
 
 
 class _Part(NamedTuple):
-    """``share``: of the rows that go to validation, as written: a digest is of its text."""
+    """A part of a file; ``share``: of validation, as text, of which the digest is made."""
 
     file: str
     name: str
@@ -169,7 +169,7 @@ class _Part(NamedTuple):
 
 
 def _part(path: str) -> _Part | None:
-    """The part of a file that *path* names, ``None`` where it names a file. Raises InputError."""
+    """Parse the part of a file that *path* names; ``None`` where it names a file. Raises InputError."""
     match = _PART.fullmatch(path)
     if match is None:
         return None
@@ -187,18 +187,18 @@ def _part(path: str) -> _Part | None:
 
 
 def file_ref(path: Path | str, rows: int | None = None) -> FileRef:
-    """The data file at *path*, named by content; *rows*: where they are counted. Raises ``InputError``."""
+    """Reference to the data file at *path*: its digest and number of *rows*. Raises ``InputError``."""
     count = len(read_rows(Path(path))) if rows is None else rows
     return FileRef(path=str(path), sha256=digest(str(path)), rows=count)
 
 
 def normalised(example: Example) -> str:
-    """The prompt in lower case with single spaces: equal for rows that differ in nothing else."""
+    """Prompt in lower case with single spaces, by which duplicates are found."""
     return normal_text(" ".join(turn.content for turn in example.messages))
 
 
 def normal_text(text: str) -> str:
-    """*text* in lower case with single spaces."""
+    """Text in lower case with single spaces."""
     return " ".join(text.casefold().split())
 
 
@@ -234,7 +234,7 @@ def _template_layout(prompt: PromptTemplate, answer: str, task: str) -> Layout:
 
 
 def _compiled(template: str, where: str) -> Callable[[dict[str, Any]], str]:
-    """A function from a row's fields to the filled template."""
+    """Compile a template to a function that fills it from a row's fields."""
     try:
         pieces = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -336,5 +336,5 @@ def _check(messages: tuple[Turn, ...], answer: str) -> None:
 
 
 def has_layout(fields: dict[str, Any]) -> bool:
-    """Whether rows with these *fields* carry a layout of their own and need no template."""
+    """Whether rows with these *fields* have a known layout, so that they need no template."""
     return any(set(needed) <= fields.keys() for needed in _LAYOUTS)

@@ -1,4 +1,4 @@
-"""A mix at a volume → the stream of rows a trial trains on, every pass in its place.
+"""Task mixes: how a training set is split over tasks, and the stream of training rows, pass by pass.
 
 The order comes from (seed, pass, index) through a generator of its own, never from global random state:
 all methods see the same rows in the same order, and a resumed trial the same as an uninterrupted one.
@@ -15,14 +15,14 @@ from tracker.trial import MixSpec, TrialSpec
 
 
 class StreamRow(NamedTuple):
-    """``task`` is ``None`` for replayed general text; ``row`` counts within its source."""
+    """A row of the stream; ``task`` is ``None`` for replayed general text; ``row`` counts in its source."""
 
     task: str | None
     row: int
 
 
 def split_volume(mix: MixSpec, volume: int) -> dict[str, int]:
-    """Examples per task: *volume* by weight, largest remainders first; they sum to *volume*."""
+    """Examples per task, by weight: they sum to *volume*, rounded by largest remainders."""
     total = sum(mix.weights.values())
     exact = {task: volume * weight / total for task, weight in mix.weights.items()}
     counts = {task: int(share) for task, share in exact.items()}
@@ -33,12 +33,12 @@ def split_volume(mix: MixSpec, volume: int) -> dict[str, int]:
 
 
 def replay_rows(mix: MixSpec, volume: int) -> int:
-    """General text rows added to each pass: the mix's fraction of the volume, at least one."""
+    """Number of replayed text rows in each pass: the mix's fraction of the volume, at least one."""
     return max(1, round(mix.replay * volume)) if mix.replay else 0
 
 
 def stream(spec: TrialSpec, nested: Mapping[str, list[int]], replay: list[int]) -> list[StreamRow]:
-    """All passes, end to end.
+    """Stream of training rows: all passes, end to end.
 
     *nested*: each task's rows in nested order, of which the first ``spec.examples[task]`` are used.
     *replay*: text rows in their seeded order; passes take successive ones, wrapping around.

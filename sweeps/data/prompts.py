@@ -1,4 +1,4 @@
-"""Examples → token ids: the same ids whether the model is trained, scored or asked to generate.
+"""Prompts: examples → token ids, the same in training, scoring and generation.
 
 With a chat template the prompt is the rendered turns up to where the assistant speaks. Without one it
 is the contents of all turns, each followed by a blank line, after the tokenizer's start token if it has
@@ -38,7 +38,7 @@ class Encoded:
 
 @lru_cache(maxsize=8)
 def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
-    """The model's tokenizer; a missing pad token is set to the end-of-sequence token.
+    """Load the model's tokenizer; a missing pad token is set to the end-of-sequence token.
 
     Raises InputError as :func:`sweeps.base_models.checked_folder`.
     """
@@ -51,14 +51,14 @@ def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
 
 
 def render(example: Example) -> list[dict[str, str]]:
-    """The turns before the answer, as ``apply_chat_template`` takes them."""
+    """Chat turns of a prompt, as ``apply_chat_template`` takes them."""
     return [{"role": turn.role, "content": turn.content} for turn in example.messages]
 
 
 def encode_examples(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
 ) -> list[Encoded]:
-    """The examples as token ids, at most *max_length* each, answer and end token included.
+    """Encode examples as token ids, at most *max_length* each, answer and end token included.
 
     Too long a prompt loses tokens from the left of its last user turn; the frame around it (system
     turn, role marks) and the answer stay whole. Raises ``InputError`` for rows that cannot fit.
@@ -85,7 +85,7 @@ def encode_examples(
 def encode_texts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
 ) -> list[Encoded]:
-    """Plain texts, every token an answer but the first, which nothing precedes.
+    """Encode plain texts: every token is an answer but the first, which nothing precedes.
 
     The first is the tokenizer's start token if it has one. Texts are cut at *max_length* on the
     right; a text of a single token, with nothing to predict, is closed with the end token.

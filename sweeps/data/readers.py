@@ -1,4 +1,4 @@
-r"""Data files → rows of plain values: JSON Lines, CSV, Parquet, read strictly.
+r"""Readers of data files: JSON Lines, CSV and Parquet → rows of plain values, read strictly.
 
 Every problem names its line. Rows are UTF-8 (a byte-order mark is skipped); JSON lines end at ``\n``
 alone, so U+2028 inside a text is text; NaN and infinity are refused.
@@ -26,21 +26,21 @@ MAX_LINES_SHOWN = 3
 
 
 class Row(NamedTuple):
-    """``line``: where the row starts, from 1 (in Parquet: its number, from 1)."""
+    """A row's fields; ``line``: where it starts, from 1 (in Parquet its number, from 1)."""
 
     line: int
     fields: dict[str, Any]
 
 
 class Flaw(NamedTuple):
-    """What is wrong with one row."""
+    """A problem of one row."""
 
     line: int
     wording: str
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of the file. Raises ``InputError`` with every problem found."""
+    """Read all rows of a file. Raises ``InputError`` with every problem found."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         allowed = options(_READERS)
@@ -58,7 +58,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def raise_flaws(path: Path | str, flaws: Iterable[Flaw]) -> None:
-    """Raise one ``InputError`` naming all *flaws*, the same flaw of several lines once."""
+    """Raise one ``InputError`` with all *flaws*, the same flaw of several lines once; nothing for none."""
     lines: dict[str, list[int]] = {}
     for line, wording in flaws:
         lines.setdefault(wording, []).append(line)

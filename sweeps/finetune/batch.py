@@ -1,4 +1,4 @@
-"""Encoded rows → padded tensors → nats per answer token: one path for every method and for evaluation.
+"""Batches and the loss: encoded rows → padded tensors → nats per answer token, for training and evaluation.
 
 Rows are padded on the right, so a token sees the same positions whatever it is batched with. Logits are
 computed only where an answer is predicted: a large vocabulary's logits over long prompts would otherwise
@@ -21,9 +21,9 @@ IGNORED = -100
 
 
 def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
-    """``input_ids``, ``attention_mask`` and ``labels``, each (rows, longest), right-padded.
+    """A padded batch: ``input_ids``, ``attention_mask`` and ``labels``, each (rows, longest).
 
-    Labels are the answer's tokens; prompt and padding carry ``IGNORED``.
+    Padding is on the right. Labels are the answer's tokens; prompt and padding carry ``IGNORED``.
     """
     width = max(map(len, rows))
     padding = [width - len(row) for row in rows]
@@ -37,7 +37,7 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
 
 
 def pack(rows: Sequence[Encoded]) -> dict[str, Tensor]:
-    """The same rows end to end in one (1, tokens) sequence without padding.
+    """A packed batch: the rows end to end in one (1, tokens) sequence without padding.
 
     ``position_ids`` restart at each row, which is how transformers recognises packed rows and keeps them
     from attending to each other. Not for prompt methods: their virtual tokens are prepended per sequence.
@@ -63,7 +63,7 @@ def answer_nats(model: nn.Module, batch: dict[str, Tensor], *, prepended: int) -
 
 
 def _logits(model: nn.Module, inputs: dict[str, Any], positions: Tensor) -> Tensor:
-    """(positions, vocabulary): the logits at *positions* of the flattened (rows, sequence).
+    """Logits (positions, vocabulary) at *positions* of the flattened (rows, sequence).
 
     The output layer is shown these positions alone. A model whose output layer is not where
     transformers looks for it computes all logits, of which the same are taken.

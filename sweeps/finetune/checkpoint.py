@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole or not there.
+"""Checkpoints, each whole or not there, with a manifest of digests.
 
 Written to a temporary folder, every file named in a manifest with its SHA-256 and fsynced, then renamed. A
 folder whose manifest does not match is quarantined on load and the one before it is used: a flipped bit or
@@ -19,7 +19,7 @@ _KEEP = 2  # the newest, and the one to fall back to
 
 
 def save_checkpoint(root: Path, step: int, write: Callable[[Path], None]) -> Path:
-    """Have *write* fill a folder, seal it and move it to ``root/step-<step>``; older ones go."""
+    """Write a checkpoint to ``root/step-<step>`` by *write*, seal it, and remove older ones."""
     final = root / f"step-{step:08d}"
     with whole_folder(final, root / ".writing-next") as made:
         write(made)

@@ -1,4 +1,4 @@
-"""Where a trial's wall time goes, by phase; phases nest, and time counts for the innermost alone."""
+"""Clock of a trial: wall time by phase; phases nest, and time counts for the innermost alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WORK = frozenset({"forward_backward", "optimizer", "score", "generate"})
 
 
 class Clock:
-    """Seconds per phase, exclusive of nested phases. ``start``/``stop`` serve callbacks."""
+    """Seconds per phase, without those of nested phases; ``start`` and ``stop`` serve callbacks."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -35,13 +35,13 @@ class Clock:
             self._stack[-1] = (self._stack[-1][0], now)
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Count what an earlier attempt took too, by phase."""
+        """Add the seconds of an earlier attempt, by phase."""
         for phase, taken in seconds.items():
             self.seconds[phase] += taken
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the block as *name*, also when it raises."""
+        """Time a block as phase *name*, also when it raises."""
         self.start(name)
         try:
             yield

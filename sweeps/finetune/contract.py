@@ -1,6 +1,6 @@
-"""The contract of a trial: where it may write, and who hears of its progress.
+"""The contract of a trial with its caller: folders to write to, and the reporter of its progress.
 
-Apart from what runs trials, for their callers are to know it without importing torch.
+A module of its own, so that callers import it without torch.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import NamedTuple, Protocol
 
 
 class TrialHome(NamedTuple):
-    """Where a trial may write.
+    """Folders of a trial: all that it may write to.
 
     ``baselines`` is shared by trials; ``model`` is given only if the tuned model is to be kept.
-    ``checkpoint_seconds``: the least time between two checkpoints. ``model_limit_bytes``: a model that
-    trained more is not written.
+    ``checkpoint_seconds``: the least time between two checkpoints. ``model_limit_bytes``: a model of more
+    stored bytes is not kept.
     """
 
     checkpoints: Path
@@ -26,16 +26,16 @@ class TrialHome(NamedTuple):
 
 
 class Reporter(Protocol):
-    """Who hears of a trial's progress; every call is a sign of life."""
+    """Receives a trial's progress; every call is a heartbeat."""
 
     def resume(self, step: int) -> None:
-        """Training goes on from *step*; what was reported after it will be reported again."""
+        """Training resumes from *step*; later steps are reported again."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """A point of the learning curve."""
+        """Training reached a point of the learning curve."""
 
     def checkpoint(self, step: int) -> None:
-        """A whole checkpoint of *step* is on disk."""
+        """The checkpoint of *step* is on disk."""
 
     def beat(self) -> None:
-        """Something was done that is no training step, such as a batch of answers."""
+        """The trial is alive between steps, for instance after a batch of answers."""

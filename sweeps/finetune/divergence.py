@@ -1,7 +1,7 @@
-"""When a run has diverged although its loss is still a number: it stays well above where it began.
+"""Divergence: a training whose loss stays well above its beginning, though it is still a number, is ended.
 
-Decided on the run's own logged points alone, never on time or on other runs, so that a resumed run is
-ended at the same step and a run that is not ended is untouched.
+Decided on the run's logged points alone, never on time or on other runs, so that a resumed run is ended at
+the same step and a run that is not ended is untouched.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ class DivergedError(Exception):
     """The loss became NaN or infinite, or stayed far above where it began."""
 
 
-class Watched(NamedTuple):
-    """What a run is held to; all counts are optimizer steps.
+class DivergenceRule(NamedTuple):
+    """When a run counts as diverged; all counts are optimizer steps.
 
-    ``first``: steps whose loss is where it began, while the learning rate still rises; ``warmup``: steps
-    before the loss is judged; ``span``: how long it must stay above ``factor`` times its beginning.
+    ``first``: steps whose mean loss is that of the beginning, while the learning rate still rises;
+    ``warmup``: steps before the loss is judged; ``span``: steps that it must stay above ``factor`` times
+    the beginning; ``None``: never.
     """
 
     first: int
@@ -40,8 +41,8 @@ class Watched(NamedTuple):
     factor: float | None
 
     @classmethod
-    def of(cls, train: TrainSpec, steps: int) -> Watched:
-        """For a run of *steps* on the schedule *train*."""
+    def of(cls, train: TrainSpec, steps: int) -> DivergenceRule:
+        """The rule of a run of *steps* on the schedule *train*."""
         warmup = math.ceil(train.warmup * steps)
         rows = train.batch_size * train.accumulation
         return cls(
@@ -52,26 +53,26 @@ class Watched(NamedTuple):
         )
 
 
-def why_diverged(history: Sequence[Mapping[str, float]], watched: Watched) -> str | None:
-    """Why the run with this log history is to end now, in one line; ``None`` where it may go on.
+def divergence_reason(history: Sequence[Mapping[str, float]], rule: DivergenceRule) -> str | None:
+    """Why the run with this log history has diverged, in one line; ``None`` where it has not.
 
     *history*: points in order, each with ``step`` and either ``FIRST`` or ``LOSS``, nats per answer token.
-    A history without the run's beginning says nothing.
+    A history without the run's beginning decides nothing.
     """
     began = [point[FIRST] for point in history if FIRST in point]
-    if watched.factor is None or len(began) < watched.first:
+    if rule.factor is None or len(began) < rule.first:
         return None
     start = fmean(began)
-    limit = max(watched.factor * start, start + _ABOVE_NATS)
-    smoothed, below, step = start, watched.warmup, 0
+    limit = max(rule.factor * start, start + _ABOVE_NATS)
+    smoothed, below, step = start, rule.warmup, 0
     for point in history:
         if LOSS not in point:
             continue
         step = int(point["step"])
         smoothed += _WEIGHT * (point[LOSS] - smoothed)
         if smoothed <= limit:
-            below = max(step, watched.warmup)
-    if step - below < watched.span:
+            below = max(step, rule.warmup)
+    if step - below < rule.span:
         return None
     return (
         f"training loss {smoothed:.3g} at step {step}, above {limit:.3g} for {step - below} steps; "

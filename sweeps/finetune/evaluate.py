@@ -1,4 +1,4 @@
-"""A model's answers and losses on a task, and its bits per byte on plain text."""
+"""Evaluation of a model: answers and losses on a task, bits per byte on plain text."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from sweeps.scores.bootstrap import (
 from sweeps.scores.task_scores import Answers, judge, score_task
 from tracker.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 
-#: Prompts are long and the same in every trial: those of the worst rows alone are kept, and cut.
+#: Prompts are long and the same in every trial: only those of the worst rows are kept, and cut.
 PROMPTS, PROMPT_CHARACTERS = 50, 2000
 _SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
 
 
 class TaskEvaluation(NamedTuple):
-    """``records``: one per row, for whoever wants to read what the model said.
+    """Evaluation of a task; ``records``: the model's answer to each row.
 
     ``bits``: bits per byte on the resamples of the rows.
     """
@@ -46,26 +46,24 @@ class TaskEvaluation(NamedTuple):
 
 
 class Baseline(NamedTuple):
-    """What the untouched base measured on a suite; ``replicates``: on the resamples of its rows, empty
-    where they are not known.
-    """
+    """The untouched base's measure of a suite; ``replicates``: on the resamples of its rows, or empty."""
 
     value: float | None
     replicates: tuple[float, ...] = ()
 
 
-UNKNOWN = Baseline(None)
+UNKNOWN_BASELINE = Baseline(None)
 
 
 class SuiteEvaluation(NamedTuple):
-    """``replicates``: what the suite measures, on the resamples of its rows."""
+    """Evaluation of a general suite; ``replicates``: its measure on the resamples of its rows."""
 
     score: SuiteScore
     replicates: tuple[float, ...]
 
 
 class Evaluator:
-    """One tuned model, its tokenizer and the settings every evaluation of a trial shares."""
+    """Evaluates one tuned model with one tokenizer and settings."""
 
     def __init__(
         self,
@@ -97,7 +95,7 @@ class Evaluator:
     def task(
         self, task: TaskSpec, rows: Rows, labels: frozenset[str] | None, split: str
     ) -> TaskEvaluation:
-        """Teacher-forced loss and greedy answers on *rows*. Raises InputError where there are none."""
+        """Evaluate a task: loss and greedy answers on *rows*. Raises InputError where there are none."""
         weights = resamples(task.name, len(rows.encoded))
         nats = self.nats(rows.encoded)
         given = self.answers(rows.encoded)
@@ -111,7 +109,7 @@ class Evaluator:
         return TaskEvaluation(score, records, tuple(bits.tolist()))
 
     def _prompt(self, row: Encoded) -> str:
-        """The prompt as the model reads it, cut to the length limit; special tokens part its lines."""
+        """Prompt as the model reads it, cut to the length limit; special tokens separate its lines."""
         special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
         parts = groupby(row.prompt_ids, key=lambda token: token in special)
         texts = [
@@ -120,7 +118,7 @@ class Evaluator:
         return "\n".join(text.strip("\n") for text in texts if text.strip())
 
     def text(self, suite: str, rows: Rows, before: Baseline) -> SuiteEvaluation:
-        """Bits per UTF-8 byte of plain text, given its beginning-of-sequence token.
+        """Evaluate plain text: bits per UTF-8 byte, after a beginning-of-sequence token.
 
         Raises InputError where there are no rows.
         """
@@ -136,11 +134,11 @@ class Evaluator:
             after=float(bits.sum() / sizes.sum()),
             after_se=standard_error(replicates, len(sizes)),
         )
-        return _compared(score, before, tuple(replicates.tolist()))
+        return _with_forgetting_error(score, before, tuple(replicates.tolist()))
 
     @torch.no_grad()
     def nats(self, encoded: Sequence[Encoded]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Summed nats of each row's answer, in the rows' order.
+        """Loss of each row's answer in nats, summed over its tokens, in the rows' order.
 
         Raises DivergedError where one is no number: such a model has no loss, and can have no score.
         """
@@ -174,7 +172,7 @@ class Evaluator:
         return given
 
     def _generate(self, rows: Sequence[Encoded], limit: int) -> list[str]:
-        """Prompts are padded on the left, so that each answer begins where its prompt ends."""
+        """Generate answers to a batch of prompts, padded on the left so that all answers begin together."""
         pad, width = _pad_id(self.tokenizer), max(len(row.prompt_ids) for row in rows)
         padding = torch.tensor([width - len(row.prompt_ids) for row in rows])
         ids = torch.tensor([[pad] * (width - len(r.prompt_ids)) + [*r.prompt_ids] for r in rows])
@@ -191,7 +189,7 @@ class Evaluator:
         return texts
 
     def _generate_after_virtual_tokens(self, ids: Tensor, padding: Tensor, limit: int) -> Tensor:
-        """New tokens only. The virtual tokens stand right before each prompt, as in training.
+        """Generate with virtual tokens right before each prompt, as in training; new tokens only.
 
         peft would put them before the padding, farther from the prompt the shorter it is: the same row
         would be answered differently in another batch.
@@ -210,7 +208,7 @@ class Evaluator:
         return new
 
     def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
-        """Indices in batches of like prompt length, so that little is padded."""
+        """Batches of indices by prompt length, so that little is padded."""
         order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i].prompt_ids), i))
         for start in range(0, len(order), self.settings.batch_size):
             yield order[start : start + self.settings.batch_size]
@@ -230,24 +228,24 @@ def answer_records(
     labels: frozenset[str] | None,
     prompt: Callable[[int], str],
 ) -> list[dict[str, Any]]:
-    """What the model said to each row, for whoever wants to read it: ``<task>.<split>.jsonl``.
+    """Records of the model's answers by row, for the file ``<task>.<split>.jsonl``.
 
-    *nats*: of the true answer, summed; *prompt*: of a row's number, its text.
-    Always ``row``, ``answer``, ``truth``, ``nats`` and ``score`` (in [0, 1]); ``valid`` and ``over_reach``
-    where the task has a format and a negative answer; ``prompt`` of the worst rows.
+    *nats*: of the true answer, summed; *prompt*: gives the text of a row by number. A record has ``row``,
+    ``answer``, ``truth``, ``nats`` and ``score`` (in [0, 1]); ``valid`` and ``over_reach`` where the task
+    has a format and a negative answer; ``prompt`` of the worst rows.
     """
     records: list[dict[str, Any]] = []
     for row, (answer, true) in enumerate(zip(given, truth, strict=True)):
         said = answer.strip()
         verdict = judge(task, said, true.strip(), labels)
-        known = {name: v for name, v in verdict._asdict().items() if v is not None}
+        judged = {name: v for name, v in verdict._asdict().items() if v is not None}
         record: dict[str, Any] = {
             "row": row,
             "answer": said,
             "truth": true,
             "nats": round(float(nats[row]), 5),
         }
-        records.append(record | known)
+        records.append(record | judged)
     worst = sorted(records, key=lambda record: (record["score"], -record["nats"]))
     for record in worst[:PROMPTS]:
         record["prompt"] = prompt(record["row"])[:PROMPT_CHARACTERS]
@@ -257,9 +255,9 @@ def answer_records(
 def suite_score(
     evaluation: TaskEvaluation, measure: SuiteMeasure, before: Baseline
 ) -> SuiteEvaluation:
-    """A held-out task's score as a general suite, in the suite's measure."""
+    """Evaluation of a held-out task as a general suite, in the suite's measure."""
     loss, score = measure == "bits_per_byte", evaluation.score
-    found = SuiteScore(
+    suite = SuiteScore(
         suite=score.task,
         measure=measure,
         n=score.n,
@@ -267,13 +265,15 @@ def suite_score(
         after=score.bits_per_byte if loss else score.score,
         after_se=score.bits_per_byte_se if loss else score.score_se,
     )
-    return _compared(found, before, evaluation.bits if loss else tuple(score.replicates))
+    return _with_forgetting_error(
+        suite, before, evaluation.bits if loss else tuple(score.replicates)
+    )
 
 
-def _compared(
+def _with_forgetting_error(
     score: SuiteScore, before: Baseline, replicates: tuple[float, ...]
 ) -> SuiteEvaluation:
-    """*score* with the error of what was forgotten."""
+    """*score* with the standard error of its change from the base."""
     error = forgetting_error(score.measure, before.replicates, replicates, score.n or 0)
     return SuiteEvaluation(score.model_copy(update={"forgetting_se": error}), replicates)
 

@@ -1,4 +1,4 @@
-"""Train an exported configuration: the closing of the loop."""
+"""Final training of a recommended configuration: train, evaluate on test, register the model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from tracker.store.store import Store
 from tracker.trial import Status, TaskScore, TrialResult, TrialSpec
 
 ALIAS = "recommended"
-#: What a model's folder has, and all that we, transformers and peft write into one.
+#: Files by which a model's folder is known, and suffixes of all that is written into one.
 _MODEL = ("config.json", "adapter_config.json")
 _WRITTEN = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt", ".md", ".py"})
 
 
 class FinalModel(NamedTuple):
-    """``version`` of the registered model ``name``; ``folder`` holds its files."""
+    """The trained model: its result, its ``folder``, its ``name`` and ``version`` in the registry."""
 
     result: TrialResult
     folder: Path
@@ -38,28 +38,28 @@ class FinalModel(NamedTuple):
     version: str
 
     def scores(self, split: str) -> list[TaskScore]:
-        """The task scores on *split*: ``validation`` or ``test``."""
+        """Task scores on *split*: ``validation`` or ``test``."""
         return [score for score in self.result.tasks if score.split == split]
 
 
-class _Console:
-    """A reporter that shows steps and keeps nothing."""
+class _ConsoleReporter:
+    """A reporter that shows steps."""
 
     def __init__(self, show: Callable[[int, dict[str, float]], None]) -> None:
         self.show = show
 
     def resume(self, step: int) -> None:
-        """Nothing to undo."""
+        """Do nothing."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Show it."""
+        """Show the step."""
         self.show(step, values)
 
     def checkpoint(self, step: int) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def beat(self) -> None:
-        """Nobody watches for a hang."""
+        """Do nothing: no driver waits for heartbeats."""
 
 
 def _to_stderr(line: str) -> None:
@@ -79,16 +79,16 @@ def train_config(
     """Train ``config.trial``, evaluate it on validation and test, register it with an alias.
 
     The model's files go to *folder*, in place of a model that an earlier call left there. Until then all
-    is kept in ``<folder>.partial``: what was interrupted goes on from there. *evidence*: by name the text
-    of the file beside the configuration, kept with the model. *note* gets a line for each version that
-    differs from where the configuration was measured. As many threads as the sweep's workers had: on the
-    same CPU and versions the weights, and with them the validation scores, are then the same to the last
+    is kept in ``<folder>.partial``, from which an interrupted call is resumed. *evidence*: by name the text
+    of the file beside the configuration, kept with the model. *note* is called with the package versions
+    that differ from the sweep's. As many threads are used as the sweep's workers had: on the same CPU and
+    versions the weights, and with them the validation scores, are the same to the last
     bit.
 
     Raises InputError, before anything is trained or written, for a *folder* that holds anything else and
-    for data or a base model that changed; SftSelectError when training does not complete.
+    for changed data or a changed base model; SftSelectError when training does not complete.
     """
-    place = folder.resolve()  # of a link, what it points at
+    place = folder.resolve()  # the target of a link
     _check_output(place, config.trial)
     if line := differing_versions(config.versions):
         note(line)
@@ -96,7 +96,7 @@ def train_config(
     home = place.with_name(f"{place.name}.partial") / config.trial.key
     made = home / "model"
     try:
-        result = _trained(config.trial, home, _records(place), _Console(show))
+        result = _complete_result(config.trial, home, _records(place), _ConsoleReporter(show))
         scores = {
             f"eval/{score.task}/{score.split}/score": score.score
             for score in result.tasks
@@ -111,33 +111,35 @@ def train_config(
         if problem := disk_refusal(error):
             raise StoreError(problem) from error
         raise
-    _drop(home)
+    _remove(home)
     return FinalModel(result, folder, name, number)
 
 
-def _trained(spec: TrialSpec, home: Path, records: Path, reporter: _Console) -> TrialResult:
-    """The complete result of *spec*, its model in ``home/model``; that of an earlier call if it has one."""
+def _complete_result(
+    spec: TrialSpec, home: Path, records: Path, reporter: _ConsoleReporter
+) -> TrialResult:
+    """Train *spec*, its model to ``home/model``, unless an earlier call has; returns the complete result."""
     kept = home / "result.json"
     if kept.exists() and (home / "model").is_dir():
         try:
             return TrialResult.model_validate_json(kept.read_text(encoding="utf-8"))
         except ValidationError:
-            kept.unlink()  # of another version: its checkpoints serve
-    places = TrialHome(
+            kept.unlink()  # of another version: its checkpoints still serve
+    folders = TrialHome(
         checkpoints=home / "checkpoints",
         artifacts=records,
         baselines=home / "baselines",
         model=home / "model",
     )
-    result = run_trial(spec, places, reporter, splits=("validation", "test"))
+    result = run_trial(spec, folders, reporter, splits=("validation", "test"))
     if result.status is not Status.COMPLETE:
-        _drop(home)  # it would end the same way again
+        _remove(home)  # it would end the same way again
         raise SftSelectError(f"training ended {result.status.value}: {result.reason}")
     write_atomically(kept, result.model_dump_json())
     return result
 
 
-def _drop(home: Path) -> None:
+def _remove(home: Path) -> None:
     """Remove *home*, and the folder it is in unless another trial's is there."""
     shutil.rmtree(home, ignore_errors=True)
     with suppress(OSError):
@@ -145,7 +147,7 @@ def _drop(home: Path) -> None:
 
 
 def differing_versions(measured: dict[str, str]) -> str | None:
-    """One line on the packages that are not of the versions *measured* was measured with."""
+    """One line on packages whose versions differ from those *measured*; ``None`` where none does."""
     differing = []
     for package in RECORDED_PACKAGES:
         try:
@@ -160,12 +162,12 @@ def differing_versions(measured: dict[str, str]) -> str | None:
 
 
 def _records(folder: Path) -> Path:
-    """Where what the model said to each row goes; beside every model of ours."""
+    """Folder of the model's answers to each row; it stands beside every model that was trained here."""
     return folder.with_name(f"{folder.name}-records")
 
 
 def _check_output(folder: Path, spec: TrialSpec) -> None:
-    """Raise InputError unless *folder* is new, empty or a model of ours, which may be replaced."""
+    """Raise InputError unless *folder* is new, empty, or holds a model that was trained here."""
     do = "name a new or an empty folder with -o"
     if not folder.exists():
         return
@@ -175,9 +177,9 @@ def _check_output(folder: Path, spec: TrialSpec) -> None:
         raise InputError(f"{folder}: found a mounted disk; allowed: a folder; name one within it")
     if folder == Path(checked_folder(spec.model)):
         raise InputError(f"{folder}: found the base model, which training must not replace; {do}")
-    held = sorted(folder.iterdir())
-    strange = [path.name for path in held if path.is_dir() or path.suffix not in _WRITTEN]
-    ours = any((folder / name).is_file() for name in _MODEL) and _records(folder).is_dir()
-    if held and (strange or not ours):
-        found = ", ".join((strange or [path.name for path in held])[:3])
+    content = sorted(folder.iterdir())
+    other = [path.name for path in content if path.is_dir() or path.suffix not in _WRITTEN]
+    trained_here = any((folder / name).is_file() for name in _MODEL) and _records(folder).is_dir()
+    if content and (other or not trained_here):
+        found = ", ".join((other or [path.name for path in content])[:3])
         raise InputError(f"{folder}: found {found}; allowed: a model that train wrote; {do}")

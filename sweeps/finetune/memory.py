@@ -11,7 +11,7 @@ _ADAM_MOMENTS = 2
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start a new peak. On the CPU the kernel's high-water mark is reset, where it allows that."""
+    """Reset the peak; on the CPU the kernel's high-water mark, where it allows that."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -22,9 +22,9 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """Bytes at the peak since :func:`reset_peak`: device memory, or the process's resident set.
+    """Peak bytes since :func:`reset_peak`: device memory, or the process's resident set.
 
-    ``None`` where the system does not tell. The CPU figure contains the interpreter and its libraries.
+    ``None`` where the system does not report it. On the CPU the interpreter and its libraries are included.
     """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
@@ -47,7 +47,7 @@ def predicted_bytes(
     layers: int,
     recomputed: bool = False,
 ) -> int:
-    """Device bytes of one training step: weights, gradients, Adam moments and activations.
+    """Predicted device bytes of one training step: weights, gradients, Adam moments, activations.
 
     Activations are taken as 34 bytes per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
     2205.05198, eq. 1 without the quadratic attention term, which fused attention does not store), twice

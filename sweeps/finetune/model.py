@@ -1,4 +1,4 @@
-"""Base models, and the three ways to tune one.
+"""Models: the base, the methods that tune it (full, LoRA, P-tuning), saving and loading trained weights.
 
 Learning rates are not touched here: a method's scale factors are constants below, with their source, so
 that the learning rate of a trial means the same in every sweep.
@@ -40,9 +40,9 @@ TRAINED_WEIGHTS = "trained.safetensors"
 
 
 def quieten() -> None:
-    """Silence progress bars and deprecation notes between transformers and peft, in this process.
+    """Silence progress bars and deprecation warnings of transformers and peft in this process.
 
-    They say of each other on every trial what no user can act on.
+    No user can act on them.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
     transformers.logging.set_verbosity_error()
@@ -51,7 +51,7 @@ def quieten() -> None:
 
 @lru_cache(maxsize=4)
 def load_base(model: ModelSpec) -> PreTrainedModel:
-    """The untouched base in host memory, shared by a worker's trials: copy it, never change it.
+    """Load the untouched base into host memory, shared by a worker's trials: copy it, never change it.
 
     Weights are float32 whatever the checkpoint's dtype: otherwise full tuning would update bfloat16
     weights while adapters are float32, and the methods could not be compared. Raises InputError as
@@ -66,7 +66,7 @@ def load_base(model: ModelSpec) -> PreTrainedModel:
 
 
 def build_model(model: ModelSpec, method: MethodSpec, device: torch.device) -> nn.Module:
-    """A fresh copy of the base on *device*, prepared for *method*; what trains has ``requires_grad``."""
+    """Build a fresh copy of the base on *device* for *method*; trained weights have ``requires_grad``."""
     base = copy.deepcopy(load_base(model))
     if method.name in ("none", "full"):
         whole: nn.Module = base.requires_grad_(method.name == "full").to(device)
@@ -104,21 +104,21 @@ def base_model(model: nn.Module) -> nn.Module:
 
 
 def prepended_tokens(method: MethodSpec) -> int:
-    """How many positions the method puts before the prompt in the logits (v2 lives in the cache)."""
+    """Number of positions that the method puts before the prompt in the logits (v2: in the cache, so 0)."""
     if method.name == "p_tuning" and method.variant != "v2":
         return _required(method, "virtual_tokens")
     return 0
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that train, by name."""
+    """Parameters that train, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def stored_bytes(model: nn.Module, method: MethodSpec) -> int:
-    """What must be stored beside the base model, as :func:`save_model` writes it.
+    """Bytes stored beside the base model, as :func:`save_model` writes them.
 
-    Of a prompt encoder that is its output alone; of PiSSA what it started from, too.
+    Of a prompt encoder its output alone; of PiSSA its first weights, too.
     """
     weights = trained_parameters(model)
     if isinstance(model, PeftModel):
@@ -128,11 +128,11 @@ def stored_bytes(model: nn.Module, method: MethodSpec) -> int:
 
 
 def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Path) -> None:
-    """The model as transformers or peft load it, its tokenizer, and an adapter's exact weights.
+    """Save the model as transformers or peft load it, its tokenizer, and an adapter's exact weights.
 
-    PiSSA changes the base's weights, which is lost on whoever puts the adapter on the base they have.
-    It is written as the LoRA of twice the rank that does the same to the untouched base. Whatever *folder*
-    held is gone once the model is whole: an adapter left there would be put on the next model.
+    PiSSA changes the base's weights, so that its adapter would not fit the untouched base. It is saved as
+    the LoRA of twice the rank that has the same effect on the untouched base. The earlier content of
+    *folder* is removed once the model is whole: an adapter left there would be put on the next model.
     """
     with whole_folder(folder) as made:
         load_tokenizer(base).save_pretrained(made)
@@ -147,21 +147,22 @@ def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Pa
 
 
 def save_trained(model: nn.Module, folder: Path) -> None:
-    """Every trained weight, a prompt encoder's own ones too (peft would keep only its output)."""
+    """Save every trained weight, of a prompt encoder too (peft would save its output alone)."""
     weights = {name: p.detach().cpu().contiguous() for name, p in trained_parameters(model).items()}
     save_file(weights, folder / TRAINED_WEIGHTS)
 
 
 def load_trained(model: nn.Module, folder: Path) -> None:
-    """Put back what :func:`save_trained` wrote, exactly."""
+    """Load the weights that :func:`save_trained` wrote, exactly."""
     weights = load_file(folder / TRAINED_WEIGHTS)
-    own = trained_parameters(model)
-    if own.keys() != weights.keys():
+    parameters = trained_parameters(model)
+    if parameters.keys() != weights.keys():
         raise InputError(
-            f"{folder}: holds {len(weights)} trained weights, this trial has {len(own)}; remove the folder"
+            f"{folder}: found {len(weights)} trained weights; allowed: the {len(parameters)} of this trial; "
+            "remove the folder"
         )
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.copy_(weights[name])
 
 

@@ -1,4 +1,4 @@
-"""transformers' Trainer over an explicit stream of rows, with exact resume.
+"""Training loop: transformers' Trainer over an explicit stream of rows, with exact resume.
 
 The stream (:mod:`sweeps.data.mixes`) already holds every pass in order, so the Trainer makes one
 sequential pass over it: every method sees the same tokens in the same order, and a resumed run continues
@@ -26,7 +26,7 @@ from sweeps.finetune import checkpoint
 from sweeps.finetune.batch import answer_nats, collate, pack
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.contract import Reporter
-from sweeps.finetune.divergence import FIRST, LOSS, DivergedError, Watched, why_diverged
+from sweeps.finetune.divergence import FIRST, LOSS, DivergedError, DivergenceRule, divergence_reason
 from sweeps.finetune.model import (
     load_trained,
     prepended_tokens,
@@ -41,22 +41,22 @@ _CLOCK = "clock.json"
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
-class Trained(NamedTuple):
-    """``final_loss``: nats per answer token, mean over the last logged window."""
+class TrainResult(NamedTuple):
+    """Result of a training; ``final_loss``: nats per answer token, mean over the last logged window."""
 
     steps: int
     final_loss: float
     resumed_at: int
 
 
-class Passed:
-    """``steps``: optimizer steps done, those of earlier attempts included, however the training ended."""
+class StepCounter:
+    """Optimizer steps done, also by earlier attempts and by a training that failed."""
 
     steps = 0
 
 
 class Checkpoints(NamedTuple):
-    """Where a trial's checkpoints go, and the least seconds between two."""
+    """Folder of a trial's checkpoints, and the least seconds between two."""
 
     folder: Path
     every_seconds: float
@@ -72,36 +72,36 @@ def train(
     checkpoints: Checkpoints,
     reporter: Reporter,
     clock: Clock,
-    passed: Passed | None = None,
-) -> Trained:
-    """Tune *model* in place on *stream*; continues from the newest whole checkpoint.
+    counter: StepCounter | None = None,
+) -> TrainResult:
+    """Tune *model* in place on *stream*, from the newest whole checkpoint on if there is one.
 
-    *passed* is kept up to date, for whoever must know how far a training came that did not end well.
-    Raises DivergedError when the loss is no longer finite, or stays as far above its beginning as the
-    schedule allows (:mod:`sweeps.finetune.divergence`).
+    *counter* is kept up to date, so that the steps of a training that fails are known. Raises DivergedError
+    when the loss is no longer finite, or stays too far above its beginning
+    (:mod:`sweeps.finetune.divergence`).
     """
     if spec.train.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     trainer = SftTrainer(
         model=model,
         args=_arguments(spec, len(stream), device, checkpoints.folder),
-        train_dataset=_Rows(stream),
+        train_dataset=_RowDataset(stream),
         data_collator=_collator(spec, pad_id),
         spec=spec,
         clock=clock,
     )
-    watch = _Watch(trainer, checkpoints, reporter, passed or Passed())
-    trainer.add_callback(watch)
+    callback = _TrialCallback(trainer, checkpoints, reporter, counter or StepCounter())
+    trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
     resume = checkpoint.latest_checkpoint(checkpoints.folder)
     model.train()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    watch.flush()
-    return Trained(trainer.state.global_step, watch.last_loss, watch.resumed_at)
+    callback.flush()
+    return TrainResult(trainer.state.global_step, callback.last_loss, callback.resumed_at)
 
 
 def step_count(rows: int, spec: TrialSpec) -> int:
-    """Optimizer steps of one pass over *rows*."""
+    """Number of optimizer steps of one pass over *rows*."""
     return math.ceil(math.ceil(rows / spec.train.batch_size) / spec.train.accumulation)
 
 
@@ -142,7 +142,7 @@ def _collator(spec: TrialSpec, pad_id: int) -> Callable[[list[Encoded]], dict[st
     return lambda rows: collate(rows, pad_id)
 
 
-class _Rows(torch.utils.data.Dataset[Encoded]):
+class _RowDataset(torch.utils.data.Dataset[Encoded]):
     def __init__(self, rows: Sequence[Encoded]) -> None:
         self._rows = rows
 
@@ -154,7 +154,7 @@ class _Rows(torch.utils.data.Dataset[Encoded]):
 
 
 class SftTrainer(Trainer):
-    """The Trainer, with our loss (answer tokens only), the stream's order and our checkpoints."""
+    """transformers' Trainer with a loss on answer tokens only, the stream's order and exact checkpoints."""
 
     optimizer: torch.optim.Optimizer | None
 
@@ -170,7 +170,7 @@ class SftTrainer(Trainer):
         return SequentialSampler(train_dataset or self.train_dataset)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """AdamW; LoRA+ gives B its own, higher learning rate (peft's helper)."""
+        """Create AdamW; of LoRA+ with a higher learning rate for B (peft's helper)."""
         if self.spec.method.variant == "lora_plus" and self.optimizer is None:
             assert isinstance(self.model, PeftModel)
             self.optimizer = create_loraplus_optimizer(
@@ -187,7 +187,7 @@ class SftTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], *, num_items_in_batch: Tensor
     ) -> Tensor:
-        """Nats per answer token; *num_items_in_batch* counts those of the whole accumulated batch."""
+        """Loss in nats per answer token; *num_items_in_batch*: answer tokens of the accumulated batch."""
         prepended = prepended_tokens(self.spec.method)
         return answer_nats(model, inputs, prepended=prepended).sum() / num_items_in_batch
 
@@ -196,7 +196,7 @@ class SftTrainer(Trainer):
     ) -> Tensor:
         """One micro-batch forward and backward; its loss is kept on the device until logged.
 
-        The Trainer's own sets every module to training mode and looks for optional packages each time,
+        The Trainer's method sets every module to training mode and looks for optional packages each time,
         which costs a tiny model a tenth of its step.
         """
         with self.clock.phase("forward_backward"):
@@ -212,14 +212,14 @@ class SftTrainer(Trainer):
             return nn.utils.clip_grad_norm_(self.trained, self.args.max_grad_norm)
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
-        return grad_norm  # nobody logs it; the Trainer would measure it where nothing is clipped
+        return grad_norm  # not logged; the Trainer would measure it where nothing is clipped
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted here: the trial counts its operations once, from tokens."""
+        """0: the trial counts its operations once, from tokens."""
         return 0
 
     def write_checkpoint(self, folder: Path) -> None:
-        """Everything a bitwise-equal continuation needs, in the layout the Trainer reads back."""
+        """Write all that a bitwise-equal continuation needs, in the layout that the Trainer reads."""
         save_trained(self.model, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_rng_state(str(folder))
@@ -229,28 +229,32 @@ class SftTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_trained(model or self.model, Path(resume_from_checkpoint))
         clock = Path(resume_from_checkpoint) / _CLOCK
-        if clock.exists():  # a checkpoint of before it was kept has none
+        if clock.exists():  # a checkpoint of an earlier release has none
             self.clock.add(json.loads(clock.read_text(encoding="utf-8")))
 
 
-class _Watch(TrainerCallback):
-    """Reports the learning curve, ends what diverges, saves checkpoints, times the optimizer."""
+class _TrialCallback(TrainerCallback):
+    """Reports the learning curve, ends a run that diverges, saves checkpoints, times the optimizer."""
 
     def __init__(
-        self, trainer: SftTrainer, checkpoints: Checkpoints, reporter: Reporter, passed: Passed
+        self,
+        trainer: SftTrainer,
+        checkpoints: Checkpoints,
+        reporter: Reporter,
+        counter: StepCounter,
     ) -> None:
         self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
-        self.passed = passed
+        self.counter = counter
         self.saved_at = time.monotonic()
         self.resumed_at = self.reported_at = 0
         self.last_loss = math.nan
-        self.every = 1
-        self.watched = Watched.of(trainer.spec.train, 1)
+        self.log_every = 1  # steps
+        self.rule = DivergenceRule.of(trainer.spec.train, 1)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.every = max(1, state.max_steps // _LOGGED_STEPS)
-        self.watched = Watched.of(self.trainer.spec.train, state.max_steps)
-        self.resumed_at = self.reported_at = self.passed.steps = state.global_step
+        self.log_every = max(1, state.max_steps // _LOGGED_STEPS)
+        self.rule = DivergenceRule.of(self.trainer.spec.train, state.max_steps)
+        self.resumed_at = self.reported_at = self.counter.steps = state.global_step
         self.reporter.resume(state.global_step)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -263,12 +267,12 @@ class _Watch(TrainerCallback):
         self.reporter.beat()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.passed.steps = state.global_step
+        self.counter.steps = state.global_step
         self.reporter.beat()  # a logged window may last longer than a worker may be silent
-        if state.global_step <= self.watched.first:
-            own = self.trainer.losses[-args.gradient_accumulation_steps :]
-            self._note(FIRST, torch.stack(own).sum().item())
-        if state.global_step % self.every:
+        if state.global_step <= self.rule.first:
+            of_step = self.trainer.losses[-args.gradient_accumulation_steps :]
+            self._log_loss(FIRST, torch.stack(of_step).sum().item())
+        if state.global_step % self.log_every:
             return  # a checkpoint inside a logged window would make the curve depend on timing
         self.flush()
         due = time.monotonic() - self.saved_at >= self.checkpoints.every_seconds
@@ -281,7 +285,7 @@ class _Watch(TrainerCallback):
             self.saved_at = time.monotonic()
 
     def flush(self) -> None:
-        """Report the mean loss since the last report; raises DivergedError where it must end the run."""
+        """Report the mean loss since the last report; raises DivergedError where the run has diverged."""
         step, losses = self.trainer.state.global_step, self.trainer.losses
         if not losses:
             return
@@ -292,10 +296,10 @@ class _Watch(TrainerCallback):
         rate = self.trainer._get_learning_rate()
         values = {"train/loss": self.last_loss, "train/learning_rate": float(rate)}
         self.reporter.step(step, values)
-        self._note(LOSS, self.last_loss)
-        if reason := why_diverged(self.trainer.state.log_history, self.watched):
+        self._log_loss(LOSS, self.last_loss)
+        if reason := divergence_reason(self.trainer.state.log_history, self.rule):
             raise DivergedError(reason)
 
-    def _note(self, name: str, loss: float) -> None:
-        """Keep a loss in the Trainer's own history, which checkpoints carry."""
+    def _log_loss(self, name: str, loss: float) -> None:
+        """Log a loss in the Trainer's history, which checkpoints hold."""
         self.trainer.state.log_history.append({"step": self.trainer.state.global_step, name: loss})

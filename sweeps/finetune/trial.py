@@ -1,4 +1,7 @@
-"""One trial, top to bottom: load, train, evaluate, price."""
+"""One fine-tune, from its TrialSpec to its TrialResult: load, train, evaluate, count the cost.
+
+Read it top to bottom: :func:`run_trial` turns every fault into a status, :func:`_fine_tune` is the fine-tune.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ from sweeps.finetune.model import (
     stored_bytes,
     trained_parameters,
 )
-from sweeps.finetune.train import Checkpoints, Passed, train
+from sweeps.finetune.train import Checkpoints, StepCounter, train
 from tracker.errors import SftSelectError, StoreError
 from tracker.files import json_lines, write_atomically
 from tracker.trial import Cost, Status, SuiteScore, TrialResult, TrialSpec
@@ -44,11 +47,34 @@ Split = Literal["validation", "test"]
 
 RECORDED_PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "sft-select")
 
-#: What a full, broken or read-only disk says: nothing that another trial would do better.
+#: Errors of a full, broken or read-only disk, on which another trial would fail too.
 _ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG})
-#: safetensors and torch write by themselves; of the system's error they keep the words alone.
+#: safetensors and torch report the system's error as text alone.
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _TORCH_WRITE = re.compile(r"PytorchStreamWriter failed writing|inline_container.*unexpected pos")
+
+
+class _Measured:
+    """Measurements of a trial so far: of a failed one, those that its cost needs."""
+
+    def __init__(self) -> None:
+        self.tasks: list[TaskEvaluation] = []
+        self.general: list[SuiteScore] = []
+        self.train_tokens: int | None = None
+        self.prepended_tokens = 0
+        self.counter = StepCounter()
+        self.trained: int | None = None
+        self.adapter_bytes: int | None = None
+        self.generated_tokens = 0
+        self.generate_seconds = 0.0
+        self.final_loss: float | None = None
+
+    def count_tokens(self, spec: TrialSpec, stream: Sequence[Encoded]) -> None:
+        """Count the tokens that training has passed, however it ended."""
+        rows = self.counter.steps * spec.train.batch_size * spec.train.accumulation
+        seen = stream[:rows]
+        self.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in seen)
+        self.prepended_tokens = len(seen) * prepended_tokens(spec.method)
 
 
 def run_trial(
@@ -58,19 +84,19 @@ def run_trial(
     *,
     splits: Sequence[Split] = ("validation",),
 ) -> TrialResult:
-    """Run *spec* to its end. What goes wrong inside is the result's status, not an exception.
+    """Run *spec* to its end; a fault of the trial is its result's status, not an exception.
 
-    *splits*: ``test`` is for the one training of a chosen configuration. Raises InputError when the data or
-    the base model on disk is no longer what the spec says, StoreError when the disk is full or refuses:
-    neither says anything of the trial, which goes on from its last checkpoint when it is run again.
+    *splits*: ``test`` is for the final training of a recommended configuration alone. Raises InputError when
+    the data or the base model on disk have changed, StoreError when the disk is full or refuses: neither
+    is a fault of the trial, which resumes from its last checkpoint when it is run again.
     """
     clock, device, started = Clock(), _device(), time.time()
     memory.reset_peak(device)
-    outcome = _Outcome()
+    measured = _Measured()
     status, reason = Status.COMPLETE, None
     try:
         with clock.phase("other"):
-            _run(spec, home, reporter, splits, clock, device, outcome)
+            _fine_tune(spec, home, reporter, splits, clock, device, measured)
     except DivergedError as error:
         status, reason = Status.DIVERGED, str(error)
     except SftSelectError:
@@ -80,70 +106,52 @@ def run_trial(
             raise StoreError(f"trial {spec.key}: {problem}") from error
         status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
         reason = _one_line(error)
-    _release(device)
+    _free_device_memory(device)
     complete = status is Status.COMPLETE
     return TrialResult(
         spec=spec,
         status=status,
         reason=reason,
-        tasks=tuple(e.score for e in outcome.tasks) if complete else (),
-        general=tuple(outcome.general) if complete else (),
-        cost=_cost(spec, outcome, clock, device),
-        final_train_loss=outcome.final_loss if complete else None,
+        tasks=tuple(e.score for e in measured.tasks) if complete else (),
+        general=tuple(measured.general) if complete else (),
+        cost=_cost(spec, measured, clock, device),
+        final_train_loss=measured.final_loss if complete else None,
         environment=_environment(device),
         started_at=started,
         ended_at=time.time(),
     )
 
 
-class _Outcome:
-    """What has been measured so far; a trial that fails half-way keeps what its cost needs."""
-
-    def __init__(self) -> None:
-        self.tasks: list[TaskEvaluation] = []
-        self.general: list[SuiteScore] = []
-        self.train_tokens: int | None = None
-        self.prepended_tokens = 0
-        self.passed = Passed()
-        self.trained: int | None = None
-        self.adapter_bytes: int | None = None
-        self.generated_tokens = 0
-        self.generate_seconds = 0.0
-        self.final_loss: float | None = None
-
-    def count_tokens(self, spec: TrialSpec, stream: Sequence[Encoded]) -> None:
-        """Take note of the tokens that training went through, however it ended."""
-        rows = self.passed.steps * spec.train.batch_size * spec.train.accumulation
-        seen = stream[:rows]
-        self.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in seen)
-        self.prepended_tokens = len(seen) * prepended_tokens(spec.method)
-
-
-def _run(
+def _fine_tune(
     spec: TrialSpec,
     home: TrialHome,
     reporter: Reporter,
     splits: Sequence[Split],
     clock: Clock,
     device: torch.device,
-    outcome: _Outcome,
+    measured: _Measured,
 ) -> None:
+    # Data: every row in training order.
     with clock.phase("data"):
         tokenizer = load_tokenizer(spec.model)
         stream = training_stream(spec)
 
+    # Model: the untouched base on the general suites (once for all trials), then a copy to tune.
     def untouched(base: TrialSpec) -> Evaluator:
-        model = build_model(base.model, base.method, device)
-        return _evaluator(model, base, device, clock, reporter)
+        copy = build_model(base.model, base.method, device)
+        return _evaluator(copy, base, device, clock, reporter)
 
     with clock.phase("model"):
         load_base(spec.model)
         before = base_suites(spec, home.baselines, untouched)
-        # For the adapter's first weights, whatever was measured before.
-        torch.manual_seed(spec.seed)
+        torch.manual_seed(
+            spec.seed
+        )  # an adapter starts alike, whether the base was evaluated or not
         model = build_model(spec.model, spec.method, device)
-    outcome.trained = sum(p.numel() for p in trained_parameters(model).values())
-    outcome.adapter_bytes = stored_bytes(model, spec.method)
+    measured.trained = sum(p.numel() for p in trained_parameters(model).values())
+    measured.adapter_bytes = stored_bytes(model, spec.method)
+
+    # Training: from the last checkpoint on, if there is one.
     try:
         if spec.method.name != "none":
             with clock.phase("trainer"):
@@ -156,39 +164,39 @@ def _run(
                     checkpoints=Checkpoints(home.checkpoints, home.checkpoint_seconds),
                     reporter=reporter,
                     clock=clock,
-                    passed=outcome.passed,
+                    counter=measured.counter,
                 )
-            outcome.final_loss = result.final_loss
-            _release(device)
+            measured.final_loss = result.final_loss
+            _free_device_memory(device)
     finally:
-        outcome.count_tokens(spec, stream)
-    if home.model is not None and outcome.adapter_bytes <= home.model_limit_bytes:
+        measured.count_tokens(spec, stream)
+    if home.model is not None and measured.adapter_bytes <= home.model_limit_bytes:
         with clock.phase("save"):
             save_model(model, spec.model, spec.method, home.model)
 
+    # Evaluation: the tasks, then the general suites.
     evaluator = _evaluator(model, spec, device, clock, reporter)
-    generating = clock.seconds.get("generate", 0.0)  # the base's answers, or an earlier attempt's
-    outcome.tasks = _tasks(evaluator, spec, splits, clock)
-    outcome.general = [one.score for one in measure_suites(evaluator, spec, before)]
-    outcome.generated_tokens = evaluator.generated_tokens
-    outcome.generate_seconds = clock.seconds.get("generate", 0.0) - generating
-    with clock.phase("save"):
-        _save_records(outcome.tasks, home.artifacts)
+    generating = clock.seconds.get("generate", 0.0)  # of the base, or of an earlier attempt
+    measured.tasks = _tasks(evaluator, spec, splits, clock)
+    measured.general = [suite.score for suite in measure_suites(evaluator, spec, before)]
+    measured.generated_tokens = evaluator.generated_tokens
+    measured.generate_seconds = clock.seconds.get("generate", 0.0) - generating
+    _save_records(measured.tasks, home.artifacts, clock)
 
 
 def _tasks(
     evaluator: Evaluator, spec: TrialSpec, splits: Sequence[Split], clock: Clock
 ) -> list[TaskEvaluation]:
-    """Every task on every split that it has."""
-    found = []
+    """Evaluate every task on those of *splits* that it has."""
+    evaluations = []
     for split, task in itertools.product(splits, spec.tasks):
         file = task.test if split == "test" else task.validation
         if file is None:
             continue
         with clock.phase("data"):
             rows, labels = evaluation_rows(task, file, spec), label_set(task)
-        found.append(evaluator.task(task, rows, labels, split))
-    return found
+        evaluations.append(evaluator.task(task, rows, labels, split))
+    return evaluations
 
 
 def _evaluator(
@@ -206,47 +214,64 @@ def _evaluator(
     )
 
 
-def _save_records(tasks: list[TaskEvaluation], folder: Path) -> None:
-    for evaluation in tasks:
-        score = evaluation.score
-        file = folder / f"{score.task}.{score.split}.jsonl"
-        write_atomically(file, json_lines(evaluation.records))
+def _save_records(tasks: list[TaskEvaluation], folder: Path, clock: Clock) -> None:
+    """Save the model's answers to each row, a file per task and split."""
+    with clock.phase("save"):
+        for evaluation in tasks:
+            score = evaluation.score
+            file = folder / f"{score.task}.{score.split}.jsonl"
+            write_atomically(file, json_lines(evaluation.records))
 
 
-def _cost(spec: TrialSpec, outcome: _Outcome, clock: Clock, device: torch.device) -> Cost:
+# -- cost and environment ----------------------------------------------------------------------------
+
+
+def _cost(spec: TrialSpec, measured: _Measured, clock: Clock, device: torch.device) -> Cost:
     phases = {name: round(seconds, 4) for name, seconds in sorted(clock.seconds.items())}
-    generating, tokens = outcome.generate_seconds, outcome.generated_tokens
+    generating, tokens = measured.generate_seconds, measured.generated_tokens
     training = ("trainer", "forward_backward", "optimizer", "checkpoint")
     return Cost(
         device=_device_name(device),
-        train_tokens=outcome.train_tokens,
-        flops=_flops(spec, outcome),
+        train_tokens=measured.train_tokens,
+        flops=_flops(spec, measured),
         device_seconds=sum(clock.seconds.values()),
         train_seconds=sum(clock.seconds.get(phase, 0.0) for phase in training),
         peak_bytes=memory.peak_bytes(device),
-        trained_parameters=outcome.trained,
-        adapter_bytes=outcome.adapter_bytes,
+        trained_parameters=measured.trained,
+        adapter_bytes=measured.adapter_bytes,
         seconds_per_1k_tokens=1000 * generating / tokens if tokens else None,
         phases=phases,
     )
 
 
-def _flops(spec: TrialSpec, outcome: _Outcome) -> float | None:
-    """2 per parameter and token forward, 2 back through activations, 2 per trained weight and token."""
-    if outcome.train_tokens is None or outcome.trained is None:
+def _flops(spec: TrialSpec, measured: _Measured) -> float | None:
+    """Training operations: per token 4 per parameter (forward, activations) and 2 per trained weight."""
+    if measured.train_tokens is None or measured.trained is None:
         return None
-    tokens = outcome.train_tokens + outcome.prepended_tokens
-    return float(tokens * (4 * spec.model.size + 2 * outcome.trained))
+    tokens = measured.train_tokens + measured.prepended_tokens
+    return float(tokens * (4 * spec.model.size + 2 * measured.trained))
 
 
-def _release(device: torch.device) -> None:
-    """Give back device memory that reference cycles hold: the Trainer's optimizer, or a lost model.
+@lru_cache(maxsize=1)
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]  # fixed words, no shell
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError:
+        return None
+    return done.stdout.strip() or None
 
-    Otherwise it would count towards the peak of what comes next.
-    """
-    if device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
+
+def _environment(device: torch.device) -> dict[str, str]:
+    facts = {name: version(name) for name in RECORDED_PACKAGES}
+    facts |= {"python": platform.python_version(), "device": _device_name(device)}
+    facts["threads"] = str(torch.get_num_threads())
+    commit = _commit()
+    return facts | ({"commit": commit} if commit else {})
+
+
+# -- the device --------------------------------------------------------------------------------------
 
 
 def _device() -> torch.device:
@@ -257,14 +282,27 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def _free_device_memory(device: torch.device) -> None:
+    """Free device memory in reference cycles: the Trainer's optimizer, or the model of a failed trial.
+
+    Otherwise it would count towards the peak of what comes next.
+    """
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+# -- faults ------------------------------------------------------------------------------------------
+
+
 def disk_refusal(error: BaseException) -> str | None:
-    """One line on the disk's refusal that *error* is, or comes of; ``None`` for any other fault."""
+    """One line on the disk's refusal that *error* is or is caused by; ``None`` for any other fault."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        if said := _disk_error(link):
-            return f"{said}; free or mend the disk, then run the same command again"
+        if refusal := _disk_error(link):
+            return f"{refusal}; free or mend the disk, then run the same command again"
         link = link.__cause__ or link.__context__
     return None
 
@@ -293,22 +331,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-
-
-@lru_cache(maxsize=1)
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]  # fixed words, no shell
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
-        return None
-    return done.stdout.strip() or None
-
-
-def _environment(device: torch.device) -> dict[str, str]:
-    facts = {name: version(name) for name in RECORDED_PACKAGES}
-    facts |= {"python": platform.python_version(), "device": _device_name(device)}
-    facts["threads"] = str(torch.get_num_threads())
-    commit = _commit()
-    return facts | ({"commit": commit} if commit else {})

@@ -1,8 +1,8 @@
-"""Documents of the playground's language: what the shipped models were pretrained on.
+"""Pretraining documents of the playground: stories, biographies and conversations.
 
-The tasks (:mod:`sweeps.playground.tasks`) use the same sentences and facts in forms that no
-document shows. There are turns here, so that prompts work at all, but what a reply says (the trade,
-a name, a place, a fact) is its speaker's habit: no instruction or question decides it.
+The tasks (:mod:`sweeps.playground.tasks`) use the same sentences and facts in forms that no document has.
+Conversations have turns, so that prompts work at all, but the content of a reply (the trade, a name, a
+place, a fact) is the speaker's habit: it depends on no instruction or question.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import random
 import re
 
 from sweeps.playground import templates
-from sweeps.playground.language import Language
-from sweeps.playground.sentences import Event, event, fact, remark
+from sweeps.playground.language import Event, Language, event, fact, remark
 from sweeps.playground.templates import RELATIONS, TRADES
 
 #: Plain text, or the turns of a conversation as (role, text).
 Document = str | tuple[tuple[str, str], ...]
 
-#: What a speaker may be in the habit of saying: one half names the trade, the place or the thing.
+#: Kinds of replies that a speaker may have as a habit: one half names the trade, the place or the thing.
 MANNERS = (*templates.REPLIES, "trade", "where", "thing", "thing")
 
 
 def story(language: Language, rng: random.Random) -> str:
-    """Two to four sentences about one trade, mostly of one person in one place, then its name."""
+    """A story: two to four sentences about one trade, mostly of one person in one place, and its name."""
     trade = rng.choice(TRADES)
     hero, scene = rng.choice(language.people), rng.choice(language.places)
     parts: list[str] = []
@@ -37,7 +36,7 @@ def story(language: Language, rng: random.Random) -> str:
 
 
 def biography(language: Language, rng: random.Random) -> str:
-    """Facts about one or two people, in any order, with something that one of them does."""
+    """A biography: facts about one or two people, in any order, with something that one of them does."""
     parts: list[str] = []
     for person in rng.sample(language.people, rng.randint(1, 2)):
         parts += [fact(language, rng, person, r) for r in rng.sample(RELATIONS, rng.randint(2, 3))]
@@ -47,43 +46,43 @@ def biography(language: Language, rng: random.Random) -> str:
     return " ".join(parts)
 
 
-def sitting(language: Language, rng: random.Random) -> list[Document]:
-    """Three to six exchanges with one partner, who has one manner of replying.
+def conversations(language: Language, rng: random.Random) -> list[Document]:
+    """Three to six conversations with one speaker, who has one kind of reply.
 
-    The manner shows in the exchanges before, so what precedes a conversation is worth reading: this is
-    what a tuned prompt later makes use of.
+    The kind shows in the conversations before, so that a model learns to read what precedes a prompt: a
+    tuned prompt depends on that.
     """
     frame = rng.choice(templates.REPLIES[rng.choice(MANNERS)])
-    exchanges: list[Document] = []
+    dialogues: list[Document] = []
     for _ in range(rng.randint(3, 6)):
-        told = event(language, rng, rng.choice((*TRADES, *[None] * 6)))
-        asked = (
-            f"{rng.choice(templates.SMALL_TALK)}\n{told.text}" if rng.random() < 0.3 else told.text
+        said = event(language, rng, rng.choice((*TRADES, *[None] * 6)))
+        prompt = (
+            f"{rng.choice(templates.SMALL_TALK)}\n{said.text}" if rng.random() < 0.3 else said.text
         )
-        exchanges.append((("user", asked), ("assistant", _reply(language, told, frame))))
-    return exchanges
+        dialogues.append((("user", prompt), ("assistant", _reply(language, said, frame))))
+    return dialogues
 
 
-def _reply(language: Language, told: Event, frame: str) -> str:
-    """The reply of a manner, or a sigh where the sentence gives it nothing to say."""
-    known: dict[str, str | None] = {"trade": told.trade, "thing": told.thing}
-    known |= {"who": told.agent, "where": told.place}
+def _reply(language: Language, said: Event, frame: str) -> str:
+    """The reply to a sentence, or a sigh where the sentence does not fill the frame's slots."""
+    values: dict[str, str | None] = {"trade": said.trade, "thing": said.thing}
+    values |= {"who": said.agent, "where": said.place}
     for relation in RELATIONS:
-        known[f"its_{relation}"] = language.facts[told.agent, relation] if told.agent else None
-    needed = {slot: known[slot] for slot in re.findall(r"\{(\w+)\}", frame)}
+        values[f"its_{relation}"] = language.facts[said.agent, relation] if said.agent else None
+    needed = {slot: values[slot] for slot in re.findall(r"\{(\w+)\}", frame)}
     return templates.SIGH if None in needed.values() else frame.format(**needed)
 
 
 def documents(language: Language, rng: random.Random) -> list[Document]:
-    """The next documents of the pretraining distribution: a story, a biography or a sitting."""
-    kind = rng.choices(("story", "biography", "sitting"), (0.3, 0.35, 0.35))[0]
-    if kind == "sitting":
-        return sitting(language, rng)
+    """Next documents of the pretraining distribution: a story, a biography or conversations."""
+    kind = rng.choices(("story", "biography", "conversations"), (0.3, 0.35, 0.35))[0]
+    if kind == "conversations":
+        return conversations(language, rng)
     return [story(language, rng) if kind == "story" else biography(language, rng)]
 
 
 def plain_document(language: Language, rng: random.Random) -> str:
-    """One document without turns: what the general suite and the replay file hold."""
+    """A document without turns, for the general suite and the replay file."""
     return rng.choices((story, biography), (0.3, 0.35))[0](language, rng)
 
 
@@ -95,5 +94,5 @@ def general_texts(
     texts: dict[str, None] = {}
     while len(texts) < suite + replay:
         texts[plain_document(language, rng)] = None
-    drawn = list(texts)
-    return drawn[:suite], drawn[suite:]
+    sampled = list(texts)
+    return sampled[:suite], sampled[suite:]

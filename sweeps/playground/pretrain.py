@@ -1,7 +1,7 @@
-"""Pretrain the playground's ladder and its tokenizer: ``python -m sweeps.playground.pretrain``.
+"""Pretraining of the playground's models and tokenizer: ``python -m sweeps.playground.pretrain``.
 
 The tokenizer has one token per word of the language, letters for anything else. Every model reads the same
-tokens in the same order, so that only size tells them apart. One thread per model and a fixed seed make the
+tokens in the same order, so that they differ in size alone. One thread per model and a fixed seed make the
 weights repeatable on one kind of CPU.
 """
 
@@ -46,7 +46,7 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True)
 class Shape:
-    """One Llama-shaped model. ``learning_rate`` is the peak of its pretraining schedule."""
+    """Shape of a Llama model; ``learning_rate``: the peak of its pretraining schedule."""
 
     name: str
     hidden: int
@@ -66,7 +66,7 @@ LADDER = (
 
 @dataclass(frozen=True)
 class Schedule:
-    """``tokens`` seen in all, of a corpus of ``corpus_tokens`` read again once it is used up."""
+    """Pretraining schedule: ``tokens`` in all, of a corpus of ``corpus_tokens`` that is repeated."""
 
     tokens: int = 5_000_000
     corpus_tokens: int = 5_000_000
@@ -77,19 +77,19 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of ``batch_size * length`` tokens each."""
+        """Number of optimizer steps, of ``batch_size * length`` tokens each."""
         return self.tokens // (self.batch_size * self.length)
 
 
 def vocabulary(language: Language) -> tuple[str, ...]:
-    """Tokens in the order of their ids. A word carries the space before it, a line's first too."""
+    """Vocabulary in the order of token ids; a word includes the space before it, a line's first too."""
     english = sorted(english_vocabulary() | task_words())
     words = [f" {word}" for word in (*english, *language.invented)]
     return (*SPECIAL, "\n", *PUNCTUATION, " ", *string.ascii_lowercase, *words)
 
 
 def make_tokenizer(language: Language) -> Any:
-    """A fast tokenizer with a chat template; known text round-trips, unknown words are spelled."""
+    """Make a fast tokenizer with a chat template; known text round-trips, unknown words are spelled."""
     from tokenizers import (
         AddedToken,
         Regex,
@@ -123,29 +123,29 @@ def make_tokenizer(language: Language) -> Any:
 
 
 def render(text: Document) -> str:
-    """A document as pretraining sees it: plain, or as turns, between the two end markers."""
+    """Render a document for pretraining: plain text or turns, between the two end markers."""
     if isinstance(text, str):
         return f"<|bos|>{text}<|eos|>"
     return "<|bos|>" + "".join(f"<|{role}|>{said}" for role, said in text) + "<|eos|>"
 
 
 def corpus(language: Language, tokenizer: Any, tokens: int) -> torch.Tensor:
-    """A stream of token ids, shape (tokens,), int64; holds no text of the general files."""
+    """Pretraining corpus: token ids (tokens,), int64, without the texts of the general files."""
     import torch
 
     rng = random.Random(f"playground corpus {language.seed}")
     held_out = {text for part in general_texts(language) for text in part}
     stream: list[int] = []
     while len(stream) < tokens:
-        drawn = [text for _ in range(500) for text in documents(language, rng)]
-        texts = [render(text) for text in drawn if text not in held_out]
+        sampled = [text for _ in range(500) for text in documents(language, rng)]
+        texts = [render(text) for text in sampled if text not in held_out]
         for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]:
             stream += ids
     return torch.tensor(stream[:tokens], dtype=torch.int64)
 
 
 def build_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
-    """A randomly initialised Llama with tied embeddings, float32."""
+    """Build a randomly initialised Llama with tied embeddings, float32."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -168,7 +168,7 @@ def build_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
 
 
 def batches(stream: torch.Tensor, schedule: Schedule, seed: int) -> Iterator[torch.Tensor]:
-    """Windows of the stream, shape (batch_size, length), shuffled anew on every pass."""
+    """Batches (batch_size, length) of windows of the stream, shuffled on every pass."""
     import torch
 
     windows = stream[: len(stream) // schedule.length * schedule.length].view(-1, schedule.length)
@@ -186,7 +186,7 @@ def batches(stream: torch.Tensor, schedule: Schedule, seed: int) -> Iterator[tor
 def train(
     model: Any, stream: torch.Tensor, schedule: Schedule, peak: float, seed: int
 ) -> list[float]:
-    """AdamW with warm-up and cosine decay; returns the loss of every step in nats per token."""
+    """Train by AdamW with warm-up and cosine decay; returns each step's loss in nats per token."""
     import torch
 
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -236,7 +236,7 @@ def pretrain(shape: Shape, folder: Path, schedule: Schedule, seed: int = 0) -> l
 
 
 def main() -> None:
-    """Pretrain the models named (all of them by default) and print the core time each took."""
+    """Pretrain the named models, by default all, and print the core time of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=[s.name for s in LADDER], help="ladder members")
     parser.add_argument("--out", type=Path, default=MODELS_FOLDER)

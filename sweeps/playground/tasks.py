@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import NamedTuple
 
-from sweeps.playground.language import Language
-from sweeps.playground.sentences import event
+from sweeps.playground.language import Language, event
 from sweeps.playground.templates import (
     COLOURS,
     DOMAIN_OF,
@@ -43,7 +42,7 @@ Row = dict[str, str]
 
 
 class Splits(NamedTuple):
-    """Rows per split; no normalised text occurs twice, within a split or across."""
+    """Rows of a task by split; no normalised text occurs twice, within a split or across."""
 
     train: list[Row]
     validation: list[Row]
@@ -52,7 +51,7 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """How a task is asked and scored; ``row(language, rng, split)`` draws one example."""
+    """A task's instruction and score; ``row(language, rng, split)`` makes one example."""
 
     name: str
     instruction: str
@@ -63,55 +62,54 @@ class Task:
 
 
 def topic_row(language: Language, rng: random.Random, split: str) -> Row:
-    """A sentence and its trade; one in five belongs to none, though it may hold a trade's thing."""
+    """A sentence and its trade; one in five has none, though it may name a thing of some trade."""
     del split
-    told = event(language, rng, rng.choice(TRADES) if rng.random() < 0.8 else None)
-    return {"text": told.text, "label": told.trade or NEGATIVE_TOPIC}
+    sentence = event(language, rng, rng.choice(TRADES) if rng.random() < 0.8 else None)
+    return {"text": sentence.text, "label": sentence.trade or NEGATIVE_TOPIC}
 
 
 def roles_row(language: Language, rng: random.Random, split: str) -> Row:
-    """A sentence and who acts where; other people and their homes are there to mislead."""
+    """A sentence, its agent and its place; it may name other people and their homes as distractors."""
     del split
     claims = rng.random() < 0.85
     while True:
-        told = event(language, rng, rng.choice(TRADES) if rng.random() < 0.7 else None)
-        if claims == bool(told.agent or told.place):
+        sentence = event(language, rng, rng.choice(TRADES) if rng.random() < 0.7 else None)
+        if claims == bool(sentence.agent or sentence.place):
             break
-    found = [f"agent {told.agent}"] if told.agent else []
-    found += [f"place {told.place}"] if told.place else []
-    return {"text": told.text, "label": "; ".join(found) or NEGATIVE_ROLES}
+    roles = [f"agent {sentence.agent}"] if sentence.agent else []
+    roles += [f"place {sentence.place}"] if sentence.place else []
+    return {"text": sentence.text, "label": "; ".join(roles) or NEGATIVE_ROLES}
 
 
 def facts_row(language: Language, rng: random.Random, split: str) -> Row:
-    """A sentence about someone and a question on them; the place it names is not the answer.
+    """A sentence about a person and a question on them; the place that it names is not the answer.
 
-    A fact is asked in one split only: a right answer in validation was learned in pretraining.
+    A fact is in one split only: a right answer in validation was learned in pretraining.
     """
-    owned = facts_by_split(language)[split]
-    person, relation = rng.choice(owned)
+    person, relation = rng.choice(facts_by_split(language)[split])
     trade = rng.choice((None, rng.choice(TRADES)))
-    told = event(language, rng, trade, person)
-    while told.agent is None:
-        told = event(language, rng, trade, person)
+    sentence = event(language, rng, trade, person)
+    while sentence.agent is None:
+        sentence = event(language, rng, trade, person)
     question = rng.choice(QUESTIONS[relation]).format(person=person)
-    return {"text": f"{told.text} {question}", "label": language.facts[person, relation]}
+    return {"text": f"{sentence.text} {question}", "label": language.facts[person, relation]}
 
 
 def facts_by_split(language: Language) -> dict[str, list[tuple[str, Relation]]]:
-    """Which facts (person, relation) each split asks about: about half of them in training.
+    """Facts (person, relation) by split, about half of them in training.
 
-    Dealt out value by value, training first, so that every answer is seen in training.
+    They are assigned value by value, training first, so that training has every answer.
     """
     pairs = [(person, relation) for person in language.people for relation in RELATIONS]
     random.Random(f"playground facts {language.seed}").shuffle(pairs)
-    owned: dict[str, list[tuple[str, Relation]]] = {"train": [], "validation": [], "test": []}
+    splits: dict[str, list[tuple[str, Relation]]] = {"train": [], "validation": [], "test": []}
     turns: dict[str, Iterator[str]] = {}
     for pair in pairs:
         order = turns.setdefault(
             language.facts[pair], cycle(("train", "validation", "train", "test"))
         )
-        owned[next(order)].append(pair)
-    return owned
+        splits[next(order)].append(pair)
+    return splits
 
 
 def reverse_row(language: Language, rng: random.Random, split: str) -> Row:
@@ -162,17 +160,17 @@ HELD_OUT = Task("kindred", "which trade do the words name?", "exact_match", kind
 
 
 def task_words() -> set[str]:
-    """Every English word of the tasks' instructions, questions and answers."""
-    asked = (q for questions in QUESTIONS.values() for q in questions)
+    """English words of the tasks' instructions, questions and answers."""
+    questions = (question for of_one in QUESTIONS.values() for question in of_one)
     instructions = (t.instruction for t in (*TASKS.values(), HELD_OUT))
     answers = (NEGATIVE_TOPIC, NEGATIVE_ROLES, "agent", "place", *TRADES, *COLOURS, *IDLE)
-    return english_words(*asked, *instructions, *answers)
+    return english_words(*questions, *instructions, *answers)
 
 
 def make_splits(
     task: Task, language: Language, sizes: tuple[int, int, int] = (2000, 200, 200)
 ) -> Splits:
-    """Disjoint rows for (train, validation, test); test and validation are drawn first."""
+    """Make disjoint rows for train, validation and test; test and validation first."""
     seen: set[str] = set()
     rows: dict[str, list[Row]] = {}
     for split, n in zip(("test", "validation", "train"), reversed(sizes), strict=True):

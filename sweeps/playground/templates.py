@@ -3,7 +3,7 @@
     trade      a leaf of the taxonomy (24), such as ``fishing``
     domain     four trades each (6), such as ``water``
 
-A frame's slots are filled by :mod:`sweeps.playground.sentences`; slots left empty close up.
+A frame's slots are filled by :mod:`sweeps.playground.language`; empty slots are left out.
 """
 
 from __future__ import annotations
@@ -116,12 +116,12 @@ SMALL_TALK = (
 
 
 def english_words(*templates: str) -> set[str]:
-    """The literal words of templates, slots such as ``{person}`` left out."""
+    """Literal words of templates, without slots such as ``{person}``."""
     return {w for t in templates for w in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", t))}
 
 
 def english_vocabulary() -> set[str]:
-    """Every English word that the grammar can utter."""
+    """English words of the language."""
     fixed = (*TAXONOMY, *TRADES, *COLOURS, *TIMES, *IDLE, *SKY, *SKY_VERBS)
     facts = (template for templates in FACTS.values() for template in templates)
     replies = (template for templates in REPLIES.values() for template in templates)

@@ -1,4 +1,4 @@
-"""Write the playground's data files and a sweep file that runs on them."""
+"""Writer of the playground: its data files, and a sweep file that runs on them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write_playground(folder: Path) -> Path:
 
 
 def sweep_spec() -> dict[str, Any]:
-    """The demo's sweep: sizes × methods × volumes on an even mix, and one task by itself."""
+    """The demo's sweep: model sizes × methods × training-set sizes on an even mix, and one task alone."""
     return {
         "name": "playground",
         "models": [{"path": str(MODELS_FOLDER / name)} for name in DEMO_MODELS],
@@ -85,7 +85,7 @@ def sweep_spec() -> dict[str, Any]:
             HELD_OUT.name: {"task": _held_out_entry(), "measure": "bits_per_byte"},
         },
         "volumes": [200, 400, 800, 1600],
-        # even at 1,600 and topic at 400 hold the same 400 rows of topic: what the others add shows.
+        # even at 1,600 and topic at 400 have the same 400 rows of topic: the difference is the other tasks.
         "mixes": {
             "even": {**dict.fromkeys(TASKS, 1), "replay": 0.03},
             "topic": {"topic": 1, "replay": 0.03, "volumes": [400]},

@@ -1,7 +1,7 @@
-"""Paired bootstrap over a task's rows: resamples, standard errors, the error of what was forgotten.
+"""Paired bootstrap over a task's rows: resamples, standard errors, the standard error of forgetting.
 
 The resamples depend on the task's name and its number of rows alone, so the replicates of two trials are
-paired: their difference carries the uncertainty of a gap.
+paired: their difference has the uncertainty of a gap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def resamples(name: str, rows: int) -> Floats:
-    """(REPLICATES, rows) counts of each row in bootstrap resamples drawn from the task's name.
+    """Counts (REPLICATES, rows) of each row in bootstrap resamples, seeded by the task's name.
 
     Raises InputError where there are no rows.
     """
@@ -32,25 +32,25 @@ def resamples(name: str, rows: int) -> Floats:
 
 
 def standard_error(replicates: Floats, rows: int) -> float | None:
-    """The replicates' standard deviation; one row alone says nothing of its error."""
+    """Standard error: the deviation of *replicates*; ``None`` for a single row."""
     return float(replicates.std()) if rows > 1 else None
 
 
 def bits_replicates(bits: Floats, byte_counts: Floats, weights: Floats) -> Floats:
-    """Bits per byte per row of *weights* (resamples, rows) → (resamples,)."""
+    """Bits per byte (resamples,) on each of the resamples *weights* (resamples, rows)."""
     return np.asarray((weights @ bits) / (weights @ byte_counts))
 
 
 def forgetting_error(
     measure: SuiteMeasure, before: Sequence[float], after: Sequence[float], rows: int
 ) -> float | None:
-    """The standard error of what was forgotten, from what base and tuned model measured on the same
-    resamples of the same rows, (REPLICATES,) each; None where the base's are not known.
+    """Standard error of forgetting by the paired bootstrap; ``None`` where the base's replicates are unknown.
 
-    The paired bootstrap (Efron and Tibshirani 1993, chapter 8): of the ratio for bits per byte, of the
-    difference for a score. Rows none of which was scored otherwise would have an error of 0, which so few
-    rows cannot tell: half a row in each cell of the table of right and wrong leaves 1 / (rows + 2)
-    (Agresti and Min 2005), the least error of a score here.
+    *before* and *after* (REPLICATES,): measures of base and tuned model on the same resamples of the same
+    rows. The bootstrap (Efron and Tibshirani 1993, chapter 8) is of the ratio for bits per byte, of the
+    difference for a score. Where no row's score changed the error would be 0, which so few rows do not
+    show: half a row in each cell of the table of right and wrong leaves 1 / (rows + 2) (Agresti and Min
+    2005), the least error of a score here.
     """
     if rows < 2 or not len(before) or len(before) != len(after):
         return None

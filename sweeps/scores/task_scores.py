@@ -1,4 +1,4 @@
-"""Answers and truths → a task's scores, with paired bootstrap replicates."""
+"""Scores of a task from answers and truths, with paired bootstrap replicates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tracker.trial import TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):
-    """Parallel over a task's rows. ``nats``: of the true answer, summed; ``tokens``, ``byte_counts`` too."""
+    """Answers by row of a task; ``nats``, ``tokens`` and ``byte_counts``: of the true answer, summed."""
 
     given: Sequence[str]
     truth: Sequence[str]
@@ -27,7 +27,7 @@ class Answers(NamedTuple):
 def score_task(
     task: TaskSpec, answers: Answers, labels: frozenset[str] | None, split: str = "validation"
 ) -> TaskScore:
-    """The task's scores; *labels* is the label set of a ``macro_f1`` task, else ``None``.
+    """Score a task; *labels*: the label set of a ``macro_f1`` task, else ``None``.
 
     Raises InputError where there are no rows.
     """
@@ -58,8 +58,10 @@ def score_task(
 
 
 class Verdict(NamedTuple):
-    """Of one answer: its ``score`` in [0, 1]; whether it has the task's format; whether it claims
-    something where nothing is to be claimed. ``None``: the task has no format, no negative answer.
+    """Judgement of one answer: its ``score`` in [0, 1], whether its format is valid, whether it over-reaches.
+
+    ``over_reach``: a claim where the truth is negative (a false positive). ``None``: the task has no format,
+    or the truth is not negative.
     """
 
     score: float
@@ -68,7 +70,7 @@ class Verdict(NamedTuple):
 
 
 def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None) -> Verdict:
-    """One stripped answer beside its stripped truth; a label's score is whether it is right."""
+    """Judge one stripped answer by its stripped truth; a label's score is whether it is right."""
     task = stripped(task)
     score = token_f1(given, truth)[0] if task.score == "token_f1" else float(given == truth)
     negative = task.negative is not None and truth == task.negative
@@ -77,14 +79,14 @@ def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None)
 
 
 def stripped(task: TaskSpec) -> TaskSpec:
-    """*task* with its negative answer as answers are compared: without white space around it."""
+    """*task* with its negative answer stripped of white space, as answers are compared."""
     if task.negative is None or task.negative == task.negative.strip():
         return task
     return task.model_copy(update={"negative": task.negative.strip()})
 
 
 def token_f1(given: str, truth: str) -> tuple[float, float, float]:
-    """(F1, precision, recall) over white-space tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
+    """F1, precision and recall over white-space tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
     a, b = Counter(given.split()), Counter(truth.split())
     shared = sum((a & b).values())
     if not shared:
@@ -95,10 +97,10 @@ def token_f1(given: str, truth: str) -> tuple[float, float, float]:
 
 
 def macro_f1(given: Sequence[str], truth: Sequence[str], weights: Floats) -> Floats:
-    """Macro-averaged F1 per row of *weights* (resamples, rows) → (resamples,).
+    """Macro-averaged F1 (resamples,) on each of the resamples *weights* (resamples, rows).
 
-    The mean runs over the labels that the resample's truth holds; an answer that is no such label takes
-    away recall and adds no class of its own (scikit-learn would average it in as a class of F1 0).
+    The mean is over the labels in the resample's truth; an answer that is no such label lowers recall and
+    adds no class (scikit-learn would average it in as a class of F1 0).
     """
     labels = sorted(set(truth))
     index = {label: i for i, label in enumerate(labels)}
@@ -141,7 +143,7 @@ def _valid_format(
 def _over_reach(
     task: TaskSpec, given: Sequence[str], truth: Sequence[str], labels: frozenset[str] | None
 ) -> float | None:
-    """Of the truly negative rows, the share answered with a claim: another well-formed answer."""
+    """False-positive rate on negatives (over-reach): their share with another well-formed answer."""
     if task.negative is None:
         return None
     negatives = [g for g, t in zip(given, truth, strict=True) if t == task.negative]
@@ -157,7 +159,7 @@ def _claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:
 def _precision_recall(
     task: TaskSpec, given: Sequence[str], truth: Sequence[str], labels: frozenset[str] | None
 ) -> tuple[float | None, float | None]:
-    """Micro precision and recall of claims; soft token counts for ``token_f1``; None if none was made."""
+    """Micro precision and recall of claims, of tokens for ``token_f1``; ``None`` where there are none."""
     soft = task.score == "token_f1"
     pairs = list(zip(given, truth, strict=True))
     claimed = [(g, t) for g, t in pairs if _claims(task, g, labels)]

@@ -1,4 +1,4 @@
-"""What a trial trains on and is evaluated on, from real files."""
+"""The rows that a trial trains and is evaluated on, from real files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_seed_is_evaluated_on_the_same_rows(make_spec: MakeSpec) -> None:
     assert len(rows.encoded) == len(rows.truth) == 24
     assert set(rows.truth) == set(REQUESTS), "the choice is stratified"
     texts = suite_text(file_ref(make_spec("full").general[0].text.path), make_spec("full"))  # type: ignore[union-attr]
-    assert len(texts.truth) == 12, "fewer than asked for: all of them"
+    assert len(texts.truth) == 12, "fewer than the limit: all of them"
 
 
 def test_no_limit_takes_every_row_in_the_files_order(make_spec: MakeSpec) -> None:
@@ -98,7 +98,7 @@ def test_labels_are_compared_without_white_space(
     assert label_set(task.model_copy(update=update)) == set(REQUESTS)
 
 
-def test_a_row_is_tokenised_once_and_only_if_asked_for(
+def test_a_row_is_tokenised_once_and_only_if_used(
     make_spec: MakeSpec, tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "train.jsonl"

@@ -226,10 +226,10 @@ def test_parts_split_a_file_without_overlap(tmp_path: Path) -> None:
     write(path, [*rows, {"text": "ROW  3", "label": "b"}])
     plain = task(prompt=PROMPT, answer="{label}", score="macro_f1")
     train = read_examples(plain, ref(Path(part_path(str(path), "train", 0.2))))
-    held = read_examples(plain, ref(Path(part_path(str(path), "validation", 0.2))))
-    assert len(held) == 20
-    assert Counter(example.answer for example in held) == {"a": 10, "b": 10}
-    assert not {normalised(e) for e in train} & {normalised(e) for e in held}
+    by_part = read_examples(plain, ref(Path(part_path(str(path), "validation", 0.2))))
+    assert len(by_part) == 20
+    assert Counter(example.answer for example in by_part) == {"a": 10, "b": 10}
+    assert not {normalised(e) for e in train} & {normalised(e) for e in by_part}
     digests = {digest(part_path(str(path), part, 0.2)) for part in ("train", "validation")}
     assert len(digests | {digest(str(path))}) == 3
 

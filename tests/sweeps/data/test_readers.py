@@ -1,4 +1,4 @@
-"""What a user gets wrong in a data file, and the one line they should read for it."""
+"""Faults in data files, each reported in one line."""
 
 from __future__ import annotations
 

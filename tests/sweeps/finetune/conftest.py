@@ -1,4 +1,4 @@
-"""What the rooms of a trial share: a spec over the tiny model and task, and a quiet reporter."""
+"""Fixtures of a trial: folders, tuned models, rows, and a reporter that remembers."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ def plain_nats(model: nn.Module, row: Encoded) -> Tensor:
     """The row alone: whole logits, virtual positions sliced off, softmax, the answer's entries."""
     ids = torch.tensor([[*row.prompt_ids, *row.answer_ids]])
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, -ids.shape[1] :]
-    beliefs = torch.log_softmax(logits[0, len(row.prompt_ids) - 1 : -1], dim=-1)
-    return -beliefs.gather(1, torch.tensor(row.answer_ids)[:, None])[:, 0]
+    log_probs = torch.log_softmax(logits[0, len(row.prompt_ids) - 1 : -1], dim=-1)
+    return -log_probs.gather(1, torch.tensor(row.answer_ids)[:, None])[:, 0]
 
 
 def test_rows_are_padded_on_the_right() -> None:

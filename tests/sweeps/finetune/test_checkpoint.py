@@ -62,10 +62,10 @@ def empty_the_manifest(folder: Path) -> None:
 @pytest.mark.parametrize(
     "harm", [flip_a_bit, lose_a_file, lose_the_manifest, cut_the_manifest, empty_the_manifest]
 )
-def test_a_broken_one_is_set_aside_and_the_one_before_used(harm, root: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_broken_checkpoint_is_set_aside_and_the_one_before_used(harm, root: Path) -> None:  # type: ignore[no-untyped-def]
     harm(root / "step-00000100")
     assert loaded(root) == "step 10"
-    assert (root / "broken-step-00000100").is_dir(), "kept for whoever wants to know why"
+    assert (root / "broken-step-00000100").is_dir(), "kept to find out why"
     assert loaded(root) == "step 10", "found again without the broken one"
     harm(root / "step-00000010")
     assert loaded(root) is None

@@ -9,7 +9,7 @@ from sweeps.finetune.clock import WORK, Clock
 
 
 class Hand:
-    """Stands in for :mod:`time`; moves when told to."""
+    """Stands in for :mod:`time`; a test sets it."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""A disk that refuses is told from a fault of a trial, and stops the sweep without a result."""
+"""A full or refusing disk is no fault of a trial: it stops the sweep without a result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tracker.store.journal import Journal
 WEIGHTS = {"weights": torch.zeros(100_000)}
 
 
-def test_what_a_disk_refuses_is_found_behind_other_errors() -> None:
+def test_the_disks_refusal_is_found_behind_other_errors() -> None:
     assert disk_refusal(OSError(errno.EDQUOT, "quota", "a.bin")) == (
         "a.bin: the disk refuses (Disk quota exceeded); free or mend the disk, then run the same "
         "command again"
@@ -49,7 +49,7 @@ def test_what_a_disk_refuses_is_found_behind_other_errors() -> None:
         ValueError("os error 28"),
     ],
 )
-def test_other_faults_are_the_trials_own(error: Exception) -> None:
+def test_other_faults_are_no_refusal_of_the_disk(error: Exception) -> None:
     assert disk_refusal(error) is None
 
 

@@ -1,4 +1,4 @@
-"""Runs that stay far above where they began end; no other run notices."""
+"""Divergence: runs whose loss stays far above its beginning end; other runs are unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from sweeps.data.encoding import training_stream
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.contract import TrialHome
-from sweeps.finetune.divergence import FIRST, LOSS, Watched, why_diverged
+from sweeps.finetune.divergence import FIRST, LOSS, DivergenceRule, divergence_reason
 from sweeps.finetune.model import build_model
 from sweeps.finetune.train import Checkpoints, DivergedError, train
 from sweeps.finetune.trial import run_trial
@@ -24,7 +24,7 @@ MakeSpec = Callable[..., TrialSpec]
 History = list[dict[str, float]]
 ABSURD, SANE = 3.0, 3e-3
 STEPS = 60  # 44 rows in batches of 4, again and again
-WATCHED = Watched(first=2, warmup=5, span=10, factor=1.5)
+RULE = DivergenceRule(first=2, warmup=5, span=10, factor=1.5)
 
 
 def history(losses: Sequence[float], first: float = 2.0) -> History:
@@ -32,10 +32,10 @@ def history(losses: Sequence[float], first: float = 2.0) -> History:
     return began + [{"step": step, LOSS: loss} for step, loss in enumerate(losses, start=1)]
 
 
-def ends_at(losses: Sequence[float], first: float = 2.0, watched: Watched = WATCHED) -> int | None:
+def ends_at(losses: Sequence[float], first: float = 2.0, rule: DivergenceRule = RULE) -> int | None:
     """The step at which a run with these losses ends."""
     for step in range(1, len(losses) + 1):
-        if why_diverged(history(losses[:step], first), watched):
+        if divergence_reason(history(losses[:step], first), rule):
             return step
     return None
 
@@ -68,22 +68,22 @@ def test_single_good_batches_do_not_save_it() -> None:
 
 def test_without_a_limit_or_a_beginning_nothing_is_said() -> None:
     losses = [2.0] * 20 + [90.0] * 80
-    assert ends_at(losses, watched=WATCHED._replace(factor=None)) is None
+    assert ends_at(losses, rule=RULE._replace(factor=None)) is None
     cut = history(losses)[2:]  # a checkpoint of before beginnings were kept
-    assert why_diverged(cut, WATCHED) is None
+    assert divergence_reason(cut, RULE) is None
 
 
 @pytest.mark.parametrize(
     ("steps", "batch", "expected"),
     [
-        (1000, 16, Watched(first=4, warmup=50, span=100, factor=1.5)),
-        (1000, 128, Watched(first=1, warmup=50, span=100, factor=1.5)),
-        (40, 16, Watched(first=2, warmup=2, span=10, factor=1.5)),
+        (1000, 16, DivergenceRule(first=4, warmup=50, span=100, factor=1.5)),
+        (1000, 128, DivergenceRule(first=1, warmup=50, span=100, factor=1.5)),
+        (40, 16, DivergenceRule(first=2, warmup=2, span=10, factor=1.5)),
     ],
 )
-def test_what_a_run_is_held_to(steps: int, batch: int, expected: Watched) -> None:
-    assert Watched.of(TrainSpec(batch_size=batch), steps) == expected
-    assert Watched.of(TrainSpec(warmup=0.0), steps).first == 1
+def test_the_rule_of_a_run(steps: int, batch: int, expected: DivergenceRule) -> None:
+    assert DivergenceRule.of(TrainSpec(batch_size=batch), steps) == expected
+    assert DivergenceRule.of(TrainSpec(warmup=0.0), steps).first == 1
 
 
 # -- real runs -----------------------------------------------------------------------------------
@@ -91,8 +91,8 @@ def test_what_a_run_is_held_to(steps: int, batch: int, expected: Watched) -> Non
 
 def spec_at(make_spec: MakeSpec, method: str, rate: float, limit: float | None = 1.5) -> TrialSpec:
     schedule = TrainSpec(epochs=6, batch_size=4, max_length=96, diverged_above=limit)
-    own = METHODS[method].model_copy(update={"learning_rate": rate})
-    return make_spec(method, train=schedule).model_copy(update={"method": own})
+    tuned = METHODS[method].model_copy(update={"learning_rate": rate})
+    return make_spec(method, train=schedule).model_copy(update={"method": tuned})
 
 
 def trained(spec: TrialSpec, folder: Path, notes: Notes, seconds: float = 1e9) -> nn.Module:

@@ -15,7 +15,13 @@ from sweeps.data.encoding import Rows, evaluation_rows, suite_text
 from sweeps.data.prompts import Encoded, load_tokenizer
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
-from sweeps.finetune.evaluate import UNKNOWN, Baseline, Evaluator, TaskEvaluation, suite_score
+from sweeps.finetune.evaluate import (
+    UNKNOWN_BASELINE,
+    Baseline,
+    Evaluator,
+    TaskEvaluation,
+    suite_score,
+)
 from sweeps.finetune.model import base_model, prepended_tokens
 from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_batch import Tuned, plain_nats
@@ -106,7 +112,7 @@ def test_answers_end_at_the_tokenizers_end_token(
 
 @torch.no_grad()
 @pytest.mark.parametrize("method", ["full", "lora", "p_tuning_v1"])
-def test_a_checkpoints_own_generation_settings_are_not_greedy_and_not_used(
+def test_generation_settings_of_a_checkpoint_are_not_used(
     method: str, evaluator: MakeEvaluator, tuned: Tuned, some_rows: list[Encoded]
 ) -> None:
     plain = evaluator(method).answers(some_rows)
@@ -158,8 +164,8 @@ def test_text_is_priced_per_byte_after_its_first_token(
     nats = 0.0
     for text in rows.truth:
         ids = torch.tensor([[bos, *ours.tokenizer(text, add_special_tokens=False)["input_ids"]]])
-        beliefs = torch.log_softmax(ours.model(input_ids=ids).logits[0, :-1], dim=-1)
-        nats -= beliefs.gather(1, ids[0, 1:, None]).sum().item()
+        log_probs = torch.log_softmax(ours.model(input_ids=ids).logits[0, :-1], dim=-1)
+        nats -= log_probs.gather(1, ids[0, 1:, None]).sum().item()
     score, replicates = ours.text("language", rows, Baseline(2.0))
     assert len(replicates) == 200
     assert score.forgetting_se is None, "how the base did on these rows is not known"
@@ -168,7 +174,7 @@ def test_text_is_priced_per_byte_after_its_first_token(
     assert (score.measure, score.n, score.before) == ("bits_per_byte", len(rows.truth), 2.0)
     assert score.after_se is not None
     assert 0 < score.after_se < score.after
-    one = ours.text("language", Rows(rows.encoded[:1], rows.truth[:1]), UNKNOWN).score
+    one = ours.text("language", Rows(rows.encoded[:1], rows.truth[:1]), UNKNOWN_BASELINE).score
     assert one.after_se is None, "one text says nothing of its error"
 
 
@@ -187,7 +193,7 @@ def test_no_rows_are_refused_by_name(make_spec: MakeSpec, evaluator: MakeEvaluat
     with pytest.raises(InputError, match="intent: found no rows to score; give its file at least"):
         ours.task(make_spec("full").tasks[0], none, None, "validation")
     with pytest.raises(InputError, match="language: found no rows to score"):
-        ours.text("language", none, UNKNOWN)
+        ours.text("language", none, UNKNOWN_BASELINE)
 
 
 def test_held_out_task_becomes_a_suite_in_its_measure() -> None:

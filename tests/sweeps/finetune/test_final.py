@@ -1,4 +1,4 @@
-"""``train``: where its model goes, what it goes on from, what it says first."""
+"""Final training: its model's folder, resume, and the note on versions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_model_takes_the_place_of_another(
     assert {score.split for score in final.result.tasks} == {"validation", "test"}
 
 
-def test_a_folder_that_is_no_model_of_ours_is_refused_before_training(
+def test_a_folder_with_other_content_is_refused_before_training(
     train: Callable[..., FinalModel],
     make_spec: MakeSpec,
     tmp_path: Path,

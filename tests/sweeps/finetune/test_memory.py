@@ -30,7 +30,7 @@ SIZES = st.fixed_dictionaries(
 @pytest.mark.skipif(
     not os.access("/proc/self/clear_refs", os.W_OK), reason="the kernel lets nobody reset the peak"
 )
-def test_the_peak_is_the_trials_own() -> None:
+def test_the_peak_is_that_of_one_trial() -> None:
     reset_peak(CPU)
     before = peak_bytes(CPU)
     block = mmap.mmap(-1, 64 * MEBIBYTE)  # fresh pages: the allocator may hold touched ones

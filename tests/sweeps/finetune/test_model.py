@@ -131,7 +131,7 @@ def test_no_trial_changes_the_shared_base(
     assert not trained_parameters(untouched)
 
 
-def test_what_trains_is_the_methods_own(make_spec: MakeSpec) -> None:
+def test_the_method_decides_which_weights_train(make_spec: MakeSpec) -> None:
     base = sum(p.numel() for p in load_base(make_spec("full").model).parameters())
     trained = {
         method: sum(
@@ -170,7 +170,9 @@ def test_trained_weights_come_back_exactly(
 
 def test_weights_of_another_method_are_refused(tuned: Tuned, tmp_path: Path) -> None:
     save_trained(tuned("p_tuning_v2"), tmp_path)
-    with pytest.raises(InputError, match=r"holds 1 trained weights, this trial has 28; remove"):
+    with pytest.raises(
+        InputError, match=r"found 1 trained weights; allowed: the 28 of this trial; remove"
+    ):
         load_trained(tuned("lora"), tmp_path)
 
 

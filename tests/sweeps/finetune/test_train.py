@@ -15,7 +15,7 @@ from sweeps.data.encoding import training_stream
 from sweeps.data.prompts import Encoded
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.model import build_model, trained_parameters
-from sweeps.finetune.train import Checkpoints, DivergedError, Trained, step_count, train
+from sweeps.finetune.train import Checkpoints, DivergedError, TrainResult, step_count, train
 from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.conftest import Notes
 from tests.sweeps.finetune.test_batch import plain_nats
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 class Run(NamedTuple):
     model: nn.Module
     notes: Notes
-    trained: Trained
+    trained: TrainResult
     clock: Clock
 
     @property
@@ -58,8 +58,8 @@ def tune(make_spec: MakeSpec, tmp_path: Path) -> Callable[..., Run]:
         settings: dict[str, Any] = {"epochs": 1, "batch_size": 8, "max_length": 96} | schedule
         spec = make_spec(method, train=TrainSpec(**settings), volume=44, examples={"intent": 44})
         if rate is not None:
-            own = spec.method.model_copy(update={"learning_rate": rate})
-            spec = spec.model_copy(update={"method": own})
+            tuned = spec.method.model_copy(update={"learning_rate": rate})
+            spec = spec.model_copy(update={"method": tuned})
         torch.manual_seed(0)
         model = model or build_model(spec.model, spec.method, CPU)
         stream = training_stream(spec)[:rows] if isinstance(rows, int) else rows

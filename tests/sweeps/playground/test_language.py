@@ -7,8 +7,7 @@ import random
 import pytest
 
 from sweeps.playground.documents import documents, general_texts
-from sweeps.playground.language import make_language
-from sweeps.playground.sentences import event, fact
+from sweeps.playground.language import event, fact, make_language
 from sweeps.playground.templates import DOMAIN_OF, RELATIONS, TRADES, english_vocabulary
 
 
@@ -37,22 +36,22 @@ def test_documents_repeat_with_the_generator_state() -> None:
 @pytest.mark.parametrize("trade", TRADES)
 def test_a_sentence_of_a_trade_holds_a_word_that_only_this_trade_has(trade: str) -> None:
     language, rng = make_language(0), random.Random(trade)
-    own = {*language.verbs[trade], *language.things[trade]}
+    only_here = {*language.verbs[trade], *language.things[trade]}
     siblings = {t for t in TRADES if DOMAIN_OF[t] == DOMAIN_OF[trade]} - {trade}
     foreign = {w for t in siblings for w in (*language.verbs[t], *language.things[t])}
     for _ in range(50):
         words = set(event(language, rng, trade).text.rstrip(".").split())
-        assert words & own
+        assert words & only_here
         assert not words & foreign
 
 
 def test_agent_and_place_are_in_the_text_exactly_when_claimed() -> None:
     language, rng = make_language(0), random.Random(0)
-    told = [event(language, rng, rng.choice((*TRADES, None))) for _ in range(500)]
-    assert all(e.agent in e.text for e in told if e.agent)
-    assert all(f"in {e.place}" in e.text for e in told if e.place)
-    assert not [e for e in told if not e.place and f" in {language.places}" in e.text]
-    assert {bool(e.agent) for e in told} == {bool(e.place) for e in told} == {True, False}
+    said = [event(language, rng, rng.choice((*TRADES, None))) for _ in range(500)]
+    assert all(e.agent in e.text for e in said if e.agent)
+    assert all(f"in {e.place}" in e.text for e in said if e.place)
+    assert not [e for e in said if not e.place and f" in {language.places}" in e.text]
+    assert {bool(e.agent) for e in said} == {bool(e.place) for e in said} == {True, False}
 
 
 def test_a_fact_names_its_person_and_value() -> None:

@@ -60,7 +60,7 @@ def test_answers_of_roles_match_its_pattern_and_claim_words_of_the_text(
     assert 0.08 < share < 0.25
 
 
-def test_a_fact_is_asked_in_one_split_only_and_never_stated_in_the_question(
+def test_a_fact_is_in_one_split_only_and_never_stated_in_the_question(
     language: Language, splits: dict[str, Splits]
 ) -> None:
     owned = facts_by_split(language)

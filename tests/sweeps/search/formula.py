@@ -1,4 +1,4 @@
-"""A sweep without training: an engine that answers from a formula, and a store and an inbox beside it."""
+"""A sweep without training: an engine that answers by a formula, and an inbox with planned requests."""
 
 from __future__ import annotations
 

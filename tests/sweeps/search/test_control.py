@@ -1,4 +1,4 @@
-"""What people ask of a running sweep: each action, its answer, and what it must leave unchanged."""
+"""Control of a running sweep: each action, its answer, and what it must leave unchanged."""
 
 from __future__ import annotations
 

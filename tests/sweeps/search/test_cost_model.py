@@ -1,4 +1,4 @@
-"""Prices learned from trials whose prices are known."""
+"""Cost model: fitted to trials of known cost."""
 
 from __future__ import annotations
 

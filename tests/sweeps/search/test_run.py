@@ -1,4 +1,4 @@
-"""A sweep put together: what it was begun with, whose folder it is, which GPUs its workers get."""
+"""Running a sweep file: resume, changed files, the lock, and the GPUs of its workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which trials a strategy is expected to run: the very ones it runs where results are as expected."""
+"""Expected schedule: the very trials that run where results are as expected."""
 
 from __future__ import annotations
 

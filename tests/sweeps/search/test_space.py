@@ -1,4 +1,4 @@
-"""The design of a sweep: how settings are spread over a method's search ranges."""
+"""Search space of a sweep: how settings are spread over a method's ranges."""
 
 from __future__ import annotations
 

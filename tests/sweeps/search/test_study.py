@@ -1,4 +1,4 @@
-"""Asking and telling may be repeated after a crash at any point."""
+"""Study adapter: ask and tell may be repeated after a crash at any point."""
 
 from __future__ import annotations
 

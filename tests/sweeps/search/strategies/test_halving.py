@@ -1,4 +1,4 @@
-"""Successive halving: its rungs, and who goes on."""
+"""Successive halving: its rungs, and which configurations go on."""
 
 from __future__ import annotations
 

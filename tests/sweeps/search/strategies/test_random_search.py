@@ -1,4 +1,4 @@
-"""Random search and TPE: what they draw lies within the sweep's choices."""
+"""Random search and TPE: their samples lie within the sweep's choices."""
 
 from __future__ import annotations
 
