@@ -82,8 +82,7 @@ def train_config(
     is kept in ``<folder>.partial``, from which an interrupted call is resumed. *evidence*: by name the text
     of the file beside the configuration, kept with the model. *note* is called with the package versions
     that differ from the sweep's. As many threads are used as the sweep's workers had: on the same CPU and
-    versions the weights, and with them the validation scores, are the same to the last
-    bit.
+    versions the weights, and with them the validation scores, are the same to the last bit.
 
     Raises InputError, before anything is trained or written, for a *folder* that holds anything else and
     for changed data or a changed base model; SftSelectError when training does not complete.
