@@ -1,4 +1,4 @@
-"""What the data looks like: label balance, lengths, what each mix holds at each volume."""
+"""Data charts: label balance, lengths, and the contents of each mix at each training-set size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROW = 24  # pixels
 
 
 class LabelBar(NamedTuple):
-    """``rows`` of the split have this answer, ``share`` of all."""
+    """One answer: the ``rows`` of the split that have it, and their ``share``."""
 
     label: str
     rows: int
@@ -32,8 +32,8 @@ class LabelBar(NamedTuple):
 class LabelBalance(NamedTuple):
     """The most frequent answers of one split; ``rest``: all others together, ``None`` without any.
 
-    ``free``: nearly every row has its own. ``largest``: the share of the most frequent, which whoever
-    always says it gets right; ``fewest``: rows of the least frequent.
+    ``free``: nearly every row has an answer of its own. ``largest``: the share of the most frequent, which
+    is the accuracy of always giving it; ``fewest``: rows of the least frequent.
     """
 
     bars: tuple[LabelBar, ...]
@@ -56,9 +56,8 @@ def label_balance(split: SplitProfile) -> LabelBalance:
     """The label balance of *split*."""
     rows = max(split.rows, 1)
     bars = [LabelBar(each.label, each.rows, each.rows / rows) for each in split.labels]
-    told = sum(bar.rows for bar in bars)
     more = split.distinct - len(bars)
-    left = split.rows - told
+    left = split.rows - sum(bar.rows for bar in bars)
     rest = LabelBar(f"{more:,} other answers", left, left / rows) if more > 0 else None
     free = split.distinct * _ROWS_PER_LABEL > split.rows
     largest = bars[0].share if bars else 0.0
@@ -79,7 +78,7 @@ def length_rows(task: TaskProfile) -> tuple[LengthRow, ...]:
 
 
 def mix_contents(table: pd.DataFrame, mixes: Mapping[str, MixSpec]) -> tuple[MixVolume, ...]:
-    """What each mix holds at each volume, as the trials say, for sweeps that kept no profile."""
+    """Contents of each mix at each training-set size, from the trials, for sweeps that kept no profile."""
     known = table[(table["method"] != "none") & (table["examples"] > 0)]
     rows = known[["mix", "volume", "task", "examples"]].drop_duplicates()
     found: dict[tuple[str, int], dict[str, int]] = {}
@@ -139,7 +138,7 @@ def balance_height(data: LabelBalance) -> int:
 
 
 def draw_lengths(data: Sequence[LengthRow], colours: Palette, unit: str) -> Chart:
-    """Per line: thin from shortest to longest, thick where eight of ten lie, the median as a mark."""
+    """Lengths by row: thin from shortest to longest, thick for the middle 80 %, a mark for the median."""
     figure = Chart()
     names = [f"{i}" for i in range(len(data))]
     for name, span in zip(names, data, strict=True):
@@ -161,7 +160,7 @@ def draw_lengths(data: Sequence[LengthRow], colours: Palette, unit: str) -> Char
                 "color": colours.accent,
                 "line": {"color": colours.surface, "width": 1.5},
             },
-            hovertemplate=f"{span.part}, {span.name}: median {at.median:,.0f} {unit}<br>eight of ten "
+            hovertemplate=f"{span.part}, {span.name}: median {at.median:,.0f} {unit}<br>middle 80 % "
             f"{at.p10:,.0f} to {at.p90:,.0f}<br>all {at.least:,.0f} to {at.most:,.0f}<extra></extra>",
         )
     figure.update_layout(
@@ -178,7 +177,7 @@ def draw_lengths(data: Sequence[LengthRow], colours: Palette, unit: str) -> Char
 
 
 def draw_mix_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
-    """A bar per volume of one mix, cut by task; replayed text at the end, hatched."""
+    """A bar per training-set size of one mix, divided by task; replayed text at the end, hatched."""
     figure = Chart()
     tasks = list(dict.fromkeys(task for each in data for task in each.examples))
     names = [f"{i}" for i in range(len(data))]
@@ -219,7 +218,7 @@ def draw_mix_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
             "autorange": "reversed",
             "tickvals": names,
             "ticktext": [count(each.volume) for each in data],
-            "title": "Volume",
+            "title": "Training examples",
             "showgrid": False,
         },
         margin={"l": 8, "r": 12, "t": 36, "b": 8},

@@ -1,4 +1,4 @@
-"""Trials without a result: grouped by what went wrong, with what to do about it."""
+"""Failed trials grouped by status and reason, each group with advice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tracker.trial import Status, TrialRecord
 
 _NUMBER = re.compile(r"\d[\d.,]*")
-#: By what a reason says, then by status alone: what helps.
+#: Advice by status and a part of the reason; the first that matches.
 _ADVICE: tuple[tuple[Status, str, str], ...] = (
     (
         Status.INFEASIBLE,
@@ -44,14 +44,18 @@ _ADVICE: tuple[tuple[Status, str, str], ...] = (
     (
         Status.PRUNED,
         "by hand",
-        "Somebody stopped it; the log of requests says who. A clone runs it once more.",
+        "Somebody stopped it; the log of requests names them. A clone runs it once more.",
     ),
-    (Status.PRUNED, "", "It was not worth its cost any more, or the budget did not pay for it."),
+    (
+        Status.PRUNED,
+        "",
+        "It could not improve the result enough for its cost, or the budget was used up.",
+    ),
 )
 
 
 class FailureGroup(NamedTuple):
-    """Trials that ended alike: ``reason`` as the newest gave it, ``numbers`` from the newest on."""
+    """Trials with one status and reason, that of the newest; ``numbers`` from the newest on."""
 
     status: Status
     reason: str
@@ -61,7 +65,7 @@ class FailureGroup(NamedTuple):
 
 
 def failure_groups(records: Iterable[TrialRecord]) -> tuple[FailureGroup, ...]:
-    """Groups of equal status and reason, numbers in it apart; the largest first.
+    """Groups of equal status and reason, whatever numbers the reason holds; the largest first.
 
     ``where``: each model with its method, the most frequent first.
     """
@@ -70,8 +74,8 @@ def failure_groups(records: Iterable[TrialRecord]) -> tuple[FailureGroup, ...]:
         result = record.result
         if result.status is not Status.COMPLETE:
             groups[result.status, _NUMBER.sub("#", result.reason or "")].append(record)
-    found = [_failure_group(own) for own in groups.values()]
-    return tuple(sorted(found, key=lambda each: (-len(each.numbers), -each.numbers[0])))
+    found = [_failure_group(alike) for alike in groups.values()]
+    return tuple(sorted(found, key=lambda group: (-len(group.numbers), -group.numbers[0])))
 
 
 def _failure_group(records: list[TrialRecord]) -> FailureGroup:

@@ -175,15 +175,14 @@ def draw_answer_panel(panel: AnswerPanel, colours: Palette, *, log_x: bool = Tru
         ),
         yaxis={"title": title, "tickformat": ".0%"}
         if panel.base is None
-        else difference_axis(title, ends(every_share), scored=True),
+        else difference_axis(title, [0.0, *ends(every_share)], scored=True),
     )
     return figure
 
 
 def axis_title(panel: AnswerPanel) -> str:
-    """What the vertical axis shows."""
-    name = _short_name(panel.measure).capitalize()
-    return name if panel.base is None else f"{name}, change from the base"
+    """What the vertical axis shows, of the measure that the heading names."""
+    return "Share of rows" if panel.base is None else "Change from the base"
 
 
 def _short_name(measure: AnswerMeasure) -> str:

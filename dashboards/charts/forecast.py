@@ -1,4 +1,4 @@
-"""What a running sweep will have cost when it ends: device time, trials and time on the clock."""
+"""Forecast of a running sweep: device time, trials and wall-clock time at its end; its costs so far."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Forecast(NamedTuple):
 
 
 def forecast(spending: Spending) -> Forecast | None:
-    """What to expect if the rest is like what ran so far; ``None`` while it is too early to say.
+    """The forecast if the rest costs what the trials so far cost; ``None`` while it is too early to say.
 
-    A sum of m further trials has the mean m x̄ and, since x̄ itself is an estimate from n trials, the
+    A sum of m more trials has the mean m x̄ and, since x̄ itself is an estimate from n trials, the
     variance s² (m + m²/n); its interval is Student's with n - 1 degrees of freedom. How many trials a rest
     R of device time pays for is R / x̄, with that deviation over x̄.
     """
@@ -76,13 +76,13 @@ def forecast(spending: Spending) -> Forecast | None:
     mean, deviation = float(np.mean(spending.seconds)), float(np.std(spending.seconds, ddof=1))
     if mean <= 0:
         return None
-    reach = float(stats.t.ppf((1 + COVERAGE) / 2, n - 1)) * deviation
+    spread = float(stats.t.ppf((1 + COVERAGE) / 2, n - 1)) * deviation
     to_go = max(0, planned - spending.ended)
-    left = ForecastInterval(0.0, 0.0) if not to_go else _sum(to_go, mean, reach, n)
+    left = ForecastInterval(0.0, 0.0) if not to_go else _sum(to_go, mean, spread, n)
     trials = ForecastInterval(planned, planned)
     if spending.budget_seconds is not None:
         rest = max(0.0, spending.budget_seconds - spending.spent)
-        paid = _sum(rest / mean, 1.0, reach / mean, n)
+        paid = _sum(rest / mean, 1.0, spread / mean, n)
         trials = ForecastInterval(*(min(planned, spending.ended + round(m)) for m in paid))
         left = ForecastInterval(min(left.low, rest), min(left.high, rest))
     pace = spending.clock_per_device_second / spending.workers if spending.workers else None
@@ -91,14 +91,14 @@ def forecast(spending: Spending) -> Forecast | None:
     return Forecast(total, trials, clock)
 
 
-def _sum(count: float, mean: float, reach: float, n: int) -> ForecastInterval:
-    """The interval of a sum of *count* further values, of which *n* gave *mean*."""
-    half = reach * math.sqrt(count + count**2 / n)
+def _sum(count: float, mean: float, spread: float, n: int) -> ForecastInterval:
+    """The interval of a sum of *count* more values; *n* values gave *mean*."""
+    half = spread * math.sqrt(count + count**2 / n)
     return ForecastInterval(max(0.0, count * mean - half), count * mean + half)
 
 
 class Tally(NamedTuple):
-    """What became of the ended trials, and what they took.
+    """Ended trials by status, and their device time.
 
     ``seconds``, ``clock_per_device_second``: see :class:`Spending`. ``imported``: all measured elsewhere.
     """
@@ -125,7 +125,7 @@ def tally(results: Sequence[TrialResult]) -> Tally:
 
 
 def _stretch(results: Iterable[TrialResult]) -> float:
-    """Seconds on the clock per device second, over the trials that tell both; 1 where none does."""
+    """Seconds on the clock per device second, over the trials that recorded both; 1 where none did."""
     clock = device = 0.0
     for result in results:
         if result.started_at and result.ended_at and result.cost.device_seconds:

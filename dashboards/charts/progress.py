@@ -1,4 +1,4 @@
-"""How far the sweep is, and what its trials reached for what they cost."""
+"""Best quality so far against counted cost, trial by trial."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from dashboards.charts.wording import compact, unmarked
 from tracker.decision.analysis import Analysis
 from tracker.numbers import is_score, quality
 
-#: Dots that a chart still shows apart, and a browser still draws quickly.
-_MOST_DRAWN = 250
+#: Dots that can still be seen apart, and that a browser draws quickly.
+_MAX_DOTS = 250
 
 
 class ScoredTrial(NamedTuple):
@@ -82,11 +82,11 @@ def best_so_far(analysis: Analysis) -> BestSoFar:
     ended = every[every["status"] == "complete"]
     scored = ended.dropna(subset=["flops", "quality"])
     scored = scored.assign(best=scored["quality"].cummax())
-    drawn = scored[_kept(scored["best"].to_numpy(dtype=float))]
+    shown = scored[_kept(scored["best"].to_numpy(dtype=float))]
     first = ended.dropna(subset=["quality"]).nlargest(1, "quality")  # keeps the order of equals
-    unknown, thinned = len(ended) - len(scored), len(scored) - len(drawn)
+    unknown, thinned = len(ended) - len(scored), len(scored) - len(shown)
     return BestSoFar(
-        _trials(drawn), tuple(drawn["best"]), unknown, thinned, next(iter(_trials(first)), None)
+        _trials(shown), tuple(shown["best"]), unknown, thinned, next(iter(_trials(first)), None)
     )
 
 
@@ -105,12 +105,12 @@ def _trials(rows: pd.DataFrame) -> tuple[ScoredTrial, ...]:
 
 
 def _kept(best: np.ndarray) -> np.ndarray:
-    """Which of many trials are drawn: every one that raised the best, the last, and some of the rest."""
+    """Which of many trials are shown: every one that raised the best, the last, and some of the rest."""
     count = len(best)
     kept = np.ones(count, dtype=bool)
-    if count > _MOST_DRAWN:
+    if count > _MAX_DOTS:
         kept[:] = False
-        kept[np.linspace(0, count - 1, _MOST_DRAWN).round().astype(int)] = True
+        kept[np.linspace(0, count - 1, _MAX_DOTS).round().astype(int)] = True
         kept |= np.diff(best, prepend=-np.inf) > 0
     return kept
 

@@ -1,4 +1,4 @@
-"""Quality against what was forgotten, and the Pareto front between them."""
+"""Quality against forgetting, and the Pareto front between them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_POINTS = 600
 
 
 class TradeoffPoint(NamedTuple):
-    """One configuration. ``front``: nothing else keeps more *and* scores more."""
+    """One configuration. ``front``: no other forgets less *and* scores more."""
 
     label: str
     method: str
@@ -45,10 +45,10 @@ class Tradeoff(NamedTuple):
 
 
 class PlotWindow(NamedTuple):
-    """The part that is drawn to scale, by what it ends at: forgetting, then quality.
+    """The range that is drawn to scale: ``least`` to ``most`` forgetting, ``worst`` to ``best`` quality.
 
-    What matters lies within: the front, the choice, the untouched base and the bulk. Nothing lies left
-    of it or above, as the front ends there.
+    It holds the front, the choice, the untouched base and most of the others. Nothing lies left of it or
+    above, as the front ends there.
     """
 
     least: float
@@ -62,7 +62,7 @@ class PlotWindow(NamedTuple):
 
 
 def suites_first(answer: Recommendation) -> list[str]:
-    """The suites known of the choice, one with a limit first; empty where none was measured."""
+    """Suites measured for the choice, one with a limit first."""
     suites = list(answer.choice.forgetting)
     return sorted(
         suites, key=lambda suite: f"forgetting.{suite}" not in answer.objective.constraints
@@ -70,7 +70,7 @@ def suites_first(answer: Recommendation) -> list[str]:
 
 
 def tradeoff_of(answer: Recommendation, candidates: Sequence[Candidate], suite: str) -> Tradeoff:
-    """All *candidates* that *answer* was chosen from, with the limit that was asked for."""
+    """All *candidates* of *answer*, with the limit that its objective sets."""
     limit = answer.objective.constraints.get(f"forgetting.{suite}")
     return tradeoff(candidates, suite, chosen=answer.choice.label, limit=limit)
 
@@ -81,7 +81,7 @@ def tradeoff(
     """*candidates* whose forgetting of *suite* was measured; *chosen* is the recommended label.
 
     The front is taken over the two quantities drawn, so that the picture explains itself; the
-    recommendation's own front counts cost too.
+    recommendation's marks front counts cost too.
     """
     known = [c for c in candidates if suite in c.forgetting]
     losses = [(-c.quality.value, c.forgetting[suite].value) for c in known]
@@ -106,7 +106,7 @@ def thinned(data: Tradeoff, most: int = MAX_POINTS) -> Tradeoff:
 
 
 def plot_window(data: Tradeoff) -> PlotWindow:
-    """What of *data* is drawn to scale; a few runs gone wrong must not squeeze the others."""
+    """The range of *data* drawn to scale; a few outliers must not squeeze the others."""
     if not data.points:
         return PlotWindow(0.0, 1.0, 0.0, 1.0)
     kept = [s for s in data.points if s.front or s.chosen or s.method == "none"]
@@ -132,15 +132,15 @@ def _fence(values: Sequence[float]) -> float:
 
 
 def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
-    """Up and to the left is better; the choice wears a ring, and what lies beyond is set at the edge."""
+    """Up and to the left is better; the choice has a ring, and points outside the range lie at its edge."""
     figure = Chart()
     window = plot_window(data)
     within = [s for s in data.points if not window.beyond(s)]
     draw_front(figure, [(s.forgetting, s.quality) for s in data.points if s.front], colours)
     for method in in_order(s.method for s in data.points):
         for on_front in (False, True):
-            own = [s for s in within if s.method == method and (s.front or s.chosen) is on_front]
-            _draw_spots(figure, own, method, colours, strong=on_front)
+            marks = [s for s in within if s.method == method and (s.front or s.chosen) is on_front]
+            _draw_spots(figure, marks, method, colours, strong=on_front)
     _draw_beyond(figure, data, window, colours)
     for point in (s for s in data.points if s.chosen):
         _draw_choice(figure, point, window, colours)
@@ -150,7 +150,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
             line={"color": colours.muted, "width": 1.4, "dash": "dot"},
             words={"text": "your limit", "font": {"size": 12, "color": colours.muted}},
         )
-    _say_beyond(figure, data, window, colours)
+    _note_beyond(figure, data, window, colours)
     across, up = window.most - window.least or 0.1, window.best - window.worst or 0.1
     figure.update_layout(
         template=template(colours),
@@ -186,30 +186,31 @@ def _draw_choice(figure: Chart, point: TradeoffPoint, window: PlotWindow, colour
 
 
 def _draw_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Palette) -> None:
-    """An arrowhead at the edge for each point outside; its true values are for whoever points at it."""
+    """An arrowhead at the edge for each point outside; its hover text has the true values."""
     across, up = window.most - window.least or 0.1, window.best - window.worst or 0.1
     right, bottom = window.most + 0.14 * across, window.worst - 0.08 * up
     outside = [s for s in data.points if window.beyond(s)]
     for method in in_order(s.method for s in outside):
-        own = [s for s in outside if s.method == method]
+        marks = [s for s in outside if s.method == method]
         colour = method_colour(method, colours)
         figure.add_scatter(
-            x=[right if s.forgetting > window.most else s.forgetting for s in own],
-            y=[bottom if s.quality < window.worst else s.quality for s in own],
+            x=[right if s.forgetting > window.most else s.forgetting for s in marks],
+            y=[bottom if s.quality < window.worst else s.quality for s in marks],
             mode="markers",
             opacity=0.6,
             marker={
                 "color": colour,
                 "symbol": [
-                    "triangle-right" if s.forgetting > window.most else "triangle-down" for s in own
+                    "triangle-right" if s.forgetting > window.most else "triangle-down"
+                    for s in marks
                 ],
                 "size": 9,
             },
-            **_hover(own),
+            **_hover(marks),
         )
 
 
-def _say_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Palette) -> None:
+def _note_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Palette) -> None:
     """In the lower right corner, which is the worst and so the emptiest."""
     if notes := beyond_words(data, window):
         figure.add_annotation(

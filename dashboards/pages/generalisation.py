@@ -428,7 +428,7 @@ def _panel(panel: AnswerPanel, data: AnswerQuality, colours: Palette, *, log_x: 
     return Facet(
         [name, html.Span(f" {meaning}; {base}", className="quiet")],
         draw_answer_panel(panel, colours, log_x=log_x),
-        f"{axis_title(panel)}, of {data.model} on {data.task}, against examples",
+        f"{name} of {data.model} on {data.task}, {axis_title(panel).lower()}, against examples",
         280,
     )
 

@@ -339,8 +339,12 @@ def shared_model_card(rows: Sequence[ForestRow], laws: list[Any], colours: Palet
             _forest(rows, "Shared model minus a model of its own", colours),
             behind("Show the numbers", _row_table(rows)),
         ]
-    further = html.Div(laws, className="further")
-    return card("One model for all, or one each", html.Div(shared), further, lead=lead)
+    return card(
+        "One model for all, or one each",
+        html.Div(shared),
+        html.Div(laws, className="further"),
+        lead=lead,
+    )
 
 
 def _forest(rows: Sequence[ForestRow], title: str, colours: Palette) -> html.Figure:

@@ -333,7 +333,7 @@ def crossover_card(
     lead = (
         "The size at which one method overtakes the other, and how sure that is. In strong colour one method "
         "is surely better; in pale colour the two are statistically tied. A dot marks where the lead "
-        "changes, with its 80 % interval. Fainter colour beyond the dotted line is beyond the measurements."
+        "changes, with its 80 % interval. Paler colour right of the dotted line lies beyond the measurements."
     )
     if laws.fits is None:
         return card(title, empty("Not yet", _WAIT, small=True), lead=lead)

@@ -10,7 +10,7 @@ from dash import Dash, Output, html
 from dashboards.charts.chart import Chart
 from dashboards.charts.failures import FailureGroup, failure_groups
 from dashboards.charts.forecast import Forecast, ForecastInterval, Spending, forecast
-from dashboards.charts.live_curves import draw_live_curves, live_curves
+from dashboards.charts.loss_curves import draw_live_curves, live_curves
 from dashboards.charts.progress import BestSoFar, draw_best_so_far
 from dashboards.charts.theme import in_order, method_words, palette
 from dashboards.charts.wording import compact, duration, time_span

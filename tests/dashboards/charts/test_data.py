@@ -57,9 +57,9 @@ def test_lengths_go_from_shortest_to_longest():
 
 def test_without_a_profile_the_trials_say_what_a_mix_holds(analysis):
     found = mix_contents(analysis.table, analysis.mixes.mixes)
-    held = {(each.mix, each.volume): each.examples for each in found}
-    assert held["even", 1000] == {"intent": 500, "slots": 500}
-    assert held["intent", 1000] == {"intent": 1000}
+    kept = {(each.mix, each.volume): each.examples for each in found}
+    assert kept["even", 1000] == {"intent": 500, "slots": 500}
+    assert kept["intent", 1000] == {"intent": 1000}
     figure = go.Figure(draw_mix_contents([each for each in found if each.mix == "even"], LIGHT))
     assert [bar.name for bar in figure.data] == ["intent", "slots"]
     assert figure.data[0].x == (125, 250, 500, 1000)

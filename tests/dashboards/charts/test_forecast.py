@@ -29,11 +29,11 @@ def test_the_interval_holds_in_four_of_five_cases():
     """Sums of log-normal times, known after 12 of 40 trials, over 2,000 sweeps."""
     rng = np.random.default_rng(5)
     times = rng.lognormal(1.0, 0.4, size=(2000, 40))
-    held = []
+    kept = []
     for row in times:
         ahead = forecast(Spending(tuple(row[:12]), 12, 40))
-        held.append(ahead.device_seconds.low <= row.sum() <= ahead.device_seconds.high)
-    assert np.mean(held) == pytest.approx(0.8, abs=0.03)
+        kept.append(ahead.device_seconds.low <= row.sum() <= ahead.device_seconds.high)
+    assert np.mean(kept) == pytest.approx(0.8, abs=0.03)
 
 
 def test_trials_that_wait_for_more_than_the_device_take_longer_on_the_clock(records):

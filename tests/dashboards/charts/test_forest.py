@@ -4,7 +4,7 @@ from dashboards.charts.forest import draw_gaps, runner_up_gaps
 from dashboards.charts.theme import LIGHT
 
 
-def test_gaps_are_the_recommendation_s_own_the_closest_first(analysis):
+def test_gaps_are_those_of_the_recommendation_the_closest_first(analysis):
     answer = analysis.recommendation
     data = runner_up_gaps(answer)
     assert {g.label for g in data} == {r.candidate.label for r in answer.runners_up}

@@ -189,7 +189,7 @@ def test_a_base_without_a_value_leaves_values_as_they_are_and_absent_is_said(ana
     assert precision.base is None
     assert all(r.value == r.share for r in precision.methods[0].shares)
     assert "where the base has none" in answer_sentences(data, 2000)[0]
-    assert go.Figure(draw_answer_panel(precision, LIGHT)).layout.yaxis.title.text == "Precision"
+    assert go.Figure(draw_answer_panel(precision, LIGHT)).layout.yaxis.title.text == "Share of rows"
 
 
 def test_finding_more_and_claiming_wrongly_more_is_said_where_it_is_sure(analysis):
@@ -245,8 +245,8 @@ def test_the_average_of_all_runs_is_no_line_of_one_model(analysis, words):
     data = forgetting(analysis.table, laws, model="en-1m", mix="even", suite="english", replay=0.0)
     assert [curve.line is not None for curve in data.curves] == [False, True, True]
     assert len(data.curves[0].runs) > 3  # its marks stay
-    drawn = go.Figure(draw_forgetting(data, LIGHT)).data
-    assert [t.line.dash for t in drawn if t.line.dash] == ["solid", "dash"] * 2
+    traces = go.Figure(draw_forgetting(data, LIGHT)).data
+    assert [t.line.dash for t in traces if t.line.dash] == ["solid", "dash"] * 2
     known = Latest(analysis.forgetting_laws, fresh=True)
     assert "Full tuning: marks without a line." in words(
         forgetting_card([data], known, LIGHT, log_x=True)

@@ -1,6 +1,6 @@
 import plotly.graph_objects as go
 
-from dashboards.charts.live_curves import MAX_PANELS, draw_live_curves, live_curves
+from dashboards.charts.loss_curves import MAX_PANELS, draw_live_curves, live_curves
 from dashboards.charts.theme import LIGHT
 from tracker.store.store import LiveTrial
 
@@ -13,13 +13,13 @@ def trial(number: int, points: int) -> LiveTrial:
 def test_a_panel_per_trial_that_took_steps():
     data = live_curves([trial(3, 3), trial(4, 1), trial(5, 0)])
     assert [(p.number, p.steps, p.losses) for p in data.panels] == [(3, (0, 10, 20), (3, 2, 1))]
-    assert data.undrawn == 2
+    assert data.not_shown == 2
 
 
-def test_many_running_trials_are_drawn_up_to_a_point():
+def test_of_many_running_trials_some_have_no_panel():
     data = live_curves([trial(n, 2) for n in range(MAX_PANELS + 3)])
     assert len(data.panels) == MAX_PANELS
-    assert data.undrawn == 3
+    assert data.not_shown == 3
     figure = go.Figure(draw_live_curves(data, LIGHT))
     assert len(figure.data) == MAX_PANELS
 

@@ -22,7 +22,7 @@ def test_marks_and_words_stand_out_from_the_card(colours):
     assert _contrast(colours.text, colours.surface) >= 7
 
 
-def test_every_method_has_a_colour_and_a_symbol_of_its_own():
+def test_no_two_methods_share_a_colour_or_a_symbol():
     assert len(set(METHOD_SYMBOLS.values())) == len(METHOD_SYMBOLS)
     for colours in (LIGHT, DARK):
         assert set(colours.methods) == set(METHOD_SYMBOLS)

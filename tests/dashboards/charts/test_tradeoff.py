@@ -25,7 +25,7 @@ def test_the_front_holds_what_nothing_beats_in_both(analysis):
     assert len(data.points) == len(analysis.candidates)
 
 
-def test_what_was_not_measured_is_not_drawn(analysis):
+def test_what_was_not_measured_has_no_point(analysis):
     data = tradeoff(analysis.candidates, "no such suite", chosen="")
     assert data.points == ()
     go.Figure(draw_tradeoff(data, LIGHT))
@@ -61,12 +61,12 @@ def test_runs_gone_wrong_do_not_squeeze_the_others():
     (edge,) = (t for t in figure.data if t.marker.symbol == ("triangle-right",) * 2)
     assert all(0.19 < x < high for x in edge.x)
     assert [row[2] for row in edge.customdata] == ["300.0 %", "150.0 %"]
-    drawn = [x for t in figure.data if t.customdata is not None for x in t.x]
-    assert len(drawn) == len(data.points)
+    xs = [x for t in figure.data if t.customdata is not None for x in t.x]
+    assert len(xs) == len(data.points)
     assert figure.layout.annotations[-1].text == "2 lie beyond ▸, up to 300 %"
 
 
-def test_what_matters_is_drawn_to_scale_however_far_it_lies():
+def test_the_front_the_choice_and_a_near_limit_are_within_the_range():
     far = _spots(*BULK, (3.0, 0.9))
     front = (*far[:-1], far[-1]._replace(front=True))
     assert plot_window(Tradeoff("english", front, None)).most == 3.0
