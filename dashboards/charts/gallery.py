@@ -247,7 +247,7 @@ def _generalisation(pages: PageAnalysis, query: Query, colours: Palette) -> _Gal
             f"no trial of mix {state.mix} on {state.model} has both quality and {state.cost} measured"
         )
     chart = generalisation.draw_generalisation(data, colours, models=models)
-    title = f"Quality against what it costs elsewhere (mix {state.mix}): {', '.join(models)}"
+    title = f"Quality against what is lost elsewhere (mix {state.mix}): {', '.join(models)}"
     return _GalleryChart(chart, title, 460, methods)
 
 
@@ -263,7 +263,7 @@ def _forgetting(pages: PageAnalysis, query: Query, colours: Palette) -> _Gallery
             f"no law of what {state.model} forgets of {state.cost} under mix {state.mix}: it takes four runs "
             "at three volumes of a method"
         )
-    title = f"What is forgotten as examples grow (mix {state.mix}): {state.model}"
+    title = f"Forgetting against training examples (mix {state.mix}): {state.model}"
     methods = in_order(curve.method for curve in data.curves)
     return _GalleryChart(draw_forgetting(data, colours, log_x=state.log_x), title, 340, methods)
 

@@ -30,12 +30,14 @@ from tracker.decision.mix_effects import (
 from tracker.decision.mix_points import MixPoints
 from tracker.metrics import Estimate
 from tracker.numbers import count, limits, percent, plural, quality_gap
-from tracker.numbers import points as points_of
+from tracker.numbers import points as write_points
 
 Compared = Literal["added", "shifted"]
 #: The column of all other tasks together.
 OTHERS = "all others together"
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x")
+#: Writes what a mix costs its weakest task, which has no sign.
+unsigned_points = partial(write_points, signed=False)
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -358,7 +360,8 @@ def weakest_sentences(weakest: Sequence[WorstServed]) -> tuple[Sentence, ...]:
         Sentence(
             "hurts",
             f"{mix.task}, the weakest task of {mix.mix} at {percent(mix.values[mix.task].value)}: under "
-            f"{mix.best_mix}, at the same training-set size, it is better by {cost_words(mix.cost)}.",
+            f"{mix.best_mix}, at the same training-set size, it is better by "
+            f"{estimate(mix.cost, unsigned_points)}.",
         )
         for mix in weakest
         if mix.trained and mix.cost is not None and mix.cost.low is not None and mix.cost.low > 0
@@ -367,11 +370,6 @@ def weakest_sentences(weakest: Sequence[WorstServed]) -> tuple[Sentence, ...]:
 
 def _gap(gap: Estimate, points: MixPoints, task: str) -> str:
     return estimate(gap, partial(quality_gap, scored=points.measures[task] == "score"))
-
-
-def cost_words(cost: Estimate) -> str:
-    """What a mix costs its weakest task, with the 80 % interval."""
-    return estimate(cost, partial(points_of, signed=False))
 
 
 def chance_note(matrix: EffectMatrix) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from tracker.numbers import ABSENT, count, interval, present
+from tracker.numbers import ABSENT, count, interval, limits, present
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -69,6 +69,11 @@ def estimate(found: WithInterval, write: Callable[[float], str]) -> str:
     if not present(found.low) or not present(found.high):
         return f"{write(found.value)}, its error unknown"
     return f"{write(found.value)} ({interval(found.low, found.high, write)})"
+
+
+def estimate_cell(found: WithInterval, write: Callable[[float], str]) -> str:
+    """The same for a table's cell, whose head says that the interval is 80 %: ``71.5 % (69.6 to 73.5 %)``."""
+    return f"{write(found.value)} ({limits(found.low, found.high, write)})"
 
 
 def unmarked(text: str) -> str:

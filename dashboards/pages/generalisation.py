@@ -38,7 +38,7 @@ from dashboards.charts.generalisation import (
 from dashboards.charts.marks import LawLine
 from dashboards.charts.theme import Palette, in_order, method_words, palette
 from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.charts.wording import estimate
+from dashboards.charts.wording import estimate_cell
 from dashboards.components import (
     Choice,
     Facet,
@@ -75,7 +75,7 @@ def content(
         "A fine-tuned model is better at its tasks and may be worse at everything else. This page shows "
         "what each method gained and what it lost."
     )
-    head = "What tuning costs elsewhere"
+    head = "Quality gained, general ability lost"
     state = generalisation_state(view.analysis, query)
     if state is None:
         detail = "Gains and losses appear with the first tuned model."
@@ -312,7 +312,7 @@ def forgetting_card(
     found: Sequence[Forgetting], laws: Latest, colours: Palette, *, log_x: bool
 ) -> html.Section:
     """Forgetting of each method against training-set size, a chart per model."""
-    title = "What is forgotten as examples grow"
+    title = "Forgetting against training examples"
     lead = (
         "Marks are runs of one learning rate for each method. Lines are laws fitted to them over examples, "
         "model sizes and replay; 80 of 100 runs should fall within the band. Dashed lines lie beyond "
@@ -374,7 +374,7 @@ def _law_table(found: Sequence[Forgetting]) -> html.Div:
         for curve in data.curves
     ]  # fmt: skip
     head = (
-        "Model", "Method", "Lost at the largest size measured", "At the end of the line",
+        "Model", "Method", "Lost at the largest size (80 %)", "At the end of the line (80 %)",
         "Held-out error", "Form of the law",
     )  # fmt: skip
     return data_table(head, rows, text=(0, 1, 5))
@@ -382,7 +382,9 @@ def _law_table(found: Sequence[Forgetting]) -> html.Div:
 
 def _lost_at(line: LawLine | None, *, measured: bool) -> str:
     """What the law predicts where the measurements end, or else where the line does."""
-    return ABSENT if line is None else estimate(line.at(line.last if measured else -1), percent)
+    return (
+        ABSENT if line is None else estimate_cell(line.at(line.last if measured else -1), percent)
+    )
 
 
 def answers_card(

@@ -17,7 +17,6 @@ from dashboards.charts.mix import (
     Sentence,
     chance_note,
     compared_sizes,
-    cost_words,
     default_size,
     draw_replay,
     draw_worst_served,
@@ -30,9 +29,11 @@ from dashboards.charts.mix import (
     replay_sentences,
     shared_model_rows,
     unknown_notes,
+    unsigned_points,
     weakest_sentences,
 )
 from dashboards.charts.theme import Palette, method_words, palette
+from dashboards.charts.wording import estimate_cell
 from dashboards.components import (
     Facet,
     Links,
@@ -511,7 +512,7 @@ def weakest_card(weakest: Sequence[WorstServed], volume: int, colours: Palette) 
         detail = "No mix was scored at this training-set size; pick another."
         return card(title, empty("Nothing measured here", detail, small=True), lead=lead)
     head = (
-        "Mix", "Weakest task", "Its score", "80 % interval", "Best mix for it", "Cost of this mix",
+        "Mix", "Weakest task", "Its score", "80 % interval", "Best mix for it", "Cost of this mix (80 %)",
     )  # fmt: skip
     rows = []
     for mix in weakest:
@@ -523,7 +524,7 @@ def weakest_card(weakest: Sequence[WorstServed], volume: int, colours: Palette) 
                 percent(value.value),
                 limits(value.low, value.high, percent),
                 mix.best_mix if cost else "this one",
-                ABSENT if cost is None else cost_words(cost),
+                ABSENT if cost is None else estimate_cell(cost, unsigned_points),
             )
         )
     label = "; ".join(f"{mix.mix}: weakest is {mix.task}" for mix in weakest)

@@ -54,7 +54,7 @@ from dashboards.charts.tuned import (
     tuned_of,
     volumes_of,
 )
-from dashboards.charts.wording import about
+from dashboards.charts.wording import about, estimate_cell
 from dashboards.components import (
     Choice,
     Facet,
@@ -80,6 +80,7 @@ from tracker.cache import SingleFlightCache
 from tracker.errors import SftSelectError
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import BEND_WEIGHT, FORM, MAX_HELD_OUT_ERROR, FittedLaw, Parameter
+from tracker.metrics import Estimate
 from tracker.numbers import ABSENT, count, in_measure, limits, number, percent, probability
 
 TITLE = "Scaling"
@@ -122,7 +123,7 @@ def content(
     )
     if state is None:
         return [
-            page_head("What more data buys", lead),
+            page_head("Scaling with training data and model size", lead),
             card("Curves", no_results(view, "Curves appear with the first results.")),
         ]
     laws = laws_of(view, state, answers)
@@ -142,7 +143,7 @@ def content(
     volumes = [(str(v), count(v)) for v in volumes_of(of_mix)]
     pairs = [(p, " or ".join(map(method_words, p.split("~")))) for p in pairs_of(of_mix)]
     return [
-        page_head("What more data buys", lead, badge=_badge(laws)),
+        page_head("Scaling with training data and model size", lead, badge=_badge(laws)),
         notice("There are no laws here.", laws.problem) if laws.problem else None,
         _pickers(tuned, state, links),
         curves_card(data, state, colours),
@@ -315,6 +316,10 @@ def _runs_table(data: Scaling) -> html.Div:
     )  # fmt: skip
     words = f"{count(more)} more runs are in the chart alone." if more > 0 else ""
     return html.Div([data_table(head, rows, text=(0, 1)), html.P(words, className="note")])
+
+
+def _cell(found: Estimate, metric: Metric) -> str:
+    return estimate_cell(found, lambda value: in_measure(value, metric))
 
 
 def _limits(low: float | None, high: float | None, metric: Metric) -> str:
@@ -508,7 +513,7 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
     """Held-out error of each law, its form in words, and its parameters; doubtful laws are muted."""
     rows = [_law_row(curve, data.metric) for curve in data.curves]
     head: tuple[str, ...] = (
-        "Model", "Setting", "Measured at", "At the largest size", "At twice that",
+        "Model", "Setting", "Measured at", "At the largest size (80 %)", "At twice that (80 %)",
         "Held-out error", "Note",
     )  # fmt: skip
     if not any(row[-1] for row in rows):
@@ -595,7 +600,7 @@ def _form(data: Scaling, fits: CurveFits | None, mix: str) -> html.Div:
 
 
 def _parameter(p: Parameter) -> str:
-    return f"{number(p.value)} ({number(p.low)} to {number(p.high)})".replace("-", "−")
+    return estimate_cell(p, lambda value: number(value).replace("-", "−"))
 
 
 def _law_row(curve: ScalingCurve, metric: Metric) -> tuple[str, ...]:
@@ -609,8 +614,8 @@ def _law_row(curve: ScalingCurve, metric: Metric) -> tuple[str, ...]:
         curve.model,
         curve.setting,
         measured,
-        with_interval(line.at(line.last), metric),
-        with_interval(line.at(double), metric) if double > line.last else ABSENT,
+        _cell(line.at(line.last), metric),
+        _cell(line.at(double), metric) if double > line.last else ABSENT,
         percent(curve.held_out_error),
         _note(curve),
     )

@@ -64,7 +64,9 @@ def test_the_pages_fill_from_the_store(context, words):
     page = sweep.content(context.view(""), "light")
     assert not page.hidden
     assert "49 of 60" in words(page.head)
-    assert "What more data buys" in words(drawn(context, scaling, "?task=slots"))
+    assert "Scaling with training data and model size" in words(
+        drawn(context, scaling, "?task=slots")
+    )
     assert "Probability of being the best" in words(drawn(context, recommend, ""))
 
 

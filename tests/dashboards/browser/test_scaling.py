@@ -24,7 +24,7 @@ def test_the_critical_size_between_two_methods_is_two_clicks_away(page, address)
 
 def test_the_table_behind_a_chart_is_made_when_opened_and_changes_with_the_page(page, address):
     page.goto(f"{address}/scaling?task=intent")
-    behind = page.locator("details.data", has_text="Show the measured points")
+    behind = page.locator("details.data", has_text="Show the measured runs")
     assert behind.locator("td").count() == 0
     behind.locator("summary").click()
     behind.locator("td").first.wait_for()

@@ -32,7 +32,7 @@ def test_the_page_says_what_each_method_costs(view_of, records, words, state):
     text = words(content(view_of(records), state, "dark"))
     assert "Full tuning: quality from" in text
     assert "Pareto front" in text
-    assert "What is forgotten as examples grow" in text
+    assert "Forgetting against training examples" in text
     assert "Valid format" in text
 
 
