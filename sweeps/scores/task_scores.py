@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
-from tracker.trial import TaskScore, TaskSpec
+from tracker.trial import ScoreName, TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):
@@ -72,7 +72,7 @@ class Verdict(NamedTuple):
 def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None) -> Verdict:
     """Judge one stripped answer by its stripped truth; a label's score is whether it is right."""
     task = stripped(task)
-    score = token_f1(given, truth)[0] if task.score == "token_f1" else float(given == truth)
+    score = ROW_SCORES.get(task.score, exact_match)(given, truth)
     negative = task.negative is not None and truth == task.negative
     over_reach = _claims(task, given, labels) if negative else None
     return Verdict(score, _well_formed(task, given, labels), over_reach)
@@ -85,6 +85,11 @@ def stripped(task: TaskSpec) -> TaskSpec:
     return task.model_copy(update={"negative": task.negative.strip()})
 
 
+def exact_match(given: str, truth: str) -> float:
+    """1 for an answer that equals its truth, else 0."""
+    return float(given == truth)
+
+
 def token_f1(given: str, truth: str) -> tuple[float, float, float]:
     """F1, precision and recall over white-space tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
     a, b = Counter(given.split()), Counter(truth.split())
@@ -94,6 +99,13 @@ def token_f1(given: str, truth: str) -> tuple[float, float, float]:
         return equal, equal, equal
     precision, recall = shared / sum(a.values()), shared / sum(b.values())
     return 2 * precision * recall / (precision + recall), precision, recall
+
+
+#: Scores that are the mean of a score of each row, in [0, 1], of stripped answer and truth.
+ROW_SCORES: dict[ScoreName, Callable[[str, str], float]] = {
+    "exact_match": exact_match,
+    "token_f1": lambda given, truth: token_f1(given, truth)[0],
+}
 
 
 def macro_f1(given: Sequence[str], truth: Sequence[str], weights: Floats) -> Floats:
@@ -119,11 +131,8 @@ def _primary(
     if task.score == "macro_f1":
         whole = macro_f1(given, truth, np.ones((1, len(truth))))
         return float(whole[0]), macro_f1(given, truth, weights)
-    pairs = zip(given, truth, strict=True)
-    if task.score == "token_f1":
-        rows = np.array([token_f1(g, t)[0] for g, t in pairs])
-    else:
-        rows = np.array([float(g == t) for g, t in pairs])
+    row_score = ROW_SCORES[task.score]
+    rows = np.array([row_score(g, t) for g, t in zip(given, truth, strict=True)])
     return float(rows.mean()), weights @ rows / weights.sum(axis=1)
 
 
