@@ -37,6 +37,7 @@ from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.predict import Forecast
 from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
 from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
+from tracker.export import TRAINERS
 from tracker.metrics import Estimate
 from tracker.numbers import (
     ABSENT,
@@ -59,8 +60,6 @@ _PATIENCE = 0.8
 _TABLE_ROWS = 100
 #: Predictions in sight, and in all.
 _PREDICTIONS_IN_SIGHT, _MAX_PREDICTIONS = 5, 100
-#: Titles of the trainers for which there are files.
-_TRAINERS = {"trl": "TRL", "llamafactory": "LLaMA-Factory", "axolotl": "Axolotl"}
 
 _LIKELY_BUT_TIED = (
     "It is probably the best, but by less than two seeds of one configuration differ. The chance of being "
@@ -590,7 +589,7 @@ def _other_trainers(answer: Answer, query: Query) -> html.Section | None:
         return None
     parts = [
         html.Div([html.H3(words), *_trainer(answer, to, query)], className="facet")
-        for to, words in _TRAINERS.items()
+        for to, words in TRAINERS.items()
     ]
     lead = "The same fine-tune as other trainers' own files, with as many steps as it took here."
     return card("For another trainer", html.Div(parts, className="trainers"), lead=lead)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from tracker.export.config import Config
     from tracker.export.recipe import Recipe, Row
 
-TRAINERS = ("trl", "llamafactory", "axolotl")
+#: Title of each trainer by its name.
+TRAINERS = {"trl": "TRL", "llamafactory": "LLaMA-Factory", "axolotl": "Axolotl"}
 
 
 def export_config(
@@ -53,7 +54,7 @@ def _module(to: str) -> Any:
     from tracker.export import axolotl, llamafactory, trl
     from tracker.validation import unknown
 
-    modules = dict(zip(TRAINERS, (trl, llamafactory, axolotl), strict=True))
+    modules = {"trl": trl, "llamafactory": llamafactory, "axolotl": axolotl}
     if to not in modules:
         raise ArgumentError(Argument("to", unknown(to, TRAINERS)))
     return modules[to]
