@@ -111,4 +111,4 @@ def test_what_was_measured_elsewhere_cannot_be_taken_away(analysis):
     with pytest.raises(InputError, match=r"measured elsewhere, in the table flan\.csv"):
         file_of(elsewhere, FILE_NAME)
     assert file_of(answer, "passwd") is None
-    assert set(FILES) == {FILE_NAME, EVIDENCE_NAME, "trl.zip", "llamafactory.zip", "axolotl.zip"}
+    assert set(FILES) == {FILE_NAME, EVIDENCE_NAME, *(f"{to}.zip" for to in TRAINERS)}
