@@ -157,7 +157,7 @@ def plan(
     resolved = read_sweep(sweep)
     records = records_if_any(workspace, store, resolved.spec.name)
     study = SweepFolder(workspace, resolved.spec.name).study_file
-    bounds = SearchBounds(resolved, begun=begun_before_bounds(study, resolved.spec))
+    bounds = SearchBounds(resolved, legacy=begun_before_bounds(study, resolved.spec))
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)), bounds)
     schedule = expected_schedule(resolved, records, made, bounds)
     for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:

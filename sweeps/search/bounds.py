@@ -51,15 +51,15 @@ def kept_names(spec: SweepSpec) -> list[str]:
 class SearchBounds:
     """Bounds that the search of *sweep* keeps.
 
-    *begun*: the sweep was begun before the search kept all bounds; it goes on as it began, with those on
+    *legacy*: the sweep was begun before the search kept all bounds; it goes on as it began, with those on
     forgetting alone. *names*: those that it began with, where another kind of budget would choose others.
     """
 
     def __init__(
-        self, sweep: ResolvedSweep, *, begun: bool = False, names: Collection[str] | None = None
+        self, sweep: ResolvedSweep, *, legacy: bool = False, names: Collection[str] | None = None
     ) -> None:
-        self.sweep, self.begun = sweep, begun
-        if begun:
+        self.sweep, self.legacy = sweep, legacy
+        if legacy:
             names = [n for n in sweep.spec.objective.constraints if kind_of(n) == "forgetting"]
         elif names is None:
             names = kept_names(sweep.spec)

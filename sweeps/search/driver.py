@@ -26,13 +26,13 @@ from sweeps.search.retention import Retention
 from sweeps.search.space import trial_spec
 from sweeps.search.strategies import strategy_of
 from sweeps.search.strategies.strategy import (
-    Broken,
+    BrokenBounds,
     Outcome,
     Strategy,
     outcome,
     weighted_score,
 )
-from sweeps.search.study import CLONE, Clone, PlannedTrial, Raise, StudyAdapter
+from sweeps.search.study import CLONE, Clone, PlannedTrial, RaisedBudget, StudyAdapter
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
@@ -135,7 +135,7 @@ class Driver:
         self.sweep, self.results, self.study = sweep, results, study
         self.engine, self.listener, self.watch, self.price = engine, listener, watch, price
         self.bounds = bounds or SearchBounds(
-            sweep, begun=study.begun_before_bounds, names=study.bounds
+            sweep, legacy=study.begun_before_bounds, names=study.bounds
         )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or NullRequestHandler()
@@ -148,7 +148,7 @@ class Driver:
         self.attempts: dict[str, int] = {}
         self._retention = Retention(sweep.spec.objective)
         self._outcomes: list[Outcome] = []  # of the proposals that have entered the study, by index
-        self._broken = Broken()  # what they forbid, in a sweep that keeps all its bounds
+        self._broken = BrokenBounds()  # what they forbid, in a sweep that keeps all its bounds
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
         self._trials_at_start = len(study.trials())  # of an earlier run
         self._past_raises = study.raised()  # by an earlier run, those that are still to be repeated
@@ -409,7 +409,7 @@ class Driver:
     def raise_budget(self, budget: Budget, request: str) -> None:
         """Raise the sweep's budget to *budget*, also for later runs of the same command."""
         since = len(self.proposals)
-        self.study.raise_budget(Raise(since, budget.trials, budget.gpu_hours, request))
+        self.study.raise_budget(RaisedBudget(since, budget.trials, budget.gpu_hours, request))
         self._set_budget(budget)
 
     def _repeat_raises(self, index: int) -> None:
@@ -435,11 +435,11 @@ class Driver:
             record = self.records[trial.number]
             objective = self.sweep.spec.objective
             excesses = self.bounds.excesses(record.result)
-            seen = excesses if not self.bounds.begun or self.strategy.sees_when_begun else {}
+            seen = excesses if not self.bounds.legacy or self.strategy.sees_legacy_excesses else {}
             ended = outcome(record, trial.configuration, trial.seed, objective, seen)
             self.study.tell(trial.number, ended.quality, excesses)
             self._outcomes.append(ended._replace(number=index))
-            if not self.bounds.begun:
+            if not self.bounds.legacy:
                 self._broken.add(ended)
 
     def _reconcile(self) -> None:

@@ -220,7 +220,7 @@ def _stop(driver: Driver) -> str:
     if budget is None:
         return "no further trial is expected to change the choice by more than the noise"
     if budget.gpu_hours and driver.spent_seconds >= budget.gpu_hours * 3600:
-        return f"the budget of {budget.gpu_hours:g} GPU-hours is spent"
+        return f"the budget of {budget.gpu_hours:g} device hours is spent"
     return "nothing that the budget still pays for is expected to change the choice"
 
 

@@ -71,7 +71,7 @@ class Clone(NamedTuple):
     request: str
 
 
-class Raise(NamedTuple):
+class RaisedBudget(NamedTuple):
     """A raised budget: ``trials`` or ``gpu_hours`` from proposal ``since`` on; ``request``: its id."""
 
     since: int
@@ -262,14 +262,14 @@ class StudyAdapter:
         values = attributes[_CLONED]
         return Clone(configuration_of(self.spec, values), values["seed"], attributes[_REQUEST])
 
-    def raise_budget(self, raised: Raise) -> None:
+    def raise_budget(self, raised: RaisedBudget) -> None:
         """Store a raised budget."""
         earlier = [list(each) for each in self.raised()]
         self.study.set_user_attr(_RAISED, [*earlier, list(raised)])
 
-    def raised(self) -> list[Raise]:
+    def raised(self) -> list[RaisedBudget]:
         """All raised budgets, in order."""
-        return [Raise(*each) for each in self.study.user_attrs.get(_RAISED, [])]
+        return [RaisedBudget(*each) for each in self.study.user_attrs.get(_RAISED, [])]
 
     def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
         """Store the quality of trial *number*, ``None`` for one without a score; idempotent."""
@@ -302,7 +302,7 @@ class StudyAdapter:
 
 
 def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
-    """Whether the sweep whose study is the SQLite *file* was begun when the search kept not all bounds.
+    """Whether the sweep of the SQLite study *file* is a legacy one, begun before the search kept all bounds.
 
     False where there is no study yet. Nothing is created.
     """

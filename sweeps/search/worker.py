@@ -22,7 +22,7 @@ _BEAT_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
-class Beat:
+class Heartbeat:
     """Heartbeat of a worker."""
 
 
@@ -100,7 +100,7 @@ class JournalReporter:
         now = time.monotonic()
         if now - self.beaten_at >= _BEAT_SECONDS:
             self.beaten_at = now
-            self.pipe.send(Beat())
+            self.pipe.send(Heartbeat())
 
 
 def _die_with_parent() -> None:

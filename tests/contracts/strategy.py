@@ -16,7 +16,7 @@ from sweeps.search.bounds import SearchBounds
 from sweeps.search.driver import Driver
 from sweeps.search.space import design_point
 from sweeps.search.strategies import strategy_of
-from sweeps.search.strategies.strategy import Broken, scored
+from sweeps.search.strategies.strategy import BrokenBounds, scored
 from sweeps.search.workspace import SweepFolder
 from tests.factories import suite_score, sweep_text
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
@@ -267,7 +267,7 @@ class StrategyContract:
         """Where each method has one setting, so that a point is soon proposed again."""
         fixed = {"full": {"learning_rate": 1e-3}, "lora": {"rank": 2, "learning_rate": 1e-3}}
         bound = bound_by(make, tmp_path, {name: BOUNDS[name]}, trials=30, seeds=3, methods=fixed)
-        broken = Broken(bound.outcomes)
+        broken = BrokenBounds(bound.outcomes)
         assert broken
         strategy = strategy_of(bound.sweep, bound.bounds)
         for index, trial in enumerate(bound.trials):
@@ -280,9 +280,9 @@ class StrategyContract:
     ) -> None:
         """What the search kept then was what is forgotten alone, and in two strategies."""
         every = {n: limit for n, limit in BOUNDS.items() if n != "forgetting.language"}
-        begun = bound_by(make, tmp_path, every, begun=True)
-        assert proposed(begun) == proposed(unbound)
-        lost = bound_by(make, tmp_path, {"forgetting.language": 0.1}, begun=True)
+        old = bound_by(make, tmp_path, every, legacy=True)
+        assert proposed(old) == proposed(unbound)
+        lost = bound_by(make, tmp_path, {"forgetting.language": 0.1}, legacy=True)
         assert (proposed(lost) != proposed(unbound)) == (strategy in ("law", "tpe"))
 
 
@@ -317,13 +317,13 @@ def bound_by(
     root: Path,
     constraints: dict[str, float],
     *,
-    begun: bool = False,
+    legacy: bool = False,
     trials: int = 22,
     **changes: Any,
 ) -> Driver:
     """A run under *constraints* alone, with a model ``b`` of twice the size of ``a``.
 
-    *begun*: as a sweep that was begun before the search kept all bounds.
+    *legacy*: as a sweep that was begun before the search kept all bounds.
     """
     sweep, sizes = make(budget={"trials": trials}, **changes), {"a": 30_000, "b": 60_000}
     goal = Objective(weights={"intent": 1.0}, constraints=constraints)
@@ -333,7 +333,7 @@ def bound_by(
     }
     spec = sweep.spec.model_copy(update={"objective": goal})
     sweep = dataclasses.replace(sweep, spec=spec, models=models)
-    bounds = SearchBounds(sweep, begun=begun)
+    bounds = SearchBounds(sweep, legacy=legacy)
     return in_memory(sweep, root, FormulaEngine(2, answer=breaking), bounds=bounds)
 
 

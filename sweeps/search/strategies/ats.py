@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.search.strategies.strategy import (
-    Broken,
+    BrokenBounds,
     Outcome,
     Proposal,
     Strategy,
@@ -121,7 +121,7 @@ class Ats(Strategy):
     def _of_whole_levels(self, observed: Sequence[Outcome]) -> Sequence[Outcome]:
         """Outcomes of the training-set sizes at which all ran, but for what a bound forbade."""
         ran = {o.configuration for o in observed if o.ran}
-        broken, whole = Broken(observed), {0}
+        broken, whole = BrokenBounds(observed), {0}
         for volume, level in zip(self.spec.volumes, self._levels, strict=True):
             if not all(trial in ran or broken.forbids(trial, len(observed)) for trial in level):
                 break

@@ -100,14 +100,14 @@ class Grid(Strategy):
         tuned, more = observed[: self._tuned_at], self.spec.seeds - 1
         best = tuned_methods(self.bounds, tuned)
         covered_from = self._covered_from
-        if not self.bounds.begun:
+        if not self.bounds.legacy:
             anchors = min(self._anchor_count, len(self._repeatable(tuned, best)) * more)
             covered_from = self._tuned_at + anchors
         if number < covered_from:
             return self._repeat("anchor", tuned, number - self._tuned_at, best)
         cover = self._covered(tuned, best)
         repeats_from = covered_from + len(cover)
-        if not self.bounds.begun:
+        if not self.bounds.legacy:
             self._repeated_from = repeats_from
         if number < repeats_from:
             point = cover[number - covered_from]

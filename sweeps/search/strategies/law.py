@@ -88,7 +88,7 @@ def knowledge_gradient(posterior: ForecastPosterior, config: int, sd: float) -> 
 class Law(Strategy):
     """Law-guided search over the sweep's configurations; see the module."""
 
-    sees_when_begun = True
+    sees_legacy_excesses = True
 
     def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:
         super().__init__(sweep, bounds)
@@ -181,7 +181,7 @@ class Law(Strategy):
 
     def _best_measured(self, observed: Sequence[Outcome]) -> list[Outcome]:
         """The trials to repeat, best first; an old sweep ranks those that broke a bound last."""
-        if self.bounds.begun:
+        if self.bounds.legacy:
             return sorted(scored(observed), key=lambda o: (bool(o.broken), *rank(o)))
         return repeatable(observed)
 
@@ -239,7 +239,7 @@ class Law(Strategy):
     ) -> list[Action]:
         """Every affordable trial: more data for a configuration, or another seed."""
         cost_model = self._cost_model(observed)
-        broken = set() if self.bounds.begun else {o.configuration for o in observed if o.broken}
+        broken = set() if self.bounds.legacy else {o.configuration for o in observed if o.broken}
         limits = {
             self._of(o): o.volume for o in observed if o.ends_growth and o.stage != "baseline"
         }

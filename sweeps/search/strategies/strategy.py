@@ -89,13 +89,13 @@ class Outcome(NamedTuple):
 class Strategy(ABC):
     """Base class of search strategies: base models first, repeats last, the body in between.
 
-    *bounds*: by default those of a sweep that begins now. ``sees_when_begun``: whether it observes what
-    trials forgot in a sweep begun before the search kept all bounds. ``skips``: whether it goes on with
-    cheaper trials after one that the rest of the budget cannot pay for.
+    *bounds*: by default those of a sweep that begins now. ``sees_legacy_excesses``: whether it observes
+    excesses over bounds in a legacy sweep, begun before the search kept all bounds. ``skips``: whether it
+    goes on with cheaper trials after one that the rest of the budget cannot pay for.
     """
 
     skips = True
-    sees_when_begun = False
+    sees_legacy_excesses = False
 
     def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:
         self.sweep, self.spec = sweep, sweep.spec
@@ -140,7 +140,7 @@ class Strategy(ABC):
 
         Candidates that are forbidden when their turn comes are skipped, *most* of them in a row.
         """
-        broken, turn = Broken(observed), number - len(self.bases)
+        broken, turn = BrokenBounds(observed), number - len(self.bases)
         if not broken:
             return candidate(turn)
         turn, chosen = 0, None
@@ -162,7 +162,7 @@ class Strategy(ABC):
         return Proposal("baseline", untouched_base(self.bases[number]))
 
 
-class Broken:
+class BrokenBounds:
     """Configurations that the *observed* outcomes forbid to run again, since they broke an upper bound.
 
     Forbidden too is more data for such a configuration, where the quantity cannot fall with data.
