@@ -1,4 +1,4 @@
-"""Trials that ended long ago, written at once: an outside table may hold thousands of them.
+"""Bulk writing of finished trials into MLflow: an outside table may hold thousands of them.
 
 MLflow's client commits each of a trial's four requests, which is nearly all that an import costs. It has
 no call for many runs, so here rows of its SQLite database are written as it writes them: the first trial
@@ -30,10 +30,10 @@ from tracker.store.runs import PARENT, Run, Runs, is_ended
 from tracker.store.tracking_uri import SQLITE, database_file, store_error
 from tracker.trial import Status, TrialRecord
 
-#: How a trial that ended so is shown in MLflow; any other is FAILED.
+#: MLflow's status of a run by that of its trial; any other is FAILED.
 RUN_STATUS = {Status.COMPLETE: "FINISHED", Status.PRUNED: "KILLED"}
-#: Trials in one transaction: others wait for the database no longer than a fraction of a second.
-_TOGETHER = 500
+#: Other processes wait for the database no longer than a fraction of a second.
+_RUNS_PER_TRANSACTION = 500
 #: Where MLflow keeps a run's name a second time.
 _NAME = "mlflow.runName"
 _KEY = re.compile(r"[\w.\- /:]+")
@@ -43,7 +43,7 @@ _METRIC_COLUMNS = "run_uuid, key, value, timestamp, step, is_nan"
 
 
 class NewRun(NamedTuple):
-    """A run to be written. ``status`` as MLflow says it; ``files``: text artifacts by name."""
+    """MLflow run to be written. ``status``: MLflow's; ``files``: text artifacts by name."""
 
     name: str
     status: str
@@ -54,7 +54,7 @@ class NewRun(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing in it comes near MLflow's limits; its client says what is wrong."""
+        """Whether MLflow takes it as it is; its client says what is wrong with any other."""
         texts = {"name": self.name, **self.tags, **self.parameters}
         return all(map(_is_key, (*self.tags, *self.parameters, *self.metrics))) and all(
             len(text) <= _VALUE_CHARACTERS for text in texts.values()
@@ -62,31 +62,31 @@ class NewRun(NamedTuple):
 
 
 def write_trials(runs: Runs, parent: Run, records: Iterable[TrialRecord], uri: str) -> None:
-    """Write *records* as ended trials of the sweep with run *parent*; those that are there stay.
+    """Write *records* as finished trials of the sweep with run *parent*; those in the store stay.
 
     The same runs as trial by trial. In an SQLite store at *uri*, with artifacts on this disk, all but
     the first are written hundreds at a time; elsewhere each takes four requests instead of a dozen.
     """
-    held = {
+    existing = {
         run.data.tags["sft.key"]: run
         for run in runs.trials(parent.info.run_id, "tags.`sft.key` != ''")
     }
     database, pattern = database_file(uri), None
     rest = iter(records)
-    while batch := list(islice(rest, _TOGETHER)):
-        together = []
+    while batch := list(islice(rest, _RUNS_PER_TRANSACTION)):
+        new_runs = []
         for record in batch:
-            made, run = _ended_run(parent, record), held.get(record.result.spec.key)
+            made, run = _new_run(parent, record), existing.get(record.result.spec.key)
             if run is None and pattern is not None and made.is_plain:
-                together.append(made)
+                new_runs.append(made)
             elif run is None or not _is_whole(run, made):
                 run = _write(runs, run, made)
                 pattern = pattern or (run if database and _folder(run) else None)
-        if together and database and pattern and (folder := _folder(pattern)):
-            insert_runs(database, pattern.info.run_id, folder, together)
+        if new_runs and database and pattern and (folder := _folder(pattern)):
+            insert_runs(database, pattern.info.run_id, folder, new_runs)
 
 
-def _ended_run(parent: Run, record: TrialRecord) -> NewRun:
+def _new_run(parent: Run, record: TrialRecord) -> NewRun:
     result, text = record.result, record.result.model_dump_json()
     tags = trial_tags(parent, record.number, record.stage, result.spec.key)
     tags |= {"sft.status": result.status.value, "sft.result": digest_of(text)}
@@ -106,7 +106,7 @@ def _is_whole(run: Run, made: NewRun) -> bool:
 
 
 def _write(runs: Runs, run: Run | None, made: NewRun) -> Run:
-    """One trial through MLflow's client; *run* is what there is of it."""
+    """Write one trial through MLflow's client; *run*: the part of it that is there already."""
     if run is None:
         run = runs.client.create_run(runs.experiment_id, tags=made.tags, run_name=made.name)
     _fill(runs, run, made)
@@ -117,7 +117,7 @@ def _write(runs: Runs, run: Run | None, made: NewRun) -> Run:
 
 
 def trial_tags(parent: Run, number: int, stage: str, key: str) -> dict[str, str]:
-    """The tags by which a trial's run is found."""
+    """Tags by which a trial's run is found."""
     return {
         PARENT: parent.info.run_id,
         "sft.kind": "trial",
@@ -129,12 +129,12 @@ def trial_tags(parent: Run, number: int, stage: str, key: str) -> dict[str, str]
 
 
 def batches(values: list[Any], size: int) -> Iterator[list[Any]]:
-    """*values* in pieces of at most *size*."""
+    """Batches of at most *size* of *values*."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def _fill(runs: Runs, run: Run, made: NewRun) -> None:
-    """Everything in one request; a table's trial has far fewer metrics than MLflow takes."""
+    """Log parameters, metrics and tags in one request; a trial has far fewer than MLflow takes."""
     from mlflow.entities import Metric, Param, RunTag
 
     measured_at = run.info.start_time
@@ -147,7 +147,7 @@ def _fill(runs: Runs, run: Run, made: NewRun) -> None:
 
 
 def _log_text(runs: Runs, run: Run, name: str, text: str) -> None:
-    """A text artifact; on local disk without the questions that MLflow would ask its database."""
+    """Log a text artifact; on local disk without MLflow's queries of its database."""
     folder = _folder(run)
     if folder is None:
         runs.client.log_text(run.info.run_id, text, name)
@@ -157,13 +157,13 @@ def _log_text(runs: Runs, run: Run, name: str, text: str) -> None:
 
 
 def _folder(run: Run) -> Path | None:
-    """Where the run's artifacts lie, on local disk."""
+    """Folder of the run's artifacts; ``None`` where they are not on local disk."""
     place = urlsplit(run.info.artifact_uri)
     return Path(url2pathname(place.path)) if place.scheme == "file" else None
 
 
 def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[NewRun]) -> None:
-    """Write *runs* like the run *pattern*, whose artifacts lie in *folder*: all of them or none.
+    """Insert *runs* as copies of the run *pattern*, whose artifacts lie in *folder*: all or none.
 
     Files come first, so that a run that is there is whole. Raises StoreError where the database
     cannot be written.
@@ -185,9 +185,9 @@ def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[NewRu
 def _insert(
     connection: sqlite3.Connection, pattern: str, runs: Sequence[tuple[str, NewRun]]
 ) -> None:
-    found = connection.execute("SELECT * FROM runs WHERE run_uuid = ?", (pattern,))
-    columns = [column[0] for column in found.description]
-    row = found.fetchone()
+    cursor = connection.execute("SELECT * FROM runs WHERE run_uuid = ?", (pattern,))
+    columns = [column[0] for column in cursor.description]
+    row = cursor.fetchone()
     if row is None:
         raise StoreError(f"MLflow run {pattern} is gone from the tracking store; import again")
     now = time.time_ns() // 1_000_000
@@ -214,13 +214,13 @@ def _insert(
 
 
 def _run_row(base: Mapping[str, Any], pattern: str, run_id: str, run: NewRun) -> list[Any]:
-    own = {
+    changed = {
         "run_uuid": run_id,
         "name": run.name,
         "status": run.status,
         "artifact_uri": base["artifact_uri"].replace(pattern, run_id),
     }
-    return list((dict(base) | own).values())
+    return list((dict(base) | changed).values())
 
 
 def _texts(
@@ -230,6 +230,6 @@ def _texts(
 
 
 def _is_key(text: str) -> bool:
-    """As MLflow allows the names of tags, parameters and metrics."""
+    """Whether MLflow allows *text* as the name of a tag, parameter or metric."""
     whole = _KEY.fullmatch(text) is not None and len(text) <= _KEY_CHARACTERS
     return whole and posixpath.normpath(text) == text and not text.startswith(("/", ".."))

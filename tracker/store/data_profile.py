@@ -1,5 +1,4 @@
-"""What a sweep's data looks like, small enough to keep beside its trials: whoever reads the store may
-sit where the data files are not.
+"""Profile of a sweep's data files, kept in the store: its readers may sit where the files are not.
 
 Written once, when the sweep begins, by the only room that reads data files. Texts are cut, labels and
 example rows are few: :func:`text` keeps the whole below :data:`MAX_BYTES`.
@@ -24,7 +23,7 @@ Unit = Literal["tokens", "characters"]
 
 
 class Quantiles(Frozen):
-    """Of lengths, in the unit of their :class:`Lengths`; ``p90`` is exceeded by one row in ten."""
+    """Quantiles of lengths, in the unit of their :class:`Lengths`; one row in ten exceeds ``p90``."""
 
     least: float
     p10: float
@@ -34,8 +33,9 @@ class Quantiles(Frozen):
 
 
 class Lengths(Frozen):
-    """Of ``rows`` rows spread evenly over the file. ``tokenizer``: the model whose tokens are counted,
-    without the chat frame; ``None`` where characters are.
+    """Lengths of prompts and answers, of ``rows`` rows spread evenly over the file.
+
+    ``tokenizer``: the model whose tokens are counted, without the chat frame; ``None`` where characters are.
     """
 
     unit: Unit
@@ -46,14 +46,14 @@ class Lengths(Frozen):
 
 
 class LabelCount(Frozen):
-    """How many rows have this answer; a long one is cut."""
+    """Number of rows with this answer; a long answer is cut."""
 
     label: str
     rows: int
 
 
 class ShownTurn(Frozen):
-    """``cut``: characters left out at the end."""
+    """One turn of a shown row. ``cut``: characters left out at the end."""
 
     role: str
     text: str
@@ -67,12 +67,11 @@ class ShownRow(Frozen):
 
 
 class SplitProfile(Frozen):
-    """One file of a task.
+    """Profile of one file of a task.
 
     ``labels``: the most frequent answers, most first; ``distinct`` counts all of them, ``fewest``: rows of
-    the least frequent. ``repeated``: rows
-    whose prompt stands earlier in the same file; ``seen``: whose prompt stands in an earlier split, by
-    split. Prompts that differ in case and spaces alone are one.
+    the least frequent. ``repeated``: rows whose prompt stands earlier in the same file; ``seen``: whose
+    prompt stands in an earlier split, by split. Prompts that differ in case and spaces alone are one.
     """
 
     rows: int
@@ -86,9 +85,10 @@ class SplitProfile(Frozen):
 
 
 class TaskProfile(Frozen):
-    """A task, or a suite that is a held-out task; ``splits`` in the order train, validation, test.
+    """Profile of a task, or of a suite that is a held-out task.
 
-    ``prompt`` and ``answer`` are ``None`` where the rows carry their own layout.
+    ``splits``: in the order train, validation, test. ``prompt`` and ``answer`` are ``None`` where the rows
+    have a layout of their own.
     """
 
     name: str
@@ -100,7 +100,7 @@ class TaskProfile(Frozen):
 
 
 class TextProfile(Frozen):
-    """Plain texts: a suite, or what is replayed. ``shown``: a few, cut."""
+    """Profile of plain texts: a suite, or the replayed texts. ``shown``: a few, cut."""
 
     name: str
     rows: int
@@ -109,8 +109,10 @@ class TextProfile(Frozen):
 
 
 class MixVolume(Frozen):
-    """What one mix holds at one volume: distinct examples by task, further passes over them, and the
-    general texts added to each pass.
+    """Contents of one mix at one training-set size.
+
+    ``examples``: distinct ones by task; ``extra_epochs``: passes over them beyond the first;
+    ``replay_rows``: general texts added to each pass.
     """
 
     mix: str
@@ -121,7 +123,7 @@ class MixVolume(Frozen):
 
 
 class DataProfile(Frozen):
-    """All of it. ``shortened``: it was too large, so rows, labels or volumes were left out."""
+    """Profile of all data of a sweep. ``shortened``: rows, labels or volumes were left out for its size."""
 
     tasks: tuple[TaskProfile, ...]
     suites: tuple[TaskProfile | TextProfile, ...] = ()
@@ -144,7 +146,7 @@ def text(profile: DataProfile, limit: int = MAX_BYTES) -> str:
 
 
 def keep_profile(runs: Runs, run_id: str, profile: DataProfile | None) -> dict[str, str]:
-    """Log *profile* with the sweep's run; the tags that then say so."""
+    """Log *profile* with the sweep's run; returns the tags that then say so."""
     if profile is None:
         return {}
     runs.client.log_text(run_id, text(profile), FILE)
@@ -152,7 +154,7 @@ def keep_profile(runs: Runs, run_id: str, profile: DataProfile | None) -> dict[s
 
 
 def read_profile(runs: Runs, sweep: str) -> DataProfile | None:
-    """The sweep's profile; ``None`` where none was kept that this version can read."""
+    """Read the sweep's profile; ``None`` where none was kept that this version can read."""
     run = runs.sweep(sweep)
     if TAG not in run.data.tags:
         return None

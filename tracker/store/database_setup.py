@@ -1,4 +1,4 @@
-"""The database under the tracking store: its driver, and MLflow's tables in an SQLite file.
+"""Setup of the tracking store's database: its driver, and MLflow's tables in an SQLite file.
 
 MLflow makes its tables in place, by dozens of migrations that cannot be repeated: a database that
 was half made when the process died is refused from then on. Here the tables are made in memory and
@@ -42,10 +42,10 @@ def check_driver(uri: str, what: str = "tracking store") -> None:
 
 
 def prepare(uri: str) -> None:
-    """See that MLflow finds a driver and, in a file, its tables; under the initialisation lock.
+    """Check the driver and, in an SQLite file, make MLflow's tables; under the initialisation lock.
 
-    MLflow's database in which nothing is recorded yet is made anew, for it may be half made. One
-    that holds rows keeps them, and loses only what a migration that was killed has left.
+    A database of MLflow that records nothing yet is made anew, for it may be half made. One that
+    holds rows keeps them, and loses only what a killed migration has left.
     StoreError where the driver is missing, or the file is no database or cannot be read; OSError or
     SQLAlchemyError where it cannot be written.
     """
@@ -75,7 +75,7 @@ def _make(file: Path) -> None:
 
 
 def _may_be_half_made(file: Path) -> bool:
-    """Whether it is MLflow's and holds nothing; drops the copies that a killed migration left."""
+    """Whether it is MLflow's and records nothing; drops the copies that a killed migration left."""
     with closing(sqlite3.connect(file, timeout=_WAIT_SECONDS)) as connection:
         found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         tables = {str(name) for (name,) in found if not name.startswith("sqlite_")}
@@ -93,7 +93,7 @@ def _may_be_half_made(file: Path) -> bool:
 
 
 def _write_tables(file: Path) -> None:
-    """A new database with MLflow's tables and no experiment, all of it on disk."""
+    """Write a new database with MLflow's tables and no experiment, all of it on disk."""
     from mlflow.store.db.utils import _initialize_tables
     from sqlalchemy import create_engine
 
@@ -108,6 +108,6 @@ def _write_tables(file: Path) -> None:
 
 
 def _remove(file: Path) -> None:
-    """The database first: what lies beside it may belong to it."""
+    """Remove a database, before its side files: what lies beside it may belong to it."""
     for path in (file, *(Path(f"{file}{suffix}") for suffix in _SIDE_FILES)):
         path.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
-"""The ended trials of a store's sweeps: which there are, copied to disk, counted, and held for the last read.
+"""Finished trials of a store's sweeps: found, counted, and their results cached on local disk.
 
-- *Which trials have ended* is asked all the time. MLflow builds every tag, parameter and metric of every
-  run that it finds, which takes 2 ms a run. An SQLite database on this disk is asked for what is needed
-  alone; any other store goes through MLflow's client, and a test holds both answers against each other.
-- *Their results* lie in the store, one file a trial. A local copy (JSON Lines, appended to by whoever read
-  a result first; several processes may share the file) makes reading again cost only what is new. It is a
-  cache: a line that does not check out is ignored and its result read from the store again.
+- *Which trials have finished* is queried all the time. MLflow builds every tag, parameter and metric of
+  every run that it finds, which takes 2 ms a run. An SQLite database on this disk is queried for what is
+  needed alone; any other store through MLflow's client, and a test compares both answers.
+- *Their results* lie in the store, one file a trial. A local cache (JSON Lines, appended to by the process
+  that reads a result first; several may share the file) makes reading again cost only what is new. A line
+  that does not check out is ignored and its result read from the store again.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ GROUP BY parent.value, status.value
 """
 #: A run counts as new for so long after its end: clocks and commits are not in step.
 _OVERLAP_MS = 60_000
-#: Between two looks at a sweep that nobody works on, where a run may be deleted by hand; and at least so
-#: many times as long as a look takes.
-_AT_REST_SECONDS, _SELDOM = 60.0, 50
-_HELD = 8  # sweeps in memory; of another, the copy on disk is read again
+#: Between two counts of a sweep without a driver, where a run may be deleted by hand; and at least so many
+#: times as long as a count takes.
+_RECOUNT_SECONDS, _RECOUNT_RATIO = 60.0, 50
+_MAX_IN_MEMORY = 8  # sweeps; the results of another are read from local disk again
 
 
 class ClosedRun(NamedTuple):
-    """One closed run. ``end_ms``: epoch milliseconds; ``tags``: those of a result, as far as it has them."""
+    """Closed MLflow run of a trial. ``end_ms``: epoch milliseconds; ``tags``: those needed of a result."""
 
     run_id: str
     end_ms: int
@@ -72,12 +72,12 @@ class ClosedRun(NamedTuple):
 def closed_runs(
     runs: Runs, database: Path | None, parent_id: str, since_ms: int = 0, *, deleted: bool = False
 ) -> list[ClosedRun]:
-    """The trials of the sweep *parent_id* that ended after *since_ms*; or those of them *deleted* since.
+    """Closed runs of the sweep *parent_id* that ended after *since_ms*; or those of them *deleted* since.
 
     *database*: the SQLite file of the store, where it is one. Raises StoreError where that cannot be read.
     """
     if database is not None:
-        return _asked_directly(database, runs.experiment_id, parent_id, since_ms, deleted)
+        return _closed_in_database(database, runs.experiment_id, parent_id, since_ms, deleted)
     found = runs.trials(parent_id, f"attributes.end_time > {since_ms}", deleted=deleted)
     return [
         ClosedRun(
@@ -91,13 +91,13 @@ def closed_runs(
 
 
 def _count_by_client(runs: Runs, parent_id: str) -> Counter[str]:
-    """How many trials of the sweep *parent_id* ended with which status, by MLflow's client."""
+    """Number of trials of the sweep *parent_id* by status, by MLflow's client."""
     found = runs.trials(parent_id, "attributes.end_time > 0")
     return Counter(run.data.tags["sft.status"] for run in found if "sft.result" in run.data.tags)
 
 
 def _count_in_database(runs: Runs, database: Path) -> dict[str, Counter[str]]:
-    """As :func:`_count_by_client`, of every sweep at once, by its run's id; from the SQLite file *database*.
+    """Number of trials by status, of every sweep by its run's id, from the SQLite file *database*.
 
     Raises StoreError where that cannot be read.
     """
@@ -107,37 +107,37 @@ def _count_in_database(runs: Runs, database: Path) -> dict[str, Counter[str]]:
     return counts
 
 
-def _asked_directly(
+def _closed_in_database(
     database: Path, experiment_id: str, parent_id: str, since_ms: int, deleted: bool
 ) -> list[ClosedRun]:
     stage = "deleted" if deleted else "active"
-    asked = (*_NEEDED, parent_id, experiment_id, since_ms, stage)
+    values = (*_NEEDED, parent_id, experiment_id, since_ms, stage)
     found: dict[str, ClosedRun] = {}
-    for run_id, end_ms, artifact_uri, name, value in _rows(database, _QUERY, asked):
+    for run_id, end_ms, artifact_uri, name, value in _rows(database, _QUERY, values):
         run = found.setdefault(run_id, ClosedRun(run_id, end_ms, artifact_uri, {}))
         if name is not None:
             run.tags[name] = value
     return list(found.values())
 
 
-def _rows(database: Path, query: str, asked: Sequence[object]) -> list[tuple[Any, ...]]:
-    look_only = f"{database.absolute().as_uri()}?mode=ro"
+def _rows(database: Path, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+    read_only = f"{database.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(look_only, timeout=_WAIT_SECONDS, uri=True)) as connection:
-            return connection.execute(query, asked).fetchall()
+        with closing(sqlite3.connect(read_only, timeout=_WAIT_SECONDS, uri=True)) as connection:
+            return connection.execute(query, values).fetchall()
     except sqlite3.Error as error:
         raise store_error(f"{SQLITE}{database}", error) from error
 
 
 class Entry(NamedTuple):
-    """One ended run: the digest of its result.json, and the record read from it."""
+    """Record of one finished trial, and the digest of the result.json that it was read from."""
 
     digest: str
     record: TrialRecord
 
 
 class ResultsCache:
-    """The ended trials of the sweep with run *parent_id*, copied to *path*.
+    """Results of the finished trials of the sweep with run *parent_id*, cached in the file *path*.
 
     *database*: the store's SQLite file, where it is one.
     """
@@ -152,17 +152,17 @@ class ResultsCache:
         self._records: list[TrialRecord] | None = None
 
     def records(self) -> list[TrialRecord]:
-        """The records held, by number; the same objects every time."""
+        """Cached records, by number; the same objects every time."""
         if self._records is None:
             records = (entry.record for entry in self._entries.values())
             self._records = sorted(records, key=lambda record: record.number)
         return list(self._records)
 
     def refresh(self, runs: Runs, *, anew: bool = False) -> None:
-        """Take in what ended and drop what was deleted since.
+        """Read the results that are new and drop those deleted since.
 
         The first refresh of a process, and one *anew*, compares with every run there is, for runs may
-        have been removed for good or restored; others ask for the new and the deleted alone.
+        have been removed for good or restored; others query the new and the deleted alone.
         """
         first = anew or self._newest_ms is None
         newest = 0 if anew else self._newest_ms or 0
@@ -235,7 +235,7 @@ def _entry(number: int, stage: str, text: str, parts: _SharedParts) -> Entry:
 
 
 class _SharedParts:
-    """What the records of a sweep have in common, kept once: most of a spec, and half of the memory.
+    """Equal parts of a sweep's records, kept in memory once: most of a spec, half of the memory.
 
     Only for records that nobody changes. Equal means equal in what was given, too: a field that an older
     version did not write stays one that was not given.
@@ -247,18 +247,18 @@ class _SharedParts:
         self._known: dict[tuple[object, ...], Any] = {}  # by type and content
 
     def share(self, record: TrialRecord) -> None:
-        """Let *record*, just read, hold the parts that are known in place of its own."""
+        """Replace the parts of *record*, just read, by equal ones that are kept already."""
         result, spec = record.result, record.result.spec
         for name in self._OF_SPEC:
             spec.__dict__[name] = self._part(getattr(spec, name))
         for name in ("tasks", "general"):
-            shared = tuple(self._part(each) for each in getattr(spec, name))
+            shared = tuple(self._part(part) for part in getattr(spec, name))
             spec.__dict__[name] = self._known.setdefault((tuple, *map(id, shared)), shared)
         for model, name in ((spec, "examples"), (result, "environment")):
-            own = getattr(model, name)
-            vars(model)[name] = self._known.setdefault((dict, *own.items()), own)
-        for each in (record, result, spec, result.cost, *result.tasks, *result.general):
-            self._share_fields(each)
+            mapping = getattr(model, name)
+            vars(model)[name] = self._known.setdefault((dict, *mapping.items()), mapping)
+        for part in (record, result, spec, result.cost, *result.tasks, *result.general):
+            self._share_fields(part)
 
     def _part(self, part: BaseModel | None) -> object:
         if part is None:
@@ -266,22 +266,22 @@ class _SharedParts:
         return self._known.setdefault((type(part), part.model_dump_json(exclude_unset=True)), part)
 
     def _share_fields(self, model: BaseModel) -> None:
-        """Which fields were given, a set that pydantic keeps for every single model."""
+        """Share the set of fields that were given, which pydantic keeps for every single model."""
         given = model.model_fields_set
         shared = self._known.setdefault((set, frozenset(given)), given)
         object.__setattr__(model, "__pydantic_fields_set__", shared)
 
 
 class _Count(NamedTuple):
-    """What a server said of a sweep that ended at *end*; good until the monotonic clock shows *until*."""
+    """Counts of a sweep without a driver, ended at *end*; valid until the monotonic clock shows *until*."""
 
-    found: Counter[str]
+    by_status: Counter[str]
     end: int | None
     until: float
 
 
 class FinishedTrials:
-    """Those of every sweep among *runs*, thread-safe; copies lie in *folder*, a file a sweep.
+    """Finished trials of every sweep among *runs*, thread-safe; *folder* holds the caches, a file a sweep.
 
     *database*: the store's SQLite file, where it is one.
     """
@@ -289,12 +289,12 @@ class FinishedTrials:
     def __init__(self, runs: Runs, folder: Path, database: Path | None) -> None:
         self._runs, self._folder, self._database = runs, folder, database
         self._lock = threading.Lock()  # a dashboard reads from many threads
-        self._caches: LRUCache[str, ResultsCache] = LRUCache(_HELD)  # by parent run id
-        self._at_rest: dict[str, _Count] = {}  # by parent run id
-        self._counted: dict[str, int] = {}  # how many had ended when last counted, likewise
+        self._caches: LRUCache[str, ResultsCache] = LRUCache(_MAX_IN_MEMORY)  # by parent run id
+        self._counts: dict[str, _Count] = {}  # by parent run id
+        self._totals: dict[str, int] = {}  # finished trials when last counted, likewise
 
     def records(self, parent_id: str) -> list[TrialRecord]:
-        """Those of the sweep with run *parent_id*, by number; deleted runs are gone."""
+        """Records of the sweep with run *parent_id*, by number; deleted runs are gone."""
         with self._lock:
             cache = self._caches.get(parent_id)
             if cache is None:
@@ -302,31 +302,31 @@ class FinishedTrials:
                 cache = self._caches[parent_id] = ResultsCache(path, parent_id, self._database)
             cache.refresh(self._runs)
             known = len(cache.records())
-            if self._counted.get(parent_id, known) != known:  # such as a run that was restored
+            if self._totals.get(parent_id, known) != known:  # such as a run that was restored
                 cache.refresh(self._runs, anew=True)
             return cache.records()
 
     def counts(self, parents: Iterable[Run]) -> dict[str, Counter[str]]:
-        """How many ended with which status, by the id of the sweep's run.
+        """Number of finished trials by status, by the id of the sweep's run.
 
-        A server is asked for what is new of a sweep that runs, and seldom for one at rest.
+        A server is queried for what is new of a sweep that runs, and seldom for one without a driver.
         """
         if self._database is not None:
             found = _count_in_database(self._runs, self._database)
         else:
             found = {parent.info.run_id: self._count(parent) for parent in parents}
-        self._counted = {run_id: counts.total() for run_id, counts in found.items()}
+        self._totals = {run_id: counts.total() for run_id, counts in found.items()}
         return found
 
     def _count(self, parent: Run) -> Counter[str]:
         run_id, now = parent.info.run_id, time.monotonic()
         if is_live(parent):
-            self._at_rest.pop(run_id, None)
+            self._counts.pop(run_id, None)
             return Counter(record.result.status.value for record in self.records(run_id))
-        held = self._at_rest.get(run_id)
-        if held is None or held.end != parent.info.end_time or now >= held.until:
+        count = self._counts.get(run_id)
+        if count is None or count.end != parent.info.end_time or now >= count.until:
             found = _count_by_client(self._runs, run_id)
             took = time.monotonic() - now
-            until = now + max(_AT_REST_SECONDS, _SELDOM * took)
-            held = self._at_rest[run_id] = _Count(found, parent.info.end_time, until)
-        return held.found.copy()
+            until = now + max(_RECOUNT_SECONDS, _RECOUNT_RATIO * took)
+            count = self._counts[run_id] = _Count(found, parent.info.end_time, until)
+        return count.by_status.copy()

@@ -1,6 +1,6 @@
-"""A trial's durable event log: JSON Lines on local disk, written before anything else hears of it.
+"""Journal of a trial: its durable event log on local disk, JSON Lines, written before study and store.
 
-Events, one object per line, told apart by ``event``:
+Events, one object per line, of the kind that ``event`` names:
 
 - ``{"event": "start", ...}``: an attempt begins; further fields are the writer's own
 - ``{"event": "step", "step": int, "time_ms": int, "values": {name: float}}``
@@ -28,7 +28,7 @@ TERMINAL_EVENTS = frozenset({"result"})
 
 
 class Step(NamedTuple):
-    """One training step: its number, the wall clock in milliseconds, and what was measured."""
+    """Training step: its number, the wall clock in epoch milliseconds, and the values measured."""
 
     step: int
     time_ms: int
@@ -36,14 +36,14 @@ class Step(NamedTuple):
 
 
 class Journal:
-    """The event log at *path*; the file and its folder appear with the first event."""
+    """Event log at *path*; the file and its folder are made with the first event."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
 
     def append(self, event: dict[str, Any], *, sync: bool = False) -> None:
-        """Write *event* as one line; on disk for certain when *sync*, or when it is terminal.
+        """Append *event* as one line; on disk for certain when *sync*, or when it is terminal.
 
         Raises ValueError for a value JSON cannot hold (NaN included: divergence is a status, not a
         number) and StoreError when the disk refuses; the file then holds what it held before.
@@ -63,7 +63,7 @@ class Journal:
         return self._read()[0]
 
     def steps(self) -> list[Step]:
-        """Every step once, in order. What a resumed attempt writes replaces what it repeats."""
+        """Every step once, in order; those of a resumed attempt replace the same ones of an earlier."""
         steps: dict[int, Step] = {}
         for event in self.events():
             if event["event"] == "step":
@@ -73,7 +73,7 @@ class Journal:
         return [steps[number] for number in sorted(steps)]
 
     def result(self) -> TrialResult | None:
-        """The last result written, or None while the trial has not ended."""
+        """Last result written; ``None`` while the trial has not ended."""
         for event in reversed(self.events()):
             if event["event"] == "result":
                 return self._validated(event["result"])

@@ -1,4 +1,4 @@
-"""What a trial is called in MLflow: its run's name, its parameters, its metrics.
+"""Names in MLflow of a trial's run, its parameters, its metrics and its input files.
 
 Pure functions of the types in :mod:`tracker.trial`, so that ``mlflow ui`` alone reads well:
 
@@ -42,7 +42,7 @@ _TRAIN_PARAMETERS = (
 
 
 def run_name(spec: TrialSpec) -> str:
-    """Such as ``pg-30k lora 400 even s0``, or ``pg-30k none`` for an untouched base."""
+    """Name of a trial's run: ``pg-30k lora 400 even s0``, or ``pg-30k none`` for an untouched base."""
     if spec.method.name == "none":
         return f"{spec.model.name} none"
     mix = f" {spec.mix.name}" if spec.mix else ""
@@ -50,7 +50,7 @@ def run_name(spec: TrialSpec) -> str:
 
 
 def parameters(spec: TrialSpec) -> dict[str, str]:
-    """At most ``MAX_PARAMETERS`` names with their values as text."""
+    """Parameters of a trial's run, at most ``MAX_PARAMETERS``, with their values as text."""
     model, method = spec.model, spec.method
     values: dict[str, object] = {
         "model.name": model.name,
@@ -77,7 +77,7 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
 
 
 def metrics(result: TrialResult) -> dict[str, float]:
-    """Everything measured at the end of a trial."""
+    """Metrics of a trial's run: everything measured at its end."""
     values: dict[str, float | None] = {"final_train_loss": result.final_train_loss}
     for score in result.tasks:
         values |= _task_metrics(score)
@@ -93,24 +93,24 @@ def metrics(result: TrialResult) -> dict[str, float]:
 
 
 def objective(wanted: Objective) -> str:
-    """The objective in a line, as much as a tag takes."""
+    """Objective in one line, as much as a tag takes."""
     parts = [f"{task} {weight:g}" for task, weight in wanted.weights.items()]
     parts += [f"{name} bound {bound:g}" for name, bound in wanted.constraints.items()]
     return ", ".join(parts)[:_TAG_CHARACTERS]
 
 
 def step_metric(name: str) -> str:
-    """A step's value under MLflow: ``loss`` and ``train/loss`` are both ``train/loss``."""
+    """Name of a step's metric: ``loss`` and ``train/loss`` are both ``train/loss``."""
     return f"{STEP_PREFIX}{name.removeprefix(STEP_PREFIX)}"
 
 
 def dataset_name(file: FileRef) -> str:
-    """The last two parts of the path: ``clinc150/train.jsonl``."""
+    """Name of a data file: the last two parts of its path, ``clinc150/train.jsonl``."""
     return "/".join(file.path.replace("\\", "/").rstrip("/").split("/")[-2:])
 
 
 def input_files(spec: TrialSpec) -> Iterator[tuple[FileRef, str]]:
-    """Every file the trial reads, with what it is read for."""
+    """Files that the trial reads, each with its use."""
     tuned = [task for task in spec.tasks if spec.examples.get(task.name)]
     yield from ((task.train, "training") for task in tuned if task.train)
     if spec.replay and spec.mix and spec.mix.replay:

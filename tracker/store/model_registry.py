@@ -1,4 +1,4 @@
-"""Trained models in MLflow's registry: a folder becomes a version, an alias points at it.
+"""Registration of trained models in MLflow: a folder becomes a version, an alias points at it.
 
 Tracker loads no model, so there is no MLflow flavour: the files (safetensors, configuration,
 tokenizer) are artifacts under ``model/`` of a run of their own and the version's source.
@@ -40,7 +40,7 @@ class Model(NamedTuple):
 
 
 def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[Run], None]) -> str:
-    """Make *model* a version of its name unless it is one, point its alias there, return it."""
+    """Register *model* as a version of its name unless it is one, point its alias there, return it."""
     digest = digest_of(folder_digest(model.folder) + model.config_text)
     version = find_version(runs, model.name, digest)
     if version is None:
@@ -57,13 +57,13 @@ def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[
 
 
 def find_version(runs: Runs, name: str, digest: str) -> str | None:
-    """The version of model *name* that was made from content *digest*."""
+    """Version of the model *name* that was made from content *digest*."""
     versions = runs.client.search_model_versions(f"name = '{name}'")
     return next((str(v.version) for v in versions if v.tags.get("sft.digest") == digest), None)
 
 
 def model_run(runs: Runs, sweep: str | None, name: str, digest: str) -> Run:
-    """The run that carries a model's files; after a crash it is found again by their digest."""
+    """Run that holds a model's files; after a crash it is found again by their digest."""
     same = f"tags.`sft.kind` = 'model' and tags.`sft.digest` = '{digest}'"
     for run in runs.search(same):
         if run.data.tags["sft.model"] == name:

@@ -1,6 +1,6 @@
-"""Finding and reading runs: where in MLflow a sweep and its trials are, and what their runs say.
+"""Runs of sweeps and trials in MLflow: how they are found and read.
 
-Tags that tell runs apart: ``sft.kind`` is ``sweep``, ``trial`` or ``model``; a trial's run is named
+Tags that identify runs: ``sft.kind`` is ``sweep``, ``trial`` or ``model``; a trial's run is named
 by ``mlflow.parentRunId`` and ``sft.key``. A client is passed, MLflow itself is imported late.
 """
 
@@ -35,7 +35,7 @@ _ACTIVE_ONLY, _DELETED_ONLY = 1, 2  # mlflow.entities.ViewType
 
 
 class SweepInfo(NamedTuple):
-    """A sweep at a glance. Times in epoch seconds; ``counts``: trials by status or ``running``."""
+    """Summary of a sweep. Times in epoch seconds; ``counts``: trials by status or ``running``."""
 
     name: str
     state: str
@@ -51,7 +51,7 @@ class SweepInfo(NamedTuple):
         return self.state in LIVE
 
     def silent_since(self, now: float) -> float | None:
-        """When its driver gave its last sign of life, where that is too long before *now*; epoch seconds.
+        """Time of its driver's last sign of life, where that is too long before *now*; epoch seconds.
 
         ``None`` for a sweep that nobody should be at work on, and where no sign was ever recorded.
         """
@@ -63,7 +63,7 @@ class SweepInfo(NamedTuple):
 
 
 class LiveTrial(NamedTuple):
-    """A trial under way. ``step`` and ``loss`` as last delivered; ``started_at`` epoch seconds.
+    """Running trial. ``step`` and ``loss`` as last sent; ``started_at``: epoch seconds.
 
     ``curve``: (optimizer step, training loss in nats per token) so far, thinned evenly.
     """
@@ -82,7 +82,7 @@ class LiveTrial(NamedTuple):
 
 
 class FinishedRun(NamedTuple):
-    """A run that others logged, ended well."""
+    """Run of another MLflow experiment, with status FINISHED."""
 
     run_id: str
     name: str | None
@@ -124,7 +124,7 @@ class Runs:
         return sweeps
 
     def sweep(self, name: str) -> Run:
-        """The sweep's parent run; StoreError with the known names where there is none."""
+        """Parent run of the sweep; StoreError with the names there are where it is missing."""
         if (parent := self._parent(name)) is not None:
             return parent
         sweeps = self.sweeps()
@@ -133,7 +133,7 @@ class Runs:
         return sweeps[name]
 
     def _parent(self, name: str) -> Run | None:
-        """The parent run by its id, where that is known and it is still there; a search takes far longer."""
+        """Parent run by its id, where that is known and not deleted; a search takes far longer."""
         from mlflow.exceptions import MlflowException
 
         run_id = self._parents.get(name)
@@ -148,13 +148,13 @@ class Runs:
         return run if run.info.lifecycle_stage == "active" else None
 
     def trial(self, parent_id: str, key: str) -> Run | None:
-        """The trial's run, of several one that has ended."""
+        """Run of the trial; of several, one that has ended."""
         return next(iter(self._copies(parent_id, key)), None)
 
     def only_trial(self, parent_id: str, key: str) -> Run | None:
-        """As :meth:`trial`, for the process that writes the sweep: of several copies one stays.
+        """Run of the trial, for the process that writes the sweep: further copies are deleted.
 
-        A request sent twice over a bad line may have made two.
+        A request sent twice over a bad connection may have made two.
         """
         kept, *others = self._copies(parent_id, key) or [None]
         for run in others:
@@ -166,12 +166,12 @@ class Runs:
         return sorted(found, key=is_ended, reverse=True)
 
     def trials(self, parent_id: str, condition: str, *, deleted: bool = False) -> Iterator[Run]:
-        """The sweep's trials that match *condition*."""
+        """Runs of the sweep's trials that match *condition*."""
         of_sweep = f"tags.`{PARENT}` = '{parent_id}' and tags.`sft.kind` = 'trial'"
         return self.search(f"{of_sweep} and {condition}", deleted=deleted)
 
     def running(self, parent_id: str) -> list[Run]:
-        """The sweep's trials under way."""
+        """Runs of the sweep's trials under way."""
         return list(self.trials(parent_id, "attributes.status = 'RUNNING'"))
 
     def step_metrics(self, run_id: str) -> list[Metric]:
@@ -190,11 +190,11 @@ class Runs:
         return [Step(step, times[step], values[step]) for step in sorted(values)]
 
     def text(self, run: Run, name: str) -> str:
-        """A text artifact of the run."""
+        """Text artifact of the run."""
         return self.text_at(run.info.run_id, run.info.artifact_uri, name)
 
     def text_at(self, run_id: str, artifact_uri: str, name: str) -> str:
-        """A text artifact of the run *run_id*, whose artifacts lie at *artifact_uri*."""
+        """Text artifact of the run *run_id*, whose artifacts lie at *artifact_uri*."""
         place = urlsplit(artifact_uri)
         if place.scheme == "file":  # MLflow would ask the database four times where this lies
             return (Path(url2pathname(place.path)) / name).read_text(encoding="utf-8")
@@ -203,7 +203,7 @@ class Runs:
             return Path(path).read_text(encoding="utf-8")
 
     def live(self, run: Run) -> LiveTrial:
-        """A running trial with its last loss."""
+        """Running trial with its last loss."""
         tags, parameters = run.data.tags, run.data.params
         losses = self.client.get_metric_history(run.info.run_id, mlflow_names.step_metric("loss"))
         losses = sorted(losses, key=lambda point: point.step)
@@ -233,10 +233,10 @@ def no_such_sweep(name: str, sweeps: Iterable[str]) -> str:
 
 
 def finished_runs(client: Client, experiment: str) -> list[FinishedRun]:
-    """The finished runs of any *experiment* of the server; InputError where there is no such."""
+    """Finished runs of any *experiment* of the server; InputError where it does not exist."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        known = [each.name for each in client.search_experiments()]
+        known = [existing.name for existing in client.search_experiments()]
         hint = did_you_mean(experiment, known)
         raise InputError(
             f"--mlflow {experiment}: no such experiment; found: {options(known)}{hint}"
@@ -256,7 +256,7 @@ def evenly_spaced(points: Sequence[Point], most: int) -> list[Point]:
 
 
 def tag_of(run_id: str, tags: Mapping[str, str], name: str) -> str:
-    """The tag *name* of a run; StoreError where someone took it away."""
+    """Tag *name* of a run; StoreError where it was deleted."""
     if name not in tags:
         raise StoreError(
             f"MLflow run {run_id}: its tag {name} is missing; every run of ours has one: put it back, "
@@ -266,7 +266,7 @@ def tag_of(run_id: str, tags: Mapping[str, str], name: str) -> str:
 
 
 def number_of(run_id: str, tags: Mapping[str, str], name: str) -> int:
-    """The whole number in the tag *name* of a run; StoreError where there is none."""
+    """Whole number in the tag *name* of a run; StoreError where there is none."""
     text = tag_of(run_id, tags, name)
     if not (text.isascii() and text.isdigit()):
         raise StoreError(
@@ -287,7 +287,7 @@ def is_live(parent: Run) -> bool:
 
 
 def sweep_info(name: str, parent: Run, counts: Mapping[str, int]) -> SweepInfo:
-    """What the parent run says, with *counts* of its trials."""
+    """Summary of the sweep with run *parent*, with *counts* of its trials."""
     run_id, tags, end = parent.info.run_id, parent.data.tags, parent.info.end_time
     state = tags.get("sft.state", "running")
     return SweepInfo(

@@ -1,4 +1,4 @@
-"""Sweeps and trials in MLflow: the one door to the tracking store.
+"""Tracking store: sweeps, trials, control requests and models in MLflow.
 
 One MLflow experiment per project, a parent run per sweep, a child run per trial; names as in
 :mod:`tracker.store.mlflow_names`, tags ``sft.*``. Every write may be repeated, also after a crash
@@ -67,7 +67,7 @@ _OBJECTIVE = "sft.objective"  # of a sweep: says as well that its question is th
 
 
 class Question(Frozen):
-    """What is asked of a sweep, resolved, and what a reader of the answers must know: one sentence each."""
+    """Objective of a sweep, resolved, and notes that its answers repeat, a sentence each."""
 
     objective: Objective
     notes: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def _guarded(method: Method) -> Method:
 
 
 class Store:
-    """Sweeps and trials of one project; made by :meth:`open`."""
+    """Tracking store of one project: writes and reads its sweeps and trials. Made by :meth:`open`."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, workspace: Path, uri: str) -> None:
         self.client = client
@@ -99,7 +99,7 @@ class Store:
         self._uri = uri
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
         self._begun: set[str] = set()  # run ids
-        self._delivered: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
+        self._sent_points: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
         self._ended = FinishedTrials(
             self._runs, workspace / "cache", tracking_uri.database_file(uri)
         )
@@ -113,7 +113,7 @@ class Store:
         *,
         create: bool = True,
     ) -> Store:
-        """The store of *project* at *uri*, an MLflow tracking URI.
+        """Open the store of *project* at *uri*, an MLflow tracking URI.
 
         Without *uri*: SQLite in ``<workspace>/mlflow.db``, artifacts in ``<workspace>/artifacts``;
         StoreError where a database file is not there yet and *create* is false. Credentials come from the
@@ -160,7 +160,7 @@ class Store:
         """Open the sweep's parent run, or go on with it; the sweep is then ``running``.
 
         *objective*, *notes* (what a reader must know) and *data* (what its rows look like) are kept
-        for whoever answers questions about it. StoreError where *name* was begun with another digest:
+        for its recommendation and pages. StoreError where *name* was begun with another digest:
         its trials would not compare.
         """
         parent = self._runs.sweeps().get(name)
@@ -198,30 +198,30 @@ class Store:
 
     @_guarded
     def log_steps(self, sweep: str, key: str, steps: Iterable[Step]) -> None:
-        """Deliver what of *steps* is not there yet: each step and metric is logged once.
+        """Log those of *steps* that are not in the store yet: each step and metric once.
 
         A resumed trial repeats steps at another time. MLflow would keep both and can delete
-        neither, so what was delivered first stays.
+        neither, so the first stays.
         """
         from mlflow.entities import Metric
 
         run_id = self._run_id(sweep, key)
-        if run_id not in self._delivered:
+        if run_id not in self._sent_points:
             points = self._runs.step_metrics(run_id)
-            self._delivered[run_id] = {(point.key, point.step) for point in points}
-        delivered = self._delivered[run_id]
+            self._sent_points[run_id] = {(point.key, point.step) for point in points}
+        sent = self._sent_points[run_id]
         metrics = [
             Metric(mlflow_names.step_metric(name), value, step.time_ms, step.step)
             for step in steps
             for name, value in step.values.items()
-            if (mlflow_names.step_metric(name), step.step) not in delivered
+            if (mlflow_names.step_metric(name), step.step) not in sent
         ]
         self._log_metrics(run_id, metrics)
-        delivered |= {(metric.key, metric.step) for metric in metrics}
+        sent |= {(metric.key, metric.step) for metric in metrics}
 
     @_guarded
     def end_trial(self, sweep: str, record: TrialRecord, artifacts: Path | None = None) -> None:
-        """Deliver the result and close the trial's run, begun or not; *artifacts*: a folder.
+        """Log the result and close the trial's run, begun or not; *artifacts*: a folder.
 
         In MLflow a trial is FINISHED (complete), KILLED (pruned) or FAILED (anything else).
         """
@@ -238,12 +238,12 @@ class Store:
             self.client.log_artifacts(run_id, str(artifacts))
         self.client.log_text(run_id, text, "result.json")
         self._set_tags(run, tags)
-        # The run ends now, not at result.ended_at: readers find late deliveries by the run's end.
+        # The run ends now, not at result.ended_at: readers find a late result by the run's end.
         self.client.set_terminated(run_id, bulk_write.RUN_STATUS.get(result.status, "FAILED"))
 
     @_guarded
     def end_trials(self, sweep: str, records: Iterable[TrialRecord]) -> None:
-        """As :meth:`end_trial` of each, in a fraction of the time; for results from elsewhere."""
+        """Log results from elsewhere as :meth:`end_trial` does, in a fraction of the time."""
         bulk_write.write_trials(self._runs, self._runs.sweep(sweep), records, self._uri)
 
     @_guarded
@@ -282,23 +282,23 @@ class Store:
 
     @_guarded
     def answer(self, sweep: str, answer: Answer) -> None:
-        """Keep what the driver made of a request."""
+        """Keep the driver's answer to a request."""
         self._set_tags(self._runs.sweep(sweep), answer_tag(answer))
 
     # -- reading ---------------------------------------------------------------------------------
 
     def requests(self, sweep: str) -> list[Request]:
-        """What was asked of the sweep and has no answer yet, in order."""
-        return [each.request for each in self.control_log(sweep) if each.answer is None]
+        """Requests to the sweep that have no answer yet, the earliest first."""
+        return [record.request for record in self.control_log(sweep) if record.answer is None]
 
     @_guarded
     def control_log(self, sweep: str) -> list[ControlRecord]:
-        """Everything that was asked of the sweep, in order, with the answers."""
+        """All requests to the sweep, the earliest first, with their answers."""
         return control_records(self._runs.sweep(sweep))
 
     @_guarded
     def sweeps(self) -> list[SweepInfo]:
-        """All sweeps, in the order of their beginning."""
+        """All sweeps, in the order in which they began."""
         infos = []
         parents = self._runs.sweeps()
         counts = self._ended.counts(parents.values())
@@ -311,48 +311,48 @@ class Store:
 
     @_guarded
     def spec_text(self, sweep: str) -> str:
-        """The sweep file as it was given."""
+        """Text of the sweep file."""
         return self._runs.text(self._runs.sweep(sweep), "sweep.yaml")
 
     @_guarded
     def objective(self, sweep: str) -> Objective:
-        """What is wanted of the sweep, resolved."""
+        """Objective of the sweep, resolved."""
         return self._question(sweep).objective
 
     @_guarded
     def notes(self, sweep: str) -> tuple[str, ...]:
-        """What a reader of the sweep's answers must know."""
+        """Notes that the sweep's answers repeat, a sentence each."""
         return self._question(sweep).notes
 
     @_guarded
     def data_profile(self, sweep: str) -> DataProfile | None:
-        """What its data looks like; ``None`` where that was not kept."""
+        """Profile of the sweep's data; ``None`` where it was not kept."""
         return read_profile(self._runs, sweep)
 
     @_guarded
     def finished_runs(self, experiment: str) -> list[FinishedRun]:
-        """The finished runs of another experiment of this server; InputError where there is no such."""
+        """Finished runs of another experiment of this server; InputError where it does not exist."""
         return finished_runs(self.client, experiment)
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
-        """All ended trials by number; deleted runs are gone."""
+        """Records of all finished trials, by number; deleted runs are gone."""
         return self._ended.records(self._runs.sweep(sweep).info.run_id)
 
     @_guarded
     def running(self, sweep: str) -> list[LiveTrial]:
-        """The trials under way, by number."""
+        """Running trials, by number."""
         runs = self._runs.running(self._runs.sweep(sweep).info.run_id)
         return sorted((self._runs.live(run) for run in runs), key=lambda trial: trial.number)
 
     @_guarded
     def history(self, sweep: str, key: str) -> list[Step]:
-        """The trial's steps as delivered, in order; values are named ``train/…``."""
+        """Steps of the trial as logged, in order; values are named ``train/…``."""
         return self._runs.history(self._run_id(sweep, key))
 
     @_guarded
     def examples(self, sweep: str, key: str) -> tuple[TaskExamples, ...]:
-        """Its worst answers per task, as far as they were kept."""
+        """Worst answers of the trial per task, as far as they were kept."""
         return read_examples(self._runs, self._run_id(sweep, key))
 
     @_guarded
@@ -372,7 +372,7 @@ class Store:
         return known
 
     def _question(self, sweep: str) -> Question:
-        """StoreError where a version that did not keep it began the sweep."""
+        """Read objective and notes; StoreError where the version that began the sweep kept none."""
         run = self._runs.sweep(sweep)
         if _OBJECTIVE not in run.data.tags:
             raise StoreError(
@@ -407,7 +407,7 @@ class Store:
         return run
 
     def _log_inputs(self, run_id: str, files: Iterable[tuple[FileRef, str]]) -> None:
-        """*files*, each with what it is used for, as MLflow's own inputs: its pages show them."""
+        """Log *files*, each with its use, as MLflow's own inputs: its pages show them."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = []
@@ -434,7 +434,7 @@ class Store:
     def _log_values(
         self, run: Run, values: Mapping[str, float], measured_at: float | None = None
     ) -> None:
-        """*values* as of *measured_at*, epoch seconds; without it, as of the run's start."""
+        """Log *values* as of *measured_at*, epoch seconds; without it, as of the run's start."""
         from mlflow.entities import Metric
 
         time_ms = run.info.start_time if measured_at is None else round(measured_at * 1000)
@@ -448,4 +448,4 @@ class Store:
     def _forget(self) -> None:
         self._run_ids.clear()
         self._begun.clear()
-        self._delivered.clear()
+        self._sent_points.clear()

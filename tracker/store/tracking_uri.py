@@ -1,4 +1,4 @@
-"""The tracking store's address, MLflow's environment, its experiment, and what is told of them.
+"""Tracking URI of the store: its kind and file, MLflow's environment and experiment, errors as one line.
 
 A tracking URI is a database (``sqlite:///…``, ``postgresql://…``) or a server (``http://…``).
 """
@@ -19,7 +19,7 @@ from tracker.errors import StoreError
 
 _DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
 SQLITE = "sqlite:///"
-#: What MLflow finds when it is imported: no telemetry, no pickle, no log lines, short patience.
+#: MLflow's environment variables: no telemetry, no pickle, no log lines, short patience.
 _ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -31,12 +31,12 @@ _ENVIRONMENT = {
 
 
 def default_uri(workspace: Path) -> str:
-    """SQLite in the workspace."""
+    """Tracking URI of the SQLite database in the workspace."""
     return f"{SQLITE}{workspace / 'mlflow.db'}"
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite tracking URI, whatever its options; ``None`` for any other store."""
+    """File of an SQLite tracking URI, whatever its options; ``None`` for any other store."""
     if not uri.startswith(SQLITE):
         return None
     path = uri.removeprefix(SQLITE).partition("?")[0]
@@ -44,17 +44,17 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def is_database(uri: str) -> bool:
-    """Whether MLflow speaks to a database itself, and so decides where artifacts lie."""
+    """Whether MLflow's client opens the database itself, and so decides where artifacts lie."""
     return urlsplit(uri).scheme.partition("+")[0] in _DATABASES
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an SQLite tracking URI; ``None`` for any other store, or one with options."""
+    """File of an SQLite tracking URI without options; ``None`` for any other store."""
     return None if "?" in uri else sqlite_file(uri)
 
 
 def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[object]:
-    """Two processes that open a fresh database at once would both create its tables, and crash."""
+    """Lock for opening a database: two processes that both create its tables would crash."""
     if not is_database(uri):
         return nullcontext()
     workspace.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[obj
 
 
 def experiment(client: Any, project: str, artifacts: Path | None) -> str:
-    """The id of the project's experiment; a new one keeps files in *artifacts*, or as it likes."""
+    """Id of the project's MLflow experiment; a new one keeps files in *artifacts*, or where MLflow does."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(project)
@@ -83,13 +83,13 @@ def experiment(client: Any, project: str, artifacts: Path | None) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """*text* with user, password and query of every URI in it left out."""
+    """Text without the user, password and query of any URI in it."""
     text = re.sub(r"(?<=://)[^/\s@]*(?::[^\s]*)?@", "", text)
     return re.sub(r"(://[^\s?]*)\?[^\s]*", r"\1", text)
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises where a store cannot be opened; its database's and migrations' too."""
+    """Exceptions of MLflow, its database and its migrations where a store cannot be opened."""
     from alembic.util import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -98,7 +98,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def store_error(uri: str, error: Exception) -> StoreError:
-    """One line: the store, the first line of what it said, what to do."""
+    """StoreError of one line: the store, the first line of *error*, what to do."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return StoreError(
         f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; see that it is "
@@ -107,12 +107,12 @@ def store_error(uri: str, error: Exception) -> StoreError:
 
 
 def set_environment() -> None:
-    """MLflow's environment, before it is imported; what the user has set stays."""
+    """Set MLflow's environment variables, before its import; those that the user has set stay."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 def silence_logs() -> None:
-    """After its import: its errors reach the user as StoreError; its log would print their tracebacks."""
+    """Silence MLflow's log, after its import: its errors become StoreError, the log prints tracebacks."""
     for library in ("mlflow", "alembic"):
         logging.getLogger(library).setLevel(logging.CRITICAL)

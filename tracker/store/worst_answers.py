@@ -1,4 +1,4 @@
-"""A trial's worst answers, read from what it kept of every row: ``<task>.<split>.jsonl``, one a line.
+"""Worst answers of a trial, read from its files of answers: ``<task>.<split>.jsonl``, a row a line.
 
 Bounded in files, bytes, rows and characters: the files were written by any version, with any data.
 """
@@ -15,7 +15,7 @@ MAX_FILES, MAX_BYTES, MAX_ROWS, MAX_WORST, MAX_CHARACTERS = 40, 16_000_000, 20_0
 
 
 class Example(NamedTuple):
-    """What the model said to one row. ``score`` in [0, 1]; ``nats``: of the true answer, summed.
+    """Model's answer to one row. ``score`` in [0, 1]; ``nats``: of the true answer, summed.
 
     ``prompt`` as the model read it; ``None`` where it was not kept. ``valid``: the answer has the task's
     format; ``over_reach``: it claims something where nothing is to be claimed; ``None`` where not known.
@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
 
 class TaskExamples(NamedTuple):
-    """A task's worst answers, the lowest score first, then the highest loss; none that is right.
+    """Worst answers to a task, the lowest score first, then the highest loss; none that is right.
 
     ``rows``: how many were looked at; ``wrong``: how many of them score below 1; ``left_out``: why not
     all of the file was read, in words, or ``None``.
@@ -47,7 +47,7 @@ class TaskExamples(NamedTuple):
 
 
 def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
-    """Per task and split of the trial with *run_id*, by name; nothing where no answers were kept."""
+    """Read the worst answers of the trial with *run_id*, per task and split, as far as they were kept."""
     kept = [
         file
         for file in runs.client.list_artifacts(run_id)
@@ -67,7 +67,7 @@ def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
 
 
 def worst_of(task: str, split: str, text: str) -> TaskExamples:
-    """The worst wrong ones of the records in *text*; lines that are none are passed over."""
+    """Worst wrong answers among the lines of *text*; other lines are skipped."""
     lines = text.split("\n")
     examples = [e for line in lines[:MAX_ROWS] if (e := _example(line)) is not None]
     wrong = [example for example in examples if example.score < 1]

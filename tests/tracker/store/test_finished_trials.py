@@ -90,7 +90,7 @@ def test_a_restored_run_is_read_again(
     assert trials.counts(parents.values())[parent].total() == len(trials.records(parent)) == 3
     (gone,) = closed_runs(two_sweeps._runs, None, parent, deleted=True)
     two_sweeps.client.restore_run(gone.run_id)
-    trials._at_rest.clear()  # a minute passes
+    trials._counts.clear()  # a minute passes
     assert trials.counts(parents.values())[parent].total() == len(trials.records(parent)) == 4
 
 
@@ -134,7 +134,7 @@ def test_looking_deletes_nothing(
     assert len(reader._runs._copies(parent, record.result.spec.key)) == 1
 
 
-def test_few_sweeps_are_held_however_many_are_read(two_sweeps: Store) -> None:
+def test_few_sweeps_are_kept_in_memory_however_many_are_read(two_sweeps: Store) -> None:
     trials = FinishedTrials(
         two_sweeps._runs, two_sweeps.workspace / "copies", database_file(two_sweeps._uri)
     )
@@ -211,7 +211,7 @@ def test_a_damaged_cache_is_read_again(store: Store, make_record: Records) -> No
         assert reopened(store).records("support") == [record]
 
 
-def test_a_trial_delivered_late_is_not_missed(store: Store, make_record: Records) -> None:
+def test_a_trial_sent_late_is_not_missed(store: Store, make_record: Records) -> None:
     begin(store)
     first, late = make_record(0, seed=0), make_record(1, seed=1)
     store.begin_trial("support", 1, "design", late.result.spec)
