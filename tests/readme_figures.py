@@ -169,7 +169,7 @@ class Moves(NamedTuple):
     """How far the rerun from other seeds lies from the recorded run.
 
     ``median``, ``most``: of the differences between the scores of :func:`table`, ``most_at_same_rate`` where
-    the tuning chose the same learning rate, which it did not for ``other_rates`` of the ``pairs`` of model and
+    the tuning chose the same learning rate, which it did not for ``other_rates`` of ``pairs`` of model and
     method.
     """
 
@@ -212,7 +212,7 @@ def moves_in_english() -> str:
         "A rerun on the same kind of machine gives the same figures to the last digit. A rerun from other\n"
         f"seeds recommended {m.choice} examples at {m.quality}. It moved the scores of the table by\n"
         f"{m.median} in the median, by {m.most_at_same_rate} at most where the tuning chose the same\n"
-        f"learning rate, and by {m.most} at most where it did not ({m.other_rates} of {m.pairs} pairs of model\n"
+        f"learning rate, and by {m.most} at most where not ({m.other_rates} of {m.pairs} pairs of model\n"
         "and method). "
         f"The standard deviation between seeds of the best configurations is {m.noise}.\n"
     )
