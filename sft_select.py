@@ -160,7 +160,7 @@ class Sweep:
         where no trial is complete, NothingAdmittedError where no candidate keeps every constraint.
         """
         from tracker.decision.overrides import parse_overrides
-        from tracker.decision.recommend import recommendation
+        from tracker.decision.recommend import recommend
 
         bounds = {name: "none" if b is None else b for name, b in (constraints or {}).items()}
         overrides = parse_overrides(
@@ -169,7 +169,7 @@ class Sweep:
             target_quality,
         )
         objective = overrides.objective(self.analysis.objective)
-        return recommendation(self.analysis.with_objective(objective), target_quality)
+        return recommend(self.analysis.with_objective(objective), target_quality)
 
     def predict(
         self,
@@ -192,9 +192,9 @@ class Sweep:
         Raises ArgumentError for an unknown task or a number out of range, NotEnoughDataError where no
         configuration can be predicted.
         """
-        from tracker.decision.predict import forecast
+        from tracker.decision.predict import predict
 
-        return forecast(
+        return predict(
             self.analysis, task, examples, model_params=model_params, allow_far=allow_far
         )
 

@@ -18,8 +18,8 @@ from tracker.decision.overrides import (
     parse_number,
     parse_overrides,
 )
-from tracker.decision.predict import Forecast, forecast
-from tracker.decision.recommend import recommendation
+from tracker.decision.predict import Forecast, predict
+from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.errors import Argument, ArgumentError, InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
@@ -82,7 +82,7 @@ def work_out(analysis: Analysis, overrides: ObjectiveOverrides) -> Answer:
     """
     objective = overrides.objective(analysis.objective)
     reweighed = analysis.with_objective(objective)
-    found = recommendation(reweighed, overrides.target_quality)
+    found = recommend(reweighed, overrides.target_quality)
     config = None if found.trial.origin is not None else config_of(found, analysis.records)
     files = None if config is None else config_files(config, FILE_NAME)
     answer = Answer(
@@ -122,6 +122,6 @@ def _recipe(config: Config, to: str) -> dict[str, str] | str:
 
 def _forecast(analysis: Analysis, task: str, examples: int) -> Forecast | str:
     try:
-        return forecast(analysis, task, examples)
+        return predict(analysis, task, examples)
     except (InputError, NotEnoughDataError) as error:
         return str(error)

@@ -212,11 +212,12 @@ def run(
 def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
     """The recommendation of a sweep's ended trials in three lines, or why there is none yet."""
     from sweeps.sweep_file import load_sweep
+    from tracker.decision.analysis import Analysis
     from tracker.decision.explain import summary
     from tracker.decision.recommend import recommend
 
     try:
-        return summary(recommend(records, load_sweep(sweep).objective))
+        return summary(recommend(Analysis(records, load_sweep(sweep).objective)))
     except NotEnoughDataError as error:
         return [f"No recommendation yet: {error}"]
 
@@ -266,14 +267,14 @@ def recommend(
     """Recommend a configuration: the choice, how sure it is, what to do next."""
     from sweeps.terminal import print_lines, recommendation_lines
     from tracker.decision.law_report import auxiliary_as_json, auxiliary_lines
-    from tracker.decision.recommend import recommendation
+    from tracker.decision.recommend import recommend
     from tracker.export.config import config_of, write_config
     from tracker.laws.auxiliary import auxiliary_laws
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
     objective = objective_of(opened, name, weight, constraint)
     analysis = analysis_of(opened, name, objective)
-    records, answer = analysis.records, recommendation(analysis, target_quality)
+    records, answer = analysis.records, recommend(analysis, target_quality)
     train = None
     if output is not None:
         write_config(config_of(answer, records), output)
@@ -420,10 +421,10 @@ def predict(
 ) -> None:
     """Predict every configuration of a task at N examples; --json includes far ones."""
     from sweeps.terminal import print_forecast
-    from tracker.decision.predict import forecast as forecast_of
+    from tracker.decision.predict import predict as predict_for
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
-    forecast = forecast_of(
+    forecast = predict_for(
         analysis_of(opened, name),
         task,
         examples,

@@ -16,6 +16,11 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike
 
+from tracker.decision import predict as predict_module
+from tracker.decision import recommend as recommend_module
+from tracker.decision.analysis import Analysis
+from tracker.decision.predict import Forecast
+from tracker.decision.recommendation import Recommendation
 from tracker.errors import NotEnoughDataError
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.fitting import fit_curves
@@ -26,6 +31,7 @@ from tracker.trial import (
     MethodSpec,
     MixSpec,
     ModelSpec,
+    Objective,
     Status,
     SuiteScore,
     SuiteSpec,
@@ -266,3 +272,33 @@ def fit_curve(
     if found is None:
         raise NotEnoughDataError(fit.refused[0])
     return found
+
+
+def recommend(
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    *,
+    target_quality: float | None = None,
+    sweep: str = "",
+    notes: Sequence[str] = (),
+) -> Recommendation:
+    """Recommend a configuration of *records* for *objective*."""
+    analysis = Analysis(records, objective, sweep=sweep, notes=notes)
+    return recommend_module.recommend(analysis, target_quality)
+
+
+def predict(
+    records: Sequence[TrialRecord],
+    task: str,
+    examples: int,
+    *,
+    model_params: int | None = None,
+    allow_far: bool = False,
+    sweep: str = "",
+    notes: Sequence[str] = (),
+) -> Forecast:
+    """Predict *task* at *examples* from *records*."""
+    analysis = Analysis(records, Objective(weights={task: 1.0}), sweep=sweep, notes=notes)
+    return predict_module.predict(
+        analysis, task, examples, model_params=model_params, allow_far=allow_far
+    )

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from tests.conftest import write_tiny_data, write_tiny_model
+from tests.factories import recommend
 from tests.frozen.difference import plain
-from tracker.decision.recommend import recommend
 from tracker.export.config import FORMAT, _of_format_1, config_files, config_of
 from tracker.store.store import Store
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.architecture_tree import ROOT
 from tests.frozen.inputs import RECORDED, read_records
 from tracker.decision.analysis import Analysis
-from tracker.decision.recommend import recommendation
+from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.metrics import Estimate
 from tracker.numbers import count, interval, percent, points, probability, score
@@ -48,7 +48,7 @@ def demo(rerun: bool = False) -> Demo:
     """The recorded run, or the one from other seeds."""
     recorded = read_records(RERUN if rerun else RUN)
     analysis = Analysis(recorded.records, recorded.objective, sweep=recorded.name)
-    return Demo(analysis, recommendation(analysis), _design(analysis))
+    return Demo(analysis, recommend(analysis), _design(analysis))
 
 
 def _design(analysis: Analysis) -> dict[Design, Candidate]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sweeps.terminal import status_lines
 from sweeps.resolve import read_sweep
 from sweeps.search.run import _digest, _fixed_part
+from sweeps.terminal import status_lines
 from tests import old_workspace
 from tests.frozen.difference import differences, told
 from tests.old_workspace import Begun, as_today, end_of, state_of

@@ -21,7 +21,7 @@ from sweeps.search.run import run_sweep
 from sweeps.search.strategies.strategy import weighted_score
 from sweeps.search.workspace import SweepFolder
 from tests.benchmarks.record_playground import record
-from tracker.decision.recommend import recommend
+from tests.factories import recommend
 from tracker.decision.recommendation import Recommendation
 from tracker.store.journal import Journal
 from tracker.store.store import Store

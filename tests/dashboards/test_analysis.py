@@ -1,10 +1,9 @@
 import pytest
 
 from dashboards.analysis import PageAnalysis
+from tests.factories import predict, recommend
 from tracker.decision.analysis import MAX_OBJECTIVES
 from tracker.decision.overrides import parse_overrides
-from tracker.decision.predict import predict
-from tracker.decision.recommend import recommend
 from tracker.errors import NotEnoughDataError
 from tracker.trial import Objective
 

@@ -26,8 +26,8 @@ from tracker.decision.explain import lines as recommendation_lines
 from tracker.decision.law_report import every_law, law_lines
 from tracker.decision.law_report import laws_as_json as laws_json
 from tracker.decision.overrides import parse_overrides
-from tracker.decision.predict import forecast
-from tracker.decision.recommend import recommendation
+from tracker.decision.predict import predict
+from tracker.decision.recommend import recommend
 from tracker.errors import SftSelectError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import config_files, config_of
@@ -70,7 +70,7 @@ def recommended(
 
 def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bool) -> Any:
     objective = parse_overrides(question.weights, question.constraints).objective(sweep.objective)
-    answer = recommendation(analysis.with_objective(objective), question.target_quality)
+    answer = recommend(analysis.with_objective(objective), question.target_quality)
     if not whole:
         choice = answer.choice
         return {
@@ -115,7 +115,7 @@ def predicted(
     def one(case: Mapping[str, Any]) -> Any:
         given = dict(case)
         task, examples = given.pop("task"), given.pop("examples")
-        found = plain(forecast(analysis, task, examples, **given))
+        found = plain(predict(analysis, task, examples, **given))
         if not whole:
             found["predictions"] = {p["label"]: sketch(p) for p in found["predictions"]}
         return found

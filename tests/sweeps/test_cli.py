@@ -16,8 +16,7 @@ from sweeps.cli_options import keep_model
 from sweeps.playground import write
 from sweeps.search.workspace import SweepFolder
 from tests.benchmarks.synthetic import synthetic_sweep
-from tests.factories import sweep_text
-from tracker.decision.recommend import recommend
+from tests.factories import recommend, sweep_text
 from tracker.errors import InputError, StoreError
 from tracker.store.store import LiveTrial, Store
 from tracker.trial import Status

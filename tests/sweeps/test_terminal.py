@@ -14,8 +14,7 @@ from sweeps import cli
 from sweeps.finetune.final import FinalModel
 from sweeps.terminal import _between, final_lines, status_lines
 from tests.benchmarks.synthetic import synthetic_sweep
-from tests.factories import law_score, numbered, scored_record
-from tracker.decision.recommend import recommend
+from tests.factories import law_score, numbered, recommend, scored_record
 from tracker.errors import SftSelectError
 from tracker.export.config import Config
 from tracker.importing.rows import REQUIRED

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.factories import recommend
 from tracker.decision.explain import lines
-from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.trial import Objective, TrialRecord

@@ -8,7 +8,7 @@ measured. P(best) compares the laws themselves, without a run's noise.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from tracker.laws.curves import CurveKey, fit_unmeasured_model
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Interval, Measure, rounded, value_from_error
-from tracker.trial import Frozen, MethodSpec, Objective, TrialRecord
+from tracker.trial import Frozen, MethodSpec
 from tracker.validation import unknown
 
 #: Interval levels in per cent; the keys of ``Predicted.intervals``.
@@ -82,21 +82,6 @@ class Forecast(Frozen):
 
 
 def predict(
-    records: Sequence[TrialRecord],
-    task: str,
-    examples: int,
-    *,
-    model_params: int | None = None,
-    allow_far: bool = False,
-    sweep: str = "",
-    notes: Sequence[str] = (),
-) -> Forecast:
-    """Predict *task* at *examples* from *records*: :func:`forecast` of their analysis."""
-    analysis = Analysis(records, Objective(weights={task: 1.0}), sweep=sweep, notes=notes)
-    return forecast(analysis, task, examples, model_params=model_params, allow_far=allow_far)
-
-
-def forecast(
     analysis: Analysis,
     task: str,
     examples: int,

@@ -46,7 +46,6 @@ from tracker.laws.crossover import CrossoverFit, crossover_of_curves
 from tracker.laws.curves import configuration_laws
 from tracker.metrics import Estimate, rounded
 from tracker.numbers import number
-from tracker.trial import Objective, TrialRecord
 
 _RUNNERS_UP = 3
 _GRID = 257
@@ -64,19 +63,7 @@ class Pick(NamedTuple):
     reached: bool
 
 
-def recommend(
-    records: Sequence[TrialRecord],
-    objective: Objective,
-    *,
-    target_quality: float | None = None,
-    sweep: str = "",
-    notes: Sequence[str] = (),
-) -> Recommendation:
-    """Recommend a configuration of *records* for *objective*: :func:`recommendation` of its analysis."""
-    return recommendation(Analysis(records, objective, sweep=sweep, notes=notes), target_quality)
-
-
-def recommendation(analysis: Analysis, target_quality: float | None = None) -> Recommendation:
+def recommend(analysis: Analysis, target_quality: float | None = None) -> Recommendation:
     """Recommend a configuration under the objective of *analysis*, by the rule of the module.
 
     *target_quality*: take the smallest and cheapest of at least this quality, in [0, 1] for scores; minus a

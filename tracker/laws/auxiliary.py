@@ -136,12 +136,12 @@ def _fit_all(
 
 def _complete(records: Iterable[TrialRecord]) -> list[TrialResult]:
     """Complete results in the order of their keys, one per spec."""
-    found = {
+    by_key = {
         record.result.spec.key: record.result
         for record in sorted(records, key=lambda r: r.number)
         if record.result.status is Status.COMPLETE
     }
-    return [found[key] for key in sorted(found)]
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def _forgetting_curves(
@@ -150,9 +150,9 @@ def _forgetting_curves(
     methods: defaultdict[str, list[RateWindow]] = defaultdict(list)
     for setting in settings:
         methods[method_family(setting.method)].append(setting)
-    for method, found in sorted(methods.items()):
-        runs = [run for setting in found for run in setting.runs]
-        others = [out for setting in found for out in setting.others]
+    for method, windows in sorted(methods.items()):
+        runs = [run for setting in windows for run in setting.runs]
+        others = [out for setting in windows for out in setting.others]
         for suite in sorted({score.suite for run in runs for score in run.general}):
             made = [(run, _forgetting_run(run, suite)) for run in runs]
             rows = [row for _, row in made if row]
@@ -258,7 +258,7 @@ def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWin
     families: defaultdict[tuple[str, str], list[TrialResult]] = defaultdict(list)
     for run in runs:
         families[method_family(run.spec.method), run.spec.model.name].append(run)
-    return [_widest_window(found, tasks) for _, found in sorted(families.items())]
+    return [_widest_window(of_family, tasks) for _, of_family in sorted(families.items())]
 
 
 def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
@@ -270,8 +270,8 @@ def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[Rat
     for run in runs:
         families[method_family(run.spec.method)].append(run)
     settings = []
-    for _, found in sorted(families.items()):
-        shared, of_each_model = _widest_window(found, tasks), per_model(found, tasks)
+    for _, of_family in sorted(families.items()):
+        shared, of_each_model = _widest_window(of_family, tasks), per_model(of_family, tasks)
         coverage = sum(_coverage(setting.runs) for setting in of_each_model)
         settings += [shared] if _coverage(shared.runs) >= coverage else of_each_model
     return settings
@@ -315,10 +315,10 @@ def _coverage(runs: Sequence[TrialResult]) -> int:
 
 def _loss(runs: Sequence[TrialResult], tasks: Sequence[str]) -> float:
     """Mean ln loss over runs and tasks; infinite without a measurement."""
-    found = [
+    log_losses = [
         np.log(loss)
         for run in runs
         for task in tasks
         if (score := score_of(run, task)) and (loss := score.bits_per_byte or score.loss_nats)
     ]
-    return round(float(np.mean(found)), 9) if found else float("inf")
+    return round(float(np.mean(log_losses)), 9) if log_losses else float("inf")

@@ -16,7 +16,6 @@ from tracker.laws.pooling import Array
 
 #: With fewer crossing replicates neither median nor interval is given.
 FEWEST_CROSSINGS = 10
-_GRID = 257
 
 
 class CrossoverFit(NamedTuple):
@@ -32,14 +31,6 @@ class CrossoverFit(NamedTuple):
     high: float | None
     start: float
     end: float
-
-
-def crossover(first: FittedLaw, second: FittedLaw, level: float = 0.8) -> CrossoverFit:
-    """Crossover of two laws, within the sizes of both: where *second* becomes better (smaller)."""
-    start = max(first.domain[0], second.domain[0])
-    end = min(first.domain[1], second.domain[1])
-    sizes = np.geomspace(start, end, _GRID) if start < end else np.array([start])
-    return crossover_of_curves(first.curves(sizes), second.curves(sizes), sizes, level)
 
 
 def p_ahead(

@@ -98,8 +98,8 @@ def fit_unmeasured_model(
 
     One per method and mix that was measured; empty where nothing could be fitted.
     """
-    found = fit_unmeasured_models(table, metric, {model: parameters})
-    return {key: law for key, law in found.items() if key.task == task}
+    laws = fit_unmeasured_models(table, metric, {model: parameters})
+    return {key: law for key, law in laws.items() if key.task == task}
 
 
 def fit_unmeasured_models(
@@ -169,7 +169,7 @@ def _runs_by_curve(
     curve = table.groupby(_CURVE, dropna=False, sort=True).ngroup().to_numpy()
     lost = _positions(curve, ~complete & tuned)
     columns = _Columns(table, metric)
-    found: dict[CurveKey, tuple[CurveRuns, list[LeftOut]]] = {}
+    by_curve: dict[CurveKey, tuple[CurveRuns, list[LeftOut]]] = {}
     tasks = sorted({str(t) for t in table.loc[complete & tuned, "task"].dropna()})
     for task in tasks:
         of_task = complete & (table["task"] == task).to_numpy(dtype=bool)
@@ -181,17 +181,17 @@ def _runs_by_curve(
                 key = curve_key(table.iloc[positions[0]], task)
                 all_runs = [*bases.get(key.model, ()), *positions]
                 shared = table.iloc[positions[-1]]
-                found[key] = columns.runs(key, all_runs, lost.get(number, []), shared, noise)
-    return found, tasks
+                by_curve[key] = columns.runs(key, all_runs, lost.get(number, []), shared, noise)
+    return by_curve, tasks
 
 
 def _positions(groups: ArrayLike, among: ArrayLike) -> dict[Any, list[int]]:
     """Positions of the rows *among*, by group in ascending order."""
     labels = np.asarray(groups)
-    found: dict[Any, list[int]] = {}
+    by_group: dict[Any, list[int]] = {}
     for position in np.flatnonzero(np.asarray(among)).tolist():
-        found.setdefault(labels[position], []).append(position)
-    return {label: found[label] for label in sorted(found)}
+        by_group.setdefault(labels[position], []).append(position)
+    return {label: by_group[label] for label in sorted(by_group)}
 
 
 class _Columns:

@@ -143,25 +143,25 @@ class FittedForgetting(Frozen):
     def _beyond_domain(self, parameters: float, examples: float, replay: float) -> list[str]:
         (_, volume), (least, most) = self.domain["examples"], self.domain["parameters"]
         shares = self.domain["replay"]
-        found = []
+        reasons = []
         if examples > MAX_EXTRAPOLATION * volume:
-            found.append(
+            reasons.append(
                 f"{examples:,.0f} examples: forgetting was measured up to {volume:,.0f} and "
                 f"is trusted up to {MAX_EXTRAPOLATION * volume:,.0f}: measure more, or allow far "
                 "extrapolation"
             )
         if not least / self.steps * (1 - 1e-9) <= parameters <= most * self.steps * (1 + 1e-9):
-            found.append(
+            reasons.append(
                 f"{parameters:,.0f} parameters: forgetting was measured from {least:,.0f} "
                 f"to {most:,.0f} and is trusted one size step further "
                 f"(a factor {self.steps:.3g}): measure that size, or allow far extrapolation"
             )
         if not shares[0] <= replay <= shares[1]:
-            found.append(
+            reasons.append(
                 f"a replay share of {replay:g}: forgetting was measured from {shares[0]:g} "
                 f"to {shares[1]:g}: run trials with that share, or allow far extrapolation"
             )
-        return found
+        return reasons
 
 
 def fit_forgetting(

@@ -9,8 +9,8 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.retention import KEPT, Retention
 from sweeps.search.space import trial_spec
 from sweeps.search.workspace import SweepFolder
+from tests.factories import recommend
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
-from tracker.decision.recommend import recommend
 from tracker.trial import Configuration, MethodSpec, Objective, SuiteScore, TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from tests.factories import recommend
 from tracker.decision.explain import next_experiment_text
-from tracker.decision.recommend import recommend
 from tracker.trial import Objective, TrialRecord
 
 Make = Callable[..., TrialRecord]

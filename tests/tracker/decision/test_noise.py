@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.factories import numbered, scored_record
+from tests.factories import numbered, recommend, scored_record
 from tracker.decision.noise import noise_without_replicates
-from tracker.decision.recommend import recommend
 from tracker.results import by_configuration
 from tracker.trial import Objective, TrialRecord
 

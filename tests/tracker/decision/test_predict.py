@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tracker.decision.predict import LEVELS, Forecast, predict
+from tests.factories import predict
+from tracker.decision.predict import LEVELS, Forecast
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.importing.trials import read_table
 from tracker.trial import TrialRecord

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.factories import recommend
 from tracker.decision.analysis import Analysis
 from tracker.decision.explain import lines
-from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Recommendation
 from tracker.decision.target_quality import examples_needed
 from tracker.errors import InputError, NotEnoughDataError

@@ -7,13 +7,13 @@ from tests.factories import (
     file_ref,
     method_spec,
     model_spec,
+    recommend,
     suite_score,
     task_score,
     task_spec,
     trial_record,
     trial_spec,
 )
-from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Recommendation
 from tracker.export.config import Config
 from tracker.export.recipe import Row

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import brentq
 
 from tests.factories import fit_curve
-from tracker.laws.crossover import crossover, crossover_of_curves, p_ahead
-from tracker.laws.fitted_law import law
+from tracker.laws.crossover import CrossoverFit, crossover_of_curves, p_ahead
+from tracker.laws.fitted_law import FittedLaw, law
 
 SIZES = np.array([125, 250, 500, 1000, 2000, 4000.0])
 QUICK, DEEP = np.array([[0.3, 0.5, 150, 1.0]]), np.array([[0.1, 0.7, 400, 1.0]])
@@ -15,6 +15,12 @@ QUICK, DEEP = np.array([[0.3, 0.5, 150, 1.0]]), np.array([[0.1, 0.7, 400, 1.0]])
 def _fit(truth: np.ndarray, seed: int = 0):  # type: ignore[no-untyped-def, type-arg]
     noise = 0.01 * np.random.default_rng(seed).standard_normal(len(SIZES))
     return fit_curve(SIZES, law(truth, SIZES)[0] * np.exp(noise))
+
+
+def crossover(first: FittedLaw, second: FittedLaw) -> CrossoverFit:
+    """Crossover of two laws over the measured sizes."""
+    sizes = np.geomspace(SIZES[0], SIZES[-1], 257)
+    return crossover_of_curves(first.curves(sizes), second.curves(sizes), sizes)
 
 
 def test_finds_where_two_known_laws_cross() -> None:
