@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
@@ -44,6 +45,7 @@ from tracker.numbers import (
     count,
     in_measure,
     interval,
+    limits,
     percent,
     plural,
     probability,
@@ -62,8 +64,9 @@ _TABLE_ROWS = 100
 _PREDICTIONS_IN_SIGHT, _MAX_PREDICTIONS = 5, 100
 
 _LIKELY_BUT_TIED = (
-    "It is probably the best, but by less than two seeds of one configuration differ. The chance of being "
-    "the best counts any lead; the verdict beside the title counts a lead that a rerun would show."
+    "It is probably the best, but its lead is smaller than the difference between two seeds of one "
+    "configuration. The probability of being the best counts any lead; the verdict beside the title counts "
+    "only a lead that a rerun would show."
 )
 _TIE = (
     "How far the choice is ahead of each, on the same validation rows. A hollow mark is a tie: another "
@@ -372,8 +375,7 @@ def _runners_up(found: Recommendation, theme: str | None) -> html.Section:
         (
             gap.label,
             quality_gap(gap.value, scored=gap.scored),
-            f"{quality_gap(gap.low, scored=gap.scored)} to "
-            f"{quality_gap(gap.high, scored=gap.scored)}",
+            limits(gap.low, gap.high, partial(quality_gap, scored=gap.scored)),
             probability(gap.p_best),
             "no" if gap.distinguishable else "yes",
         )
@@ -496,7 +498,7 @@ def _target_quality(target: TargetQuality | None) -> html.Section | None:
         (
             needed.label,
             f"about {count(needed.examples.value)}",
-            f"{count(needed.examples.low)} to {count(needed.examples.high)}",
+            limits(needed.examples.low, needed.examples.high, count),
             probability(needed.probability),
             count(needed.largest_measured),
         )
@@ -525,12 +527,12 @@ def _forecasts(answer: Answer) -> html.Section | None:
 def _forecast(forecast: Forecast | str) -> html.Div:
     if isinstance(forecast, str):
         return html.Div(_note(f"No prediction: {forecast}"))
+    write = partial(in_measure, metric=forecast.measure)
     rows = [
         (
             p.label,
-            in_measure(p.value, forecast.measure),
-            f"{in_measure(p.intervals['80'].low, forecast.measure)} to "
-            f"{in_measure(p.intervals['80'].high, forecast.measure)}",
+            write(p.value),
+            limits(p.intervals["80"].low, p.intervals["80"].high, write),
             probability(p.p_best),
             f"{p.extrapolation:,.3g} times" if p.extrapolation > 1 else "no",
         )

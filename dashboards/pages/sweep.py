@@ -34,7 +34,7 @@ from dashboards.pages import sweep_control
 from dashboards.snapshot import SweepView
 from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
 from tracker.cache import SingleFlightCache
-from tracker.numbers import count, percent, plural, quality
+from tracker.numbers import count, limits, percent, plural, quality
 from tracker.store.control import ControlRecord, request_text
 from tracker.store.store import LiveTrial
 
@@ -313,7 +313,7 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
 
 
 def _count_span(span: ForecastInterval) -> str:
-    return count(span.high) if span.low == span.high else f"{count(span.low)} to {count(span.high)}"
+    return count(span.high) if span.low == span.high else limits(*span, count)
 
 
 # -- the best so far -------------------------------------------------------------------------------

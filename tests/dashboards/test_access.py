@@ -24,14 +24,14 @@ def client(server):
 
 
 def test_every_route_and_method_is_refused_without_the_token(server, client):
-    asked = set()
+    requested = set()
     for rule in server.url_map.iter_rules():
         path = re.sub(r"<[^>]+>", "x", rule.rule)
         for method in rule.methods | {"GET", "POST", "PUT", "DELETE", "PATCH"}:
             answer = client.open(path, method=method, headers=HERE)
             assert answer.status_code == 401, (method, path)
-            asked.add(rule.endpoint)
-    assert len(asked) > 5
+            requested.add(rule.endpoint)
+    assert len(requested) > 5
     assert client.get("/no/such/place", headers=HERE).status_code == 401
 
 
@@ -71,7 +71,7 @@ def test_a_foreign_name_is_refused_even_with_the_token(client, host):
 
 
 @pytest.mark.parametrize("host", ["gpu-box:8050", "GPU-BOX", "[2001:db8::1]:8050", "10.1.2.3"])
-def test_own_names_and_addresses_are_served(client, host):
+def test_names_and_addresses_of_this_machine_are_served(client, host):
     headers = {"Host": host, "Authorization": f"Bearer {TOKEN}"}
     assert client.get("/", headers=headers).status_code == 200
 

@@ -7,7 +7,7 @@ from tracker.decision.overrides import parse_overrides
 from tracker.errors import NotEnoughDataError
 from tracker.trial import Objective
 
-ASKED = Objective(weights={"intent": 1})
+OVERRIDES = Objective(weights={"intent": 1})
 
 
 def test_the_weights_are_the_objective_s(analysis):
@@ -22,35 +22,35 @@ def test_the_recommendation_is_tracker_s_and_made_once(analysis, records):
 
 def test_nothing_measured_nothing_recommended():
     with pytest.raises(NotEnoughDataError):
-        _ = PageAnalysis([], ASKED, sweep="support").recommendation
+        _ = PageAnalysis([], OVERRIDES, sweep="support").recommendation
 
 
 def test_the_version_follows_the_records(records):
     assert (
-        PageAnalysis(records, ASKED, sweep="s").version
-        == PageAnalysis(list(records), ASKED, sweep="s").version
+        PageAnalysis(records, OVERRIDES, sweep="s").version
+        == PageAnalysis(list(records), OVERRIDES, sweep="s").version
     )
     assert (
-        PageAnalysis(records[:-1], ASKED, sweep="s").version
-        != PageAnalysis(records, ASKED, sweep="s").version
+        PageAnalysis(records[:-1], OVERRIDES, sweep="s").version
+        != PageAnalysis(records, OVERRIDES, sweep="s").version
     )
 
 
-def test_the_version_follows_what_is_asked_and_noted(records):
+def test_the_version_follows_the_objective_and_the_notes(records):
     found = {
-        PageAnalysis(records, ASKED, sweep="s").version,
+        PageAnalysis(records, OVERRIDES, sweep="s").version,
         PageAnalysis(records, Objective(weights={"intent": 2}), sweep="s").version,
-        PageAnalysis(records, ASKED, sweep="s", notes=("a note",)).version,
+        PageAnalysis(records, OVERRIDES, sweep="s", notes=("a note",)).version,
     }
     assert len(found) == 3
 
 
 def test_answers_are_kept_by_question_and_bounded(records):
-    found = PageAnalysis(records, ASKED, sweep="support")
+    found = PageAnalysis(records, OVERRIDES, sweep="support")
     cheap = parse_overrides((), ["flops=1e9"])
     assert found.answer(cheap) is found.answer(cheap)
     assert found.answer(cheap).recommendation == recommend(
-        records, cheap.objective(ASKED), sweep="support"
+        records, cheap.objective(OVERRIDES), sweep="support"
     )
     for i in range(MAX_OBJECTIVES + 3):
         try:
@@ -60,8 +60,8 @@ def test_answers_are_kept_by_question_and_bounded(records):
     assert len(found._answers) == MAX_OBJECTIVES
 
 
-def test_what_is_foretold_is_what_the_command_line_foretells(records):
-    found = PageAnalysis(records, ASKED, sweep="my sweep")
+def test_predictions_are_those_of_the_command_line(records):
+    found = PageAnalysis(records, OVERRIDES, sweep="my sweep")
     answer = found.answer(parse_overrides((), ["examples=500"]))
     assert answer.forecasts["intent"] == predict(records, "intent", 500, sweep="my sweep")
     # The laws are those that the pages draw, fitted once.

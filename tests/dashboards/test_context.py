@@ -65,23 +65,23 @@ def test_the_pages_fill_from_the_store(context, words):
     assert not page.hidden
     assert "49 of 60" in words(page.head)
     assert "Scaling with training data and model size" in words(
-        drawn(context, scaling, "?task=slots")
+        shown(context, scaling, "?task=slots")
     )
-    assert "Probability of being the best" in words(drawn(context, recommend, ""))
+    assert "Probability of being the best" in words(shown(context, recommend, ""))
 
 
-def drawn(context, page, search):
+def shown(context, page, search):
     return context.show(search, lambda view, query: page.content(view, query, "dark"))
 
 
 def test_before_the_first_sweep_every_page_says_what_to_do(bare, words):
     assert sweep.no_sweep(bare.nothing("")).hidden
-    assert "sft-select run" in words(drawn(bare, scaling, ""))
+    assert "sft-select run" in words(shown(bare, scaling, ""))
     assert Frame(bare, PAGES).header(None, "/", "")[3] == "Sweep · none · sft-select"
 
 
 def test_an_unknown_sweep_is_named(context, words):
-    assert "There is no sweep called nosuch" in words(drawn(context, scaling, "?sweep=nosuch"))
+    assert "There is no sweep called nosuch" in words(shown(context, scaling, "?sweep=nosuch"))
 
 
 def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
@@ -98,10 +98,10 @@ def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
     assert "cannot be read" in warning
     assert "connection refused" in warning
     fresh = PageContext(Snapshot(store, patience=PATIENT))
-    assert "connection refused" in words(drawn(fresh, recommend, ""))
+    assert "connection refused" in words(shown(fresh, recommend, ""))
 
 
-def test_the_export_is_the_findings_yaml(context):
+def test_the_export_is_the_yaml_of_the_analysis(context):
     found = context.export("support", Query(), "recommended.yaml")
     assert found.content.decode() == context.snapshot.view("support").analysis.answer().config
     assert context.export("nosuch", Query(), "recommended.yaml") is None

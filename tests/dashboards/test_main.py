@@ -26,7 +26,7 @@ def test_what_is_no_port_is_refused(workspace, capsys, port):
     assert f"found '{port}'; allowed: 0" in capsys.readouterr().err
 
 
-def test_the_machine_s_own_name_is_served(workspace, capsys, monkeypatch):
+def test_the_machine_s_name_is_served(workspace, capsys, monkeypatch):
     monkeypatch.setattr("waitress.server.BaseWSGIServer.run", lambda server: server.close())
     assert main(["--workspace", str(workspace), "--host", "localhost", "--port", "0"]) == 0
     assert "Dashboard: http://localhost:" in capsys.readouterr().out

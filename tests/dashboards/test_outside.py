@@ -35,7 +35,7 @@ def seen(folder: Path, metric: str, size: str) -> SweepView:
 
 
 @pytest.mark.parametrize(("metric", "size"), [("loss", "1000"), ("loss", ""), ("accuracy", "")])
-def test_every_page_is_drawn(tmp_path: Path, words, metric: str, size: str) -> None:
+def test_every_page_is_rendered(tmp_path: Path, words, metric: str, size: str) -> None:
     view = seen(tmp_path, metric, size)
     assert sweep.content(view, None)
     curves = words(scaling.content(view, Query("outside"), None))

@@ -17,7 +17,7 @@ def client():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8050", "localhost", "[::1]:8050"])
-def test_this_machine_s_own_names_are_served(client, host):
+def test_this_machine_s_names_are_served(client, host):
     assert client.get("/", headers={"Host": host}).status_code == 200
 
 
@@ -41,7 +41,7 @@ def test_a_foreign_origin_is_refused(client, origin):
     assert client.post("/", headers=headers).status_code == 403
 
 
-def test_our_own_origin_is_served(client):
+def test_the_dashboard_s_origin_is_served(client):
     headers = {"Host": "127.0.0.1:8050", "Origin": "http://127.0.0.1:8050"}
     assert client.post("/", headers=headers).status_code == 200
 

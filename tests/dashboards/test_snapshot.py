@@ -1,4 +1,4 @@
-"""The snapshot over a store that can be told to fail and counts how often it is read."""
+"""The snapshot over a store that fails on demand and counts how often it is read."""
 
 import gc
 import threading
@@ -17,11 +17,11 @@ from tracker.trial import Objective
 
 
 class FakeStore:
-    """Only what the snapshot asks for; a fake transport, so that failure and pace can be chosen."""
+    """A store with the methods that the snapshot calls; a fake transport, so that failures can be chosen."""
 
     def __init__(self, records):
-        self.asked = []
-        self.held = list(records)
+        self.log = []
+        self.kept = list(records)
         self.names = ["support"]
         self.down = False
         self.reads = {"sweeps": 0, "records": 0}
@@ -30,7 +30,7 @@ class FakeStore:
         self.reads["sweeps"] += 1
         if self.down:
             raise StoreError("the store is down")
-        counts = {"complete": len(self.held)}
+        counts = {"complete": len(self.kept)}
         return [
             SweepInfo(name, "finished", 60, 100.0 + i, 900.0, counts, {})
             for i, name in enumerate(self.names)
@@ -38,13 +38,13 @@ class FakeStore:
 
     def records(self, name):
         self.reads["records"] += 1
-        return list(self.held)
+        return list(self.kept)
 
     def running(self, name):
         return []
 
     def control_log(self, name):
-        return self.asked
+        return self.log
 
     def objective(self, name):
         return Objective(weights={"intent": 1})
@@ -96,17 +96,17 @@ def test_nothing_new_means_the_same_version_and_no_records_read(snapshot, fake, 
 
 def test_a_request_changes_what_the_sweep_page_shows_alone(snapshot, fake, clock):
     version, results = snapshot.version(None), snapshot.results_version(None)
-    fake.asked = [ControlRecord(new_request("pause"), None)]
+    fake.log = [ControlRecord(new_request("pause"), None)]
     clock.now += 60
     snapshot.view(None)
     assert snapshot.version(None) != version
     assert snapshot.results_version(None) == results
-    assert snapshot.view(None).log == tuple(fake.asked)
+    assert snapshot.view(None).log == tuple(fake.log)
 
 
 def test_a_new_trial_changes_both_versions(snapshot, fake, clock, records):
     before = snapshot.version(None), snapshot.results_version(None)
-    fake.held.append(records[10])
+    fake.kept.append(records[10])
     clock.now += 3
     after = snapshot.version(None), snapshot.results_version(None)
     assert all(a != b for a, b in zip(after, before, strict=True))
@@ -148,7 +148,7 @@ def test_memory_is_bounded(snapshot, fake):
 
 def test_a_reading_that_fails_costs_no_view_that_is_known(snapshot, fake, clock, records):
     before = snapshot.view("support")
-    fake.held = records[:-1]
+    fake.kept = records[:-1]
     fake.records = lambda name: (_ for _ in ()).throw(StoreError("down"))
     clock.now += 3
     assert snapshot.view("support") is before
@@ -237,7 +237,7 @@ def test_a_long_first_reading_is_said_and_ends_in_another_version(fake, clock):
 def test_new_trials_extend_the_table(snapshot, fake, clock, records):
     first = snapshot.view(None).analysis
     assert len(first.table) > 0
-    fake.held = [*records[:5], *records[10:12], *records[5:10]]
+    fake.kept = [*records[:5], *records[10:12], *records[5:10]]
     clock.now += 3
     extended = snapshot.view(None).analysis
-    pd.testing.assert_frame_equal(extended.table, results_table(fake.held))
+    pd.testing.assert_frame_equal(extended.table, results_table(fake.kept))

@@ -59,12 +59,12 @@ def page(browser, address):
     page.on("console", lambda m: m.type in ("error", "warning") and wrong.append(m.text))
     page.on("pageerror", lambda error: wrong.append(str(error)))
 
-    def own(request: object) -> None:
+    def note_foreign(request: object) -> None:
         url = urlsplit(request.url)  # type: ignore[attr-defined]
         if url.scheme in ("http", "https", "ws", "wss") and url.netloc != urlsplit(address).netloc:
             wrong.append(f"foreign request: {url.geturl()}")
 
-    page.on("request", own)
+    page.on("request", note_foreign)
     yield page
     context.close()
     assert wrong == []

@@ -89,7 +89,7 @@ def test_a_server_that_ends_is_missed_and_one_that_returns_is_heard(visit, works
         server.wait()
 
 
-def test_two_misses_are_none_and_an_answer_starts_anew(visit, workspace) -> None:
+def test_two_failed_ticks_raise_no_banner_and_an_answer_resets_the_count(visit, workspace) -> None:
     visit.add_init_script(FAILING)
     with served(workspace) as address:
         visit.goto(address)
@@ -103,7 +103,7 @@ def test_two_misses_are_none_and_an_answer_starts_anew(visit, workspace) -> None
         visit.locator("html.not-updating").wait_for()
 
 
-def test_a_token_that_is_no_longer_valid_is_told_at_once(visit, workspace) -> None:
+def test_a_token_that_is_no_longer_valid_is_reported_at_once(visit, workspace) -> None:
     with served(workspace, "--allow-name", "box.example") as address:
         with_token = f"{address}/?token={workspace_token(workspace)}"
         visit.goto(with_token)

@@ -39,7 +39,7 @@ def test_the_table_behind_a_chart_is_made_when_opened_and_changes_with_the_page(
     assert behind.locator("tbody").inner_text() != before
 
 
-def test_what_a_method_costs_elsewhere_is_said_and_drawn(page, address):
+def test_forgetting_by_method_is_said_and_shown(page, address):
     page.goto(f"{address}/generalisation?task=intent&model=en-0.3m&volume=500")
     page.get_by_text("Full tuning: quality from").wait_for()
     page.locator(".facet .point").first.wait_for()

@@ -42,8 +42,10 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     took = Path(download.value.path()).read_bytes()
     assert download.value.suggested_filename == "recommended.yaml"
     assert took.decode() == spec_text
-    asked = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1})
-    assert took.decode() == PageAnalysis(records, asked, sweep="support").answer().config
+    objective = Objective(
+        weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1}
+    )
+    assert took.decode() == PageAnalysis(records, objective, sweep="support").answer().config
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
 

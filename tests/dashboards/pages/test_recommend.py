@@ -54,9 +54,9 @@ def test_the_only_configuration_measured_is_no_clear_choice(view_of, records, wo
 
 
 def test_the_only_one_that_keeps_the_constraints_is_no_clear_choice(view_of, records, words):
-    asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.0})
+    objective = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.0})
     done = {r.result.spec.method.name: r for r in records if r.result.status is Status.COMPLETE}
-    view = view_of([done["none"], done["full"]], objective=asked)
+    view = view_of([done["none"], done["full"]], objective=objective)
     answer = view.analysis.recommendation
     assert (answer.admitted, answer.candidates) == (1, 2)
     assert certainty(answer) == ("The only candidate that keeps the constraints", "warn")
@@ -77,8 +77,8 @@ def test_untouched_bases_alone_are_compared_with_each_other(view_of, records, wo
 
 
 def test_rejections_are_listed_with_what_they_cost(view_of, records, words):
-    asked = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.03})
-    view = view_of(records, objective=asked)
+    objective = Objective(weights={"intent": 1}, constraints={"forgetting.english": 0.03})
+    view = view_of(records, objective=objective)
     text = words(content(view, Query(), None))
     assert "Your constraints" in text
     rejected = view.analysis.recommendation.rejected
@@ -148,7 +148,7 @@ def test_what_reaches_a_quality_is_said(view_of, records, words):
     assert "What reaches 50.0 %" in near
     assert "The smallest that reaches 50.0 %" in near
     assert "Probability of reaching 50.0 %" in near
-    assert "Probability of being the best" not in near  # that was not asked
+    assert "Probability of being the best" not in near  # another question was given
     assert "The choice above is the smallest model" in near
     far = words(content(view, Query.of(target_quality="0.99"), None))
     assert "Nothing that was measured reaches 99.0 %" in far
@@ -162,12 +162,12 @@ def test_a_wrong_question_is_said_in_a_line_each(view_of, records, words):
 
 
 def test_while_it_is_worked_out_the_page_says_so_and_then_shows_it(view_of, records, words):
-    view, later = view_of(records), SingleFlightCache()
-    page = when_ready(lambda: words(content(view, Query(), None, later)), "Working it out")
+    view, answers = view_of(records), SingleFlightCache()
+    page = when_ready(lambda: words(content(view, Query(), None, answers)), "Working it out")
     assert "Probability of being the best" in page
 
 
-def test_what_was_gained_elsewhere_is_not_told_as_a_negative_loss(view_of, records, words):
+def test_a_gain_on_a_suite_is_not_written_as_a_negative_loss(view_of, records, words):
     found = view_of(records).analysis.answer()
     choice = found.recommendation.choice
     lost = {"english": Estimate(value=-0.58, low=-0.6, high=-0.5)}
@@ -202,7 +202,7 @@ def texts(shown, **changes):
     ]
 
 
-def test_every_field_shows_the_sweep_s_own_question(analysis):
+def test_every_field_shows_the_sweep_file_s_question(analysis):
     shown = {(f.place.option, f.place.name): f.text for f in fields(analysis, Query())}
     assert shown["weight", "intent"] == "2"
     assert shown["constraint", "forgetting.english"] == "10"  # per cent
@@ -215,7 +215,7 @@ def test_every_field_shows_the_sweep_s_own_question(analysis):
     assert shown["target_quality", ""] == ""
 
 
-def test_asking_what_is_asked_already_leaves_the_address_bare(analysis):
+def test_the_sweep_file_s_question_leaves_the_address_bare(analysis):
     query = Query.of("support", task="slots")
     assert query_of(analysis, query, texts(fields(analysis, query))) == query
 
@@ -261,13 +261,13 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, wor
 
 
 @pytest.mark.parametrize(
-    ("typed", "asked"),
+    ("typed", "text"),
     [("90,5", "0.905"), ("90.5", "0.905"), ("0,125", "0.00125"), ("1,000", "1,000")],
 )
-def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(analysis, typed, asked):
+def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(analysis, typed, text):
     assert (
         query_of(analysis, Query("support"), [("target_quality", "", typed)]).get("target_quality")
-        == asked
+        == text
     )
 
 
@@ -278,7 +278,7 @@ def test_a_bound_without_a_field_gets_one(analysis):
     assert query_of(analysis, query, texts(shown)).many("constraint") == ("flops=1e+12",)
 
 
-def test_the_form_is_open_where_something_is_asked_and_reset_goes_back(analysis):
+def test_the_form_is_open_for_another_question_and_reset_goes_back(analysis):
     query = Query.of("support", target_quality="0.9", task="slots")
     details = form("/recommend", query, fields(analysis, query)).children
     assert details.open

@@ -67,7 +67,7 @@ def with_facts(view, state="running", **facts):
     return view._replace(info=info)
 
 
-def test_the_budget_is_burnt_and_foretold(view_of, records, words):
+def test_the_budget_s_use_and_forecast_are_shown(view_of, records, words):
     view = with_facts(view_of(records), budget_trials=60, workers=2)
     assert spending(view).budget_share == pytest.approx(49 / 60)
     text = words(content(view, "light", now=1_700_000_300.0).head)
@@ -98,7 +98,7 @@ def test_a_driver_that_gives_no_sign_of_life_is_not_shown_as_running(view_of, re
     assert "No word" not in words(content(view, "light", now=now).head)
 
 
-def test_an_ended_sweep_foretells_nothing(view_of, records, words):
+def test_an_ended_sweep_has_no_forecast(view_of, records, words):
     text = words(content(view_of(records, state="finished"), "light").head)
     assert "at the end" not in text
     assert "None it ends when its design is done" in text
@@ -126,7 +126,7 @@ def test_an_imported_sweep_shows_only_what_is_known(view_of, records, words):
     )
 
 
-def test_live_curves_are_drawn_in_place(view_of, records):
+def test_live_curves_are_updated_in_place(view_of, records):
     page = content(view_of(records, running=(LIVE,)), "light")
     assert [tuple(trace["y"]) for trace in page.curves.traces] == [(2.5, 1.5, 1.25)]
     assert page.curves_style != {"display": "none"}
@@ -151,10 +151,10 @@ def test_failures_are_grouped_and_say_what_to_do(view_of, records, words):
 
 
 def test_requests_are_listed_with_their_answers(view_of, records, words):
-    asked = new_request("clone", now=2.0, trial=3, changes={"volume": "800"}, by="somebody")
+    request = new_request("clone", now=2.0, trial=3, changes={"volume": "800"}, by="somebody")
     pending = new_request("pause", now=3.0)
-    answer = Answer(id=asked.id, at=3.0, accepted=False, words="volume: found '800'")
-    log = (ControlRecord(asked, answer), ControlRecord(pending, None))
+    answer = Answer(id=request.id, at=3.0, accepted=False, words="volume: found '800'")
+    log = (ControlRecord(request, answer), ControlRecord(pending, None))
     text = words(content(view_of(records)._replace(log=log), "light").requests)
     assert text.index("pause") < text.index("clone trial 3 with volume=800"), "the newest first"
     assert "refused" in text
@@ -256,7 +256,7 @@ def test_a_refusal_is_said_in_words(running):
     assert running.requests("live") == []
 
 
-def test_what_was_meant_for_another_sweep_is_not_asked(running):
+def test_a_request_meant_for_another_sweep_is_not_sent(running):
     """At the address without a name another sweep may have begun since the page was drawn."""
     client = create_app(running, control=True).server.test_client()
     reply = press(client, "control-stop", shown="earlier").get_data(as_text=True)

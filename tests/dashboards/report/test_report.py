@@ -48,7 +48,7 @@ def test_the_report_holds_the_page_as_it_is(written, records, view_of):
 
 
 @pytest.mark.slow
-def test_nothing_is_fetched_and_only_its_own_scripts_run(written):
+def test_nothing_is_fetched_and_only_the_report_s_scripts_run(written):
     body = written.replace(plotly_script(), "")
     assert not re.search(r"\b(src|href)=\"(?!#)", body)
     assert "url(" not in body
@@ -121,15 +121,15 @@ def test_every_page_that_shows_results_has_a_section(view_of, records):
     assert {page.title for page in PAGES} - live <= titles
 
 
-def test_what_cannot_be_told_yet_is_said_in_its_place(view_of, words):
+def test_a_reason_stands_in_place_of_a_page_without_results(view_of, words):
     view = view_of([], objective=Objective(weights={"intent": 1}))
-    told = [words(section.content("light")) for section in sections(view, Query("support"))]
-    assert "Too little is known for this" in told[0]
-    assert all(told)
+    text = [words(section.content("light")) for section in sections(view, Query("support"))]
+    assert "Too little is known for this" in text[0]
+    assert all(text)
 
 
 def test_an_unknown_sweep_and_a_wrong_question_are_a_line_each(workspace, tmp_path):
-    def told(*words):
+    def error(*words):
         command = [sys.executable, "-m", "dashboards.report", "--workspace", str(workspace)]
         done = subprocess.run(
             [*command, "--output", str(tmp_path / "r.html"), *words], capture_output=True, text=True
@@ -138,7 +138,7 @@ def test_an_unknown_sweep_and_a_wrong_question_are_a_line_each(workspace, tmp_pa
         assert not (tmp_path / "r.html").exists()
         return done.stderr
 
-    assert told("--sweep", "nosuch") == "sweep 'nosuch': not in the store; sweeps: support\n"
-    assert told("--sweep", "support", "--target-quality", "high") == (
+    assert error("--sweep", "nosuch") == "sweep 'nosuch': not in the store; sweeps: support\n"
+    assert error("--sweep", "support", "--target-quality", "high") == (
         "target_quality: found 'high'; allowed: a number, such as 0.5\n"
     )
