@@ -140,5 +140,5 @@ def test_an_unknown_sweep_and_a_wrong_question_are_a_line_each(workspace, tmp_pa
 
     assert error("--sweep", "nosuch") == "sweep 'nosuch': not in the store; sweeps: support\n"
     assert error("--sweep", "support", "--target-quality", "high") == (
-        "target_quality: found 'high'; allowed: a number, such as 0.5\n"
+        "--target-quality: found 'high'; allowed: a number, such as 0.5\n"
     )
