@@ -183,18 +183,9 @@ class Snapshot:
         if last is not None and last.info.counts == info.counts:
             return SweepView(info, last.analysis, running, self._clock(), log)
         earlier = last.analysis if last else None
-        objective = store.objective(name)
+        data = (earlier and earlier.data) or store.data_profile(name)  # it never changes
         with frozen_from_gc() if last is None else nullcontext():
-            records = store.records(name)
-        analysis = PageAnalysis(
-            records,
-            objective,
-            sweep=name,
-            notes=store.notes(name),
-            # The data of a sweep never change.
-            data=(earlier and earlier.data) or store.data_profile(name),
-            earlier=earlier,
-        )
+            analysis = PageAnalysis.of_sweep(store, name, data=data, earlier=earlier)
         if earlier is not None and earlier.version == analysis.version:
             analysis = earlier  # its laws and answers are those of the same records
         return SweepView(info, analysis, running, self._clock(), log)

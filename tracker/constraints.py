@@ -1,4 +1,4 @@
-"""Constraints: the bounds a recommendation must keep. Their names, parsing, values, and what each costs.
+"""Constraints on a recommendation: their names, bounds and values, and what each of them rejects.
 
 One set serves the sweep file, the command line, the search, the recommendation and the pages. A name
 says what is bounded: ``parameters``, ``examples`` (also ``examples.<task>``), ``flops`` and
@@ -42,13 +42,15 @@ CLOCKED = frozenset({"device_seconds", "gpu_hours", "seconds_per_1k_tokens"})
 GROWING = ("flops", "device_seconds", "gpu_hours")
 #: What more examples leave as it is, at the least.
 _NEVER_FALLS = (*GROWING, "examples", "peak_bytes", "parameters", "adapter_bytes")
-#: In place of a bound: the sweep's own is not held.
+#: In place of a bound: removes the sweep's constraint.
 NONE = "none"
 
 
 class SatisfiedConstraint(Frozen):
-    """A constraint that the choice keeps. ``value``: what it measured of it, ``None`` where the clock
-    did; ``probability``: that it keeps it over fresh rows and seeds, ``None`` where that is not known.
+    """Constraint that the choice satisfies.
+
+    ``value``: what the choice measured, ``None`` for what the clock measured. ``probability``: that it
+    satisfies the constraint over fresh rows and seeds, ``None`` where that is not known.
     """
 
     constraint: str
@@ -58,7 +60,7 @@ class SatisfiedConstraint(Frozen):
 
 
 class Rejection(Frozen):
-    """What one constraint cost: how many candidates broke it, and the best of those.
+    """Candidates that one constraint rejected: their number, and the best of them.
 
     ``unmeasured`` of the ``count`` were rejected because the quantity is not known of them;
     ``limit`` is ``None`` where the reason is a missing score. ``best_value`` is ``None`` for what
@@ -75,7 +77,7 @@ class Rejection(Frozen):
 
 
 class Verdict(NamedTuple):
-    """``admitted``: indices of those that keep every constraint; ``rejected``: by constraint."""
+    """Outcome of all constraints: ``admitted``, indices that keep each; ``rejected``, by constraint."""
 
     admitted: tuple[int, ...]
     rejected: tuple[Rejection, ...]
@@ -114,7 +116,7 @@ def check_names(
 
 
 def bound_problem(name: str, bound: float) -> str | None:
-    """What is wrong with *bound* for the constraint *name*; ``None`` where nothing is."""
+    """Problem of *bound* for the constraint *name*; ``None`` where it has none."""
     kind = kind_of(name)
     if kind == "over_reach" and not 0 <= bound <= 1:
         return f"found {bound:g}; allowed: 0 to 1"
@@ -126,7 +128,7 @@ def bound_problem(name: str, bound: float) -> str | None:
 
 
 def kind_of(name: str) -> str:
-    """The constraint's name less the task or suite."""
+    """Kind of the constraint: its name without the task or suite."""
     return name.partition(".")[0]
 
 
@@ -136,7 +138,7 @@ def is_lower(name: str) -> bool:
 
 
 def sign(name: str) -> str:
-    """How the bound is written."""
+    """Sign of the bound: ``>=`` or ``<=``."""
     return ">=" if is_lower(name) else "<="
 
 
@@ -160,7 +162,7 @@ def keeps(name: str, value: float, limit: float) -> bool:
 
 
 def run_value(run: TrialResult, name: str, measures: Mapping[str, Measure]) -> float | None:
-    """The quantity that constraint *name* is about, of one run; ``None`` where it was not measured.
+    """Value that the constraint *name* bounds, of one run; ``None`` where it was not measured.
 
     The untouched base takes no training and nothing is stored beside it.
     """
@@ -189,7 +191,7 @@ def run_value(run: TrialResult, name: str, measures: Mapping[str, Measure]) -> f
 
 
 def value_of(results: ConfigurationResults, name: str) -> float | None:
-    """The same of a configuration: the mean over the seeds that measured it."""
+    """Value that the constraint *name* bounds, of a configuration: the mean over the seeds that have it."""
     return results.mean(lambda run: run_value(run, name, results.measures))
 
 
@@ -199,7 +201,7 @@ def could_keep(
     """Whether the configuration trained on *times* its examples would keep every upper bound.
 
     What is counted or clocked of training grows with the examples. What is lost or over-reached is taken
-    as it was measured, size and memory too; a task's minimum is not held, for more data raises scores.
+    as it was measured, size and memory too; a task's minimum is not checked, for more data raises scores.
     """
     for name, limit in constraints.items():
         if is_lower(name):
@@ -221,8 +223,8 @@ def satisfied(
     lost: Mapping[str, Estimate],
     constraints: Mapping[str, float],
 ) -> tuple[SatisfiedConstraint, ...]:
-    """How surely *among*'s *index*, which forgot *lost* by suite, keeps each of *constraints*."""
-    found = []
+    """Probability that *among*'s *index*, which forgot *lost* by suite, satisfies each constraint."""
+    result = []
     for name, limit in sorted(constraints.items()):
         value, sd = value_of(among[index], name), _deviation(among, index, lost, name)
         probability = None
@@ -232,16 +234,16 @@ def satisfied(
             room = value - limit if is_lower(name) else limit - value
             probability = rounded(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
         shown = None if value is None or name in MEASURED else rounded(value)
-        found.append(
+        result.append(
             SatisfiedConstraint(constraint=name, limit=limit, value=shown, probability=probability)
         )
-    return tuple(found)
+    return tuple(result)
 
 
 def _deviation(
     among: Sequence[ConfigurationResults], index: int, lost: Mapping[str, Estimate], name: str
 ) -> float | None:
-    """Standard deviation of what a constraint is about; None where it is exact, or not known."""
+    """Standard deviation of the value that a constraint bounds; ``None`` where exact or not known."""
     kind, _, of = name.partition(".")
     if kind == "forgetting" and of in lost and (high := lost[of].high) is not None:
         return (high - lost[of].value) / Z
@@ -261,9 +263,9 @@ def judge(
     quality: NDArray[np.float64],
     constraints: Mapping[str, float],
 ) -> Verdict:
-    """Hold every configuration against every constraint; an unmeasured quantity keeps none.
+    """Check every configuration against every constraint; an unmeasured value breaks it.
 
-    *quality* (C,) tells which of the rejected ones was the best.
+    *quality* (C,) says which of the rejected ones was the best.
     """
     admitted = np.ones(len(among), dtype=bool)
     rejected = []
@@ -292,10 +294,10 @@ def judge(
 def split_scored(
     results: Sequence[ConfigurationResults], weights: Mapping[str, float]
 ) -> tuple[list[ConfigurationResults], list[Rejection]]:
-    """Those with a score for every weighted task, and per task what the others lack."""
+    """Results with a score for every weighted task, and per task the rejection of the others."""
     rejected = []
     for task in weights:
-        lacking = [each for each in results if not each.scores(task)]
+        lacking = [result for result in results if not result.scores(task)]
         if lacking:
             rejected.append(
                 Rejection(constraint=f"score.{task}", count=len(lacking), unmeasured=len(lacking))

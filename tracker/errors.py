@@ -1,4 +1,4 @@
-"""Every error this project raises on purpose.
+"""Exceptions of sft-select: every error it raises on purpose.
 
     SftSelectError                 exit 2: shown as one line, never a traceback
     ├── InputError                 the user's file, option or data: carries every problem found
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 
 class SftSelectError(Exception):
-    """Root of the tree; ``exit_code`` is what the command line returns for it."""
+    """Root of the exceptions; ``exit_code`` is what the command line returns for it."""
 
     exit_code = 2
 
@@ -30,7 +30,7 @@ class SftSelectError(Exception):
 
 
 class InputError(SftSelectError):
-    """One or more problems in what the user gave; all are reported at once."""
+    """One or more problems in a user's file, option or data; all are reported at once."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
@@ -83,4 +83,4 @@ class NotEnoughDataError(SftSelectError):
 
 
 class NothingAdmittedError(NotEnoughDataError):
-    """No candidate keeps every limit that was set."""
+    """No candidate keeps every constraint."""

@@ -1,4 +1,4 @@
-"""Files that people read and machines read back: YAML without surprises, written all or not at all."""
+"""Writing of files: YAML and JSON Lines that people and machines read, atomically, synced to disk."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _WIDTH = 100
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would read as something else; no anchors."""
+    """YAML dumper that quotes every text which YAML 1.1 or 1.2 would read as something else; no anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 class Inline(dict[str, Any]):
-    """A mapping that :func:`yaml_text` writes on one line: ``{rows: 200, seed: 0}``."""
+    """Mapping that :func:`yaml_text` writes on one line: ``{rows: 200, seed: 0}``."""
 
 
 def _inline(dumper: _Dumper, mapping: Inline) -> yaml.MappingNode:
@@ -53,7 +53,7 @@ _Dumper.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^0o[0-7]+$")
 
 
 def yaml_text(data: Mapping[str, Any], *, width: int | None = _WIDTH) -> str:
-    """*data* as block YAML, in its own order; lines are broken at *width*, or nowhere with ``None``."""
+    """Block YAML of *data*, in its own order; lines are broken at *width*, or nowhere with ``None``."""
     return yaml.dump(
         dict(data),
         Dumper=_Dumper,
@@ -65,17 +65,17 @@ def yaml_text(data: Mapping[str, Any], *, width: int | None = _WIDTH) -> str:
 
 
 def comment(text: str) -> str:
-    """*text* as YAML comment lines, whatever line breaks it holds."""
+    """YAML comment lines of *text*, whatever line breaks it holds."""
     return "".join(f"# {line}".rstrip() + "\n" for line in text.splitlines())
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """One JSON object per line."""
+    """JSON Lines: one JSON object per line."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def write_text(path: Path, text: str) -> Path:
-    """:func:`write_atomically` to a file that a user named. InputError where it cannot be written."""
+    """Write a file that a user named, atomically. InputError where it cannot be written."""
     try:
         write_atomically(path, text)
     except OSError as error:
@@ -86,7 +86,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Have *text* at *path* as UTF-8, or what was there before, also after a power cut.
+    """Write *text* to *path* as UTF-8, whole or not at all, also over a power cut.
 
     Of a link, what it points at is replaced. Raises OSError where it cannot be written, InputError where
     a device, a pipe or a socket is there: a file in its place would take it from everybody.
@@ -110,7 +110,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path, staging: Path | None = None) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of *folder* once it is whole.
+    """Empty folder to fill, which takes the place of *folder* when it is complete.
 
     Nothing that *folder* held is left in it: what an earlier model left would be loaded with the new one.
     Where the block raises, *folder* stays as it was. *staging*: where the empty folder is to be, on the
@@ -128,7 +128,7 @@ def whole_folder(folder: Path, staging: Path | None = None) -> Iterator[Path]:
 
 
 def put_in_place(made: Path, folder: Path) -> None:
-    """Rename *made*, once it is on the disk, to *folder*, which is removed where it exists.
+    """Sync *made* to disk and rename it to *folder*, which is removed where it exists.
 
     Both lie on one disk. Raises InputError where a device, a pipe or a socket is in its place.
     """
@@ -153,7 +153,7 @@ def file_digest(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in *folder* outlive a power cut, on a file system that can."""
+    """Sync the names in *folder* to disk, on a file system that can."""
     try:
         sync(folder)
     except OSError as error:
@@ -162,7 +162,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the file or folder at *path* outlive a power cut; raises OSError."""
+    """Sync the file or folder at *path* to disk; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Scores, losses and estimates: what a task is decided on, and THE weighted quality with its error.
+"""Metrics: scores, losses, what a task is decided on, THE weighted quality, and estimates with intervals.
 
 A task is decided on its score, or on a loss where nothing scored it. An *error* is smaller the better
 and above 0, which is what laws are fitted to; a *quality* is larger the better, which is what choices are
@@ -36,14 +36,14 @@ Source = Literal["measured", "measured and neighbours", "law"]
 
 
 class Interval(Frozen):
-    """Where a value lies with a given probability."""
+    """Interval in which a value lies with a given probability."""
 
     low: float
     high: float
 
 
 class Estimate(Frozen):
-    """A value with its 80 % interval; ``low``, ``high`` are ``None`` where its error is unknown."""
+    """Value with its 80 % interval; ``low`` and ``high`` are ``None`` where its error is unknown."""
 
     value: float
     low: float | None = None
@@ -52,7 +52,7 @@ class Estimate(Frozen):
 
 
 def measures_of(results: Iterable[TrialResult]) -> dict[str, Measure]:
-    """What every task that a complete trial measured is decided on, in order of name.
+    """Measure that each task is decided on, of the tasks that a complete trial measured, by name.
 
     The score where any complete trial has one, else bits per byte, else nats per token.
     """
@@ -69,19 +69,19 @@ def measures_of(results: Iterable[TrialResult]) -> dict[str, Measure]:
 
 
 def value_of(score: TaskScore, measure: Measure) -> float | None:
-    """What *score* holds of *measure*, in its own unit."""
+    """Value of *measure* in *score*, in its own unit."""
     value: float | None = getattr(score, measure)
     return value
 
 
 def se_of(score: TaskScore, measure: Measure) -> float | None:
-    """The rows' standard error of that value."""
+    """Standard error, from rows, of the value of *measure* in *score*."""
     error: float | None = getattr(score, f"{measure}_se")
     return error
 
 
 def error_of(score: TaskScore, measure: Measure) -> float | None:
-    """The error, above 0; ``None`` where *measure* was not measured."""
+    """Error by *measure*, above 0; ``None`` where it was not measured."""
     value = value_of(score, measure)
     if value is None:
         return None
@@ -89,7 +89,7 @@ def error_of(score: TaskScore, measure: Measure) -> float | None:
 
 
 def quality_of(score: TaskScore, measure: Measure) -> float | None:
-    """The quality, larger is better; ``None`` where *measure* was not measured."""
+    """Quality by *measure*, larger is better; ``None`` where it was not measured."""
     value = value_of(score, measure)
     if value is None or measure == "score":
         return value
@@ -109,33 +109,33 @@ def errors(values: ArrayLike, rows: ArrayLike, measure: Measure) -> NDArray[np.f
 
 
 def quality_from_error(error: Number, measure: Measure) -> Number:
-    """The quality that an error, or an array of them, stands for."""
+    """Quality of an error, or of an array of them."""
     return 1 - error if measure == "score" else -error
 
 
 def value_from_error(error: Number, measure: Measure) -> Number:
-    """The value in the measure's own unit: a score, or a loss."""
+    """Value in the measure's own unit, a score or a loss, of an error."""
     return 1 - error if measure == "score" else error
 
 
 def score_of(run: TrialResult, task: str) -> TaskScore | None:
-    """The validation score of *task*: choices are made on it, and a test score is not looked at."""
+    """Validation score of *task*: choices are made on it, never on a test score."""
     return next((s for s in run.tasks if s.task == task and s.split == "validation"), None)
 
 
 def suite_of(run: TrialResult, suite: str) -> SuiteScore | None:
-    """What *run* measured on a general suite."""
+    """Score of *run* on a general suite."""
     return next((s for s in run.general if s.suite == suite), None)
 
 
 def forgetting_of(run: TrialResult, suite: str) -> float | None:
-    """What *run* forgot of *suite*."""
+    """Forgetting of *run* on *suite*."""
     score = suite_of(run, suite)
     return None if score is None else score.forgetting
 
 
 def forgetting_se(run: TrialResult, suite: str) -> float | None:
-    """The rows' standard error of what *run* forgot of *suite*, in the unit of its forgetting.
+    """Standard error, from rows, of the forgetting of *run* on *suite*, in its unit.
 
     Of the untouched base 0: before and after are one measurement.
     """
@@ -162,7 +162,7 @@ def task_weights(objective: Objective, tasks: Iterable[str]) -> dict[str, float]
 
 
 def shares(weights: Mapping[str, float]) -> dict[str, float]:
-    """*weights* as shares that sum to 1; a task of weight 0 has none, so nothing is asked of it."""
+    """Shares that sum to 1 of *weights*; a task of weight 0 has none."""
     total = sum(weights.values())
     return {task: weight / total for task, weight in weights.items() if weight > 0}
 
@@ -170,7 +170,7 @@ def shares(weights: Mapping[str, float]) -> dict[str, float]:
 def weighted_quality(
     run: TrialResult, weights: Mapping[str, float], measures: Mapping[str, Measure]
 ) -> float | None:
-    """The mean of the tasks' qualities by *weights*; ``None`` where a task that counts was not measured.
+    """Mean of the tasks' qualities by *weights*; ``None`` where a weighted task was not measured.
 
     *measures*: what each task is decided on; a task it does not name is decided on its score. A task of
     weight 0 does not count.
@@ -188,7 +188,7 @@ def weighted_quality(
 def weighted_se(
     run: TrialResult, weights: Mapping[str, float], measures: Mapping[str, Measure]
 ) -> float | None:
-    """The rows' standard error of :func:`weighted_quality`; ``None`` where a task's is not known.
+    """Standard error, from rows, of :func:`weighted_quality`; ``None`` where a task's is not known.
 
     Tasks are evaluated on rows of their own, so their errors are independent.
     """
@@ -220,19 +220,19 @@ def loss_of(score: TaskScore) -> float | None:
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: what machines may differ in lies beyond."""
+    """Value at six significant digits: what machines may differ in lies beyond."""
     return float(f"{value:.6g}")
 
 
 def estimate(value: float, spread: float | None) -> Estimate:
-    """A rounded estimate, symmetric by *spread*."""
+    """Rounded estimate, symmetric by *spread*."""
     if spread is None:
         return Estimate(value=rounded(value))
     return Estimate(value=rounded(value), low=rounded(value - spread), high=rounded(value + spread))
 
 
 def interval(draws: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
-    """The central interval of *draws* (n,)."""
+    """Central interval of *draws* (n,)."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -240,7 +240,7 @@ def interval(draws: NDArray[np.float64], level: float = LEVEL) -> tuple[float, f
 def normal_interval(
     value: float, error: float | None, least: float = -math.inf, most: float = math.inf
 ) -> tuple[float, float] | None:
-    """The 80 % interval of *value* by its standard *error*, kept within *least* and *most*.
+    """80 % interval of *value* by its standard *error*, kept within *least* and *most*.
 
     ``None`` where the error is not known, and where it is 0: rows that all came out alike, as with a score
     of exactly 0 or 100 %, do not tell how far it is off.

@@ -1,4 +1,4 @@
-"""Bootstrap replicates of a score: the numbers of a task's resamples as one array that does not change."""
+"""Bootstrap replicates of a score: the values of a task's resamples as one immutable array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results: one tidy row per trial × task, and the complete runs of each configuration grouped.
+"""Results table, one tidy row per trial × task, and the complete runs of each configuration grouped.
 
 The table is the only form in which laws and pages see results; decisions are taken on the groups. Columns of
 the table, by origin (absent values are ``None``/``NaN``, never 0):
@@ -69,7 +69,7 @@ _TRIAL_COLUMNS = (
 
 
 def results_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """The table of *records*, ordered by trial number, then task as the trial lists them."""
+    """Results table of *records*, ordered by trial number, then task as the trial lists them."""
     rows = [row for record in sorted(records, key=lambda r: r.number) for row in _rows(record)]
     fixed = [*_TRIAL_COLUMNS, "examples", *_SCORE_COLUMNS, *_COST_COLUMNS]
     suites = dict.fromkeys(column for row in rows for column in row if column not in fixed)
@@ -79,12 +79,12 @@ def results_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
 def extended_table(
     table: pd.DataFrame, known: Sequence[TrialRecord], records: Sequence[TrialRecord]
 ) -> pd.DataFrame:
-    """:func:`results_table` of *records*, of which *table* holds *known* already; the same objects.
+    """Results table of *records*, extended from the *table* of *known*, a part of the same objects.
 
-    Where nothing but new trials came, their rows alone are made: a live page asks after every trial.
+    Where nothing but new trials came, their rows alone are made: a live page is redrawn after every trial.
     """
-    held = set(map(id, known))
-    new = [record for record in records if id(record) not in held]
+    known_ids = set(map(id, known))
+    new = [record for record in records if id(record) not in known_ids]
     if len(records) != len(known) + len(new) or table.empty:
         return results_table(records)
     if not new:
@@ -146,7 +146,7 @@ def _suite_columns(result: TrialResult) -> dict[str, Any]:
 
 
 def method_of(row: pd.Series[Any] | Mapping[str, Any]) -> MethodSpec:
-    """The method of a *row* of the table; what a row leaves empty, or has no column for, is ``None``."""
+    """Method of a *row* of the table; what a row leaves empty, or has no column for, is ``None``."""
 
     def known(column: str) -> Any:
         value = row.get(column)
@@ -175,9 +175,9 @@ def quality_table(
     complete = table[table["status"] == Status.COMPLETE.value]
     for task, share in wanted.items():
         measure = measures.get(task, "score")
-        own = complete[complete["task"] == task].set_index("key")
-        value = own[measure].astype(float) * (1 if measure == "score" else -1)
-        squared = (share * own[f"{measure}_se"].astype(float)) ** 2
+        of_task = complete[complete["task"] == task].set_index("key")
+        value = of_task[measure].astype(float) * (1 if measure == "score" else -1)
+        squared = (share * of_task[f"{measure}_se"].astype(float)) ** 2
         parts.append(pd.DataFrame({"value": share * value, "se": squared}))
     if not parts:
         return pd.DataFrame({"value": [], "se": []}, dtype=float)
@@ -199,7 +199,7 @@ class CountedCost(Frozen):
 
 
 class MeasuredCost(Frozen):
-    """What the clock and the device said; means over seeds. Reported, never used to choose."""
+    """Cost measured by clock and device; means over seeds. Reported, never used to choose."""
 
     device: str
     device_seconds: float | None = None
@@ -209,7 +209,7 @@ class MeasuredCost(Frozen):
 
 
 class ConfigurationResults(NamedTuple):
-    """The complete runs of one configuration, by seed. ``key`` is that of the spec with seed 0.
+    """Complete runs of one configuration, by seed. ``key`` is that of the spec with seed 0.
 
     ``measures``: what each task is decided on, the same for all configurations of a sweep.
     """
@@ -237,20 +237,20 @@ class ConfigurationResults(NamedTuple):
         return float(np.mean(found)) if found else None
 
     def scores(self, task: str) -> list[TaskScore]:
-        """The runs' validation scores on *task* that hold what it is decided on."""
+        """Validation scores of the runs on *task* that hold the measure it is decided on."""
         measure = self.measures.get(task, "score")
         found = (s for run in self.runs if (s := score_of(run, task)))
         return [s for s in found if value_of(s, measure) is not None]
 
     @property
     def tasks(self) -> list[str]:
-        """Every task its trials were to be evaluated on, or were."""
+        """Tasks on which its trials were to be evaluated, or were."""
         named = [task.name for task in self.spec.tasks]
         return list(dict.fromkeys([*named, *(s.task for run in self.runs for s in run.tasks)]))
 
     @property
     def counted(self) -> CountedCost:
-        """Counted cost; the untouched base needs no training and nothing stored beside it."""
+        """Counted cost; the untouched base needs no training and no stored adapter."""
         parameters = self.spec.model.parameters
         if self.untouched:
             return CountedCost(
@@ -270,7 +270,7 @@ class ConfigurationResults(NamedTuple):
 
     @property
     def measured(self) -> MeasuredCost:
-        """What clock and device said, means over seeds."""
+        """Cost measured by clock and device, means over seeds."""
         return MeasuredCost(
             device=", ".join(sorted({run.cost.device for run in self.runs})),
             device_seconds=self.mean(lambda r: r.cost.device_seconds),
@@ -281,7 +281,7 @@ class ConfigurationResults(NamedTuple):
 
 
 def by_configuration(records: Iterable[TrialRecord]) -> list[ConfigurationResults]:
-    """The complete trials grouped by what is equal but for the seed, smallest model first, then by label.
+    """Complete trials grouped by configuration, the smallest model first, then by label.
 
     Raises NotEnoughDataError where no trial is complete.
     """
@@ -310,7 +310,7 @@ def by_configuration(records: Iterable[TrialRecord]) -> list[ConfigurationResult
 
 
 def _size(results: ConfigurationResults) -> float:
-    """For an order by size: a model whose parameters are not known comes last."""
+    """Sort key by size: a model whose parameters are not known comes last."""
     parameters = results.spec.model.parameters
     return np.inf if parameters is None else parameters
 

@@ -1,4 +1,4 @@
-"""YAML as configuration files need it: plain data, every value with its line, nothing clever.
+"""Strict YAML for configuration files: plain data, the line of every value, no implicit conversions.
 
 Refused: duplicate keys, anchors, aliases, tags, several documents, keys that are not text, more
 than ``MAX_DEPTH`` levels, more than ``MAX_BYTES``. Scalars follow the YAML 1.2 core schema
@@ -42,21 +42,21 @@ _CONSTRUCT: dict[str, Callable[[str], Any]] = {
 
 
 class Document(NamedTuple):
-    """``data``: dicts, lists and scalars. ``lines``: the line, from 1, of each value's path."""
+    """YAML document. ``data``: dicts, lists and scalars; ``lines``: line, from 1, of each value's path."""
 
     data: Any
     lines: dict[YamlPath, int]
     source: str
 
     def line(self, path: YamlPath) -> int:
-        """The line of *path*, or of its closest ancestor that is written down."""
+        """Line of *path*, or of its closest ancestor in the text."""
         while path not in self.lines:
             path = path[:-1]
         return self.lines[path]
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only; constructing is ours, so that each value keeps its line."""
+    """YAML loader that composes nodes only; they are constructed here, so that each value keeps its line."""
 
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 

@@ -1,4 +1,4 @@
-"""From a YAML document to a checked pydantic model, or to every problem in it at once.
+"""Validation by pydantic with messages in one form: of YAML documents, table rows and requests.
 
 A problem reads ``file:line: path: found X; allowed: Y; did you mean 'Z'?``.
 """
@@ -22,7 +22,7 @@ ENTRY_DEPTH = 2  # tasks.<name>, mixes.<name>
 
 Model = TypeVar("Model", bound=BaseModel)
 
-#: What pydantic's error types ask for, in a user's words.
+#: What a value must be, in words, by the type of pydantic's error.
 _ALLOWED = {
     "bool_type": "true or false",
     "dict_type": "a mapping",
@@ -44,7 +44,7 @@ _ALLOWED = {
 
 
 class Problem(NamedTuple):
-    """What is wrong with the value at ``path``."""
+    """Problem of the value at ``path``."""
 
     path: YamlPath
     wording: str
@@ -55,7 +55,7 @@ def validate(
     model: type[Model],
     cross_checks: Callable[[Model], Iterable[Problem]] = lambda _: (),
 ) -> Model:
-    """The document as *model*. Raises one ``InputError`` with every problem, ordered by line.
+    """Validate the document as *model*. Raises one ``InputError`` with every problem, ordered by line.
 
     Values with problems are taken out (misspelt keys are mended) and the rest is validated again,
     so that *cross_checks*, which need a whole model, see what remains; what merely follows from
@@ -78,10 +78,10 @@ def validate(
                 break
             document = mended
     if checked is not None:
-        # an entry that was left out (a task, a mix) is not unknown to whoever names it
+        # an entry that was left out (a task, a mix) is not unknown where another names it
         entries = tuple(f"found {path[-1]!r}" for path in left_out if len(path) == ENTRY_DEPTH)
-        further = (p for p in cross_checks(checked) if not p.wording.startswith(entries))
-        reports |= _reports(document, further)
+        crossed = (p for p in cross_checks(checked) if not p.wording.startswith(entries))
+        reports |= _reports(document, crossed)
     if reports:
         raise InputError(text for _, text in sorted(reports))
     assert checked is not None  # nothing to report means that it validated
@@ -101,12 +101,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The one of *known* that *name* is most likely a misspelling of."""
+    """Name among *known* that *name* is most likely a misspelling of."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
 
 
 def options(names: Iterable[str]) -> str:
-    """The names, comma-separated; a long list is cut and counted."""
+    """Names, comma-separated; a long list is cut and counted."""
     names = list(names)
     rest = len(names) - MAX_OPTIONS_SHOWN
     shown = ", ".join(names[:MAX_OPTIONS_SHOWN]) or "none"
@@ -114,7 +114,7 @@ def options(names: Iterable[str]) -> str:
 
 
 def found(value: Any) -> str:
-    """``found 'abc'``, with containers named rather than printed."""
+    """Value as a message shows it: ``found 'abc'``, with containers named rather than printed."""
     if value is None:
         return "found nothing"
     if isinstance(value, dict):
@@ -128,7 +128,7 @@ def found(value: Any) -> str:
 
 
 def error_in_words(item: ErrorDetails, value: Any, allowed: str = "") -> str:
-    """One error of pydantic about *value*: ``found 'abc'; allowed: a number``.
+    """Message of one error of pydantic about *value*: ``found 'abc'; allowed: a number``.
 
     *allowed* stands in place of pydantic's own limit, which names no more than the bound that is broken.
     """
@@ -157,7 +157,7 @@ def _reports(document: Document, problems: Iterable[Problem]) -> dict[tuple[int,
 
 
 def _problems(error: ValidationError, data: Any, schema: dict[str, Any]) -> list[Problem]:
-    """One problem per path: the branches of a union share a path and become alternatives."""
+    """Problems in pydantic's errors, one per path: a union's branches share a path, as alternatives."""
     wordings: dict[YamlPath, str] = {}
     alternatives: dict[YamlPath, list[str]] = {}
     meant: set[YamlPath] = set()  # by misspelt keys; such a key is not missing as well
@@ -193,7 +193,7 @@ def _allowed(kind: str, context: dict[str, Any], value: Any, message: str) -> st
 
 
 def _locate(location: tuple[str | int, ...], data: Any) -> tuple[YamlPath, Any]:
-    """The part of a pydantic location that exists in *data*: union tags and the like fall away."""
+    """Path and value of a pydantic location in *data*; union tags and the like fall away."""
     path: YamlPath = ()
     for part in location:
         in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
@@ -203,7 +203,7 @@ def _locate(location: tuple[str | int, ...], data: Any) -> tuple[YamlPath, Any]:
 
 
 def _allowed_keys(schema: dict[str, Any], path: YamlPath) -> Iterator[str]:
-    """The keys a JSON Schema allows in the mapping at *path*, over all branches of its unions."""
+    """Keys that a JSON Schema allows in the mapping at *path*, over all branches of its unions."""
     nodes = [schema]
     for part in path:
         nodes = [child for node in _branches(nodes, schema) for child in _children(node, part)]
@@ -229,7 +229,7 @@ def _children(node: dict[str, Any], part: str | int) -> Iterator[dict[str, Any]]
 
 
 def _mended(document: Document, problems: list[Problem], schema: dict[str, Any]) -> Document:
-    """The document with misspelt keys renamed and everything else with a problem left out."""
+    """Document with misspelt keys renamed and all other problems left out."""
     renamed: dict[YamlPath, str] = {}
     dropped: set[YamlPath] = set()
     for path, _ in problems:
@@ -261,7 +261,7 @@ def _mended(document: Document, problems: list[Problem], schema: dict[str, Any])
 
 
 def _tuples(data: Any) -> Any:
-    """Lists as tuples, which is what strict validation of an immutable model wants."""
+    """Data with lists as tuples, which strict validation of an immutable model needs."""
     if isinstance(data, dict):
         return {key: _tuples(value) for key, value in data.items()}
     if isinstance(data, list):

@@ -1,4 +1,4 @@
-"""Whether the rows of an outside table can be compared: what cannot is refused or named."""
+"""Comparability of the rows of an outside table: what cannot be compared is refused or noted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tracker.validation import did_you_mean, options
 
 
 class ModelFacts(NamedTuple):
-    """What the table says of a model, wherever it says it."""
+    """Parameters and family of a model, from any row of the table."""
 
     parameters: int | None
     family: str | None
 
 
 def check_directions(rows: Iterable[Measurement], problems: Problems) -> None:
-    """Every metric has one direction, and the one its values have by nature."""
+    """Check that every metric has one direction, and the one of its kind."""
     stated: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         name, direction = row.metric_name, row.cells.direction
@@ -46,7 +46,7 @@ def _places(places: Sequence[str]) -> str:
 
 
 def model_facts(rows: Iterable[Measurement], problems: Problems) -> dict[str, ModelFacts]:
-    """Parameters and family by model; a model with two of either is a problem."""
+    """Parameters and family by model; two of either for one model are a problem."""
     facts: dict[str, ModelFacts] = {}
     for row in rows:
         model = row.stated.configuration.model
@@ -66,7 +66,7 @@ def model_facts(rows: Iterable[Measurement], problems: Problems) -> dict[str, Mo
 def one_metric_each(
     rows: Sequence[Measurement], metric: str | None, source: str, problems: Problems
 ) -> tuple[list[Measurement], list[str]]:
-    """*rows* with one metric of a kind per task, and notes on those left out.
+    """Rows of one metric of each kind per task, and notes on those left out.
 
     Where a task has several, *metric* says which to take; without it that is a problem.
     """
@@ -104,7 +104,7 @@ def one_metric_each(
 def curves_of_several_epochs(
     configurations: Iterable[StatedConfiguration],
 ) -> set[StatedConfiguration]:
-    """The curves whose trials differ in epochs, which their names must then state."""
+    """Curves whose trials differ in epochs, which their names must then state."""
     epochs: defaultdict[StatedConfiguration, set[float | None]] = defaultdict(set)
     for configuration in configurations:
         epochs[configuration.curve].add(configuration.epochs)
@@ -112,7 +112,7 @@ def curves_of_several_epochs(
 
 
 def mixes_of_several_replays(configurations: Iterable[StatedConfiguration]) -> set[str]:
-    """The mixes run with more than one replay fraction, which their names must then state."""
+    """Mixes run with more than one replay fraction, which their names must then state."""
     fractions: defaultdict[str, set[float]] = defaultdict(set)
     for stated in configurations:
         if stated.volume:
@@ -121,7 +121,7 @@ def mixes_of_several_replays(configurations: Iterable[StatedConfiguration]) -> s
 
 
 def mix_shares(rows: Iterable[Measurement], problems: Problems) -> dict[str, Shares]:
-    """The shares by mix, wherever the table says them; a mix with two kinds of them is a problem.
+    """Shares of the tasks by mix, from any row; two kinds of shares for one mix are a problem.
 
     A mix is known by its name (column ``mix``), or by its shares where it has none; what one row says
     of a named mix holds for all.
@@ -139,7 +139,7 @@ def mix_shares(rows: Iterable[Measurement], problems: Problems) -> dict[str, Sha
 
 
 def check_replay(rows: Iterable[Measurement], problems: Problems) -> None:
-    """Replay is stated for every tuned row or for none: nothing stated is not known to be 0."""
+    """Check that replay is stated for every tuned row or for none: an empty cell is not known to be 0."""
     tuned = [row for row in rows if row.stated.volume]
     silent = [row for row in tuned if row.stated.replay is None]
     if len(silent) < len(tuned):
@@ -149,20 +149,20 @@ def check_replay(rows: Iterable[Measurement], problems: Problems) -> None:
 
 
 def check_measured(records: Sequence[TrialRecord], source: str) -> None:
-    """Raise InputError where not one complete trial measured a task."""
+    """Check that a complete trial measured a task; raises InputError."""
     if not any(r.result.tasks for r in records if r.result.status is Status.COMPLETE):
         raise InputError(f"{source}: no row holds the value of a task; there is nothing to compare")
 
 
 def plain_name(text: str) -> str:
-    """*text* as a name: what is no letter, digit or ``@.+-`` becomes ``_``."""
+    """Name made of *text*: what is no letter, digit or ``@.+-`` becomes ``_``."""
     return re.sub(r"[^\w@.+\-]+", "_", text.strip()).lstrip(".+-") or "_"
 
 
 def notes(
     source: Source, rows: Sequence[Measurement], records: Sequence[TrialRecord]
 ) -> Iterator[str]:
-    """What a reader of the sweep's answers must know of the table, a sentence each."""
+    """Notes on the table for the sweep's answers, a sentence each."""
     if source.unknown:
         yield f"columns not known and left out: {options(source.unknown)}"
         hidden = _hidden(source, rows)
@@ -187,7 +187,7 @@ def notes(
 
 
 def mix_notes(shares: Mapping[str, Shares], rows: Iterable[Measurement]) -> Iterator[str]:
-    """What a reader must know of the mixes: shares of tasks that nothing measured."""
+    """Notes on mixes: tasks that have a share and that no row measures."""
     measured = sorted({row.task for row in rows if row.task})
     trained = dict.fromkeys(task for of_mix in shares.values() for task in of_mix)
     unmeasured = [task for task in trained if task not in measured]
@@ -212,7 +212,7 @@ def _hidden(source: Source, rows: Sequence[Measurement]) -> list[str]:
 
 
 def _tokenizers(records: Sequence[TrialRecord]) -> Iterator[str]:
-    """Nats per token compare within one tokenizer; a family is the nearest thing that tables state."""
+    """Notes on losses in nats per token over several model families, whose tokenizers may differ."""
     models: defaultdict[str, set[tuple[str | None, str]]] = defaultdict(set)
     for record in records:
         model = record.result.spec.model

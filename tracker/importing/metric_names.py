@@ -1,4 +1,4 @@
-"""What an outside metric measures: which direction is better, what values it can have, what we call it."""
+"""Names of metrics in outside tables: their kind, direction, allowed values and conversion to our units."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ _NAMES = {
 
 
 class Metric(NamedTuple):
-    """``allowed`` says which values ``accepts`` takes; ``convert`` gives the value in our unit, and
-    ``slope`` what it does to a small error of that value.
+    """Kind of an outside metric.
+
+    ``allowed`` says which values ``accepts`` takes. ``convert`` gives the value in our unit; ``slope``: its
+    derivative, by which a small error of the value grows.
     """
 
     kind: Kind
@@ -58,7 +60,7 @@ KNOWN = (
 
 
 def metric_of(name: str, direction: Direction | None) -> Metric | None:
-    """What *name* measures; a name that is not known is a score if it is maximised, else ``None``."""
+    """Metric called *name*; an unknown name is a score if it is maximised, else ``None``."""
     plain = _SPLITS.sub("", name.strip().casefold())
     plain = re.sub(r"[ \-/]+", "_", plain)
     for kind, names in _NAMES.items():

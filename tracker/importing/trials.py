@@ -74,7 +74,7 @@ class _Facts(NamedTuple):
 def read_table(
     path: Path, columns: Mapping[str, str] | None = None, metric: str | None = None
 ) -> OutsideTable:
-    """The trials in the CSV file *path*, also gzipped.
+    """Read the trials in the CSV file *path*, also gzipped.
 
     Columns ``model method task metric examples value`` must be there;
     :data:`tracker.importing.rows.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
@@ -90,7 +90,7 @@ def read_table(
 def outside_table(
     source: Source, columns: Mapping[str, str] | None = None, metric: str | None = None
 ) -> OutsideTable:
-    """The trials of *source*, which was read with *columns*; raises as :func:`read_table` does."""
+    """Trials of *source*, which was read with *columns*; raises as :func:`read_table` does."""
     problems = Problems()
     found = measurements(source.rows, problems)
     comparable.check_directions(found, problems)
