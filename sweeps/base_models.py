@@ -1,4 +1,4 @@
-"""Base model folders: found, checked and named by content, without loading a weight."""
+"""Base model folders: located, checked and digested without loading a weight."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def vocabulary_size(folder: Path) -> int | None:
 
 
 def max_positions(folder: Path) -> int | None:
-    """The longest sequence the model was made for, in tokens; ``None`` where it does not say."""
+    """Longest sequence of the model's configuration, in tokens; ``None`` where it does not say."""
     if not (folder / "config.json").is_file():
         return None
     config = _json(folder / "config.json")
@@ -79,7 +79,7 @@ def max_positions(folder: Path) -> int | None:
 
 
 def model_folder(entry: ModelEntry | ModelSpec, base: Path) -> Path:
-    """Where the files of *entry* lie; a relative path starts from *base*, a hub id from the local cache.
+    """Folder of the files of *entry*; a relative path starts from *base*, a hub id from the local cache.
 
     Raises InputError where there is no such folder.
     """
@@ -115,17 +115,17 @@ def model_folder(entry: ModelEntry | ModelSpec, base: Path) -> Path:
 
 @lru_cache(maxsize=64)
 def checked_folder(model: ModelSpec) -> str:
-    """The model's folder, once its content was found to be what the sweep was planned with.
+    """The model's folder, its content checked against the digest that the sweep was planned with.
 
     Read once per process and model. Raises InputError where the folder is missing or has changed.
     """
     folder = model_folder(model, Path())
     if model.digest is None:  # a configuration written by hand
         return str(folder)
-    found = content_digest(folder, code=model.trust_remote_code)
-    if found != model.digest:
+    present = content_digest(folder, code=model.trust_remote_code)
+    if present != model.digest:
         raise InputError(
-            f"{model.path}: the base model changed: its SHA-256 is {found[:12]}…, the sweep was planned "
+            f"{model.path}: the base model changed: its SHA-256 is {present[:12]}…, the sweep was planned "
             f"with {model.digest[:12]}…; put the model back or start a new sweep"
         )
     return str(folder)
@@ -136,7 +136,7 @@ def _code_problems(folder: Path, entry: ModelEntry) -> list[str]:
     asking = [f.name for f in files if f.is_file() and "auto_map" in _json(f)]
     if asking and not entry.trust_remote_code:
         return [
-            f"found Python code of its own (auto_map in {' and '.join(asking)}); "
+            f"found Python code in the model folder (auto_map in {' and '.join(asking)}); "
             "read it, then set trust_remote_code: true"
         ]
     return []
@@ -153,7 +153,7 @@ def _tokenizer_problems(folder: Path) -> list[str]:
     if rows is not None and tokens is not None and tokens > rows:
         return [
             f"found a tokenizer of {tokens:,} tokens; allowed: {rows:,}, the rows of the model's "
-            "embeddings (vocab_size); resize them or take the model's own tokenizer"
+            "embeddings (vocab_size); resize them or take the tokenizer that came with the model"
         ]
     return []
 

@@ -1,4 +1,4 @@
-"""What this machine has, and what is missing for a sweep to run."""
+"""Checks of this machine and, where given, of a sweep file: devices, versions, store, disk, data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import NamedTuple
 import psutil
 
 from sweeps.resolve import read_sweep
+from sweeps.terminal import memory
 from tracker.errors import SftSelectError
+from tracker.numbers import count, plural
 from tracker.store.store import Store
 
 _PACKAGES = (
@@ -22,82 +24,81 @@ _PACKAGES = (
 _LOW_DISK_BYTES = 5 * 1024**3
 
 
-class Finding(NamedTuple):
-    """One line of the report; ``fine`` is ``None`` for what is only told."""
+class Check(NamedTuple):
+    """One line of the report; ``fine`` is ``None`` for a fact without a verdict."""
 
     topic: str
     text: str
     fine: bool | None = None
 
 
-def examine(workspace: Path, store_uri: str | None, sweep: Path | None) -> list[Finding]:
-    """Look at devices, memory, disk, versions, the store and, where given, a sweep file's models and data."""
-    findings = [*_versions(), *_devices(), _memory(), _disk(workspace)]
-    findings.append(_tried("store", lambda: _opened(workspace, store_uri)))
+def examine(workspace: Path, store_uri: str | None, sweep: Path | None) -> list[Check]:
+    """Check devices, memory, disk, versions, the store and, where given, a sweep file's models and data."""
+    checks = [*_versions(), *_devices(), _memory(), _disk(workspace)]
+    checks.append(_tried("store", lambda: _opened(workspace, store_uri)))
     if sweep is not None:
-        findings.append(_tried("sweep", lambda: _sweep_words(sweep)))
-    return findings
+        checks.append(_tried("sweep", lambda: _sweep_words(sweep)))
+    return checks
 
 
-def _versions() -> list[Finding]:
-    found = []
+def _versions() -> list[Check]:
+    checks = []
     for name in _PACKAGES:
         try:
-            found.append(Finding("versions", f"{name} {version(name)}"))
+            checks.append(Check("versions", f"{name} {version(name)}"))
         except PackageNotFoundError:
-            found.append(
-                Finding("versions", f"{name} is not installed; reinstall sft-select", False)
+            checks.append(
+                Check("versions", f"{name} is not installed; reinstall sft-select", False)
             )
-    return found
+    return checks
 
 
-def _devices() -> list[Finding]:
+def _devices() -> list[Check]:
     import torch
 
     if not torch.cuda.is_available():
         built = "with" if torch.version.cuda else "without"
-        return [Finding("device", f"no GPU; torch was built {built} CUDA; trials run on the CPU")]
-    found = []
+        return [Check("device", f"no GPU; torch was built {built} CUDA; trials run on the CPU")]
+    checks = []
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         bf16 = "bfloat16" if torch.cuda.is_bf16_supported() else "no bfloat16"
-        memory = facts.total_memory / 1024**3
-        found.append(
-            Finding("device", f"GPU {index}: {facts.name}, {memory:.0f} GiB, {bf16}", True)
-        )
-    return found
+        total = memory(facts.total_memory)
+        checks.append(Check("device", f"GPU {index}: {facts.name}, {total}, {bf16}", True))
+    return checks
 
 
-def _memory() -> Finding:
-    memory = psutil.virtual_memory()
-    cores = os.cpu_count() or 1
-    text = f"{cores} CPU cores, {memory.available / 1024**3:.1f} of {memory.total / 1024**3:.1f} GiB free"
-    return Finding("machine", text)
+def _memory() -> Check:
+    free, total = memory(psutil.virtual_memory().available), memory(psutil.virtual_memory().total)
+    cores = plural(os.cpu_count() or 1, "CPU core")
+    return Check("machine", f"{cores}, {free} of {total} free")
 
 
-def _disk(workspace: Path) -> Finding:
+def _disk(workspace: Path) -> Check:
     place = workspace.resolve()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    text = f"{free / 1024**3:.1f} GiB free for {workspace}"
-    return Finding("disk", text, free >= _LOW_DISK_BYTES)
+    return Check("disk", f"{memory(free)} free for {workspace}", free >= _LOW_DISK_BYTES)
 
 
 def _opened(workspace: Path, uri: str | None) -> str:
     sweeps = [info.name for info in Store.open(workspace, uri).sweeps()]
-    return f"opened; it holds {len(sweeps)} sweeps" + (f": {', '.join(sweeps)}" if sweeps else "")
+    names = f": {', '.join(sweeps)}" if sweeps else ""
+    return f"opened; it holds {plural(len(sweeps), 'sweep')}{names}"
 
 
 def _sweep_words(path: Path) -> str:
     sweep = read_sweep(path)
-    rows = {name: task.train.rows for name, task in sweep.tasks.items() if task.train}
-    sizes = ", ".join(f"{m.name} ({m.size:,} parameters)" for m in sweep.models.values())
-    return f"{path} is sound: {sizes}; rows to train on: {rows}"
+    rows = ", ".join(
+        f"{count(t.train.rows)} of {name}" for name, t in sweep.tasks.items() if t.train
+    )
+    sizes = ", ".join(f"{m.name} ({count(m.size)} parameters)" for m in sweep.models.values())
+    return f"{path} has no problem: {sizes}; rows to train on: {rows}"
 
 
-def _tried(topic: str, attempt: Callable[[], str]) -> Finding:
+def _tried(topic: str, attempt: Callable[[], str]) -> Check:
     try:
-        return Finding(topic, attempt(), True)
+        return Check(topic, attempt(), True)
     except SftSelectError as error:
-        return Finding(topic, str(error), False)
+        return Check(topic, str(error), False)

@@ -1,4 +1,4 @@
-"""A first sweep file for the user's own data: guessed from the rows, commented, ready to run."""
+"""Draft of a sweep file from data files: fields guessed from the rows, commented, ready to run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL_MODEL_PARAMETERS = 20_000_000
 
 
 class Guess(NamedTuple):
-    """What a data file seems to hold. ``fields``: input and answer, where rows need a template."""
+    """Task guessed from a data file. ``fields``: input and answer, where rows need a template."""
 
     name: str
     path: Path
@@ -62,9 +62,9 @@ class Guess(NamedTuple):
 
 
 def draft_sweep(data: list[Path], models: list[str], folder: Path = Path()) -> str:
-    """The text of a sweep file for *data* (train files, or folders with one), to stand in *folder*.
+    """Text of a sweep file for *data* (train files, or folders with one), for a file in *folder*.
 
-    Raises ``InputError`` for data that cannot be read or has no input and answer to tell apart.
+    Raises ``InputError`` for data that cannot be read or has no two fields for input and answer.
     """
     if not models:
         raise InputError("found no model; give a model folder or a hub id (org/name)")
@@ -90,10 +90,10 @@ def _train_files(data: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in data:
         if path.is_dir():
-            found = [path / f"train{suffix}" for suffix in SUFFIXES]
-            present = [file for file in found if file.is_file()]
+            candidates = [path / f"train{suffix}" for suffix in SUFFIXES]
+            present = [file for file in candidates if file.is_file()]
             if not present:
-                names = options(file.name for file in found)
+                names = options(file.name for file in candidates)
                 raise InputError(f"{path}: found a folder without a train file; allowed: {names}")
             files.append(present[0])
         elif path.stem not in ("validation", "test") or not path.with_stem("train").is_file():
@@ -106,7 +106,7 @@ def _train_files(data: Iterable[Path]) -> list[Path]:
 
 
 def _located(path: Path) -> Path:
-    """*path* from the root, links among its folders followed; its own name stays, which tells things."""
+    """*path* from the root, links among its folders followed; the file's name stays: it names the task."""
     path = path.expanduser()
     return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
@@ -176,14 +176,14 @@ def _score(answers: list[str]) -> ScoreName:
 
 
 def _negative(counts: Counter[str], score: ScoreName) -> str | None:
-    """The answer that looks as if it claims nothing, if any; among free answers it must recur."""
-    looks = {answer.strip().lower(): answer for answer in counts}
-    found = next((looks[name] for name in NEGATIVES if name in looks), None)
-    return found if found and (score == "macro_f1" or counts[found] > 1) else None
+    """The answer that seems to be the negative class, if any; among free answers it must recur."""
+    answers = {answer.strip().lower(): answer for answer in counts}
+    negative = next((answers[name] for name in NEGATIVES if name in answers), None)
+    return negative if negative and (score == "macro_f1" or counts[negative] > 1) else None
 
 
 def _model_path(model: str) -> str:
-    """A folder from the root, also one that is yet to come; a hub id as it is."""
+    """A folder from the root, whether or not it exists yet; a hub id unchanged."""
     path = Path(model).expanduser()
     return str(_located(path)) if path.is_dir() or model[:1] in (".", "/", "~") else model
 
@@ -214,23 +214,23 @@ def _head(name: str, entries: list[ModelEntry], folder: Path) -> str:
         path = (
             _relative(entry.path, folder) if Path(entry.path).is_absolute() else _quoted(entry.path)
         )
-        own = f", name: {_quoted(f'{entry.label}-{seen[entry.label]}')}"
-        lines.append(f"  - {{path: {path}{own if counts[entry.label] > 1 else ''}}}")
+        distinct = f", name: {_quoted(f'{entry.label}-{seen[entry.label]}')}"
+        lines.append(f"  - {{path: {path}{distinct if counts[entry.label] > 1 else ''}}}")
     listed = "\n".join(lines)
     return f"""\
-# Base models, methods, data volumes and task mixes to compare. `sft-select plan` shows what would
-# be run, `sft-select run` starts it. Paths are relative to this folder.
+# Base models, methods, training-set sizes and task mixes to compare. `sft-select plan` shows what
+# will run, `sft-select run` starts it. Paths are relative to this folder.
 name: {_quoted(name)}
 
 # Folders in the Hugging Face format, or hub ids (with `revision`). Several sizes of one family
-# tell you what size buys.
+# show what a larger model gains.
 models:
 {listed}
 """
 
 
 def _methods(entries: list[ModelEntry]) -> str:
-    """Learning-rate ranges around what is customary at the models' size."""
+    """Methods with the learning-rate ranges that are customary at the models' size."""
     small = all(
         (_parameters(entry) or SMALL_MODEL_PARAMETERS) < SMALL_MODEL_PARAMETERS for entry in entries
     )
@@ -240,8 +240,8 @@ def _methods(entries: list[ModelEntry]) -> str:
         else ("low: 3e-6, high: 1e-4", "low: 3e-5, high: 1e-3", "low: 1e-3, high: 1e-1")
     )
     return f"""\
-# The learning rate is tuned per model and method within these ranges; else the methods could not
-# be compared. Other LoRA variants: rslora, dora, pissa, lora_plus. P-tuning v2 is a prefix of keys
+# The learning rate is tuned per model and method within these ranges: a fair comparison needs it.
+# Other LoRA variants: rslora, dora, pissa, lora_plus. P-tuning v2 is a prefix of keys
 # and values in every layer, which takes rates up to 1e-1 (small models 5e-1) and no gradient
 # checkpointing; v1 is virtual tokens at the input alone, which learn less.
 methods:
@@ -260,7 +260,7 @@ def _task(guess: Guess, folder: Path) -> str:
     for split in ("validation", "test"):
         path, examples = guess.splits.get(split, (None, ()))
         if path is None:
-            lines.append("    # test: rows for the final report alone, which no choice has seen")
+            lines.append("    # test: rows for the final report alone; no choice uses them")
         elif "#" in Path(path).name:
             lines.append(f"    validation_share: 0.1  # {len(examples)} rows; or a file of its own")
         else:
@@ -279,14 +279,14 @@ def _task(guess: Guess, folder: Path) -> str:
     distinct = len({item.example.answer for item in guess.splits["train"][1]})
     lines.append(f"    score: {guess.score}  # {distinct} different answers in train")
     if guess.negative:
-        comment = "any other answer for it is over-reach"
+        comment = "any other answer to such a row is a false positive (over-reach)"
         lines.append(f"    negative: {_quoted(guess.negative)}  # {comment}")
     return "\n".join(lines) + "\n"
 
 
 def _general() -> str:
     return """\
-# Name here what tuning must not destroy: text of the general kind, and tasks never trained on.
+# What tuning must not forget: general text, and tasks that are never trained on.
 # general:
 #   english: {text: general.jsonl, measure: bits_per_byte}
 """
@@ -300,18 +300,18 @@ def _design(guesses: list[Guess]) -> str:
     )
     rows = min(guess.train_rows for guess in guesses)
     return f"""\
-# Training examples in all, each volume holding the ones before; a curve wants three or more.
+# Training-set sizes in examples, each nested in the next; a scaling law needs three or more.
 # The smallest task has {rows} rows to train on.
 volumes: [{", ".join(map(str, _volumes(rows)))}]
 
-# `<task>: weight`; further keys: extra_epochs, replay, volumes.
+# `<task>: weight`; other keys: extra_epochs, replay, volumes.
 mixes:
 {listed}
 """
 
 
 def _volumes(rows: int) -> list[int]:
-    """Four volumes, each twice the one before, the smallest a round number; fewer if rows are few."""
+    """Four training-set sizes, each twice the one before, the smallest a round number."""
     smallest = min(rows, LARGEST_VOLUME) // 8
     if smallest < 2:
         return [rows]
@@ -364,11 +364,11 @@ def _goal(guesses: list[Guess]) -> str:
 objective: {{weights: {{{weights}}}, constraints: {{}}}}
 seeds: 2
 budget: {{trials: 60}}  # or {{gpu_hours: 8}}: hours on a device, training and evaluation, over all workers
-search: {{strategy: law}}  # grid | random | tpe | halving | ats
+search: {{strategy: law}}  # grid | random | tpe | halving
 engine: {{kind: local, workers: auto}}
 """
-    found = [(guess.name, leak) for guess in guesses for leak in leaks(guess.splits)]
-    if found:
-        listed = "\n".join(f"# {name}: {leak.split(': ', 1)[1]}" for name, leak in found)
+    leaked = [(guess.name, leak) for guess in guesses for leak in leaks(guess.splits)]
+    if leaked:
+        listed = "\n".join(f"# {name}: {leak.split(': ', 1)[1]}" for name, leak in leaked)
         text += f"\n# Take these rows out, then this line:\n{listed}\nallow_leakage: true\n"
     return text

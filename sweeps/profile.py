@@ -1,4 +1,4 @@
-"""What a sweep's data looks like, for readers who have only the store: see tracker.store.data_profile."""
+"""Profile of a sweep's data for the store (tracker.store.data_profile): sizes, labels, lengths, samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLE_ROWS = 500
 
 
 def profile(sweep: ResolvedSweep) -> DataProfile:
-    """The profile of *sweep*'s files; lengths in tokens of its first model, or in characters without one.
+    """Profile of *sweep*'s files; lengths in tokens of its first model, or in characters without one.
 
     Raises InputError where a file has changed since *sweep* was resolved and cannot be read.
     """
@@ -54,17 +54,17 @@ def profile(sweep: ResolvedSweep) -> DataProfile:
 
 
 def profile_once(sweep: ResolvedSweep, path: Path) -> DataProfile:
-    """:func:`profile`, kept at *path*: a sweep that goes on has the same files and reads them but once."""
+    """:func:`profile`, cached at *path*: a resumed sweep has the same files."""
     try:
         return DataProfile.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # also one that a power cut left torn
-        found = profile(sweep)
-        write_text(path, text(found))
-        return found
+        profiled = profile(sweep)
+        write_text(path, text(profiled))
+        return profiled
 
 
 class _Ruler:
-    """Measures texts in tokens of the sweep's first model that has a tokenizer file of its own."""
+    """Text lengths in tokens of the sweep's first model that has a tokenizer file of its own."""
 
     def __init__(self, sweep: ResolvedSweep) -> None:
         files = {name: Path(model.path) / "tokenizer.json" for name, model in sweep.models.items()}
@@ -110,7 +110,7 @@ def _task(task: TaskSpec | None, ruler: _Ruler, name: str | None = None) -> Task
 def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler) -> SplitProfile:
     answers = Counter(row.answer for row in rows)
     prompts = [normalised(row) for row in rows]
-    found = {split: sum(prompt in known for prompt in prompts) for split, known in earlier.items()}
+    repeated = {split: sum(p in known for p in prompts) for split, known in earlier.items()}
     # The first of the nested order: what the smallest volume holds, and no label twice where many are.
     first = nested_order(rows, 0)[:ROWS_SHOWN]
     return SplitProfile(
@@ -122,7 +122,7 @@ def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler)
         distinct=len(answers),
         fewest=min(answers.values()),
         repeated=len(prompts) - len(set(prompts)),
-        seen={split: count for split, count in found.items() if count},
+        seen={split: rows_seen for split, rows_seen in repeated.items() if rows_seen},
         lengths=ruler.lengths(
             [row.answer for row in rows],
             ["\n".join(turn.content for turn in row.messages) for row in rows],

@@ -39,12 +39,12 @@ def reference() -> str:
 
 def _part(key: str, node: Node, schema: Node) -> tuple[str, Node | None]:
     """Path and schema of the mapping, or the mappings, that *key* holds; ``None`` for a plain value."""
-    for path, held in (
+    for path, value in (
         (key, node),
         (f"{key}[]", node.get("items", {})),
         (f"{key}.<name>", _entry(node)),
     ):
-        for branch in [held, *held.get("anyOf", ())]:
+        for branch in [value, *value.get("anyOf", ())]:
             if "$ref" in branch:
                 return path, schema["$defs"][branch["$ref"].rsplit("/", 1)[1]]
     return key, None

@@ -1,4 +1,4 @@
-"""A sweep file made concrete: every model and data file found, read, checked and named by content."""
+"""Resolved sweep: every model and data file of a sweep file found, read, checked and digested."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from sweeps.data.examples import (
 from sweeps.spec import SweepSpec, TaskEntry, TaskFields
 from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
+from tracker.numbers import percent
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
 from tracker.validation import dotted
 
 Value = TypeVar("Value")
 
-#: A share of rows cut short that the user should hear of.
-WORTH_A_WARNING = 0.02
+#: Share of rows cut short above which there is a warning.
+MIN_CUT_SHARE = 0.02
 
 _UNREAD = FileRef(path="", sha256="", rows=0)
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSweep:
-    """The sweep with everything it names. ``warnings``: what is odd but allowed, one line each."""
+    """A sweep with its models and files. ``warnings``: allowed, but probably a mistake, one line each."""
 
     spec: SweepSpec
     models: dict[str, ModelSpec]
@@ -71,7 +72,7 @@ def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
 
 
 class _Report:
-    """Everything noticed on the way; problems of the sweep file carry its line where it is known."""
+    """Problems and warnings; those of the sweep file carry its line where it is known."""
 
     def __init__(self, document: Document | None) -> None:
         self._document = document
@@ -167,10 +168,8 @@ def _no_rows(split: str) -> str:
     if split == "train":
         why = "every row has the prompt of a row that was set aside for validation"
     else:
-        why = "every answer stands once, and training has to show each"
-    return (
-        f"found rows of which none is left for {split}: {why}; give more rows, or a validation file"
-    )
+        why = "every answer occurs once, and training needs each"
+    return f"found no rows left for {split}: {why}; give more rows, or a validation file"
 
 
 def split_paths(entry: TaskFields, base: Path) -> dict[str, str]:
@@ -183,11 +182,11 @@ def split_paths(entry: TaskFields, base: Path) -> dict[str, str]:
             sibling = paths["train"].with_stem(split)
             if split not in paths and sibling.is_file():
                 paths[split] = sibling
-    found = {split: str(path) for split, path in paths.items()}
-    if "validation" not in found and isinstance(entry, TaskEntry):
+    files = {split: str(path) for split, path in paths.items()}
+    if "validation" not in files and isinstance(entry, TaskEntry):
         for part in ("train", "validation"):
-            found[part] = part_path(str(paths["train"]), part, entry.validation_share)
-    return found
+            files[part] = part_path(str(paths["train"]), part, entry.validation_share)
+    return files
 
 
 def _suite(
@@ -228,7 +227,7 @@ def _check_positions(model: ModelSpec, spec: SweepSpec, report: _Report) -> None
     limit, wanted = max_positions(Path(model.path)), spec.train.max_length
     if limit is not None and wanted > limit:
         report.warnings.append(
-            f"train.max_length: found {wanted}; {model.name} was made for {limit} tokens at most"
+            f"train.max_length: found {wanted}; the configuration of {model.name} allows {limit} tokens"
         )
 
 
@@ -243,7 +242,7 @@ def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: _Repo
                 allowed = int(file.rows * total / weight)
                 report.at(
                     ("mixes", name, "volumes") if mix.volumes else ("volumes",),
-                    f"found volume {volume}, in mix {name!r} {wanted:g} examples of {task!r}; "
+                    f"found {volume} examples, {wanted:g} of them of {task!r} in mix {name!r}; "
                     f"allowed: at most {allowed}, for the {file.rows} rows of its train file",
                 )
 
@@ -271,9 +270,9 @@ def _check_lengths(
             what = "rows" if key == "max_length" else "answers"
             if share == 1:
                 report.at((part, key), f"{found}; all {what} of {task.name!r} are longer; raise it")
-            elif share >= WORTH_A_WARNING:
+            elif share >= MIN_CUT_SHARE:
                 report.warnings.append(
-                    f"{part}.{key}: {found}; {share:.0%} of the {what} of {task.name!r} are "
+                    f"{part}.{key}: {found}; {percent(share, 0)} of the {what} of {task.name!r} are "
                     f"longer (tokenizer of {model})"
                 )
 

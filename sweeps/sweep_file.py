@@ -1,4 +1,4 @@
-"""Sweep file → ``SweepSpec``: every problem at once, each with its line, contradictions between parts too."""
+"""Reading of a sweep file into a ``SweepSpec``: every problem at once, each with its line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracker.strict_yaml import Document, YamlPath, read
 from tracker.trial import MAX_EPOCHS, MIN_EPOCHS
 from tracker.validation import Problem, options, unknown, validate
 
-MAX_CELLS = 10_000
+MAX_DESIGN_POINTS = 10_000
 
 
 def load_sweep(file: Path | Document) -> SweepSpec:
@@ -31,8 +31,8 @@ def _contradictions(spec: SweepSpec) -> list[Problem]:
     return [problem for check in checks for problem in check(spec)]
 
 
-def _cells(spec: SweepSpec) -> dict[str, int]:
-    """The factors of the design; a searched range counts once."""
+def _design_factors(spec: SweepSpec) -> dict[str, int]:
+    """Factors of the design by what they count; a searched range counts once."""
     lora, p_tuning = spec.methods.lora, spec.methods.p_tuning
     settings = int(spec.methods.full is not None)
     settings += len(lora.rank) * len(lora.variant) if lora else 0
@@ -52,7 +52,7 @@ def _models(spec: SweepSpec) -> Iterator[Problem]:
             yield Problem(
                 ("models", index),
                 f"found the name {entry.label!r} {names[entry.label]} times; allowed: once; "
-                "tell them apart with `name`",
+                "give each a `name`",
             )
 
 
@@ -61,14 +61,14 @@ def _volumes(spec: SweepSpec) -> Iterator[Problem]:
     lists |= {("mixes", name, "volumes"): mix.volumes or () for name, mix in spec.mixes.items()}
     for here, volumes in lists.items():
         if list(volumes) != sorted(set(volumes)):
-            found = ", ".join(map(str, volumes))
-            yield Problem(here, f"found {found}; allowed: ascending, each once")
+            listed = ", ".join(map(str, volumes))
+            yield Problem(here, f"found {listed}; allowed: ascending, each once")
 
 
 def _names(spec: SweepSpec) -> Iterator[Problem]:
     """Suites and tasks share the columns of one table."""
     for name in spec.general.keys() & spec.tasks.keys():
-        wording = f"found {name!r}, also a task; allowed: a name of its own"
+        wording = f"found {name!r}, also a task; allowed: another name"
         yield Problem(("general", name), wording)
 
 
@@ -154,12 +154,12 @@ def _memory(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _size(spec: SweepSpec) -> Iterator[Problem]:
-    factors = _cells(spec)
+    factors = _design_factors(spec)
     total = math.prod(factors.values())
-    if total > MAX_CELLS and not spec.search.confirm_large:
+    if total > MAX_DESIGN_POINTS and not spec.search.confirm_large:
         product = " × ".join(f"{count} {factor}" for factor, count in factors.items())
         wording = (
-            f"found {total:,} cells ({product}), up to {total * spec.seeds:,} trials; allowed: "
-            f"{MAX_CELLS:,}; narrow the design or set search.confirm_large: true"
+            f"found {total:,} design points ({product}), up to {total * spec.seeds:,} trials; allowed: "
+            f"{MAX_DESIGN_POINTS:,}; narrow the design or set search.confirm_large: true"
         )
         yield Problem((), wording)

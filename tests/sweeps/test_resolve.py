@@ -71,8 +71,8 @@ def sweep(tmp_path: Path, tiny_model: Path, tiny_data: Path) -> Sweep:
 
 
 @pytest.fixture
-def own_model(sweep: Sweep, tmp_path: Path) -> Path:
-    folder = tmp_path / "own_model"
+def copied_model(sweep: Sweep, tmp_path: Path) -> Path:
+    folder = tmp_path / "copied_model"
     shutil.copytree(sweep.model, folder)
     sweep.change(str(sweep.model), str(folder))
     return folder
@@ -115,7 +115,7 @@ def test_a_file_too_small_to_set_validation_rows_aside(sweep: Sweep) -> None:
     sweep.change("volumes: [100, 200]", "volumes: [1]")
     problems = sweep.problems()
     assert any(
-        "tasks.intent.train: found rows of which none is left for train: every row has the prompt of "
+        "tasks.intent.train: found no rows left for train: every row has the prompt of "
         "a row that was set aside for validation; give more rows, or a validation file" in problem
         for problem in problems
     ), problems
@@ -129,8 +129,8 @@ def test_a_file_whose_every_answer_is_unique_leaves_no_validation(sweep: Sweep) 
     sweep.change("volumes: [100, 200]", "volumes: [10]")
     (problem,) = sweep.problems()
     assert (
-        "tasks.intent.train: found rows of which none is left for validation: every answer stands "
-        "once, and training has to show each; give more rows, or a validation file" in problem
+        "tasks.intent.train: found no rows left for validation: every answer occurs "
+        "once, and training needs each; give more rows, or a validation file" in problem
     )
 
 
@@ -153,9 +153,9 @@ def test_without_validation_a_part_of_train_is_set_aside(sweep: Sweep) -> None:
     assert (task.train.rows, task.validation.rows) == (540, 60)
     assert task.test is None
     train = {e.messages for e in read_examples(task, task.train)}
-    held = {e.messages for e in read_examples(task, task.validation)}
+    validated = {e.messages for e in read_examples(task, task.validation)}
     assert len(train) == 540
-    assert not train & held
+    assert not train & validated
     assert task.train.sha256 != task.validation.sha256
 
 
@@ -175,7 +175,7 @@ def test_all_problems_at_once_with_their_lines(sweep: Sweep) -> None:
     assert "models[0]: found no folder" in problems[0]
     assert "did you mean 'out_of_scope'" in problems[1]
     assert "did you mean 'replay.jsonl'" in problems[2]
-    assert "found volume 2000, in mix 'even' 2000 examples of 'intent'" in problems[3]
+    assert "found 2000 examples, 2000 of them of 'intent' in mix 'even'" in problems[3]
     assert "allowed: at most 600" in problems[3]
 
 
@@ -206,7 +206,7 @@ def test_a_label_never_seen_in_train(sweep: Sweep) -> None:
     assert problem.endswith("did you mean 'weather'?")
 
 
-def test_a_class_with_one_example_is_worth_a_warning(sweep: Sweep) -> None:
+def test_a_class_with_one_example_gives_a_warning(sweep: Sweep) -> None:
     sweep.append("train.jsonl", {"text": "see the sun", "label": "wether"})
     (warning,) = sweep.read().warnings
     assert warning.endswith(
@@ -214,7 +214,7 @@ def test_a_class_with_one_example_is_worth_a_warning(sweep: Sweep) -> None:
     )
 
 
-def test_answers_outside_their_own_pattern_are_worth_a_warning(sweep: Sweep) -> None:
+def test_answers_outside_their_pattern_give_a_warning(sweep: Sweep) -> None:
     sweep.change("score: macro_f1", "score: macro_f1\n    pattern: '[a-z]+'")
     (warning,) = sweep.read().warnings
     assert "of 120 true answers do not match the pattern" in warning
@@ -228,19 +228,19 @@ def test_lengths_that_cannot_do(sweep: Sweep) -> None:
     assert any("train.max_length: found 8; all rows of 'intent' are longer" in p for p in problems)
     sweep.change("{max_length: 8}", "{max_length: 200}")
     warnings = sweep.read().warnings
-    assert any("was made for 128 tokens at most" in warning for warning in warnings)
+    assert any("allows 128 tokens" in warning for warning in warnings)
     assert any(warning.startswith("evaluation.max_new_tokens: found 1; ") for warning in warnings)
 
 
-def test_weights_that_are_pickles_only(sweep: Sweep, own_model: Path) -> None:
-    (own_model / "model.safetensors").rename(own_model / "pytorch_model.bin")
+def test_weights_that_are_pickles_only(sweep: Sweep, copied_model: Path) -> None:
+    (copied_model / "model.safetensors").rename(copied_model / "pytorch_model.bin")
     (problem,) = sweep.problems()
     assert problem.startswith("sweep.yaml:2: models[0]: found only pytorch_model.bin (pickle")
     assert "allowed: *.safetensors" in problem
 
 
-def test_weights_cut_short(sweep: Sweep, own_model: Path) -> None:
-    path = own_model / "model.safetensors"
+def test_weights_cut_short(sweep: Sweep, copied_model: Path) -> None:
+    path = copied_model / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     assert "bytes in" in sweep.problems()[0]
     path.write_bytes(b"\xff" * 20)
@@ -249,19 +249,19 @@ def test_weights_cut_short(sweep: Sweep, own_model: Path) -> None:
     assert "found no safetensors header" in sweep.problems()[0]
 
 
-def test_code_of_its_own_needs_trust(sweep: Sweep, own_model: Path) -> None:
-    edit_json(own_model / "config.json", lambda c: c.update(auto_map={"AutoModel": "x.Y"}))
+def test_code_in_the_model_folder_needs_trust(sweep: Sweep, copied_model: Path) -> None:
+    edit_json(copied_model / "config.json", lambda c: c.update(auto_map={"AutoModel": "x.Y"}))
     (problem,) = sweep.problems()
     assert "auto_map in config.json" in problem
     assert "set trust_remote_code: true" in problem
-    sweep.change(f"path: {own_model}", f"path: {own_model}, trust_remote_code: true")
-    assert sweep.read().models["own_model"].trust_remote_code
+    sweep.change(f"path: {copied_model}", f"path: {copied_model}, trust_remote_code: true")
+    assert sweep.read().models["copied_model"].trust_remote_code
 
 
-def test_a_tokenizer_larger_than_its_embeddings(sweep: Sweep, own_model: Path) -> None:
-    size = vocabulary_size(own_model)
+def test_a_tokenizer_larger_than_its_embeddings(sweep: Sweep, copied_model: Path) -> None:
+    size = vocabulary_size(copied_model)
     assert size is not None
-    edit_json(own_model / "config.json", lambda c: c.update(vocab_size=size - 1))
+    edit_json(copied_model / "config.json", lambda c: c.update(vocab_size=size - 1))
     (problem,) = sweep.problems()
     assert f"found a tokenizer of {size} tokens; allowed: {size - 1}" in problem
 
@@ -274,33 +274,35 @@ def test_a_tokenizer_larger_than_its_embeddings(sweep: Sweep, own_model: Path) -
         ("model.safetensors", "found none as weights"),
     ],
 )
-def test_incomplete_model_folders(sweep: Sweep, own_model: Path, name: str, wording: str) -> None:
-    (own_model / name).unlink()
+def test_incomplete_model_folders(
+    sweep: Sweep, copied_model: Path, name: str, wording: str
+) -> None:
+    (copied_model / name).unlink()
     if name == "tokenizer.json":
-        (own_model / "tokenizer_config.json").unlink()
+        (copied_model / "tokenizer_config.json").unlink()
     problems = sweep.problems()
     assert any(wording in problem for problem in problems), problems
 
 
-def test_tied_weights_count_once(sweep: Sweep, own_model: Path) -> None:
+def test_tied_weights_count_once(sweep: Sweep, copied_model: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    before = sweep.read().models["own_model"].parameters
-    weights = load_file(own_model / "model.safetensors")
+    before = sweep.read().models["copied_model"].parameters
+    weights = load_file(copied_model / "model.safetensors")
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
-    save_file(weights, own_model / "model.safetensors", metadata={"format": "pt"})
-    assert sweep.read().models["own_model"].parameters == before
-    edit_json(own_model / "config.json", lambda c: c.update(tie_word_embeddings=False))
+    save_file(weights, copied_model / "model.safetensors", metadata={"format": "pt"})
+    assert sweep.read().models["copied_model"].parameters == before
+    edit_json(copied_model / "config.json", lambda c: c.update(tie_word_embeddings=False))
     size = weights["lm_head.weight"].numel()
-    assert sweep.read().models["own_model"].parameters == before + size
+    assert sweep.read().models["copied_model"].parameters == before + size
 
 
-def test_the_digest_follows_weights_and_tokenizer(sweep: Sweep, own_model: Path) -> None:
-    before = sweep.read().models["own_model"].digest
-    (own_model / "README.md").write_text("not part of it")
-    assert sweep.read().models["own_model"].digest == before
-    edit_json(own_model / "tokenizer_config.json", lambda c: c.update(model_max_length=64))
-    assert sweep.read().models["own_model"].digest != before
+def test_the_digest_follows_weights_and_tokenizer(sweep: Sweep, copied_model: Path) -> None:
+    before = sweep.read().models["copied_model"].digest
+    (copied_model / "README.md").write_text("not part of it")
+    assert sweep.read().models["copied_model"].digest == before
+    edit_json(copied_model / "tokenizer_config.json", lambda c: c.update(model_max_length=64))
+    assert sweep.read().models["copied_model"].digest != before
 
 
 def test_a_hub_id_that_is_not_in_the_cache(

@@ -254,7 +254,10 @@ def test_enormous_designs_need_confirmation(tmp_path: Path) -> None:
         "volumes": f"volumes: {list(range(1, 101))}",
     }
     (problem,) = sweep_problems(tmp_path, huge)
-    assert "found 10,100 cells (1 models × 101 method settings × 100 volumes × 1 mixes)" in problem
+    assert (
+        "found 10,100 design points (1 models × 101 method settings × 100 volumes × 1 mixes)"
+        in problem
+    )
     assert "search.confirm_large: true" in problem
     path = tmp_path / "sweep.yaml"
     path.write_text("\n".join([*huge.values(), "search: {confirm_large: true}"]))
