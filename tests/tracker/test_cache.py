@@ -18,7 +18,7 @@ def test_the_same_key_is_computed_once():
     assert cache.get("b", lambda: "other") == "other"
 
 
-def test_many_at_once_share_one_drawing():
+def test_concurrent_callers_share_one_computation():
     cache, made, found = SingleFlightCache(), [], []
 
     def draw():
@@ -45,7 +45,7 @@ def test_an_error_is_raised_and_computed_again():
     assert cache.get("a", lambda: 2) == 2
 
 
-def test_the_view_unused_for_longest_is_dropped():
+def test_the_least_recently_used_key_is_dropped():
     cache = SingleFlightCache(2)
     for view in ("a", "b", "a", "c"):
         cache.get(view, lambda view=view: view)
@@ -56,7 +56,7 @@ def test_the_view_unused_for_longest_is_dropped():
     assert len(cache) == 2
 
 
-def test_who_asks_for_something_else_does_not_wait_and_may_ask_within():
+def test_a_caller_of_another_key_does_not_wait_and_may_nest():
     cache, go = SingleFlightCache(), threading.Event()
     slow = threading.Thread(target=lambda: cache.get("slow", lambda: go.wait(10)))
     slow.start()
@@ -67,7 +67,7 @@ def test_who_asks_for_something_else_does_not_wait_and_may_ask_within():
     assert [cache.peek(key) for key in ("a", "b", "slow", "never")] == [2, 1, True, None]
 
 
-def test_who_waited_for_what_failed_asks_anew():
+def test_a_caller_that_waited_for_a_failure_computes_anew():
     cache, begun, go, made = SingleFlightCache(), threading.Event(), threading.Event(), []
 
     def fail():

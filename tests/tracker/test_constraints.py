@@ -22,7 +22,7 @@ def _costing(record: TrialRecord, **cost: Any) -> TrialRecord:
 
 
 def _two(record: Make) -> list[TrialRecord]:
-    """The better one is dearer in every respect and oversteps more."""
+    """The better one costs more in every respect and has more false positives."""
     good = record(
         model="large",
         scores={"intent": 0.9, "slots": 0.5},
@@ -33,23 +33,23 @@ def _two(record: Make) -> list[TrialRecord]:
     plain = record(
         scores={"intent": 0.7, "slots": 0.6}, over_reach=0.1, forgetting=0.05, flops=1e12
     )
-    dear = {
+    costs = {
         "peak_bytes": 2000,
         "device_seconds": 7200.0,
         "adapter_bytes": 400,
         "seconds_per_1k_tokens": 2.0,
     }
     return [
-        _costing(good, **dear),
+        _costing(good, **costs),
         _costing(
             plain,
-            **{name: value / 2 for name, value in dear.items()}
+            **{name: value / 2 for name, value in costs.items()}
             | {"peak_bytes": 1000, "adapter_bytes": 200},
         ),
     ]
 
 
-def _asked(record: Make, **constraints: float) -> Recommendation:
+def _recommend(record: Make, **constraints: float) -> Recommendation:
     named = {name.replace("__", "."): bound for name, bound in constraints.items()}
     return recommend(_two(record), Objective(weights={"intent": 1}, constraints=named))
 
@@ -72,31 +72,31 @@ def _asked(record: Make, **constraints: float) -> Recommendation:
 def test_each_constraint_rejects_the_better_and_says_what_it_cost(
     record: Make, name: str, bound: float, value: float | None
 ) -> None:
-    assert _asked(record).choice.model == "large"
-    found = _asked(record, **{name: bound})
+    assert _recommend(record).choice.model == "large"
+    found = _recommend(record, **{name: bound})
     assert found.choice.model == "small"
     (rejection,) = found.rejected
     assert rejection.constraint == name.replace("__", ".")
     assert (rejection.count, rejection.unmeasured) == (1, 0)
     assert rejection.best_value == (None if value is None else pytest.approx(value))
-    (held,) = found.satisfied
-    assert held.limit == bound
-    assert (held.value is None) == (value is None)
+    (constraint,) = found.satisfied
+    assert constraint.limit == bound
+    assert (constraint.value is None) == (value is None)
 
 
 def test_gpu_hours_are_device_seconds_by_3600(record: Make) -> None:
-    assert _asked(record, gpu_hours=2.0).choice.model == "large"
-    assert _asked(record, gpu_hours=1.999).choice.model == "small"
+    assert _recommend(record, gpu_hours=2.0).choice.model == "large"
+    assert _recommend(record, gpu_hours=1.999).choice.model == "small"
     with pytest.raises(NotEnoughDataError, match="measured on the clock"):
-        _asked(record, gpu_hours=0.5)
+        _recommend(record, gpu_hours=0.5)
 
 
 def test_forgetting_is_kept_with_a_probability(record: Make) -> None:
     """0.05 measured with a standard error of 0.002: .05 is a coin flip, .054 two deviations off."""
     for bound, probability in ((0.05, 0.5), (0.054, 0.977), (0.06, 1.0)):
-        found = _asked(record, forgetting__english=bound)
-        (held,) = found.satisfied
-        assert held.probability == pytest.approx(probability, abs=0.002)
+        found = _recommend(record, forgetting__english=bound)
+        (constraint,) = found.satisfied
+        assert constraint.probability == pytest.approx(probability, abs=0.002)
         assert f"Keeps forgetting.english <= {bound:g} with probability" in " ".join(lines(found))
 
 
@@ -116,14 +116,14 @@ def test_a_minimum_is_kept_with_a_probability(record: Make) -> None:
         )
         for r in _two(record)
     ]
-    asked = Objective(weights={"intent": 1}, constraints={"min.slots": 0.5755})
-    (held,) = recommend(rows, asked).satisfied
-    assert held.probability == pytest.approx(0.841, abs=0.01)
+    objective = Objective(weights={"intent": 1}, constraints={"min.slots": 0.5755})
+    (constraint,) = recommend(rows, objective).satisfied
+    assert constraint.probability == pytest.approx(0.841, abs=0.01)
 
 
 def test_what_is_exact_or_unknown_has_no_probability(record: Make) -> None:
-    assert _asked(record, parameters=1e9).satisfied[0].probability is None
-    assert _asked(record, over_reach__intent=0.5).satisfied[0].probability is None
+    assert _recommend(record, parameters=1e9).satisfied[0].probability is None
+    assert _recommend(record, over_reach__intent=0.5).satisfied[0].probability is None
 
 
 def test_weights_decide_between_tasks(record: Make) -> None:
@@ -138,7 +138,7 @@ def test_weights_decide_between_tasks(record: Make) -> None:
 
 def test_an_unknown_bound_names_the_nearest(record: Make) -> None:
     with pytest.raises(InputError, match="did you mean 'gpu_hours'"):
-        _asked(record, gpu_hour=1)
+        _recommend(record, gpu_hour=1)
 
 
 def test_what_needs_more_examples_than_are_on_hand_is_left_out(record: Make) -> None:

@@ -54,13 +54,13 @@ def test_a_candidate_and_its_limit_use_it(record: Record) -> None:
     limit = {"forgetting.english": 0.0206}
     found = {}
     for error in (0.0003, None):
-        cells = by_configuration([with_suite(record(forgetting=0.02), forgetting_se=error)])
-        (lost,) = forgetting(cells)
+        results = by_configuration([with_suite(record(forgetting=0.02), forgetting_se=error)])
+        (lost,) = forgetting(results)
         stated = lost["english"]
         assert stated.value == 0.02, "what was lost is the same"
         assert stated.high == pytest.approx(0.02 + Z * (error or 0.002))
-        (one,) = satisfied(cells, 0, lost, limit)
-        found[error] = one.probability
+        (constraint,) = satisfied(results, 0, lost, limit)
+        found[error] = constraint.probability
     assert found[0.0003] == pytest.approx(0.97725, abs=1e-4)
     assert found[None] == pytest.approx(0.618, abs=1e-3)
 
@@ -68,13 +68,13 @@ def test_a_candidate_and_its_limit_use_it(record: Record) -> None:
 def test_the_points_of_a_mix_use_it() -> None:
     records = mixes.sweep()
     table = mix_table(results_table(records), records).rows
-    own = table[table["quantity"] == "forgetting.text"]
-    assert own.loc[own["label"] == "none", "se"].tolist() == [0.0]
-    assert set(own.loc[own["label"] != "none", "se"]) == {0.005}
+    rows = table[table["quantity"] == "forgetting.text"]
+    assert rows.loc[rows["label"] == "none", "se"].tolist() == [0.0]
+    assert set(rows.loc[rows["label"] != "none", "se"]) == {0.005}
     paired = [with_suite(r, forgetting_se=0.0004) for r in records]
     table = mix_table(results_table(paired), paired).rows
-    own = table[(table["quantity"] == "forgetting.text") & (table["label"] != "none")]
-    assert set(own["se"]) == {0.0004}
+    rows = table[(table["quantity"] == "forgetting.text") & (table["label"] != "none")]
+    assert set(rows["se"]) == {0.0004}
 
 
 def test_a_result_of_before_it_was_kept_still_loads() -> None:

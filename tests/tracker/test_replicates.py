@@ -1,4 +1,4 @@
-"""Replicates are an array to NumPy, a tuple to whoever compares, a list in JSON, and never change."""
+"""Replicates are an array to NumPy, a tuple to comparisons, a list in JSON, and never change."""
 
 import copy
 import pickle

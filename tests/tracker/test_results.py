@@ -91,7 +91,7 @@ def test_no_records_make_a_table_with_columns() -> None:
 
 
 def test_the_table_s_quality_is_that_of_every_single_run(sweep: list[TrialRecord]) -> None:
-    """Whatever the weights: a task of weight 0 is asked nothing, whether it was measured or not."""
+    """Whatever the weights: a task of weight 0 does not count, whether it was measured or not."""
     table = results_table(sweep)
     measures = measures_of(record.result for record in sweep)
     for weights in (

@@ -62,7 +62,7 @@ def test_a_known_key_is_seen_nowhere_else(make_spec: Specs) -> None:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_what_is_changed_has_a_key_of_its_own(make_spec: Specs, deep: bool) -> None:
+def test_a_changed_spec_has_another_key(make_spec: Specs, deep: bool) -> None:
     spec = make_spec()
     key = spec.key
     assert spec.model_copy(update={"seed": 1}, deep=deep).key == make_spec(seed=1).key != key
@@ -174,6 +174,6 @@ def test_forgetting_is_what_was_lost(
 
 def test_what_was_not_measured_is_none(make_spec: Specs) -> None:
     result = TrialResult(spec=make_spec(), status=Status.FAILED, cost=Cost(device="cpu"))
-    held = result.cost.model_dump(exclude={"device", "phases"})
-    assert set(held.values()) == {None}
+    measured = result.cost.model_dump(exclude={"device", "phases"})
+    assert set(measured.values()) == {None}
     assert result.final_train_loss is None

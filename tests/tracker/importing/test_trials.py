@@ -254,7 +254,7 @@ def test_every_problem_is_named_at_once_and_many_alike_are_counted(write: Write)
     assert any(":32: model_params: found 'x'" in problem for problem in found)
 
 
-def test_cells_without_a_meaning_may_hold_any_text(write: Write) -> None:
+def test_columns_without_a_meaning_may_hold_any_text(write: Write) -> None:
     """The hyper-parameters of an untouched base, and what a run that diverged measured."""
     head = f"{HEAD},status"
     table = read_table(

@@ -46,17 +46,24 @@ def runs(store: Store) -> dict[str, Any]:
 
 
 def described(store: Store) -> dict[str, Any]:
-    """All that MLflow tells of each trial, save what differs by run: ids and times."""
-    told = {}
+    """All that MLflow holds of each trial, save what differs by run: ids and times."""
+    contents = {}
     for key, run in runs(store).items():
         info = dict(run.info)
         assert info["end_time"] >= info["start_time"] > 1_700_000_000_000
         files = [file.path for file in store.client.list_artifacts(run.info.run_id)]
         tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
-        own = ("run_id", "run_uuid", "experiment_id", "artifact_uri", "start_time", "end_time")
-        kept = {name: value for name, value in info.items() if name not in own}
-        told[key] = (kept, tags, run.data.params, run.data.metrics, files)
-    return told
+        differing = (
+            "run_id",
+            "run_uuid",
+            "experiment_id",
+            "artifact_uri",
+            "start_time",
+            "end_time",
+        )
+        kept = {name: value for name, value in info.items() if name not in differing}
+        contents[key] = (kept, tags, run.data.params, run.data.metrics, files)
+    return contents
 
 
 def test_both_ways_write_the_same_runs(

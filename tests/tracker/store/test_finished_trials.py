@@ -52,8 +52,8 @@ def test_the_database_says_what_the_client_says(two_sweeps: Store, deleted: bool
 
 
 @pytest.mark.parametrize("at_hand", [True, False])
-def test_what_ended_is_counted_as_what_is_read(two_sweeps: Store, at_hand: bool) -> None:
-    """A file at hand is asked for all sweeps at once, a server for one after the other."""
+def test_as_many_trials_are_counted_as_are_read(two_sweeps: Store, at_hand: bool) -> None:
+    """A file at hand is queried for all sweeps at once, a server for one after the other."""
     two_sweeps.set_sweep_state("other", "finished")
     database = database_file(two_sweeps._uri) if at_hand else None
     trials = FinishedTrials(two_sweeps._runs, two_sweeps.workspace / "copies", database)
@@ -68,7 +68,7 @@ def test_what_ended_is_counted_as_what_is_read(two_sweeps: Store, at_hand: bool)
     assert sorted(counts.total() for counts in found.values()) == [3, 4]
 
 
-def test_a_run_deleted_from_a_sweep_at_rest_is_not_counted_on(
+def test_a_run_deleted_from_a_sweep_without_a_driver_is_not_counted_on(
     two_sweeps: Store, make_record: Callable[..., TrialRecord]
 ) -> None:
     two_sweeps.set_sweep_state("other", "finished")
@@ -117,7 +117,7 @@ def test_a_tag_changed_by_hand_is_named(
         two_sweeps.records("other")
 
 
-def test_looking_deletes_nothing(
+def test_reading_deletes_nothing(
     two_sweeps: Store, make_record: Callable[..., TrialRecord]
 ) -> None:
     record = make_record(4, seed=4)
@@ -237,7 +237,7 @@ def test_a_run_closed_by_hand_is_no_result_until_it_has_one(
     assert store.client.get_run(run_id).info.status == "FINISHED"
 
 
-def test_a_sweep_at_rest_is_counted_again_when_it_is_read(
+def test_a_sweep_without_a_driver_is_counted_again_when_it_is_read(
     store: Store, make_record: Records
 ) -> None:
     begin(store)

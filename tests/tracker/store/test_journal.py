@@ -115,7 +115,7 @@ def test_text_separators_inside_values_do_not_split_lines(journal: Journal) -> N
     assert journal.events() == [{"event": "start", "note": "a\u2028b\x85c\x0bd\r\ne"}]
 
 
-def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(journal: Journal) -> None:
+def test_a_full_disk_is_an_error_and_leaves_the_file_as_it_was(journal: Journal) -> None:
     journal.append(step(1, loss=1.0))
     before = journal.path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -132,7 +132,7 @@ def test_a_full_disk_is_told_and_leaves_the_file_as_it_was(journal: Journal) -> 
     assert [s.step for s in journal.steps()] == [1, 2]
 
 
-def test_a_killed_writer_loses_nothing_it_was_told_was_written(tmp_path: Path) -> None:
+def test_a_killed_writer_loses_no_event_that_append_returned_for(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     script = (
         "import sys; from pathlib import Path; from tracker.store.journal import Journal\n"
@@ -145,11 +145,11 @@ def test_a_killed_writer_loses_nothing_it_was_told_was_written(tmp_path: Path) -
         [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
     )
     assert writer.stdout is not None
-    told = [int(next(writer.stdout)) for _ in range(200)]
+    appended = [int(next(writer.stdout)) for _ in range(200)]
     writer.kill()
     writer.wait()
     writer.stdout.close()
     steps = [s.step for s in Journal(path).steps()]
-    assert steps[: len(told)] == told
+    assert steps[: len(appended)] == appended
     assert steps == list(range(len(steps)))
     assert all(json.loads(line) for line in path.read_text().splitlines())

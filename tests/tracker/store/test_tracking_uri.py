@@ -36,7 +36,7 @@ def test_credentials_are_left_out(uri: str, shown: str) -> None:
         ("https://host", False),
     ],
 )
-def test_databases_are_told_from_servers(uri: str, database: bool) -> None:
+def test_databases_are_distinguished_from_servers(uri: str, database: bool) -> None:
     assert is_database(uri) is database
 
 
