@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from tracker.numbers import number
 from tracker.trial import TrainSpec
 
 FIRST = "first_loss"  #: in a log history: the loss of one of the first steps
@@ -75,6 +76,6 @@ def divergence_reason(history: Sequence[Mapping[str, float]], rule: DivergenceRu
     if step - below < rule.span:
         return None
     return (
-        f"training loss {smoothed:.3g} at step {step}, above {limit:.3g} for {step - below} steps; "
-        f"it began at {start:.3g}"
+        f"training loss {number(smoothed)} at step {step}, above {number(limit)} for "
+        f"{step - below} steps; it began at {number(start)}"
     )

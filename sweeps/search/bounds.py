@@ -30,6 +30,7 @@ from sweeps.spec import SweepSpec
 from tracker.constraints import CLOCKED, COUNTED, grows, is_lower, keeps, kind_of, run_value
 from tracker.errors import InputError
 from tracker.metrics import measures_of
+from tracker.numbers import number
 from tracker.trial import Configuration, MethodSpec, TrialResult
 
 
@@ -135,7 +136,7 @@ class SearchBounds:
             for name, limit, value in (p[1:] for p in self.pruned):
                 least[name, limit] = min(value, least.get((name, limit), value))
             bounds = ", ".join(
-                f"{name} <= {limit:g} (the least of the design is {value:,.6g})"
+                f"{name} <= {limit:g} (the least of the design is {number(value, 6)})"
                 for (name, limit), value in least.items()
             )
             raise InputError(

@@ -14,6 +14,7 @@ from sweeps.search.space import hyperparameters, method_names, model_names, tria
 from sweeps.search.study import CLONE, Clone, PlannedTrial
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
+from tracker.numbers import plural
 from tracker.store.control import Action, Answer, Request
 from tracker.store.store import SweepState
 from tracker.trial import Configuration, MethodSpec, Status
@@ -95,7 +96,7 @@ class Control:
         self.driver.paused = True
         self._show()
         running = len(self.driver.running)
-        return f"paused: no further trial starts; {_trials(running)} under way will end"
+        return f"paused: no further trial starts; {plural(running, 'trial')} under way will end"
 
     def _resume(self, _request: Request) -> str:
         if not self.driver.paused:
@@ -107,10 +108,8 @@ class Control:
     def _stop(self, _request: Request) -> str:
         self.driver.stopped = True
         running = len(self.driver.running)
-        ended = f"; {_trials(running)} under way will go on from the last checkpoint" * bool(
-            running
-        )
-        return f"stopped{ended}; to go on, give the same `sft-select run` again"
+        cut = f"; {plural(running, 'trial')} under way will go on from the last checkpoint"
+        return f"stopped{cut if running else ''}; to go on, give the same `sft-select run` again"
 
     def _stop_trial(self, request: Request) -> str:
         trial = self._trial(request)
@@ -205,10 +204,6 @@ def _amount(budget: Budget) -> str:
     if budget.trials is not None:
         return f"{budget.trials} trials"
     return f"{budget.gpu_hours:g} device hours"
-
-
-def _trials(number: int) -> str:
-    return "1 trial" if number == 1 else f"{number} trials"
 
 
 # -- a clone: a trial with changed values, all of them values of the sweep's own search space ---------------

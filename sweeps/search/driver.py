@@ -35,6 +35,7 @@ from sweeps.search.strategies.strategy import (
 from sweeps.search.study import CLONE, Clone, PlannedTrial, RaisedBudget, StudyAdapter
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
+from tracker.numbers import number
 from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 
 _ATTEMPTS = 3  # a trial whose worker died this often has failed
@@ -266,7 +267,7 @@ class Driver:
             result=TrialResult(
                 spec=trial.spec,
                 status=Status.PRUNED,
-                reason=f"its {price:.3g} device seconds exceed what is left of the budget",
+                reason=f"its {number(price)} device seconds exceed what is left of the budget",
                 cost=Cost(device="none"),
             ),
         )
