@@ -1,4 +1,4 @@
-"""The types that cross packages: what one fine-tune is, and what was measured of it.
+"""Trials: the specification of one fine-tune, its configuration, its result, and a sweep's objective.
 
 ``TrialSpec`` is everything that determines one fine-tune; ``TrialResult`` is everything measured of it.
 Both are frozen and strict (unknown keys, NaN and infinity are refused). What was not measured is
@@ -34,13 +34,13 @@ DType = Literal["float32", "bfloat16"]
 
 
 class Frozen(BaseModel):
-    """A strict, immutable value."""
+    """Base of the immutable types: frozen, strict, and validated on construction."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FileRef(Frozen):
-    """A data file, named by content. ``rows`` counts its records."""
+    """Data file, identified by its content. ``rows``: number of its records."""
 
     path: str
     sha256: str
@@ -48,9 +48,9 @@ class FileRef(Frozen):
 
 
 class ModelSpec(Frozen):
-    """A base model. ``digest`` covers weights, configuration and tokenizer; ``parameters`` is N.
+    """Base model. ``digest`` covers weights, configuration and tokenizer; ``parameters``: their number, N.
 
-    Of an outside trial's model we hold no files: ``path`` is its name, ``digest`` is ``None``, and so
+    Of an outside trial's model we have no files: ``path`` is its name, ``digest`` is ``None``, and so
     is ``parameters`` where its table does not say.
     """
 
@@ -64,7 +64,7 @@ class ModelSpec(Frozen):
 
     @property
     def size(self) -> int:
-        """``parameters`` where they must be known; InputError where they are not."""
+        """Number of parameters, where it must be known; InputError where it is not."""
         if self.parameters is None:
             raise InputError(f"{self.name}: its number of parameters is not known")
         return self.parameters
@@ -77,7 +77,7 @@ LORA_PLUS_RATIO = 16
 
 
 class MethodSpec(Frozen):
-    """How the model is tuned. ``none`` is the untouched base: everyone's zero.
+    """Tuning method with its hyper-parameters; ``none`` is the untouched base, every method's zero.
 
     Our own methods are ``full``, ``lora`` and ``p_tuning``; an outside table may hold any other.
     """
@@ -90,7 +90,7 @@ class MethodSpec(Frozen):
 
     @property
     def label(self) -> str:
-        """The method in a few words, such as ``lora rslora r=8 lr=0.003``."""
+        """Method in a few words, such as ``lora rslora r=8 lr=0.003``."""
         parts: list[str] = [self.name]
         if self.variant:
             parts.append(self.variant)
@@ -104,12 +104,12 @@ class MethodSpec(Frozen):
 
     @property
     def without_rate(self) -> MethodSpec:
-        """The method at any learning rate."""
+        """Method at any learning rate."""
         return self.model_copy(update={"learning_rate": None})
 
 
 class PromptTemplate(Frozen):
-    """Templates over a row's fields, ``{field}`` each, rendered as chat turns."""
+    """Prompt template over a row's fields, ``{field}`` each, rendered as chat turns."""
 
     system: str | None = Field(None, description="The system turn.")
     instruction: str | None = Field(None, description="Stands before the input in the user turn.")
@@ -137,7 +137,7 @@ class TaskSpec(Frozen):
 
 
 class SuiteSpec(Frozen):
-    """A general suite, never trained on: plain text (``text``) or a held-out task (``task``)."""
+    """General suite, never trained on: plain text (``text``) or a held-out task (``task``)."""
 
     name: str
     text: FileRef | None = None
@@ -146,7 +146,7 @@ class SuiteSpec(Frozen):
 
 
 class MixSpec(Frozen):
-    """Which tasks share a volume, and in what proportion.
+    """Task mix: the tasks that share a training set, and their proportions.
 
     ``weights``: share of the volume per task. ``extra_epochs``: further passes over a task's
     examples. ``replay``: general text rows added, as a fraction of the volume.
@@ -159,7 +159,7 @@ class MixSpec(Frozen):
 
 
 class TrainSpec(Frozen):
-    """The training schedule that every method shares."""
+    """Training schedule, the same for every method."""
 
     # An outside table may state 0 epochs, or many: `sweeps.sweep_file` holds a sweep file to the schema's.
     epochs: int = Field(
@@ -200,7 +200,7 @@ class TrainSpec(Frozen):
 
 
 class EvaluationSpec(Frozen):
-    """How trials are measured: on the first rows of a seeded order."""
+    """Evaluation of trials: on the first rows of a seeded order."""
 
     rows: int | None = Field(
         500, ge=1, description="At most so many rows per task and suite; null: all."
@@ -210,7 +210,7 @@ class EvaluationSpec(Frozen):
 
 
 class TrialSpec(Frozen):
-    """Everything that determines one fine-tune; two equal specs are one trial.
+    """Specification of a trial: everything that determines one fine-tune; two equal specs are one trial.
 
     ``volume`` is the number of distinct training examples in all; ``examples`` splits it by task.
     Subsets are nested: the first 500 of a task's seeded order are part of its first 1,000.
@@ -237,9 +237,9 @@ class TrialSpec(Frozen):
 
     @property
     def key(self) -> str:
-        """Sixteen hex digits of the content's SHA-256; file locations do not count.
+        """Key of the trial: sixteen hex digits of the content's SHA-256; file locations do not count.
 
-        Worked out once: a choice asks for it dozens of times. It is kept beside the fields, where
+        Computed once, for a choice reads it dozens of times. It is kept beside the fields, where
         neither equality nor serialisation looks.
         """
         known: str | None = self.__dict__.get(_KEY)
@@ -248,7 +248,7 @@ class TrialSpec(Frozen):
         return known
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's; what is changed has a key of its own."""
+        """Copy with changes, as pydantic's; a changed copy has another key."""
         copied = super().model_copy(update=update, deep=deep)
         copied.__dict__.pop(_KEY, None)
         return copied
@@ -277,7 +277,9 @@ def _without_locations(value: Any) -> Any:
 
 
 class Configuration(NamedTuple):
-    """What a recommendation chooses among; hashable, and the same for search, laws, decision and pages.
+    """Configuration: model, method, mix and training-set size, which a recommendation chooses among.
+
+    Hashable, and the same type for search, laws, decision and pages.
 
     ``model`` and ``mix``: by name; the untouched base has the method ``none``, no mix and volume 0.
     ``volume``: distinct training examples; ``None`` where it is not fixed, which makes it a curve over
@@ -291,27 +293,27 @@ class Configuration(NamedTuple):
 
     @classmethod
     def of(cls, spec: TrialSpec) -> Configuration:
-        """The configuration that a trial is a run of."""
+        """Configuration that a trial is a run of."""
         return cls(spec.model.name, spec.method, spec.mix.name if spec.mix else "", spec.volume)
 
     @property
     def untouched(self) -> bool:
-        """Whether this is a base model as it is."""
+        """Whether this is an untouched base model."""
         return self.method.name == "none"
 
     @property
     def curve(self) -> Configuration:
-        """The same at any volume."""
+        """Configuration at any training-set size."""
         return self._replace(volume=None)
 
     @property
     def pair(self) -> tuple[str, str]:
-        """The model and the method's name: the unit for which hyper-parameters are tuned."""
+        """Model and method's name: the unit for which hyper-parameters are tuned."""
         return self.model, self.method.name
 
     @property
     def label(self) -> str:
-        """The configuration in a few words, such as ``en-1m lora r=8 lr=0.003, even, 500 examples``."""
+        """Configuration in a few words, such as ``en-1m lora r=8 lr=0.003, even, 500 examples``."""
         if self.untouched:
             return f"{self.model} untouched"
         volume = "" if self.volume is None else f"{self.volume:,} examples"
@@ -320,7 +322,7 @@ class Configuration(NamedTuple):
         )
 
     def groups(self, family: str | None) -> dict[str, str]:
-        """What its curve shares with others, kind → name, as joint laws pool (:mod:`tracker.laws.pooling`).
+        """Groups whose curves are pooled with this one's, kind → name (:mod:`tracker.laws.pooling`).
 
         *family*: of its model.
         """
@@ -337,7 +339,7 @@ class Configuration(NamedTuple):
 
 
 class Status(StrEnum):
-    """How a trial ended; every one of these is terminal."""
+    """Status with which a trial ended; each is terminal."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -347,7 +349,7 @@ class Status(StrEnum):
 
 
 class TaskScore(Frozen):
-    """What one trial scored on one task.
+    """Score of one trial on one task.
 
     ``loss_nats``: mean nats per answer token. ``bits_per_byte``: answer bits over answer UTF-8 bytes.
     ``score``: the task's own metric, in [0, 1]; ``score_name`` is ``None`` where only losses are known.
@@ -379,7 +381,7 @@ class TaskScore(Frozen):
 
 
 class SuiteScore(Frozen):
-    """A general suite before (untouched base) and after tuning, with the rows' standard errors.
+    """Score on a general suite before (untouched base) and after tuning, with standard errors from rows.
 
     ``forgetting_se``: of :attr:`forgetting`, in its unit, before and after measured on the same rows, so
     that what makes a row hard cancels; ``None`` where the base's rows are not known (an outside table, a
@@ -396,7 +398,7 @@ class SuiteScore(Frozen):
 
     @property
     def forgetting(self) -> float | None:
-        """What was lost: relative rise of bits per byte, or absolute drop of a score; < 0 is a gain."""
+        """Forgetting: relative rise of bits per byte, or absolute drop of a score; below 0 is a gain."""
         if self.before is None or self.after is None:
             return None
         if self.measure == "score":
@@ -405,7 +407,7 @@ class SuiteScore(Frozen):
 
     @property
     def forgetting_error(self) -> float | None:
-        """The rows' standard error of :attr:`forgetting`, in its unit.
+        """Standard error, from rows, of :attr:`forgetting`, in its unit.
 
         Where the base's rows are not known, the error of what was measured after, in that unit. Of our own
         trials that is an upper bound, as long as what is hard before is hard after (a correlation above one
@@ -420,7 +422,7 @@ class SuiteScore(Frozen):
 
 
 class Cost(Frozen):
-    """What the trial took.
+    """Cost of a trial.
 
     ``train_tokens``: data tokens through training, padding and virtual tokens left out. ``flops``: counted
     training operations (2 per parameter and token forward, 2 backward through activations, 2 more for each
@@ -441,7 +443,7 @@ class Cost(Frozen):
 
 
 class TrialResult(Frozen):
-    """One ended trial: the spec, how it ended and why, and everything measured."""
+    """Result of a finished trial: its spec, status and reason, and everything measured."""
 
     spec: TrialSpec
     status: Status
@@ -456,7 +458,7 @@ class TrialResult(Frozen):
 
 
 class TrialRecord(Frozen):
-    """A result with its place in the sweep: ``number`` as in the study, ``stage`` of the design."""
+    """Result with its place in the sweep: ``number`` as in the study, ``stage`` of the design."""
 
     number: int
     stage: str
@@ -464,7 +466,7 @@ class TrialRecord(Frozen):
 
 
 class Objective(Frozen):
-    """What is wanted of the recommended model: task weights, and bounds on measured quantities."""
+    """Objective of a recommendation: task weights, and bounds on measured quantities."""
 
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="How much each task's score counts."
