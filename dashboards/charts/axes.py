@@ -18,7 +18,7 @@ _FEW_TICKS = 7
 def examples_axis(
     volumes: Sequence[float], *, log_x: bool, ends: tuple[float, float] | None = None
 ) -> dict[str, Any]:
-    """The axis of training-set sizes. *volumes*: where a logarithmic one has ticks; *ends*: its range."""
+    """Axis of training-set sizes. *volumes*: ticks of a logarithmic one; *ends*: its range."""
     axis: dict[str, Any] = {
         "title": "Training examples, all tasks",
         "type": "log" if log_x else "linear",
@@ -32,7 +32,7 @@ def examples_axis(
 
 
 def difference_axis(title: str, ends: Sequence[float], *, scored: bool) -> dict[str, Any]:
-    """The axis of differences between *ends*: of scores in points, else in the unit of the loss."""
+    """Axis of differences between *ends*: of scores in points, else in the unit of the loss."""
     low, high = min(ends), max(ends)
     if not scored:
         return {"title": title, "tickformat": "+~g"}
@@ -48,30 +48,30 @@ def difference_axis(title: str, ends: Sequence[float], *, scored: bool) -> dict[
 
 
 def _round_step(least: float) -> float:
-    """The smallest of 1, 2, 5, 10, … that is not below *least*."""
+    """Tick step: the smallest of 1, 2, 5, 10, … that is not below *least*."""
     power = 10.0 ** math.floor(math.log10(least or 0.01))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
 
 
 def share_ticks(low: float, high: float, *, signed: bool = False) -> str:
-    """Plotly's format for an axis of shares from *low* to *high*, in per cent: no label appears twice."""
+    """Tick format of shares from *low* to *high*, in per cent: no label appears twice."""
     span = 100 * abs(high - low)
     digits = max(0, math.ceil(-math.log10(span / _TICKS))) if span > 0 else 1
     return f"{'+' * signed}.{digits}{'~' * (digits > 0)}%"
 
 
 def quality_ticks(low: float, high: float, *, scored: bool) -> str:
-    """The same for qualities: shares of a score, or, not *scored*, losses in their own unit."""
+    """Tick format of qualities: shares of a score, or, not *scored*, losses in their own unit."""
     return share_ticks(low, high) if scored else "~g"
 
 
 def metric_ticks(metric: Metric) -> str:
-    """Plotly's format for an axis of *metric*: whole per cent of a score, two digits of a loss."""
+    """Tick format of *metric*: whole per cent of a score, two digits of a loss."""
     return ".0%" if metric == "score" else ".2f"
 
 
 def padded(values: Iterable[float], share: float, least: float) -> tuple[float, float]:
-    """A range that holds *values* with *share* of its length on each side; *least*: if they are equal."""
+    """Range of *values* with *share* of its length on each side; *least*: the length if they are equal."""
     ends = list(values)
     pad = share * (max(ends) - min(ends) or least)
     return min(ends) - pad, max(ends) + pad

@@ -14,14 +14,14 @@ _WHOLE = "paper"  # plotly's word for the length of an axis, whatever it shows
 
 
 class Chart(dict[str, Any]):
-    """Traces and layout, built up as on a ``go.Figure``, whose names the methods bear."""
+    """Traces and layout, built with the methods of a ``go.Figure``."""
 
     def __init__(self) -> None:
         super().__init__(data=[], layout={})
 
     @property
     def traces(self) -> list[dict[str, Any]]:
-        """What is drawn, the lowest first."""
+        """The traces, the lowest first."""
         found: list[dict[str, Any]] = self["data"]
         return found
 
@@ -62,7 +62,7 @@ class Chart(dict[str, Any]):
         self["layout"].update(parts)
 
     def to_json(self) -> str:
-        """As plotly.js reads it."""
+        """The chart as JSON for plotly.js."""
         text: str = to_json_plotly(self)
         return text
 

@@ -21,12 +21,12 @@ from dashboards.charts.scaling import AHEAD
 from dashboards.charts.theme import (
     Palette,
     method_colour,
-    method_within,
-    method_words,
+    method_in_sentence,
+    method_label,
     shade,
     template,
 )
-from dashboards.charts.wording import about, compact, unmarked
+from dashboards.charts.wording import about, compact, escaped
 from tracker.laws.crossover import p_ahead
 from tracker.laws.curves import CurveFits, Metric
 from tracker.laws.fitted_law import FittedLaw
@@ -53,10 +53,11 @@ class Crossing(NamedTuple):
 
 
 class ModelComparison(NamedTuple):
-    """One model. ``p_first``: probability that the first method is better, at each of ``sizes``, ascending.
+    """Two methods on one model. ``p_first``: probability that the first is better at each of ``sizes``.
 
-    The first ``measured`` sizes lie within what both methods were measured at. ``doubtful``: the laws of
-    one of them all missed their largest volume by far when fitted without it; nothing is predicted then.
+    ``sizes`` ascend; the first ``measured`` lie within what both methods were measured at. ``doubtful``: the
+    laws of one of them all missed their largest volume by far when fitted without it; nothing is predicted
+    then.
     """
 
     model: str
@@ -74,7 +75,7 @@ class ModelComparison(NamedTuple):
 
 
 class MethodComparison(NamedTuple):
-    """``first`` against ``second`` on one task; ``without_laws``: models that lack a law of either."""
+    """Two methods on one task, model by model; ``without_laws``: models that lack a law of either."""
 
     task: str
     first: str
@@ -93,7 +94,7 @@ def compare_methods(
     second: str,
     metric: Metric = "score",
 ) -> MethodComparison:
-    """*first* against *second* under *mix*, for each of *models* (name → parameters) by its laws.
+    """Compare *first* with *second* under *mix* on each of *models* (name → parameters), by its laws.
 
     A method run with several settings is taken at that which is expected to be best at each size.
     """
@@ -123,7 +124,7 @@ def _compare(
     second: list[FittedLaw],
     metric: Metric,
 ) -> ModelComparison | None:
-    """``None`` where the two were measured at no common range of sizes."""
+    """The comparison on one model, ``None`` where the two were measured at no common range of sizes."""
     start = max(min(law.domain[0] for law in laws) for laws in (first, second))
     end = min(max(law.domain[1] for law in laws) for laws in (first, second))
     if start > end:
@@ -145,7 +146,7 @@ def _compare(
 
 
 def crossings(sizes: Array, p_first: Array) -> tuple[Crossing, ...]:
-    """Where the lead changes along ascending *sizes* (m,), interpolated in ln D.
+    """Crossings along ascending *sizes* (m,), interpolated in ln D.
 
     *p_first* (m,): probability that the first method is ahead; one below :data:`LEADS` is no lead.
     """
@@ -172,7 +173,7 @@ def crossings(sizes: Array, p_first: Array) -> tuple[Crossing, ...]:
 
 
 def _passes(sizes: Array, rising: Array, i: int, level: float) -> float:
-    """Where *rising* passes *level* between sizes i and i + 1."""
+    """Size at which *rising* passes *level*, between sizes i and i + 1."""
     share = (level - rising[i]) / (rising[i + 1] - rising[i])
     return float(np.exp(np.log(sizes[i]) + share * np.log(sizes[i + 1] / sizes[i])))
 
@@ -185,8 +186,10 @@ def even_sizes(found: ModelComparison) -> tuple[float, ...]:
 
 
 def comparison_sentence(found: ModelComparison, first: str, second: str) -> str:
-    """Which of *first* and *second* is better at which sizes, as a sentence with its 80 % interval."""
-    doubt = " The laws behind this predicted their largest volume badly: take it with care."
+    """Sentence on which of *first* and *second* is better at which sizes, with the 80 % interval."""
+    doubt = (
+        " The laws behind this predicted their largest training-set size badly: take it with care."
+    )
     leads = next((p for p in found.p_first if max(p, 1 - p) >= LEADS), 0.5)
     names = (first, second) if leads > 0.5 else (second, first)
     if not found.crossings:
@@ -197,30 +200,30 @@ def comparison_sentence(found: ModelComparison, first: str, second: str) -> str:
         crossing = found.crossings[0]
         far = " That lies beyond anything measured." if crossing.at > found.end else ""
         words = (
-            f"{method_words(names[0])} is better below about {_place(crossing, found)}, "
-            f"{method_within(names[1])} above.{far}"
+            f"{method_label(names[0])} is better below about {_place(crossing, found)}, "
+            f"{method_in_sentence(names[1])} above.{far}"
         )
     return words + doubt * found.doubtful
 
 
 def _many_crossings(found: ModelComparison, names: tuple[str, str]) -> str:
     parts = [
-        f"{method_within(names[i % 2])} from there to about {_place(crossing, found)}"
+        f"{method_in_sentence(names[i % 2])} from there to about {_place(crossing, found)}"
         for i, crossing in enumerate(found.crossings)
     ]
-    parts[0] = f"{method_words(names[0])} is better below about {_place(found.crossings[0], found)}"
-    return f"{', '.join(parts)}, {method_within(names[len(parts) % 2])} above."
+    parts[0] = f"{method_label(names[0])} is better below about {_place(found.crossings[0], found)}"
+    return f"{', '.join(parts)}, {method_in_sentence(names[len(parts) % 2])} above."
 
 
 def _without_crossing(found: ModelComparison, ahead: str, behind: str) -> str:
-    """*ahead* leads where either does."""
+    """The sentence where the lead never changes; *ahead* leads where either method does."""
     sizes = f"{about(found.sizes[0])} to {about(found.sizes[-1])} examples"
     leads = [p for p in found.p_first if max(p, 1 - p) >= LEADS]
     if not leads:
-        names = f"{method_words(behind)} and {method_within(ahead)}"
+        names = f"{method_label(behind)} and {method_in_sentence(ahead)}"
         return f"{names} are statistically tied at every size, {sizes}.{_even_words(found)}"
     sure = [p if leads[0] > 0.5 else 1 - p for p in found.p_first]
-    better = f"{method_words(ahead)} is better than {method_within(behind)}"
+    better = f"{method_label(ahead)} is better than {method_in_sentence(behind)}"
     if len(leads) == len(sure):
         low, high = (probability(p) for p in (min(sure), max(sure)))
         span = low if max(sure) - min(sure) < 0.005 else f"{low.removesuffix(' %')} to {high}"
@@ -256,7 +259,7 @@ def _place(crossing: Crossing, found: ModelComparison) -> str:
 
 
 def crossing_limits(crossing: Crossing, found: ModelComparison) -> str:
-    """The ends of the 80 % interval of *crossing* in words, also one beyond the sizes shown."""
+    """Ends of the 80 % interval of *crossing*, also one beyond the sizes shown."""
     low, high = crossing.low, crossing.high
     below = f"less than {about(found.sizes[0])}" if low is None else about(low)
     above = f"more than {about(found.sizes[-1])}" if high is None else about(high)
@@ -275,7 +278,7 @@ def chart_height(data: MethodComparison) -> int:
 
 
 def draw_comparison(data: MethodComparison, colours: Palette, *, log_x: bool = True) -> Chart:
-    """A row per model. Strong colour: that method is surely better; pale: a tie. The largest is on top."""
+    """A row per model, the largest on top. Strong colour: that method is surely better; pale: a tie."""
     figure = Chart()
     for row, found in enumerate(data.models):
         for beyond in (False, True):
@@ -317,7 +320,7 @@ def _size_axis(data: MethodComparison, *, log_x: bool) -> dict[str, object]:
 
 
 def _scale(data: MethodComparison, colours: Palette) -> list[tuple[float, str]]:
-    """From the second method's colour (surely better) over pale to the first's."""
+    """Colour scale: from the second method's colour (surely better) over pale to the first's."""
 
     def side(method: str, strength: float) -> str:
         return shade(method_colour(method, colours), colours.surface, strength)
@@ -350,7 +353,7 @@ def _draw_row(
     ahead = ", beyond anything measured" if beyond else ""
     hover = [
         f"about {about(size)} examples{ahead}<br>"
-        f"{method_words(data.first if p > 0.5 else data.second)} better: {probability(max(p, 1 - p))}"
+        f"{method_label(data.first if p > 0.5 else data.second)} better: {probability(max(p, 1 - p))}"
         for size, p in zip(np.sqrt(sizes[1:] * sizes[:-1]), middle, strict=True)
     ]
     figure.add_heatmap(
@@ -363,14 +366,14 @@ def _draw_row(
         showscale=False,
         opacity=_BEYOND if beyond else 1.0,
         customdata=[hover],
-        hovertemplate=f"<b>{unmarked(found.model)}</b><br>%{{customdata}}<extra></extra>",
+        hovertemplate=f"<b>{escaped(found.model)}</b><br>%{{customdata}}<extra></extra>",
     )
 
 
 def _draw_crossings(
     figure: Chart, row: int, found: ModelComparison, data: MethodComparison, colours: Palette
 ) -> None:
-    """The interval as a bar with a mark at the crossing; a bar that does not end there has no cap."""
+    """Crossings with their intervals as bars; a bar whose end is not known has no cap."""
     for crossing in found.crossings:
         low = found.sizes[0] if crossing.low is None else crossing.low
         high = found.sizes[-1] if crossing.high is None else crossing.high
@@ -396,10 +399,10 @@ def _draw_crossings(
             marker={"symbol": "circle", "size": 11, "color": colours.surface}
             | {"line": {"width": 2.2, "color": colours.text}},
             customdata=[comparison_sentence(found, data.first, data.second)],
-            hovertemplate=f"<b>{unmarked(found.model)}</b><br>%{{customdata}}<extra></extra>",
+            hovertemplate=f"<b>{escaped(found.model)}</b><br>%{{customdata}}<extra></extra>",
         )
 
 
 def _label(found: ModelComparison) -> str:
     size = "" if found.parameters is None else f"<br>{compact(found.parameters)}"
-    return f"{unmarked(found.model)}{size}"
+    return f"{escaped(found.model)}{size}"

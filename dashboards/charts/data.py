@@ -9,7 +9,7 @@ import pandas as pd
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, shade, template
-from dashboards.charts.wording import unmarked
+from dashboards.charts.wording import escaped
 from tracker.numbers import count, percent
 from tracker.store.data_profile import MixVolume, Quantiles, SplitProfile, TaskProfile
 from tracker.trial import MixSpec
@@ -112,9 +112,7 @@ def draw_balance(data: LabelBalance, colours: Palette) -> Chart:
         textposition="outside",
         cliponaxis=False,
         textfont={"size": 12, "color": colours.muted},
-        customdata=[
-            [unmarked(bar.label), count(bar.rows), percent(bar.share)] for bar in data.bars
-        ],
+        customdata=[[escaped(bar.label), count(bar.rows), percent(bar.share)] for bar in data.bars],
         hovertemplate="%{customdata[0]}<br>%{customdata[1]} rows, %{customdata[2]}<extra></extra>",
     )
     largest = max((bar.rows for bar in data.bars), default=1)
@@ -125,7 +123,7 @@ def draw_balance(data: LabelBalance, colours: Palette) -> Chart:
         yaxis={
             "autorange": "reversed",
             "tickvals": names,
-            "ticktext": [unmarked(_short(bar.label)) for bar in data.bars],
+            "ticktext": [escaped(_short(bar.label)) for bar in data.bars],
             "showgrid": False,
         },
     )
@@ -187,12 +185,12 @@ def draw_mix_contents(data: Sequence[MixVolume], colours: Palette) -> Chart:
             y=names,
             x=[each.examples.get(task, 0) for each in data],
             orientation="h",
-            name=unmarked(task),
+            name=escaped(task),
             marker={
                 "color": shade(colours.accent, colours.surface, strength),
                 "line": {"color": colours.surface, "width": 1},
             },
-            hovertemplate=f"{unmarked(task)}: %{{x:,}} examples<extra></extra>",
+            hovertemplate=f"{escaped(task)}: %{{x:,}} examples<extra></extra>",
         )
     if any(each.replay_rows for each in data):
         figure.add_bar(

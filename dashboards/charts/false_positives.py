@@ -23,14 +23,14 @@ from dashboards.charts.generalisation import between_seeds, with_settings
 from dashboards.charts.marks import ends, error_bars
 from dashboards.charts.theme import (
     Palette,
-    in_order,
     method_colour,
+    method_label,
     method_symbol,
-    method_words,
+    ordered_methods,
     template,
     transparent,
 )
-from dashboards.charts.wording import estimate, unmarked
+from dashboards.charts.wording import escaped, estimate
 from tracker.metrics import normal_interval
 from tracker.numbers import count, interval, percent, plural, points
 
@@ -49,10 +49,10 @@ _NEEDED = "method variant rank virtual_tokens learning_rate mix volume n".split(
 
 
 class AnswerShare(NamedTuple):
-    """One training-set size, seeds averaged: ``share`` as measured, ``value`` and its interval as drawn.
+    """Share at one training-set size, seeds averaged: ``share`` as measured, ``value`` as drawn.
 
-    ``value``: the change from the base, or the share itself where the base has none. ``low``, ``high`` are
-    ``None`` where the number of rows is not known.
+    ``value`` with its interval: the change from the base, or the share itself where the base has none.
+    ``low``, ``high`` are ``None`` where the number of rows is not known.
     """
 
     volume: int
@@ -64,14 +64,14 @@ class AnswerShare(NamedTuple):
 
 
 class MethodShares(NamedTuple):
-    """One method of the model, by ascending training-set size."""
+    """Shares of one method, by ascending training-set size."""
 
     method: str
     shares: tuple[AnswerShare, ...]
 
 
 class AnswerPanel(NamedTuple):
-    """One measure. ``base``: the untouched model's share, ``None`` where it has none."""
+    """One measure of all methods. ``base``: the untouched model's share, ``None`` where it has none."""
 
     measure: AnswerMeasure
     base: float | None
@@ -79,7 +79,7 @@ class AnswerPanel(NamedTuple):
 
 
 class AnswerQuality(NamedTuple):
-    """One task and model. ``missing``: measures that no tuned trial has."""
+    """Panels of one task and model. ``missing``: measures that no tuned trial has."""
 
     task: str
     model: str
@@ -89,7 +89,7 @@ class AnswerQuality(NamedTuple):
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods in some panel, in the order every page uses."""
-        return in_order(series.method for panel in self.panels for series in panel.methods)
+        return ordered_methods(series.method for panel in self.panels for series in panel.methods)
 
 
 def answer_quality(
@@ -135,12 +135,12 @@ def _panel(
         found.setdefault(method, []).append(
             AnswerShare(int(volume), int(runs), float(share), float(share - zero), low, high)
         )
-    methods = tuple(MethodShares(method, tuple(found[method])) for method in in_order(found))
+    methods = tuple(MethodShares(method, tuple(found[method])) for method in ordered_methods(found))
     return AnswerPanel(measure, base, methods)
 
 
 def _share_se(share: float, rows: float) -> float:
-    """NaN where *rows* is not known."""
+    """Standard error of a *share* of *rows*; NaN where *rows* is not known."""
     near = (share * rows + 2) / (rows + 4)
     return float(np.sqrt(near * (1 - near) / (rows + 4)))
 
@@ -159,7 +159,7 @@ def draw_answer_panel(panel: AnswerPanel, colours: Palette, *, log_x: bool = Tru
             line={"color": colour, "width": 1.6},
             marker={"color": colour, "symbol": method_symbol(series.method), "size": 8},
             customdata=[[_hover(share, panel)] for share in shares],
-            hovertemplate=f"<b>{unmarked(method_words(series.method))}</b><br>"
+            hovertemplate=f"<b>{escaped(method_label(series.method))}</b><br>"
             "%{customdata[0]}<extra></extra>",
         )
     if panel.base is not None:
@@ -195,7 +195,7 @@ def _hover(share: AnswerShare, panel: AnswerPanel) -> str:
 
 
 def _share_words(share: AnswerShare, base: float | None) -> str:
-    """The share, and that of the base where there is one, with the 80 % interval drawn."""
+    """A share in words, with that of the base where there is one, and the 80 % interval drawn."""
     if base is None:
         return f"{estimate(share, percent)}, where the base has none"
     change = "its error unknown"
@@ -205,7 +205,7 @@ def _share_words(share: AnswerShare, base: float | None) -> str:
 
 
 def answer_sentences(data: AnswerQuality, volume: int) -> list[str]:
-    """Per method its shares at *volume* examples, and whether more is found and more wrongly claimed."""
+    """Sentences on the shares of each method at *volume* examples, with a warning of wrong answers."""
     sentences = []
     for method in data.methods:
         parts = [
@@ -215,7 +215,7 @@ def answer_sentences(data: AnswerQuality, volume: int) -> list[str]:
         ]
         if parts:
             warning = _wrong_answers(data, method, volume)
-            sentences.append(f"{method_words(method)}: {'; '.join(parts)}.{warning}")
+            sentences.append(f"{method_label(method)}: {'; '.join(parts)}.{warning}")
     return sentences
 
 
@@ -231,7 +231,7 @@ def _shares_at(panel: AnswerPanel, method: str, volume: int) -> list[AnswerShare
 
 
 def _wrong_answers(data: AnswerQuality, method: str, volume: int) -> str:
-    """A sentence where the intervals show both: more is found, and more is wrongly claimed."""
+    """Warning where the intervals show both: more is found, and more is wrongly claimed."""
     change = {
         panel.measure: share
         for panel in data.panels

@@ -56,7 +56,7 @@ class Spending(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """At the end: ``device_seconds`` and ``trials`` in all; ``clock_seconds`` from now until then."""
+    """Totals at the end of the sweep: ``device_seconds`` and ``trials``; ``clock_seconds``: from now on."""
 
     device_seconds: ForecastInterval
     trials: ForecastInterval
@@ -114,18 +114,18 @@ class Tally(NamedTuple):
 
 
 def tally(results: Sequence[TrialResult]) -> Tally:
-    """Count *results*."""
+    """Tally of *results*."""
     found = Counter(result.status for result in results)
     return Tally(
         {status.value: found[status] for status in Status},
         tuple(seconds for result in results if (seconds := result.cost.device_seconds)),
-        _stretch(results),
+        _clock_per_device_second(results),
         bool(results) and all(result.spec.origin is not None for result in results),
     )
 
 
-def _stretch(results: Iterable[TrialResult]) -> float:
-    """Seconds on the clock per device second, over the trials that recorded both; 1 where none did."""
+def _clock_per_device_second(results: Iterable[TrialResult]) -> float:
+    """Wall-clock seconds per device second, over the trials that recorded both; 1 where none did."""
     clock = device = 0.0
     for result in results:
         if result.started_at and result.ended_at and result.cost.device_seconds:

@@ -10,7 +10,7 @@ from dashboards.charts.axes import difference_axis, padded
 from dashboards.charts.chart import Chart
 from dashboards.charts.marks import draw_interval, ends, name_rows
 from dashboards.charts.theme import Palette, method_colour, method_symbol, template
-from dashboards.charts.wording import estimate, unmarked
+from dashboards.charts.wording import escaped, estimate
 from tracker.decision.recommendation import Recommendation
 from tracker.numbers import probability, quality_gap
 
@@ -59,7 +59,7 @@ class QualityGap(NamedTuple):
 
 
 def runner_up_gaps(recommendation: Recommendation) -> tuple[QualityGap, ...]:
-    """The runners-up, the closest first."""
+    """Gaps of the runners-up, the closest first."""
     runners_up = (
         QualityGap(
             r.candidate.label,
@@ -114,7 +114,7 @@ def draw_forest(rows: Sequence[ForestRow], title: str, colours: Palette) -> Char
                 "size": 11,
                 "line": {"color": colour, "width": 2},
             },
-            customdata=[[unmarked(row.label), f"{row.words}: {row.verdict}", row.detail]],
+            customdata=[[escaped(row.label), f"{row.words}: {row.verdict}", row.detail]],
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}"
             "<extra></extra>",
         )

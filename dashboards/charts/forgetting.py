@@ -18,13 +18,13 @@ from dashboards.charts.marks import LawLine, draw_law, error_bars
 from dashboards.charts.scaling import AHEAD
 from dashboards.charts.theme import (
     Palette,
-    in_order,
     method_colour,
     method_symbol,
+    ordered_methods,
     template,
     transparent,
 )
-from dashboards.charts.wording import unmarked
+from dashboards.charts.wording import escaped
 from tracker.decision.analysis import Analysis
 from tracker.errors import NotEnoughDataError
 from tracker.laws.auxiliary import AuxiliaryLaws, ForgettingKey
@@ -38,7 +38,7 @@ _FEWEST, _SURELY = 3, 3.0
 
 
 class ForgettingRun(NamedTuple):
-    """One run. ``value``: the share lost; ``low``, ``high``: 80 % interval by the suite's rows, if known."""
+    """Forgetting of one run. ``value``: the share lost, with its 80 % interval by the suite's rows."""
 
     number: int
     examples: int
@@ -48,8 +48,9 @@ class ForgettingRun(NamedTuple):
 
 
 class ForgettingCurve(NamedTuple):
-    """One method. ``line`` is ``None`` without a law, or where the law is the average of all models' runs
-    and surely not of these.
+    """Forgetting of one method. ``line``: the law, ``None`` without one.
+
+    It is ``None`` too where the law is the average of all models' runs and surely not of these.
 
     ``form``: of the law; ``held_out_error``: its mean error at the largest volume of the law fitted
     without it, as a share of the base's loss.
@@ -64,7 +65,7 @@ class ForgettingCurve(NamedTuple):
 
 
 class Forgetting(NamedTuple):
-    """One model, mix and suite."""
+    """Forgetting of one suite by one model under one mix."""
 
     model: str
     suite: str
@@ -117,7 +118,7 @@ def forgetting(
             line = None
         method = str(fitted["method"].iloc[0])
         curves.append(ForgettingCurve(method, key.method, runs, line, law.form, law.held_out_error))
-    order = in_order(curve.method for curve in curves)
+    order = ordered_methods(curve.method for curve in curves)
     return Forgetting(model, suite, tuple(sorted(curves, key=lambda c: order.index(c.method))))
 
 
@@ -155,7 +156,7 @@ def _line(law: FittedForgetting, size: float, replay: float, unit: float) -> Law
 
 
 def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -> Chart:
-    """Runs, laws with their 80 % bands, dashed ahead of anything measured; 0 is the untouched model."""
+    """Runs, laws with their 80 % bands, dashed beyond the measurements; 0 is the untouched model."""
     figure = Chart()
     for curve in data.curves:
         colour = method_colour(curve.method, colours)
@@ -168,7 +169,7 @@ def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -
             mode="markers",
             marker={"color": colour, "symbol": method_symbol(curve.method), "size": 7},
             customdata=[[count(r.examples), percent(r.value), r.number] for r in curve.runs],
-            hovertemplate=f"<b>{unmarked(curve.label)}</b><br>%{{customdata[0]}} examples: "
+            hovertemplate=f"<b>{escaped(curve.label)}</b><br>%{{customdata[0]}} examples: "
             "%{customdata[1]} lost<br>trial %{customdata[2]}<extra></extra>",
         )
     figure.add_hline(y=0, line={"color": colours.methods["none"], "width": 1.6, "dash": "dot"})
@@ -176,6 +177,6 @@ def draw_forgetting(data: Forgetting, colours: Palette, *, log_x: bool = True) -
     figure.update_layout(
         template=template(colours),
         xaxis=examples_axis(sizes, log_x=log_x),
-        yaxis={"title": f"General ability lost on {unmarked(data.suite)}", "tickformat": ".0%"},
+        yaxis={"title": f"General ability lost on {escaped(data.suite)}", "tickformat": ".0%"},
     )
     return figure

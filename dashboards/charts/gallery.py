@@ -20,16 +20,16 @@ from dashboards.charts.progress import draw_best_so_far
 from dashboards.charts.size import draw_size, size, sizes_to_predict
 from dashboards.charts.theme import (
     Palette,
-    in_order,
     method_colour,
+    method_in_sentence,
+    method_label,
     method_symbol,
-    method_within,
-    method_words,
+    ordered_methods,
     palette,
 )
 from dashboards.charts.tradeoff import draw_tradeoff, suites_first, thinned, tradeoff_of
 from dashboards.charts.tuned import METRIC_WORDS, sizes_of, tuned_of
-from dashboards.charts.wording import unmarked
+from dashboards.charts.wording import escaped
 from dashboards.state import Query
 from tracker.decision.analysis import Analysis
 from tracker.errors import InputError, NotEnoughDataError
@@ -65,7 +65,7 @@ class _Kind(NamedTuple):
 
 
 def figure(analysis: Analysis, kind: str, theme: str = "light", **state: str | int) -> go.Figure:
-    """The chart *kind* of *analysis*; *state*: what the page's address would name, ``task="intent"``.
+    """Figure of the chart *kind* of *analysis*; *state*: options as in a page's address, ``task="intent"``.
 
     Raises InputError for a kind, theme, name or value that does not exist, NotEnoughDataError where
     nothing was measured that could be drawn.
@@ -99,13 +99,13 @@ def _framed(drawing: _GalleryChart, colours: Palette) -> go.Figure:
             x=[None],
             y=[None],
             mode="markers",
-            name=unmarked(method_words(method)),
+            name=escaped(method_label(method)),
             marker={"color": colour, "symbol": symbol, "size": 9}
             | ({"line": {"color": colour, "width": 2}} if method == "none" else {}),
             showlegend=True,
         )
     figure.update_layout(
-        title={"text": unmarked(drawing.title), "font": {"size": 15}, "x": 0, "xref": "paper"},
+        title={"text": escaped(drawing.title), "font": {"size": 15}, "x": 0, "xref": "paper"},
         legend={"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"},
         showlegend=True,
         height=drawing.height + _HEAD,
@@ -213,7 +213,7 @@ def _crossover(pages: PageAnalysis, query: Query, colours: Palette) -> _GalleryC
             f"no model has laws of both {first} and {second}: run both at three volumes or more"
         )
     title = (
-        f"Probability that {method_within(first)} is better than {method_within(second)} on "
+        f"Probability that {method_in_sentence(first)} is better than {method_in_sentence(second)} on "
         f"{state.task} (mix {state.mix})"
     )
     chart = crossover.draw_comparison(data, colours, log_x=state.log_x)
@@ -241,7 +241,7 @@ def _generalisation(pages: PageAnalysis, query: Query, colours: Palette) -> _Gal
     state = _measured(generalisation.generalisation_state(pages, query))
     data = generalisation.generalisation_of(pages, state)
     models = [m for m in data.sizes if state.model in (m, generalisation.TOGETHER)]
-    methods = in_order(path.method for path in data.paths if path.model in models)
+    methods = ordered_methods(path.method for path in data.paths if path.model in models)
     if not methods:
         raise NotEnoughDataError(
             f"no trial of mix {state.mix} on {state.model} has both quality and {state.cost} measured"
@@ -264,7 +264,7 @@ def _forgetting(pages: PageAnalysis, query: Query, colours: Palette) -> _Gallery
             "at three volumes of a method"
         )
     title = f"Forgetting against training examples (mix {state.mix}): {state.model}"
-    methods = in_order(curve.method for curve in data.curves)
+    methods = ordered_methods(curve.method for curve in data.curves)
     return _GalleryChart(draw_forgetting(data, colours, log_x=state.log_x), title, 340, methods)
 
 
@@ -277,7 +277,9 @@ def _tradeoff(pages: PageAnalysis, query: Query, colours: Palette) -> _GalleryCh
     if not suites:
         raise NotEnoughDataError("the sweep measured no general suite: list one under general")
     data = thinned(tradeoff_of(answer, pages.candidates, query.get("suite") or suites[0]))
-    methods = [method for method in in_order(p.method for p in data.points) if method != "none"]
+    methods = [
+        method for method in ordered_methods(p.method for p in data.points) if method != "none"
+    ]
     title = f"Quality against what is forgotten of {data.suite}"
     return _GalleryChart(draw_tradeoff(data, colours), title, 400, methods)
 
@@ -288,7 +290,7 @@ def _gaps(pages: PageAnalysis, _query: Query, colours: Palette) -> _GalleryChart
     if not data:
         raise NotEnoughDataError("there is no other candidate: only one was left to choose from")
     title = f"How far {answer.choice.label} is ahead of each runner-up"
-    methods = in_order(gap.method for gap in data)
+    methods = ordered_methods(gap.method for gap in data)
     return _GalleryChart(draw_gaps(data, colours), title, 70 + 62 * len(data), methods)
 
 
@@ -296,7 +298,7 @@ def _best_so_far(pages: PageAnalysis, _query: Query, colours: Palette) -> _Galle
     data = pages.best
     if not data.has_cost:
         raise NotEnoughDataError("no scored trial's cost is known: there is nothing to draw")
-    methods = in_order(trial.method for trial in data.trials)
+    methods = ordered_methods(trial.method for trial in data.trials)
     return _GalleryChart(draw_best_so_far(data, colours), "Best quality so far", 340, methods)
 
 

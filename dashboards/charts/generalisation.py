@@ -21,16 +21,16 @@ from dashboards.charts.marks import ends, error_bars
 from dashboards.charts.theme import (
     Palette,
     graded,
-    in_order,
     method_colour,
+    method_label,
     method_symbol,
-    method_words,
+    ordered_methods,
     template,
     transparent,
 )
 from dashboards.charts.tradeoff import draw_front
 from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.charts.wording import estimate, unmarked
+from dashboards.charts.wording import escaped, estimate
 from dashboards.state import Query, one_of
 from tracker.decision.analysis import Analysis
 from tracker.decision.pareto import pareto_front
@@ -129,7 +129,7 @@ class SeedMean(NamedTuple):
 
 
 class ConfigurationPoint(NamedTuple):
-    """One configuration. ``lost``: a share of what the base had, or of the score; below 0 it is a gain."""
+    """Quality and loss of one configuration. ``lost``: a share of what the base had; below 0 a gain."""
 
     model: str
     method: str
@@ -141,7 +141,7 @@ class ConfigurationPoint(NamedTuple):
 
 
 class MethodPath(NamedTuple):
-    """One model and method in its setting measured at the most sizes; ``points`` by training-set size."""
+    """Points of one model and method by training-set size, in the setting run at the most sizes."""
 
     model: str
     method: str
@@ -166,7 +166,7 @@ class Generalisation(NamedTuple):
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods with a path, in the order every page uses."""
-        return in_order(path.method for path in self.paths)
+        return ordered_methods(path.method for path in self.paths)
 
     def front(self, models: Sequence[str]) -> list[tuple[float, float]]:
         """Pareto front over *models* as (lost, quality), by ascending loss."""
@@ -193,7 +193,7 @@ def untrained_tasks(table: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def with_settings(table: pd.DataFrame) -> pd.DataFrame:
-    """*table* with a column ``setting``: the method with its hyper-parameters in a few words."""
+    """Add a column ``setting`` to *table*: the method with its hyper-parameters in a few words."""
     kinds = table[_SETTING].drop_duplicates()
     labels = [
         _label(tuple(None if pd.isna(part) else part for part in row))
@@ -221,7 +221,7 @@ def generalisation(
     cost: str,
     mix: str,
 ) -> Generalisation:
-    """All configurations of *mix* with quality and *cost* (a suite, or :data:`TRANSFER`) measured.
+    """Configurations of *mix* with quality and *cost* (a suite, or :data:`TRANSFER`) measured.
 
     *weights*: of the tasks that quality is the mean of; *measures*: what each is decided on.
     """
@@ -351,7 +351,7 @@ def _value(mean: float, rows_se: float, between: float | None, runs: int) -> See
 
 
 def _within(score: SeedMean) -> SeedMean:
-    """A score's interval keeps to [0, 1]."""
+    """Clip a score's interval to [0, 1]."""
     if score.low is None or score.high is None:
         return score
     return SeedMean(score.value, max(score.low, 0.0), min(score.high, 1.0))
@@ -360,7 +360,7 @@ def _within(score: SeedMean) -> SeedMean:
 def _paths(
     points: Sequence[ConfigurationPoint], models: Sequence[str]
 ) -> tuple[tuple[MethodPath, ...], tuple[ConfigurationPoint, ...]]:
-    """Per model and method the setting with the most sizes, then runs, then quality; and all other points."""
+    """Path of each model and method (the setting with the most sizes, runs, quality), and other points."""
     settings: dict[tuple[str, str, str], list[ConfigurationPoint]] = {}
     for point in points:
         settings.setdefault((point.model, point.method, point.setting), []).append(point)
@@ -369,7 +369,7 @@ def _paths(
         chosen = best.get(key[:2])
         if chosen is None or _coverage(measured) > _coverage(settings[chosen]):
             best[key[:2]] = key
-    order = in_order(method for _, method in best)
+    order = ordered_methods(method for _, method in best)
     main = sorted(best.values(), key=lambda k: (models.index(k[0]), order.index(k[1])))
     paths = tuple(
         MethodPath(*key, tuple(sorted(settings[key], key=lambda point: point.volume)))
@@ -385,7 +385,7 @@ def _coverage(points: Sequence[ConfigurationPoint]) -> tuple[int, int, float]:
 
 
 def draw_generalisation(data: Generalisation, colours: Palette, *, models: Sequence[str]) -> Chart:
-    """*models* in one chart, the largest in the strongest colour. Up and to the left is better."""
+    """Quality against loss of *models*, the largest in the strongest colour. Up and to the left is better."""
     figure = Chart()
     ranked = [model for model in data.sizes if model in models]
 
@@ -428,15 +428,15 @@ def loss_range(data: Generalisation, models: Sequence[str]) -> tuple[float, floa
 
 
 def cost_title(data: Generalisation) -> str:
-    """What the horizontal axis shows."""
+    """Title of the horizontal axis."""
     if data.cost == TRANSFER:
         return "Lost on tasks not trained on<br>(left of 0: gained)"
-    return f"General ability lost on {unmarked(data.cost)}<br>(left of 0: gained)"
+    return f"General ability lost on {escaped(data.cost)}<br>(left of 0: gained)"
 
 
 def quality_title(data: Generalisation) -> str:
-    """What the vertical axis shows."""
-    of = "all tasks, weighted" if data.task is None else unmarked(data.task)
+    """Title of the vertical axis."""
+    of = "all tasks, weighted" if data.task is None else escaped(data.task)
     return f"Score, {of}" if data.scored else f"Quality (minus the loss), {of}"
 
 
@@ -448,7 +448,7 @@ def _draw_base(figure: Chart, model: str, base: SeedMean, colours: Palette) -> N
         marker={"symbol": "x-thin", "size": 11}
         | {"line": {"width": 2.4, "color": colours.methods["none"]}},
         error_y=error_bars([base], colours.methods["none"], thickness=1),
-        hovertemplate=f"<b>Untouched {unmarked(model)}</b><br>quality {estimate(base, quality)}"
+        hovertemplate=f"<b>Untouched {escaped(model)}</b><br>quality {estimate(base, quality)}"
         "<extra></extra>",
     )
 
@@ -517,9 +517,9 @@ def _draw_others(
 
 
 def _hover(point: ConfigurationPoint, data: Generalisation) -> str:
-    name = f"{unmarked(method_words(point.method))} on {unmarked(point.model)}"
-    setting = f"{unmarked(point.setting)}, {plural(point.runs, 'run')}"
-    what = "other tasks" if data.cost == TRANSFER else unmarked(data.cost)
+    name = f"{escaped(method_label(point.method))} on {escaped(point.model)}"
+    setting = f"{escaped(point.setting)}, {plural(point.runs, 'run')}"
+    what = "other tasks" if data.cost == TRANSFER else escaped(data.cost)
     return (
         f"<b>{name}, {count(point.volume)} examples</b><br>{setting}"
         f"<br>quality {estimate(point.quality, quality)}"
@@ -539,18 +539,18 @@ def points_at(data: Generalisation, model: str, volume: int) -> list[Configurati
 
 
 def cost_sentence(point: ConfigurationPoint, data: Generalisation) -> str:
-    """The quality gained and what was lost at *point*, with 80 % intervals."""
+    """Sentence on the quality gained and lost at *point*, with 80 % intervals."""
     base = data.bases.get(point.model)
     start = "" if base is None else f"from {quality(base.value)} "
     what = "tasks it was not trained on" if data.cost == TRANSFER else data.cost
     return (
-        f"{method_words(point.method)}: quality {start}to {estimate(point.quality, quality)}; "
+        f"{method_label(point.method)}: quality {start}to {estimate(point.quality, quality)}; "
         f"{lost_words(point.lost, what)}."
     )
 
 
 def lost_words(lost: SeedMean, what: str) -> str:
-    """The loss on *what*, or the gain, and whether it can be distinguished from none."""
+    """Loss or gain on *what*, or that neither is clear."""
     if lost.low is not None and lost.high is not None and not lost.has_sign:
         return f"no clear loss on {what}: {estimate(lost, percent)}"
     if lost.value < 0:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dashboards.charts.chart import Chart
-from dashboards.charts.theme import Palette, method_colour, method_words, template, transparent
-from dashboards.charts.wording import unmarked
+from dashboards.charts.theme import Palette, method_colour, method_label, template, transparent
+from dashboards.charts.wording import escaped
 from tracker.store.store import LiveTrial
 
 #: A curve is smoothed over this share of its points.
@@ -19,7 +19,7 @@ _DASHES = ("solid", "dash", "dot", "longdash", "dashdot")
 
 
 class LossCurve(NamedTuple):
-    """One trial. ``loss`` in nats per token at each optimizer step; ``smooth``: its running mean."""
+    """Training loss of one trial. ``loss``: nats per token at each step; ``smooth``: the running mean."""
 
     name: str
     method: str
@@ -68,11 +68,11 @@ def draw_loss_curves(curves: Sequence[LossCurve], colours: Palette) -> Chart:
             x=data.steps,
             y=data.smooth,
             mode="lines",
-            name=unmarked(data.name),
+            name=escaped(data.name),
             line={"color": colour, "width": 2, "dash": _DASHES[place % len(_DASHES)]},
             customdata=data.loss,
             hovertemplate="step %{x:,}: %{y:.4f}, measured %{customdata:.4f}"
-            f"<extra>{unmarked(data.name)}</extra>",
+            f"<extra>{escaped(data.name)}</extra>",
         )
     figure.update_layout(
         template=template(colours),
@@ -102,24 +102,24 @@ class LivePanel(NamedTuple):
 
 
 class LiveCurves(NamedTuple):
-    """``panels`` by trial number; ``not_shown``: running trials without a curve yet, or too many to draw."""
+    """Panels of running trials, by number; ``not_shown``: those without a curve yet, or too many to draw."""
 
     panels: tuple[LivePanel, ...]
     not_shown: int
 
     @property
     def height(self) -> int:
-        """Of the whole chart, in pixels."""
+        """Height of the whole chart, in pixels."""
         return _FRAME_HEIGHT + PANEL_HEIGHT * len(self.panels)
 
 
 def live_curves(running: Sequence[LiveTrial]) -> LiveCurves:
-    """The curves of those that have taken at least two steps; the store thinned them already."""
+    """Curves of the *running* trials that have taken at least two steps; the store thinned them already."""
     shown = [trial for trial in running if len(trial.curve) > 1][:MAX_PANELS]
     panels = tuple(
         LivePanel(
             trial.number,
-            f"#{trial.number} {trial.model} · {method_words(trial.method)}",
+            f"#{trial.number} {trial.model} · {method_label(trial.method)}",
             trial.method,
             tuple(step for step, _ in trial.curve),
             tuple(loss for _, loss in trial.curve),
@@ -130,7 +130,7 @@ def live_curves(running: Sequence[LiveTrial]) -> LiveCurves:
 
 
 def draw_live_curves(data: LiveCurves, colours: Palette) -> Chart:
-    """A row per trial, each with its own range: whether it still falls matters, not how high it is."""
+    """A row per trial, each with its own range, to show whether the loss still falls."""
     figure, count = Chart(), len(data.panels)
     axes: dict[str, Any] = {}
     for row, panel in enumerate(data.panels, start=1):
@@ -145,7 +145,7 @@ def draw_live_curves(data: LiveCurves, colours: Palette) -> Chart:
             hovertemplate="step %{x:,}<br>loss %{y:.3f} nats per token<extra></extra>",
         )
         figure.add_annotation(
-            text=unmarked(panel.title),
+            text=escaped(panel.title),
             x=0,
             xref="paper",
             y=1,

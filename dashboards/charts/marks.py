@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, transparent
-from dashboards.charts.wording import WithInterval, unmarked
+from dashboards.charts.wording import WithInterval, escaped
 from tracker.metrics import Estimate
 
 #: Of a row's name in one line: a phone shows no more.
@@ -16,7 +16,7 @@ _ROW_CHARACTERS = 50
 
 
 class LawLine(NamedTuple):
-    """A law along ``x`` with its 80 % interval; what lies from ``x[first]`` to ``x[last]`` was measured."""
+    """Line of a law along ``x`` with its 80 % interval; ``x[first]`` to ``x[last]`` were measured."""
 
     x: tuple[float, ...]
     value: tuple[float, ...]
@@ -39,7 +39,7 @@ def draw_law(
     width: float = 2.0,
     opacity: float = 1.0,
 ) -> None:
-    """A law's line, dashed outside what was measured, over its *band* (an opacity; 0 for none)."""
+    """A law's line, dashed outside the measurements, over its *band* (an opacity; 0 for none)."""
     if band:
         _draw_band(figure, line, colour, band)
     parts = [
@@ -104,13 +104,13 @@ def draw_interval(
 
 
 def name_rows(figure: Chart, labels: Sequence[str], colours: Palette) -> None:
-    """*labels* above their rows rather than beside them: they are long, and phones are narrow."""
+    """Names above their rows rather than beside them: *labels* are long, and phones are narrow."""
     for row, label in enumerate(labels):
         figure.add_annotation(
             xref="paper",
             x=0,
             y=row - 0.36,
-            text="<br>".join(unmarked(line) for line in wrap(label, _ROW_CHARACTERS)),
+            text="<br>".join(escaped(line) for line in wrap(label, _ROW_CHARACTERS)),
             align="left",
             showarrow=False,
             xanchor="left",

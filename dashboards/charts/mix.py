@@ -17,7 +17,7 @@ from dashboards.charts.chart import Chart
 from dashboards.charts.forest import ForestRow
 from dashboards.charts.marks import draw_interval, ends, error_bars, name_rows
 from dashboards.charts.theme import Palette, graded, template, transparent
-from dashboards.charts.wording import about, estimate, unmarked
+from dashboards.charts.wording import about, escaped, estimate
 from tracker.decision.mix_effects import (
     Effect,
     Kind,
@@ -51,7 +51,7 @@ class MatrixEntry(NamedTuple):
 
 
 class EffectMatrix(NamedTuple):
-    """``tasks``: rows, those trained first. ``columns``: tasks with data, then :data:`OTHERS`."""
+    """Effects by task. ``tasks``: rows, trained ones first. ``columns``: trained tasks, then :data:`OTHERS`."""
 
     compared: Compared
     tasks: tuple[str, ...]
@@ -64,12 +64,12 @@ class EffectMatrix(NamedTuple):
 
     @property
     def effects(self) -> list[Effect]:
-        """Those measured, in the order of the entries."""
+        """Effects measured, in the order of the entries."""
         return [entry.effect for entry in self.entries if entry.effect is not None]
 
     @property
     def clear_effects(self) -> list[Effect]:
-        """Those whose interval has one sign, the strongest first."""
+        """Effects whose interval has one sign, the strongest first."""
         clear = [effect for effect in self.effects if effect.verdict != "unclear"]
         return sorted(clear, key=lambda effect: -abs(effect.gap.value))
 
@@ -93,13 +93,13 @@ class ReplayCurve(NamedTuple):
 
 
 def compared_sizes(effects: Sequence[Effect], points: MixPoints) -> tuple[int, ...]:
-    """Every training-set size at which mixes are compared; where none are, those measured."""
+    """Training-set sizes at which mixes are compared; where none are, those measured."""
     found = {int(effect.after.volume) for effect in effects}
     return tuple(sorted(found or {v for (_, v), _ in points.points if v}))
 
 
 def default_size(effects: Sequence[Effect], sizes: Sequence[int]) -> int:
-    """Of *sizes* that with the most comparisons, the largest of several."""
+    """The one of *sizes* with the most comparisons, the largest of several."""
     counts = {size: sum(int(e.after.volume) == size for e in effects) for size in sizes}
     return max(sizes, key=lambda size: (counts[size], size))
 
@@ -187,7 +187,7 @@ def _forest_row(points: MixPoints, task: str, label: str, gap: Estimate, detail:
         verdict(gap),
         verdict(gap) != "unclear",
         points.measures[task] == "score",
-        unmarked(detail),
+        escaped(detail),
     )
 
 
@@ -213,7 +213,7 @@ def draw_replay(curves: Sequence[ReplayCurve], colours: Palette) -> Chart:
     for at, curve in enumerate(curves):
         rank = shares.index(curve.replay)
         colour = graded(colours.accent, colours.surface, rank, len(shares))
-        name = unmarked(f"{curve.mix}: {percent(curve.replay, 0)} replay")
+        name = escaped(f"{curve.mix}: {percent(curve.replay, 0)} replay")
         figure.add_scatter(
             x=curve.volumes,
             y=[value.value for value in curve.values],
@@ -261,7 +261,7 @@ def draw_worst_served(found: Sequence[WorstServed], colours: Palette) -> Chart:
                 "color": colours.surface,
                 "line": {"color": colours.muted, "width": 1.6},
             },
-            customdata=[[unmarked(task), percent(v.value)] for task, v in others.items()],
+            customdata=[[escaped(task), percent(v.value)] for task, v in others.items()],
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra></extra>",
         )
         weakest = each.values[each.task]
@@ -271,7 +271,7 @@ def draw_worst_served(found: Sequence[WorstServed], colours: Palette) -> Chart:
             y=[row],
             mode="markers",
             marker={"size": 12, "symbol": "diamond", "color": colours.accent},
-            customdata=[[unmarked(each.task), estimate(weakest, percent)]],
+            customdata=[[escaped(each.task), estimate(weakest, percent)]],
             hovertemplate="weakest: %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
         )
     labels = [
@@ -302,7 +302,7 @@ class Sentence(NamedTuple):
 
 
 def matrix_sentences(matrix: EffectMatrix, points: MixPoints) -> tuple[Sentence, ...]:
-    """The clear effects, the strongest first; that more of a task's own data helps it is no news."""
+    """Sentences on the clear effects, the strongest first, but for a task that its own data helps."""
     return tuple(
         Sentence(effect.verdict, _effect_sentence(effect, points))
         for effect in matrix.clear_effects
@@ -330,7 +330,7 @@ def _effect_sentence(effect: Effect, points: MixPoints) -> str:
 def replay_sentences(
     contrasts: Sequence[ReplayContrast], points: MixPoints, volume: int
 ) -> tuple[Sentence, ...]:
-    """The clear effects of replay on forgetting, and of replay or more passes on the tasks."""
+    """Sentences on the clear effects of replay and of more passes, on forgetting and on the tasks."""
     sentences = []
     for contrast in contrasts:
         effect, before, after = verdict(contrast.gap), contrast.before, contrast.after
@@ -355,7 +355,7 @@ def replay_sentences(
 
 
 def weakest_sentences(weakest: Sequence[WorstServed]) -> tuple[Sentence, ...]:
-    """Mixes whose weakest trained task is clearly better under another mix."""
+    """Sentences on mixes whose weakest trained task is clearly better under another mix."""
     return tuple(
         Sentence(
             "hurts",
@@ -373,7 +373,7 @@ def _gap(gap: Estimate, points: MixPoints, task: str) -> str:
 
 
 def chance_note(matrix: EffectMatrix) -> str:
-    """How many effects are clear, and how many chance alone would make so."""
+    """Note on how many effects are clear, and how many chance alone makes so."""
     return (
         f"{len(matrix.clear_effects)} of {plural(len(matrix.effects), 'effect')} can be distinguished from "
         "noise. With 80 % intervals, about one in five of effects that are zero looks clear as well; trust "
@@ -383,7 +383,7 @@ def chance_note(matrix: EffectMatrix) -> str:
 
 
 def unknown_notes(matrix: EffectMatrix, points: MixPoints) -> list[str]:
-    """Why effects were not measured, a sentence or two each, with the mix that would measure them."""
+    """Notes on effects that were not measured, each with the mix that would measure them."""
     groups: dict[tuple[str, str], list[str]] = {}
     for entry in matrix.entries:
         if entry.effect is None:
@@ -405,7 +405,7 @@ def unknown_notes(matrix: EffectMatrix, points: MixPoints) -> list[str]:
 
 
 def _mixes_to_add(names: Sequence[str], points: MixPoints) -> str:
-    """Why no effect of more data of *names* was measured, and an example of the mixes to run."""
+    """Note on the tasks in *names*, whose data no two mixes compare, with mixes to run."""
     first = names[0]
     weights = max((mix.weights for mix in points.mixes.values()), key=len)
     examples = [f"{{{first}: 1}}"]

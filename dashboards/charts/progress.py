@@ -13,11 +13,11 @@ from dashboards.charts.theme import (
     METHOD_LABELS,
     Palette,
     method_colour,
+    method_label,
     method_symbol,
-    method_words,
     template,
 )
-from dashboards.charts.wording import compact, unmarked
+from dashboards.charts.wording import compact, escaped
 from tracker.decision.analysis import Analysis
 from tracker.numbers import is_score, quality
 
@@ -26,7 +26,7 @@ _MAX_DOTS = 250
 
 
 class ScoredTrial(NamedTuple):
-    """One scored trial. ``spent``: FLOP counted up to and including it, of trials without a result too;
+    """Quality and cost of one trial. ``spent``: FLOP counted so far, of trials without a result too;
     ``quality``: in [0, 1] where scores decide, minus the loss where there are none.
     """
 
@@ -54,7 +54,7 @@ class BestSoFar(NamedTuple):
 
     @property
     def has_cost(self) -> bool:
-        """Whether any trial was spent on, as far as is known; the untouched base costs nothing."""
+        """Whether the cost of any trial is known; the untouched base costs nothing."""
         return any(trial.spent > 0 for trial in self.trials)
 
 
@@ -63,7 +63,7 @@ def trial_label(row: Mapping[Any, object]) -> str:
     name = str(row["method"])
     if name == "none":
         return f"{row['model']} · {METHOD_LABELS[name]}"
-    parts = [method_words(name), _text(row.get("variant"))]
+    parts = [method_label(name), _text(row.get("variant"))]
     if rank := _whole(row.get("rank")):
         parts.append(f"r{rank}")
     if tokens := _whole(row.get("virtual_tokens")):
@@ -73,7 +73,7 @@ def trial_label(row: Mapping[Any, object]) -> str:
 
 
 def best_so_far(analysis: Analysis) -> BestSoFar:
-    """Quality over counted cost, by trial number. The untouched base costs nothing to train."""
+    """Best quality over counted cost, by trial number. The untouched base costs nothing to train."""
     table = analysis.table
     every = table.drop_duplicates("key").set_index("key", drop=False).sort_values("number")
     flops = every["flops"].astype(float).where(every["method"] != "none", 0.0)
@@ -141,7 +141,7 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
                 | ({"color": colours.muted} if method == "none" else {}),
             },
             customdata=[
-                [t.number, unmarked(t.label), quality(t.quality), compact(t.spent, "FLOP")]
+                [t.number, escaped(t.label), quality(t.quality), compact(t.spent, "FLOP")]
                 for t in trials
             ],
             hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"

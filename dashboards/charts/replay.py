@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.theme import Palette, template, transparent
-from dashboards.charts.wording import unmarked
+from dashboards.charts.wording import escaped
 
 _TARGET = 1.0  # regret that is hardly worth a second look, percent or points
 _HUES = {
@@ -21,8 +21,8 @@ _HUES = {
 _DASHES = {"law": "solid", "halving": "dash", "ats": "dot", "tpe": "dashdot", "random": "longdash"}
 
 
-class Curve(NamedTuple):
-    """One strategy under its largest budget. ``shares``: of the full cost; regrets over seeds."""
+class RegretCurve(NamedTuple):
+    """Regret of one strategy under its largest budget, over seeds. ``shares``: of the full cost."""
 
     strategy: str
     shares: tuple[float, ...]
@@ -31,12 +31,12 @@ class Curve(NamedTuple):
 
 
 class RegretCurves(NamedTuple):
-    """``ends``: median regret at the end of each budget replayed, as (share, regret) by strategy."""
+    """Regret of all strategies. ``ends``: (share of the cost, median regret) at the end of each budget."""
 
     table: str
     unit: str
     seeds: int
-    curves: tuple[Curve, ...]
+    curves: tuple[RegretCurve, ...]
     ends: dict[str, tuple[tuple[float, float], ...]]
 
 
@@ -50,7 +50,7 @@ def regret_curves(report: Mapping[str, Any]) -> RegretCurves:
         if name not in largest or summary["budget"] > largest[name]["budget"]:
             largest[name] = summary
     curves = tuple(
-        Curve(
+        RegretCurve(
             name,
             tuple(band["share"] for band in summary["curve"]),
             tuple(band["median"] for band in summary["curve"]),
@@ -70,7 +70,7 @@ def draw_regret_curves(data: RegretCurves, colours: Palette) -> Chart:
     figure.add_hline(y=_TARGET, line={"color": colours.muted, "width": 1, "dash": "dot"})
     figure.update_layout(
         template=template(colours),
-        title={"text": f"{unmarked(data.table)}: regret against cost, {data.seeds} seeds"},
+        title={"text": f"{escaped(data.table)}: regret against cost, {data.seeds} seeds"},
         showlegend=True,
         xaxis={
             "title": "Spent (share of the full cost)",
@@ -85,7 +85,7 @@ def draw_regret_curves(data: RegretCurves, colours: Palette) -> Chart:
     return figure
 
 
-def _draw(figure: Chart, curve: Curve, data: RegretCurves, colours: Palette) -> None:
+def _draw(figure: Chart, curve: RegretCurve, data: RegretCurves, colours: Palette) -> None:
     hue = _HUES.get(curve.strategy, colours.accent)
     figure.add_scatter(
         x=[*curve.shares, *reversed(curve.shares)],

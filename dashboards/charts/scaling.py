@@ -21,10 +21,10 @@ from dashboards.charts.marks import LawLine, draw_law, error_bars
 from dashboards.charts.theme import (
     Palette,
     graded,
-    in_order,
     method_colour,
+    method_label,
     method_symbol,
-    method_words,
+    ordered_methods,
     template,
 )
 from dashboards.charts.tuned import (
@@ -36,7 +36,7 @@ from dashboards.charts.tuned import (
     tuned_of,
     volumes_of,
 )
-from dashboards.charts.wording import WithInterval, estimate, unmarked
+from dashboards.charts.wording import WithInterval, escaped, estimate
 from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_key
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw, Prediction
@@ -188,7 +188,7 @@ class Scaling(NamedTuple):
     @property
     def methods(self) -> tuple[str, ...]:
         """Methods with a curve, in the order every page uses."""
-        return in_order(curve.method for curve in self.curves)
+        return ordered_methods(curve.method for curve in self.curves)
 
 
 def scaling(
@@ -237,8 +237,8 @@ def scaling(
 
 
 def _with_mains(curves: Sequence[ScalingCurve]) -> tuple[ScalingCurve, ...]:
-    """*curves* by size and method, one of each model and method marked as the main one."""
-    order = in_order(curve.method for curve in curves)
+    """Order *curves* by size and method, and mark one of each model and method as the main one."""
+    order = ordered_methods(curve.method for curve in curves)
     best: dict[tuple[str, str], ScalingCurve] = {}
     for curve in curves:
         place = curve.model, curve.method
@@ -311,7 +311,7 @@ def _runs(rows: pd.DataFrame, metric: Metric, used: Collection[str]) -> tuple[Me
 
 
 def sampled(runs: Sequence[MeasuredRun]) -> list[MeasuredRun]:
-    """At each volume at most :data:`MAX_RUNS` of *runs*, evenly by rank, both ends among them."""
+    """Sample of *runs*: at each size at most :data:`MAX_RUNS`, evenly by rank, both ends among them."""
     by_volume: dict[int, list[MeasuredRun]] = {}
     for run in runs:
         by_volume.setdefault(run.examples, []).append(run)
@@ -329,7 +329,7 @@ def law_lines(fits: Mapping[str, CurveFits], metric: Metric) -> dict[CurveKey, L
 
 
 def _line(law: FittedLaw, metric: Metric) -> LawLine:
-    """It ends with the measurements where the law missed its largest volume by far."""
+    """The line of *law*; it ends with the measurements where the law missed its largest volume by far."""
     start, end = law.domain
     inside = np.geomspace(start, end, _STEPS)
     beyond = np.geomspace(end, AHEAD * end, _STEPS // 2)[1:]
@@ -376,7 +376,7 @@ def _ranges(
 def draw_scaling(
     data: Scaling, colours: Palette, *, models: Sequence[str], log_x: bool = True
 ) -> Chart:
-    """The curves of *models* in one chart. Several models share it by shade, the largest darkest."""
+    """Curves of *models* in one chart, the largest in the strongest colour."""
     figure = Chart()
     several = len(models) > 1
     rank = {model: i for i, model in enumerate(data.models)}
@@ -390,7 +390,7 @@ def draw_scaling(
             _draw_base(figure, base, data, colours)
     for model, method, run in data.unfitted:
         if model in models:
-            name, tint = f"{method_words(method)} · {model}", colour(model, method)
+            name, tint = f"{method_label(method)} · {model}", colour(model, method)
             _draw_runs(figure, data.metric, name, method, [run], tint, main=False)
     for curve in sorted(data.curves, key=lambda c: c.main):
         if curve.model not in models:
@@ -419,7 +419,7 @@ def _draw_base(figure: Chart, base: BaseValue, data: Scaling, colours: Palette) 
         y=[base.value] * 2,
         mode="lines",
         line={"color": colours.methods["none"], "width": 1.6, "dash": "dot"},
-        hovertemplate=f"Untouched {unmarked(base.model)}: "
+        hovertemplate=f"Untouched {escaped(base.model)}: "
         f"{in_measure(base.value, data.metric)}<extra></extra>",
     )
 
@@ -455,7 +455,7 @@ def _draw_runs(
                 "line": {"color": colour, "width": 1.2},
             },
             customdata=[[_hover(run, metric)] for run in marks],
-            hovertemplate=f"<b>{unmarked(name)}</b><br>%{{customdata[0]}}<extra></extra>",
+            hovertemplate=f"<b>{escaped(name)}</b><br>%{{customdata[0]}}<extra></extra>",
         )
 
 

@@ -22,11 +22,11 @@ from dashboards.charts.scaling import Scaling, ScalingCurve, in_metric_unit, wit
 from dashboards.charts.theme import (
     Palette,
     method_colour,
+    method_label,
     method_symbol,
-    method_words,
     template,
 )
-from dashboards.charts.wording import compact, unmarked
+from dashboards.charts.wording import compact, escaped
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import FittedLaw
 from tracker.numbers import plural
@@ -40,7 +40,7 @@ _LONGEST_STEP = 4.0
 
 
 class SizeMark(NamedTuple):
-    """One model. ``runs``: how many were averaged; 0: the value is predicted by the model's own law.
+    """Value of one model. ``runs``: how many were averaged; 0: it is predicted by the model's own law.
 
     ``low``, ``high``: 80 % interval, ``None`` where neither rows nor seeds give an error.
     """
@@ -54,7 +54,7 @@ class SizeMark(NamedTuple):
 
 
 class SizeCurve(NamedTuple):
-    """One method under ``setting``. ``line``: the law over model sizes, ``None`` where there is none.
+    """Values of one method over model sizes. ``line``: their law, ``None`` where there is none.
 
     ``withheld``: there is one, but it contradicts the measurements (:func:`contradicts_measurements`).
     """
@@ -67,7 +67,7 @@ class SizeCurve(NamedTuple):
 
 
 class SizeComparison(NamedTuple):
-    """All methods at ``volume`` examples; ``ahead``: that is more than any model was trained on.
+    """Methods compared over model sizes at ``volume`` examples; ``ahead``: more than any run had.
 
     ``unsized``: models whose size is not known.
     """
@@ -82,7 +82,7 @@ class SizeComparison(NamedTuple):
 
 
 def sizes_to_predict(parameters: Iterable[int | None]) -> dict[str, int]:
-    """Name → parameters of the models whose law draws the line; empty with fewer than two sizes."""
+    """Models whose law draws the line (name → parameters); empty with fewer than two sizes."""
     known = sorted({size for size in parameters if size})
     if len(known) < 2:
         return {}
@@ -102,7 +102,7 @@ def size(
     volume: int,
     sizes: Mapping[str, int],
 ) -> SizeComparison:
-    """*data* at *volume*; *laws* are those of the models in *sizes* (name → parameters)."""
+    """Compare model sizes at *volume*; *laws* are those of the models in *sizes* (name → parameters)."""
     mains = [curve for curve in data.curves if curve.main]
     measured = [curve.parameters for curve in mains if curve.parameters]
     ends = (min(measured), max(measured)) if measured else (0, 0)
@@ -126,8 +126,10 @@ def size(
 
 
 def contradicts_measurements(marks: Sequence[SizeMark], line: LawLine) -> bool:
-    """Whether more than half of the measured *marks* lie outside the band of *line*, or one value for all
-    sizes lies much nearer to them, by more than their own error and a quarter of the band.
+    """Whether *line* contradicts the measured *marks*.
+
+    More than half of them lie outside its band, or one value for all sizes lies much nearer to them, by
+    more than their own error and a quarter of the band.
     """
     measured = [mark for mark in marks if mark.runs]
     if not measured:
@@ -257,12 +259,12 @@ def _draw_marks(figure: Chart, curve: SizeCurve, metric: Metric, colour: str, as
                 "line": {"color": colour, "width": 1.6},
             },
             customdata=[[_hover(mark, metric)] for mark in marks],
-            hovertemplate=f"<b>{unmarked(method_words(curve.method))}</b><br>"
+            hovertemplate=f"<b>{escaped(method_label(curve.method))}</b><br>"
             "%{customdata[0]}<extra></extra>",
         )
 
 
 def _hover(mark: SizeMark, metric: Metric) -> str:
     source = f"mean of {plural(mark.runs, 'run')}" if mark.runs else "predicted by its own law"
-    size = f"{unmarked(mark.model)}, {compact(mark.parameters)} parameters"
+    size = f"{escaped(mark.model)}, {compact(mark.parameters)} parameters"
     return f"{size}<br>{with_interval(mark, metric)}<br>{source}"

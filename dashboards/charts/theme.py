@@ -52,14 +52,14 @@ DARK = Palette(
 )
 
 
-def method_words(method: str) -> str:
-    """What the method is called on a page; one that only an outside table holds keeps its name."""
+def method_label(method: str) -> str:
+    """Name of a method on a page; one that only an outside table holds keeps its own."""
     return METHOD_LABELS.get(method, method)
 
 
-def method_within(method: str) -> str:
-    """:func:`method_words` within a sentence: ``full tuning``, but ``LoRA`` and ``P-tuning``."""
-    words = method_words(method)
+def method_in_sentence(method: str) -> str:
+    """Name of a method within a sentence: ``full tuning``, but ``LoRA`` and ``P-tuning``."""
+    words = method_label(method)
     return words[:1].lower() + words[1:] if words[1:2].isalpha() and words[1:].islower() else words
 
 
@@ -73,8 +73,8 @@ def method_colour(method: str, colours: Palette) -> str:
     return colours.methods.get(method, colours.muted)
 
 
-def in_order(methods: Iterable[str]) -> tuple[str, ...]:
-    """*methods*, each once, in the order every page uses: our own first, then by name."""
+def ordered_methods(methods: Iterable[str]) -> tuple[str, ...]:
+    """Methods, each once, in the order every page uses: our own first, then by name."""
     found = set(methods)
     known = [method for method in METHOD_LABELS if method in found]
     return (*known, *sorted(found - set(known)))

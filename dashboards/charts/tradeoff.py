@@ -9,8 +9,8 @@ import numpy as np
 
 from dashboards.charts.axes import quality_ticks, share_ticks
 from dashboards.charts.chart import Chart
-from dashboards.charts.theme import Palette, in_order, method_colour, method_symbol, template
-from dashboards.charts.wording import unmarked
+from dashboards.charts.theme import Palette, method_colour, method_symbol, ordered_methods, template
+from dashboards.charts.wording import escaped
 from tracker.decision.pareto import pareto_front
 from tracker.decision.recommendation import Candidate, Recommendation
 from tracker.numbers import percent, quality
@@ -22,7 +22,7 @@ MAX_POINTS = 600
 
 
 class TradeoffPoint(NamedTuple):
-    """One configuration. ``front``: no other forgets less *and* scores more."""
+    """Quality and forgetting of one configuration. ``front``: no other forgets less *and* scores more."""
 
     label: str
     method: str
@@ -33,7 +33,7 @@ class TradeoffPoint(NamedTuple):
 
 
 class Tradeoff(NamedTuple):
-    """Configurations with both quantities measured, and the limit set on forgetting.
+    """Quality against forgetting of all configurations with both measured, and the limit on forgetting.
 
     ``scored``: quality is a share of a score; else it is minus a loss.
     """
@@ -70,7 +70,7 @@ def suites_first(answer: Recommendation) -> list[str]:
 
 
 def tradeoff_of(answer: Recommendation, candidates: Sequence[Candidate], suite: str) -> Tradeoff:
-    """All *candidates* of *answer*, with the limit that its objective sets."""
+    """Trade-off of the *candidates* of *answer*, with the limit that its objective sets."""
     limit = answer.objective.constraints.get(f"forgetting.{suite}")
     return tradeoff(candidates, suite, chosen=answer.choice.label, limit=limit)
 
@@ -78,7 +78,7 @@ def tradeoff_of(answer: Recommendation, candidates: Sequence[Candidate], suite: 
 def tradeoff(
     candidates: Sequence[Candidate], suite: str, *, chosen: str, limit: float | None = None
 ) -> Tradeoff:
-    """*candidates* whose forgetting of *suite* was measured; *chosen* is the recommended label.
+    """Trade-off of *candidates* with forgetting of *suite* measured; *chosen*: the recommended label.
 
     The front is taken over the two quantities drawn, so that the picture explains itself; the
     recommendation's marks front counts cost too.
@@ -97,7 +97,7 @@ def tradeoff(
 
 
 def thinned(data: Tradeoff, most: int = MAX_POINTS) -> Tradeoff:
-    """*data* with at most about *most* points: the front, the choice, and evenly of the others."""
+    """Thin *data* to about *most* points: the front, the choice, and evenly of the others."""
     step = -(-len(data.points) // most)
     kept = [
         point for i, point in enumerate(data.points) if point.front or point.chosen or i % step == 0
@@ -137,7 +137,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
     window = plot_window(data)
     within = [s for s in data.points if not window.beyond(s)]
     draw_front(figure, [(s.forgetting, s.quality) for s in data.points if s.front], colours)
-    for method in in_order(s.method for s in data.points):
+    for method in ordered_methods(s.method for s in data.points):
         for on_front in (False, True):
             marks = [s for s in within if s.method == method and (s.front or s.chosen) is on_front]
             _draw_spots(figure, marks, method, colours, strong=on_front)
@@ -155,7 +155,7 @@ def draw_tradeoff(data: Tradeoff, colours: Palette) -> Chart:
     figure.update_layout(
         template=template(colours),
         xaxis={
-            "title": f"General ability lost on {unmarked(data.suite)}",
+            "title": f"General ability lost on {escaped(data.suite)}",
             "tickformat": share_ticks(window.least, window.most),
             # Room on the right for the words at the limit.
             "range": [window.least - 0.06 * across, window.most + 0.16 * across],
@@ -190,7 +190,7 @@ def _draw_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Pal
     across, up = window.most - window.least or 0.1, window.best - window.worst or 0.1
     right, bottom = window.most + 0.14 * across, window.worst - 0.08 * up
     outside = [s for s in data.points if window.beyond(s)]
-    for method in in_order(s.method for s in outside):
+    for method in ordered_methods(s.method for s in outside):
         marks = [s for s in outside if s.method == method]
         colour = method_colour(method, colours)
         figure.add_scatter(
@@ -211,7 +211,7 @@ def _draw_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Pal
 
 
 def _note_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Palette) -> None:
-    """In the lower right corner, which is the worst and so the emptiest."""
+    """Note on the points outside, in the lower right corner, which is the worst and so the emptiest."""
     if notes := beyond_words(data, window):
         figure.add_annotation(
             xref="paper",
@@ -230,7 +230,7 @@ def _note_beyond(figure: Chart, data: Tradeoff, window: PlotWindow, colours: Pal
 
 
 def beyond_words(data: Tradeoff, window: PlotWindow) -> list[str]:
-    """How many points lie outside *window*, and how far; and whether the limit does."""
+    """Lines on how many points lie outside *window*, how far, and whether the limit does."""
     outside = [s for s in data.points if window.beyond(s)]
     lost = [s.forgetting for s in outside if s.forgetting > window.most]
     below = [s.quality for s in outside if s.forgetting <= window.most]
@@ -284,7 +284,7 @@ def _draw_spots(
 def _hover(points: Sequence[TradeoffPoint]) -> dict[str, Any]:
     return {
         "customdata": [
-            [unmarked(s.label), quality(s.quality), percent(s.forgetting)] for s in points
+            [escaped(s.label), quality(s.quality), percent(s.forgetting)] for s in points
         ],
         "hovertemplate": "<b>%{customdata[0]}</b><br>quality %{customdata[1]}<br>"
         "general ability lost %{customdata[2]}<extra></extra>",

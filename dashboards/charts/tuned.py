@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dashboards.charts.theme import in_order
+from dashboards.charts.theme import ordered_methods
 from tracker.laws.curves import Metric
 
 METRIC_WORDS: dict[Metric, str] = {
@@ -24,7 +24,7 @@ def tuned_of(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def tasks_of(tuned: pd.DataFrame) -> list[str]:
-    """Trained tasks first, then those only evaluated."""
+    """Tasks: those trained first, then those only evaluated."""
     trained = tuned[tuned["examples"] > 0]["task"].unique().tolist()
     return list(dict.fromkeys([*trained, *tuned["task"].unique().tolist()]))
 
@@ -51,5 +51,5 @@ def volumes_of(tuned: pd.DataFrame, *, ahead: bool = True) -> list[int]:
 
 def pairs_of(tuned: pd.DataFrame) -> list[str]:
     """Pairs of methods, ``full~lora``; full tuning and LoRA first."""
-    methods = in_order(str(method) for method in tuned["method"].unique())
+    methods = ordered_methods(str(method) for method in tuned["method"].unique())
     return [f"{a}~{b}" for i, a in enumerate(methods) for b in methods[i + 1 :]]

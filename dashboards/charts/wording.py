@@ -12,7 +12,7 @@ _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def compact(value: float | None, unit: str = "") -> str:
-    """A count with an SI prefix: 317_000 → ``317k``; with a unit, ``317 kB``."""
+    """Count with an SI prefix: 317_000 → ``317k``; with a unit, ``317 kB``."""
     if not present(value):
         return ABSENT
     number, prefix = value, ""
@@ -71,11 +71,11 @@ def estimate(found: WithInterval, write: Callable[[float], str]) -> str:
     return f"{write(found.value)} ({interval(found.low, found.high, write)})"
 
 
-def estimate_cell(found: WithInterval, write: Callable[[float], str]) -> str:
-    """The same for a table's cell, whose head says that the interval is 80 %: ``71.5 % (69.6 to 73.5 %)``."""
+def estimate_short(found: WithInterval, write: Callable[[float], str]) -> str:
+    """A value with its interval in a column whose head says 80 %: ``71.5 % (69.6 to 73.5 %)``."""
     return f"{write(found.value)} ({limits(found.low, found.high, write)})"
 
 
-def unmarked(text: str) -> str:
-    """A user's *text* as plotly shows it verbatim: it reads a little markup and ``%{field}``."""
+def escaped(text: str) -> str:
+    """Escape a user's *text* for plotly, which reads a little markup and ``%{field}``."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("%{", "% {")

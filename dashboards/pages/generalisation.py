@@ -36,9 +36,9 @@ from dashboards.charts.generalisation import (
     weighted_tasks,
 )
 from dashboards.charts.marks import LawLine
-from dashboards.charts.theme import Palette, in_order, method_words, palette
+from dashboards.charts.theme import Palette, method_label, ordered_methods, palette
 from dashboards.charts.tuned import mixes_of, sizes_of, tasks_of, tuned_of, volumes_of
-from dashboards.charts.wording import estimate_cell
+from dashboards.charts.wording import estimate_short
 from dashboards.components import (
     Choice,
     Facet,
@@ -213,7 +213,7 @@ def tradeoff_card(
     *,
     absent: tuple[str, list[Any]],
 ) -> html.Section:
-    """Quality against cost, a chart a group of models; *absent*: a heading and why there may be nothing."""
+    """Quality against loss, a chart per group of models; *absent*: heading and reason for an empty card."""
     title = "Quality against what is lost elsewhere"
     lead = (
         "Every path begins at the untouched model, the cross, and follows one method through more and "
@@ -273,7 +273,7 @@ def _outside(data: Generalisation, groups: Sequence[list[str]]) -> str:
 
 def _spoken(data: Generalisation, group: list[str]) -> str:
     what = "untrained tasks" if data.cost == TRANSFER else data.cost
-    methods = ", ".join(method_words(m) for m in data.methods)
+    methods = ", ".join(method_label(m) for m in data.methods)
     return f"Quality against what is lost on {what}, for {', '.join(group)} by {methods}"
 
 
@@ -341,7 +341,7 @@ def forgetting_card(
     return card(
         title,
         legend(
-            in_order(c.method for data in shown for c in data.curves),
+            ordered_methods(c.method for data in shown for c in data.curves),
             [("solid", "law"), ("dashed", "beyond the measurements"), ("band", "80 % band")],
         ),
         facets(charts),
@@ -353,11 +353,11 @@ def forgetting_card(
 
 
 def _without_line(found: Sequence[Forgetting]) -> html.P | None:
-    """Which methods have marks alone, and why."""
+    """Note on methods without a line, and why."""
     curves = [curve for data in found for curve in data.curves if curve.line is None]
     if not curves:
         return None
-    names = ", ".join(method_words(m) for m in in_order(curve.method for curve in curves))
+    names = ", ".join(method_label(m) for m in ordered_methods(curve.method for curve in curves))
     words = (
         f"{names}: marks without a line. Either the model's size lies too far from those measured, or no law "
         "predicted the largest training-set size better than the average over all models, which is surely "
@@ -381,9 +381,9 @@ def _law_table(found: Sequence[Forgetting]) -> html.Div:
 
 
 def _lost_at(line: LawLine | None, *, measured: bool) -> str:
-    """What the law predicts where the measurements end, or else where the line does."""
+    """Loss predicted where the measurements end, or else where the line does."""
     return (
-        ABSENT if line is None else estimate_cell(line.at(line.last if measured else -1), percent)
+        ABSENT if line is None else estimate_short(line.at(line.last if measured else -1), percent)
     )
 
 
@@ -439,7 +439,7 @@ def _answers_table(data: AnswerQuality) -> html.Div:
     rows = [
         (
             ANSWER_MEASURES[panel.measure][0],
-            method_words(series.method),
+            method_label(series.method),
             count(share.volume),
             percent(share.share),
             percent(panel.base),

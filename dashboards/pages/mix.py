@@ -32,8 +32,8 @@ from dashboards.charts.mix import (
     unsigned_points,
     weakest_sentences,
 )
-from dashboards.charts.theme import Palette, method_words, palette
-from dashboards.charts.wording import estimate_cell
+from dashboards.charts.theme import Palette, method_label, palette
+from dashboards.charts.wording import estimate_short
 from dashboards.components import (
     Facet,
     Links,
@@ -176,7 +176,7 @@ def _pickers(view: SweepView, query: Query, state: MixState, sizes: Sequence[int
 def method_name(method: str) -> str:
     """A method with its variant as a page writes it: ``LoRA plain r=8``."""
     name, _, rest = method.partition(" ")
-    return f"{method_words(name)} {rest}".strip()
+    return f"{method_label(name)} {rest}".strip()
 
 
 # -- what helps and what hurts ---------------------------------------------------------------------
@@ -239,7 +239,7 @@ def _advice(points: MixPoints) -> str:
 
 
 def matrix_card(matrix: EffectMatrix, points: MixPoints, effects: Sequence[Effect]) -> html.Section:
-    """Effect of each task's data on every task, those not measured, and all comparisons."""
+    """Matrix of each task's data on every task, the effects not measured, and all comparisons."""
     shown = matrix.measured()
     last = " In the last column the row's own examples are unchanged." * (OTHERS in shown.columns)
     lead = (
@@ -502,7 +502,7 @@ def _contrast_table(contrasts: Sequence[ReplayContrast], points: MixPoints) -> h
 
 
 def weakest_card(weakest: Sequence[WorstServed], volume: int, colours: Palette) -> html.Section:
-    """The weakest task of every mix, and how much better the best mix for that task serves it."""
+    """Weakest task of every mix, and how much better it is under the best mix for it."""
     title = "What a mix costs the weakest task"
     lead = (
         f"Every mix at {count(volume)} examples. Rings are its tasks; the diamond is its weakest task, with "
@@ -524,7 +524,7 @@ def weakest_card(weakest: Sequence[WorstServed], volume: int, colours: Palette) 
                 percent(value.value),
                 limits(value.low, value.high, percent),
                 mix.best_mix if cost else "this one",
-                ABSENT if cost is None else estimate_cell(cost, unsigned_points),
+                ABSENT if cost is None else estimate_short(cost, unsigned_points),
             )
         )
     label = "; ".join(f"{mix.mix}: weakest is {mix.task}" for mix in weakest)

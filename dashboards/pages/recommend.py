@@ -10,7 +10,7 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.answers import EVIDENCE_NAME, FILE_NAME, Answer, command, overrides_in
 from dashboards.charts.forest import MAX_ROWS, draw_gaps, runner_up_gaps
-from dashboards.charts.theme import in_order, method_words, palette
+from dashboards.charts.theme import method_label, ordered_methods, palette
 from dashboards.charts.tradeoff import draw_tradeoff, suites_first, thinned, tradeoff_of
 from dashboards.charts.wording import compact, duration
 from dashboards.components import (
@@ -246,7 +246,7 @@ def headline(choice: Candidate) -> tuple[str, str, str]:
     """The choice in one line, the model's name in the middle: ``LoRA on | en-1m |, 2,000 examples``."""
     if choice.method.name == "none":
         return "Keep ", choice.model, " as it is"
-    method = method_words(choice.method.name)
+    method = method_label(choice.method.name)
     return f"{method} on ", choice.model, f", {count(choice.volume)} examples"
 
 
@@ -339,7 +339,7 @@ def _tradeoff(answer: Answer, theme: str | None) -> html.Section:
         return card(title, empty("Forgetting was not measured", detail, small=True))
     every = tradeoff_of(found, answer.candidates, suites[0])
     data = thinned(every)
-    methods = [m for m in in_order(spot.method for spot in data.points) if m != "none"]
+    methods = [m for m in ordered_methods(spot.method for spot in data.points) if m != "none"]
     ranked = sorted(data.points, key=lambda spot: (not spot.front, -spot.quality))[:_TABLE_ROWS]
     rows = [
         (s.label, quality(s.quality), percent(s.forgetting), "yes" if s.front else "no")

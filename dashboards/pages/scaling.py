@@ -44,7 +44,7 @@ from dashboards.charts.size import (
     size,
     sizes_to_predict,
 )
-from dashboards.charts.theme import Palette, method_within, method_words, palette
+from dashboards.charts.theme import Palette, method_in_sentence, method_label, palette
 from dashboards.charts.tuned import (
     METRIC_WORDS,
     mixes_of,
@@ -54,7 +54,7 @@ from dashboards.charts.tuned import (
     tuned_of,
     volumes_of,
 )
-from dashboards.charts.wording import about, estimate_cell
+from dashboards.charts.wording import about, estimate_short
 from dashboards.components import (
     Choice,
     Facet,
@@ -141,7 +141,7 @@ def content(
     tuned = tuned_of(table)
     of_mix = tuned[tuned["mix"] == state.mix]
     volumes = [(str(v), count(v)) for v in volumes_of(of_mix)]
-    pairs = [(p, " or ".join(map(method_words, p.split("~")))) for p in pairs_of(of_mix)]
+    pairs = [(p, " or ".join(map(method_label, p.split("~")))) for p in pairs_of(of_mix)]
     return [
         page_head("Scaling with training data and model size", lead, badge=_badge(laws)),
         notice("There are no laws here.", laws.problem) if laws.problem else None,
@@ -190,7 +190,7 @@ def laws_of(view: SweepView, state: ScalingState, answers: SingleFlightCache | N
 
 
 def _questions(view: SweepView, state: ScalingState) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the two slow answers behind *state*: laws over data, and over model size."""
+    """Names of the two slow answers behind *state*: laws over data, and over model size."""
     name = view.info.name
     return (name, "fits", state.metric), (name, "sizes", state.metric)
 
@@ -242,7 +242,7 @@ def _question_names(view: SweepView, query: Query) -> tuple[tuple[str, ...], ...
 
 
 def curves_card(data: Scaling, state: ScalingState, colours: Palette) -> html.Section:
-    """Score or loss against examples, a chart a model or all together."""
+    """Score or loss against examples, a chart per model or all together."""
     models = list(data.models)
     title = f"{data.task}, {METRIC_WORDS[data.metric].lower()} against examples"
     if not models:
@@ -276,21 +276,21 @@ def curves_card(data: Scaling, state: ScalingState, colours: Palette) -> html.Se
 
 
 def _thinned(data: Scaling) -> str:
-    """What the chart leaves out, where it does."""
+    """Note on runs that the chart leaves out."""
     if all(len(sampled(curve.runs)) == len(curve.runs) for curve in data.curves):
         return ""
     return f" Of many runs at one size, {MAX_RUNS} from the lowest to the highest are drawn."
 
 
 def _spoken(data: Scaling, group: list[str]) -> str:
-    names = [f"{method_words(c.method)} on {c.model}" for c in data.curves if c.model in group]
+    names = [f"{method_label(c.method)} on {c.model}" for c in data.curves if c.model in group]
     return f"{data.title} of {data.task} against training examples for {', '.join(dict.fromkeys(names))}"
 
 
 def _runs_table(data: Scaling) -> html.Div:
     """The runs behind the chart, of a large sweep the first hundred."""
-    fitted = [(c.model, method_words(c.method), run) for c in data.curves for run in c.runs]
-    unfitted = [(model, method_words(method), run) for model, method, run in data.unfitted]
+    fitted = [(c.model, method_label(c.method), run) for c in data.curves for run in c.runs]
+    unfitted = [(model, method_label(method), run) for model, method, run in data.unfitted]
     rows: list[tuple[str, ...]] = [
         (
             model,
@@ -318,8 +318,8 @@ def _runs_table(data: Scaling) -> html.Div:
     return html.Div([data_table(head, rows, text=(0, 1)), html.P(words, className="note")])
 
 
-def _cell(found: Estimate, metric: Metric) -> str:
-    return estimate_cell(found, lambda value: in_measure(value, metric))
+def _short(found: Estimate, metric: Metric) -> str:
+    return estimate_short(found, lambda value: in_measure(value, metric))
 
 
 def _limits(low: float | None, high: float | None, metric: Metric) -> str:
@@ -374,7 +374,10 @@ def crossover_card(
         if any(m.crossings for m in data.models)
         else []
     )
-    label = f"Probability that {method_within(first)} is better than {method_within(second)} on {data.task}"
+    label = (
+        f"Probability that {method_in_sentence(first)} is better than {method_in_sentence(second)} on "
+        f"{data.task}, against training examples"
+    )
     note = (
         f"A method leads where it is ahead with at least {probability(LEADS)} probability. A method with "
         "several settings counts at the best of them at each size. What is compared is the average of a "
@@ -389,7 +392,7 @@ def crossover_card(
         ),
         graph(
             draw_comparison(data, colours, log_x=state.log_x),
-            f"{label}, against training examples",
+            label,
             height=chart_height(data),
         ),
         html.P(note, className="note"),
@@ -400,7 +403,7 @@ def crossover_card(
 
 def _comparison_table(data: MethodComparison) -> html.Div:
     rows = [row for found in data.models for row in _comparison_rows(found)]
-    head = ("Model", "Examples", f"P({method_words(data.first)} better)", "Measured", "Crossing")
+    head = ("Model", "Examples", f"P({method_label(data.first)} better)", "Measured", "Crossing")
     return data_table(head, rows, text=(0,))
 
 
@@ -423,7 +426,7 @@ def _comparison_rows(found: ModelComparison) -> Iterable[tuple[str, ...]]:
 def size_card(
     data: Scaling, laws: Laws, state: ScalingState, choices: Sequence[Choice], colours: Palette
 ) -> html.Section:
-    """Score or loss against the model's parameters at one volume."""
+    """Score or loss against model size at one training-set size."""
     title = f"{data.task}, {METRIC_WORDS[data.metric].lower()} against model size"
     lead = (
         "All models at one training-set size. Filled marks were measured; hollow marks are predicted by the "
@@ -467,7 +470,7 @@ def size_card(
 
 
 def _withheld(data: SizeComparison) -> str:
-    names = [method_words(curve.method) for curve in data.curves if curve.withheld]
+    names = [method_label(curve.method) for curve in data.curves if curve.withheld]
     if not names:
         return ""
     return (
@@ -486,13 +489,13 @@ def _growth(curve: SizeCurve, data: SizeComparison) -> str:
         for m in (marks[0], marks[-1])
     )
     times = marks[-1].parameters / marks[0].parameters
-    return f"{method_words(curve.method)}: from {small} to {large}, {times:.2g} times the size."
+    return f"{method_label(curve.method)}: from {small} to {large}, {times:.2g} times the size."
 
 
 def _size_table(data: SizeComparison) -> html.Div:
     rows: list[tuple[str, ...]] = []
     for curve in data.curves:
-        method, line = method_words(curve.method), curve.line
+        method, line = method_label(curve.method), curve.line
         for m in curve.marks:
             value, span = in_measure(m.value, data.metric), _limits(m.low, m.high, data.metric)
             source = "measured" if m.runs else "predicted by its own law"
@@ -600,7 +603,7 @@ def _form(data: Scaling, fits: CurveFits | None, mix: str) -> html.Div:
 
 
 def _parameter(p: Parameter) -> str:
-    return estimate_cell(p, lambda value: number(value).replace("-", "−"))
+    return estimate_short(p, lambda value: number(value).replace("-", "−"))
 
 
 def _law_row(curve: ScalingCurve, metric: Metric) -> tuple[str, ...]:
@@ -614,8 +617,8 @@ def _law_row(curve: ScalingCurve, metric: Metric) -> tuple[str, ...]:
         curve.model,
         curve.setting,
         measured,
-        _cell(line.at(line.last), metric),
-        _cell(line.at(double), metric) if double > line.last else ABSENT,
+        _short(line.at(line.last), metric),
+        _short(line.at(double), metric) if double > line.last else ABSENT,
         percent(curve.held_out_error),
         _note(curve),
     )

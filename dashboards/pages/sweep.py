@@ -12,7 +12,7 @@ from dashboards.charts.failures import FailureGroup, failure_groups
 from dashboards.charts.forecast import Forecast, ForecastInterval, Spending, forecast
 from dashboards.charts.loss_curves import draw_live_curves, live_curves
 from dashboards.charts.progress import BestSoFar, draw_best_so_far
-from dashboards.charts.theme import in_order, method_words, palette
+from dashboards.charts.theme import method_label, ordered_methods, palette
 from dashboards.charts.wording import compact, duration, time_span
 from dashboards.components import (
     Choice,
@@ -326,7 +326,7 @@ def _legend(best: BestSoFar) -> Any:
     if not best.has_cost:
         detail = "No trial's training cost is known; the Trials page shows the quality that each reached."
         return empty("There is no cost to set quality against", detail, small=True)
-    methods = in_order(t.method for t in best.trials)
+    methods = ordered_methods(t.method for t in best.trials)
     return legend(methods, [("solid", "best so far")], base="cross")
 
 
@@ -408,7 +408,7 @@ def _busy(running: int, workers: int | None) -> str:
 
 
 def _live(trial: LiveTrial, now: float) -> html.Li:
-    what = f"{trial.model} · {method_words(trial.method)}"
+    what = f"{trial.model} · {method_label(trial.method)}"
     if trial.volume:
         what += f" · {count(trial.volume)} examples · {trial.mix}"
     step = "starting" if trial.step is None else f"step {count(trial.step)}"

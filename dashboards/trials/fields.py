@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboards.charts.theme import method_words
+from dashboards.charts.theme import method_label
 from dashboards.charts.wording import compact, duration
 from tracker import numbers
 from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
@@ -218,7 +218,7 @@ def _configuration(record: TrialRecord) -> Iterator[Field]:
         "Model": model.name,
         "Parameters": compact(model.parameters),
         "Model family": model.family,
-        "Method": method_words(method.name),
+        "Method": method_label(method.name),
         "Variant": method.variant,
         "Rank": method.rank,
         "Virtual tokens": method.virtual_tokens,

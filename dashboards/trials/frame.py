@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dashboards.charts.theme import method_words
+from dashboards.charts.theme import method_label
 from tracker.decision.analysis import Analysis
 
 _PLAIN = (
@@ -81,7 +81,7 @@ def trial_frame(analysis: Analysis) -> pd.DataFrame:
         trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
     trials = trials.join(analysis.trial_quality["value"].rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()
-    trials["method"] = trials["method"].map(method_words)
+    trials["method"] = trials["method"].map(method_label)
     numbers = [column.field for column in (*_CONFIGURATION, *_REST) if not column.words]
     trials[numbers] = trials[numbers].astype(float)  # one all of ``None`` would pass for text
     for column in (*_CONFIGURATION, *_REST):
