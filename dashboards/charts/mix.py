@@ -51,7 +51,7 @@ class MatrixEntry(NamedTuple):
 
 
 class EffectMatrix(NamedTuple):
-    """Effects by task. ``tasks``: rows, trained ones first. ``columns``: trained tasks, then :data:`OTHERS`."""
+    """Effects by task. ``tasks``: rows, trained first; ``columns``: trained tasks, then :data:`OTHERS`."""
 
     compared: Compared
     tasks: tuple[str, ...]
