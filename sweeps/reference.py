@@ -13,7 +13,7 @@ Node = dict[str, Any]
 _INTRODUCTION = """\
 # The sweep file
 
-Every key of a sweep file, by part. Made from the schema by `python -m sweeps.spec --reference`.
+Every key of a sweep file, by part. Made from the schema by `python -m sweeps.reference`.
 
 A sweep file is YAML. Relative paths start at its folder. An unknown key is refused, with its line and the key
 that was probably meant. `sft-select init` drafts a file from your data; `sft-select plan FILE` checks a file
@@ -135,3 +135,7 @@ def _limits(node: Node) -> list[str]:
         return [f"from {node['minimum']:,} to {node['maximum']:,}"]
     given = [f"{sign} {node[limit]:,}" for limit, sign in _LIMITS.items() if limit in node]
     return [" and ".join(given)] if given else []
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

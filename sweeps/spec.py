@@ -1,7 +1,7 @@
 """The sweep file's types: ``SweepSpec`` and all that a user writes in it, each with its limits.
 
 ``sweeps.sweep_file`` reads one; ``python -m sweeps.spec`` prints its JSON Schema (``sweeps/schema.json``),
-with ``--reference`` the reference of its keys (``SWEEP_FILE.md``).
+``python -m sweeps.reference`` the reference of its keys (``SWEEP_FILE.md``).
 Paths stay as written here; ``sweeps.resolve`` finds the files, counts and digests them.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -479,6 +478,4 @@ def json_schema() -> str:
 
 
 if __name__ == "__main__":
-    from sweeps.reference import reference
-
-    print(reference() if "--reference" in sys.argv[1:] else json_schema(), end="")
+    print(json_schema(), end="")

@@ -1,4 +1,4 @@
-"""Answers of the command line as text: status, recommend, laws, predict, import, control, train, plan."""
+"""Answers of the command line as text: status, recommend, laws, predict, import, train, plan."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
     from tracker.importing.trials import OutsideTable
-    from tracker.store.control import ControlRecord
     from tracker.store.store import LiveTrial, SweepInfo
     from tracker.trial import Cost, SuiteScore, TrialRecord, TrialResult
 
@@ -253,7 +252,7 @@ def _forecast_lines(forecast: Forecast, names: bool) -> list[str]:
     return text
 
 
-# -- import and control ------------------------------------------------------------------------------------
+# -- import ------------------------------------------------------------------------------------
 
 
 def imported(sweep: str, table: OutsideTable) -> dict[str, Any]:
@@ -294,22 +293,6 @@ def import_lines(taken: Mapping[str, Any], place: str) -> list[str]:
         text.append(f"general suites: {', '.join(taken['suites'])}")
     text += [f"note: {note}" for note in taken["notes"]]
     return [*text, f"next: sft-select recommend {shlex.quote(taken['sweep'])}{place}"]
-
-
-def control_lines(log: Iterable[ControlRecord]) -> list[str]:
-    """Control requests with their answers, a line each."""
-    from tracker.store.control import request_text
-
-    text = []
-    for record in log:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.request.requested_at))
-        answer = "no answer yet; it stays in the store until the sweep's driver takes it"
-        if record.answer is not None:
-            answer = (
-                record.answer.words if record.answer.accepted else f"refused: {record.answer.words}"
-            )
-        text.append(f"{at}  {request_text(record.request)}: {answer}")
-    return text
 
 
 # -- train -------------------------------------------------------------------------------------------------

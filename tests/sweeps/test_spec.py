@@ -187,7 +187,7 @@ def test_bad_lists_of_learning_rates_are_named(tmp_path: Path, written: str, pro
 
 def test_the_reference_is_current() -> None:
     published = (ROOT / "SWEEP_FILE.md").read_text(encoding="utf-8")
-    assert published == reference(), "run: python -m sweeps.spec --reference > SWEEP_FILE.md"
+    assert published == reference(), "run: python -m sweeps.reference > SWEEP_FILE.md"
 
 
 #: Mappings whose keys a user makes up.
