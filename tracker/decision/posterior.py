@@ -89,7 +89,7 @@ class Posterior(NamedTuple):
         return WITHIN_NOISE * (self.noise_floor or 0.0)
 
     def distinguishable(self, index: int, other: int) -> bool:
-        """Whether *index* is better than *other* by more than noise, in nine draws of ten."""
+        """Whether *index* is better than *other* by more than noise in nine draws of ten; else a tie."""
         low = self.gap(index, other).low
         return low is not None and low > self.within_noise
 
@@ -242,7 +242,7 @@ def _label_swaps(
 def _with_swaps_mixed(
     noise: MeasurementNoise, label_swaps: Sequence[LabelSwap]
 ) -> MeasurementNoise:
-    """*noise* with swapped configurations as the mixture of both readings: its mean and variance."""
+    """Mean and variance of the mixture of both readings, for label-swapped configurations."""
     quality, variance = noise.quality.copy(), noise.variance.copy()
     for swap in label_swaps:
         p = swap.probability

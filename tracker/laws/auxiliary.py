@@ -78,7 +78,8 @@ def auxiliary_laws(records: Iterable[TrialRecord], objective: Objective) -> Auxi
     tasks = sorted(task for task, weight in objective.weights.items() if weight > 0)
     tuned = [run for run in runs if run.spec.method.name != "none"]
     refused: dict[str, str] = {}
-    across, of_each_model = across_models(tuned, tasks), per_model(tuned, tasks)
+    across = rate_windows_across_models(tuned, tasks)
+    of_each_model = rate_windows_per_model(tuned, tasks)
     forgetting = _fit_forgetting_laws(across, refused)
     mixes = _fit_all(_mix_curves(of_each_model, tasks), refused, lambda k: f"mix: {k.label}")
     loss_to_score = _fit_all(
@@ -93,7 +94,7 @@ def forgetting_laws(records: Iterable[TrialRecord], objective: Objective) -> Aux
     tasks = sorted(task for task, weight in objective.weights.items() if weight > 0)
     refused: dict[str, str] = {}
     return AuxiliaryLaws(
-        _fit_forgetting_laws(across_models(tuned, tasks), refused), {}, {}, refused
+        _fit_forgetting_laws(rate_windows_across_models(tuned, tasks), refused), {}, {}, refused
     )
 
 
@@ -115,7 +116,7 @@ def mix_laws(
     )
     tasks = sorted(task for task, weight in objective.weights.items() if weight > 0)
     refused: dict[str, str] = {}
-    curves = _mix_curves(per_model(_complete(of_setting), tasks), tasks)
+    curves = _mix_curves(rate_windows_per_model(_complete(of_setting), tasks), tasks)
     laws = _fit_all(curves, refused, lambda key: f"mix: {key.label}")
     return AuxiliaryLaws({}, laws, {}, refused)
 
@@ -253,7 +254,7 @@ def _without(run: TrialResult, what: str) -> LeftOut:
 # -- the learning rate that a law takes ----------------------------------------------------------------
 
 
-def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
+def rate_windows_per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
     """Learning-rate window of each model and method."""
     families: defaultdict[tuple[str, str], list[TrialResult]] = defaultdict(list)
     for run in runs:
@@ -261,7 +262,9 @@ def per_model(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWin
     return [_widest_window(of_family, tasks) for _, of_family in sorted(families.items())]
 
 
-def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[RateWindow]:
+def rate_windows_across_models(
+    runs: Sequence[TrialResult], tasks: Sequence[str]
+) -> list[RateWindow]:
     """Learning-rate window of each method, one for all models where it covers as much as one per model.
 
     A different learning rate for each size would look like an effect of size.
@@ -271,7 +274,10 @@ def across_models(runs: Sequence[TrialResult], tasks: Sequence[str]) -> list[Rat
         families[method_family(run.spec.method)].append(run)
     settings = []
     for _, of_family in sorted(families.items()):
-        shared, of_each_model = _widest_window(of_family, tasks), per_model(of_family, tasks)
+        shared, of_each_model = (
+            _widest_window(of_family, tasks),
+            rate_windows_per_model(of_family, tasks),
+        )
         coverage = sum(_coverage(setting.runs) for setting in of_each_model)
         settings += [shared] if _coverage(shared.runs) >= coverage else of_each_model
     return settings

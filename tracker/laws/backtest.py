@@ -49,7 +49,7 @@ class BacktestErrors(Frozen):
 
     @classmethod
     def of(cls, ends: CurveEnds, others: Widening | None = None) -> BacktestErrors:
-        """The ratios of *ends* to the widening learned from *others*; by default to the shipped one."""
+        """Ratios of *ends* to the widening learned from *others*; by default to the shipped one."""
         count = len(ends.doublings)
         if count < FEWEST_ENDS:
             return cls()
@@ -64,7 +64,7 @@ class BacktestErrors(Frozen):
         return cls(count=count, ratios=tuple(np.clip(ratios, *_RATIO).tolist()))
 
     def at(self, doublings: Array, level: float) -> Array:
-        """The factor (m,) on the recorded widening at *doublings* (m,) beyond the data.
+        """Factor (m,) on the recorded widening at *doublings* (m,) beyond the data.
 
         It grows over the first doubling. The recorded widening counts as one end tested as far as the
         ends were, and as h^2 at h doublings, where they say less: a ratio to the power of n / (n + h^2).

@@ -43,7 +43,7 @@ class CurveKey(Frozen):
 
     @classmethod
     def of(cls, configuration: Configuration, task: str) -> CurveKey:
-        """The curve of *configuration* on *task*."""
+        """Key of the curve of *configuration* on *task*."""
         return cls(
             model=configuration.model, method=configuration.method, mix=configuration.mix, task=task
         )
@@ -144,13 +144,13 @@ def size_prior(start: Prior) -> Prior:
 
 
 def _in_group(key: CurveKey, curve: CurveRuns) -> CurveRuns:
-    """*curve* in the group of its method, mix and task: a method need not do on one task as on another."""
+    """Add the group of the curve's method, mix and task: a method's effect differs between tasks."""
     position = f"{key.method.name} {key.method.variant} {key.mix} {key.task}"
     return curve._replace(groups={**curve.groups, _PLACE: position})
 
 
 def table_runs(table: pd.DataFrame, metric: Metric) -> list[CurveRuns]:
-    """The runs of every curve of *table*, as :func:`fit_table` fits them."""
+    """Runs of every curve of *table*, as :func:`fit_table` fits them."""
     return [curve for curve, _ in _runs_by_curve(table, metric)[0].values()]
 
 

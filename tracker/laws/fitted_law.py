@@ -68,7 +68,7 @@ class Parameter(Frozen):
 
     @classmethod
     def of(cls, value: float, draws: NDArray[np.float64]) -> Self:
-        """*value* with the interval of its *draws* (n,), all rounded."""
+        """Parameter of *value* with the interval of its *draws* (n,), all rounded."""
         low, high = interval(draws)
         return cls(value=rounded(value), low=rounded(low), high=rounded(high))
 

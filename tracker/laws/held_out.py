@@ -117,7 +117,7 @@ def _worst(without: Without) -> Outliers:
 
 
 def down_weighted(data: Curves, outliers: Outliers) -> Curves:
-    """The curves with the noise of *outliers* raised, so that they hardly count."""
+    """Raise the noise of *outliers*, so that they hardly count."""
     sd = data.sd.copy()
     for c, m in outliers:
         sd[c, m] *= _DOWN_WEIGHT
