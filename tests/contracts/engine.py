@@ -95,11 +95,11 @@ class EngineContract:
     ) -> None:
         refused = self.refuse(engine, job())
         engine.submit(refused)
-        (observed,) = until(engine, Refused)
-        assert isinstance(observed, Refused)
-        assert observed.key == refused.key
-        assert observed.problem
-        assert "\n" not in observed.problem
+        (event,) = until(engine, Refused)
+        assert isinstance(event, Refused)
+        assert event.key == refused.key
+        assert event.problem
+        assert "\n" not in event.problem
         assert result_of(refused) is None
         both_slots_end(engine, job)
 

@@ -260,22 +260,22 @@ class StoreContract:
     def test_a_request_comes_back_as_it_was_made(
         self, store: Store, sweep: str, action: str
     ) -> None:
-        proposed = new_request(action, by="test", **NEEDED.get(action, {}))
-        store.ask(sweep, proposed)
+        request = new_request(action, by="test", **NEEDED.get(action, {}))
+        store.ask(sweep, request)
         other = reopened(store)  # as another process would read it
-        assert other.requests(sweep) == [proposed]
-        answer = Answer(id=proposed.id, at=proposed.requested_at + 1, accepted=True, words="done")
+        assert other.requests(sweep) == [request]
+        answer = Answer(id=request.id, at=request.requested_at + 1, accepted=True, words="done")
         other.answer(sweep, answer)
         assert store.requests(sweep) == []
-        assert store.control_log(sweep) == [(proposed, answer)]
+        assert store.control_log(sweep) == [(request, answer)]
 
     def test_requests_are_in_the_order_in_which_they_were_made(
         self, store: Store, sweep: str
     ) -> None:
-        proposed = [new_request("pause", now=1e9 + n) for n in (0, 1, 2)]
-        for request in reversed(proposed):
+        requests = [new_request("pause", now=1e9 + n) for n in (0, 1, 2)]
+        for request in reversed(requests):
             store.ask(sweep, request)
-        assert store.requests(sweep) == proposed
+        assert store.requests(sweep) == requests
         assert len({new_request("pause", now=1e9).id for _ in range(100)}) == 100
 
     def test_a_paused_sweep_is_live_and_goes_on(self, store: Store, sweep: str) -> None:
@@ -319,9 +319,9 @@ class StoreContract:
             store.ask(sweep, new_request("clone", trial=1, changes=changes))
 
     def test_long_words_of_an_answer_are_cut(self, store: Store, sweep: str) -> None:
-        proposed = new_request("pause")
-        store.ask(sweep, proposed)
-        store.answer(sweep, Answer(id=proposed.id, at=1.0, accepted=False, words="a" * 5000))
+        request = new_request("pause")
+        store.ask(sweep, request)
+        store.answer(sweep, Answer(id=request.id, at=1.0, accepted=False, words="a" * 5000))
         answer = store.control_log(sweep)[0].answer
         assert answer is not None
         assert answer.words == "a" * 999 + "…"

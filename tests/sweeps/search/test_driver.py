@@ -82,9 +82,9 @@ class _LateDeath(FormulaEngine):
             event: Event = Died(self.jobs.pop().key, "worker ended by SIGKILL")
             yield event
         else:
-            for observed in super().events(timeout):
-                if isinstance(observed, Ended):
-                    yield Died(observed.key, "worker ended by SIGKILL")
+            for event in super().events(timeout):
+                if isinstance(event, Ended):
+                    yield Died(event.key, "worker ended by SIGKILL")
 
 
 @pytest.mark.parametrize("times", [1, 3])

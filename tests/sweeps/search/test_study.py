@@ -30,11 +30,11 @@ def test_a_half_stored_trial_gets_the_same_values(
     cut = StudyAdapter(f"sqlite:///{tmp_path}/cut.db", sweep.spec)
     cut.ask(0, FREE)
     suggest = optuna.trial.Trial.suggest_categorical
-    proposed: list[str] = []
+    suggested: list[str] = []
 
     def die_on_the_third(trial: optuna.trial.Trial, name: str, choices: object) -> object:
-        proposed.append(name)
-        if len(proposed) == 3:
+        suggested.append(name)
+        if len(suggested) == 3:
             raise KeyboardInterrupt
         return suggest(trial, name, choices)  # type: ignore[arg-type]
 
@@ -47,9 +47,9 @@ def test_a_half_stored_trial_gets_the_same_values(
     assert len(again.trials()) == 2
 
 
-@pytest.mark.parametrize(("strategy", "observed"), [("random", 2), ("tpe", 2), ("tpe", 12)])
+@pytest.mark.parametrize(("strategy", "ended"), [("random", 2), ("tpe", 2), ("tpe", 12)])
 def test_a_kill_between_any_two_writes_changes_no_value(
-    strategy: str, observed: int, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
+    strategy: str, ended: int, make_sweep: MakeSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fail the n-th write until nothing fires. TPE draws its first ten at random, then jointly."""
     sweep, _ = make_sweep(search=TPE | {"strategy": strategy})
@@ -61,22 +61,22 @@ def test_a_kill_between_any_two_writes_changes_no_value(
             study.tell(number, (7 * number % 13) / 13, {})
         return study
 
-    expected = study_of(observed).ask(observed, FREE)
+    expected = study_of(ended).ask(ended, FREE)
     deaths = 0
     while True:
-        cut, left = study_of(observed), [deaths]
+        cut, left = study_of(ended), [deaths]
         with monkeypatch.context() as patch:
             for name in ("create_new_trial", "set_trial_param", "set_trial_user_attr"):
                 patch.setattr(cut._storage, name, _fatal(getattr(cut._storage, name), left))
             try:
-                values = cut.ask(observed, FREE)
+                values = cut.ask(ended, FREE)
             except KeyboardInterrupt:
                 deaths += 1
             else:
                 assert values == expected
                 break
-        assert cut.ask(observed, FREE) == expected, f"after write {deaths}"
-        assert len(cut.trials()) == observed + 1
+        assert cut.ask(ended, FREE) == expected, f"after write {deaths}"
+        assert len(cut.trials()) == ended + 1
     assert deaths >= 1 + 1 + 4 + 2, "the trial, its values whole and one by one, stage and seed"
 
 

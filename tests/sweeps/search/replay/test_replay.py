@@ -153,11 +153,11 @@ def test_counted_operations_may_be_the_cost() -> None:
 
 def test_recorded_seeds_are_seen_in_turn() -> None:
     found = table(*(trial("small", 10, 0.1 * (seed + 1), seed=seed) for seed in range(3)))
-    proposed = trial("small", 10, 1.0).spec.model_copy(
+    spec = trial("small", 10, 1.0).spec.model_copy(
         update={"method": MethodSpec(name="full", variant="plain", learning_rate=1e-3)}
     )
     seen = [
-        found.answer(proposed.model_copy(update={"seed": seed}), first)[0].tasks[0].score
+        found.answer(spec.model_copy(update={"seed": seed}), first)[0].tasks[0].score
         for first, seed in itertools.product((0, 1), (0, 1, 2, 3))
     ]
     assert seen == pytest.approx([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.1, 0.2])
@@ -170,9 +170,9 @@ def test_lacking_learning_rate_is_answered_by_the_nearest_and_counted() -> None:
         trial("large", 10, 0.6, rate=1e-3),
     )
     method = MethodSpec(name="full", variant="plain", learning_rate=5e-3)
-    proposed = trial("small", 10, 1.0).spec.model_copy(update={"method": method})
+    spec = trial("small", 10, 1.0).spec.model_copy(update={"method": method})
     found._recorded[method] = method
-    answer, stands_in = found.answer(proposed, 0)
+    answer, stands_in = found.answer(spec, 0)
     assert stands_in
     assert answer.tasks[0].score == 0.4
     run = replay(found, "halving", fraction=10.0, seed=0)
