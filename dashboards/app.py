@@ -67,7 +67,7 @@ def create_app(
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         add_log_handler=False,
     )
-    asks = store.ask if control else None
+    asks = store.add_request if control else None
     context = PageContext(
         Snapshot(store, interval=refresh_seconds),
         default_sweep,

@@ -68,7 +68,7 @@ def control(
     if request is None:
         _print_log(opened.control_log(name), as_json)
         return
-    opened.ask(name, request)
+    opened.add_request(name, request)
     record = _answered(opened, name, request, wait) if wait else ControlRecord(request, None)
     _print_log([record], as_json)
     if record.answer is not None and not record.answer.accepted:

@@ -34,9 +34,9 @@ from tracker.trial import Frozen, TrialResult
 from tracker.validation import unknown
 
 COUNTED = ("parameters", "flops", "adapter_bytes", "examples")
-#: What clock and device say differs between machines and runs of one machine.
+#: Measured by clock and device: different between machines, and between runs of one machine.
 MEASURED = ("device_seconds", "gpu_hours", "peak_bytes", "seconds_per_1k_tokens")
-#: Of those, what a clock says.
+#: Of those, measured by the clock.
 CLOCKED = frozenset({"device_seconds", "gpu_hours", "seconds_per_1k_tokens"})
 #: What grows in proportion to the examples, beside their number.
 GROWING = ("flops", "device_seconds", "gpu_hours")

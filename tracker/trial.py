@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from tracker.errors import InputError
+from tracker.numbers import count
 from tracker.replicates import Replicates
 
 #: Where a thing lies does not change what it is: these fields stay out of ``TrialSpec.key``.
@@ -316,7 +317,7 @@ class Configuration(NamedTuple):
         """Configuration in a few words, such as ``en-1m lora r=8 lr=0.003, even, 500 examples``."""
         if self.untouched:
             return f"{self.model} untouched"
-        volume = "" if self.volume is None else f"{self.volume:,} examples"
+        volume = "" if self.volume is None else f"{count(self.volume)} examples"
         return ", ".join(
             part for part in (f"{self.model} {self.method.label}", self.mix, volume) if part
         )

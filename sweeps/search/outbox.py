@@ -89,7 +89,7 @@ class Outbox:
 
     def answer(self, answer: Answer) -> None:
         """Send the answer to a request."""
-        self._put(lambda: self.store.answer(self.sweep, answer))
+        self._put(lambda: self.store.add_answer(self.sweep, answer))
 
     def requests(self) -> list[Request]:
         """Requests made since the last call, as of some seconds ago; never waits."""

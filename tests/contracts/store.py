@@ -261,11 +261,11 @@ class StoreContract:
         self, store: Store, sweep: str, action: str
     ) -> None:
         request = new_request(action, by="test", **NEEDED.get(action, {}))
-        store.ask(sweep, request)
+        store.add_request(sweep, request)
         other = reopened(store)  # as another process would read it
         assert other.requests(sweep) == [request]
         answer = Answer(id=request.id, at=request.requested_at + 1, accepted=True, words="done")
-        other.answer(sweep, answer)
+        other.add_answer(sweep, answer)
         assert store.requests(sweep) == []
         assert store.control_log(sweep) == [(request, answer)]
 
@@ -274,7 +274,7 @@ class StoreContract:
     ) -> None:
         requests = [new_request("pause", now=1e9 + n) for n in (0, 1, 2)]
         for request in reversed(requests):
-            store.ask(sweep, request)
+            store.add_request(sweep, request)
         assert store.requests(sweep) == requests
         assert len({new_request("pause", now=1e9).id for _ in range(100)}) == 100
 
@@ -282,7 +282,7 @@ class StoreContract:
         store.set_sweep_state(sweep, "paused", planned=9)
         info = next(info for info in store.sweeps() if info.name == sweep)
         assert (info.state, info.is_live, info.ended_at, info.planned) == ("paused", True, None, 9)
-        store.ask(sweep, new_request("resume"))
+        store.add_request(sweep, new_request("resume"))
         store.set_sweep_state(sweep, "stopped")
         info = next(info for info in store.sweeps() if info.name == sweep)
         assert not info.is_live
@@ -294,7 +294,7 @@ class StoreContract:
         with pytest.raises(
             InputError, match=r"found sweep .* interrupted; allowed while it is run"
         ):
-            store.ask(sweep, new_request(action, **NEEDED.get(action, {})))
+            store.add_request(sweep, new_request(action, **NEEDED.get(action, {})))
         assert store.requests(sweep) == []
 
     @pytest.mark.parametrize("action", ["clone", "raise_budget"])
@@ -302,12 +302,12 @@ class StoreContract:
         self, store: Store, sweep: str, action: str
     ) -> None:
         store.set_sweep_state(sweep, "finished")
-        store.ask(sweep, new_request(action, **NEEDED[action]))
+        store.add_request(sweep, new_request(action, **NEEDED[action]))
         assert [each.action for each in store.requests(sweep)] == [action]
 
     def test_a_sweep_that_is_not_there_is_said(self, store: Store) -> None:
         with pytest.raises(StoreError, match="no such sweep"):
-            store.ask("nosuch", new_request("pause"))
+            store.add_request("nosuch", new_request("pause"))
 
     def test_a_long_request_is_refused_before_the_store_would_cut_it(
         self, store: Store, sweep: str
@@ -316,12 +316,12 @@ class StoreContract:
         with pytest.raises(
             InputError, match=r"found a request of \d,\d+ characters; allowed: 4,000"
         ):
-            store.ask(sweep, new_request("clone", trial=1, changes=changes))
+            store.add_request(sweep, new_request("clone", trial=1, changes=changes))
 
     def test_long_words_of_an_answer_are_cut(self, store: Store, sweep: str) -> None:
         request = new_request("pause")
-        store.ask(sweep, request)
-        store.answer(sweep, Answer(id=request.id, at=1.0, accepted=False, words="a" * 5000))
+        store.add_request(sweep, request)
+        store.add_answer(sweep, Answer(id=request.id, at=1.0, accepted=False, words="a" * 5000))
         answer = store.control_log(sweep)[0].answer
         assert answer is not None
         assert answer.words == "a" * 999 + "…"
@@ -329,7 +329,7 @@ class StoreContract:
     def test_tags_that_somebody_edited_are_left_out(self, store: Store, sweep: str) -> None:
         run = store._runs.sweep(sweep)
         kept = new_request("pause")
-        store.ask(sweep, kept)
+        store.add_request(sweep, kept)
         for name, text in {
             "sft.control.bad": "{",
             "sft.control.other": kept.model_dump_json(),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from tracker.errors import InputError
 from tracker.importing.readers import Source
 from tracker.importing.rows import Measurement, Problems, Shares, StatedConfiguration, mix_name
+from tracker.numbers import count
 from tracker.trial import Status, TrialRecord
 from tracker.validation import did_you_mean, options
 
@@ -85,7 +86,7 @@ def one_metric_each(
     for (task, kind), counted in counts.items():
         if len(counted) < 2:
             continue
-        several = ", ".join(f"{name} ({n} rows)" for name, n in sorted(counted.items()))
+        several = ", ".join(f"{name} ({count(n)} rows)" for name, n in sorted(counted.items()))
         if metric in counted:
             dropped |= {(task, kind, name) for name in counted if name != metric}
             notes.append(f"{task} has {several}; {metric} is taken")
@@ -173,7 +174,7 @@ def notes(
             )
     empty = sum(r.value is None and r.cells.status is Status.COMPLETE for r in rows)
     if empty:
-        yield f"{empty} rows hold no value and were left out"
+        yield f"{count(empty)} rows hold no value and were left out"
     yield from _tokenizers(records)
     if any(
         r.metric_name and r.metric_name.casefold().endswith(("perplexity", "ppl")) for r in rows

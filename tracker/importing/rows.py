@@ -20,6 +20,7 @@ from pydantic import (
 
 from tracker.errors import InputError
 from tracker.importing.metric_names import KNOWN, Direction, Metric, metric_of
+from tracker.numbers import count
 from tracker.trial import Configuration, Cost, MethodSpec, Status
 from tracker.validation import error_in_words
 
@@ -257,7 +258,7 @@ class Problems:
 def _cut(lines: list[str]) -> Iterator[str]:
     yield from lines[:_MOST_PLACES]
     if len(lines) > _MOST_PLACES:
-        yield f"and {len(lines) - _MOST_PLACES} more rows like the last"
+        yield f"and {count(len(lines) - _MOST_PLACES)} more rows like the last"
 
 
 def mix_name(shares: Shares) -> str:

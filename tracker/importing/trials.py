@@ -25,6 +25,7 @@ from tracker.importing.rows import (
     costs_of,
     measurements,
 )
+from tracker.numbers import count
 from tracker.store.store import Store
 from tracker.trial import (
     Cost,
@@ -110,7 +111,7 @@ def outside_table(
             *comparable.notes(source, found, records),
             *chosen,
             *comparable.mix_notes(facts.shares, found),
-            *([f"{copies} rows are copies of others and count once"] if copies else []),
+            *([f"{count(copies)} rows are copies of others and count once"] if copies else []),
             *unsure,
         ),
         origin=source.origin,
@@ -220,9 +221,9 @@ def _records(
         )
         records.append(TrialRecord(number=number, stage=STAGE, result=result))
     notes = [
-        f"{name} differs between the rows of one trial in {count} trials and is left out there"
-        for name, count in unsure.items()
-        if count
+        f"{name} differs between the rows of one trial in {count(trials)} trials and is left out there"
+        for name, trials in unsure.items()
+        if trials
     ]
     return tuple(records), notes
 

@@ -16,6 +16,7 @@ from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from tracker.errors import InputError
+from tracker.numbers import count
 from tracker.store.runs import LIVE, Run
 from tracker.trial import Frozen
 from tracker.validation import error_in_words, options, unknown
@@ -123,8 +124,8 @@ def request_tag(request: Request, parent: Run) -> dict[str, str]:
     text = request.model_dump_json(exclude_defaults=True)
     if len(text) > _MAX_TEXT:
         raise InputError(
-            f"{request.action}: found a request of {len(text):,} characters; allowed: {_MAX_TEXT:,}; "
-            "change fewer values at once"
+            f"{request.action}: found a request of {count(len(text))} characters; "
+            f"allowed: {count(_MAX_TEXT)}; change fewer values at once"
         )
     return {_REQUEST + request.id: text}
 
@@ -162,7 +163,7 @@ def request_text(request: Request) -> str:
         words += " with " + options(f"{name}={value}" for name, value in request.changes.items())
     if request.budget is not None:
         trials, hours = request.budget.trials, request.budget.gpu_hours
-        words += f" to {hours:g} device hours" if trials is None else f" to {trials:,} trials"
+        words += f" to {hours:g} device hours" if trials is None else f" to {count(trials)} trials"
     return words
 
 

@@ -275,13 +275,13 @@ class Store:
         self.client.log_artifacts(self._run_id(sweep, key), str(folder), "model")
 
     @_guarded
-    def ask(self, sweep: str, request: Request) -> None:
+    def add_request(self, sweep: str, request: Request) -> None:
         """Keep *request* for the sweep's driver. InputError where the sweep cannot do it now."""
         parent = self._runs.sweep(sweep)
         self._set_tags(parent, request_tag(request, parent))
 
     @_guarded
-    def answer(self, sweep: str, answer: Answer) -> None:
+    def add_answer(self, sweep: str, answer: Answer) -> None:
         """Keep the driver's answer to a request."""
         self._set_tags(self._runs.sweep(sweep), answer_tag(answer))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from tracker.numbers import count
 from tracker.store.runs import Runs
 
 #: Per trial: files read, bytes of each, rows of each, worst rows kept, characters of each text.
@@ -59,7 +60,7 @@ def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
     for file in kept:
         task, split, _ = file.path.rsplit(".", 2)
         if (file.file_size or 0) > MAX_BYTES:
-            words = f"its file of {file.file_size:,} bytes is too large to read here"
+            words = f"its file of {count(file.file_size)} bytes is too large to read here"
             found.append(TaskExamples(task, split, 0, 0, (), words))
         else:
             found.append(worst_of(task, split, runs.text(run, file.path)))
@@ -72,7 +73,9 @@ def worst_of(task: str, split: str, text: str) -> TaskExamples:
     examples = [e for line in lines[:MAX_ROWS] if (e := _example(line)) is not None]
     wrong = [example for example in examples if example.score < 1]
     worst = sorted(wrong, key=lambda e: (e.score, -(e.nats or 0.0)))[:MAX_WORST]
-    left_out = f"only the first {MAX_ROWS:,} rows were read" if len(lines) > MAX_ROWS + 1 else None
+    left_out = (
+        f"only the first {count(MAX_ROWS)} rows were read" if len(lines) > MAX_ROWS + 1 else None
+    )
     return TaskExamples(task, split, len(examples), len(wrong), tuple(worst), left_out)
 
 

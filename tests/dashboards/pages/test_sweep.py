@@ -290,7 +290,7 @@ def test_only_what_is_possible_can_be_pressed(running):
 
 
 def test_values_known_so_far_are_suggested(store, words):
-    context = PageContext(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.ask)
+    context = PageContext(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.add_request)
     _, _, _, running, shown, stop, *known = possible(context, "")
     assert (shown, stop) == ("support", "Yes, stop the sweep support")
     assert [option.value for option in running] == ["49", "50"]

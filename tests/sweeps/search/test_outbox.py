@@ -166,12 +166,12 @@ def test_requests_are_read_once_and_answers_are_sent(
     monkeypatch.setattr(outbox_module, "_POLL_EVERY_SECONDS", 0.05)
     outbox = Outbox(store, "tiny", SweepFolder(tmp_path / "runs", "tiny"))
     first, second = new_request("pause"), new_request("resume")
-    store.ask("tiny", first)
+    store.add_request("tiny", first)
     time.sleep(0.3)
     assert outbox.requests() == [], "nobody takes requests before the driver has begun"
     assert outbox.read_now() == [first]
     assert outbox.read_now() == [], "handed over once, whether answered yet or not"
-    store.ask("tiny", second)
+    store.add_request("tiny", second)
     found: list[Request] = []
     until = time.monotonic() + 60
     while not found and time.monotonic() < until:
@@ -189,7 +189,7 @@ def test_a_store_that_is_down_gives_no_requests(store: Store, tmp_path: Path) ->
     folder = SweepFolder(tmp_path / "runs", "tiny")
     outbox = Outbox(Flaky(store, failures=1), "tiny", folder)  # type: ignore[arg-type]
     request = new_request("pause")
-    store.ask("tiny", request)
+    store.add_request("tiny", request)
     assert outbox.read_now() == []
     assert outbox.problem == "the line is dead"
     assert outbox.read_now() == [request]
