@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.frozen import collected, inputs
-from tests.frozen.difference import Answers, differences, plain, sketch, split, told
+from tests.frozen.difference import Answers, differences, plain, sketch, split, difference_text
 
 MADE_WITHOUT = [name for name in collected.SECTIONS if name != collected.PUBLIC]
 
@@ -35,7 +35,7 @@ def compare(was: Answers, now: Answers) -> None:
     __tracebackhide__ = True
     found = [*differences(was.data, now.data), *differences(was.text, now.text, "text")]
     if found:
-        pytest.fail(told(found), pytrace=False)
+        pytest.fail(difference_text(found), pytrace=False)
 
 
 def test_a_number_may_differ_in_its_last_digits_alone() -> None:

@@ -13,7 +13,7 @@ from sweeps.resolve import read_sweep
 from sweeps.search.run import _digest, _fixed_part
 from sweeps.terminal import status_lines
 from tests import old_workspace
-from tests.frozen.difference import differences, told
+from tests.frozen.difference import differences, difference_text
 from tests.old_workspace import Begun, as_today, end_of, state_of
 from tracker.store.store import Store
 
@@ -120,4 +120,4 @@ def same(was: Any, now: Any, close: float = 1e-5) -> None:
     __tracebackhide__ = True
     found = list(differences(was, now, close=close))
     if found:
-        pytest.fail(told(found), pytrace=False)
+        pytest.fail(difference_text(found), pytrace=False)

@@ -171,6 +171,17 @@ def test_names_and_sentences_use_the_words_of_the_field() -> None:
     assert not found, "\n".join(found)
 
 
+def test_names_of_tests_use_them_too() -> None:
+    """``own`` and ``drawn`` are plain English in a sentence, which the name of a test is."""
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files("tests")
+        for name, _ in _names(ast.parse(path.read_text()))
+        if name.startswith("test_") and coined(name) not in (None, "own", "drawn")
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_a_coined_word_is_found() -> None:
     """The rule itself: a name, a message and a docstring with such a word are each found."""
     tree = ast.parse(

@@ -10,7 +10,7 @@ import sys
 import time
 
 from tests.frozen import collected, inputs
-from tests.frozen.difference import differences, told
+from tests.frozen.difference import differences, difference_text
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
             *differences(was.data, now.data), *differences(was.text, now.text, "text")
         ]  # fmt: skip
         changed += len(different)
-        state = "new" if was is None else told(different, options.shown)
+        state = "new" if was is None else difference_text(different, options.shown)
         print(f"{name} ({seconds:.1f} s of a core): {state}", flush=True)
     if options.write:
         collected.write(found)

@@ -210,7 +210,7 @@ def _public() -> Any:
         answered["laws"] = sketch(plain(answered["laws"]))
         keys = [record.result.spec.key for record in taken.records]
         one = {"notes": taken.notes, "keys": sketch(keys), **answered}
-        # Of a table that is not to be handed on, what comes of it is told by digests alone.
+        # Of a table that is not to be handed on, its answers stand here as digests alone.
         found[path.stem] = sketch(plain(one)) if path.stem in inputs.NOT_SHIPPED else one
     return found
 

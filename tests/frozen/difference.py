@@ -138,7 +138,7 @@ def differences(
         yield Difference(path, was, now)
 
 
-def told(found: Iterable[Difference], shown: int = 20) -> str:
+def difference_text(found: Iterable[Difference], shown: int = 20) -> str:
     """How many there are, and the first of them with both values."""
     found = list(found)
     return "\n".join([f"{len(found)} differences", *map(str, found[:shown])])

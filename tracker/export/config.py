@@ -4,8 +4,8 @@
 was measured with. ``recommended.evidence.yaml`` holds the recommendation: runners-up, constraints,
 caveats, next experiments. One digest, which stands in both, binds them. ``write_config`` and
 ``read_config`` are exact inverses. Measured times stand last in the evidence, in a block of their own
-(``measured``): above it, two runs of one sweep write the same bytes. Files of format 1, which held all
-in one, are still read.
+(``measured``): above it, two runs of one sweep write the same bytes. Files of format 1, one file
+for all, are still read.
 """
 
 from __future__ import annotations
@@ -316,7 +316,7 @@ def _bound_problem(named: Any, data: dict[str, Any], evidence: Any, name: str) -
 
 
 def _of_format_1(data: dict[str, Any]) -> dict[str, Any]:
-    """A file of format 1, which held all in one, in the words and the layout of :class:`Config`."""
+    """A file of format 1, one file for all, in the words and the layout of :class:`Config`."""
     recommendation, measured = data.get("recommendation"), data.pop("measured", None)
     if not isinstance(recommendation, dict):
         return data
@@ -386,10 +386,10 @@ def _plain(value: Any) -> Any:
     """Dicts, lists and scalars; a field is left out where ``None`` is its default."""
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        held = {name: getattr(value, name) for name in fields}
+        values = {name: getattr(value, name) for name in fields}
         return {
             name: _plain(item)
-            for name, item in held.items()
+            for name, item in values.items()
             if item is not None or fields[name].is_required() or fields[name].default is not None
         }
     if isinstance(value, dict):

@@ -4,7 +4,7 @@ import pytest
 from dashboards.charts.forecast import ForecastInterval, Spending, forecast, tally
 
 
-def test_equal_trials_are_foretold_exactly():
+def test_equal_trials_are_predicted_exactly():
     ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2))
     assert ahead.device_seconds == pytest.approx(ForecastInterval(400, 400))
     assert ahead.trials == ForecastInterval(40, 40)

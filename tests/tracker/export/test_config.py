@@ -267,7 +267,7 @@ def test_every_problem_has_its_line(make_config: Callable[..., Config], tmp_path
     assert [int(problem.split(":")[1]) for problem in raised.value.problems] == sorted(numbers)
 
 
-def test_a_later_format_is_refused(make_config: Callable[..., Config], tmp_path: Path) -> None:
+def test_a_newer_format_is_refused(make_config: Callable[..., Config], tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     write_config(make_config(), path)
     path.write_text(path.read_text().replace("format: 2", "format: 3"))
@@ -293,12 +293,12 @@ def test_the_recommendation_must_be_of_the_trial(
         Config(sweep="support", trial=make_spec(seed=9), recommendation=answer)
 
 
-def test_a_recommended_trial_without_a_result_is_told(answer: Recommendation) -> None:
+def test_a_recommended_trial_without_a_result_is_said(answer: Recommendation) -> None:
     with pytest.raises(StoreError, match=f"no result of the recommended trial {answer.trial.key}"):
         config_of(answer, [])
 
 
-def test_a_folder_that_cannot_be_written_is_told(
+def test_a_folder_that_cannot_be_written_is_said(
     make_config: Callable[..., Config], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")

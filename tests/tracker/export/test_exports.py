@@ -110,7 +110,7 @@ def test_methods_no_trainer_has_are_refused_before_any_row_is_read(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_trainer_is_told_with_the_nearest(make_config: Configs, tmp_path: Path) -> None:
+def test_an_unknown_trainer_is_said_with_the_nearest(make_config: Configs, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^to: found 'axolot'.*did you mean 'axolotl'\?"):
         export_config(make_config(), "axolot", list, tmp_path)
 
