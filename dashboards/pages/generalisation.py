@@ -374,7 +374,7 @@ def _law_table(found: Sequence[Forgetting]) -> html.Div:
         for curve in data.curves
     ]  # fmt: skip
     head = (
-        "Model", "Method", "Lost at the largest size (80 %)", "At the end of the line (80 %)",
+        "Model", "Method", "Lost at the largest size, 80 % interval", "At the end of the line",
         "Held-out error", "Form of the law",
     )  # fmt: skip
     return data_table(head, rows, text=(0, 1, 5))

@@ -512,7 +512,8 @@ def weakest_card(weakest: Sequence[WorstServed], volume: int, colours: Palette) 
         detail = "No mix was scored at this training-set size; pick another."
         return card(title, empty("Nothing measured here", detail, small=True), lead=lead)
     head = (
-        "Mix", "Weakest task", "Its score", "80 % interval", "Best mix for it", "Cost of this mix (80 %)",
+        "Mix", "Weakest task", "Its score", "80 % interval", "Best mix for it",
+        "Cost of this mix, 80 % interval",
     )  # fmt: skip
     rows = []
     for mix in weakest:

@@ -516,7 +516,7 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
     """Held-out error of each law, its form in words, and its parameters; doubtful laws are muted."""
     rows = [_law_row(curve, data.metric) for curve in data.curves]
     head: tuple[str, ...] = (
-        "Model", "Setting", "Measured at", "At the largest size (80 %)", "At twice that (80 %)",
+        "Model", "Setting", "Measured at", "At the largest size, 80 % interval", "At twice that",
         "Held-out error", "Note",
     )  # fmt: skip
     if not any(row[-1] for row in rows):

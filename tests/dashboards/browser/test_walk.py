@@ -35,7 +35,7 @@ def test_a_visitor_walks_through_and_takes_the_yaml_away(page, address, records)
     page.get_by_role("heading", name="Every trial").wait_for()
 
     page.get_by_role("link", name="Recommendation").click()
-    page.get_by_text("Probability of being the best").wait_for()
+    page.get_by_text("Probability of being the best", exact=True).wait_for()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download YAML").click()
     spec_text = page.locator("#yaml-text").text_content()
