@@ -84,9 +84,10 @@ def demo(
 ) -> None:
     """Run the embedded playground: a real sweep in minutes on two CPU cores."""
     from sweeps.playground.write import prepare_demo
+    from sweeps.terminal import ended_line
 
     sweep_file, workspace = prepare_demo(folder), folder / "runs"
-    run(sweep_file, workspace=workspace)
+    typer.echo(ended_line(_run(sweep_file, workspace)))
     # `make demo` leaves it where the next command is given; a folder that was named holds everything.
     parent = Path() if folder == Path("demo") else folder
     recommend(str(sweep_file), output=parent / "recommended.yaml", workspace=workspace)
@@ -176,13 +177,26 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a sweep, or resume it where it stopped."""
-    from sweeps.progress import progress
-    from sweeps.search.run import run_sweep
     from sweeps.terminal import ended_line, print_lines
 
-    signal.signal(signal.SIGTERM, _terminated)
+    records = _run(sweep, workspace, store, study_uri)
+    if as_json:
+        typer.echo(json.dumps([_trial_json(record) for record in records], indent=1))
+        return
+    print_lines([ended_line(records), *_recommended(sweep, records)])
     options = place(workspace, store)
-    again = f"sft-select run {shlex.quote(str(sweep))}{options}"
+    typer.echo(f"next: sft-select recommend {shlex.quote(str(sweep))} -o recommended.yaml{options}")
+
+
+def _run(
+    sweep: Path, workspace: Path, store: str | None = None, study_uri: str | None = None
+) -> list[TrialRecord]:
+    """All ended trials of a sweep that was run to its end; progress and how it ended go to stderr."""
+    from sweeps.progress import progress
+    from sweeps.search.run import run_sweep
+
+    signal.signal(signal.SIGTERM, _terminated)
+    again = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store)}"
     try:
         with progress(sys.stderr) as watch:
             done = run_sweep(
@@ -198,11 +212,7 @@ def run(
         typer.echo(
             f"{done.unsent} items are not in the store yet{why}; to send them: {again}", err=True
         )
-    if as_json:
-        typer.echo(json.dumps([_trial_json(record) for record in done.records], indent=1))
-        return
-    print_lines([ended_line(done.records), *_recommended(sweep, done.records)])
-    typer.echo(f"next: sft-select recommend {shlex.quote(str(sweep))} -o recommended.yaml{options}")
+    return done.records
 
 
 def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
@@ -451,11 +461,11 @@ def laws(
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
     analysis = analysis_of(opened, name, objective_of(opened, name, weight, None))
-    found = law_report.every_law(analysis, metric)  # type: ignore[arg-type]
+    fitted = law_report.every_law(analysis, metric)  # type: ignore[arg-type]
     if as_json:
-        typer.echo(json.dumps({"sweep": name, **law_report.laws_as_json(found)}, indent=1))
+        typer.echo(json.dumps({"sweep": name, **law_report.laws_as_json(fitted)}, indent=1))
         return
-    print_lines(law_report.law_lines(found) if everything else laws_lines(found))
+    print_lines(law_report.law_lines(fitted) if everything else laws_lines(fitted))
 
 
 def import_(
@@ -495,14 +505,14 @@ def import_(
         raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
     # The table is read whole before the store is opened: one that does not fit leaves no trace.
     if table is not None:
-        found = read_table(table, named, metric)
+        outside = read_table(table, named, metric)
         opened = Store.open(workspace, store)
     else:
-        opened = Store.open(workspace, store, create=False)
+        opened = open_store(workspace, store)
         runs = opened.finished_runs(str(mlflow))
-        found = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric)
-    write_sweep(opened, sweep, found, _counted)
-    taken = imported(sweep, found)
+        outside = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric)
+    write_sweep(opened, sweep, outside, _counted)
+    taken = imported(sweep, outside)
     if as_json:
         typer.echo(json.dumps(taken, indent=1))
         return
@@ -557,7 +567,7 @@ _VERBS: dict[str, Callable[..., None]] = {
 }
 for _name, _verb in _VERBS.items():
     app.command(_name)(_verb)
-app.command("replay", hidden=True)(replay)  # for who compares strategies, not for who runs sweeps
+app.command("replay", hidden=True)(replay)  # compares strategies: no part of a sweep
 
 
 def main() -> None:

@@ -58,23 +58,29 @@ def replay(
     strategies = strategy or list(STRATEGIES)
     kind = _cost_kind(strategies, budget_fraction, cost)
     named = pairs("--map", columns, "OURS=THEIRS, such as model=base_model")
-    recorded = read_table(table, named, metric)
-    for note in recorded.notes:
+    outside = read_table(table, named, metric)
+    for note in outside.notes:
         typer.echo(f"note: {note}", err=True)
-    known = RecordedTable(recorded.records, recorded.objective, kind)
-    if start is not None and start not in known.volumes:
-        volumes = ", ".join(map(str, known.volumes))
+    recorded = RecordedTable(outside.records, outside.objective, kind)
+    if start is not None and start not in recorded.volumes:
+        volumes = ", ".join(map(str, recorded.volumes))
         raise InputError(f"--start: found {start}; allowed: {volumes}")
     runs = [
-        run(known, name, fraction=fraction, seed=seed, halving=Halving(factor=factor, start=start))
+        run(
+            recorded,
+            name,
+            fraction=fraction,
+            seed=seed,
+            halving=Halving(factor=factor, start=start),
+        )
         for name in strategies
         for fraction in budget_fraction
         for seed in range(seeds)
     ]
-    found = report(table.name, known, seeds, runs)
+    comparison = report(table.name, recorded, seeds, runs)
     if output is not None:
-        _write_replay(found, output)
-    for line in [json.dumps(found, indent=1)] if as_json else lines(found):
+        _write_replay(comparison, output)
+    for line in [json.dumps(comparison, indent=1)] if as_json else lines(comparison):
         typer.echo(line)
 
 
@@ -92,18 +98,18 @@ def _cost_kind(
         for fraction in fractions
         if fraction <= 0
     ]
-    kind = next((known for known in COST_KINDS if known == cost), None)
+    kind = next((allowed for allowed in COST_KINDS if allowed == cost), None)
     problems += [f"--cost: {unknown(cost, COST_KINDS)}"] if cost and kind is None else []
     if problems:
         raise InputError(problems)
     return kind
 
 
-def _write_replay(found: dict[str, Any], folder: Path) -> None:
-    """``replay.json``, and the plot that the dashboards' room draws of it."""
+def _write_replay(comparison: dict[str, Any], folder: Path) -> None:
+    """Write ``replay.json``, and its plot by the dashboards' code in a process of its own."""
     from tracker.files import write_text
 
-    data = write_text(folder / "replay.json", json.dumps(found, indent=1))
+    data = write_text(folder / "replay.json", json.dumps(comparison, indent=1))
     command = [*dashboards_command("dashboards.replay_plot"), str(data)]
     subprocess.run(command, check=True)  # noqa: S603 - our own module, no shell
     typer.echo(f"wrote {data} and {data.with_suffix('.html')}", err=True)

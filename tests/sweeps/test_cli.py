@@ -50,11 +50,11 @@ def test_rerun_has_nothing_to_do(swept: tuple[Path, Path]) -> None:
     sweep, workspace = swept
     again = cli("run", sweep, "--workspace", workspace)
     assert again.returncode == 0
-    assert "7 trials ended: 7 complete" in again.stdout
-    *_, choice, sure, following, last = again.stdout.splitlines()
+    ended, choice, sure, following, last = again.stdout.splitlines()
     assert [line.partition(": ")[0] for line in (choice, sure, following)] == [
         *("Choice", "How sure", "Next")
     ]
+    assert ended.startswith("7 trials ended: 7 complete; ")
     assert last == f"next: sft-select recommend {sweep} -o recommended.yaml --workspace {workspace}"
     assert "resuming: 7 of 7" in again.stderr
 
@@ -214,7 +214,7 @@ def test_a_demo_elsewhere_leaves_nothing_here(
     monkeypatch.chdir(tmp_path)
     written: list[Path] = []
     monkeypatch.setattr(write, "prepare_demo", lambda folder: folder / "sweep.yaml")
-    monkeypatch.setattr(module, "run", lambda *_, **__: None)
+    monkeypatch.setattr(module, "_run", lambda *_, **__: [])
     monkeypatch.setattr(module, "recommend", lambda *_, output, **__: written.append(output))
     module.demo(Path(folder), serve=False)
     assert written == [Path(expected)]
