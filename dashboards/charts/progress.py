@@ -26,7 +26,9 @@ _MAX_DOTS = 250
 
 
 class ScoredTrial(NamedTuple):
-    """Quality and cost of one trial. ``spent``: FLOP counted so far, of trials without a result too;
+    """Quality and cost of one trial.
+
+    ``spent``: FLOP counted so far, of trials without a result too;
     ``quality``: in [0, 1] where scores decide, minus the loss where there are none.
     """
 

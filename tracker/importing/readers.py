@@ -21,8 +21,9 @@ _GZIP = b"\x1f\x8b"
 
 
 class Source(NamedTuple):
-    """A table as text. ``digest``: SHA-256 of its content, in hex; ``unknown``: its columns that are not
-    ours.
+    """A table as text.
+
+    ``digest``: SHA-256 of its content, in hex; ``unknown``: its columns that are not ours.
     """
 
     name: str

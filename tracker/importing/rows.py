@@ -182,8 +182,10 @@ _STAND_INS = {"model": "unknown", "method": "unknown", "examples": "1", "status"
 
 
 class Row(NamedTuple):
-    """One row as text: where it stands (``table.csv:12``), its cells by our column names (empty ones
-    left out), and the cells of columns that are not known.
+    """One row as text.
+
+    ``place``: where it stands (``table.csv:12``); ``cells``: by our column names, empty ones left out;
+    ``unknown``: the cells of columns that are not known.
     """
 
     place: str

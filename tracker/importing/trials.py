@@ -46,8 +46,9 @@ STAGE = "import"
 
 
 class OutsideTable(NamedTuple):
-    """An outside table as a sweep: its trials, every task weighted alike, and what the reader must
-    know. ``origin`` names the table; ``digest`` is that of its content and of how it was read.
+    """An outside table as a sweep: its trials, every task weighted alike, and notes for its reader.
+
+    ``origin`` names the table; ``digest`` is that of its content and of how it was read.
     """
 
     records: tuple[TrialRecord, ...]
