@@ -65,8 +65,8 @@ _PREDICTIONS_IN_SIGHT, _MAX_PREDICTIONS = 5, 100
 
 _LIKELY_BUT_TIED = (
     "It is probably the best, but its lead is smaller than the difference between two seeds of one "
-    "configuration. The probability of being the best counts any lead; the verdict beside the title counts "
-    "only a lead that a rerun would show."
+    "configuration. That probability counts any lead; the verdict beside the title counts only a lead that "
+    "a rerun would show."
 )
 _TIE = (
     "How far the choice is ahead of each, on the same validation rows. A hollow mark is a tie: another "
