@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.frozen import collected, inputs
-from tests.frozen.difference import Answers, differences, plain, sketch, split, difference_text
+from tests.frozen.difference import Answers, difference_text, differences, plain, sketch, split
 
 MADE_WITHOUT = [name for name in collected.SECTIONS if name != collected.PUBLIC]
 

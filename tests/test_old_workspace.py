@@ -13,7 +13,7 @@ from sweeps.resolve import read_sweep
 from sweeps.search.run import _digest, _fixed_part
 from sweeps.terminal import status_lines
 from tests import old_workspace
-from tests.frozen.difference import differences, difference_text
+from tests.frozen.difference import difference_text, differences
 from tests.old_workspace import Begun, as_today, end_of, state_of
 from tracker.store.store import Store
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 from tests.frozen import collected, inputs
-from tests.frozen.difference import differences, difference_text
+from tests.frozen.difference import difference_text, differences
 
 
 def main() -> int:
