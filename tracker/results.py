@@ -165,7 +165,7 @@ def method_of(row: pd.Series[Any] | Mapping[str, Any]) -> MethodSpec:
 def quality_table(
     table: pd.DataFrame, weights: Mapping[str, float], measures: Mapping[str, Measure]
 ) -> pd.DataFrame:
-    """THE weighted quality of every trial of a results table, with its rows' standard error.
+    """The weighted quality of every trial of a results table, with its rows' standard error.
 
     Columns ``value`` and ``se`` by trial key, of the complete trials that measured every task of a weight
     above 0; as :func:`tracker.metrics.weighted_quality` and :func:`~tracker.metrics.weighted_se` of one run.

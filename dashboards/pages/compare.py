@@ -19,7 +19,7 @@ from dashboards.trials.fields import (
     distinguishable,
     fields,
 )
-from dashboards.trials.reader import Reading
+from dashboards.trials.reader import TrialDetails
 from tracker.numbers import ABSENT
 from tracker.trial import TrialRecord
 
@@ -83,7 +83,7 @@ def content(
 
 
 def readings(
-    records: Sequence[TrialRecord], found: Sequence[Reading], colours: Palette
+    records: Sequence[TrialRecord], found: Sequence[TrialDetails], colours: Palette
 ) -> list[Any]:
     """The learning curves, over one another, and the links to MLflow."""
     pairs = list(zip(records, found, strict=True))

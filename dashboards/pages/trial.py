@@ -41,7 +41,7 @@ from dashboards.trials.fields import (
     tasks_not_measured,
     with_interval,
 )
-from dashboards.trials.reader import Reading
+from dashboards.trials.reader import TrialDetails
 from tracker.numbers import ABSENT, count, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import TrialRecord
@@ -97,7 +97,7 @@ def actions(ways: Sequence[Choice]) -> html.Nav:
 
 
 def readings(
-    record: TrialRecord, reading: Reading, colours: Palette, weighing: Weighing
+    record: TrialRecord, reading: TrialDetails, colours: Palette, weighing: Weighing
 ) -> list[Any]:
     """The part of the page that is read from the store: link, learning curve, worst answers."""
     return [
@@ -113,14 +113,14 @@ def readings(
     ]
 
 
-def problem(reading: Reading) -> Any:
+def problem(reading: TrialDetails) -> Any:
     """A warning where curve and answers could not be read."""
     if reading.problem is None:
         return None
     return notice("Curve and answers cannot be read now.", reading.problem, "bad")
 
 
-def mlflow_link(reading: Reading, words: str = "Open its run in MLflow") -> Any:
+def mlflow_link(reading: TrialDetails, words: str = "Open its run in MLflow") -> Any:
     """The link to the trial's MLflow run, in another tab."""
     if reading.link is None:
         return None
@@ -129,7 +129,7 @@ def mlflow_link(reading: Reading, words: str = "Open its run in MLflow") -> Any:
 
 
 def curves_card(
-    trials: Sequence[tuple[str, str, Reading]], colours: Palette, *, trained: bool = True
+    trials: Sequence[tuple[str, str, TrialDetails]], colours: Palette, *, trained: bool = True
 ) -> html.Section:
     """Learning curves of (words, method, reading), over one another."""
     found = [

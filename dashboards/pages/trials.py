@@ -267,7 +267,7 @@ class _Callbacks:
         readings = [reading for reading in tried if reading is not None]
         if len(readings) < len(records):
             detail = "The store is read for curves and answers."
-            return empty("Reading", detail, small=True), True
+            return empty("TrialDetails", detail, small=True), True
         colours, retry = palette(theme), any(reading.problem for reading in readings)
         if len(records) == 1:
             return trial.readings(records[0], readings[0], colours, weighing_of(view)), retry

@@ -26,7 +26,7 @@ _PATIENCE = 0.5  # seconds that a page waits for a reading before it comes back 
 _LOSS = "train/loss"
 
 
-class Reading(NamedTuple):
+class TrialDetails(NamedTuple):
     """What was read of a trial.
 
     ``curve``: (optimizer step, training loss in nats per token), thinned evenly. ``link``: to its run,
@@ -43,7 +43,7 @@ class _Attempt(NamedTuple):
     """A reading of a trial. ``number``: how often it was tried before, the version in the cache."""
 
     number: int
-    reading: Reading
+    reading: TrialDetails
     ended_at: float
 
     def is_due(self, now: float) -> bool:
@@ -66,7 +66,7 @@ class TrialReader:
         self._store, self._mlflow_url, self._clock = store, mlflow_url, clock
         self._readings = SingleFlightCache(MAX_READINGS)
 
-    def read(self, sweep: str, key: str, wait: float = _PATIENCE) -> Reading | None:
+    def read(self, sweep: str, key: str, wait: float = _PATIENCE) -> TrialDetails | None:
         """The reading of the trial *key*; ``None`` while it goes on. *wait*: seconds at most."""
         last: _Attempt | None = self._readings.peek((sweep, key))
         number = last.number + last.is_due(self._clock()) if last else 0
@@ -77,7 +77,7 @@ class TrialReader:
         latest = self._readings.get_in_background((sweep, key), str(number), attempt, wait)
         return latest.value.reading if latest.value else None
 
-    def _read(self, sweep: str, key: str) -> Reading:
+    def _read(self, sweep: str, key: str) -> TrialDetails:
         try:
             steps = self._store.history(sweep, key)
             losses = [(s.step, s.values[_LOSS]) for s in steps if _LOSS in s.values]
@@ -86,9 +86,9 @@ class TrialReader:
             if self._mlflow_url is not None:
                 experiment, run = self._store.run_url_parts(sweep, key)
                 link = f"{self._mlflow_url}/#/experiments/{experiment}/runs/{run}"
-            return Reading(curve, self._store.examples(sweep, key), link)
+            return TrialDetails(curve, self._store.examples(sweep, key), link)
         except StoreError as error:
-            return Reading(problem=str(error))
+            return TrialDetails(problem=str(error))
 
 
 def mlflow_address(given: str | None, store: str | None) -> str | None:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import (
+    all_hyperparameter_choices,
     configurations,
     design_points,
-    every_setting,
     is_complete,
     lattice,
     model_names,
@@ -95,7 +95,7 @@ class SearchBounds:
         method = point.method.name
         for among in (
             lattice(self.sweep.spec, method, count),
-            every_setting(self.sweep.spec, method),
+            all_hyperparameter_choices(self.sweep.spec, method),
         ):
             if allowed := self.allowed(point._replace(method=setting) for setting in among):
                 return [configuration.method for configuration in allowed[:count]]
@@ -149,7 +149,7 @@ class SearchBounds:
         if configuration.untouched or is_complete(method):
             yield configuration
             return
-        for setting in every_setting(spec, method.name):
+        for setting in all_hyperparameter_choices(spec, method.name):
             yield configuration._replace(method=setting)
 
     def _broken_before(self, configuration: Configuration) -> Pruned | None:

@@ -15,7 +15,7 @@ from sweeps.search.study import CLONE, Clone, PlannedTrial
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import plural
-from tracker.store.control import Action, Answer, Request
+from tracker.store.control import Action, ControlReply, Request
 from tracker.store.store import SweepState
 from tracker.trial import Configuration, MethodSpec, Status
 from tracker.validation import did_you_mean, options, unknown
@@ -36,7 +36,7 @@ class Inbox(Protocol):
     def read_now(self) -> list[Request]:
         """As :meth:`requests`, up to this moment: for when no trial runs."""
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ControlReply) -> None:
         """Answer a request."""
 
     def state(self, state: SweepState, **facts: object) -> None:
@@ -177,7 +177,7 @@ class Control:
         self._answer(request, accepted=False, words=why)
 
     def _answer(self, request: Request, *, accepted: bool, words: str) -> None:
-        answer = Answer(id=request.id, at=time.time(), accepted=accepted, words=words)
+        answer = ControlReply(id=request.id, at=time.time(), accepted=accepted, words=words)
         self.inbox.answer(answer)
 
     def _trial(self, request: Request) -> PlannedTrial:

@@ -32,7 +32,7 @@ from sweeps.search.strategies.strategy import (
     outcome,
     weighted_score,
 )
-from sweeps.search.study import CLONE, Clone, PlannedTrial, RaisedBudget, StudyAdapter
+from sweeps.search.study import CLONE, BudgetChange, Clone, PlannedTrial, StudyAdapter
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import number
@@ -410,7 +410,7 @@ class Driver:
     def raise_budget(self, budget: Budget, request: str) -> None:
         """Raise the sweep's budget to *budget*, also for later runs of the same command."""
         since = len(self.proposals)
-        self.study.raise_budget(RaisedBudget(since, budget.trials, budget.gpu_hours, request))
+        self.study.raise_budget(BudgetChange(since, budget.trials, budget.gpu_hours, request))
         self._set_budget(budget)
 
     def _repeat_raises(self, index: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import StoreError
-from tracker.store.control import Answer, Request
+from tracker.store.control import ControlReply, Request
 from tracker.store.journal import Journal
 from tracker.store.runs import LIVE
 from tracker.store.store import Store, SweepState
@@ -87,7 +87,7 @@ class Outbox:
         """Send the sweep's *state*, after all items before it."""
         self._put(lambda: self._send_state(state, facts))
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ControlReply) -> None:
         """Send the answer to a request."""
         self._put(lambda: self.store.add_answer(self.sweep, answer))
 

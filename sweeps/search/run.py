@@ -66,15 +66,15 @@ def run_sweep(
     for warning in sweep.warnings:
         note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
-    if not folder.plan_file.exists():  # a begun sweep resumes, whatever its bounds leave
+    if not folder.identity_file.exists():  # a begun sweep resumes, whatever its bounds leave
         SearchBounds(sweep).check()
-    with folder.owned():
+    with folder.locked():
         begun = _refuse_changes(sweep, folder)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         store = Store.open(workspace, store_uri)
         _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
         if not begun:  # the store has compared it with what the sweep began with
-            write_text(folder.plan_file, json.dumps(_fixed_part(sweep), indent=1))
+            write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
         study = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
         with (
             closing(study),
@@ -196,7 +196,7 @@ def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
     """
     now = json.loads(json.dumps(_fixed_part(sweep)))
     try:
-        begun = json.loads(folder.plan_file.read_text(encoding="utf-8"))
+        begun = json.loads(folder.identity_file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return False
     changes = list(_differences(begun, now))

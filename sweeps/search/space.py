@@ -113,8 +113,8 @@ def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
     return points
 
 
-def settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
-    """Every setting of a method; where its learning rate is a range, as many as tuning tries."""
+def candidate_settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
+    """Settings among which a method is chosen; of a range of learning rates as many as tuning tries."""
     space = hyperparameters(spec, method)
     every = math.prod(len(d.choices) for d in _categorical(space))
     if len(_categorical(space)) < len(space):
@@ -122,7 +122,7 @@ def settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
     return lattice(spec, method, every)
 
 
-def every_setting(spec: SweepSpec, method: str) -> list[MethodSpec]:
+def all_hyperparameter_choices(spec: SweepSpec, method: str) -> list[MethodSpec]:
     """Every combination of a method's choices; of a range of learning rates the middle."""
     space = hyperparameters(spec, method)
     choices = [
@@ -141,7 +141,7 @@ def configurations(spec: SweepSpec) -> list[Configuration]:
         Configuration(model, setting, mix)
         for mix in spec.mixes
         for model, method in pairs(spec)
-        for setting in settings(spec, method)
+        for setting in candidate_settings(spec, method)
     ]
 
 

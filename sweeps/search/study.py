@@ -71,7 +71,7 @@ class Clone(NamedTuple):
     request: str
 
 
-class RaisedBudget(NamedTuple):
+class BudgetChange(NamedTuple):
     """A raised budget: ``trials`` or ``gpu_hours`` from proposal ``since`` on; ``request``: its id."""
 
     since: int
@@ -262,14 +262,14 @@ class StudyAdapter:
         values = attributes[_CLONED]
         return Clone(configuration_of(self.spec, values), values["seed"], attributes[_REQUEST])
 
-    def raise_budget(self, raised: RaisedBudget) -> None:
+    def raise_budget(self, raised: BudgetChange) -> None:
         """Store a raised budget."""
         earlier = [list(each) for each in self.raised()]
         self.study.set_user_attr(_RAISED, [*earlier, list(raised)])
 
-    def raised(self) -> list[RaisedBudget]:
+    def raised(self) -> list[BudgetChange]:
         """All raised budgets, in order."""
-        return [RaisedBudget(*each) for each in self.study.user_attrs.get(_RAISED, [])]
+        return [BudgetChange(*each) for each in self.study.user_attrs.get(_RAISED, [])]
 
     def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
         """Store the quality of trial *number*, ``None`` for one without a score; idempotent."""

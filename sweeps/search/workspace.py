@@ -30,7 +30,7 @@ class SweepFolder:
         self.workspace = workspace
         self.root = workspace / sweep
         self.sweep_file = self.root / "sweep.yaml"
-        self.plan_file = self.root / "plan.json"
+        self.identity_file = self.root / "plan.json"
         self.study_file = self.root / "study.db"
         self.baselines = workspace / "baselines"
 
@@ -80,7 +80,7 @@ class SweepFolder:
         shutil.rmtree(self.model(key), ignore_errors=True)
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the sweep's lock for this process; it ends with the process, however that ends.
 
         Raises OwnedError, naming the owner, when another driver holds it, InputError where there can be no
@@ -103,7 +103,10 @@ class SweepFolder:
         try:
             facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             owner.write_text(json.dumps(facts))
-            for file in (self.sweep_file, self.plan_file):  # half written when a driver was killed
+            for file in (
+                self.sweep_file,
+                self.identity_file,
+            ):  # half written when a driver was killed
                 for left in self.root.glob(f".{file.name}.*"):
                     left.unlink()
             yield

@@ -19,7 +19,7 @@ from tests.tracker.store.stores import (
     reopened,
 )
 from tracker.errors import InputError, StoreError
-from tracker.store.control import ACTIONS, Answer, RaisedBudget, new_request
+from tracker.store.control import ACTIONS, ControlReply, RaisedBudget, new_request
 from tracker.store.journal import Step
 from tracker.store.store import LiveTrial, Store
 from tracker.trial import MethodSpec, Status, TrialSpec
@@ -264,7 +264,9 @@ class StoreContract:
         store.add_request(sweep, request)
         other = reopened(store)  # as another process would read it
         assert other.requests(sweep) == [request]
-        answer = Answer(id=request.id, at=request.requested_at + 1, accepted=True, words="done")
+        answer = ControlReply(
+            id=request.id, at=request.requested_at + 1, accepted=True, words="done"
+        )
         other.add_answer(sweep, answer)
         assert store.requests(sweep) == []
         assert store.control_log(sweep) == [(request, answer)]
@@ -321,7 +323,9 @@ class StoreContract:
     def test_long_words_of_an_answer_are_cut(self, store: Store, sweep: str) -> None:
         request = new_request("pause")
         store.add_request(sweep, request)
-        store.add_answer(sweep, Answer(id=request.id, at=1.0, accepted=False, words="a" * 5000))
+        store.add_answer(
+            sweep, ControlReply(id=request.id, at=1.0, accepted=False, words="a" * 5000)
+        )
         answer = store.control_log(sweep)[0].answer
         assert answer is not None
         assert answer.words == "a" * 999 + "…"

@@ -100,7 +100,7 @@ def test_changed_file_is_refused_with_the_difference(
 
 def test_a_second_driver_is_refused_with_the_first_ones_process(swept: tuple[Path, Path]) -> None:
     sweep, workspace = swept
-    with SweepFolder(workspace, "tiny").owned():
+    with SweepFolder(workspace, "tiny").locked():
         refused = cli("run", sweep, "--workspace", workspace)
     assert refused.returncode == 3
     assert "another driver runs this sweep: process" in refused.stderr

@@ -63,7 +63,7 @@ _WRAPPED = {"train", "versions"}
 _LINE = 96
 
 
-class Evidence(Frozen):
+class MeasuredScore(Frozen):
     """A task's validation score of this very trial; ``loss_nats`` per answer token."""
 
     task: str
@@ -84,7 +84,7 @@ class Config(Frozen):
     format: int = FORMAT
     sweep: str
     trial: TrialSpec
-    scores: tuple[Evidence, ...] = ()
+    scores: tuple[MeasuredScore, ...] = ()
     recommendation: Recommendation | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
@@ -129,7 +129,9 @@ def config_of(answer: Recommendation, records: Iterable[TrialRecord]) -> Config:
     return Config(
         sweep=answer.sweep,
         trial=answer.trial,
-        scores=tuple(_evidence(score) for score in result.tasks if score.split == "validation"),
+        scores=tuple(
+            _measured_score(score) for score in result.tasks if score.split == "validation"
+        ),
         recommendation=answer,
         versions=result.environment,
     )
@@ -367,8 +369,8 @@ def _not_ours(origin: str) -> str:
     )
 
 
-def _evidence(score: TaskScore) -> Evidence:
-    return Evidence(**{name: getattr(score, name) for name in Evidence.model_fields})
+def _measured_score(score: TaskScore) -> MeasuredScore:
+    return MeasuredScore(**{name: getattr(score, name) for name in MeasuredScore.model_fields})
 
 
 def _candidates(recommendation: dict[str, Any]) -> list[dict[str, Any]]:

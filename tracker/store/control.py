@@ -78,8 +78,8 @@ class Request(Frozen):
         return self
 
 
-class Answer(Frozen):
-    """Answer of the driver to the request with this ``id``. ``at``: epoch seconds by its clock."""
+class ControlReply(Frozen):
+    """Reply of the driver to the request with this ``id``. ``at``: epoch seconds by its clock."""
 
     id: str = Field(pattern=_ID)
     at: float
@@ -91,7 +91,7 @@ class ControlRecord(NamedTuple):
     """A request with its answer, ``None`` while the driver has given none."""
 
     request: Request
-    answer: Answer | None
+    answer: ControlReply | None
 
 
 def new_request(action: str, *, now: float | None = None, **fields: Any) -> Request:
@@ -130,7 +130,7 @@ def request_tag(request: Request, parent: Run) -> dict[str, str]:
     return {_REQUEST + request.id: text}
 
 
-def answer_tag(answer: Answer) -> dict[str, str]:
+def answer_tag(answer: ControlReply) -> dict[str, str]:
     """Tag that keeps an answer; a long text is cut."""
     words = answer.words
     if len(words) > _MAX_WORDS:
@@ -149,7 +149,7 @@ def control_records(run: Run) -> list[ControlRecord]:
         if name.startswith(_REQUEST):
             request = _read(Request, text)
             if request is not None and name == _REQUEST + request.id:
-                answer = _read(Answer, tags.get(_ANSWER + request.id))
+                answer = _read(ControlReply, tags.get(_ANSWER + request.id))
                 records.append(ControlRecord(request, answer))
     return sorted(records, key=lambda record: (record.request.requested_at, record.request.id))
 

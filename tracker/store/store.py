@@ -24,8 +24,8 @@ from pydantic import ValidationError
 from tracker.errors import StoreError
 from tracker.store import bulk_write, database_setup, mlflow_names, model_registry, tracking_uri
 from tracker.store.control import (
-    Answer,
     ControlRecord,
+    ControlReply,
     Request,
     answer_tag,
     control_records,
@@ -281,7 +281,7 @@ class Store:
         self._set_tags(parent, request_tag(request, parent))
 
     @_guarded
-    def add_answer(self, sweep: str, answer: Answer) -> None:
+    def add_answer(self, sweep: str, answer: ControlReply) -> None:
         """Keep the driver's answer to a request."""
         self._set_tags(self._runs.sweep(sweep), answer_tag(answer))
 

@@ -7,7 +7,7 @@ from dashboards.context import PageContext
 from dashboards.pages.sweep import OUTPUTS, Content, content, layout, running_in_short, spending
 from dashboards.pages.sweep_control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.snapshot import Patience, Snapshot
-from tracker.store.control import Answer, ControlRecord, new_request
+from tracker.store.control import ControlRecord, ControlReply, new_request
 from tracker.store.store import LiveTrial, Store
 from tracker.trial import Objective
 
@@ -153,7 +153,7 @@ def test_failures_are_grouped_and_say_what_to_do(view_of, records, words):
 def test_requests_are_listed_with_their_answers(view_of, records, words):
     request = new_request("clone", now=2.0, trial=3, changes={"volume": "800"}, by="somebody")
     pending = new_request("pause", now=3.0)
-    answer = Answer(id=request.id, at=3.0, accepted=False, words="volume: found '800'")
+    answer = ControlReply(id=request.id, at=3.0, accepted=False, words="volume: found '800'")
     log = (ControlRecord(request, answer), ControlRecord(pending, None))
     text = words(content(view_of(records)._replace(log=log), "light").requests)
     assert text.index("pause") < text.index("clone trial 3 with volume=800"), "the newest first"

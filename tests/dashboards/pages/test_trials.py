@@ -18,7 +18,7 @@ from dashboards.trials.fields import (
     tasks_not_measured,
     with_interval,
 )
-from dashboards.trials.reader import Reading
+from dashboards.trials.reader import TrialDetails
 from tracker.store.store import LiveTrial
 from tracker.store.worst_answers import worst_of
 
@@ -136,7 +136,9 @@ def test_worst_answers_are_text_and_marked_in_words(records, words):
     rows = [{"row": 0, "answer": HARM, "truth": "none", "nats": 2.0, "score": 0.0, "valid": False,
              "over_reach": True, "prompt": HARM}]  # fmt: skip
     task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
-    reading = Reading(((1, 3.0), (2, 2.0)), (task,), "http://localhost:5000/#/experiments/1/runs/a")
+    reading = TrialDetails(
+        ((1, 3.0), (2, 2.0)), (task,), "http://localhost:5000/#/experiments/1/runs/a"
+    )
     parts = trial.readings(records[45], reading, LIGHT, WEIGHING)
     text = words(parts)
     assert text.count(HARM) == 2
@@ -150,14 +152,14 @@ def test_only_wrong_answers_are_listed_and_prompts_that_were_not_kept_are_said_o
             for i in range(8)]  # fmt: skip
     task = worst_of("intent", "validation", "\n".join(map(json.dumps, rows)))
     other = worst_of("slots", "validation", "")
-    text = words(trial.readings(records[45], Reading((), (task, other)), LIGHT, WEIGHING))
+    text = words(trial.readings(records[45], TrialDetails((), (task, other)), LIGHT, WEIGHING))
     assert text.index("answers: slots") < text.index("answers: intent"), "the objective's order"
     assert "4 of 8 answers are not fully right" in text
     assert text.count("Truth") == 4
     assert text.count("prompts were not kept") == 1
     assert "Prompt " not in text
     right = worst_of("intent", "validation", "\n".join(json.dumps(row) for row in rows[::2]))
-    text = words(trial.readings(records[45], Reading((), (right,)), LIGHT, WEIGHING))
+    text = words(trial.readings(records[45], TrialDetails((), (right,)), LIGHT, WEIGHING))
     assert "Every kept answer is right" in text
     assert "Truth" not in text
 

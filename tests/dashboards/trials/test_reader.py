@@ -1,10 +1,10 @@
-"""Reading one trial from the store beside the pages."""
+"""TrialDetails one trial from the store beside the pages."""
 
 import threading
 
 import pytest
 
-from dashboards.trials.reader import RETRY, Reading, TrialReader, mlflow_address
+from dashboards.trials.reader import RETRY, TrialDetails, TrialReader, mlflow_address
 from tracker.errors import InputError, StoreError
 
 
@@ -48,7 +48,7 @@ def test_a_store_that_hangs_keeps_no_page_waiting():
     assert reader.read("s", "a", 0.05) is None
     assert reader.read("s", "b", 0.05) is None
     go.set()
-    assert reader.read("s", "a", 5.0) == reader.read("s", "b", 5.0) == Reading()
+    assert reader.read("s", "a", 5.0) == reader.read("s", "b", 5.0) == TrialDetails()
 
 
 def test_a_link_needs_an_address_and_carries_no_password():

@@ -16,7 +16,7 @@ from sweeps.search.engines.instant import NullListener
 from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
 from tests.factories import task_score, trial_result
-from tracker.store.control import Answer, Request
+from tracker.store.control import ControlReply, Request
 from tracker.store.journal import Journal
 from tracker.trial import Cost, TrialResult, TrialSpec
 
@@ -106,7 +106,7 @@ class Asker:
         self, plan: Mapping[int, Sequence[Request]], early: Sequence[Request] = ()
     ) -> None:
         self.plan, self.early, self.turn = dict(plan), list(early), 0
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, ControlReply] = {}
         self.states: list[tuple[str, dict[str, object]]] = []
 
     def requests(self) -> list[Request]:
@@ -117,7 +117,7 @@ class Asker:
         early, self.early = self.early, []
         return early
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: ControlReply) -> None:
         assert answer.id not in self.answers
         self.answers[answer.id] = answer
 

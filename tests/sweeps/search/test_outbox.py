@@ -13,7 +13,7 @@ from sweeps.search.workspace import SweepFolder
 from tests.factories import trial_record, trial_spec
 from tests.sweeps.search.formula import answered
 from tracker.errors import StoreError
-from tracker.store.control import Answer, Request, new_request
+from tracker.store.control import ControlReply, Request, new_request
 from tracker.store.store import Store, SweepState
 from tracker.trial import Objective, TrialRecord
 
@@ -178,7 +178,7 @@ def test_requests_are_read_once_and_answers_are_sent(
         found = outbox.requests()
     assert found == [second]
     outbox.state("paused", planned=7)
-    outbox.answer(Answer(id=first.id, at=1.0, accepted=True, words="done"))
+    outbox.answer(ControlReply(id=first.id, at=1.0, accepted=True, words="done"))
     assert outbox.close(patience_seconds=60) == 0
     assert store.requests("tiny") == [second]
     info = store.sweeps()[0]

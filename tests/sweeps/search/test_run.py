@@ -43,12 +43,12 @@ def test_what_a_power_cut_tore_stops_nothing(
     _, path = make_sweep(budget={"trials": 3})
     first = run(path)
     folder = SweepFolder(tmp_path / "runs", "tiny")
-    whole = folder.plan_file.read_text()
-    folder.plan_file.write_text(torn)
+    whole = folder.identity_file.read_text()
+    folder.identity_file.write_text(torn)
     (folder.root / ".plan.json.abc").write_text(torn)
     (folder.root / data_profile.FILE).write_bytes(b"\xff{")
     assert run(path).records == first.records
-    assert folder.plan_file.read_text() == whole
+    assert folder.identity_file.read_text() == whole
     assert not list(folder.root.glob(".*"))
     (info,) = Store.open(tmp_path / "runs").sweeps()
     assert info.state == "finished"
@@ -64,13 +64,13 @@ def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
     _, path = make_sweep(budget={"trials": 3}, seeds=3)
     with pytest.raises(InputError, match="seeds: was 2, is 3"):
         run(path)
-    folder.plan_file.write_text("{")
+    folder.identity_file.write_text("{")
     with pytest.raises(SftSelectError, match="was begun with a file of digest") as raised:
         run(path)
     assert "\n" not in str(raised.value)
     _, path = make_sweep(budget={"trials": 3})
     assert len(run(path).records) == 3, "the file it was begun with is still good"
-    assert json.loads(folder.plan_file.read_text())["file"]["seeds"] == 2
+    assert json.loads(folder.identity_file.read_text())["file"]["seeds"] == 2
 
 
 def test_a_file_of_an_earlier_release_keeps_the_best_models(
@@ -79,7 +79,7 @@ def test_a_file_of_an_earlier_release_keeps_the_best_models(
     sweep, path = make_sweep(budget={"trials": 3}, keep="leaders")
     assert sweep.spec.keep == "best"
     first = run(path)
-    begun_with = SweepFolder(tmp_path / "runs", "tiny").plan_file
+    begun_with = SweepFolder(tmp_path / "runs", "tiny").identity_file
     assert json.loads(begun_with.read_text())["file"]["keep"] == "leaders"
     for keep in ({"keep": "best"}, {}):
         _, path = make_sweep(budget={"trials": 3}, **keep)
@@ -104,8 +104,8 @@ def test_the_lock_is_gone_before_another_may_take_it(
         left.append((folder.root / "driver.lock").exists())
         release(self, force)
 
-    with folder.owned():
-        with pytest.raises(OwnedError), folder.owned():
+    with folder.locked():
+        with pytest.raises(OwnedError), folder.locked():
             pass
         monkeypatch.setattr(FileLock, "release", looked)
     assert left
