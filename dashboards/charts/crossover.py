@@ -17,7 +17,7 @@ import numpy as np
 
 from dashboards.charts.axes import examples_axis
 from dashboards.charts.chart import Chart
-from dashboards.charts.scaling import AHEAD
+from dashboards.charts.scaling import AHEAD, ScalingState
 from dashboards.charts.theme import (
     Palette,
     method_colour,
@@ -85,28 +85,24 @@ class MethodComparison(NamedTuple):
 
 
 def compare_methods(
-    fits: CurveFits,
-    *,
-    task: str,
-    mix: str,
-    models: Mapping[str, int | None],
-    first: str,
-    second: str,
-    metric: Metric = "score",
+    fits: CurveFits, state: ScalingState, models: Mapping[str, int | None]
 ) -> MethodComparison:
-    """Compare *first* with *second* under *mix* on each of *models* (name → parameters), by its laws.
+    """Compare the pair of methods of *state* on each of *models* (name → parameters), by its laws.
 
     A method run with several settings is taken at that which is expected to be best at each size.
     """
+    first, second = state.pair.split("~")
     compared, without_laws = [], []
     for model, parameters in models.items():
-        one, other = (_laws(fits, model, mix, method) for method in (first, second))
-        comparison = _compare(model, parameters, one, other, metric) if one and other else None
+        one, other = (_laws(fits, model, state.mix, method) for method in (first, second))
+        comparison = (
+            _compare(model, parameters, one, other, state.metric) if one and other else None
+        )
         if comparison is None:
             without_laws.append(model)
         else:
             compared.append(comparison)
-    return MethodComparison(task, first, second, tuple(compared), tuple(without_laws))
+    return MethodComparison(state.task, first, second, tuple(compared), tuple(without_laws))
 
 
 def _laws(fits: CurveFits, model: str, mix: str, method: str) -> list[FittedLaw]:
@@ -183,6 +179,12 @@ def even_sizes(found: ModelComparison) -> tuple[float, ...]:
     sizes, above = np.array(found.sizes), np.array(found.p_first) - 0.5
     passes = np.flatnonzero(np.sign(above[:-1]) * np.sign(above[1:]) < 0).tolist()
     return tuple(_passes(sizes, above, i, 0.0) for i in passes)
+
+
+def comparison_title(data: MethodComparison) -> str:
+    """What the chart shows."""
+    first, second = method_in_sentence(data.first), method_in_sentence(data.second)
+    return f"Probability that {first} is better than {second} on {data.task}"
 
 
 def comparison_sentence(found: ModelComparison, first: str, second: str) -> str:

@@ -21,7 +21,6 @@ from dashboards.charts.size import draw_size, size, sizes_to_predict
 from dashboards.charts.theme import (
     Palette,
     method_colour,
-    method_in_sentence,
     method_label,
     method_symbol,
     ordered_methods,
@@ -198,26 +197,14 @@ def _crossover(pages: PageAnalysis, query: Query, colours: Palette) -> _GalleryC
             f"one method alone was run with mix {state.mix}: nothing to compare"
         )
     _, fits = _curves(pages, state)
-    first, second = state.pair.split("~")
-    data = crossover.compare_methods(
-        fits,
-        task=state.task,
-        mix=state.mix,
-        models=sizes_of(tuned_of(pages.table)),
-        first=first,
-        second=second,
-        metric=state.metric,
-    )
+    data = crossover.compare_methods(fits, state, sizes_of(tuned_of(pages.table)))
     if not data.models:
         raise NotEnoughDataError(
-            f"no model has laws of both {first} and {second}: run both at three volumes or more"
+            f"no model has laws of both {data.first} and {data.second}: run both at three volumes or more"
         )
-    title = (
-        f"Probability that {method_in_sentence(first)} is better than {method_in_sentence(second)} on "
-        f"{state.task} (mix {state.mix})"
-    )
+    title = f"{crossover.comparison_title(data)} (mix {state.mix})"
     chart = crossover.draw_comparison(data, colours, log_x=state.log_x)
-    return _GalleryChart(chart, title, crossover.chart_height(data), (first, second))
+    return _GalleryChart(chart, title, crossover.chart_height(data), (data.first, data.second))
 
 
 # -- against what it costs -----------------------------------------------------------------------

@@ -39,7 +39,7 @@ from dashboards.charts.tuned import (
 from dashboards.charts.wording import WithInterval, escaped, estimate
 from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_key
-from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw, Prediction
+from tracker.laws.fitted_law import MAX_EXTRAPOLATION, MAX_HELD_OUT_ERROR, FittedLaw, Prediction
 from tracker.laws.pooling import Array
 from tracker.metrics import normal_interval
 from tracker.numbers import count, in_measure, present
@@ -156,6 +156,12 @@ class ScalingCurve(NamedTuple):
     held_out_error: float | None
     why_not: str | None
     main: bool
+
+    @property
+    def trusted(self) -> bool:
+        """Whether there is a law with a small held-out error."""
+        error = self.held_out_error
+        return self.line is not None and error is not None and error <= MAX_HELD_OUT_ERROR
 
 
 class BaseValue(NamedTuple):

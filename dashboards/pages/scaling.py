@@ -7,6 +7,7 @@ there at once, the lines follow, and those of the trials before stay until the n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from dashboards.charts.crossover import (
     chart_height,
     compare_methods,
     comparison_sentence,
+    comparison_title,
     crossing_limits,
     draw_comparison,
     even_sizes,
@@ -44,7 +46,7 @@ from dashboards.charts.size import (
     size,
     sizes_to_predict,
 )
-from dashboards.charts.theme import Palette, method_in_sentence, method_label, palette
+from dashboards.charts.theme import Palette, method_label, palette
 from dashboards.charts.tuned import (
     METRIC_WORDS,
     mixes_of,
@@ -80,7 +82,6 @@ from tracker.cache import SingleFlightCache
 from tracker.errors import SftSelectError
 from tracker.laws.curves import CurveFits, CurveKey, Metric
 from tracker.laws.fitted_law import BEND_WEIGHT, FORM, MAX_HELD_OUT_ERROR, FittedLaw, Parameter
-from tracker.metrics import Estimate
 from tracker.numbers import ABSENT, count, in_measure, limits, number, percent, probability
 
 TITLE = "Scaling"
@@ -289,6 +290,7 @@ def _spoken(data: Scaling, group: list[str]) -> str:
 
 def _runs_table(data: Scaling) -> html.Div:
     """The runs behind the chart, of a large sweep the first hundred."""
+    write = partial(in_measure, metric=data.metric)
     fitted = [(c.model, method_label(c.method), run) for c in data.curves for run in c.runs]
     unfitted = [(model, method_label(method), run) for model, method, run in data.unfitted]
     rows: list[tuple[str, ...]] = [
@@ -296,8 +298,8 @@ def _runs_table(data: Scaling) -> html.Div:
             model,
             method,
             count(run.examples),
-            in_measure(run.value, data.metric),
-            _limits(run.low, run.high, data.metric),
+            write(run.value),
+            limits(run.low, run.high, write),
             ABSENT if run.learning_rate is None else f"{run.learning_rate:.2g}",
             str(run.seed),
             str(run.number),
@@ -307,8 +309,7 @@ def _runs_table(data: Scaling) -> html.Div:
     ]
     more = len(fitted) + len(unfitted) - len(rows)
     rows += [
-        (base.model, "Untouched base", "0", in_measure(base.value, data.metric), *[ABSENT] * 5)
-        for base in data.bases
+        (base.model, "Untouched base", "0", write(base.value), *[ABSENT] * 5) for base in data.bases
     ]
     head = (
         "Model", "Method", "Examples", METRIC_WORDS[data.metric], "80 % interval",
@@ -316,14 +317,6 @@ def _runs_table(data: Scaling) -> html.Div:
     )  # fmt: skip
     words = f"{count(more)} more runs are in the chart alone." if more > 0 else ""
     return html.Div([data_table(head, rows, text=(0, 1)), html.P(words, className="note")])
-
-
-def _short(found: Estimate, metric: Metric) -> str:
-    return estimate_short(found, lambda value: in_measure(value, metric))
-
-
-def _limits(low: float | None, high: float | None, metric: Metric) -> str:
-    return limits(low, high, lambda value: in_measure(value, metric))
 
 
 def crossover_card(
@@ -345,16 +338,8 @@ def crossover_card(
     if not state.pair:
         detail = "One method alone was run with this mix."
         return card(title, empty("Nothing to compare", detail, small=True), lead=lead)
-    first, second = state.pair.split("~")
-    data = compare_methods(
-        laws.fits,
-        task=state.task,
-        mix=state.mix,
-        models=models,
-        first=first,
-        second=second,
-        metric=state.metric,
-    )
+    data = compare_methods(laws.fits, state, models)
+    methods = data.first, data.second
     missing = (
         f"{', '.join(data.without_laws)}: no law of both methods. It takes three training-set sizes of each, "
         "or two beside another curve."
@@ -366,18 +351,12 @@ def crossover_card(
         nothing = empty("Nothing to compare", detail, small=True)
         return card(title, picker("Methods", choices), nothing, lead=lead)
     sentences = [
-        html.Li([html.Strong(f"{m.model}: "), comparison_sentence(m, first, second)])
+        html.Li([html.Strong(f"{m.model}: "), comparison_sentence(m, *methods)])
         for m in data.models
     ]
-    crossing = (
-        [("even", "crossing, with its 80 % interval")]
-        if any(m.crossings for m in data.models)
-        else []
-    )
-    label = (
-        f"Probability that {method_in_sentence(first)} is better than {method_in_sentence(second)} on "
-        f"{data.task}, against training examples"
-    )
+    marks = [(f"pale from-{data.first} to-{data.second}", "statistically tied")]
+    if any(m.crossings for m in data.models):
+        marks.append(("even", "crossing, with its 80 % interval"))
     note = (
         f"A method leads where it is ahead with at least {probability(LEADS)} probability. A method with "
         "several settings counts at the best of them at each size. What is compared is the average of a "
@@ -387,12 +366,10 @@ def crossover_card(
         title,
         picker("Methods", choices),
         html.Ul(sentences, className="points answers"),
-        legend(
-            (first, second), [(f"pale from-{first} to-{second}", "statistically tied"), *crossing]
-        ),
+        legend(methods, marks),
         graph(
             draw_comparison(data, colours, log_x=state.log_x),
-            label,
+            f"{comparison_title(data)}, against training examples",
             height=chart_height(data),
         ),
         html.P(note, className="note"),
@@ -494,17 +471,18 @@ def _growth(curve: SizeCurve, data: SizeComparison) -> str:
 
 def _size_table(data: SizeComparison) -> html.Div:
     rows: list[tuple[str, ...]] = []
+    write = partial(in_measure, metric=data.metric)
     for curve in data.curves:
         method, line = method_label(curve.method), curve.line
         for m in curve.marks:
-            value, span = in_measure(m.value, data.metric), _limits(m.low, m.high, data.metric)
+            value, span = write(m.value), limits(m.low, m.high, write)
             source = "measured" if m.runs else "predicted by its own law"
             rows.append((method, m.model, count(m.parameters), value, span, source))
         for i, parameters in enumerate(line.x if line else ()):
             assert line is not None
             outside = "" if line.first <= i <= line.last else ", outside the sizes measured"
-            value = in_measure(line.value[i], data.metric)
-            span = _limits(line.low[i], line.high[i], data.metric)
+            value = write(line.value[i])
+            span = limits(line.low[i], line.high[i], write)
             rows.append((method, ABSENT, about(parameters), value, span, f"law over size{outside}"))
     head = (
         "Method", "Model", "Parameters", METRIC_WORDS[data.metric], "80 % interval", "Source",
@@ -529,7 +507,7 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
             else "It is the relative error in the loss."
         )
     )
-    doubted = [curve for curve in data.curves if not trusted(curve)]
+    doubted = [curve for curve in data.curves if not curve.trusted]
     if doubted:
         lead += (
             f" In grey, {len(doubted)} of {len(data.curves)}: no law, a law that was not checked, or a law "
@@ -537,16 +515,10 @@ def laws_card(data: Scaling, fits: CurveFits | None, mix: str) -> html.Section:
         )
     return card(
         "How far to trust each law",
-        _muted(data_table(head, rows, text=(0, 1, 6)), [not trusted(c) for c in data.curves]),
+        _muted(data_table(head, rows, text=(0, 1, 6)), [not c.trusted for c in data.curves]),
         behind("What form the laws have, and their parameters", _form(data, fits, mix)),
         lead=lead,
     )
-
-
-def trusted(curve: ScalingCurve) -> bool:
-    """Whether there is a law with a small held-out error."""
-    error = curve.held_out_error
-    return curve.line is not None and error is not None and error <= MAX_HELD_OUT_ERROR
 
 
 def _muted(table: DataTable, rows: list[bool]) -> DataTable:
@@ -611,14 +583,14 @@ def _law_row(curve: ScalingCurve, metric: Metric) -> tuple[str, ...]:
     measured = ", ".join(count(v) for v in volumes)
     if curve.line is None:
         return curve.model, curve.setting, measured, ABSENT, ABSENT, ABSENT, _note(curve)
-    line = curve.line
+    line, write = curve.line, partial(in_measure, metric=metric)
     double = min(range(len(line.x)), key=lambda i: abs(line.x[i] - 2 * volumes[-1]))
     return (
         curve.model,
         curve.setting,
         measured,
-        _short(line.at(line.last), metric),
-        _short(line.at(double), metric) if double > line.last else ABSENT,
+        estimate_short(line.at(line.last), write),
+        estimate_short(line.at(double), write) if double > line.last else ABSENT,
         percent(curve.held_out_error),
         _note(curve),
     )

@@ -12,17 +12,20 @@ from dashboards.charts.crossover import (
     draw_comparison,
     even_sizes,
 )
+from dashboards.charts.scaling import scaling_state
 from dashboards.charts.theme import DARK, LIGHT
 from dashboards.charts.wording import about
+from dashboards.state import Query
 from tests.dashboards.conftest import error_at
 
 SIZES = np.geomspace(100, 1600, 65)
 MODELS = {"en-0.1m": 110_000, "en-0.3m": 320_000, "en-1m": 1_040_000}
 
 
-def comparison(analysis, first="full", second="lora", mix="even"):
+def comparison(analysis, mix="even"):
     fits = analysis.fits_by_task("score")["intent"]
-    return compare_methods(fits, task="intent", mix=mix, models=MODELS, first=first, second=second)
+    state = scaling_state(analysis.table, Query.of(task="intent", pair="full~lora"))
+    return compare_methods(fits, state._replace(mix=mix), MODELS)
 
 
 def sigmoid(centre: float, steepness: float) -> np.ndarray:

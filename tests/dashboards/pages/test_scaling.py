@@ -2,7 +2,7 @@ import pytest
 
 from dashboards.charts.marks import LawLine
 from dashboards.charts.scaling import MeasuredRun, Scaling, ScalingCurve, scaling_state
-from dashboards.pages.scaling import _parameter, content, laws_card, trusted
+from dashboards.pages.scaling import _parameter, content, laws_card
 from dashboards.state import Query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
@@ -82,7 +82,7 @@ def _card(*curves):
 )
 def test_a_law_not_to_be_trusted_is_muted_and_says_so(curve, note, words):
     built, (doubted, good) = _card(curve, _curve(0.1))
-    assert not trusted(curve)
+    assert not curve.trusted
     assert note in words(doubted)
     assert doubted.className == "quiet"
     assert doubted.children[-1].style["whiteSpace"] == "normal"  # else it is cut off
