@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check coverage bench clean
 
 demo: $(VENV)/.runs
 	$(BIN)/sft-select demo
@@ -16,6 +16,9 @@ check: $(VENV)/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(VENV)/.tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --cov=tracker --cov=sweeps --cov=dashboards --cov=sft_select --cov-branch
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m tests.benchmarks.trials_per_minute
