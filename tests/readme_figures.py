@@ -73,8 +73,8 @@ def table(head: str = "model, method", unit: str = "examples") -> str:
     ]
     for model in models:
         for method, name in METHODS.items():
-            cells = [_cell(design[model, method, size]) for size in sizes]
-            lines.append(f"| {model} {name} | " + " | ".join(cells) + " |")
+            shown = [_score_and_forgetting(design[model, method, size]) for size in sizes]
+            lines.append(f"| {model} {name} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +82,7 @@ def _size(place: Design) -> int:
     return demo().design[place].counted.parameters
 
 
-def _cell(candidate: Candidate) -> str:
+def _score_and_forgetting(candidate: Candidate) -> str:
     lost = candidate.forgetting[SUITE].value
     return f"{percent(candidate.measured_quality, 0)} ({100 * lost:+.0f} %)".replace("-", "−")
 
