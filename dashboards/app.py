@@ -67,11 +67,11 @@ def create_app(
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
         add_log_handler=False,
     )
-    asks = store.add_request if control else None
+    add_request = store.add_request if control else None
     context = PageContext(
         Snapshot(store, interval=refresh_seconds),
         default_sweep,
-        asks,
+        add_request,
         TrialReader(store, mlflow_url),
     )
     app.layout = shell(refresh_seconds)

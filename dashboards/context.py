@@ -30,20 +30,20 @@ _FIRST_READING_SECONDS, _DOWNLOAD_SECONDS = 20.0, 300.0
 class PageContext:
     """The shared snapshot, and the sweep of an address that names none.
 
-    *asks*: sends a request to the sweep of that name; ``None`` where visitors may only look. *reader*: of
-    single trials.
+    *add_request*: sends a request to the sweep of that name; ``None`` where visitors may only look.
+    *reader*: of single trials.
     """
 
     def __init__(
         self,
         snapshot: Snapshot,
         default_sweep: str | None = None,
-        asks: Callable[[str, Request], None] | None = None,
+        add_request: Callable[[str, Request], None] | None = None,
         reader: TrialReader | None = None,
     ) -> None:
         self.snapshot = snapshot
         self.default_sweep = default_sweep
-        self.asks = asks
+        self.add_request = add_request
         self.reader = reader
 
     def name(self, query: Query) -> str | None:
@@ -75,13 +75,15 @@ class PageContext:
         except SftSelectError as error:
             return card("This cannot be shown yet", empty("Not yet", str(error), small=True))
 
-    def ask(self, search: str | None, action: str, shown: str | None, **fields: Any) -> str:
+    def send_request(
+        self, search: str | None, action: str, shown: str | None, **fields: Any
+    ) -> str:
         """Request *action* of the sweep of *search*, and say in words what became of the request.
 
         *shown*: the sweep that the visitor saw; where it is another by now, nothing is sent.
         """
         view = self.snapshot.view(self.name(parse_query(search)), wait=_FIRST_READING_SECONDS)
-        if view is None or self.asks is None:
+        if view is None or self.add_request is None:
             return "Not sent: there is no sweep here."
         name = view.info.name
         if shown is None:
@@ -90,7 +92,7 @@ class PageContext:
             return f"Not sent: the page showed the sweep {shown}, now it shows {name}. Look, and try again."
         try:
             request = new_request(action, by="dashboard", **fields)
-            self.asks(name, request)
+            self.add_request(name, request)
         except SftSelectError as error:
             return f"Not sent. {error}"
         return f"Sent to {name}: {request_text(request)}. The driver answers within seconds."

@@ -50,7 +50,7 @@ FIELDS = {
 
 def connect(app: Dash, context: PageContext) -> None:
     """The panel's callbacks; none where *context* may not send requests."""
-    if context.asks is None:
+    if context.add_request is None:
         return
     app.callback(Output(PLACE, "children"), Input(PLACE, "id"))(lambda _place: panel())
     app.callback(
@@ -74,7 +74,9 @@ def connect(app: Dash, context: PageContext) -> None:
         pressed = ctx.triggered_id
         if pressed not in BUTTONS or not clicks.get(pressed):
             return no_update
-        return context.ask(search, BUTTONS[pressed], sweep, **fields(BUTTONS[pressed], form))
+        return context.send_request(
+            search, BUTTONS[pressed], sweep, **fields(BUTTONS[pressed], form)
+        )
 
     app.callback(
         output=Output(_REPLY, "children"),

@@ -279,18 +279,26 @@ def test_a_foreign_page_cannot_press(running):
 
 
 def test_only_what_is_possible_can_be_pressed(running):
-    context = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    context = PageContext(
+        Snapshot(running, interval=0.0, patience=PATIENCE), add_request=running.add_request
+    )
     assert possible(context, "")[:3] == (False, True, False)
     running.set_sweep_state("live", "paused")
-    context = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    context = PageContext(
+        Snapshot(running, interval=0.0, patience=PATIENCE), add_request=running.add_request
+    )
     assert possible(context, "")[:3] == (True, False, False)
     running.set_sweep_state("live", "finished")
-    context = PageContext(Snapshot(running, interval=0.0, patience=PATIENCE), asks=running.ask)
+    context = PageContext(
+        Snapshot(running, interval=0.0, patience=PATIENCE), add_request=running.add_request
+    )
     assert possible(context, "")[:3] == (True, True, True)
 
 
 def test_values_known_so_far_are_suggested(store, words):
-    context = PageContext(Snapshot(store, interval=3600, patience=PATIENCE), asks=store.add_request)
+    context = PageContext(
+        Snapshot(store, interval=3600, patience=PATIENCE), add_request=store.add_request
+    )
     _, _, _, running, shown, stop, *known = possible(context, "")
     assert (shown, stop) == ("support", "Yes, stop the sweep support")
     assert [option.value for option in running] == ["49", "50"]
