@@ -180,3 +180,13 @@ def models_heading(models: Sequence[str], sizes: Mapping[str, int | None]) -> li
     size = sizes.get(models[0])
     words = "" if size is None else f" {compact(size)} parameters"
     return [models[0], html.Span(words, className="quiet")]
+
+
+def note(text: str, shown: bool = True) -> html.P | None:
+    """A quiet paragraph below a table or a chart; none where it is not *shown*."""
+    return html.P(text, className="note") if shown else None
+
+
+def capitalised(text: str) -> str:
+    """*text* with a capital at its beginning, as a sentence has it."""
+    return text[:1].upper() + text[1:]

@@ -71,6 +71,13 @@ def estimate(found: WithInterval, write: Callable[[float], str]) -> str:
     return f"{write(found.value)} ({interval(found.low, found.high, write)})"
 
 
+def interval_or_unknown(found: WithInterval, write: Callable[[float], str]) -> str:
+    """The 80 % interval of a value that stands beside it, or that its error is unknown."""
+    if not present(found.low) or not present(found.high):
+        return "its error is unknown"
+    return interval(found.low, found.high, write)
+
+
 def estimate_short(found: WithInterval, write: Callable[[float], str]) -> str:
     """A value with its interval in a column whose head says 80 %: ``71.5 % (69.6 to 73.5 %)``."""
     return f"{write(found.value)} ({limits(found.low, found.high, write)})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,14 +12,16 @@ from dashboards.answers import EVIDENCE_NAME, FILE_NAME, Answer, command, overri
 from dashboards.charts.forest import MAX_ROWS, draw_gaps, runner_up_gaps
 from dashboards.charts.theme import method_label, ordered_methods, palette
 from dashboards.charts.tradeoff import draw_tradeoff, suites_first, thinned, tradeoff_of
-from dashboards.charts.wording import compact, duration
+from dashboards.charts.wording import compact, duration, interval_or_unknown
 from dashboards.components import (
     behind,
+    capitalised,
     card,
     data_table,
     empty,
     graph,
     legend,
+    note,
     page_head,
     pill,
     tiles,
@@ -33,7 +35,7 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from tracker.cache import SingleFlightCache
 from tracker.constraints import Rejection, SatisfiedConstraint
-from tracker.decision.explain import unrivalled
+from tracker.decision.explain import tied, unrivalled
 from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.predict import Forecast
 from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
@@ -44,7 +46,6 @@ from tracker.numbers import (
     ABSENT,
     count,
     in_measure,
-    interval,
     limits,
     percent,
     plural,
@@ -209,12 +210,9 @@ def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Sectio
     write = percent if choice.scores else quality
     seconds = choice.measured.device_seconds
     clock = "" if seconds is None else f"{duration(seconds)} on {choice.measured.device}"
+    spread = interval_or_unknown(choice.quality, write)
     facts = [
-        (
-            "Predicted quality",
-            write(choice.quality.value),
-            f"on average over seeds; {_interval(choice.quality, write)}",
-        ),
+        ("Predicted quality", write(choice.quality.value), f"on average over seeds; {spread}"),
         *(
             _forgetting(suite, lost)
             for suite, lost in sorted(choice.forgetting.items(), key=lambda s: s[0] not in bounded)
@@ -234,7 +232,7 @@ def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Sectio
         [
             html.Div(title),
             tiles(facts, style="facts"),
-            html.P(_LIKELY_BUT_TIED, className="note") if tied_but_likely else None,
+            note(_LIKELY_BUT_TIED, tied_but_likely),
             actions,
         ],
         className="card hero",
@@ -261,7 +259,7 @@ def setting(choice: Candidate) -> str:
         f"mix {choice.mix}" if choice.mix else "",
         ", ".join(f"{count(n)} of {task}" for task, n in choice.examples.items()),
     ]
-    return _sentence(" · ".join(part for part in parts if part))
+    return capitalised(" · ".join(part for part in parts if part))
 
 
 def certainty(found: Recommendation) -> tuple[str, str]:
@@ -269,11 +267,10 @@ def certainty(found: Recommendation) -> tuple[str, str]:
     if found.target_quality is not None and found.target_quality.reached:
         return f"The smallest that reaches {quality(found.target_quality.quality)}", "good"
     if not found.runners_up:
-        return _sentence(unrivalled(found.candidates, found.rejected)), "warn"
-    tied = sum(not (r.distinguishable or r.surely_better) for r in found.runners_up)
-    if found.distinguishable or not tied:
+        return capitalised(unrivalled(found.candidates, found.rejected)), "warn"
+    if found.distinguishable or not tied(found):
         return "A clear choice", "good"
-    return f"Statistically tied with {plural(tied, 'other')}", "warn"
+    return f"Statistically tied with {plural(tied(found), 'other')}", "warn"
 
 
 def _certainty_facts(found: Recommendation) -> list[tuple[str, str, str]]:
@@ -295,20 +292,10 @@ def _certainty_facts(found: Recommendation) -> list[tuple[str, str, str]]:
 def _forgetting(suite: str, lost: Estimate) -> tuple[str, str, str]:
     """What was lost on *suite*, or gained."""
     if lost.value >= 0:
-        return f"Lost on {suite}", percent(lost.value), _interval(lost, percent)
+        return f"Lost on {suite}", percent(lost.value), interval_or_unknown(lost, percent)
     low, high = (None if end is None else -end for end in (lost.high, lost.low))
     gained = Estimate(value=-lost.value, low=low, high=high)
-    return f"Gained on {suite}", percent(gained.value), _interval(gained, percent)
-
-
-def _interval(estimate: Estimate, write: Callable[[float], str]) -> str:
-    if estimate.low is None or estimate.high is None:
-        return "its error is unknown"
-    return interval(estimate.low, estimate.high, write)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"Gained on {suite}", percent(gained.value), interval_or_unknown(gained, percent)
 
 
 # -- reasons and rivals ----------------------------------------------------------------------------
@@ -355,7 +342,7 @@ def _tradeoff(answer: Answer, theme: str | None) -> html.Section:
             f"{plural(len(data.points), 'configuration')}",
             height=400,
         ),
-        _note(
+        note(
             f"The chart shows {len(data.points):,} of {plural(len(every.points), 'configuration')}.",
             len(every.points) > len(data.points),
         ),
@@ -390,16 +377,12 @@ def _runners_up(found: Recommendation, theme: str | None) -> html.Section:
             f"Gap in quality between the choice and {others}",
             height=70 + 62 * len(data),
         ),
-        _note(
+        note(
             f"The closest {MAX_ROWS} of {len(found.runners_up)}.", len(found.runners_up) > len(data)
         ),
         behind("Show the numbers", data_table(head, rows)),
         lead=f"{_TIE}{'' if sized else ' and with no certain lead'}.",
     )
-
-
-def _note(text: str, shown: bool = True) -> html.P | None:
-    return html.P(text, className="note") if shown else None
 
 
 def _next_experiments(found: Recommendation) -> html.Section | None:
@@ -421,7 +404,7 @@ def _next_experiments(found: Recommendation) -> html.Section | None:
     ]
     unknown = any(run.regret_removed is None for run in found.next_experiments)
     table = wrapped(data_table(head, rows))
-    return card("Next experiments", table, _note(_SEEDS_UNKNOWN, unknown), lead=_NEXT_EXPERIMENTS)
+    return card("Next experiments", table, note(_SEEDS_UNKNOWN, unknown), lead=_NEXT_EXPERIMENTS)
 
 
 # -- constraints, target quality, forecasts --------------------------------------------------------
@@ -493,7 +476,7 @@ def _target_quality(target: TargetQuality | None) -> html.Section | None:
         none = (
             "No scaling law reaches it within 16 times the measured data and satisfies the limits."
         )
-        return card(title, html.P(words), _note(none))
+        return card(title, html.P(words), note(none))
     rows = [
         (
             needed.label,
@@ -505,8 +488,8 @@ def _target_quality(target: TargetQuality | None) -> html.Section | None:
         for needed in target.needed
     ]
     head = ("More data for", "Examples", "80 % interval", "Reaches it", "Measured up to")
-    note = "The list holds what could satisfy the limits, if tuning loses no more than measured so far."
-    return card(title, html.P(words), data_table(head, rows), _note(note))
+    caution = "The list holds what could satisfy the limits, if tuning loses no more than measured so far."
+    return card(title, html.P(words), data_table(head, rows), note(caution))
 
 
 def _forecasts(answer: Answer) -> html.Section | None:
@@ -526,7 +509,7 @@ def _forecasts(answer: Answer) -> html.Section | None:
 
 def _forecast(forecast: Forecast | str) -> html.Div:
     if isinstance(forecast, str):
-        return html.Div(_note(f"No prediction: {forecast}"))
+        return html.Div(note(f"No prediction: {forecast}"))
     write = partial(in_measure, metric=forecast.measure)
     rows = [
         (
@@ -600,7 +583,7 @@ def _other_trainers(answer: Answer, query: Query) -> html.Section | None:
 def _trainer(answer: Answer, to: str, query: Query) -> list[Any]:
     recipe = answer.recipes[to]
     if isinstance(recipe, str):
-        return [_note(recipe)]
+        return [note(recipe)]
     download = _download(f"Download {to}.zip", f"{to}.zip", answer, query)
     rows = ["This writes the rows, on the machine that has the data: ", html.Code(rows_command(to))]
     return [
