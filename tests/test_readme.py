@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from sweeps.cli import app
+from sweeps.spec import SweepSpec
 from tests import readme_figures
 from tests.architecture_tree import ROOT
 from tests.dashboards.conftest import make_workspace
@@ -74,6 +76,11 @@ def test_every_command_is_one_with_these_options() -> None:
         options = {option for p in verbs[verb].params for option in p.opts}
         given = {word for word in words if word.startswith("-")}
         assert given <= options, verb
+
+
+def test_the_sweep_file_in_short_is_one() -> None:
+    (text,) = _blocks(ENGLISH, "yaml")
+    assert SweepSpec.model_validate(yaml.safe_load(text)).volumes == (500, 1000, 2000)
 
 
 def test_the_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
