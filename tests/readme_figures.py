@@ -142,13 +142,15 @@ def in_chinese(value: Estimate, write: Callable[[float | None], str]) -> str:
 def choice_in_english() -> str:
     """The recommendation as the README says it."""
     c = choice(in_english)
-    ahead = "other seeds could turn the order round, so the two are statistically tied" if c.tied else "more than noise"
+    tie = "other seeds could turn the order round, so the two are statistically tied"
+    ahead = tie if c.tied else "more than noise"
     return (
         f"It recommends {c.method} on {c.model} with {c.examples} examples: predicted score {c.quality},\n"
-        f"with probability {c.p_best} the best of the {c.admitted} candidates that forget no more than the demo allows.\n"
+        f"with probability {c.p_best} the best of the {c.admitted} candidates that forget\n"
+        "no more than the demo allows.\n"
         f"Its lead over {c.rival} tuning is {c.gap}: {ahead}.\n"
-        f"With probability {c.p_crossing} the curves of LoRA and of full tuning on {_PAIR[0]} cross between 200 and 1,600\n"
-        f"examples, at {c.crossing}.\n"
+        f"With probability {c.p_crossing} the curves of LoRA and of full tuning on {_PAIR[0]} cross between\n"
+        f"200 and 1,600 examples, at {c.crossing}.\n"
     )
 
 
@@ -210,9 +212,10 @@ def moves_in_english() -> str:
     m = moves()
     return (
         "A rerun on the same kind of machine gives the same figures to the last digit. A rerun from other\n"
-        f"seeds recommended {m.choice} examples at {m.quality}. A score of the table moved by {m.median} in the\n"
-        f"median. It moved by {m.most_at_same_rate} at most where tuning chose the same learning rate again, and by\n"
-        f"{m.most} at most where it chose another ({m.other_rates} of {m.pairs} pairs of model and method).\n"
+        f"seeds recommended {m.choice} examples at {m.quality}. A score of the table moved by\n"
+        f"{m.median} in the median, by {m.most_at_same_rate} at most where tuning chose the same learning\n"
+        f"rate again, and by {m.most} at most where it chose another ({m.other_rates} of {m.pairs} pairs of\n"
+        "model and method).\n"
         f"The standard deviation between seeds of the best configurations is {m.noise}.\n"
     )
 
