@@ -29,3 +29,7 @@ def test_an_empty_state_leaves_the_address_bare():
 def test_what_does_not_exist_falls_back_to_the_first():
     assert one_of(("a", "b"), "b") == "b"
     assert one_of(("a", "b"), "nosuch") == one_of(("a", "b"), None) == "a"
+
+
+def test_a_link_of_the_first_release_opens_the_same_view():
+    assert parse_query("?sweep=a&reach=0.7") == Query.of("a", target_quality="0.7")

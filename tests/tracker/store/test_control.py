@@ -52,3 +52,11 @@ def test_a_long_curve_is_thinned_to_its_ends_and_some_between() -> None:
     assert evenly_spaced(range(5), 10) == [0, 1, 2, 3, 4]
     few = evenly_spaced(range(1000), 5)
     assert few == [0, 250, 500, 749, 999]
+
+
+def test_a_request_of_the_first_release_is_read() -> None:
+    """0.1.0 called the time of a request ``asked_at``; such a request may still wait for its driver."""
+    new = new_request("pause", now=12.0)
+    old = new.model_dump_json().replace("requested_at", "asked_at")
+    assert "asked_at" in old
+    assert Request.model_validate_json(old) == new
