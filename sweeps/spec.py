@@ -335,7 +335,8 @@ class Halving(Frozen):
     start: int | None = Field(
         None,
         ge=1,
-        description="Training-set size of the first rung; default: the last rung is the largest size.",
+        description="Training-set size of the first rung; default: such that the last rung runs at the "
+        "largest of `volumes`.",
     )
 
 
@@ -449,7 +450,8 @@ class SweepSpec(Frozen):
         0,
         ge=0,
         le=1_000_000,
-        description="First seed of the trials; another one repeats the whole sweep.",
+        description="Seed that trials start from. To repeat a sweep with other seeds, change it together "
+        "with `name`.",
     )
     budget: Budget | None = Field(
         None,

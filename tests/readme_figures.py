@@ -142,15 +142,14 @@ def in_chinese(value: Estimate, write: Callable[[float | None], str]) -> str:
 def choice_in_english() -> str:
     """The recommendation as the README says it."""
     c = choice(in_english)
-    tie = "other seeds could turn the order round, so the two are statistically tied"
+    tie = "within the noise between seeds, which is called a statistical tie"
     ahead = tie if c.tied else "more than noise"
     return (
-        f"It recommends {c.method} on {c.model} with {c.examples} examples: predicted score {c.quality},\n"
-        f"with probability {c.p_best} the best of the {c.admitted} candidates that forget\n"
-        "no more than the demo allows.\n"
-        f"Its lead over {c.rival} tuning is {c.gap}: {ahead}.\n"
-        f"With probability {c.p_crossing} the curves of LoRA and of full tuning on {_PAIR[0]} cross between\n"
-        f"200 and 1,600 examples, at {c.crossing}.\n"
+        f"It recommends {c.method} on {c.model} with {c.examples} examples: predicted score {c.quality}.\n"
+        f"With probability {c.p_best} it is the best of the {c.admitted} candidates within the demo's limit\n"
+        f"on forgetting. Its lead over {c.rival} tuning is {c.gap}: {ahead}.\n"
+        f"On {_PAIR[0]} full tuning is better below about {c.crossing} examples, LoRA above;\n"
+        f"the probability that they cross between 200 and 1,600 examples is {c.p_crossing}.\n"
     )
 
 

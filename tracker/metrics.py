@@ -1,4 +1,4 @@
-"""Metrics: scores, losses, what a task is decided on, The weighted quality, and estimates with intervals.
+"""Metrics: scores, losses, what a task is decided on, the weighted quality, and estimates with intervals.
 
 A task is decided on its score, or on a loss where nothing scored it. An *error* is smaller the better
 and above 0, which is what laws are fitted to; a *quality* is larger the better, which is what choices are

@@ -173,7 +173,8 @@ class TrainSpec(Frozen):
     accumulation: int = Field(1, ge=1, description="Forward passes per optimiser step.")
     max_length: int = Field(256, ge=8, description="Tokens per example; prompts are cut to fit.")
     scheduler: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", description="How the learning rate falls; it always falls all the way."
+        "cosine",
+        description="Learning-rate schedule: cosine and linear fall to 0 over the run, constant does not.",
     )
     warmup: float = Field(0.05, ge=0, description="Warm-up, as a fraction of all steps.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
@@ -184,9 +185,9 @@ class TrainSpec(Frozen):
     diverged_above: float | None = Field(
         1.5,
         gt=1,
-        description="A run ends as diverged once its smoothed training loss has stayed above so many "
-        "times its beginning, and a nat above it, for a tenth of all steps; null: only one whose loss "
-        "is no number.",
+        description="A run ends as diverged once its smoothed training loss has stayed above this "
+        "multiple of its initial value, and at least 1 nat above it, for 10 % of all steps; null: only "
+        "once its loss is NaN or infinite.",
     )
 
     @field_validator("warmup")
@@ -475,8 +476,8 @@ class Objective(Frozen):
     constraints: dict[str, float] = Field(
         default_factory=dict,
         description="Upper bounds: forgetting.<suite>, over_reach.<task> (false positives on rows whose "
-        "answer is `negative`), peak_bytes, device_seconds or gpu_hours (of one trial: 3,600 of the "
-        "former are one of the latter), flops, adapter_bytes, seconds_per_1k_tokens, parameters, "
+        "answer is `negative`), peak_bytes, device_seconds or gpu_hours (device_seconds / 3,600) "
+        "of one trial, flops, adapter_bytes, seconds_per_1k_tokens, parameters, "
         "examples, examples.<task>; lower bounds: min.<task>. Configurations that parameters, examples, "
         "adapter_bytes or flops rule out are known before a run and never run.",
     )

@@ -284,7 +284,7 @@ def _turns(system: str | None, *user: str | None) -> tuple[Turn, ...]:
 
 
 def _messages_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-    *before, last = _chat(fields["messages"], "messages")
+    *before, last = _chat(_field(fields, "messages"), "messages")
     if last.role != "assistant":
         raise _RowError(f"found a last turn of {last.role!r}; allowed: assistant, the answer")
     return tuple(before), last.content
