@@ -47,18 +47,12 @@ def work(flops: float) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as per cent: 0.6612 → ``66.1 %``."""
-    if not present(value):
-        return ABSENT
-    number = round(100 * value, digits) + 0.0  # + 0.0 turns −0.0 into 0.0
-    return f"{number:.{digits}f} %".replace("-", "−")
+    return _hundredths(value, f".{digits}f", "%")
 
 
 def signed_percent(value: float | None, digits: int = 1) -> str:
     """A change as per cent with its sign: 0.02 → ``+2.0 %``."""
-    if not present(value):
-        return ABSENT
-    number = round(100 * value, digits) + 0.0
-    return f"{number:+.{digits}f} %".replace("-", "−")
+    return _hundredths(value, f"+.{digits}f", "%")
 
 
 def score(value: float | None) -> str:
@@ -68,10 +62,7 @@ def score(value: float | None) -> str:
 
 def points(value: float | None, digits: int = 1, *, signed: bool = True) -> str:
     """A difference of two scores: 0.016 → ``+1.6 points``."""
-    if not present(value):
-        return ABSENT
-    number = round(100 * value, digits) + 0.0
-    return f"{number:{'+' if signed else ''}.{digits}f} points".replace("-", "−")
+    return _hundredths(value, f"{'+' if signed else ''}.{digits}f", "points")
 
 
 def relative(value: float | None) -> str:
@@ -142,6 +133,16 @@ def plural(number: int, noun: str, several: str | None = None) -> str:
 def present(value: float | None) -> TypeGuard[float]:
     """Whether there is a finite number; faster than pandas tells it of one value."""
     return value is not None and math.isfinite(value)
+
+
+def _hundredths(value: float | None, form: str, unit: str) -> str:
+    if not present(value):
+        return ABSENT
+    text = f"{100 * value:{form}}"
+    zero = not text.strip("+-0.")
+    return f"{text.replace('-', '+' if '+' in form else '') if zero else text} {unit}".replace(
+        "-", "−"
+    )
 
 
 def _trimmed(text: str) -> str:
