@@ -133,7 +133,8 @@ def recommendation_lines(answer: Recommendation, *, why: bool, train: str | None
     text = [choice, sure, f"Next: {train}" if train else following]
     if why:
         return [*text, *lines(answer)[len(text) :]]
-    return [*text, "Reasons, runners-up and caveats: add --why"]
+    file = "" if train else ", and -o recommended.yaml to write the file that trains it"
+    return [*text, f"Add --why for the reasons, runners-up and caveats{file}"]
 
 
 def laws_lines(found: EveryLaw) -> list[str]:
