@@ -225,7 +225,8 @@ def test_a_recommendation_begins_with_three_lines(lawful: Path, tmp_path: Path) 
     short = call(*words).output.splitlines()
     assert [line.partition(": ")[0] for line in short[:3]] == ["Choice", "How sure", "Next"]
     assert len(short) == 4
-    assert short[3].endswith("--why")
+    assert short[3].startswith("Add --why ")
+    assert "-o recommended.yaml" in short[3]
     full = call(*words, "--why").output.splitlines()
     assert full[:3] == short[:3]
     assert any(line.startswith("Question: ") for line in full)
