@@ -111,7 +111,7 @@ def test_layouts_that_rows_carry(
     assert found == Example(tuple(Turn(*turn) for turn in turns), "a", 0)
 
 
-def test_a_later_row_without_messages_is_named_by_its_line(tmp_path: Path) -> None:
+def test_a_row_without_messages_is_named_by_its_line(tmp_path: Path) -> None:
     """The layout is that of the first row."""
     chat = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
     with pytest.raises(InputError, match=r"a\.jsonl:2: .*messages"):
