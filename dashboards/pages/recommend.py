@@ -268,9 +268,10 @@ def certainty(found: Recommendation) -> tuple[str, str]:
         return f"The smallest that reaches {quality(found.target_quality.quality)}", "good"
     if not found.runners_up:
         return capitalised(unrivalled(found.candidates, found.rejected)), "warn"
-    if found.distinguishable or not tied(found):
+    others = tied(found)
+    if found.distinguishable or not others:
         return "A clear choice", "good"
-    return f"Statistically tied with {plural(tied(found), 'other')}", "warn"
+    return f"Statistically tied with {plural(others, 'other')}", "warn"
 
 
 def _certainty_facts(found: Recommendation) -> list[tuple[str, str, str]]:

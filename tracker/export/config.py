@@ -208,7 +208,7 @@ def read_config(path: Path) -> Config:
         problems += error.problems
     if problems:
         place = f"{document.source}:"
-        by_line = sorted(problems, key=lambda p: _line_number(p.removeprefix(place)))
+        by_line = sorted(problems, key=lambda p: int(p.removeprefix(place).partition(":")[0]))
         raise InputError(by_line)
     return config
 
@@ -221,11 +221,6 @@ def evidence_beside(path: Path) -> dict[str, str]:
     if beside is None or not beside.exists():
         return {}
     return {beside.name: beside.read_text(encoding="utf-8")}
-
-
-def _line_number(rest: str) -> int:
-    number = rest.partition(":")[0]
-    return int(number) if number.isdigit() else 0
 
 
 def _header(config: Config, name: str) -> str:
