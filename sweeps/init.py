@@ -366,6 +366,9 @@ seeds: 2
 budget: {{trials: 60}}  # or {{gpu_hours: 8}}: hours on a device, training and evaluation, over all workers
 search: {{strategy: law}}  # grid | random | tpe | halving
 engine: {{kind: local, workers: auto}}
+
+# What is recorded of rows and answers beside the scores: all | hashed (digests) | none.
+record_answers: all
 """
     leaked = [(guess.name, leak) for guess in guesses for leak in leaks(guess.splits)]
     if leaked:

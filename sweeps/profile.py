@@ -11,6 +11,7 @@ import numpy as np
 from sweeps.data.checks import token_counter
 from sweeps.data.examples import Example, nested_order, normalised, read_examples, read_texts
 from sweeps.data.mixes import replay_rows, split_volume
+from sweeps.data.recorded import recorded_answer
 from sweeps.resolve import ResolvedSweep
 from tracker.files import write_text
 from tracker.store.data_profile import (
@@ -26,7 +27,7 @@ from tracker.store.data_profile import (
     TextProfile,
     text,
 )
-from tracker.trial import FileRef, TaskSpec
+from tracker.trial import FileRef, RecordAnswers, TaskSpec
 
 #: The most frequent answers kept, rows and texts shown, and characters of each kept.
 LABELS, ROWS_SHOWN, TURN_CHARACTERS, LABEL_CHARACTERS = 30, 3, 300, 80
@@ -39,28 +40,39 @@ def profile(sweep: ResolvedSweep) -> DataProfile:
 
     Raises InputError where a file has changed since *sweep* was resolved and cannot be read.
     """
-    ruler = _Ruler(sweep)
+    ruler, record = _Ruler(sweep), sweep.spec.record_answers
     suites = tuple(
-        _text(name, suite.text, ruler) if suite.text else _task(suite.task, ruler, name)
+        _text(name, suite.text, ruler, record)
+        if suite.text
+        else _task(suite.task, ruler, record, name)
         for name, suite in sweep.general.items()
         if suite.text or suite.task
     )
     return DataProfile(
-        tasks=tuple(_task(task, ruler) for task in sweep.tasks.values()),
+        tasks=tuple(_task(task, ruler, record) for task in sweep.tasks.values()),
         suites=suites,
-        replay=_text("replay", sweep.replay, ruler) if sweep.replay else None,
+        replay=_text("replay", sweep.replay, ruler, record) if sweep.replay else None,
         volumes=tuple(_volumes(sweep)),
+        record_answers=record,
     )
 
 
 def profile_once(sweep: ResolvedSweep, path: Path) -> DataProfile:
     """:func:`profile`, cached at *path*: a resumed sweep has the same files."""
+    kept = kept_profile(path)
+    if kept is not None and kept.record_answers == sweep.spec.record_answers:
+        return kept
+    profiled = profile(sweep)
+    write_text(path, text(profiled))
+    return profiled
+
+
+def kept_profile(path: Path) -> DataProfile | None:
+    """Profile that an earlier start cached at *path*; ``None`` without one, or where a power cut tore it."""
     try:
         return DataProfile.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # also one that a power cut left torn
-        profiled = profile(sweep)
-        write_text(path, text(profiled))
-        return profiled
+    except (OSError, ValueError):
+        return None
 
 
 class _Ruler:
@@ -88,14 +100,16 @@ class _Ruler:
         return Quantiles(least=least, p10=p10, median=median, p90=p90, most=most)
 
 
-def _task(task: TaskSpec | None, ruler: _Ruler, name: str | None = None) -> TaskProfile:
+def _task(
+    task: TaskSpec | None, ruler: _Ruler, record: RecordAnswers, name: str | None = None
+) -> TaskProfile:
     assert task is not None, "a suite is a text or a task"
     files = {"train": task.train, "validation": task.validation, "test": task.test}
     examples = {split: read_examples(task, file) for split, file in files.items() if file}
     seen: dict[str, set[str]] = {}
     splits = {}
     for split, rows in examples.items():
-        splits[split] = _split(rows, seen, ruler)
+        splits[split] = _split(task, rows, seen, ruler, record)
         seen[split] = {normalised(row) for row in rows}
     return TaskProfile(
         name=name or task.name,
@@ -107,7 +121,13 @@ def _task(task: TaskSpec | None, ruler: _Ruler, name: str | None = None) -> Task
     )
 
 
-def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler) -> SplitProfile:
+def _split(
+    task: TaskSpec,
+    rows: Sequence[Example],
+    earlier: dict[str, set[str]],
+    ruler: _Ruler,
+    record: RecordAnswers,
+) -> SplitProfile:
     answers = Counter(row.answer for row in rows)
     prompts = [normalised(row) for row in rows]
     repeated = {split: sum(p in known for p in prompts) for split, known in earlier.items()}
@@ -116,8 +136,8 @@ def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler)
     return SplitProfile(
         rows=len(rows),
         labels=tuple(
-            LabelCount(label=label[:LABEL_CHARACTERS], rows=count)
-            for label, count in answers.most_common(LABELS)
+            LabelCount(label=_label(task, label, place, record), rows=count)
+            for place, (label, count) in enumerate(answers.most_common(LABELS), start=1)
         ),
         distinct=len(answers),
         fewest=min(answers.values()),
@@ -127,8 +147,15 @@ def _split(rows: Sequence[Example], earlier: dict[str, set[str]], ruler: _Ruler)
             [row.answer for row in rows],
             ["\n".join(turn.content for turn in row.messages) for row in rows],
         ),
-        shown=tuple(_shown(rows[index]) for index in first),
+        shown=tuple(_shown(rows[index]) for index in first) if record == "all" else (),
     )
+
+
+def _label(task: TaskSpec, label: str, place: int, record: RecordAnswers) -> str:
+    """A label as the profile names it; the negative one stands in the sweep file anyway."""
+    if task.negative is not None and label.strip() == task.negative.strip():
+        record = "all"
+    return (recorded_answer(task, label, record) or f"answer {place}")[:LABEL_CHARACTERS]
 
 
 def _shown(example: Example) -> ShownRow:
@@ -141,9 +168,9 @@ def _turn(role: str, text: str) -> ShownTurn:
     return ShownTurn(role=role, text=text[:TURN_CHARACTERS], cut=cut)
 
 
-def _text(name: str, file: FileRef, ruler: _Ruler) -> TextProfile:
+def _text(name: str, file: FileRef, ruler: _Ruler, record: RecordAnswers) -> TextProfile:
     texts = read_texts(file)
-    shown = tuple(_turn("text", text) for text in texts[:ROWS_SHOWN])
+    shown = tuple(_turn("text", text) for text in texts[: ROWS_SHOWN * (record == "all")])
     return TextProfile(name=name, rows=len(texts), lengths=ruler.lengths(texts), shown=shown)
 
 

@@ -150,15 +150,15 @@ def _task(
             splits[split] = (path, examples)
         elif examples is not None:  # of one file in two parts; a file without rows is not read
             report.at((*where, "train"), _no_rows(split))
-    report.problems += label_problems(task, splits)
+    report.problems += label_problems(task, splits, spec.record_answers)
     for leak in leaks(splits):
         _note_leak(leak, spec, report)
     if "validation" not in splits:
         return None
-    negative = negative_problem(task, splits)
+    negative = negative_problem(task, splits, spec.record_answers)
     if negative:
         report.at((*where, "negative"), negative)
-    report.warnings += row_warnings(task, splits)
+    report.warnings += row_warnings(task, splits, spec.record_answers)
     _check_lengths(task, splits, spec, report, models)
     files = {split: file_ref(path, len(examples)) for split, (path, examples) in splits.items()}
     return task.model_copy(update=files)

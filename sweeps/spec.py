@@ -29,6 +29,7 @@ from tracker.trial import (
     MixSpec,
     Objective,
     PromptTemplate,
+    RecordAnswers,
     ScoreName,
     SuiteMeasure,
     TrainSpec,
@@ -464,6 +465,14 @@ class SweepSpec(Frozen):
         "best",
         description="Tuned models to keep on disk. best: the ten best, and the recommended one in the "
         "tracking store too; all: each, in the store too. Models above 1 GiB are never kept.",
+    )
+    record_answers: RecordAnswers = Field(
+        "all",
+        description="What is recorded of rows and answers outside of the data files: in the workspace, the "
+        "tracking store, the report and the pages. all: every answer, prompts of the worst, a few rows; "
+        "hashed: a digest in place of each answer and label, which only a holder of the validation file can "
+        "make, and no prompt; none: scores and counts alone. A begun sweep may change it: what ended "
+        "trials recorded stays.",
     )
     allow_leakage: bool = Field(
         False, description="Accept evaluation rows that are also training rows."

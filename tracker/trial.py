@@ -29,6 +29,8 @@ ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
 #: Where a spec keeps its key once it is known; pydantic's iteration leaves out names like it.
 _KEY = "_key"
 SuiteMeasure = Literal["bits_per_byte", "score"]
+#: What is recorded of rows' texts and of answers to them, outside of the data files.
+RecordAnswers = Literal["all", "hashed", "none"]
 #: What a sweep file may say.
 MIN_EPOCHS, MAX_EPOCHS = 1, 1000
 DType = Literal["float32", "bfloat16"]
@@ -222,6 +224,8 @@ class TrialSpec(Frozen):
     outside trial cannot be trained here: its files are not known, so ``tasks`` and ``general`` are empty
     (its result says what was evaluated), and of ``train`` and ``evaluation`` nothing is known but
     ``epochs``, where the table has them. ``examples`` is empty where the split by task is not known.
+
+    ``record_answers``: what is recorded of rows and answers; no part of what the trial is, nor of its key.
     """
 
     model: ModelSpec
@@ -236,6 +240,8 @@ class TrialSpec(Frozen):
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: int = 0
     origin: str | None = None
+    # Left out where it is `all`: specs of before there was another way have the same text.
+    record_answers: RecordAnswers = Field("all", exclude_if=lambda value: value == "all")
 
     @property
     def key(self) -> str:
@@ -261,6 +267,7 @@ class TrialSpec(Frozen):
 
     def _digest(self) -> str:
         content = _without_locations(self.model_dump(mode="json"))
+        content.pop("record_answers", None)
         if self.origin is None:  # keys of before there were outside trials stay as they were
             del content["origin"]
         # Nor did runs end early before this was a setting; one that is not ended is the same run.

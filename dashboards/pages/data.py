@@ -64,7 +64,7 @@ def content(view: SweepView, query: Query, theme: str | None) -> list[Any]:
     if profile is None or not profile.tasks:
         parts += [_without_profile(view)]
     else:
-        parts += [_tiles(profile), *_task_cards(profile, query, colours)]
+        parts += [_tiles(profile), _recorded(profile), *_task_cards(profile, query, colours)]
     parts.append(_mix_contents(mixes, query, colours))
     if profile is not None and (profile.suites or profile.replay):
         parts.append(_suites(profile))
@@ -104,6 +104,19 @@ def _without_profile(view: SweepView) -> html.Section:
         return card("Tasks", empty("No trials yet", why, small=True))
     head = ("Task", "Scored by", "Rows scored", "Most examples trained on")
     return card("Tasks", data_table(head, rows, text=(0, 1)), lead=why)
+
+
+_RECORDED = {
+    "hashed": "Labels are shown as digests, rows are not shown (record_answers: hashed). Equal digests are "
+    "one label.",
+    "none": "Labels are numbered and rows are not shown (record_answers: none).",
+}
+
+
+def _recorded(profile: DataProfile) -> html.P | None:
+    """What the sweep keeps of its rows to itself, in a line."""
+    words = _RECORDED.get(profile.record_answers)
+    return None if words is None else html.P(words, className="note")
 
 
 def _tiles(profile: DataProfile) -> html.Dl:
@@ -147,7 +160,7 @@ def _task_cards(profile: DataProfile, query: Query, colours: Palette) -> list[An
         _tasks_table(profile),
         pickers,
         html.Div(pair, className="columns data-pair"),
-        _rendered(task, split),
+        _rendered(task, split, private=profile.record_answers != "all"),
     ]
 
 
@@ -253,7 +266,7 @@ def _span_row(span: LengthRow) -> tuple[str, ...]:
     return (span.part, span.name, *map(count, (at.least, at.p10, at.median, at.p90, at.most)))
 
 
-def _rendered(task: TaskProfile, split: str) -> html.Section:
+def _rendered(task: TaskProfile, split: str, *, private: bool) -> html.Section:
     title = f"What the model reads: {task.name}, {split}"
     fields = []
     if task.prompt is not None:
@@ -269,8 +282,10 @@ def _rendered(task: TaskProfile, split: str) -> html.Section:
             "The rows have a chat layout already; no template is applied.", className="note"
         )
     )
-    rows = [_row(row) for row in task.splits[split].shown] or [
-        html.P("The data profile has no rows: it would be too large.", className="note")
+    shown = task.splits[split].shown
+    why = "it would be too large" if not private else "the sweep does not record them"
+    rows = [_row(row) for row in shown] or [
+        html.P(f"The data profile has no rows: {why}.", className="note")
     ]
     return card(
         title,
@@ -278,7 +293,7 @@ def _rendered(task: TaskProfile, split: str) -> html.Section:
             [
                 html.Div([html.H3("Template"), template], className="column"),
                 html.Div(
-                    [html.H3(f"{plural(len(rows), 'row')} filled in"), *rows], className="column"
+                    [html.H3(f"{plural(len(shown), 'row')} filled in"), *rows], className="column"
                 ),
             ],
             className="columns",
@@ -375,7 +390,7 @@ def _excerpt(suite: TaskProfile | TextProfile) -> str:
         row = next(iter(next(iter(suite.splits.values())).shown), None)
         turns = row.turns[-2:] if row else ()
     flat = " ".join(" → ".join(turn.text for turn in turns).split())
-    return flat if len(flat) <= 72 else f"{flat[:71]}…"
+    return (flat if len(flat) <= 72 else f"{flat[:71]}…") or ABSENT
 
 
 PAGE = whole(PATH, TITLE, content)

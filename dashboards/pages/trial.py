@@ -44,7 +44,7 @@ from dashboards.trials.fields import (
 from dashboards.trials.reader import TrialDetails
 from tracker.numbers import ABSENT, count, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
-from tracker.trial import TrialRecord
+from tracker.trial import RecordAnswers, TrialRecord
 
 _CURVE_HEIGHT = 320
 #: Wrong answers in sight; the others are behind a press.
@@ -108,8 +108,11 @@ def readings(
             colours,
             trained=record.result.spec.method.name != "none",
         ),
-        *map(_examples, sorted(reading.examples, key=lambda each: weighing.place(each.task))),
-        None if reading.examples or reading.problem else _no_answers(),
+        *(
+            _examples(each, record.result.spec.record_answers)
+            for each in sorted(reading.examples, key=lambda each: weighing.place(each.task))
+        ),
+        None if reading.examples or reading.problem else _no_answers(record),
     ]
 
 
@@ -242,12 +245,17 @@ def _software(record: TrialRecord) -> Any:
     )
 
 
-def _no_answers() -> html.Section:
+def _no_answers(record: TrialRecord) -> html.Section:
     words = "Its answers were not kept, as with every trial that was measured elsewhere."
+    if record.result.spec.record_answers == "none":
+        words = (
+            "The sweep records none (record_answers: none). Wrong rows cannot be listed here, nor its "
+            "answers scored another way; every score and interval is as it would be."
+        )
     return card("Worst answers", empty("No answers", words, small=True))
 
 
-def _examples(task: TaskExamples) -> html.Section:
+def _examples(task: TaskExamples, record: RecordAnswers) -> html.Section:
     split = "" if task.split == "validation" else f", {task.split} rows"
     title = f"Worst answers: {task.task}{split}"
     cut = f"Some answers were not read: {task.left_out}." if task.left_out else None
@@ -262,7 +270,12 @@ def _examples(task: TaskExamples) -> html.Section:
         f"{count(task.wrong)} of {count(task.rows)} answers are not fully right. "
         "The lowest score first, then the highest loss of the true answer."
     )
-    if all(example.prompt is None for example in task.worst):
+    if record == "hashed":
+        lead += (
+            " Answers are digests and prompts are not kept (record_answers: hashed): two equal digests are "
+            "one answer; its row number leads to the text in the data file."
+        )
+    elif all(example.prompt is None for example in task.worst):
         lead += " The prompts were not kept with these answers."
     in_sight, rest = task.worst[:_ANSWERS_IN_SIGHT], task.worst[_ANSWERS_IN_SIGHT:]
     more = html.Ol([_example(e) for e in rest], className="examples", start=len(in_sight) + 1)
@@ -283,7 +296,9 @@ def _example(example: Example) -> html.Li:
         marks.append(pill("false positive (over-reach): the row has no label", "warn"))
     if example.valid is False:
         marks.append(pill("not in the task's format", "warn"))
+    place = "" if example.file_row is None else f"row {count(example.file_row)} of its file"
     nats = "" if example.nats is None else f"loss of the truth {example.nats:.2f} nats"
+    aside = ", ".join(part for part in (place, nats) if part)
     prompt = [] if example.prompt is None else [("Prompt", example.prompt, False)]
     texts = [
         *prompt,
@@ -292,7 +307,7 @@ def _example(example: Example) -> html.Li:
     ]
     return html.Li(
         [
-            html.Div([*marks, html.Span(nats, className="quiet")], className="marks"),
+            html.Div([*marks, html.Span(aside, className="quiet")], className="marks"),
             html.Dl(
                 [
                     html.Div(

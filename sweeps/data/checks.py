@@ -11,7 +11,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from sweeps.data.examples import LocatedExample, normal_text, normalised
-from tracker.trial import TaskSpec
+from sweeps.data.recorded import quoted
+from tracker.trial import RecordAnswers, TaskSpec
 from tracker.validation import did_you_mean, options
 
 MAX_PAIRS_SHOWN = 3
@@ -56,8 +57,11 @@ def shared_texts(
     return f"{path}:{pairs[0][0]}: found {len(pairs)} replay texts that are a suite's: {shown}"
 
 
-def label_problems(task: TaskSpec, splits: Splits) -> Iterator[str]:
-    """Report labels of evaluation rows that are not in train: most often misspelt."""
+def label_problems(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:
+    """Report labels of evaluation rows that are not in train: most often misspelt.
+
+    As far as *record* allows in words of the rows, like the other checks.
+    """
     if task.score != "macro_f1" or "train" not in splits:
         return
     known = {item.example.answer.strip() for item in splits["train"][1]}
@@ -70,23 +74,28 @@ def label_problems(task: TaskSpec, splits: Splits) -> Iterator[str]:
             if (label := item.example.answer.strip()) not in known:
                 unseen.setdefault(label, item.line)
         for label, line in unseen.items():
+            allowed = f"{options(labels)}{did_you_mean(label, labels)}"
+            if record != "all":
+                allowed = f"the {len(labels)} labels of train"
             yield (
-                f"{path}:{line}: found label {label!r}, never seen in train; "
-                f"allowed: {options(labels)}{did_you_mean(label, labels)}"
+                f"{path}:{line}: found label {quoted(label, record)}, never seen in train; "
+                f"allowed: {allowed}"
             )
 
 
-def negative_problem(task: TaskSpec, splits: Splits) -> str | None:
+def negative_problem(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> str | None:
     """Report a negative answer that no row has; ``None`` where one has it."""
     answers = {item.example.answer.strip() for _, examples in splits.values() for item in examples}
     if task.negative is None or task.negative.strip() in answers:
         return None
     listed = sorted(answers)
+    if record != "all":
+        return f"found {task.negative!r}, no row's answer; allowed: one of {len(listed)} answers"
     hint = did_you_mean(task.negative, listed)
     return f"found {task.negative!r}, no row's answer; allowed: {options(listed)}{hint}"
 
 
-def row_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
+def row_warnings(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:
     """Warn of classes with a single example, and of true answers that do not match the task's pattern."""
     if task.score == "macro_f1" and "train" in splits:
         path, examples = splits["train"]
@@ -94,15 +103,16 @@ def row_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
         for item in examples:
             label = item.example.answer
             if counts[label] == 1:
-                hint = did_you_mean(label, [other for other in counts if counts[other] > 1])
-                yield f"{path}:{item.line}: label {label!r} has a single example{hint}"
+                others = [other for other in counts if counts[other] > 1]
+                hint = did_you_mean(label, others) if record == "all" else ""
+                yield f"{path}:{item.line}: label {quoted(label, record)} has a single example{hint}"
     if task.pattern is not None:
         path, examples = splits["validation"]
         bad = [i for i in examples if not re.fullmatch(task.pattern, i.example.answer)]
         if bad:
             yield (
                 f"{path}:{bad[0].line}: {len(bad)} of {len(examples)} true answers do not match "
-                f"the pattern, the first: {bad[0].example.answer!r}"
+                f"the pattern, the first: {quoted(bad[0].example.answer, record)}"
             )
 
 

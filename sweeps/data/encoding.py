@@ -22,10 +22,11 @@ _EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same ro
 
 
 class Rows(NamedTuple):
-    """Encoded rows with their true answers, in the order of evaluation."""
+    """Encoded rows, true answers, and ``numbers`` in the file (from 0), in the order of evaluation."""
 
     encoded: tuple[Encoded, ...]
     truth: tuple[str, ...]
+    numbers: tuple[int, ...]
 
 
 def training_stream(spec: TrialSpec) -> list[Encoded]:
@@ -95,7 +96,11 @@ def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
     if limit is not None and limit < len(examples):
         chosen = _nested_rows(file, task, _EVALUATION_ORDER_SEED)[:limit]
     source = _task_rows(task, file, spec.model, spec.train.max_length)
-    return Rows(tuple(source.rows(chosen)), tuple(examples[i].answer for i in chosen))
+    return Rows(
+        tuple(source.rows(chosen)),
+        tuple(examples[i].answer for i in chosen),
+        tuple(examples[i].row for i in chosen),
+    )
 
 
 def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
@@ -107,7 +112,7 @@ def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
         order = np.random.default_rng(_EVALUATION_ORDER_SEED).permutation(len(texts))
         chosen = [int(i) for i in order[:limit]]
     source = _text_rows(file, spec.model, spec.train.max_length)
-    return Rows(tuple(source.rows(chosen)), tuple(texts[i] for i in chosen))
+    return Rows(tuple(source.rows(chosen)), tuple(texts[i] for i in chosen), tuple(chosen))
 
 
 @lru_cache(maxsize=64)

@@ -186,6 +186,12 @@ def _part(path: str) -> _Part | None:
     return part
 
 
+def whole_file(path: str) -> str:
+    """Path of the file at *path*, or of which *path* names a part."""
+    part = _part(path)
+    return part.file if part else path
+
+
 def file_ref(path: Path | str, rows: int | None = None) -> FileRef:
     """Reference to the data file at *path*: its digest and number of *rows*. Raises ``InputError``."""
     count = len(read_rows(Path(path))) if rows is None else rows

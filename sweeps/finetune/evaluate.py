@@ -15,6 +15,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from sweeps.data.encoding import Rows
 from sweeps.data.prompts import Encoded
+from sweeps.data.recorded import recorded_answer
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
@@ -27,7 +28,14 @@ from sweeps.scores.bootstrap import (
     standard_error,
 )
 from sweeps.scores.task_scores import Answers, judge, score_task
-from tracker.trial import EvaluationSpec, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
+from tracker.trial import (
+    EvaluationSpec,
+    RecordAnswers,
+    SuiteMeasure,
+    SuiteScore,
+    TaskScore,
+    TaskSpec,
+)
 
 #: Prompts are long and the same in every trial: only those of the worst rows are kept, and cut.
 PROMPTS, PROMPT_CHARACTERS = 50, 2000
@@ -93,9 +101,17 @@ class Evaluator:
         )
 
     def task(
-        self, task: TaskSpec, rows: Rows, labels: frozenset[str] | None, split: str
+        self,
+        task: TaskSpec,
+        rows: Rows,
+        labels: frozenset[str] | None,
+        split: str,
+        record: RecordAnswers = "all",
     ) -> TaskEvaluation:
-        """Evaluate a task: loss and greedy answers on *rows*. Raises InputError where there are none."""
+        """Evaluate a task: loss and greedy answers on *rows*. Raises InputError where there are none.
+
+        *record*: what of the answers its records hold.
+        """
         weights = resamples(task.name, len(rows.encoded))
         nats = self.nats(rows.encoded)
         given = self.answers(rows.encoded)
@@ -103,7 +119,7 @@ class Evaluator:
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
         score = score_task(task, Answers(given, rows.truth, nats, tokens, sizes), labels, split)
         records = answer_records(
-            task, given, rows.truth, nats, labels, lambda row: self._prompt(rows.encoded[row])
+            task, given, rows, nats, labels, lambda row: self._prompt(rows.encoded[row]), record
         )
         bits = bits_replicates(nats / math.log(2), sizes, weights)
         return TaskEvaluation(score, records, tuple(bits.tolist()))
@@ -223,32 +239,38 @@ class Evaluator:
 def answer_records(
     task: TaskSpec,
     given: Sequence[str],
-    truth: Sequence[str],
+    rows: Rows,
     nats: Floats,
     labels: frozenset[str] | None,
     prompt: Callable[[int], str],
+    record: RecordAnswers,
 ) -> list[dict[str, Any]]:
     """Records of the model's answers by row, for the file ``<task>.<split>.jsonl``.
 
     *nats*: of the true answer, summed; *prompt*: gives the text of a row by number. A record has ``row``,
-    ``answer``, ``truth``, ``nats`` and ``score`` (in [0, 1]); ``valid`` and ``over_reach`` where the task
-    has a format and a negative answer; ``prompt`` of the worst rows.
+    ``file_row`` (in the data file, from 1), ``answer``, ``truth``, ``nats`` and ``score`` (in [0, 1]);
+    ``valid`` and ``over_reach`` where the task has a format and a negative answer; ``prompt`` of the worst
+    rows. Answer and truth are digests where *record* is ``hashed``, and there is no prompt; with ``none``
+    there is no record.
     """
+    if record == "none":
+        return []
     records: list[dict[str, Any]] = []
-    for row, (answer, true) in enumerate(zip(given, truth, strict=True)):
+    for row, (answer, true) in enumerate(zip(given, rows.truth, strict=True)):
         said = answer.strip()
         verdict = judge(task, said, true.strip(), labels)
         judged = {name: v for name, v in verdict._asdict().items() if v is not None}
-        record: dict[str, Any] = {
+        kept: dict[str, Any] = {
             "row": row,
-            "answer": said,
-            "truth": true,
+            "file_row": rows.numbers[row] + 1,
+            "answer": recorded_answer(task, said, record),
+            "truth": recorded_answer(task, true, record),
             "nats": round(float(nats[row]), 5),
         }
-        records.append(record | judged)
-    worst = sorted(records, key=lambda record: (record["score"], -record["nats"]))
-    for record in worst[:PROMPTS]:
-        record["prompt"] = prompt(record["row"])[:PROMPT_CHARACTERS]
+        records.append(kept | judged)
+    worst = sorted(records, key=lambda kept: (kept["score"], -kept["nats"]))
+    for kept in worst[:PROMPTS] if record == "all" else ():
+        kept["prompt"] = prompt(kept["row"])[:PROMPT_CHARACTERS]
     return records
 
 

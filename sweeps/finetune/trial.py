@@ -25,6 +25,7 @@ from torch import nn
 from sweeps.baselines.untouched import base_suites, measure_suites
 from sweeps.data.encoding import evaluation_rows, label_set, training_stream
 from sweeps.data.prompts import Encoded, load_tokenizer
+from sweeps.data.recorded import recorded_reason
 from sweeps.finetune import memory
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.contract import Reporter, TrialHome
@@ -105,7 +106,8 @@ def run_trial(
         if problem := disk_refusal(error):
             raise StoreError(f"trial {spec.key}: {problem}") from error
         status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
-        reason = _one_line(error)
+        record = "all" if status is Status.INFEASIBLE else spec.record_answers
+        reason = recorded_reason(error, record)
     _free_device_memory(device)
     complete = status is Status.COMPLETE
     return TrialResult(
@@ -195,7 +197,7 @@ def _tasks(
             continue
         with clock.phase("data"):
             rows, labels = evaluation_rows(task, file, spec), label_set(task)
-        evaluations.append(evaluator.task(task, rows, labels, split))
+        evaluations.append(evaluator.task(task, rows, labels, split, spec.record_answers))
     return evaluations
 
 
@@ -215,12 +217,16 @@ def _evaluator(
 
 
 def _save_records(tasks: list[TaskEvaluation], folder: Path, clock: Clock) -> None:
-    """Save the model's answers to each row, a file per task and split."""
+    """Save the model's answers to each row, a file per task and split; none where none are recorded."""
     with clock.phase("save"):
+        folder.mkdir(parents=True, exist_ok=True)  # by which `train` knows a model of its own
         for evaluation in tasks:
             score = evaluation.score
             file = folder / f"{score.task}.{score.split}.jsonl"
-            write_atomically(file, json_lines(evaluation.records))
+            if evaluation.records:
+                write_atomically(file, json_lines(evaluation.records))
+            else:  # what an earlier model answered is not this one's
+                file.unlink(missing_ok=True)
 
 
 # -- cost and environment ----------------------------------------------------------------------------
@@ -327,7 +333,3 @@ def _is_out_of_memory(error: BaseException) -> bool:
         return False
     text = str(error).lower()
     return "out of memory" in text or "can't allocate memory" in text
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

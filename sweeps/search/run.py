@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from sweeps.profile import profile_once
+from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
@@ -27,12 +27,15 @@ from tracker.errors import InputError
 from tracker.files import write_text
 from tracker.store import data_profile
 from tracker.store.store import Store
-from tracker.trial import FileRef, TrialRecord
+from tracker.store.tracking_uri import is_local, without_credentials
+from tracker.trial import FileRef, RecordAnswers, TrialRecord
 
 #: How long to wait for the store at the end; what it does not take by then, the next start sends.
 _PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}
+#: From the least to the most.
+_RECORDED: tuple[RecordAnswers, ...] = ("none", "hashed", "all")
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
-_MAY_CHANGE = frozenset({"budget", "engine"})
+_MAY_CHANGE = frozenset({"budget", "engine", "record_answers"})
 
 
 class SweepRun(NamedTuple):
@@ -68,8 +71,12 @@ def run_sweep(
     folder = SweepFolder(workspace, sweep.spec.name)
     if not folder.identity_file.exists():  # a begun sweep resumes, whatever its bounds leave
         SearchBounds(sweep).check()
+    if words := _leaving(sweep, store_uri):
+        note(words)
     with folder.locked():
         begun = _refuse_changes(sweep, folder)
+        if words := _recorded_before(sweep, folder):
+            note(words)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         store = Store.open(workspace, store_uri)
         _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
@@ -88,6 +95,28 @@ def run_sweep(
             session.last_state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
     return SweepRun(records, session.unsent, driver.stopped, session.outbox.problem)
+
+
+def _leaving(sweep: ResolvedSweep, store_uri: str | None) -> str | None:
+    """A line where answers and rows' texts will leave this machine."""
+    if sweep.spec.record_answers != "all" or store_uri is None or is_local(store_uri):
+        return None
+    return (
+        f"record_answers: all: answers and texts of rows go to {without_credentials(store_uri)}; `hashed` "
+        "or `none` in the sweep file keeps them out of it"
+    )
+
+
+def _recorded_before(sweep: ResolvedSweep, folder: SweepFolder) -> str | None:
+    """A line where a begun sweep recorded more of rows and answers than it will from now on."""
+    now = sweep.spec.record_answers
+    before = kept_profile(folder.root / data_profile.FILE)
+    if before is None or _RECORDED.index(before.record_answers) <= _RECORDED.index(now):
+        return None
+    return (
+        f"record_answers: was {before.record_answers}, is {now} from now on; what ended trials recorded "
+        f"stays in {folder.root / 'artifacts'} and the tracking store until you delete it"
+    )
 
 
 @dataclass(slots=True)
@@ -177,7 +206,7 @@ def data_files(sweep: ResolvedSweep) -> list[FileRef]:
 
 
 def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
-    """The part of a sweep that may not change once it has begun: file less budget and engine, digests."""
+    """The part of a sweep that may not change once it has begun: file less _MAY_CHANGE, digests."""
     spec = sweep.spec.model_dump(mode="json", exclude=set(_MAY_CHANGE))
     if spec["keep"] == "best":
         spec["keep"] = "leaders"  # as earlier releases wrote it: a begun sweep keeps its digest
@@ -204,7 +233,7 @@ def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
         raise InputError(
             [
                 f"{sweep.spec.name}: begun with another sweep file or data; restore them, or give the "
-                "changed sweep another `name` (budget and engine may change)",
+                "changed sweep another `name` (budget, engine and record_answers may change)",
                 *changes,
             ]
         )

@@ -165,6 +165,7 @@ def trial_spec(sweep: ResolvedSweep, configuration: Configuration, seed: int) ->
         "general": tuple(sweep.general.values()),
         "train": spec.train,
         "evaluation": spec.evaluation,
+        "record_answers": spec.record_answers,
     }
     if configuration.untouched:
         return TrialSpec(**common)

@@ -380,10 +380,13 @@ def _candidates(recommendation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Dicts, lists and scalars; a field is left out where ``None`` is its default."""
+    """Dicts, lists and scalars; a field is left out where ``None`` is its default, or its type says so."""
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        values = {name: getattr(value, name) for name in fields}
+        left_out = {
+            n for n, f in fields.items() if f.exclude_if and f.exclude_if(getattr(value, n))
+        }
+        values = {name: getattr(value, name) for name in fields if name not in left_out}
         return {
             name: _plain(item)
             for name, item in values.items()

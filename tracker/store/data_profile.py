@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from tracker.store.runs import Runs
-from tracker.trial import Frozen, PromptTemplate
+from tracker.trial import Frozen, PromptTemplate, RecordAnswers
 
 FILE = "data.json"
 #: Says in MLflow that :data:`FILE` is there.
@@ -46,7 +46,7 @@ class Lengths(Frozen):
 
 
 class LabelCount(Frozen):
-    """Number of rows with this answer; a long answer is cut."""
+    """Number of rows with this answer; a long answer is cut, and one that is not recorded has a number."""
 
     label: str
     rows: int
@@ -123,13 +123,17 @@ class MixVolume(Frozen):
 
 
 class DataProfile(Frozen):
-    """Profile of all data of a sweep. ``shortened``: rows, labels or volumes were left out for its size."""
+    """Profile of all data of a sweep. ``shortened``: rows, labels or volumes were left out for its size.
+
+    ``record_answers``: with all but ``all`` no row is shown, and the negative label alone is named.
+    """
 
     tasks: tuple[TaskProfile, ...]
     suites: tuple[TaskProfile | TextProfile, ...] = ()
     replay: TextProfile | None = None
     volumes: tuple[MixVolume, ...] = ()
     shortened: bool = False
+    record_answers: RecordAnswers = Field("all", exclude_if=lambda value: value == "all")
 
 
 def text(profile: DataProfile, limit: int = MAX_BYTES) -> str:
@@ -142,7 +146,8 @@ def text(profile: DataProfile, limit: int = MAX_BYTES) -> str:
         content = profile.model_dump_json()
     if len(content.encode()) <= limit:
         return content
-    return DataProfile(tasks=(), shortened=True).model_dump_json()
+    kept = profile.record_answers
+    return DataProfile(tasks=(), shortened=True, record_answers=kept).model_dump_json()
 
 
 def keep_profile(runs: Runs, run_id: str, profile: DataProfile | None) -> dict[str, str]:

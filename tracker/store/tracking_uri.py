@@ -53,6 +53,11 @@ def database_file(uri: str) -> Path | None:
     return None if "?" in uri else sqlite_file(uri)
 
 
+def is_local(uri: str) -> bool:
+    """Whether what is written to the store stays on this machine, as far as its URI says."""
+    return sqlite_file(uri) is not None or urlsplit(uri).scheme in ("", "file")
+
+
 def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[object]:
     """Lock for opening a database: two processes that both create its tables would crash."""
     if not is_database(uri):

@@ -20,6 +20,7 @@ class Example(NamedTuple):
 
     ``prompt`` as the model read it; ``None`` where it was not kept. ``valid``: the answer has the task's
     format; ``over_reach``: it claims something where nothing is to be claimed; ``None`` where not known.
+    ``file_row``: the row's number in its data file, from 1; ``None`` where it was not kept.
     """
 
     row: int
@@ -30,6 +31,7 @@ class Example(NamedTuple):
     nats: float | None
     valid: bool | None
     over_reach: bool | None
+    file_row: int | None = None
 
 
 class TaskExamples(NamedTuple):
@@ -88,6 +90,7 @@ def _example(line: str) -> Example | None:
         return None
     answer, truth = _text(record["answer"]), _text(record["truth"])
     score, row = _number(record.get("score")), _number(record.get("row"))
+    file_row = _number(record.get("file_row"))
     return Example(
         row=-1 if row is None else int(row),
         prompt=_text(record["prompt"]) if "prompt" in record else None,
@@ -97,6 +100,7 @@ def _example(line: str) -> Example | None:
         nats=_number(record.get("nats")),
         valid=_flag(record.get("valid")),
         over_reach=_flag(record.get("over_reach")),
+        file_row=None if file_row is None else int(file_row),
     )
 
 

@@ -174,7 +174,8 @@ def test_text_is_priced_per_byte_after_its_first_token(
     assert (score.measure, score.n, score.before) == ("bits_per_byte", len(rows.truth), 2.0)
     assert score.after_se is not None
     assert 0 < score.after_se < score.after
-    one = ours.text("language", Rows(rows.encoded[:1], rows.truth[:1]), UNKNOWN_BASELINE).score
+    first = Rows(rows.encoded[:1], rows.truth[:1], rows.numbers[:1])
+    one = ours.text("language", first, UNKNOWN_BASELINE).score
     assert one.after_se is None, "one text says nothing of its error"
 
 
@@ -189,7 +190,7 @@ def test_a_loss_that_is_no_number_is_divergence(
 
 
 def test_no_rows_are_refused_by_name(make_spec: MakeSpec, evaluator: MakeEvaluator) -> None:
-    ours, none = evaluator("full"), Rows((), ())
+    ours, none = evaluator("full"), Rows((), (), ())
     with pytest.raises(InputError, match="intent: found no rows to score; give its file at least"):
         ours.task(make_spec("full").tasks[0], none, None, "validation")
     with pytest.raises(InputError, match="language: found no rows to score"):
