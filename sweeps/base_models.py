@@ -14,7 +14,7 @@ from typing import Any
 
 from sweeps.spec import ModelEntry
 from tracker.errors import InputError
-from tracker.files import file_digest
+from tracker.files import absolute, check_file, file_digest, read_bounded
 from tracker.trial import ModelSpec
 
 ONLINE_VARIABLE = "SFT_SELECT_ONLINE"
@@ -31,6 +31,9 @@ _TOKENIZER = (
     "merges.txt",
     "chat_template.*",
 )
+#: Of a file that a model folder describes itself with; tokenizers have some of 30 MB.
+MAX_JSON_BYTES = 500_000_000
+MAX_HEADER_BYTES = 100_000_000  # as safetensors itself has it
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -83,7 +86,7 @@ def model_folder(entry: ModelEntry | ModelSpec, base: Path) -> Path:
 
     Raises InputError where there is no such folder.
     """
-    folder = (base / Path(entry.path).expanduser()).resolve()
+    folder = absolute(entry.path, base)
     if folder.is_dir():
         return folder
     if not _HUB_ID.fullmatch(entry.path):
@@ -191,11 +194,12 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _header(path: Path) -> dict[str, list[int]]:
     """Shape by tensor. The format: https://github.com/huggingface/safetensors#format."""
+    check_file(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         try:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > size - 8:
+            if length > min(size - 8, MAX_HEADER_BYTES):
                 raise ValueError
             header = json.loads(file.read(length))
             tensors = {name: t for name, t in header.items() if name != "__metadata__"}
@@ -231,8 +235,8 @@ def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        value = json.loads(read_bounded(path, MAX_JSON_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"found a broken {path}: {error}; fetch the file again") from None
     if not isinstance(value, dict):
         raise InputError(f"found a broken {path}: not a JSON object; fetch the file again")

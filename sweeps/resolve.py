@@ -28,6 +28,7 @@ from sweeps.data.examples import (
 from sweeps.spec import SweepSpec, TaskEntry, TaskFields
 from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
+from tracker.files import absolute
 from tracker.numbers import percent
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
@@ -176,7 +177,7 @@ def split_paths(entry: TaskFields, base: Path) -> dict[str, str]:
     """File by split, as given, else beside ``train.*``, else (validation alone) a part of train."""
     train = entry.train if isinstance(entry, TaskEntry) else None
     given = {"train": train, "validation": entry.validation, "test": entry.test}
-    paths = {split: _absolute(path, base) for split, path in given.items() if path}
+    paths = {split: absolute(path, base) for split, path in given.items() if path}
     if train and paths["train"].stem == "train":
         for split in ("validation", "test"):
             sibling = paths["train"].with_stem(split)
@@ -278,11 +279,7 @@ def _check_lengths(
 
 
 def _text_file(path: str, base: Path, report: _Report) -> FileRef | None:
-    absolute = str(_absolute(path, base))
-    unread = FileRef(path=absolute, sha256="", rows=0)
+    place = str(absolute(path, base))
+    unread = FileRef(path=place, sha256="", rows=0)
     texts = report.attempt(lambda: read_texts(unread))
-    return None if texts is None else file_ref(absolute, len(texts))
-
-
-def _absolute(path: str, base: Path) -> Path:
-    return (base / Path(path).expanduser()).resolve()
+    return None if texts is None else file_ref(place, len(texts))

@@ -23,7 +23,9 @@ from pydantic import (
     model_validator,
 )
 
+from tracker.errors import printable
 from tracker.trial import (
+    MAX_EPOCHS,
     EvaluationSpec,
     Frozen,
     MixSpec,
@@ -36,15 +38,42 @@ from tracker.trial import (
 )
 
 
+MAX_ENTRIES = 1_000
+MAX_EXAMPLES = 1_000_000_000
+MAX_PROCESSES = 1_024
+
+
+def _written_path(path: str) -> str:
+    """*path*, which must be one that a file system can have."""
+    if not printable(path):
+        raise ValueError(f"found {path[:60]!r}; allowed: a path without control characters")
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"found {path!r}, of an unknown user; write the path out") from None
+    return path
+
+
+def _label(name: str | None) -> str | None:
+    if name is not None and not printable(name):
+        raise ValueError(f"found {name[:60]!r}; allowed: a name without control characters")
+    return name
+
+
+FilePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_written_path)]
+Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_label)]
+Volume = Annotated[int, Field(ge=1, le=MAX_EXAMPLES)]
+
+
 class ModelEntry(Frozen):
     """Base models to tune."""
 
-    path: str = Field(
-        min_length=1, description="A folder in the Hugging Face format, or a hub id (org/name)."
+    path: FilePath = Field(
+        description="A folder in the Hugging Face format, or a hub id (org/name)."
     )
-    revision: str | None = Field(None, description="Branch, tag or commit of a hub id.")
-    name: str | None = Field(None, description="Its name in results; default: the folder's name.")
-    family: str | None = Field(None, description="Models of one family share a scaling law.")
+    revision: Label | None = Field(None, description="Branch, tag or commit of a hub id.")
+    name: Label | None = Field(None, description="Its name in results; default: the folder's name.")
+    family: Label | None = Field(None, description="Models of one family share a scaling law.")
     trust_remote_code: bool = Field(
         False, description="Allow Python code from the model folder to run."
     )
@@ -109,7 +138,9 @@ def _above_zero(rates: Range) -> Range:
 
 
 PositiveFloat = Annotated[float, Field(gt=0)]
-Rates = Annotated[tuple[PositiveFloat, ...], AfterValidator(_ascending)]
+Rates = Annotated[
+    tuple[PositiveFloat, ...], Field(max_length=MAX_ENTRIES), AfterValidator(_ascending)
+]
 LearningRate = Annotated[
     Annotated[PositiveFloat, Tag("number")]
     | Annotated[Rates, Tag("choices")]
@@ -118,8 +149,10 @@ LearningRate = Annotated[
 ]
 _RATE = "A number, a list to choose from, or a range to search."
 
-Rank = Annotated[int, Field(ge=1)]
-Ranks = Annotated[tuple[Rank, ...], AfterValidator(_distinct), _choices(Rank)]
+Rank = Annotated[int, Field(ge=1, le=100_000)]
+Ranks = Annotated[
+    tuple[Rank, ...], Field(max_length=MAX_ENTRIES), AfterValidator(_distinct), _choices(Rank)
+]
 LoraVariants = Annotated[tuple[LoraVariant, ...], AfterValidator(_distinct), _choices(LoraVariant)]
 PTuningVariants = Annotated[
     tuple[PTuningVariant, ...], AfterValidator(_distinct), _choices(PTuningVariant)
@@ -168,10 +201,10 @@ class Methods(Frozen):
 class TaskFields(Frozen):
     """The keys that a trained task and a held-out task share."""
 
-    validation: str | None = Field(
+    validation: FilePath | None = Field(
         None, description="Rows that choices are made on; default: validation.* beside train."
     )
-    test: str | None = Field(
+    test: FilePath | None = Field(
         None, description="Rows for the final report alone; default: test.* beside train."
     )
     prompt: PromptTemplate | None = Field(
@@ -211,7 +244,7 @@ class TaskFields(Frozen):
 class TaskEntry(TaskFields):
     """Supervised tasks by name. Files: JSON Lines, CSV or Parquet."""
 
-    train: str | None = Field(None, description="Rows to train on; omitted for a held-out task.")
+    train: FilePath | None = Field(None, description="Rows to train on; omitted for a held-out task.")
     validation_share: float = Field(
         0.1,
         gt=0,
@@ -230,7 +263,7 @@ class TaskEntry(TaskFields):
 class SuiteEntry(TaskFields):
     """General suites, never trained on: plain text, or a held-out task (inline or as `task`)."""
 
-    text: str | None = Field(None, description="A file of plain texts (field `text`).")
+    text: FilePath | None = Field(None, description="A file of plain texts (field `text`).")
     task: TaskEntry | None = Field(None, description="A held-out task.")
     measure: SuiteMeasure = Field(
         "bits_per_byte", description="bits_per_byte of text or answers, or the task's score."
@@ -256,7 +289,7 @@ class SuiteEntry(TaskFields):
 class TextFile(Frozen):
     """A file of plain texts."""
 
-    text: str = Field(min_length=1, description="A file of plain texts (field `text`).")
+    text: FilePath = Field(description="A file of plain texts (field `text`).")
 
 
 class MixEntry(Frozen):
@@ -267,14 +300,14 @@ class MixEntry(Frozen):
         str, Annotated[PositiveFloat, Field(description="Weight of the task in the examples.")]
     ] = Field(init=False)
 
-    extra_epochs: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    extra_epochs: dict[str, Annotated[int, Field(ge=1, le=MAX_EPOCHS)]] = Field(
         default_factory=dict,
         description="Passes over a task's examples beyond `train.epochs`, by task.",
     )
     replay: float = Field(
         0.0, ge=0, le=1, description="General text rows added, as a fraction of the examples."
     )
-    volumes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] | None = Field(
+    volumes: Annotated[tuple[Volume, ...], Field(min_length=1, max_length=MAX_ENTRIES)] | None = Field(
         None, description="Those of the sweep's volumes that this mix is run at; default: all."
     )
 
@@ -299,7 +332,7 @@ class MixEntry(Frozen):
 class Budget(Frozen):
     """When the sweep ends; give one: trials, or gpu_hours."""
 
-    trials: int | None = Field(None, ge=1, description="Number of trials.")
+    trials: int | None = Field(None, ge=1, le=1_000_000, description="Number of trials.")
     gpu_hours: float | None = Field(
         None,
         gt=0,
@@ -317,9 +350,9 @@ class Budget(Frozen):
 class Tuning(Frozen):
     """Tuning of the learning rate per model and method, before the design is run."""
 
-    trials: int = Field(4, ge=0, description="Trials per model and method.")
-    volume: int | None = Field(
-        None, ge=1, description="Training-set size to tune at, one of `volumes`."
+    trials: int = Field(4, ge=0, le=1_000, description="Trials per model and method.")
+    volume: Volume | None = Field(
+        None, description="Training-set size to tune at, one of `volumes`."
     )
     mix: str | None = Field(None, description="Mix to tune on, one of `mixes`.")
 
@@ -333,9 +366,8 @@ class Halving(Frozen):
         le=4,
         description="Per rung, examples grow and configurations shrink by this factor.",
     )
-    start: int | None = Field(
+    start: Volume | None = Field(
         None,
-        ge=1,
         description="Training-set size of the first rung; default: such that the last rung runs at the "
         "largest of `volumes`.",
     )
@@ -351,7 +383,7 @@ class Search(Frozen):
     )
     tuning: Tuning = Field(Tuning(), description="Tuning of the learning rate.")
     halving: Halving = Field(Halving(), description="Settings of the strategy halving.")
-    window: int = Field(8, ge=1, description="Trials proposed at a time.")
+    window: int = Field(8, ge=1, le=1_000, description="Trials proposed at a time.")
     confirm_large: bool = Field(False, description="Accept a design of more than 10,000 points.")
 
 
@@ -359,10 +391,10 @@ class Engine(Frozen):
     """Where trials run."""
 
     kind: Literal["local"] = Field("local", description="local: warm processes on this machine.")
-    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=1, le=MAX_PROCESSES)] | Literal["auto"] = Field(
         "auto", description="Worker processes; auto: one per device."
     )
-    threads: int = Field(1, ge=1, description="CPU threads per worker.")
+    threads: int = Field(1, ge=1, le=MAX_PROCESSES, description="CPU threads per worker.")
     checkpoint_seconds: float = Field(
         60.0,
         ge=0,
@@ -419,19 +451,27 @@ class SweepSpec(Frozen):
     """A sweep: base models × methods × training-set sizes × mixes, what is measured and what is wanted."""
 
     name: SweepName = Field(description="Name of the sweep in MLflow and on disk.")
-    models: tuple[ModelEntry, ...] = Field(min_length=1, description="Base models to tune.")
-    methods: Methods = Field(description="Tuning methods and their search ranges.")
-    tasks: dict[TaskName, TaskEntry] = Field(min_length=1, description="Supervised tasks by name.")
-    general: dict[Name, SuiteEntry] = Field(
-        default_factory=dict, description="General suites, never trained on: what tuning forgets."
+    models: tuple[ModelEntry, ...] = Field(
+        min_length=1, max_length=MAX_ENTRIES, description="Base models to tune."
     )
-    volumes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    methods: Methods = Field(description="Tuning methods and their search ranges.")
+    tasks: dict[TaskName, TaskEntry] = Field(
+        min_length=1, max_length=MAX_ENTRIES, description="Supervised tasks by name."
+    )
+    general: dict[Name, SuiteEntry] = Field(
+        default_factory=dict,
+        max_length=MAX_ENTRIES,
+        description="General suites, never trained on: what tuning forgets.",
+    )
+    volumes: tuple[Volume, ...] = Field(
         min_length=1,
+        max_length=MAX_ENTRIES,
         description="Training-set sizes, in examples over all tasks; ascending, each nested in the next.",
     )
     mixes: dict[Name, MixEntry] = Field(
         default_factory=_every_task,
         min_length=1,
+        max_length=MAX_ENTRIES,
         description="Task mixes by name; default: one of all tasks, equally weighted.",
     )
     replay: TextFile | None = Field(None, description="Plain text for mixes with `replay`.")

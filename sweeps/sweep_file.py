@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from sweeps.spec import MixEntry, SweepSpec
 from tracker.constraints import allowed_names, bound_problem
 from tracker.strict_yaml import Document, YamlPath, read
-from tracker.trial import MAX_EPOCHS, MIN_EPOCHS
-from tracker.validation import Problem, options, unknown, validate
+from tracker.validation import Problem, found, options, unknown, validate
 
 MAX_DESIGN_POINTS = 10_000
 
@@ -26,7 +26,7 @@ def _contradictions(spec: SweepSpec) -> list[Problem]:
     """Every contradiction between parts of *spec*."""
     checks = (
         *(_models, _volumes, _names, _mixes, _objective, _constraints, _tuning),
-        *(_epochs, _memory, _size),
+        *(_limits, _memory, _size),
     )
     return [problem for check in checks for problem in check(spec)]
 
@@ -138,11 +138,19 @@ def _tuning(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem(("search", "halving", "start"), wording)
 
 
-def _epochs(spec: SweepSpec) -> Iterator[Problem]:
-    epochs = spec.train.epochs
-    if not MIN_EPOCHS <= epochs <= MAX_EPOCHS:
-        bound = f"at least {MIN_EPOCHS}" if epochs < MIN_EPOCHS else f"at most {MAX_EPOCHS}"
-        yield Problem(("train", "epochs"), f"found {epochs}; allowed: {bound}")
+def _limits(spec: SweepSpec) -> Iterator[Problem]:
+    """Limits that the schema states of a sweep file alone: an outside table may have other values."""
+    for part, fields in (("train", spec.train), ("evaluation", spec.evaluation)):
+        for key, field in type(fields).model_fields.items():
+            stated = field.json_schema_extra
+            value = getattr(fields, key)
+            if not isinstance(stated, dict) or not isinstance(value, int):
+                continue
+            low, high = (cast("int | None", stated.get(end)) for end in ("minimum", "maximum"))
+            if low is not None and value < low:
+                yield Problem((part, key), f"{found(value)}; allowed: at least {low}")
+            if high is not None and value > high:
+                yield Problem((part, key), f"{found(value)}; allowed: at most {high}")
 
 
 def _memory(spec: SweepSpec) -> Iterator[Problem]:

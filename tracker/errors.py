@@ -15,8 +15,38 @@ and a full disk.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
+
+#: What a message shows at most; ``problems`` holds every problem whole.
+MAX_PROBLEMS_SHOWN = 50
+MAX_CHARACTERS_SHOWN = 2_000
+
+#: Characters that move a terminal's cursor, colour it, break a line, reverse text or are no text at all.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> bool:
+    """Whether *text* has no character that a terminal would obey rather than show."""
+    return _UNPRINTABLE.search(text) is None
+
+
+def one_line(text: str) -> str:
+    """*text* as one line of a terminal: control characters written as escapes, a long text cut."""
+    if len(text) > MAX_CHARACTERS_SHOWN:
+        half = MAX_CHARACTERS_SHOWN // 2
+        text = f"{text[:half]} … {text[-half:]}"
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _shown(problems: Iterable[str]) -> str:
+    """The first of *problems*, a line each, and how many more there are."""
+    lines = [one_line(problem) for problem in problems]
+    hidden = len(lines) - MAX_PROBLEMS_SHOWN
+    return "\n".join([*lines[:MAX_PROBLEMS_SHOWN], *([f"and {hidden} more"] if hidden > 0 else [])])
 
 
 class SftSelectError(Exception):
@@ -30,11 +60,11 @@ class SftSelectError(Exception):
 
 
 class InputError(SftSelectError):
-    """One or more problems in a user's file, option or data; all are reported at once."""
+    """One or more problems in a user's file, option or data; all are reported at once, a line each."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n".join(self.problems))
+        super().__init__(_shown(self.problems))
 
 
 class Argument(NamedTuple):
@@ -65,7 +95,7 @@ class ArgumentError(InputError):
 
     def for_command_line(self) -> str:
         """Message with options in place of parameters."""
-        return "\n".join(argument.for_command_line() for argument in self.arguments)
+        return _shown(argument.for_command_line() for argument in self.arguments)
 
 
 class OwnedError(SftSelectError):

@@ -147,9 +147,41 @@ def put_in_place(made: Path, folder: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256, in hex, of the file at *path*; raises OSError."""
+    """SHA-256, in hex, of the file at *path*; raises OSError, or InputError as :func:`check_file`."""
+    check_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def absolute(path: str, base: Path) -> Path:
+    """*path* from the root; a relative one starts from *base*, ``~`` is the home folder, links are followed.
+
+    A link that leads to itself stays as it is. Raises InputError for the home of an unknown user.
+    """
+    try:
+        return Path(os.path.realpath(base / Path(path).expanduser()))
+    except RuntimeError:
+        raise InputError(f"{path}: found no home folder of that user; write the path out") from None
+
+
+def check_file(path: Path, max_bytes: int | None = None) -> None:
+    """Raise InputError unless *path* is a file, of *max_bytes* at most; OSError where there is none.
+
+    Reading a pipe, a socket or a device may never end.
+    """
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "no file")
+        raise InputError(f"{path}: found a {kind}; allowed: a file")
+    if max_bytes is not None and facts.st_size > max_bytes:
+        raise InputError(f"{path}: found {facts.st_size:,} bytes; allowed: at most {max_bytes:,}")
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Content of the file at *path*; raises as :func:`check_file`."""
+    check_file(path, max_bytes)
+    with path.open("rb") as file:
+        return file.read(max_bytes)
 
 
 def sync_folder(folder: Path) -> None:
@@ -170,7 +202,8 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-_SPECIAL = {
+_KINDS = {
+    stat.S_IFDIR: "folder",
     stat.S_IFCHR: "device",
     stat.S_IFBLK: "device",
     stat.S_IFIFO: "pipe",
@@ -179,6 +212,6 @@ _SPECIAL = {
 
 
 def _check_replaceable(path: Path) -> None:
-    kind = _SPECIAL.get(stat.S_IFMT(path.stat().st_mode)) if path.exists() else None
-    if kind is not None:
+    kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode)) if path.exists() else None
+    if kind not in (None, "folder"):
         raise InputError(f"{path}: found a {kind}, which nothing may replace; name another")

@@ -1,7 +1,7 @@
 """Strict YAML for configuration files: plain data, the line of every value, no implicit conversions.
 
 Refused: duplicate keys, anchors, aliases, tags, several documents, keys that are not text, more
-than ``MAX_DEPTH`` levels, more than ``MAX_BYTES``. Scalars follow the YAML 1.2 core schema
+than ``MAX_DEPTH`` levels, ``MAX_VALUES`` keys and values or ``MAX_BYTES``. Scalars follow the YAML 1.2 core schema
 (https://yaml.org/spec/1.2.2/#103-core-schema): ``1e-5`` is a number, ``no`` and ``2024-01-01`` are
 text.
 """
@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from tracker.errors import InputError
+from tracker.files import read_bounded
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+MAX_VALUES = 10_000
 
 YamlPath = tuple[str | int, ...]
 
@@ -89,8 +91,9 @@ def load(text: str, source: str) -> Document:
 
     Raises ``InputError``, each problem as ``source:line: …``.
     """
-    if len(text.encode()) > MAX_BYTES:
-        raise InputError(f"{source}:1: {len(text.encode())} bytes; at most {MAX_BYTES} are allowed")
+    if len(text) > MAX_BYTES:
+        raise InputError(f"{source}: found {len(text):,} characters; allowed: at most {MAX_BYTES:,}")
+    _check_values(text, source)
     try:
         node = _Loader(text).get_single_node()
     except yaml.reader.ReaderError as error:
@@ -113,10 +116,7 @@ def load(text: str, source: str) -> Document:
 def read(path: Path) -> Document:
     """Parse the UTF-8 file at *path* (a byte-order mark is skipped). Raises ``InputError``."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(f"{path}:1: {size} bytes; at most {MAX_BYTES} are allowed")
-        content = path.read_bytes()
+        content = read_bounded(path, MAX_BYTES)
         return load(content.decode("utf-8-sig"), str(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name a readable YAML file") from None
@@ -124,6 +124,20 @@ def read(path: Path) -> Document:
         line = content.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{content[error.start]:02x}"
         raise InputError(f"{path}:{line}: {found} is not UTF-8; save the file as UTF-8") from None
+
+
+def _check_values(text: str, source: str) -> None:
+    """Raise InputError where *text* has too many values; counted in C, since making them takes seconds."""
+    values = 0
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            values += isinstance(event, yaml.NodeEvent)
+            if values > MAX_VALUES:
+                line = event.start_mark.line + 1
+                wording = f"found more than {MAX_VALUES:,} keys and values"
+                raise InputError(f"{source}:{line}: {wording}; allowed: {MAX_VALUES:,}")
+    except (yaml.YAMLError, UnicodeError):
+        return  # said when it is read
 
 
 def _construct(node: yaml.Node, path: YamlPath, document: Document, problems: list[str]) -> Any:

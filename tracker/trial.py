@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, field_validator
 
 from tracker.errors import InputError
 from tracker.numbers import count
@@ -33,6 +33,7 @@ SuiteMeasure = Literal["bits_per_byte", "score"]
 RecordAnswers = Literal["all", "hashed", "none"]
 #: What a sweep file may say.
 MIN_EPOCHS, MAX_EPOCHS = 1, 1000
+_AT_MOST_A_MILLION: dict[str, JsonValue] = {"maximum": 1_000_000}
 DType = Literal["float32", "bfloat16"]
 
 
@@ -171,9 +172,21 @@ class TrainSpec(Frozen):
         description="Passes over the examples.",
         json_schema_extra={"minimum": MIN_EPOCHS, "maximum": MAX_EPOCHS},
     )
-    batch_size: int = Field(16, ge=1, description="Examples per forward pass.")
-    accumulation: int = Field(1, ge=1, description="Forward passes per optimiser step.")
-    max_length: int = Field(256, ge=8, description="Tokens per example; prompts are cut to fit.")
+    batch_size: int = Field(
+        16, ge=1, description="Examples per forward pass.", json_schema_extra=_AT_MOST_A_MILLION
+    )
+    accumulation: int = Field(
+        1,
+        ge=1,
+        description="Forward passes per optimiser step.",
+        json_schema_extra=_AT_MOST_A_MILLION,
+    )
+    max_length: int = Field(
+        256,
+        ge=8,
+        description="Tokens per example; prompts are cut to fit.",
+        json_schema_extra=_AT_MOST_A_MILLION,
+    )
     scheduler: Literal["cosine", "linear", "constant"] = Field(
         "cosine",
         description="Learning-rate schedule: cosine and linear fall to 0 over the run, constant does not.",
@@ -207,10 +220,20 @@ class EvaluationSpec(Frozen):
     """Evaluation of trials: on the first rows of a seeded order."""
 
     rows: int | None = Field(
-        500, ge=1, description="At most so many rows per task and suite; null: all."
+        500,
+        ge=1,
+        description="At most so many rows per task and suite; null: all.",
+        json_schema_extra={"maximum": 1_000_000_000},
     )
-    batch_size: int = Field(64, ge=1, description="Rows per forward pass.")
-    max_new_tokens: int = Field(32, ge=1, description="Tokens generated per answer at most.")
+    batch_size: int = Field(
+        64, ge=1, description="Rows per forward pass.", json_schema_extra=_AT_MOST_A_MILLION
+    )
+    max_new_tokens: int = Field(
+        32,
+        ge=1,
+        description="Tokens generated per answer at most.",
+        json_schema_extra=_AT_MOST_A_MILLION,
+    )
 
 
 class TrialSpec(Frozen):

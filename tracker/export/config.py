@@ -22,9 +22,9 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, StoreError
-from tracker.files import Inline, comment, write_text, yaml_text
+from tracker.files import Inline, comment, read_bounded, write_text, yaml_text
 from tracker.numbers import percent
-from tracker.strict_yaml import Document, read
+from tracker.strict_yaml import MAX_BYTES, Document, read
 from tracker.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
 from tracker.validation import unknown, validate
 
@@ -220,7 +220,7 @@ def evidence_beside(path: Path) -> dict[str, str]:
     beside = path.with_name(named["file"]) if isinstance(named, dict) else None
     if beside is None or not beside.exists():
         return {}
-    return {beside.name: beside.read_text(encoding="utf-8")}
+    return {beside.name: read_bounded(beside, MAX_BYTES).decode("utf-8")}
 
 
 def _header(config: Config, name: str) -> str:

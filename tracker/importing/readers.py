@@ -7,16 +7,19 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tracker.errors import InputError
+from tracker.files import read_bounded
 from tracker.importing.metric_names import metric_of
 from tracker.importing.rows import OPTIONAL, REQUIRED, SHARE, Problems, Row
 from tracker.store.runs import FinishedRun
 from tracker.validation import did_you_mean, nearest, options
 
+MAX_BYTES = 200_000_000
 _GZIP = b"\x1f\x8b"
 
 
@@ -171,10 +174,13 @@ def _missing(our: str, header: list[str]) -> str:
 def _text(path: Path) -> tuple[str, str]:
     """The file's text and its digest; a gzipped table is the same table."""
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, MAX_BYTES)
         if content.startswith(_GZIP):
-            content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+                content = packed.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise InputError(f"{path}: found more than {MAX_BYTES:,} bytes in it; split the table")
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason})") from error
     try:
