@@ -43,7 +43,7 @@ from sweeps.cli_options import (
     sweep_name,
 )
 from sweeps.cli_replay import replay
-from tracker.errors import InputError, NotEnoughDataError, SftSelectError
+from tracker.errors import InputError, NotEnoughDataError, SftSelectError, one_line
 
 if TYPE_CHECKING:
     from tracker.trial import TrialRecord
@@ -529,7 +529,7 @@ def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
 
 
 def _note(warning: str) -> None:
-    typer.echo(f"note: {warning}", err=True)
+    typer.echo(one_line(f"note: {warning}"), err=True)
 
 
 class _Terminated(BaseException):
@@ -575,8 +575,8 @@ def main() -> None:
     try:
         app()
     except SftSelectError as error:
-        for line in error.for_command_line().splitlines():
-            typer.echo(line, err=True)
+        for line in error.for_command_line().split("\n"):
+            typer.echo(one_line(line), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -37,7 +37,6 @@ from tracker.trial import (
     TrainSpec,
 )
 
-
 MAX_ENTRIES = 1_000
 MAX_EXAMPLES = 1_000_000_000
 MAX_PROCESSES = 1_024
@@ -244,7 +243,9 @@ class TaskFields(Frozen):
 class TaskEntry(TaskFields):
     """Supervised tasks by name. Files: JSON Lines, CSV or Parquet."""
 
-    train: FilePath | None = Field(None, description="Rows to train on; omitted for a held-out task.")
+    train: FilePath | None = Field(
+        None, description="Rows to train on; omitted for a held-out task."
+    )
     validation_share: float = Field(
         0.1,
         gt=0,
@@ -307,8 +308,10 @@ class MixEntry(Frozen):
     replay: float = Field(
         0.0, ge=0, le=1, description="General text rows added, as a fraction of the examples."
     )
-    volumes: Annotated[tuple[Volume, ...], Field(min_length=1, max_length=MAX_ENTRIES)] | None = Field(
-        None, description="Those of the sweep's volumes that this mix is run at; default: all."
+    volumes: Annotated[tuple[Volume, ...], Field(min_length=1, max_length=MAX_ENTRIES)] | None = (
+        Field(
+            None, description="Those of the sweep's volumes that this mix is run at; default: all."
+        )
     )
 
     @model_validator(mode="after")

@@ -1,9 +1,9 @@
 """Strict YAML for configuration files: plain data, the line of every value, no implicit conversions.
 
 Refused: duplicate keys, anchors, aliases, tags, several documents, keys that are not text, more
-than ``MAX_DEPTH`` levels, ``MAX_VALUES`` keys and values or ``MAX_BYTES``. Scalars follow the YAML 1.2 core schema
-(https://yaml.org/spec/1.2.2/#103-core-schema): ``1e-5`` is a number, ``no`` and ``2024-01-01`` are
-text.
+than ``MAX_DEPTH`` levels, ``MAX_VALUES`` keys and values, or ``MAX_BYTES``. Scalars follow the YAML
+1.2 core schema (https://yaml.org/spec/1.2.2/#103-core-schema): ``1e-5`` is a number, ``no`` and
+``2024-01-01`` are text.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ def load(text: str, source: str) -> Document:
     Raises ``InputError``, each problem as ``source:line: …``.
     """
     if len(text) > MAX_BYTES:
-        raise InputError(f"{source}: found {len(text):,} characters; allowed: at most {MAX_BYTES:,}")
+        raise InputError(
+            f"{source}: found {len(text):,} characters; allowed: at most {MAX_BYTES:,}"
+        )
     _check_values(text, source)
     try:
         node = _Loader(text).get_single_node()
@@ -133,7 +135,7 @@ def _check_values(text: str, source: str) -> None:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             values += isinstance(event, yaml.NodeEvent)
             if values > MAX_VALUES:
-                line = event.start_mark.line + 1
+                line = event.start_mark.line + 1  # type: ignore[union-attr]
                 wording = f"found more than {MAX_VALUES:,} keys and values"
                 raise InputError(f"{source}:{line}: {wording}; allowed: {MAX_VALUES:,}")
     except (yaml.YAMLError, UnicodeError):

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import pyarrow
 from pyarrow import parquet
@@ -56,15 +56,15 @@ class Flaw(NamedTuple):
 
 
 class _Flaws(list[Flaw]):
-    """The problems found so far; raises _Enough beyond ``MAX_FLAWS`` of them."""
+    """The problems found so far; raises _EnoughError beyond ``MAX_FLAWS`` of them."""
 
     def append(self, flaw: Flaw) -> None:
         super().append(flaw)
         if len(self) >= MAX_FLAWS:
-            raise _Enough
+            raise _EnoughError
 
 
-class _Enough(Exception):
+class _EnoughError(Exception):
     """Reading ends: there is more amiss than anyone will read."""
 
 
@@ -86,7 +86,7 @@ def read_rows(path: Path) -> list[Row]:
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise InputError(f"{path}: {reason}{_near_file(path)}") from None
-    except _Enough:
+    except _EnoughError:
         pass
     if len(flaws) < MAX_FLAWS:
         flaws += _repeated_ids(rows)
@@ -196,7 +196,9 @@ def _array(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
         mark = text[position : position + 1]
     if mark != "]" or _after_space(text, position + 1) < len(text):
         line = text.count("\n", 0, position) + 1
-        flaws.append(Flaw(line, "found no end of the array where one belongs; allowed: , or a last ]"))
+        flaws.append(
+            Flaw(line, "found no end of the array where one belongs; allowed: , or a last ]")
+        )
 
 
 def _after_space(text: str, position: int) -> int:

@@ -179,7 +179,9 @@ def _text(path: Path) -> tuple[str, str]:
             with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
                 content = packed.read(MAX_BYTES + 1)
             if len(content) > MAX_BYTES:
-                raise InputError(f"{path}: found more than {MAX_BYTES:,} bytes in it; split the table")
+                raise InputError(
+                    f"{path}: found more than {MAX_BYTES:,} bytes in it; split the table"
+                )
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read ({reason})") from error

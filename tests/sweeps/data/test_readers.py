@@ -65,7 +65,11 @@ BAD_DATA = {
     "old Mac line ends": (GOOD.replace(b"\n", b"\r") * 2, 1, "lines that end in CR alone"),
     "broken array": (b'[\n{"text": "a", "label": "x"},\n{"text"}]', 3, "found broken JSON"),
     "array of others": (b'[{"text": "a", "label": "x"},\n3]', 2, "found a JSON int"),
-    "array without end": (b'[{"text": "a", "label": "x"},\n{"text": "b", "label": "x"}', 2, "no end"),
+    "array without end": (
+        b'[{"text": "a", "label": "x"},\n{"text": "b", "label": "x"}',
+        2,
+        "no end",
+    ),
     "array with a tail": (b'[{"text": "a", "label": "x"}]\n[]', 1, "found no end of the array"),
     "nested too deep": (b'{"text": ' + b"[" * 60 + b"]" * 60 + b', "label": "x"}', 1, "50 levels"),
     "enormous line": (
@@ -152,7 +156,10 @@ def test_one_array_is_read_row_by_row(tmp_path: Path, content: bytes) -> None:
 def test_a_long_cell_is_read(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(f"text,label\n{'a ' * 200_000},x\r\nb,y\n")
-    assert [(len(row.fields["text"]), row.line) for row in read_rows(path)] == [(400_000, 2), (1, 3)]
+    assert [(len(row.fields["text"]), row.line) for row in read_rows(path)] == [
+        (400_000, 2),
+        (1, 3),
+    ]
 
 
 def test_values_of_parquet_are_plain(tmp_path: Path) -> None:
