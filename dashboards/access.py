@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from urllib.parse import urlencode, urlsplit
 from flask import Flask, Response, redirect, request
 
 from tracker.errors import InputError
+from tracker.files import write_atomically
 
 #: Names under which this machine reaches itself.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -102,22 +103,19 @@ def workspace_token(workspace: Path) -> str:
 
 
 def _read_or_make(path: Path) -> str:
-    try:
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & 0o077:
-            raise InputError(
-                f"{path}: others may read this token; delete the file, and the next start makes another"
-            ) from None
-        token = path.read_text(encoding="utf-8").strip()
-        if not token:
-            raise InputError(
-                f"{path}: is empty; delete the file, and the next start makes another"
-            ) from None
-        return token
     token = secrets.token_urlsafe(32)
-    with os.fdopen(opened, "w", encoding="utf-8") as file:
-        file.write(token + "\n")
+    if not path.exists():
+        with suppress(FileExistsError):  # another process was faster
+            write_atomically(path, token + "\n", private=True, exclusive=True)
+            return token
+    if path.stat().st_mode & 0o077:
+        raise InputError(
+            f"{path}: others may read this token; delete the file, and the next start makes another"
+        )
+    token = path.read_text(encoding="ascii", errors="replace").strip()
+    if not token.isascii() or not token.isprintable() or not token:
+        found = "is empty" if not token else "holds no token"
+        raise InputError(f"{path}: {found}; delete the file, and the next start makes another")
     return token
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
-import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from tracker.errors import InputError
 
 _WIDTH = 100
+#: Name of what is not whole yet, or about to be replaced, beside its place; characters of the name shown.
+#: Earlier releases named folders without a number.
+_LEFTOVER = re.compile(
+    r"\.(?P<name>.+?)(?:\.[0-9a-f]{8}\.(?P<kind>tmp|writing|replaced)|\.(?P<old>writing|replaced))"
+)
+_SHOWN = 60
+_JUST_MADE_SECONDS = 0.5
+_READER_SECONDS = 10.0  # for a process to open the other end of a pipe
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class _Dumper(yaml.SafeDumper):
@@ -75,75 +86,220 @@ def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file that a user named, atomically. InputError where it cannot be written."""
+    """Write a file that a user named, whole or not at all; into a device or a pipe as it stands.
+
+    Raises InputError, one line, where it cannot be written.
+    """
     try:
-        write_atomically(path, text)
+        if is_special(path):
+            _write_into(path, text.encode())
+        elif path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        else:
+            write_atomically(path, text)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); name a file in a folder that can be"
-        ) from error
+        if error.errno in _FULL:
+            problem = f"the disk is full ({error.strerror}); free it, or name a file elsewhere"
+        else:
+            problem = f"cannot be written ({error.strerror}); name a file in a folder that can be"
+        raise InputError(f"{path}: {problem}") from error
     return path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write *text* to *path* as UTF-8, whole or not at all, also over a power cut.
+def is_special(path: Path) -> bool:
+    """Whether *path* is written into as it stands: a device or a pipe, such as ``/dev/stdout``.
 
-    Of a link, what it points at is replaced. Raises OSError where it cannot be written, InputError where
-    a device, a pipe or a socket is there: a file in its place would take it from everybody.
+    Raises InputError for a socket and for a disk, which nothing may write into.
     """
-    path = path.resolve()
+    if not path.exists():
+        return False
+    kind = path.stat().st_mode
+    if stat.S_ISSOCK(kind) or stat.S_ISBLK(kind):
+        found = "socket" if stat.S_ISSOCK(kind) else "disk"
+        raise InputError(f"{path}: found a {found}; allowed: a file; name another")
+    # A stream that was redirected to a file is a file there, and whoever redirected it holds it open.
+    stream = path.absolute().parts[1:2] in (("dev",), ("proc",)) and not stat.S_ISDIR(kind)
+    return stream or stat.S_ISCHR(kind) or stat.S_ISFIFO(kind)
+
+
+def _write_into(path: Path, content: bytes) -> None:
+    """Write into a device or a pipe; a pipe that nobody reads for some seconds is an OSError."""
+    flags = os.O_WRONLY | os.O_CLOEXEC
+    if not stat.S_ISFIFO(path.stat().st_mode):
+        flags |= os.O_TRUNC
+    until = time.monotonic() + _READER_SECONDS
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def write_atomically(
+    path: Path, content: str | bytes, *, private: bool = False, exclusive: bool = False
+) -> None:
+    """Write *content* to *path*, text as UTF-8, whole or not at all, also over a power cut.
+
+    *private*: only its owner may read it. *exclusive*: FileExistsError where it is there already. Raises
+    as :func:`replacing` does.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(path, private=private, exclusive=exclusive) as file:
+        file.write(data)
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy the content of a file, whole or not at all; raises as :func:`replacing` does."""
+    with source.open("rb") as read, replacing(target) as file:
+        shutil.copyfileobj(read, file)
+
+
+@contextmanager
+def replacing(path: Path, *, private: bool = False, exclusive: bool = False) -> Iterator[IO[bytes]]:
+    """Open file that takes the place of *path* when the block is done: whole, synced, or not at all.
+
+    Of a link, what it points at is replaced; a file that is there keeps its permissions. What killed
+    processes left in the folder is removed. Raises OSError where it cannot be written, InputError where a
+    device, a pipe or a socket is there: a file in its place would take it from everybody.
+    """
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_replaceable(path)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    remove_leftovers(path.parent)
+    temporary = _leftover_name(path, "tmp")
+    mode = 0o600 if private else stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            _hold(file.fileno())
+            yield file
             file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+            _rename(temporary, path, exclusive)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
 @contextmanager
-def whole_folder(folder: Path, staging: Path | None = None) -> Iterator[Path]:
+def whole_folder(folder: Path) -> Iterator[Path]:
     """Empty folder to fill, which takes the place of *folder* when it is complete.
 
     Nothing that *folder* held is left in it: what an earlier model left would be loaded with the new one.
-    Where the block raises, *folder* stays as it was. *staging*: where the empty folder is to be, on the
-    same disk; what lies there is removed.
+    Where the block raises, *folder* stays as it was; what killed processes left beside it is removed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = staging or folder.with_name(f".{folder.name}.writing")
-    shutil.rmtree(staging, ignore_errors=True)
+    remove_leftovers(folder.parent)
+    staging = _leftover_name(folder, "writing")
     staging.mkdir()
+    descriptor = os.open(staging, os.O_RDONLY)
     try:
+        _hold(descriptor)
         yield staging
         put_in_place(staging, folder)
     finally:
+        os.close(descriptor)
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def put_in_place(made: Path, folder: Path) -> None:
     """Sync *made* to disk and rename it to *folder*, which is removed where it exists.
 
-    Both lie on one disk. Raises InputError where a device, a pipe or a socket is in its place.
+    Both lie on one disk. Killed between the two renames it leaves what *folder* held, which
+    :func:`remove_leftovers` puts back. Raises InputError where a device, a pipe or a socket is in its place.
     """
     _check_replaceable(folder)
     for path in made.rglob("*"):
         if path.is_file() or path.is_dir():
             sync(path)
     sync(made)
-    replaced = folder.with_name(f".{folder.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
-    if folder.exists():
-        folder.rename(replaced)
-    made.rename(folder)
+    replaced = _leftover_name(folder, "replaced")
+    while True:
+        if folder.exists():
+            folder.rename(replaced)
+        try:
+            made.rename(folder)
+            break
+        except OSError as error:  # another process was faster
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(replaced, ignore_errors=True)
     sync_folder(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in *folder* while they wrote: half files, half folders.
+
+    What a process that lives writes is locked, and stays. A folder that was about to be replaced is put
+    back where nothing has come into its place. An OSError is no reason to stop.
+    """
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            found = _LEFTOVER.fullmatch(entry.name)
+            if found is not None and not _is_locked(Path(entry.path)):
+                _remove_leftover(Path(entry.path), found["name"], found["kind"] or found["old"])
+
+
+def _remove_leftover(path: Path, name: str, kind: str) -> None:
+    with suppress(OSError):
+        if kind == "tmp":
+            path.unlink()
+        elif kind == "replaced" and not path.with_name(name).exists():
+            path.rename(path.with_name(name))
+        else:
+            shutil.rmtree(path)
+
+
+def _leftover_name(path: Path, kind: str) -> Path:
+    """New name beside *path* for what is not whole yet; *kind* as in :data:`_LEFTOVER`."""
+    shown = path.name if kind == "replaced" else path.name[:_SHOWN]
+    return path.with_name(f".{shown}.{secrets.token_hex(4)}.{kind}")
+
+
+def _rename(temporary: Path, path: Path, exclusive: bool) -> None:
+    if exclusive:
+        try:
+            os.link(temporary, path)
+            return
+        except OSError as error:
+            if path.exists() or error.errno not in (errno.EPERM, errno.ENOTSUP):
+                raise
+            # A file system without hard links.
+    temporary.replace(path)
+
+
+def _hold(descriptor: int) -> None:
+    """Say that a process writes what *descriptor* is open on, on a file system that has locks."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process that lives writes *path*, or may."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Just made, and not locked yet: whoever makes it does so at once.
+        return time.time() - os.fstat(descriptor).st_mtime < _JUST_MADE_SECONDS
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def file_digest(path: Path) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from pydantic import FiniteFloat, TypeAdapter
 
 from sweeps.data.encoding import evaluation_rows, label_set, suite_text
 from sweeps.finetune.evaluate import (
@@ -15,7 +20,7 @@ from sweeps.finetune.evaluate import (
     suite_score,
 )
 from tracker.files import write_atomically
-from tracker.trial import MethodSpec, TrialSpec
+from tracker.trial import Frozen, MethodSpec, TrialSpec
 
 Baselines = Mapping[str, Baseline]
 
@@ -56,7 +61,7 @@ def base_suites(
         }
     )
     file = folder / f"{untouched.key}.json"
-    kept = _read(file)
+    kept = _read(file, {suite.name for suite in spec.general if suite.text or suite.task})
     if kept is not None and all(base.replicates for base in kept.values()):
         return kept
     measured = {
@@ -66,17 +71,57 @@ def base_suites(
     for name, base in (kept or {}).items():
         replicates = measured.get(name, UNKNOWN_BASELINE).replicates
         measured[name] = Baseline(base.value, replicates)
-    write_atomically(file, json.dumps({name: b._asdict() for name, b in measured.items()}))
+    _write(file, measured)
     return measured
 
 
-def _read(file: Path) -> dict[str, Baseline] | None:
-    """Baselines by suite in *file*, if it exists; a number alone is a baseline without replicates."""
-    if not file.exists():
+class _Kept(Frozen):
+    value: float | None
+    replicates: tuple[float, ...] = ()
+
+
+#: Of an earlier release a number alone, a baseline without replicates.
+_SUITES = TypeAdapter(dict[str, FiniteFloat | _Kept])
+
+
+def _write(file: Path, measured: Baselines) -> None:
+    suites = {name: base._asdict() for name, base in measured.items()}
+    try:
+        write_atomically(file, json.dumps({"digest": _digest(suites), "suites": suites}))
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        _note(f"{file}: cannot be written ({error.strerror}); the next trial measures it again")
+
+
+def _read(file: Path, suites: set[str]) -> dict[str, Baseline] | None:
+    """Baselines of *suites* in *file*; ``None`` where there is no such file, or none that can be trusted.
+
+    What a power cut tore, or anybody changed, is measured again, said in a line. A file of an earlier release
+    has no digest.
+    """
+    if not os.path.lexists(file):
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and content.keys() == {"digest", "suites"}:
+            if content["digest"] != _digest(content["suites"]):
+                raise ValueError("it was changed since it was written")
+            content = content["suites"]
+        kept = _SUITES.validate_python(content)
+        if kept.keys() != suites:
+            raise ValueError(f"it is of {', '.join(sorted(kept)) or 'no suite'}")
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+        _note(f"{file}: cannot be read ({reason}); the untouched base is measured again")
         return None
     return {
-        suite: Baseline(kept["value"], tuple(kept["replicates"]))
-        if isinstance(kept, dict)
-        else Baseline(kept)
-        for suite, kept in json.loads(file.read_text()).items()
+        suite: Baseline(base) if isinstance(base, float) else Baseline(base.value, base.replicates)
+        for suite, base in kept.items()
     }
+
+
+def _digest(suites: object) -> str:
+    return hashlib.sha256(json.dumps(suites, sort_keys=True).encode()).hexdigest()
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)

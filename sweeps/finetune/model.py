@@ -23,6 +23,7 @@ from peft import (
     get_peft_model,
     get_peft_model_state_dict,
 )
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
@@ -150,6 +151,16 @@ def save_trained(model: nn.Module, folder: Path) -> None:
     """Save every trained weight, of a prompt encoder too (peft would save its output alone)."""
     weights = {name: p.detach().cpu().contiguous() for name, p in trained_parameters(model).items()}
     save_file(weights, folder / TRAINED_WEIGHTS)
+
+
+def holds_trained(model: nn.Module, folder: Path) -> bool:
+    """Whether *folder* holds every trained weight of *model* in its shape, and no other."""
+    shapes = {name: list(p.shape) for name, p in trained_parameters(model).items()}
+    try:
+        with safe_open(folder / TRAINED_WEIGHTS, "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()} == shapes  # noqa: SIM118
+    except SafetensorError:
+        return False
 
 
 def load_trained(model: nn.Module, folder: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from peft import PeftModel
@@ -20,6 +21,7 @@ from peft.optimizers import create_loraplus_optimizer
 from torch import Tensor, nn
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 
 from sweeps.data.prompts import Encoded
 from sweeps.finetune import checkpoint
@@ -28,6 +30,8 @@ from sweeps.finetune.clock import Clock
 from sweeps.finetune.contract import Reporter
 from sweeps.finetune.divergence import FIRST, LOSS, DivergedError, DivergenceRule, divergence_reason
 from sweeps.finetune.model import (
+    TRAINED_WEIGHTS,
+    holds_trained,
     load_trained,
     prepended_tokens,
     save_trained,
@@ -38,6 +42,11 @@ from tracker.trial import LORA_PLUS_RATIO, TrialSpec
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
 #: In a checkpoint: the trial's seconds by phase up to it, so that a resumed trial's time is all of it.
 _CLOCK = "clock.json"
+#: What torch writes as archives, whose table of contents stands at their end.
+_ARCHIVES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
+#: Without these no training goes on as if it had never stopped; the clock is not among them, since an
+#: earlier release kept none.
+_NEEDED = (TRAINED_WEIGHTS, TRAINER_STATE_NAME, *_ARCHIVES)
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -93,11 +102,25 @@ def train(
     callback = _TrialCallback(trainer, checkpoints, reporter, counter or StepCounter())
     trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
-    resume = checkpoint.latest_checkpoint(checkpoints.folder)
+    resume = checkpoint.latest_checkpoint(
+        checkpoints.folder, spec.key, _NEEDED, lambda folder, step: _fits(folder, step, model)
+    )
     model.train()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     callback.flush()
     return TrainResult(trainer.state.global_step, callback.last_loss, callback.resumed_at)
+
+
+def _fits(folder: Path, step: int, model: nn.Module) -> bool:
+    """Whether the checkpoint in *folder* is one of *model* at *step*, and its files can be read."""
+    try:
+        state = json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        for name in _ARCHIVES:
+            with ZipFile(folder / name) as archive:
+                archive.infolist()
+        return bool(state["global_step"] == step) and holds_trained(model, folder)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
+        return False
 
 
 def step_count(rows: int, spec: TrialSpec) -> int:
@@ -279,7 +302,10 @@ class _TrialCallback(TrainerCallback):
         if due and state.global_step < state.max_steps:
             with self.trainer.clock.phase("checkpoint"):
                 checkpoint.save_checkpoint(
-                    self.checkpoints.folder, state.global_step, self.trainer.write_checkpoint
+                    self.checkpoints.folder,
+                    self.trainer.spec.key,
+                    state.global_step,
+                    self.trainer.write_checkpoint,
                 )
             self.reporter.checkpoint(state.global_step)
             self.saved_at = time.monotonic()

@@ -17,6 +17,7 @@ from sweeps.finetune.contract import TrialHome
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError, OwnedError
+from tracker.files import remove_leftovers
 from tracker.store.journal import Journal
 from tracker.trial import TrialResult, TrialSpec
 
@@ -79,6 +80,18 @@ class SweepFolder:
         """Remove the trial's tuned model, if there is one."""
         shutil.rmtree(self.model(key), ignore_errors=True)
 
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed driver and its workers left half written; the caller holds the lock."""
+        remove_leftovers(self.baselines)
+        remove_leftovers(self.root)
+        for part in ("models", "checkpoints", "artifacts"):
+            remove_leftovers(self.root / part)
+            for folder in (self.root / part).glob("*/"):
+                remove_leftovers(folder)
+        for file in (self.sweep_file, self.identity_file):  # as earlier releases named them
+            for left in self.root.glob(f".{file.name}.*"):
+                left.unlink()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the sweep's lock for this process; it ends with the process, however that ends.
@@ -103,12 +116,7 @@ class SweepFolder:
         try:
             facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             owner.write_text(json.dumps(facts))
-            for file in (
-                self.sweep_file,
-                self.identity_file,
-            ):  # half written when a driver was killed
-                for left in self.root.glob(f".{file.name}.*"):
-                    left.unlink()
+            self._remove_leftovers()
             yield
         finally:
             owner.unlink(missing_ok=True)

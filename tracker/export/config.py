@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, StoreError
-from tracker.files import Inline, comment, read_bounded, write_text, yaml_text
+from tracker.files import Inline, comment, is_special, read_bounded, write_text, yaml_text
 from tracker.numbers import percent
 from tracker.strict_yaml import MAX_BYTES, Document, read
 from tracker.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
@@ -152,8 +152,10 @@ def evidence_name(name: str) -> str:
 def write_config(config: Config, path: Path) -> None:
     """Write *config* to *path* and its evidence beside it, each whole or not at all.
 
-    Raises InputError where a file cannot be written.
+    Raises InputError where a file cannot be written, and for a device or a pipe: nothing can lie beside one.
     """
+    if is_special(path):
+        raise InputError(f"{path}: found a device or a pipe; allowed: a file; name one")
     files = config_files(config, path.name)
     if files.evidence is not None:
         write_text(path.with_name(evidence_name(path.name)), files.evidence)

@@ -167,11 +167,63 @@ def test_an_old_baseline_file_is_completed_and_its_numbers_stay(
     (file,) = home.baselines.iterdir()
     file.write_text(json.dumps({"language": 2.5}))
     again = run_trial(spec, home, Notes()).general[0]
-    kept = json.loads(file.read_text())["language"]
+    kept = json.loads(file.read_text())["suites"]["language"]
     assert again.before == kept["value"] == 2.5
     assert again.after == first.after
     assert len(kept["replicates"]) == 200
     assert again.forgetting_se == first.forgetting_se
+
+
+def _changed(text: str) -> str:
+    content = json.loads(text)
+    content["suites"]["language"]["value"] += 1
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda _: "",
+        lambda text: text[: len(text) // 2],
+        lambda _: "\x00\x01{",
+        lambda _: "[1, 2]",
+        lambda _: '{"language": "high"}',
+        lambda _: '{"another": 2.5}',
+        lambda _: '{"language": NaN}',
+        _changed,
+    ],
+)
+def test_a_baseline_file_that_cannot_be_trusted_is_measured_again(
+    harm: Callable[[str], str],
+    make_spec: MakeSpec,
+    home: TrialHome,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    spec = make_spec("none")
+    first = run_trial(spec, home, Notes()).general
+    (file,) = home.baselines.iterdir()
+    whole = file.read_bytes()
+    file.write_text(harm(file.read_text()))
+    again = run_trial(spec, home, Notes())
+    assert again.status is Status.COMPLETE
+    assert again.general == first
+    assert file.read_bytes() == whole
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"note: {file}: cannot be read (")
+    assert line.endswith("); the untouched base is measured again")
+
+
+def test_a_folder_in_the_place_of_baselines_is_no_failure(
+    make_spec: MakeSpec, home: TrialHome, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_spec("none")
+    first = run_trial(spec, home, Notes()).general
+    (file,) = home.baselines.iterdir()
+    file.unlink()
+    file.mkdir()
+    again = run_trial(spec, home, Notes())
+    assert again.general == first
+    assert "the next trial measures it again" in capfd.readouterr().err
 
 
 def test_the_error_of_forgetting_is_paired(make_spec: MakeSpec, home: TrialHome) -> None:
