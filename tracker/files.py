@@ -118,8 +118,8 @@ def is_special(path: Path) -> bool:
         found = "socket" if stat.S_ISSOCK(kind) else "disk"
         raise InputError(f"{path}: found a {found}; allowed: a file; name another")
     # A stream that was redirected to a file is a file there, and whoever redirected it holds it open.
-    stream = path.absolute().parts[1:2] in (("dev",), ("proc",)) and not stat.S_ISDIR(kind)
-    return stream or stat.S_ISCHR(kind) or stat.S_ISFIFO(kind)
+    stream = str(path.absolute()).startswith(("/dev/std", "/dev/fd/", "/proc/"))
+    return (stream and stat.S_ISREG(kind)) or stat.S_ISCHR(kind) or stat.S_ISFIFO(kind)
 
 
 def _write_into(path: Path, content: bytes) -> None:
