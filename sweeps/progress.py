@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweeps.search.study import PlannedTrial
 
 _PLAIN_EVERY_SECONDS = 30.0
+_WAITING_EVERY_SECONDS = 10.0
 
 
 class LiveProgress:
@@ -62,6 +63,9 @@ class LiveProgress:
         parts.append(_running_table(driver))
         problems = failure_lines(driver)
         parts += [Text(line, style="yellow") for line in problems[-3:]]
+        if driver.study.guard.problem:
+            guard = driver.study.guard
+            parts.append(Text(f"{guard.name}: {guard.problem}", style="yellow"))
         if driver.listener.problem:
             parts.append(Text(f"store: {driver.listener.problem}", style="yellow"))
         return Group(*parts)  # type: ignore[arg-type]
@@ -76,6 +80,7 @@ class PlainProgress:
         self.started = time.monotonic()
         self.spoke = time.monotonic()
         self.already: int | None = None
+        self.waiting = False  # for the study's database
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -97,10 +102,20 @@ class PlainProgress:
             self._say(
                 f"[{done}/{driver.planned}] {trial_line(driver, driver.records[number])}  {eta}"
             )
+        self._say_study(driver)
         if time.monotonic() - self.spoke > _PLAIN_EVERY_SECONDS:
             self._say(
                 f"{len(driver.running)} running, {len(driver.records)} of {driver.planned} ended"
             )
+
+    def _say_study(self, driver: Driver) -> None:
+        """Say that the study's database does not answer, every few seconds, and that it does again."""
+        guard, silent = driver.study.guard, time.monotonic() - self.spoke
+        if guard.problem and (not self.waiting or silent > _WAITING_EVERY_SECONDS):
+            self._say(f"{guard.name}: {guard.problem}; {len(driver.running)} running")
+        elif self.waiting and not guard.problem:
+            self._say(f"{guard.name}: answers again")
+        self.waiting = guard.problem is not None
 
     def _say(self, line: str) -> None:
         self.spoke = time.monotonic()

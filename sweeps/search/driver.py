@@ -40,6 +40,7 @@ from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult,
 
 _ATTEMPTS = 3  # a trial whose worker died this often has failed
 _POLL_SECONDS = 1.0
+_TURN_SECONDS = 0.05
 _UNAFFORDABLE = 10  # so many proposals in a row that the budget cannot pay for: it counts as spent
 
 
@@ -183,7 +184,11 @@ class Driver:
         return weighted_score(record.result, self.sweep.spec.objective)
 
     def run(self) -> None:
-        """Ask, dispatch and tell until the design is done. Raises InputError when the data changed."""
+        """Ask, dispatch and tell until the design is done.
+
+        Raises InputError when the data changed, StoreError when the study does not answer for long.
+        """
+        self.study.guard.meanwhile = self._go_on
         self._reconcile()
         self.control.begin(self)
         while not self.stopped:
@@ -201,6 +206,19 @@ class Driver:
                 break
         self.control.end()
         self.watch(self)
+
+    def _go_on(self, seconds: float) -> None:
+        """Keep the trials under way for *seconds*, in which the study does not answer."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if not self.paused:
+                self._dispatch()
+            self.watch(self)
+            begun = time.monotonic()
+            for event in self.engine.events(min(left, _POLL_SECONDS)):
+                self._handle(event)
+            if time.monotonic() - begun < _TURN_SECONDS:  # an engine that does not wait
+                time.sleep(min(left, _TURN_SECONDS))
 
     # -- ask: the next trial ---------------------------------------------------------------------
 

@@ -82,7 +82,8 @@ def run_sweep(
         _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
         if not begun:  # the store has compared it with what the sweep began with
             write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
-        study = StudyAdapter(study_uri or f"sqlite:///{folder.study_file.resolve()}", sweep.spec)
+        default = f"sqlite:///{folder.study_file.resolve()}"
+        study = StudyAdapter(study_uri or default, sweep.spec, note=note)
         with (
             closing(study),
             _open_outbox(store, sweep, folder) as session,

@@ -9,12 +9,13 @@ which they were raised.
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -22,7 +23,6 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
-from sqlalchemy import event
 
 from sweeps.search.bounds import kept_names
 from sweeps.search.space import (
@@ -32,10 +32,10 @@ from sweeps.search.space import (
     model_names,
     untouched_base,
 )
+from sweeps.search.storage import Guard, open_storage
 from sweeps.search.strategies.strategy import Proposal
 from sweeps.spec import SweepSpec
 from tracker.errors import StoreError
-from tracker.store.database_setup import check_driver
 from tracker.trial import Configuration, MethodSpec, TrialSpec
 
 #: Seed of samplers, beside the trial's number.
@@ -50,6 +50,7 @@ _CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
 
 #: Stage of a trial that a user requested as a clone.
 CLONE = "clone"
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class PlannedTrial(NamedTuple):
@@ -144,26 +145,38 @@ class _DraftTrial:
         return self.sampler.sample_independent(self.study, self.trial, name, distribution)
 
 
+def _guarded(method: Method) -> Method:
+    """Repeat *method* while the study's database does not answer: it must be one that may be repeated."""
+
+    @functools.wraps(method)
+    def guarded(self: StudyAdapter, *args: Any, **kwargs: Any) -> Any:
+        return self.guard(lambda: method(self, *args, **kwargs))
+
+    return cast(Method, guarded)
+
+
 class StudyAdapter:
     """Optuna study of one sweep at a storage URI (SQLite or Postgres), in memory for ``None``.
 
-    Samplers are seeded by *seed*, the sweep's first seed and the trial's number.
+    Samplers are seeded by *seed*, the sweep's first seed and the trial's number. Every call but
+    :meth:`close` goes through ``guard``: it may wait, and raises StoreError where the database does not
+    answer at all. *note* is called with each wait while it is opened.
     """
 
-    def __init__(self, uri: str | None, spec: SweepSpec, seed: int = SEED) -> None:
+    def __init__(
+        self,
+        uri: str | None,
+        spec: SweepSpec,
+        seed: int = SEED,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.spec, self.seed = spec, seed + spec.first_seed
+        self.guard = Guard(uri)
         try:
-            self._storage = InMemoryStorage() if uri is None else _open_storage(uri)
-            self.study = optuna.create_study(
-                storage=self._storage,
-                study_name=spec.name,
-                direction="maximize",
-                load_if_exists=True,
-            )
-            if not self.trials():
-                self.study.set_user_attr(_BOUNDS, kept_names(spec))
+            self._storage = InMemoryStorage() if uri is None else open_storage(uri, note)
+            self.study = self.guard(self._created)
         except StoreError:
             raise
         except Exception as error:
@@ -173,12 +186,25 @@ class StudyAdapter:
                 "which needs a database of its own beside the tracking store's"
             ) from error
 
+    def _created(self) -> Study:
+        """The sweep's study, made where there is none."""
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=self.spec.name,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        if not study.get_trials(deepcopy=False):
+            study.set_user_attr(_BOUNDS, kept_names(self.spec))
+        return study
+
     @property
     def begun_before_bounds(self) -> bool:
         """Whether the sweep was begun when the search kept bounds on forgetting alone."""
         return self.bounds is None
 
     @property
+    @_guarded
     def bounds(self) -> list[str] | None:
         """Constraints that the search kept when it began; ``None`` where it did not keep all yet."""
         return self.study.user_attrs.get(_BOUNDS)
@@ -188,10 +214,12 @@ class StudyAdapter:
         if isinstance(self._storage, RDBStorage):
             self._storage.engine.dispose()
 
+    @_guarded
     def trials(self) -> list[FrozenTrial]:
         """All trials by number."""
         return self.study.get_trials(deepcopy=False)
 
+    @_guarded
     def ask(
         self,
         number: int,
@@ -247,12 +275,17 @@ class StudyAdapter:
                 break
         return sampled
 
+    @_guarded
     def add_clone(self, clone: Clone) -> None:
-        """Store a trial outside of the strategy, with the next number."""
+        """Store a trial outside of the strategy, with the next number; a request's clone is stored once."""
+        trials = self.study.get_trials(deepcopy=False)
+        if any(trial.user_attrs.get(_REQUEST) == clone.request for trial in trials):
+            return  # by a try whose end was not known
         values = study_values(self.spec, clone.configuration, clone.seed)
         attributes = {"stage": CLONE, _CLONED: values, _REQUEST: clone.request}
         self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
 
+    @_guarded
     def clone(self, number: int) -> Clone | None:
         """The clone with *number*; ``None`` where there is no such trial or it is no clone."""
         trials = self.trials()
@@ -262,15 +295,20 @@ class StudyAdapter:
         values = attributes[_CLONED]
         return Clone(configuration_of(self.spec, values), values["seed"], attributes[_REQUEST])
 
+    @_guarded
     def raise_budget(self, raised: BudgetChange) -> None:
-        """Store a raised budget."""
+        """Store a raised budget; a request's is stored once."""
+        if any(each.request == raised.request for each in self.raised()):
+            return  # by a try whose end was not known
         earlier = [list(each) for each in self.raised()]
         self.study.set_user_attr(_RAISED, [*earlier, list(raised)])
 
+    @_guarded
     def raised(self) -> list[BudgetChange]:
         """All raised budgets, in order."""
         return [BudgetChange(*each) for each in self.study.user_attrs.get(_RAISED, [])]
 
+    @_guarded
     def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
         """Store the quality of trial *number*, ``None`` for one without a score; idempotent."""
         frozen = self.trials()[number]
@@ -310,25 +348,6 @@ def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
         return False
     with closing(StudyAdapter(f"sqlite:///{file.resolve()}", spec)) as study:
         return study.begun_before_bounds
-
-
-def _open_storage(uri: str) -> RDBStorage:
-    """The study's storage; SQLite in write-ahead mode.
-
-    A commit then waits for no disk. It still survives the death of the process, and after a power cut the
-    study is whole up to some earlier commit, from which the journals rebuild it.
-    """
-    check_driver(uri, "study")
-    storage = RDBStorage(uri)
-    if storage.engine.dialect.name == "sqlite":
-
-        @event.listens_for(storage.engine, "connect")
-        def write_ahead(connection: Any, _record: object) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        storage.engine.dispose()  # connections made before now know nothing of it
-    return storage
 
 
 def study_values(spec: SweepSpec, configuration: Configuration, seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Setup of the tracking store's database: its driver, and MLflow's tables in an SQLite file.
+"""Setup of the tracking store's database: MLflow's tables in an SQLite file.
 
 MLflow makes its tables in place, by dozens of migrations that cannot be repeated: a database that
 was half made when the process died is refused from then on. Here the tables are made in memory and
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from tracker.errors import StoreError
 from tracker.files import sync, sync_folder
-from tracker.store import tracking_uri
+from tracker.store import database_server, tracking_uri
 
 #: How a migration names the copy of a table that it is about to change.
 _COPY = "_alembic_tmp_"
@@ -24,39 +24,27 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 _WAIT_SECONDS = 20.0  # for another process that writes; as long as MLflow itself waits
 
 
-def check_driver(uri: str, what: str = "tracking store") -> None:
-    """StoreError where the database at *uri* needs a Python module that is not installed."""
-    if not tracking_uri.is_database(uri):
-        return
-    from sqlalchemy import make_url
+@contextmanager
+def prepared(uri: str) -> Iterator[None]:
+    """A database in which MLflow can be opened; under the initialisation lock.
 
-    try:
-        make_url(uri).get_dialect().import_dbapi()
-    except ImportError as error:
-        reason = str(error).splitlines()[0]
-        postgres = "`pip install 'sft-select[postgres]'` brings the one for postgresql://…"
-        raise StoreError(
-            f"{what} {tracking_uri.without_credentials(uri)}: its driver cannot be loaded ({reason}); "
-            + (postgres if uri.startswith("postgresql") else "install it with pip")
-        ) from error
-
-
-def prepare(uri: str) -> None:
-    """Check the driver and, in an SQLite file, make MLflow's tables; under the initialisation lock.
-
-    A database of MLflow that records nothing yet is made anew, for it may be half made. One that
-    holds rows keeps them, and loses only what a killed migration has left.
-    StoreError where the driver is missing, or the file is no database or cannot be read; OSError or
-    SQLAlchemyError where it cannot be written.
+    On a server MLflow makes its tables itself, one process at a time. In an SQLite file they are made here.
+    A file that records nothing yet is made anew, for it may be half made. One that holds rows keeps them, and
+    loses only what a killed migration has left.
+    StoreError where the driver is missing, the server does not answer, or the file is no database or cannot
+    be read; OSError or SQLAlchemyError where it cannot be written.
     """
-    check_driver(uri)
     file = tracking_uri.sqlite_file(uri)
-    if file is None:
+    if file is not None:
+        try:
+            _make(Path(os.path.realpath(file)))
+        except sqlite3.Error as error:
+            raise tracking_uri.store_error(uri, error) from error
+    if file is not None or not tracking_uri.is_database(uri):
+        yield
         return
-    try:
-        _make(Path(os.path.realpath(file)))
-    except sqlite3.Error as error:
-        raise tracking_uri.store_error(uri, error) from error
+    with database_server.tables_of("MLflow", uri, "tracking store"):
+        yield
 
 
 def _make(file: Path) -> None:

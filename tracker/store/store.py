@@ -133,8 +133,7 @@ class Store:
 
         tracking_uri.silence_logs()
         try:
-            with tracking_uri.initialisation_lock(workspace, uri):
-                database_setup.prepare(uri)
+            with tracking_uri.initialisation_lock(workspace, uri), database_setup.prepared(uri):
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if tracking_uri.is_database(uri) else None
                 experiment_id = tracking_uri.experiment(client, project, artifacts)

@@ -17,7 +17,8 @@ from filelock import FileLock
 
 from tracker.errors import StoreError
 
-_DATABASES = frozenset({"sqlite", "postgresql", "mysql", "mssql"})
+#: ``postgres://`` is none that any library here opens: it is refused with the right name.
+_DATABASES = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
 SQLITE = "sqlite:///"
 #: MLflow's environment variables: no telemetry, no pickle, no log lines, short patience.
 _ENVIRONMENT = {
