@@ -9,6 +9,7 @@ from __future__ import annotations
 from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboards.access import Access
+from dashboards.callbacks import CheckedDash
 from dashboards.context import ADDRESS, VERSION, PageContext
 from dashboards.exports import serve_csv, serve_exports
 from dashboards.pages import data, generalisation, mix, recommend, scaling, sweep, trials
@@ -57,7 +58,7 @@ def create_app(
     *control*: visitors may control a running sweep; without it no such callback exists. *mlflow_url*: address
     for links to runs, as :func:`mlflow_address` gives it.
     """
-    app = Dash(
+    app = CheckedDash(
         __name__,
         title="sft-select",
         update_title=None,
@@ -81,6 +82,7 @@ def create_app(
     serve_exports(app.server, context.export)
     serve_csv(app.server, context.trials)
     harden(app.server, app.csp_hashes(), access)
+    app.refuse_malformed()
     if access.token is not None:  # visitors come over a network
         compress(app.server)
     return app

@@ -169,7 +169,10 @@ def _connect(app: Dash, context: PageContext) -> None:
         return form(PATH, query, current), identity
 
     def submit(
-        clicks: int | None, enters: list[int | None], texts: list[Any], search: str | None
+        clicks: int | None,
+        enters: list[int | None],
+        texts: list[str | int | float | None],
+        search: str | None,
     ) -> Any:
         view = context.view(search)
         if view is None or not (clicks or any(enters)):

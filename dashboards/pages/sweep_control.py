@@ -53,6 +53,10 @@ def connect(app: Dash, context: PageContext) -> None:
     if context.add_request is None:
         return
     app.callback(Output(PLACE, "children"), Input(PLACE, "id"))(lambda _place: panel())
+
+    def fill(_version: str | None, search: str | None) -> tuple[Any, ...]:
+        return possible(context, search)
+
     app.callback(
         Output("control-pause", "disabled"),
         Output("control-resume", "disabled"),
@@ -63,11 +67,11 @@ def connect(app: Dash, context: PageContext) -> None:
         *(Output(f"control-known-{name}", "children") for name in _SUGGESTED),
         VERSION,
         ADDRESS,
-    )(lambda _version, search: possible(context, search))
+    )(fill)
 
     def send(
         clicks: Mapping[str, int | None],
-        form: Mapping[str, Any],
+        form: Mapping[str, str | int | float | None],
         search: str | None,
         sweep: str | None,
     ) -> Any:

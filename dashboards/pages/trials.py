@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dash_ag_grid as dag
 import pandas as pd
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from typing_extensions import TypedDict
 
 from dashboards.charts.theme import palette
 from dashboards.components import Choice, empty, link, notice, page_head
@@ -28,7 +29,14 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
 from dashboards.trials.fields import Weighing
 from dashboards.trials.frame import Column, columns_of, definitions, plain_rows
-from dashboards.trials.query import GridState, initial_state, select, state_in, state_of
+from dashboards.trials.query import (
+    GridState,
+    RowsRequest,
+    initial_state,
+    select,
+    state_in,
+    state_of,
+)
 from tracker.numbers import count, plural
 from tracker.trial import TrialRecord
 
@@ -171,6 +179,26 @@ def _frame() -> html.Div:
     )
 
 
+class _GridState(TypedDict):
+    """The grid as it was made: its sweep with the columns, and the sort, filters and shown columns."""
+
+    shape: list[str | list[str]]
+    state: dict[str, str | list[str]]
+
+
+class _Click(TypedDict, total=False):
+    """A pressed cell, as AG Grid sends it."""
+
+    colId: str | None
+    rowId: str | None
+
+
+class _Row(TypedDict, total=False):
+    """What is read of a ticked row."""
+
+    number: int | float
+
+
 class _Callbacks:
     """The callbacks of the page; each fills one part of the frame."""
 
@@ -196,7 +224,11 @@ class _Callbacks:
         return running_in_short(view, time.time(), href("/", Query(query.sweep)))
 
     def place(
-        self, _results: str | None, search: str | None, sorted_by: Any, shown: Any
+        self,
+        _results: str | None,
+        search: str | None,
+        sorted_by: dict[str, str] | None,
+        shown: _GridState | None,
     ) -> tuple[Any, Any]:
         """The grid, made anew only where it does not show the state of the address.
 
@@ -212,13 +244,13 @@ class _Callbacks:
             "rows": state_text(state_in(query, frame.columns)),
             "columns": shown_fields(columns, query),
         }
-        current = {**(shown or {}).get("state", {}), **(sorted_by or {})}
+        current = {**(shown["state"] if shown else {}), **(sorted_by or {})}
         if shown and shown["shape"] == shape and current == state:
             return no_update, no_update
         ticked = numbers_in(query, "ticked")
         return grid(frame, query, view.info.name, ticked), {"shape": shape, "state": state}
 
-    def rows(self, request: Any, search: str | None) -> tuple[Any, Any, Any]:
+    def rows(self, request: RowsRequest | None, search: str | None) -> tuple[Any, Any, Any]:
         """Rows for the grid; a new sort or filter goes into the address."""
         view = self.context.view(search)
         if not request or view is None:
@@ -237,7 +269,7 @@ class _Callbacks:
             query = query.put(ticked=ticked_text(ticked))
         return menu(columns_of(view.analysis.trials.columns), query) if view else []
 
-    def open(self, click: Any, search: str | None) -> Any:
+    def open(self, click: _Click | None, search: str | None) -> Any:
         """The trial of a pressed row goes into the address."""
         view = self.context.view(search)
         if not click or view is None or click.get("colId") not in set(view.analysis.trials.columns):
@@ -248,8 +280,8 @@ class _Callbacks:
             return no_update  # the number is a link itself
         return href("", parse_query(search).put(trial=str(int(number.iloc[0]))))
 
-    def ticked(self, selected: Any) -> list[int]:
-        """The numbers of the ticked rows."""
+    def ticked(self, selected: list[_Row | None] | dict[str, Any] | None) -> list[int]:
+        """The numbers of the ticked rows; AG Grid sends a mapping where it is to tick some."""
         rows = selected if isinstance(selected, list) else []
         return [int(row["number"]) for row in rows if row and "number" in row]
 
@@ -332,7 +364,7 @@ def _connect(app: Dash, context: PageContext) -> None:
     )
 
 
-def rows(frame: pd.DataFrame, request: Mapping[str, Any]) -> dict[str, Any]:
+def rows(frame: pd.DataFrame, request: RowsRequest) -> dict[str, Any]:
     """The answer to AG Grid's *request* for rows: ``rowData``, and ``rowCount`` of all that pass."""
     order = select(frame, state_of(request, frame.columns))
     start = max(0, int(request.get("startRow") or 0))

@@ -8,7 +8,7 @@ are percent-encoded each, so that any task name fits. Tests have AG Grid's names
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from typing_extensions import TypedDict  # typing's cannot be checked by pydantic before Python 3.12
 
 from dashboards.state import Query
 
@@ -48,6 +49,37 @@ TEXT_TESTS: dict[str, Callable[[str, str], bool]] = {
     "startsWith": lambda value, text: value.startswith(text),
     "endsWith": lambda value, text: value.endswith(text),
 }
+
+
+class Sort(TypedDict, total=False):
+    """A column to sort by, as AG Grid sends it."""
+
+    colId: str
+    sort: str | None
+
+
+class Filter(TypedDict, total=False):
+    """One condition of a column's filter, as AG Grid sends it."""
+
+    type: str | None
+    filter: str | int | float | None
+    filterTo: str | int | float | None
+
+
+class ColumnFilter(Filter, total=False):
+    """The filter of a column: one condition, or several with their operator."""
+
+    operator: str | None
+    conditions: list[Filter] | None
+
+
+class RowsRequest(TypedDict, total=False):
+    """A request for rows, as AG Grid sends it. ``endRow`` is not of them."""
+
+    startRow: int | None
+    endRow: int | None
+    sortModel: list[Sort] | None
+    filterModel: dict[str, ColumnFilter] | None
 
 
 class Condition(NamedTuple):
@@ -98,7 +130,7 @@ def state_in(query: Query, fields: Collection[str]) -> GridState:
     return _checked(sort, where, any_of, fields)
 
 
-def state_of(request: Mapping[str, Any], fields: Collection[str]) -> GridState:
+def state_of(request: RowsRequest, fields: Collection[str]) -> GridState:
     """Sort and filters of AG Grid's request (``sortModel``, ``filterModel``)."""
     sort = [
         (str(model.get("colId")), model.get("sort") == "desc")
@@ -108,7 +140,8 @@ def state_of(request: Mapping[str, Any], fields: Collection[str]) -> GridState:
     any_of: list[Condition] = []
     for field, model in (request.get("filterModel") or {}).items():
         conditions = any_of if model.get("operator") == "OR" else where
-        for part in model.get("conditions") or [model]:
+        parts: Sequence[Filter] = model.get("conditions") or [model]
+        for part in parts:
             values = (part.get("filter"), part.get("filterTo"))
             texts = tuple(_written(value) for value in values if value is not None)
             conditions.append(Condition(str(field), str(part.get("type")), texts))
