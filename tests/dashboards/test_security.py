@@ -46,6 +46,29 @@ def test_the_dashboard_s_origin_is_served(client):
     assert client.post("/", headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_another_site_sends_is_refused_without_an_origin_too(client, site):
+    assert client.get("/", headers={"Host": "localhost", "Sec-Fetch-Site": site}).status_code == 403
+    assert (
+        client.post("/", headers={"Host": "localhost", "Sec-Fetch-Site": site}).status_code == 403
+    )
+
+
+def test_a_link_on_another_site_opens_a_page(client):
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    opened = {"Host": "localhost", "Sec-Fetch-Dest": "document"} | link
+    assert client.get("/", headers=opened).status_code == 200
+    framed = {"Host": "localhost", "Sec-Fetch-Dest": "iframe"} | link
+    assert client.get("/", headers=framed).status_code == 403
+
+
+def test_a_refusal_is_one_line_in_the_log(client, caplog):
+    client.get("/\x1b[31m", headers={"Host": "example.com"})
+    (record,) = caplog.records
+    assert record.exc_info is None
+    assert record.getMessage() == r"refused GET '/\x1b[31m' from 127.0.0.1: 403 'unknown Host'"
+
+
 def test_a_body_over_one_megabyte_is_refused(client):
     headers = {"Host": "localhost"}
     assert client.post("/", data=b"x" * (MAX_BODY_BYTES + 1), headers=headers).status_code == 413
