@@ -8,10 +8,8 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dashboards.access import access_for, address_of
-from dashboards.security import MAX_BODY_BYTES
 from tracker.errors import InputError, SftSelectError
 
 #: Parameters of glibc's mallopt(3): number of arenas, and the size in bytes from which a block is mapped.
@@ -67,13 +65,12 @@ def _port(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    # Heavy imports wait until the options are known to be good.
-    from waitress.server import create_server
-
     _keep_memory_small()
     # A page requests several parts at once: that some wait a moment is no news for a terminal.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    # Heavy imports wait until the options are known to be good.
     from dashboards.app import create_app
+    from dashboards.server import Server
     from dashboards.trials.reader import mlflow_address
     from tracker.store.store import Store
 
@@ -88,15 +85,9 @@ def _serve(options: argparse.Namespace) -> None:
         mlflow_url=mlflow_url,
     )
     try:
-        server: Any = create_server(
-            app.server,
-            # By that name a machine may have two addresses, and waitress would open two servers.
-            host="127.0.0.1" if options.host == "localhost" else options.host,
-            port=options.port,
-            threads=8,
-            max_request_body_size=MAX_BODY_BYTES,
-            ident="",
-        )
+        # By the name localhost a machine may have two addresses; a server has one.
+        host = "127.0.0.1" if options.host == "localhost" else options.host
+        server = Server(app.server, host, options.port)
     except OSError as error:
         raise InputError(
             f"--host {options.host} --port {options.port}: {error.strerror}; the address must be one of "
