@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -193,18 +191,18 @@ def _run(
 ) -> list[TrialRecord]:
     """All ended trials of a sweep that was run to its end; progress and how it ended go to stderr."""
     from sweeps.progress import progress
-    from sweeps.search.run import run_sweep
+    from sweeps.search.run import Interruption, Terminated, run_sweep
 
-    signal.signal(signal.SIGTERM, _terminated)
     again = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store)}"
     try:
-        with progress(sys.stderr) as watch:
+        with Interruption() as interruption, progress(sys.stderr) as show:
+            watch = interruption.checked(show)
             done = run_sweep(
                 sweep, workspace, store_uri=store, study_uri=study_uri, watch=watch, note=_note
             )
-    except (KeyboardInterrupt, _Terminated) as stop:
+    except (KeyboardInterrupt, Terminated) as stop:
         typer.echo(f"stopped; ended trials are kept. To resume: {again}", err=True)
-        raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from None
+        raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     if done.stopped:
         typer.echo(f"stopped on request; ended trials are kept. To resume: {again}", err=True)
     if done.unsent:
@@ -530,14 +528,6 @@ def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
 
 def _note(warning: str) -> None:
     typer.echo(one_line(f"note: {warning}"), err=True)
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Terminated
 
 
 def _trial_json(record: Any) -> dict[str, Any]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from types import FrameType
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
@@ -156,6 +159,55 @@ def _engine(sweep: ResolvedSweep) -> Iterator[Engine]:
         yield engine
     finally:
         engine.close()
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class Interruption:
+    """SIGINT and SIGTERM as KeyboardInterrupt and Terminated, for as long as it is entered.
+
+    Python swallows an exception that arises in a callback of its own, such as that of a weak reference, and
+    prints it: it is kept, raised again by :meth:`check`, and not printed.
+    """
+
+    def __init__(self) -> None:
+        self.arrived: type[BaseException] | None = None
+
+    def __enter__(self) -> Interruption:
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
+        self._before = {
+            number: signal.signal(number, self._raise) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = self._hook
+
+    def check(self) -> None:
+        """Raise what arrived, if anything did."""
+        if self.arrived is not None:
+            raise self.arrived
+
+    def checked(self, watch: Callable[[Driver], None]) -> Callable[[Driver], None]:
+        """*watch*, which checks first."""
+
+        def checking(driver: Driver) -> None:
+            self.check()
+            watch(driver)
+
+        return checking
+
+    def _raise(self, number: int, _frame: FrameType | None) -> NoReturn:
+        self.arrived = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        raise self.arrived
+
+    def _unraisable(self, swallowed: sys.UnraisableHookArgs) -> None:
+        if not issubclass(swallowed.exc_type, KeyboardInterrupt | Terminated):
+            self._hook(swallowed)
 
 
 def worker_devices(settings: EngineSpec) -> list[str | None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -47,13 +49,18 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
     # The Trainer collects garbage at every start; over the libraries' own objects that takes 0.25 s.
     gc.collect()
     gc.freeze()
-    pipe.send(Ready())
-    while True:
-        try:
+    serve(pipe, run_trial)
+
+
+def serve(
+    pipe: Connection, run_trial: Callable[[TrialSpec, TrialHome, Reporter], TrialResult]
+) -> None:
+    """Take jobs from *pipe* until the driver closes it, at whatever moment it does."""
+    with contextlib.suppress(EOFError, ConnectionError):
+        pipe.send(Ready())
+        while True:
             job: Job = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(run_job(job, pipe, run_trial))
+            pipe.send(run_job(job, pipe, run_trial))
 
 
 def run_job(
@@ -89,7 +96,7 @@ class JournalReporter:
         """Write and send a point of the learning curve."""
         event: dict[str, Any] = {"event": "step", "step": step, "values": values}
         self.journal.append(event | {"time_ms": time.time_ns() // 1_000_000})
-        self.pipe.send(Progress(self.key, step, values))
+        self._send(Progress(self.key, step, values))
 
     def checkpoint(self, step: int) -> None:
         """Write that a whole checkpoint is on disk."""
@@ -100,7 +107,14 @@ class JournalReporter:
         now = time.monotonic()
         if now - self.beaten_at >= _BEAT_SECONDS:
             self.beaten_at = now
-            self.pipe.send(Heartbeat())
+            self._send(Heartbeat())
+
+    def _send(self, message: Progress | Heartbeat) -> None:
+        """Send *message*; without a driver this worker ends, which is no fault of the trial."""
+        try:
+            self.pipe.send(message)
+        except OSError:
+            sys.exit(1)
 
 
 def _die_with_parent() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,13 +60,20 @@ def is_local(uri: str) -> bool:
     return sqlite_file(uri) is not None or urlsplit(uri).scheme in ("", "file")
 
 
-def initialisation_lock(workspace: Path, uri: str) -> AbstractContextManager[object]:
+@contextmanager
+def initialisation_lock(workspace: Path, uri: str) -> Iterator[None]:
     """Lock for opening a database: two processes that both create its tables would crash."""
     if not is_database(uri):
-        return nullcontext()
+        yield
+        return
     workspace.mkdir(parents=True, exist_ok=True)
     file = sqlite_file(uri)
-    return FileLock(f"{file}.lock" if file else workspace / "mlflow.lock")
+    path = Path(f"{file}.lock") if file else workspace / "mlflow.lock"
+    with FileLock(path):
+        try:
+            yield
+        finally:  # before the release: whoever had opened it sees that it has no name, and makes another
+            path.unlink(missing_ok=True)
 
 
 def experiment(client: Any, project: str, artifacts: Path | None) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +16,7 @@ from filelock import FileLock
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search import run as run_module
-from sweeps.search.run import SweepRun, run_sweep, worker_devices
+from sweeps.search.run import Interruption, SweepRun, Terminated, run_sweep, worker_devices
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine
 from tests.sweeps.search.formula import FormulaEngine
@@ -140,3 +143,29 @@ def test_workers_get_the_gpus_that_this_process_may_use(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
     assert worker_devices(Engine(workers=workers)) == devices
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_an_interruption_that_python_swallows_still_stops(
+    number: signal.Signals, error: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Referent:
+        pass
+
+    def interrupt(_reference: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(0)  # where Python calls the handler, inside this callback
+
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        referent = Referent()
+        kept = weakref.ref(referent, interrupt)
+        interruption.check()
+        del referent
+        with pytest.raises(error):
+            interruption.check()
+    assert kept() is None
+    assert signal.getsignal(number) == before
+    assert capfd.readouterr() == ("", "")

@@ -129,7 +129,7 @@ def test_whenever_the_making_of_a_store_ends_the_next_process_opens_it(
     assert (workspace / "mlflow.db").exists() == (death is IN_PLACE or death.moment == "row")
     assert [info.name for info in begin(workspace).sweeps()] == ["s"]
     left = {path.name for path in workspace.iterdir()}
-    assert left == {"artifacts", "mlflow.db", "mlflow.db.lock"}
+    assert left == {"artifacts", "mlflow.db"}
 
 
 def schema(file: Path) -> list[tuple[str, str, list[str]]]:
