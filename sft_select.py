@@ -156,8 +156,12 @@ class Sweep:
         The answer holds the choice and its trial, the reasons, P(best), the expected regret, the runners-up
         with their gaps, what each constraint rejected, caveats and next experiments.
 
-        Raises ArgumentError for an unknown task or constraint or a value out of range, NotEnoughDataError
-        where no trial is complete, NothingAdmittedError where no candidate keeps every constraint.
+        ``target_quality.reached`` is false where nothing measured reaches the target quality: the choice
+        is then the closest, and ``target_quality.needed`` what would reach it by the laws.
+
+        Raises ArgumentError for an unknown task or constraint or a value out of range, and
+        NoRecommendationError where there is no recommendation yet (``why``, and ``needed`` to get one): no
+        fine-tune is complete, or, as NothingAdmittedError, no candidate keeps every constraint.
         """
         from tracker.decision.overrides import parse_overrides
         from tracker.decision.recommend import recommend
@@ -218,7 +222,7 @@ class Sweep:
         *recommendation*: of :meth:`recommend`. *path*: the file to write. Returns *path*.
 
         Raises InputError for trials that were imported, which we cannot train, and where the file cannot be
-        written.
+        written, NoRecommendationError where the target quality is not reached.
         """
         from tracker.export.config import config_of, write_config
 

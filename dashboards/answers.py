@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
     ``candidates``: all that the choice was made from. ``config``: the text of ``sft-select recommend
     -o recommended.yaml``, ``evidence``: that of the file beside it; both ``None`` for trials measured
-    elsewhere. ``recipes``: each trainer's files by
+    elsewhere, and where the target quality is not reached. ``recipes``: each trainer's files by
     name, or why it cannot train this. ``forecasts``: for each weighted task the predictions at the examples
     on hand, or why there is none; empty where the question names no number of examples.
     """
@@ -50,6 +50,14 @@ class Answer(NamedTuple):
     evidence: str | None
     recipes: Mapping[str, dict[str, str] | str]
     forecasts: Mapping[str, Forecast | str]
+
+    @property
+    def no_file(self) -> str:
+        """Why there is no file to train from, where there is none."""
+        if self.recommendation.missed:
+            return "Nothing measured reaches the target quality: leave it out to get the file of the best."
+        origin = self.recommendation.trial.origin
+        return f"It was measured elsewhere, in the table {origin}: nothing here can train it."
 
     @property
     def on_hand(self) -> int | None:
@@ -83,7 +91,8 @@ def work_out(analysis: Analysis, overrides: ObjectiveOverrides) -> Answer:
     objective = overrides.objective(analysis.objective)
     reweighed = analysis.with_objective(objective)
     found = recommend(reweighed, overrides.target_quality)
-    config = None if found.trial.origin is not None else config_of(found, analysis.records)
+    no_file = found.trial.origin is not None or found.missed
+    config = None if no_file else config_of(found, analysis.records)
     files = None if config is None else config_files(config, FILE_NAME)
     answer = Answer(
         analysis.sweep,

@@ -50,13 +50,12 @@ def export_path(sweep: str, query: Query, name: str = FILE_NAME) -> str:
 def file_of(answer: Answer, name: str) -> File | None:
     """The file *name* of *answer*; ``None`` where there is no such file.
 
-    Raises InputError where its trainer cannot train this, or where the trials were measured elsewhere.
+    Raises InputError where its trainer cannot train this, and where there is no file to train from.
     """
     if name not in FILES:
         return None
     if answer.config is None or answer.evidence is None:
-        origin = answer.recommendation.trial.origin
-        raise InputError(f"measured elsewhere, in the table {origin}: nothing here can train it")
+        raise InputError(f"{answer.no_file[0].lower()}{answer.no_file[1:-1]}")
     trainer = FILES[name]
     if trainer is None:
         text = answer.evidence if name == EVIDENCE_NAME else answer.config

@@ -41,7 +41,13 @@ from sweeps.cli_options import (
     sweep_name,
 )
 from sweeps.cli_replay import replay
-from tracker.errors import InputError, NotEnoughDataError, SftSelectError, one_line
+from tracker.errors import (
+    InputError,
+    NoRecommendationError,
+    NotEnoughDataError,
+    SftSelectError,
+    one_line,
+)
 
 if TYPE_CHECKING:
     from tracker.trial import TrialRecord
@@ -223,7 +229,7 @@ def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
     try:
         return summary(recommend(Analysis(records, load_sweep(sweep).objective)))
     except NotEnoughDataError as error:
-        return [f"No recommendation yet: {error}"]
+        return [str(error)]
 
 
 def status(
@@ -268,7 +274,11 @@ def recommend(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Recommend a configuration: the choice, how sure it is, what to do next."""
+    """Recommend a configuration: the choice, how sure it is, what to do next.
+
+    Exit code 4, and no file: there is no recommendation yet, or nothing
+    measured reaches --target-quality; the line says what would give one.
+    """
     from sweeps.terminal import print_lines, recommendation_lines
     from tracker.decision.law_report import auxiliary_as_json, auxiliary_lines
     from tracker.decision.recommend import recommend
@@ -278,7 +288,13 @@ def recommend(
     opened, name = open_store(workspace, store), sweep_name(sweep)
     objective = objective_of(opened, name, weight, constraint)
     analysis = analysis_of(opened, name, objective)
-    records, answer = analysis.records, recommend(analysis, target_quality)
+    try:
+        records, answer = analysis.records, recommend(analysis, target_quality)
+    except NoRecommendationError as error:
+        if as_json:
+            none = {"sweep": name, "recommendation": None, "why": error.why, "needed": error.needed}
+            typer.echo(json.dumps(none, indent=1, ensure_ascii=False))
+        raise
     train = None
     if output is not None:
         write_config(config_of(answer, records), output)
@@ -290,12 +306,14 @@ def recommend(
             fitted = {"laws": auxiliary_as_json(auxiliary_laws(records, objective))}
             text = json.dumps(json.loads(text) | fitted, indent=1, ensure_ascii=False)
         typer.echo(text)
-        return
-    print_lines(recommendation_lines(answer, why=why, train=train))
-    if laws:
-        print_lines(["", *auxiliary_lines(auxiliary_laws(records, objective))])
-    if output is not None:
-        typer.echo(f"wrote {output}; {kept}")
+    else:
+        print_lines(recommendation_lines(answer, why=why, train=train))
+        if laws:
+            print_lines(["", *auxiliary_lines(auxiliary_laws(records, objective))])
+        if output is not None:
+            typer.echo(f"wrote {output}; {kept}")
+    if answer.missed:
+        raise typer.Exit(NoRecommendationError.exit_code)
 
 
 def train(

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracker.decision.explain import lines, quality_text, summary
+from tracker.decision.majority import majorities, majority_text
 from tracker.metrics import Interval, Measure
 from tracker.numbers import (
     count,
@@ -125,15 +126,16 @@ def _silence(info: SweepInfo, now: float) -> str | None:
 
 
 def recommendation_lines(answer: Recommendation, *, why: bool, train: str | None) -> list[str]:
-    """The choice, how sure it is and what to do next; all the rest with *why*.
+    """The choice, how sure it is, majorities of rows and what to do next; all the rest with *why*.
 
     *train*: the command that trains it, where it was written to a file.
     """
-    choice, sure, following = summary(answer)
-    text = [choice, sure, f"Next: {train}" if train else following]
+    *first, following = summary(answer)
+    text = [*first, f"Next: {train}" if train else following]
     if why:
         return [*text, *lines(answer)[len(text) :]]
-    file = "" if train else ", and -o recommended.yaml to write the file that trains it"
+    no_file = train or answer.missed
+    file = "" if no_file else ", and -o recommended.yaml to write the file that trains it"
     return [*text, f"Add --why for the reasons, runners-up and caveats{file}"]
 
 
@@ -316,6 +318,10 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
         text.append(
             f"test       {measured.task}: {measured.score_name} {score(measured.score)}{error}"
         )
+    weights = {} if config.recommendation is None else config.recommendation.objective.weights
+    weighed = [task for task, weight in weights.items() if weight > 0]
+    found = majorities([final.result], weighed or [task.name for task in config.trial.tasks], {})
+    text += [f"majority   {majority_text(majority)}" for majority in found]
     text += _weighted_quality(final.result, config.recommendation)
     text += [_suite_line(suite) for suite in final.result.general if suite.forgetting is not None]
     text += _cost_line(final.result.cost)

@@ -60,11 +60,11 @@ class SatisfiedConstraint(Frozen):
 
 
 class Rejection(Frozen):
-    """Candidates that one constraint rejected: their number, and the best of them.
+    """Candidates that one constraint rejected: their number, the best of them, and the nearest to the bound.
 
     ``unmeasured`` of the ``count`` were rejected because the quantity is not known of them;
-    ``limit`` is ``None`` where the reason is a missing score. ``best_value`` is ``None`` for what
-    the clock measured.
+    ``limit`` is ``None`` where the reason is a missing score. ``best_value``, ``nearest`` and
+    ``nearest_value`` are ``None`` for what the clock measured.
     """
 
     constraint: str
@@ -74,6 +74,8 @@ class Rejection(Frozen):
     best: str | None = None
     best_quality: float | None = None
     best_value: float | None = None
+    nearest: str | None = None
+    nearest_value: float | None = None
 
 
 class Verdict(NamedTuple):
@@ -277,6 +279,7 @@ def judge(
         admitted[broken] = False
         best = max(broken, key=lambda i: (quality[i], -i))
         value = None if name in MEASURED else values[best]
+        near = None if name in MEASURED else _nearest(name, values, broken)
         rejected.append(
             Rejection(
                 constraint=name,
@@ -286,9 +289,20 @@ def judge(
                 best=among[best].label,
                 best_quality=rounded(float(quality[best])),
                 best_value=None if value is None else rounded(value),
+                nearest=None if near is None else among[near[0]].label,
+                nearest_value=None if near is None else rounded(near[1]),
             )
         )
     return Verdict(tuple(np.flatnonzero(admitted).tolist()), tuple(rejected))
+
+
+def _nearest(
+    name: str, values: Sequence[float | None], broken: Iterable[int]
+) -> tuple[int, float] | None:
+    """Index and value of the one of *broken* whose value is nearest to the bound *name*, if any has one."""
+    known = [(i, value) for i in broken if (value := values[i]) is not None]
+    side = -1 if is_lower(name) else 1
+    return min(known, key=lambda item: (side * item[1], item[0]), default=None)
 
 
 def split_scored(

@@ -6,7 +6,8 @@
     ├── OwnedError                 exit 3: another driver holds the sweep
     ├── StoreError                 the tracking store is unreachable or holds something unexpected
     └── NotEnoughDataError         the results do not suffice for an answer
-        └── NothingAdmittedError   no candidate keeps every constraint
+        └── NoRecommendationError  exit 4: there is no recommendation yet; why, and what would give one
+            └── NothingAdmittedError   no candidate keeps every constraint
 
 A message says what was found, what is allowed and what to do. What goes wrong inside a trial is an
 outcome of that trial (:class:`tracker.trial.Status`), not an exception of the sweep, but for changed data
@@ -112,5 +113,19 @@ class NotEnoughDataError(SftSelectError):
     """The results on hand do not suffice; the message says which results are missing."""
 
 
-class NothingAdmittedError(NotEnoughDataError):
+class NoRecommendationError(NotEnoughDataError):
+    """There is no recommendation yet: an answer of its own, not a fault of the question.
+
+    ``why``: what the results lack; ``needed``: what would give a recommendation. The message is one line
+    of both, the same in the terminal, in Python, on the pages, and where an export is refused.
+    """
+
+    exit_code = 4
+
+    def __init__(self, why: str, needed: str) -> None:
+        self.why, self.needed = why, needed
+        super().__init__(f"no recommendation yet: {why}; to get one, {needed}")
+
+
+class NothingAdmittedError(NoRecommendationError):
     """No candidate keeps every constraint."""

@@ -242,6 +242,12 @@ class ConfigurationResults(NamedTuple):
         found = (s for run in self.runs if (s := score_of(run, task)))
         return [s for s in found if value_of(s, measure) is not None]
 
+    def rows(self, tasks: Iterable[str]) -> int | None:
+        """Fewest validation rows that one of *tasks* was measured on; ``None`` where not known."""
+        sizes = [score.n for task in tasks for score in self.scores(task)]
+        known = [size for size in sizes if size is not None]
+        return min(known) if known and len(known) == len(sizes) else None
+
     @property
     def tasks(self) -> list[str]:
         """Tasks on which its trials were to be evaluated, or were."""

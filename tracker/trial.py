@@ -389,7 +389,10 @@ class TaskScore(Frozen):
     claim something (valid and not negative), the share that is right; ``recall``: of the rows whose truth
     claims something, the share that is right (token-level for ``token_f1``). ``valid_format``: share of
     answers in the label set or matching the pattern. ``over_reach``: of the rows whose truth is the
-    negative class, the share answered with a claim. ``replicates``: the score on bootstrap resamples of
+    negative class, the share answered with a claim. ``majority``: share of the rows with the most frequent
+    true answer, ``majority_score``: the score of giving that answer to every row. ``negatives``: share of the
+    rows whose truth is the negative class, ``score_without_negatives``: the score on the others; both
+    ``None`` for a task without one. ``replicates``: the score on bootstrap resamples of
     the rows; the resamples depend on task and n alone, so two trials' replicates are paired. ``score_se``
     is their standard deviation; the losses' standard errors come from the rows likewise.
     """
@@ -409,6 +412,10 @@ class TaskScore(Frozen):
     recall: float | None = None
     valid_format: float | None = None
     over_reach: float | None = None
+    majority: float | None = None
+    majority_score: float | None = None
+    negatives: float | None = None
+    score_without_negatives: float | None = None
     replicates: Replicates = Replicates()
 
 

@@ -39,7 +39,12 @@ from tracker.decision.explain import tied, unrivalled
 from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.predict import Forecast
 from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
-from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
+from tracker.errors import (
+    InputError,
+    NoRecommendationError,
+    NotEnoughDataError,
+    NothingAdmittedError,
+)
 from tracker.export import TRAINERS
 from tracker.metrics import Estimate
 from tracker.numbers import (
@@ -97,6 +102,9 @@ def content(
         )
     except NothingAdmittedError as error:
         lead, title = "What to train, within other limits.", "Nothing satisfies these limits"
+        return _not_yet(lead, title, str(error).splitlines())
+    except NoRecommendationError as error:
+        lead, title = "What to train, once something was tuned.", "No recommendation yet"
         return _not_yet(lead, title, str(error).splitlines())
     except NotEnoughDataError as error:
         lead, title = "What to train, once there is enough data.", "Too little is known for this"
@@ -553,9 +561,7 @@ def _download(words: str, name: str, answer: Answer, query: Query, style: str = 
 def _yaml(answer: Answer) -> html.Section:
     """The whole file, and the command that writes it."""
     if answer.config is None:
-        origin = answer.recommendation.trial.origin
-        why = f"It was measured elsewhere, in the table {origin}: nothing here can train it."
-        return card(FILE_NAME, empty("There is no file to train from", why, small=True))
+        return card(FILE_NAME, empty("There is no file to train from", answer.no_file, small=True))
     lead = (
         f"Everything that determines this fine-tune; {EVIDENCE_NAME} holds the evidence for it. "
         f"sft-select train {FILE_NAME} trains exactly this model."

@@ -53,6 +53,7 @@ def score_task(
         recall=recall,
         valid_format=_valid_format(task, given, labels),
         over_reach=_over_reach(task, given, truth, labels),
+        **_class_shares(task, given, truth),
         replicates=tuple(round(float(r), 5) for r in replicates),
     )
 
@@ -159,6 +160,29 @@ def _over_reach(
     if not negatives:
         return None
     return float(np.mean([_claims(task, g, labels) for g in negatives]))
+
+
+def _class_shares(
+    task: TaskSpec, given: Sequence[str], truth: Sequence[str]
+) -> dict[str, float | None]:
+    """How much of the score the most frequent answer and the negative class hold (:class:`TaskScore`)."""
+    label, most = Counter(truth).most_common(1)[0]
+    positive = [(g, t) for g, t in zip(given, truth, strict=True) if t != task.negative]
+    negatives = without = None
+    if task.negative is not None:
+        negatives = 1 - len(positive) / len(truth)
+    if negatives and positive:
+        without = _score(task, *zip(*positive, strict=True))
+    return {
+        "majority": most / len(truth),
+        "majority_score": _score(task, [label] * len(truth), truth),
+        "negatives": negatives,
+        "score_without_negatives": without,
+    }
+
+
+def _score(task: TaskSpec, given: Sequence[str], truth: Sequence[str]) -> float:
+    return _primary(task, given, truth, np.ones((1, len(truth))))[0]
 
 
 def _claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:

@@ -83,7 +83,7 @@ def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bo
             "lines": recommendation_lines(answer),
         }
     found: dict[str, Any] = {"lines": recommendation_lines(answer)}
-    if answer.trial.origin is not None:
+    if answer.trial.origin is not None or answer.missed:  # no file
         return found | {"answer": plain(answer)}
     config = config_of(answer, sweep.records)
     return found | {

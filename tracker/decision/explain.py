@@ -10,6 +10,7 @@ import numpy as np
 
 from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.analysis import Analysis
+from tracker.decision.majority import majority_text
 from tracker.decision.recommendation import (
     Candidate,
     Crossover,
@@ -155,15 +156,13 @@ def _headline(
 ) -> str:
     choice, top = analysis.candidates[index], analysis.candidates[best]
     if target_quality is not None and target_quality.reached:
+        none_needed = "No tuning is needed: " * (choice.method.name == "none")
         return (
-            f"{choice.label} is the smallest, then cheapest, that reaches {target_quality.quality:g} "
-            f"(probability {probability(target_quality.probability)})."
+            f"{none_needed}{choice.label} is the smallest, then cheapest, that reaches "
+            f"{target_quality.quality:g} (probability {probability(target_quality.probability)})."
         )
     if target_quality is not None:
-        return (
-            f"Nothing measured reaches {target_quality.quality:g} with probability 90 %; the closest is "
-            f"{choice.label} (probability {probability(target_quality.probability)})."
-        )
+        return not_reached(target_quality, choice.label)
     if len(analysis.admitted) == 1:
         what = unrivalled(len(analysis.candidates), analysis.rejected)
         return f"{choice.label} is {what}: there is no other to compare it with."
@@ -172,6 +171,21 @@ def _headline(
         tied = f"; it is statistically tied with {plural(others, 'other')}" if others else ""
         return f"{choice.label} has the highest predicted quality{tied}."
     return f"{choice.label} is statistically tied with {top.label} and costs less by counted cost."
+
+
+def not_reached(target: TargetQuality, closest: str) -> str:
+    """That nothing measured reaches the *target*, what comes *closest*, and what would reach it."""
+    text = (
+        f"Not reached: nothing measured reaches {target.quality:g} with probability 90 %; the closest is "
+        f"{closest} (probability {probability(target.probability)})."
+    )
+    if not target.needed:
+        return f"{text} No law says what would reach it within 16 times the data measured."
+    would = "; ".join(
+        f"{n.label} with {examples_text(n.examples)}, probability {probability(n.probability)}"
+        for n in target.needed
+    )
+    return f"{text} By its law would reach it: {would}."
 
 
 def _with_more_data(analysis: Analysis, index: int) -> str | None:
@@ -189,9 +203,17 @@ def _with_more_data(analysis: Analysis, index: int) -> str | None:
 
 
 def summary(recommendation: Recommendation) -> list[str]:
-    """The answer in three lines: the choice, how sure it is, what to do next."""
+    """The answer in three lines: the choice, how sure it is, what to do next.
+
+    Where a target quality is not reached, the first line says so and what would reach it. A task most of
+    whose rows have one answer has a line more.
+    """
     r = recommendation
-    return [f"Choice: {r.choice.label}", f"How sure: {_certainty(r)}", f"Next: {_next_step(r)}"]
+    first = f"Choice: {r.choice.label}"
+    if r.missed and r.target_quality is not None:
+        first = not_reached(r.target_quality, r.choice.label)
+    majorities = [f"Majority on {majority_text(majority)}" for majority in r.majorities]
+    return [first, f"How sure: {_certainty(r)}", *majorities, f"Next: {_next_step(r)}"]
 
 
 def lines(recommendation: Recommendation) -> list[str]:
@@ -205,12 +227,6 @@ def lines(recommendation: Recommendation) -> list[str]:
     out += [_satisfied(kept) for kept in r.satisfied if kept.probability is not None]
     out += [_rejection(rejection) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
-    if r.target_quality is not None:
-        out += [
-            f"Would need: {n.label}: {examples_text(n.examples)}; {probability(n.probability)} of the "
-            "law's replicates reach the target quality"
-            for n in r.target_quality.needed
-        ]
     out += [f"Caveat: {caveat}" for caveat in r.caveats]
     seconds = choice.measured.device_seconds
     if seconds is not None:
@@ -230,10 +246,9 @@ def _certainty(r: Recommendation) -> str:
     ]
     target = r.target_quality
     if target is not None:
-        verb = "reaches" if target.reached else "nothing measured is sure to reach; it reaches"
-        parts.append(
-            f"{verb} {target.quality:g} with probability {probability(target.probability)}"
-        )
+        sure = probability(target.probability)
+        whose = "reaches" if target.reached else "the closest reaches"
+        parts.append(f"{whose} {target.quality:g} with probability {sure}")
     if r.admitted > 1:
         parts.append(f"best with probability {probability(r.p_best)}")
     if ties := tied(r):
@@ -246,6 +261,11 @@ def _certainty(r: Recommendation) -> str:
 
 
 def _next_step(r: Recommendation) -> str:
+    if r.missed and r.target_quality is not None:
+        more = (
+            "measure with more data" if r.target_quality.needed else "measure other configurations"
+        )
+        return f"{more}, or leave the target quality out to take the best measured"
     if r.choice.method.name == "none":
         return "nothing to train; the untouched base is recommended"
     if not r.next_experiments:

@@ -13,10 +13,14 @@ The rule, among the candidates that keep every constraint:
 With ``target_quality=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
 does, the rule above names the closest. Cost is counted cost: measured time is reported, and counts only in a
 constraint of the user.
+
+There is no recommendation before a fine-tune is complete: untouched bases alone say nothing of tuning. One
+that reaches a stated quality on a hundred rows or more is an answer all the same: no tuning is needed.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,6 +30,7 @@ from tracker.constraints import MEASURED, satisfied, sign
 from tracker.decision.analysis import Analysis
 from tracker.decision.caveats import caveats
 from tracker.decision.explain import question, reasons
+from tracker.decision.majority import majorities_of
 from tracker.decision.next_experiments import next_experiments
 from tracker.decision.posterior import TIE
 from tracker.decision.recommendation import (
@@ -41,14 +46,22 @@ from tracker.decision.target_quality import (
     reaching_quality,
     weighted_curves,
 )
-from tracker.errors import Argument, ArgumentError, NothingAdmittedError
+from tracker.errors import (
+    Argument,
+    ArgumentError,
+    NoRecommendationError,
+    NothingAdmittedError,
+)
 from tracker.laws.crossover import CrossoverFit, crossover_of_curves
 from tracker.laws.curves import configuration_laws
 from tracker.metrics import Estimate, rounded
-from tracker.numbers import number
+from tracker.numbers import count, number, probability
+from tracker.trial import Status
 
 _RUNNERS_UP = 3
 _GRID = 257
+#: An untouched base that reaches a stated quality on so many rows is an answer without any fine-tune.
+ENOUGH_ROWS = 100
 
 
 class Pick(NamedTuple):
@@ -68,8 +81,8 @@ def recommend(analysis: Analysis, target_quality: float | None = None) -> Recomm
 
     *target_quality*: take the smallest and cheapest of at least this quality, in [0, 1] for scores; minus a
     loss where the tasks are decided on a loss (:mod:`tracker.metrics`). Raises ArgumentError for
-    unknown tasks and constraints, NotEnoughDataError where no trial is complete or no candidate keeps the
-    constraints.
+    unknown tasks and constraints, NoRecommendationError where no fine-tune is complete and no untouched base
+    reaches the target quality, NothingAdmittedError where no candidate keeps the constraints.
     """
     return analysis.cached_for_objective(
         ("recommendation", target_quality), lambda: _recommendation(analysis, target_quality)
@@ -78,13 +91,17 @@ def recommend(analysis: Analysis, target_quality: float | None = None) -> Recomm
 
 def _recommendation(analysis: Analysis, target_quality: float | None) -> Recommendation:
     objective = analysis.objective
+    if not any(record.result.status is Status.COMPLETE for record in analysis.records):
+        raise _none_complete(analysis)
     scored = all(measure == "score" for measure in analysis.weighted_measures.values())
     if target_quality is not None and scored and not 0 < target_quality <= 1:
         problem = f"found {target_quality:g}; allowed: above 0 and at most 1"
         raise ArgumentError(Argument("target_quality", problem))
     if not analysis.admitted:
-        raise NothingAdmittedError(_nothing_admitted(analysis))
+        raise _nothing_admitted(analysis)
     pick = choose(analysis, target_quality)
+    if all(results.untouched for results in analysis.scored):
+        _check_untouched(analysis, pick, target_quality)
     index, posterior = pick.choice, analysis.posterior
     p_best = posterior.p_best(analysis.admitted)
     runners_up = _runners_up(analysis, index, p_best)
@@ -115,6 +132,7 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         frontier=tuple(c.label for c in analysis.candidates if c.on_frontier),
         crossovers=_crossovers(analysis, index),
         target_quality=answer,
+        majorities=majorities_of(analysis.scored[index], analysis.weights),
     )
 
 
@@ -243,12 +261,71 @@ def _target_quality(
     )
 
 
-def _nothing_admitted(analysis: Analysis) -> str:
+# -- no recommendation yet ---------------------------------------------------------------------------
+
+#: What to do about fine-tunes that ended so; first comes what the user can change at once.
+_REMEDIES = {
+    Status.DIVERGED: "lower the learning rates",
+    Status.INFEASIBLE: "take a smaller model or batch",
+    Status.FAILED: "mend what failed (`sft-select status` names it)",
+}
+
+
+def _none_complete(analysis: Analysis) -> NoRecommendationError:
+    ended = _ended(analysis)
+    why = f"no trial is complete ({ended})" if ended else "no trial is complete"
+    return NoRecommendationError(why, _remedy(analysis))
+
+
+def _check_untouched(analysis: Analysis, pick: Pick, target_quality: float | None) -> None:
+    """Check that an untouched base is an answer where nothing else is; raises NoRecommendationError."""
+    rows = analysis.scored[pick.choice].rows(analysis.weights)
+    if pick.reached and rows is not None and rows >= ENOUGH_ROWS:
+        return
+    bases = ", ".join(dict.fromkeys(results.spec.model.name for results in analysis.scored))
+    ended = _ended(analysis)
+    tuned = any(not results.untouched for results in analysis.configurations)
+    lacking = "has a score for every weighted task" if tuned else "is complete"
+    why = (
+        f"only untouched base models were measured ({bases}), and no fine-tune {lacking}"
+        f"{f' ({ended})' * bool(ended)}"
+    )
+    if target_quality is not None:
+        sure = probability(analysis.posterior.p_at_least(pick.choice, target_quality))
+        on = "an unknown number of" if rows is None else count(rows)
+        why += (
+            f"; {analysis.candidates[pick.choice].model} untouched reaches {target_quality:g} with "
+            f"probability {sure} on {on} rows, where 90 % on {ENOUGH_ROWS} rows would be an answer"
+        )
+    raise NoRecommendationError(why, _remedy(analysis))
+
+
+def _ended(analysis: Analysis) -> str:
+    """How the trials that are not complete ended: ``3 diverged, 1 failed``."""
+    ended = Counter(record.result.status for record in analysis.records)
+    return ", ".join(
+        f"{ended[s]} {s.value}" for s in Status if s is not Status.COMPLETE and ended[s]
+    )
+
+
+def _remedy(analysis: Analysis) -> str:
+    ended = {record.result.status for record in analysis.records}
+    if any(record.result.spec.origin for record in analysis.records):
+        return "import a table with the scores of a fine-tune"
+    steps = [text for status, text in _REMEDIES.items() if status in ended]
+    return f"{', '.join(steps)}, and run the sweep again" if steps else "run the sweep"
+
+
+def _nothing_admitted(analysis: Analysis) -> NothingAdmittedError:
     rejections = []
     for r in analysis.rejected:
         if r.limit is None:
             continue
-        value = "" if r.best_value is None else f"; the best of these has {number(r.best_value, 4)}"
+        value = (
+            f"; the nearest is {r.nearest} with {number(r.nearest_value, 4)}"
+            if r.nearest is not None and r.nearest_value is not None
+            else ""
+        )
         unmeasured = f" ({r.unmeasured} not measured)" if r.unmeasured else ""
         rejections.append(
             f"{r.constraint} {sign(r.constraint)} {r.limit:g} rejects {r.count}{unmeasured}{value}"
@@ -258,7 +335,8 @@ def _nothing_admitted(analysis: Analysis) -> str:
         if any(r.constraint in MEASURED for r in analysis.rejected)
         else ""
     )
-    return (
+    return NothingAdmittedError(
         f"no candidate of {len(analysis.candidates)} keeps every constraint{clock}: "
-        f"{'; '.join(rejections)}: relax one, or measure more configurations"
+        f"{'; '.join(rejections)}",
+        "relax one, or measure more configurations",
     )

@@ -7,6 +7,7 @@ apart in :class:`MeasuredCost`: the rest of a :class:`Recommendation` is the sam
 from __future__ import annotations
 
 from tracker.constraints import Rejection, SatisfiedConstraint
+from tracker.decision.majority import Majority
 from tracker.metrics import Estimate
 from tracker.results import CountedCost, MeasuredCost
 from tracker.trial import Frozen, MethodSpec, Objective, TrialSpec
@@ -131,7 +132,7 @@ class Recommendation(Frozen):
     ``satisfied``: the constraints, and how surely the choice keeps them. ``noise_floor``: standard deviation
     of quality between seeds, ``None`` where no configuration has several. ``candidates``: how many were
     judged; ``admitted``: how many of them keep every constraint. ``frontier``: labels of those on the Pareto
-    front.
+    front. ``majorities``: the tasks most of whose rows have one answer, with what that answer scores.
     """
 
     sweep: str
@@ -154,3 +155,9 @@ class Recommendation(Frozen):
     frontier: tuple[str, ...]
     crossovers: tuple[Crossover, ...]
     target_quality: TargetQuality | None = None
+    majorities: tuple[Majority, ...] = ()
+
+    @property
+    def missed(self) -> bool:
+        """Whether nothing measured reaches the target quality: there is nothing to export then."""
+        return self.target_quality is not None and not self.target_quality.reached

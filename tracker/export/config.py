@@ -20,8 +20,9 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from tracker.decision.explain import not_reached
 from tracker.decision.recommendation import Recommendation
-from tracker.errors import InputError, StoreError
+from tracker.errors import InputError, NoRecommendationError, StoreError
 from tracker.files import Inline, comment, is_special, read_bounded, write_text, yaml_text
 from tracker.numbers import percent
 from tracker.strict_yaml import MAX_BYTES, Document, read
@@ -115,8 +116,15 @@ class Config(Frozen):
 def config_of(answer: Recommendation, records: Iterable[TrialRecord]) -> Config:
     """The configuration of a recommendation, with the scores of its trial from *records*.
 
-    Raises InputError for a trial that an outside table holds, StoreError where its result is gone.
+    Raises InputError for a trial that an outside table holds, StoreError where its result is gone,
+    NoRecommendationError where the target quality is not reached.
     """
+    if answer.missed and answer.target_quality is not None:
+        why = not_reached(answer.target_quality, answer.choice.label).rstrip(".")
+        raise NoRecommendationError(
+            f"{why[0].lower()}{why[1:]}",
+            "leave the target quality out: the best measured is written",
+        )
     if answer.trial.origin is not None:
         raise InputError(_not_ours(answer.trial.origin))
     key = answer.trial.key

@@ -41,7 +41,8 @@ def test_ties_are_called_ties(answer):
 def test_the_only_configuration_measured_is_no_clear_choice(view_of, records, words):
     base = next(r for r in records if r.result.spec.method.name == "none")
     diverged = [r for r in records if r.result.status is Status.DIVERGED]
-    for rows in ([base], [base, *diverged]):
+    tuned = next(r for r in records if r.result.spec.method.name == "full")
+    for rows in ([tuned], [tuned, *diverged]):
         view = view_of(rows)
         answer = view.analysis.recommendation
         assert certainty(answer) == ("The only configuration measured", "warn")
@@ -51,6 +52,12 @@ def test_the_only_configuration_measured_is_no_clear_choice(view_of, records, wo
         assert "there is no other to compare it with" in first
         for claim in ("clear choice", "100 %", "Probably the best", "Expected regret"):
             assert claim not in first
+    for rows in ([base], [base, *diverged], diverged):
+        page = words(content(view_of(rows), Query(), None))
+        assert "No recommendation yet" in page
+        assert "no fine-tune is complete" in page or "no trial is complete" in page
+        for claim in ("clear choice", "100 %", "Probably the best", "keep", "Train this"):
+            assert claim not in page
 
 
 def test_the_only_one_that_keeps_the_constraints_is_no_clear_choice(view_of, records, words):
@@ -63,17 +70,15 @@ def test_the_only_one_that_keeps_the_constraints_is_no_clear_choice(view_of, rec
     assert "clear choice" not in words(content(view, Query(), None))
 
 
-def test_untouched_bases_alone_are_compared_with_each_other(view_of, records, words):
+def test_untouched_bases_alone_give_no_recommendation(view_of, records, words):
+    """However far apart: nothing was tuned."""
     bases = [r for r in records if r.result.spec.method.name == "none"][:2]
     diverged = [r for r in records if r.result.status is Status.DIVERGED]
-    view = view_of([*bases, *diverged])
-    answer = view.analysis.recommendation
-    assert len(answer.runners_up) == 1
-    alike = ("Statistically tied with 1 other", "warn")
-    assert certainty(answer) == (("A clear choice", "good") if answer.distinguishable else alike)
-    text = words(content(view, Query(), None))
-    assert answer.runners_up[0].candidate.label in text
-    assert "the only" not in text.lower()
+    text = words(content(view_of([*bases, *diverged]), Query(), None))
+    assert "No recommendation yet" in text
+    for base in bases:
+        assert base.result.spec.model.name in text
+    assert "lower the learning rates" in text
 
 
 def test_rejections_are_listed_with_what_they_cost(view_of, records, words):
@@ -96,13 +101,13 @@ def test_the_untouched_base_can_be_the_answer(answer):
 
 
 def test_too_little_is_said_in_words(view_of, words):
-    assert "Too little is known" in words(content(view_of([]), Query(), None))
+    assert "No recommendation yet" in words(content(view_of([]), Query(), None))
 
 
 def test_limits_that_nothing_keeps_are_not_taken_for_too_little_data(view_of, records, words):
     text = words(content(view_of(records), Query.of(constraint="min.intent=1"), None))
     assert "Nothing satisfies these limits" in text
-    assert "Too little is known" not in text
+    assert "No recommendation yet" not in text
 
 
 def test_an_unclear_question_is_said_in_words(view_of, records, words):

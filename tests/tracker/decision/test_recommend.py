@@ -7,12 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.factories import recommend
+from tests.factories import numbered, recommend
 from tracker.decision.analysis import Analysis
-from tracker.decision.explain import lines
+from tracker.decision.explain import lines, summary
 from tracker.decision.recommendation import Recommendation
 from tracker.decision.target_quality import examples_needed
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import (
+    InputError,
+    NoRecommendationError,
+    NotEnoughDataError,
+    NothingAdmittedError,
+)
+from tracker.export.config import config_of
 from tracker.results import by_configuration
 from tracker.trial import Objective, Status, TrialRecord
 
@@ -246,7 +252,7 @@ def _untouched(record: Make, **fields: object) -> TrialRecord:
 def test_the_only_configuration_measured_has_won_nothing(record: Make) -> None:
     """Alone, or with a fine-tune that diverged: no rival was beaten, so no certainty is claimed."""
     bad = record(rate=0.5, status=Status.DIVERGED)
-    for rows in ([_untouched(record)], [_untouched(record), bad]):
+    for rows in ([record()], [record(), bad]):
         found = recommend(rows, INTENT)
         assert not found.distinguishable
         assert not found.runners_up
@@ -254,9 +260,9 @@ def test_the_only_configuration_measured_has_won_nothing(record: Make) -> None:
         only = f"{label} is the only configuration measured: there is no other to compare it with."
         assert found.why[0] == only
         text = "\n".join(lines(found))
-        assert "100%" not in text
+        assert "100 %" not in text
         assert "suffices" not in text
-    closest = recommend([_untouched(record)], INTENT, target_quality=0.99)
+    closest = recommend([record()], INTENT, target_quality=0.99)
     assert "the closest is" in closest.why[0]
     assert "It is the only configuration measured." in closest.why
     lacking = record(scores={"intent": 0.9, "slots": None})
@@ -275,22 +281,70 @@ def test_the_only_one_that_keeps_the_constraints_has_won_nothing(record: Make) -
     assert any("so the base is left untouched" in reason for reason in found.why)
 
 
-def test_untouched_bases_alone_are_compared_with_each_other(record: Make) -> None:
-    """Every fine-tune diverged: bases are distinguishable or tied."""
+def _bases(record: Make, **fields: object) -> list[TrialRecord]:
+    """Two untouched bases, and a fine-tune of each that diverged."""
     bad = [record(model=m, rate=0.5, status=Status.DIVERGED) for m in ("small", "large")]
-    bases = [_untouched(record, model="small", scores={"intent": 0.1})]
-    level = recommend(
-        [*bases, _untouched(record, model="large", scores={"intent": 0.1}), *bad], INTENT
+    bases = [
+        _untouched(record, model=m, scores={"intent": s}, **fields)
+        for m, s in (("small", 0.1), ("large", 0.7))
+    ]
+    return numbered([*bases, *bad])
+
+
+@pytest.mark.parametrize("target", [None, 0.9])
+def test_before_a_fine_tune_is_complete_nothing_is_recommended(
+    record: Make, target: float | None
+) -> None:
+    """Bases alone say nothing of tuning, however far apart they are."""
+    bad = record(rate=0.5, status=Status.DIVERGED)
+    for rows in ([], [bad], [_untouched(record)], [_untouched(record), bad], _bases(record)):
+        with pytest.raises(NoRecommendationError, match=r"^no recommendation yet: ") as error:
+            recommend(rows, INTENT, target_quality=target)
+        assert error.value.exit_code == 4
+        assert error.value.needed in str(error.value)
+    assert "(2 diverged)" in error.value.why
+    assert "lower the learning rates" in error.value.needed
+    lacking = record(scores={"intent": 0.9, "slots": None})
+    base = _untouched(record, scores={"intent": 0.6, "slots": 0.6})
+    with pytest.raises(NoRecommendationError, match="no fine-tune has a score for every weighted"):
+        recommend([lacking, base], BOTH)
+
+
+def test_an_untouched_base_that_reaches_the_target_on_enough_rows_is_an_answer(
+    record: Make,
+) -> None:
+    found = recommend(_bases(record), INTENT, target_quality=0.6)
+    assert found.choice.model == "large"
+    assert found.why[0].startswith("No tuning is needed: large untouched ")
+    assert not found.missed
+    few = _bases(record, n=99)
+    with pytest.raises(NoRecommendationError, match="on 99 rows, where 90 % on 100 rows would be"):
+        recommend(few, INTENT, target_quality=0.6)
+
+
+def test_where_nothing_reaches_the_target_there_is_nothing_to_export(record: Make) -> None:
+    rows = [_untouched(record, scores={"intent": 0.1}), record(scores={"intent": 0.5})]
+    found = recommend(numbered(rows), INTENT, target_quality=0.9)
+    assert found.missed
+    assert summary(found)[0].startswith(
+        "Not reached: nothing measured reaches 0.9 with probability"
     )
-    assert not level.distinguishable
-    apart = recommend(
-        [*bases, _untouched(record, model="large", scores={"intent": 0.7}), *bad], INTENT
-    )
-    for found in (level, apart):
-        assert [r.candidate.method.name for r in found.runners_up] == ["none"]
-        assert "the only" not in "\n".join(lines(found))
-    assert apart.distinguishable is apart.runners_up[0].distinguishable
-    assert apart.choice.model == "large"
+    assert "No law says what would reach it" in summary(found)[0]
+    with pytest.raises(NoRecommendationError, match=r"not reached: .*leave the target quality out"):
+        config_of(found, rows)
+
+
+def test_nothing_admitted_names_the_candidate_nearest_to_the_bound(record: Make) -> None:
+    """Of a minimum of one task that is not the candidate of the best weighted quality."""
+    rows = [
+        record(scores={"intent": 0.5, "slots": 0.9}),
+        record(scores={"intent": 0.6, "slots": 0.2}, method="lora"),
+    ]
+    bound = Objective(weights={"intent": 1, "slots": 1}, constraints={"min.intent": 0.8})
+    with pytest.raises(
+        NothingAdmittedError, match=r"the nearest is small lora .* with 0.6; to get"
+    ):
+        recommend(numbered(rows), bound)
 
 
 def test_impossible_constraints_name_the_closest(record: Make) -> None:
@@ -355,7 +409,7 @@ def test_candidates_and_frontier(sweep: list[TrialRecord], answer: Recommendatio
 def test_lines_hold_the_whole_answer(sweep: list[TrialRecord]) -> None:
     text = lines(recommend(sweep, BOTH, target_quality=0.95))
     starts = [line.partition(" ")[0] for line in text[:4]]
-    assert starts == ["Choice:", "How", "Next:", "Question:"]
+    assert starts == ["Not", "How", "Next:", "Question:"]
     assert text[3].startswith("Question: smallest and cheapest")
     for start in ("Forgetting on english:", "Counted cost:", "Runner-up:", "Caveat:"):
         assert any(line.startswith(start) for line in text)
