@@ -50,7 +50,11 @@ from tracker.errors import (
 )
 
 if TYPE_CHECKING:
+    from sweeps.search.run import SweepRun
     from tracker.trial import TrialRecord
+
+#: Exit code of a run whose trials ended, but are not all in the tracking store.
+_UNDELIVERED = 4
 
 app = typer.Typer(
     name="sft-select",
@@ -91,7 +95,7 @@ def demo(
     from sweeps.terminal import ended_line
 
     sweep_file, workspace = prepare_demo(folder), folder / "runs"
-    typer.echo(ended_line(_run(sweep_file, workspace)))
+    typer.echo(ended_line(_run(sweep_file, workspace).records))
     # `make demo` leaves it where the next command is given; a folder that was named holds everything.
     parent = Path() if folder == Path("demo") else folder
     recommend(str(sweep_file), output=parent / "recommended.yaml", workspace=workspace)
@@ -180,24 +184,29 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep, or resume it where it stopped."""
+    """Run a sweep, or resume it where it stopped; exit 4 where the store took not all of it."""
     from sweeps.terminal import ended_line, print_lines
 
-    records = _run(sweep, workspace, store, study_uri)
+    done = _run(sweep, workspace, store, study_uri)
     if as_json:
-        typer.echo(json.dumps([_trial_json(record) for record in records], indent=1))
-        return
-    print_lines([ended_line(records), *_recommended(sweep, records)])
-    options = place(workspace, store)
-    typer.echo(f"next: sft-select recommend {shlex.quote(str(sweep))} -o recommended.yaml{options}")
+        typer.echo(json.dumps([_trial_json(record) for record in done.records], indent=1))
+    else:
+        print_lines([ended_line(done.records), *_recommended(sweep, done.records)])
+        where = place(workspace, store)
+        typer.echo(
+            f"next: sft-select recommend {shlex.quote(str(sweep))} -o recommended.yaml{where}"
+        )
+    if done.undelivered:
+        raise typer.Exit(_UNDELIVERED)
 
 
 def _run(
     sweep: Path, workspace: Path, store: str | None = None, study_uri: str | None = None
-) -> list[TrialRecord]:
-    """All ended trials of a sweep that was run to its end; progress and how it ended go to stderr."""
+) -> SweepRun:
+    """A sweep that was run to its end; progress and how it ended go to stderr."""
     from sweeps.progress import progress
     from sweeps.search.run import Interruption, Terminated, run_sweep
+    from sweeps.terminal import undelivered_lines
 
     again = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store)}"
     try:
@@ -211,12 +220,9 @@ def _run(
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     if done.stopped:
         typer.echo(f"stopped on request; ended trials are kept. To resume: {again}", err=True)
-    if done.unsent:
-        why = f" ({done.problem})" if done.problem else ""
-        typer.echo(
-            f"{done.unsent} items are not in the store yet{why}; to send them: {again}", err=True
-        )
-    return done.records
+    for line in undelivered_lines(done.undelivered, again):
+        typer.echo(line, err=True)
+    return done
 
 
 def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
@@ -247,7 +253,11 @@ def status(
     if name and not infos:
         opened.records(name)  # says which sweeps there are
     if as_json:
-        typer.echo(json.dumps([info._asdict() for info in infos], indent=1))
+        shown = [
+            info._asdict() | {"undelivered": [each._asdict() for each in info.undelivered]}
+            for info in infos
+        ]
+        typer.echo(json.dumps(shown, indent=1))
         return
     for info in infos:
         for line in status_lines(info, opened.running(info.name), place(workspace, store)):

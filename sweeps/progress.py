@@ -81,6 +81,7 @@ class PlainProgress:
         self.spoke = time.monotonic()
         self.already: int | None = None
         self.waiting = False  # for the study's database
+        self.problem: str | None = None  # the store's, as last said
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -103,6 +104,9 @@ class PlainProgress:
                 f"[{done}/{driver.planned}] {trial_line(driver, driver.records[number])}  {eta}"
             )
         self._say_study(driver)
+        if driver.listener.problem != self.problem:
+            self.problem = driver.listener.problem
+            self._say(f"store: {self.problem or 'takes results again'}")
         if time.monotonic() - self.spoke > _PLAIN_EVERY_SECONDS:
             self._say(
                 f"{len(driver.running)} running, {len(driver.records)} of {driver.planned} ended"

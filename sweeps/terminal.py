@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
     from tracker.importing.trials import OutsideTable
+    from tracker.store.runs import Undelivered
     from tracker.store.store import LiveTrial, SweepInfo
     from tracker.trial import Cost, SuiteScore, TrialRecord, TrialResult
 
@@ -99,6 +100,7 @@ def status_lines(
     planned = f" of {info.planned:,}" if info.planned else ""
     counts = ", ".join(f"{n:,} {status}" for status, n in info.counts.items())
     text = [f"{info.name}: {info.state}, {ended:,}{planned} trials ended ({counts})"]
+    text += undelivered_lines(info.undelivered, f"sft-select run FILE{place}", indent="  ")
     if silence := _silence(info, time.time() if now is None else now):
         text.append(f"  {silence}")
     for trial in running:
@@ -110,6 +112,23 @@ def status_lines(
     elif not info.is_live:
         text.append(f"  to go on: sft-select run FILE{place}, with its sweep file")
     return text
+
+
+def undelivered_lines(
+    undelivered: Sequence[Undelivered], again: str, indent: str = ""
+) -> list[str]:
+    """What the store lacks of a sweep, one each, and the command *again* that sends it."""
+    if not undelivered:
+        return []
+    named = [
+        f"{indent}{each.what}: {each.why}" if each.why else f"{indent}{each.what}"
+        for each in undelivered
+    ]
+    return [
+        f"{indent}NOT in the tracking store, though kept in the workspace:",
+        *(f"  {line}" for line in named),
+        f"{indent}to send it again: {again}",
+    ]
 
 
 def _silence(info: SweepInfo, now: float) -> str | None:

@@ -5,6 +5,7 @@
     │   └── ArgumentError          arguments of a call: the command line names its options instead
     ├── OwnedError                 exit 3: another driver holds the sweep
     ├── StoreError                 the tracking store is unreachable or holds something unexpected
+    │   └── RefusedError           it refuses what it is sent, and would refuse it again
     └── NotEnoughDataError         the results do not suffice for an answer
         └── NoRecommendationError  exit 4: there is no recommendation yet; why, and what would give one
             └── NothingAdmittedError   no candidate keeps every constraint
@@ -107,6 +108,10 @@ class OwnedError(SftSelectError):
 
 class StoreError(SftSelectError):
     """The tracking store could not be reached, or does not hold what is needed."""
+
+
+class RefusedError(StoreError):
+    """The tracking store was reached and refuses what it is sent: trying again is no use."""
 
 
 class NotEnoughDataError(SftSelectError):

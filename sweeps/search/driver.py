@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from sweeps.resolve import ResolvedSweep
@@ -68,13 +68,13 @@ class TrialListener(Protocol):
 
     problem: str | None
 
-    def stored_keys(self) -> set[str]:
-        """Keys of the trials whose results it holds."""
+    def stored(self) -> Mapping[str, TrialResult]:
+        """Results that it holds, by the trial's key."""
 
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
         """The trial is under way."""
 
-    def progress(self, key: str) -> None:
+    def progress(self, number: int, key: str) -> None:
         """The trial has taken steps."""
 
     def end(self, record: TrialRecord) -> None:
@@ -157,6 +157,7 @@ class Driver:
         self._queue: list[PlannedTrial] = []
         #: By key, trials that have the key of one that is queued or runs: they end with it.
         self._duplicates: dict[str, list[PlannedTrial]] = {}
+        self._stored: dict[str, TrialResult] = {}  # by key: what the listener held at the start
         self._submitted_at: dict[str, float] = {}  # monotonic seconds, by key
         self._committed_seconds = 0.0  # price of all trials that were queued
         self._unaffordable = 0  # proposals in a row that the budget cannot pay for
@@ -299,11 +300,14 @@ class Driver:
         elif result is None:
             self._queue.append(trial)
         else:
-            # The last driver may have been killed before it removed the files of the ended trial.
+            # The last driver may have been killed before it removed the files of the ended trial, or
+            # brought its result to the store; or the study lost the trial since.
             self.results.tidy(trial.key)
-            self.records[trial.number] = TrialRecord(
-                number=trial.number, stage=trial.stage, result=result
-            )
+            record = TrialRecord(number=trial.number, stage=trial.stage, result=result)
+            self.records[trial.number] = record
+            if self._stored.get(trial.key) != result:
+                self._stored[trial.key] = result
+                self.listener.end(record)
 
     def _budget_is_spent(self) -> bool:
         """Whether a budget of device time is used up; trials without a price count as the mean one."""
@@ -330,7 +334,7 @@ class Driver:
     def _handle(self, event: Progress | Ended | Died | Refused) -> None:
         if isinstance(event, Progress):
             self.steps[event.key] = (event.step, event.values)
-            self.listener.progress(event.key)
+            self.listener.progress(self.running[event.key].number, event.key)
         elif isinstance(event, Refused):
             raise InputError(event.problem)
         elif isinstance(event, Ended):
@@ -462,13 +466,10 @@ class Driver:
                 self._broken.add(ended)
 
     def _reconcile(self) -> None:
-        """Read back the study's trials in order, and send results again that the store may lack."""
+        """Read back the study's trials in order; results that the store may lack are sent again."""
+        self._stored = dict(self.listener.stored())
         while len(self.trials) < self._trials_at_start and self._propose_next():
             pass
-        stored = self.listener.stored_keys()
-        for record in self.records.values():
-            if self.trials[record.number].key not in stored:
-                self.listener.end(record)
 
 
 def exceeds(budget: Budget, present: Budget | None) -> bool:

@@ -29,6 +29,7 @@ from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
 from tracker.files import write_text
 from tracker.store import data_profile
+from tracker.store.runs import Undelivered
 from tracker.store.store import Store
 from tracker.store.tracking_uri import is_local, without_credentials
 from tracker.trial import FileRef, RecordAnswers, TrialRecord
@@ -42,15 +43,14 @@ _MAY_CHANGE = frozenset({"budget", "engine", "record_answers"})
 
 
 class SweepRun(NamedTuple):
-    """Result of :func:`run_sweep`: all ended trials, and how many items the next start has to send.
+    """Result of :func:`run_sweep`: all ended trials, and what the next start has to bring to the store.
 
-    ``stopped``: a user stopped it before the sweep was done. ``problem``: why the store took no more.
+    ``stopped``: a user stopped it before the sweep was done.
     """
 
     records: list[TrialRecord]
-    unsent: int
+    undelivered: tuple[Undelivered, ...] = ()
     stopped: bool = False
-    problem: str | None = None
 
 
 def run_sweep(
@@ -83,22 +83,20 @@ def run_sweep(
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         store = Store.open(workspace, store_uri)
         _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
-        if not begun:  # the store has compared it with what the sweep began with
-            write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
-        default = f"sqlite:///{folder.study_file.resolve()}"
-        study = StudyAdapter(study_uri or default, sweep.spec, note=note)
-        with (
-            closing(study),
-            _open_outbox(store, sweep, folder) as session,
-            _engine(sweep) as engine,
-        ):
-            outbox = session.outbox
-            control = Control(outbox)
-            driver = Driver(sweep, folder, study, engine, outbox, watch=watch, control=control)
-            driver.run()
-            session.last_state = "stopped" if driver.stopped else "finished"
+        # Opened first and closed last: whatever fails in between, the store says that no driver runs.
+        with _open_outbox(store, sweep, folder, note) as session:
+            if not begun:  # the store has compared it with what the sweep began with
+                write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
+            default = f"sqlite:///{folder.study_file.resolve()}"
+            study = StudyAdapter(study_uri or default, sweep.spec, note=note)
+            with closing(study), _engine(sweep) as engine:
+                outbox = session.outbox
+                control = Control(outbox)
+                driver = Driver(sweep, folder, study, engine, outbox, watch=watch, control=control)
+                driver.run()
+                session.last_state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
-    return SweepRun(records, session.unsent, driver.stopped, session.outbox.problem)
+    return SweepRun(records, session.undelivered, driver.stopped)
 
 
 def _leaving(sweep: ResolvedSweep, store_uri: str | None) -> str | None:
@@ -125,16 +123,16 @@ def _recorded_before(sweep: ResolvedSweep, folder: SweepFolder) -> str | None:
 
 @dataclass(slots=True)
 class _OutboxSession:
-    """``last_state``: the sweep's, sent when the outbox closes; ``unsent``: items left then."""
+    """``last_state``: the sweep's, sent when the outbox closes; ``undelivered``: what was unsent then."""
 
     outbox: Outbox
     last_state: Literal["finished", "stopped", "interrupted"] = "interrupted"
-    unsent: int = 0
+    undelivered: tuple[Undelivered, ...] = ()
 
 
 @contextmanager
 def _open_outbox(
-    store: Store, sweep: ResolvedSweep, folder: SweepFolder
+    store: Store, sweep: ResolvedSweep, folder: SweepFolder, note: Callable[[str], None]
 ) -> Iterator[_OutboxSession]:
     """An outbox that on exit sends the sweep's last state and waits for the store."""
     outbox = Outbox(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
@@ -144,7 +142,7 @@ def _open_outbox(
         yield session
     finally:
         outbox.state(session.last_state)
-        session.unsent = outbox.close(_PATIENCE_SECONDS[session.last_state])
+        session.undelivered = outbox.close(_PATIENCE_SECONDS[session.last_state], note)
 
 
 @contextmanager

@@ -394,7 +394,7 @@ class StoreContract:
     def test_a_deleted_experiment_is_refused(self, store: Store) -> None:
         experiment = store.client.get_experiment(store._runs.experiment_id)
         store.client.delete_experiment(experiment.experiment_id)
-        with pytest.raises(StoreError, match="is deleted; restore it"):
+        with pytest.raises(StoreError, match=r"is deleted, .*; restore it with `MLFLOW_"):
             Store.open(store.workspace, store._uri, project=experiment.name)
 
     def test_a_damaged_store_is_one_line(

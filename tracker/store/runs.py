@@ -6,6 +6,7 @@ by ``mlflow.parentRunId`` and ``sft.key``. A client is passed, MLflow itself is 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from tracker.errors import InputError, StoreError
+from tracker.errors import InputError, RefusedError, StoreError
 from tracker.store import mlflow_names
 from tracker.store.journal import Step
 from tracker.validation import did_you_mean, options, unknown
@@ -25,13 +26,32 @@ Metric = Any  # mlflow.entities.Metric
 Point = TypeVar("Point")
 
 PARENT = "mlflow.parentRunId"
+RUNNING = "RUNNING"  # MLflow's status
 FACT = "sft.fact."
 #: States of a sweep that a driver is at work on.
 LIVE = ("running", "paused")
+#: The fact that names what a sweep's driver could not bring to the store.
+UNDELIVERED = "undelivered"
+_NAMED, _REASON_CHARACTERS = 20, 200
 _SILENT_SECONDS = 120.0  # a driver gives a sign of life about every 30
 _PAGE = 1000
 _CURVE_POINTS = 60  # of a running trial's curve: what a small chart can show
 _ACTIVE_ONLY, _DELETED_ONLY = 1, 2  # mlflow.entities.ViewType
+
+
+class Undelivered(NamedTuple):
+    """What the store lacks of a sweep, such as ``trial 3``, and why it does not take it."""
+
+    what: str
+    why: str
+
+    @staticmethod
+    def as_text(reasons: Mapping[str, str]) -> str:
+        """*reasons* by what is undelivered, as the sweep's fact ``undelivered``: as much as a tag takes."""
+        shown = [[what, why[:_REASON_CHARACTERS]] for what, why in reasons.items()]
+        if len(shown) > _NAMED:
+            shown = [*shown[:_NAMED], [f"{len(shown) - _NAMED} more", ""]]
+        return json.dumps(shown, ensure_ascii=False) if shown else ""
 
 
 class SweepInfo(NamedTuple):
@@ -49,6 +69,14 @@ class SweepInfo(NamedTuple):
     def is_live(self) -> bool:
         """Whether a driver is at work on it."""
         return self.state in LIVE
+
+    @property
+    def undelivered(self) -> list[Undelivered]:
+        """What its driver could not bring to the store."""
+        try:
+            return [Undelivered(*each) for each in json.loads(self.facts.get(UNDELIVERED, ""))]
+        except (ValueError, TypeError):
+            return []
 
     def silent_since(self, now: float) -> float | None:
         """Time of its driver's last sign of life, where that is too long before *now*; epoch seconds.
@@ -124,12 +152,12 @@ class Runs:
         return sweeps
 
     def sweep(self, name: str) -> Run:
-        """Parent run of the sweep; StoreError with the names there are where it is missing."""
+        """Parent run of the sweep; RefusedError with the names there are where it is missing."""
         if (parent := self._parent(name)) is not None:
             return parent
         sweeps = self.sweeps()
         if name not in sweeps:
-            raise StoreError(no_such_sweep(name, sweeps))
+            raise RefusedError(no_such_sweep(name, sweeps))
         return sweeps[name]
 
     def _parent(self, name: str) -> Run | None:
@@ -172,7 +200,7 @@ class Runs:
 
     def running(self, parent_id: str) -> list[Run]:
         """Runs of the sweep's trials under way."""
-        return list(self.trials(parent_id, "attributes.status = 'RUNNING'"))
+        return list(self.trials(parent_id, f"attributes.status = '{RUNNING}'"))
 
     def step_metrics(self, run_id: str) -> list[Metric]:
         """Every point of every ``train/…`` metric."""
@@ -277,8 +305,8 @@ def number_of(run_id: str, tags: Mapping[str, str], name: str) -> int:
 
 
 def is_ended(run: Run) -> bool:
-    """Whether the run was closed; a sweep that goes on keeps its last end, a trial never does."""
-    return run.info.end_time is not None
+    """Whether a trial's run is closed with its result. One that goes on keeps the time of its last end."""
+    return run.info.status != RUNNING and "sft.result" in run.data.tags
 
 
 def is_live(parent: Run) -> bool:

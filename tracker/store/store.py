@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from pydantic import ValidationError
 
-from tracker.errors import StoreError
+from tracker.errors import RefusedError, StoreError
 from tracker.store import bulk_write, database_setup, mlflow_names, model_registry, tracking_uri
 from tracker.store.control import (
     ControlRecord,
@@ -38,6 +38,7 @@ from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import (
     FACT,
     LIVE,
+    RUNNING,
     FinishedRun,
     LiveTrial,
     Runs,
@@ -79,10 +80,11 @@ def _guarded(method: Method) -> Method:
     @functools.wraps(method)
     def guarded(self: Store, *args: Any, **kwargs: Any) -> Any:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return method(self, *args, **kwargs)
-        except (MlflowException, OSError, UnicodeDecodeError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, UnicodeDecodeError) as error:
             self._forget()  # how far the call got is unknown: ask again next time
             raise tracking_uri.store_error(self._uri, error) from error
 
@@ -136,7 +138,7 @@ class Store:
             with tracking_uri.initialisation_lock(workspace, uri), database_setup.prepared(uri):
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if tracking_uri.is_database(uri) else None
-                experiment_id = tracking_uri.experiment(client, project, artifacts)
+                experiment_id = tracking_uri.experiment(client, project, artifacts, uri)
         except tracking_uri.failures() as error:
             raise tracking_uri.store_error(uri, error) from error
         return cls(client, experiment_id, workspace, uri)
@@ -159,8 +161,9 @@ class Store:
         """Open the sweep's parent run, or go on with it; the sweep is then ``running``.
 
         *objective*, *notes* (what a reader must know) and *data* (what its rows look like) are kept
-        for its recommendation and pages. StoreError where *name* was begun with another digest:
-        its trials would not compare.
+        for its recommendation and pages. Trials that a killed driver left running are closed until
+        they are begun again. StoreError where *name* was begun with another digest: its trials would
+        not compare.
         """
         parent = self._runs.sweeps().get(name)
         if parent is None:
@@ -177,6 +180,7 @@ class Store:
         self.client.log_text(parent.info.run_id, question, _QUESTION)
         kept = keep_profile(self._runs, parent.info.run_id, data)
         self._log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
+        self._close_running(parent)
         count = "" if planned is None else str(planned)
         tags = {"sft.planned": count, _OBJECTIVE: mlflow_names.objective(objective), **kept}
         self._set_state(parent, "running", tags)
@@ -185,15 +189,24 @@ class Store:
     def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:
         """Record the sweep's state and *facts*, as text; facts given earlier stay.
 
-        The fact ``planned`` is how many trials the sweep will have.
+        The fact ``planned`` is how many trials the sweep will have. No trial of a sweep without a
+        driver runs: their runs are closed until they are begun again.
         """
+        parent = self._runs.sweep(name)
+        if state not in LIVE:
+            self._close_running(parent)
         tags = {"sft.planned" if f == "planned" else f"{FACT}{f}": v for f, v in facts.items()}
-        self._set_state(self._runs.sweep(name), state, tags)
+        self._set_state(parent, state, tags)
 
     @_guarded
-    def begin_trial(self, sweep: str, number: int, stage: str, spec: TrialSpec) -> None:
-        """Open the trial's run with parameters, spec.json and inputs; an ended one stays ended."""
-        self._begin(self._runs.sweep(sweep), number, stage, spec)
+    def begin_trial(
+        self, sweep: str, number: int, stage: str, spec: TrialSpec, *, again: bool = False
+    ) -> None:
+        """Open the trial's run with parameters, spec.json and inputs; an ended one stays ended.
+
+        *again*: a run with a result is deleted in MLflow, and another opened in its place.
+        """
+        self._begin(self._runs.sweep(sweep), number, stage, spec, lambda _: again)
 
     @_guarded
     def log_steps(self, sweep: str, key: str, steps: Iterable[Step]) -> None:
@@ -205,10 +218,10 @@ class Store:
         from mlflow.entities import Metric
 
         run_id = self._run_id(sweep, key)
-        if run_id not in self._sent_points:
+        sent = self._sent_points.get(run_id)  # another thread may forget it any time
+        if sent is None:
             points = self._runs.step_metrics(run_id)
-            self._sent_points[run_id] = {(point.key, point.step) for point in points}
-        sent = self._sent_points[run_id]
+            sent = self._sent_points[run_id] = {(point.key, point.step) for point in points}
         metrics = [
             Metric(mlflow_names.step_metric(name), value, step.time_ms, step.step)
             for step in steps
@@ -224,12 +237,34 @@ class Store:
 
         In MLflow a trial is FINISHED (complete), KILLED (pruned) or FAILED (anything else).
         """
+        self._end(sweep, record, (), artifacts)
+
+    @_guarded
+    def send_trial(
+        self, sweep: str, record: TrialRecord, steps: Iterable[Step], artifacts: Path | None = None
+    ) -> None:
+        """Log an ended trial whole: its *steps* as :meth:`log_steps` does, its result, its *artifacts*.
+
+        A run that has another result, of an attempt that failed, is deleted in MLflow.
+        """
+        self._end(sweep, record, steps, artifacts)
+
+    def _end(
+        self, sweep: str, record: TrialRecord, steps: Iterable[Step], artifacts: Path | None
+    ) -> None:
         result, text = record.result, record.result.model_dump_json()
-        run = self._begin(self._runs.sweep(sweep), record.number, record.stage, result.spec)
         tags = {"sft.status": result.status.value, "sft.result": digest_of(text)}
         if result.reason:
             tags["sft.reason"] = result.reason
-        if is_ended(run) and run.data.tags.get("sft.result") == tags["sft.result"]:
+        run = self._begin(
+            self._runs.sweep(sweep),
+            record.number,
+            record.stage,
+            result.spec,
+            lambda run: run.data.tags.get("sft.result") != tags["sft.result"],
+        )
+        self.log_steps(sweep, result.spec.key, steps)  # before the run is closed
+        if is_ended(run):
             return
         run_id = run.info.run_id
         self._log_values(run, mlflow_names.metrics(result), result.ended_at)
@@ -366,7 +401,7 @@ class Store:
         if known is None:
             run = self._runs.trial(self._runs.sweep(sweep).info.run_id, key)
             if run is None:
-                raise StoreError(f"sweep {sweep!r} holds no trial {key}; see `sft-select status`")
+                raise RefusedError(f"sweep {sweep!r} holds no trial {key}; see `sft-select status`")
             known = self._run_ids[sweep, key] = run.info.run_id
         return known
 
@@ -386,11 +421,27 @@ class Store:
                 "problems); read it with the version that wrote it, or run the sweep's file again"
             ) from error
 
-    def _begin(self, parent: Run, number: int, stage: str, spec: TrialSpec) -> Run:
+    def _begin(
+        self,
+        parent: Run,
+        number: int,
+        stage: str,
+        spec: TrialSpec,
+        stale: Callable[[Run], bool] = lambda _: False,
+    ) -> Run:
+        """The trial's run, opened unless it has ended; an ended one that is *stale* is replaced."""
         from mlflow.entities import Param
 
         run = self._runs.only_trial(parent.info.run_id, spec.key)
-        if run is not None and (is_ended(run) or run.info.run_id in self._begun):
+        if run is not None and is_ended(run):
+            if not stale(run):
+                return run
+            self.client.delete_run(run.info.run_id)
+            self._run_ids.pop((parent.data.tags["sft.sweep"], spec.key), None)
+            run = None
+        if run is not None and run.info.status != RUNNING:  # closed when its driver ended
+            self.client.update_run(run.info.run_id, status=RUNNING)
+        elif run is not None and run.info.run_id in self._begun:
             return run
         if run is None:
             tags = bulk_write.trial_tags(parent, number, stage, spec.key) | {
@@ -417,6 +468,11 @@ class Store:
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
         self.client.log_inputs(run_id, inputs)
 
+    def _close_running(self, parent: Run) -> None:
+        """Close the runs of trials that nobody is at work on."""
+        for run in self._runs.running(parent.info.run_id):
+            self.client.set_terminated(run.info.run_id, "KILLED")
+
     def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
         from mlflow.entities import RunTag
 
@@ -426,7 +482,7 @@ class Store:
     def _set_state(self, parent: Run, state: SweepState, tags: Mapping[str, object]) -> None:
         self._set_tags(parent, {**tags, "sft.state": state})
         if state in LIVE:
-            self.client.update_run(parent.info.run_id, status="RUNNING")
+            self.client.update_run(parent.info.run_id, status=RUNNING)
         else:
             self.client.set_terminated(parent.info.run_id, _SWEEP_ENDED[state])
 
@@ -445,6 +501,5 @@ class Store:
             self.client.log_batch(run_id, metrics=batch)
 
     def _forget(self) -> None:
-        self._run_ids.clear()
-        self._begun.clear()
-        self._sent_points.clear()
+        # New ones: another thread may be in the middle of a call with the old ones.
+        self._run_ids, self._begun, self._sent_points = {}, set(), {}

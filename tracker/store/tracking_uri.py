@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,19 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from tracker.errors import StoreError
+from tracker.errors import RefusedError, StoreError
 
 #: ``postgres://`` is none that any library here opens: it is refused with the right name.
 _DATABASES = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
 SQLITE = "sqlite:///"
+#: MLflow's error codes of a request that it would refuse again. Others may pass: a database that is locked
+#: or restarts, a server that is down or overloaded.
+_REFUSALS = frozenset(
+    {
+        *("INVALID_PARAMETER_VALUE", "INVALID_STATE", "MALFORMED_REQUEST"),
+        *("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"),
+    }
+)
 #: MLflow's environment variables: no telemetry, no pickle, no log lines, short patience.
 _ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -76,7 +85,7 @@ def initialisation_lock(workspace: Path, uri: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def experiment(client: Any, project: str, artifacts: Path | None) -> str:
+def experiment(client: Any, project: str, artifacts: Path | None, uri: str) -> str:
     """Id of the project's MLflow experiment; a new one keeps files in *artifacts*, or where MLflow does."""
     from mlflow.exceptions import MlflowException
 
@@ -89,9 +98,12 @@ def experiment(client: Any, project: str, artifacts: Path | None) -> str:
                 raise
         found = client.get_experiment_by_name(project)
     if found.lifecycle_stage == "deleted":
-        raise StoreError(
-            f"MLflow experiment {project!r} is deleted; restore it with `mlflow experiments "
-            f"restore --experiment-id {found.experiment_id}` or name another project"
+        shown = without_credentials(uri)
+        hint = "" if shown == uri else " (add its credentials)"
+        raise RefusedError(
+            f"tracking store {shown}: MLflow experiment {project!r} is deleted, with all sweeps in it; "
+            f"restore it with `MLFLOW_TRACKING_URI={shlex.quote(shown)} mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`{hint}, or name another --workspace or --store"
         )
     return str(found.experiment_id)
 
@@ -112,8 +124,16 @@ def failures() -> tuple[type[Exception], ...]:
 
 
 def store_error(uri: str, error: Exception) -> StoreError:
-    """StoreError of one line: the store, the first line of *error*, what to do."""
+    """StoreError of one line: the store, the first line of *error*, what to do.
+
+    RefusedError where MLflow would refuse the same again.
+    """
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if getattr(error, "error_code", None) in _REFUSALS:
+        return RefusedError(
+            f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; it would refuse the "
+            "same again"
+        )
     return StoreError(
         f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; see that it is "
         "reachable and writable, then run the same command again"

@@ -67,13 +67,13 @@ class NullListener:
 
     problem: str | None = None
 
-    def stored_keys(self) -> set[str]:
-        return set()
+    def stored(self) -> dict[str, TrialResult]:
+        return {}
 
     def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
         pass
 
-    def progress(self, key: str) -> None:
+    def progress(self, number: int, key: str) -> None:
         pass
 
     def end(self, record: TrialRecord) -> None:

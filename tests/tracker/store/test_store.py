@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tracker.errors import StoreError
+from tracker.errors import RefusedError, StoreError
 from tracker.store.store import Store
+from tracker.trial import Objective
 
 
 def test_no_store_is_not_created_by_looking(tmp_path: Path) -> None:
@@ -62,3 +63,22 @@ def test_processes_that_open_a_fresh_store_at_once_share_it_in_silence(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["workspace"]
     names = {info.name for info in Store.open(tmp_path / "workspace").sweeps()}
     assert names == {"first", "second"}
+
+
+def test_the_advised_command_restores_a_deleted_experiment(tmp_path: Path) -> None:
+    workspace = tmp_path / "work space"
+    store = Store.open(workspace)
+    objective = Objective(weights={"a": 1.0})
+    store.begin_sweep(
+        "tiny", spec_text="", spec_digest="0", planned=1, datasets=[], objective=objective
+    )
+    store.client.delete_experiment(store._runs.experiment_id)
+    with pytest.raises(RefusedError) as raised:
+        Store.open(workspace)
+    _, command, advice = str(raised.value).split("`")
+    bare = {name: text for name, text in os.environ.items() if not name.startswith("MLFLOW")}
+    bare["PATH"] = f"{Path(sys.executable).parent}:{bare['PATH']}"
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=bare, check=True, capture_output=True)
+    assert [info.name for info in Store.open(workspace).sweeps()] == ["tiny"]
+    assert advice == ", or name another --workspace or --store"
+    assert [path.name for path in tmp_path.iterdir()] == ["work space"]
