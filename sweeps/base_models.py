@@ -7,14 +7,14 @@ import json
 import math
 import os
 import re
-import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sweeps.base_weights import read_once, stored_tensors, value_problems
 from sweeps.spec import ModelEntry
 from tracker.errors import InputError
-from tracker.files import absolute, check_file, file_digest, read_bounded
+from tracker.files import absolute, read_bounded
 from tracker.trial import ModelSpec
 
 ONLINE_VARIABLE = "SFT_SELECT_ONLINE"
@@ -33,8 +33,6 @@ _TOKENIZER = (
 )
 #: Of a file that a model folder describes itself with; tokenizers have some of 30 MB.
 MAX_JSON_BYTES = 500_000_000
-MAX_HEADER_BYTES = 100_000_000  # as safetensors itself has it
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
@@ -46,6 +44,7 @@ def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
     problems = [*_code_problems(folder, entry), *_tokenizer_problems(folder)]
     try:
         parameters = _parameters(folder)
+        problems += _weight_problems(folder)
     except InputError as error:
         problems += error.problems
     if problems:
@@ -123,14 +122,15 @@ def checked_folder(model: ModelSpec) -> str:
     Read once per process and model. Raises InputError where the folder is missing or has changed.
     """
     folder = model_folder(model, Path())
-    if model.digest is None:  # a configuration written by hand
-        return str(folder)
-    present = content_digest(folder, code=model.trust_remote_code)
-    if present != model.digest:
+    planned = model.digest  # none in a configuration written by hand
+    present = content_digest(folder, code=model.trust_remote_code) if planned else ""
+    if planned and present != planned:
         raise InputError(
             f"{model.path}: the base model changed: its SHA-256 is {present[:12]}…, the sweep was planned "
-            f"with {model.digest[:12]}…; put the model back or start a new sweep"
+            f"with {planned[:12]}…; put the model back or start a new sweep"
         )
+    if problems := value_problems(folder):
+        raise InputError(problems)
     return str(folder)
 
 
@@ -161,76 +161,41 @@ def _tokenizer_problems(folder: Path) -> list[str]:
     return []
 
 
+def _weight_problems(folder: Path) -> list[str]:
+    """Weights that cannot be tuned, and values in them that are no numbers."""
+    quantised = _json(folder / "config.json").get("quantization_config")
+    if quantised:
+        kind = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        return [
+            f"found weights quantised by {kind or 'an unknown method'} (quantization_config in "
+            f"{folder / 'config.json'}); allowed: float32, float16 or bfloat16 weights; take the model that "
+            "they were made from"
+        ]
+    return value_problems(folder)
+
+
 def _parameters(folder: Path) -> int:
-    """Weights counted from the safetensors headers; tied ones once."""
+    """Weights counted from the headers of the files that are loaded; tied ones once."""
     if not (folder / "config.json").is_file():
         raise InputError(f"found no config.json in {folder}; allowed: a Hugging Face model folder")
-    shapes: dict[str, list[int]] = {}
-    for path in _weight_files(folder):
-        shapes |= _header(path)
+    shapes = {name: tensor.shape for name, tensor in stored_tensors(folder).items()}
     if _json(folder / "config.json").get("tie_word_embeddings"):
         shapes.pop("lm_head.weight", None)
     return sum(math.prod(shape) for shape in shapes.values())
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        paths = [folder / name for name in sorted(set(_json(index)["weight_map"].values()))]
-        missing = [path.name for path in paths if not path.is_file()]
-        if missing:
-            raise InputError(f"found no {', '.join(missing)} in {folder}, which its index names")
-        return paths
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-        found = f"only {', '.join(pickles)} (pickle, which can run code)" if pickles else "none"
-        raise InputError(
-            f"found {found} as weights in {folder}; allowed: *.safetensors; "
-            "load it where you trust it and call save_pretrained"
-        )
-    return paths
-
-
-def _header(path: Path) -> dict[str, list[int]]:
-    """Shape by tensor. The format: https://github.com/huggingface/safetensors#format."""
-    check_file(path)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        try:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(size - 8, MAX_HEADER_BYTES):
-                raise ValueError
-            header = json.loads(file.read(length))
-            tensors = {name: t for name, t in header.items() if name != "__metadata__"}
-            end = max(tensor["data_offsets"][1] for tensor in tensors.values())
-            shapes = {name: tensor["shape"] for name, tensor in tensors.items()}
-        except (struct.error, ValueError, KeyError, TypeError):
-            raise InputError(
-                f"found no safetensors header in {path}; fetch the file again"
-            ) from None
-    if size != 8 + length + end:
-        raise InputError(
-            f"found {size:,} bytes in {path}; allowed: {8 + length + end:,}, as its "
-            "header says; fetch the file again"
-        )
-    return shapes
-
-
 def content_digest(folder: Path, *, code: bool) -> str:
-    """SHA-256 over names and contents of weights, configuration, tokenizer and allowed code."""
+    """SHA-256 over names and contents of weights, configuration, tokenizer and allowed code.
+
+    Files beside the weights that are loaded count too, as they did in earlier releases: a begun sweep
+    keeps its digest.
+    """
     patterns = [*_CONTENT, *_TOKENIZER, *(["*.py"] if code else [])]
     files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     total = hashlib.sha256()
     for path in files:
-        stat = path.stat()
-        total.update(f"{path.name} {_file_digest(path, stat.st_size, stat.st_mtime_ns)}\n".encode())
+        total.update(f"{path.name} {read_once(path).sha256}\n".encode())
     return total.hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: Path, _size: int, _mtime_ns: int) -> str:
-    return file_digest(path)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -188,40 +188,13 @@ class Evaluator:
         return given
 
     def _generate(self, rows: Sequence[Encoded], limit: int) -> list[str]:
-        """Generate answers to a batch of prompts, padded on the left so that all answers begin together."""
-        pad, width = _pad_id(self.tokenizer), max(len(row.prompt_ids) for row in rows)
-        padding = torch.tensor([width - len(row.prompt_ids) for row in rows])
-        ids = torch.tensor([[pad] * (width - len(r.prompt_ids)) + [*r.prompt_ids] for r in rows])
-        ids, padding = ids.to(self.device), padding.to(self.device)
+        """Generate answers to a batch of prompts."""
+        pad = _pad_id(self.tokenizer)
         with self._autocast():
-            if self.prepended:
-                new = self._generate_after_virtual_tokens(ids, padding, limit)
-            else:
-                mask = (torch.arange(width, device=self.device) >= padding[:, None]).long()
-                out = self.model.generate(ids, attention_mask=mask, max_new_tokens=limit)  # type: ignore[operator]
-                new = out[:, width:]
+            new = generated_ids(self.model, rows, limit, pad_id=pad, prepended=self.prepended)
         self.generated_tokens += int((new != pad).sum())
         texts: list[str] = self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return texts
-
-    def _generate_after_virtual_tokens(self, ids: Tensor, padding: Tensor, limit: int) -> Tensor:
-        """Generate with virtual tokens right before each prompt, as in training; new tokens only.
-
-        peft would put them before the padding, farther from the prompt the shorter it is: the same row
-        would be answered differently in another batch.
-        """
-        model: Any = self.model
-        count = self.prepended
-        before = padding[:, None] + torch.arange(count, device=self.device)
-        embedded = model.word_embeddings(functional.pad(ids, (count, 0)))
-        virtual = model.get_prompt(batch_size=len(ids)).to(embedded.dtype)
-        embedded = embedded.scatter(1, before[:, :, None].expand_as(virtual), virtual)
-        positions = torch.arange(embedded.shape[1], device=self.device)
-        mask = (positions >= padding[:, None]).long()
-        new: Tensor = base_model(model).generate(  # type: ignore[operator]
-            inputs_embeds=embedded, attention_mask=mask, max_new_tokens=limit
-        )
-        return new
 
     def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
         """Batches of indices by prompt length, so that little is padded."""
@@ -234,6 +207,46 @@ class Evaluator:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+
+def generated_ids(
+    model: nn.Module, rows: Sequence[Encoded], limit: int, *, pad_id: int, prepended: int
+) -> Tensor:
+    """Greedy new tokens (rows, up to *limit*) after each prompt, on the model's device.
+
+    Prompts are padded on the left, so that all answers begin together. *prepended*: virtual tokens that
+    the method puts before the prompt.
+    """
+    device = next(model.parameters()).device
+    width = max(len(row.prompt_ids) for row in rows)
+    padding = torch.tensor([width - len(row.prompt_ids) for row in rows])
+    ids = torch.tensor([[pad_id] * (width - len(r.prompt_ids)) + [*r.prompt_ids] for r in rows])
+    ids, padding = ids.to(device), padding.to(device)
+    if prepended:
+        return _generated_after_virtual_tokens(model, ids, padding, limit, prepended)
+    mask = (torch.arange(width, device=device) >= padding[:, None]).long()
+    out: Tensor = model.generate(ids, attention_mask=mask, max_new_tokens=limit)  # type: ignore[operator]
+    return out[:, width:]
+
+
+def _generated_after_virtual_tokens(
+    model: Any, ids: Tensor, padding: Tensor, limit: int, count: int
+) -> Tensor:
+    """New tokens with *count* virtual tokens right before each prompt, as in training.
+
+    peft would put them before the padding, farther from the prompt the shorter it is: the same row
+    would be answered differently in another batch.
+    """
+    before = padding[:, None] + torch.arange(count, device=ids.device)
+    embedded = model.word_embeddings(functional.pad(ids, (count, 0)))
+    virtual = model.get_prompt(batch_size=len(ids)).to(embedded.dtype)
+    embedded = embedded.scatter(1, before[:, :, None].expand_as(virtual), virtual)
+    positions = torch.arange(embedded.shape[1], device=ids.device)
+    mask = (positions >= padding[:, None]).long()
+    new: Tensor = base_model(model).generate(  # type: ignore[operator]
+        inputs_embeds=embedded, attention_mask=mask, max_new_tokens=limit
+    )
+    return new
 
 
 def answer_records(

@@ -26,13 +26,11 @@ from peft import (
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 
 from sweeps.base_models import checked_folder
 from sweeps.data.prompts import load_tokenizer
+from sweeps.finetune.weights import load_model
 from tracker.errors import InputError
 from tracker.files import whole_folder
 from tracker.trial import LORA_ALPHA, MethodSpec, ModelSpec
@@ -56,24 +54,23 @@ def load_base(model: ModelSpec) -> PreTrainedModel:
 
     Weights are float32 whatever the checkpoint's dtype: otherwise full tuning would update bfloat16
     weights while adapters are float32, and the methods could not be compared. Raises InputError as
-    :func:`sweeps.base_models.checked_folder`.
+    :func:`sweeps.base_models.checked_folder` and :func:`sweeps.finetune.weights.load_model`.
     """
-    return AutoModelForCausalLM.from_pretrained(
-        checked_folder(model),
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=model.trust_remote_code,
-    )
+    return load_model(Path(checked_folder(model)), trust=model.trust_remote_code)
 
 
 def build_model(model: ModelSpec, method: MethodSpec, device: torch.device) -> nn.Module:
     """Build a fresh copy of the base on *device* for *method*; trained weights have ``requires_grad``."""
-    base = copy.deepcopy(load_base(model))
+    return tune(copy.deepcopy(load_base(model)), method).to(device)
+
+
+def tune(base: PreTrainedModel, method: MethodSpec) -> nn.Module:
+    """Prepare *base*, in place, to be tuned by *method*."""
     if method.name in ("none", "full"):
-        whole: nn.Module = base.requires_grad_(method.name == "full").to(device)
+        whole: nn.Module = base.requires_grad_(method.name == "full")
         return whole
     tuned: nn.Module = get_peft_model(base, adapter_config(method, base.config.hidden_size))
-    return tuned.to(device)
+    return tuned
 
 
 def adapter_config(method: MethodSpec, hidden_size: int) -> Any:
