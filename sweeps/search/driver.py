@@ -187,12 +187,14 @@ class Driver:
     def run(self) -> None:
         """Ask, dispatch and tell until the design is done.
 
-        Raises InputError when the data changed, StoreError when the study does not answer for long.
+        Raises InputError when the data changed, StoreError when the study does not answer for long,
+        OwnedError when another driver has taken it over.
         """
-        self.study.guard.meanwhile = self._go_on
+        self.study.guard.keep_running(self._go_on)
         self._reconcile()
         self.control.begin(self)
         while not self.stopped:
+            self.study.is_owned()
             if not self.paused:
                 while self._propose_next():
                     pass

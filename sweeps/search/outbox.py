@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from sweeps.search.workspace import SweepFolder
-from tracker.errors import RefusedError, StoreError
+from tracker.errors import OwnedError, RefusedError, StoreError
 from tracker.store.control import ControlReply, Request
 from tracker.store.journal import Journal
 from tracker.store.runs import LIVE, UNDELIVERED, Undelivered
@@ -209,6 +209,9 @@ class Outbox:
     def _tried(self, item: _Item) -> Exception | None:
         try:
             item.send()
+        except OwnedError as error:  # another driver sends the sweep from now on
+            self._closing.set()
+            return StoreError(str(error))
         except Exception as error:  # nothing may end the thread
             return error
         return None

@@ -29,6 +29,7 @@ from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
 from tracker.files import write_text
 from tracker.store import data_profile
+from tracker.store.journal import Journal
 from tracker.store.runs import Undelivered
 from tracker.store.store import Store
 from tracker.store.tracking_uri import is_local, without_credentials
@@ -81,15 +82,25 @@ def run_sweep(
         if words := _recorded_before(sweep, folder):
             note(words)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
-        store = Store.open(workspace, store_uri)
-        _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
-        # Opened first and closed last: whatever fails in between, the store says that no driver runs.
-        with _open_outbox(store, sweep, folder, note) as session:
-            if not begun:  # the store has compared it with what the sweep began with
-                write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
-            default = f"sqlite:///{folder.study_file.resolve()}"
-            study = StudyAdapter(study_uri or default, sweep.spec, note=note)
-            with closing(study), _engine(sweep) as engine:
+        uri = study_uri or f"sqlite:///{folder.study_file.resolve()}"
+        with closing(StudyAdapter(uri, sweep.spec, note=note)) as study, study.owned(folder.root):
+            store = Store.open(workspace, store_uri)
+            store.fence(study.is_owned)
+            _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
+            # Opened first and closed last: whatever fails in between, the store says that no driver runs.
+            with _open_outbox(store, sweep, folder, note) as session:
+                if study_uri:
+                    _take_results(store, sweep.spec.name, folder)
+                if not begun:  # the store has compared it with what the sweep began with
+                    write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
+                with _engine(sweep) as engine:
+                    outbox = session.outbox
+                    control = Control(outbox)
+                    driver = Driver(
+                        sweep, folder, study, engine, outbox, watch=watch, control=control
+                    )
+                    driver.run()
+                    session.last_state = "stopped" if driver.stopped else "finished"
                 outbox = session.outbox
                 control = Control(outbox)
                 driver = Driver(sweep, folder, study, engine, outbox, watch=watch, control=control)
@@ -119,6 +130,15 @@ def _recorded_before(sweep: ResolvedSweep, folder: SweepFolder) -> str | None:
         f"record_answers: was {before.record_answers}, is {now} from now on; what ended trials recorded "
         f"stays in {folder.root / 'artifacts'} and the tracking store until you delete it"
     )
+
+
+def _take_results(store: Store, sweep: str, folder: SweepFolder) -> None:
+    """Write journals of trials that ended under a driver of another workspace, with this study and store."""
+    for record in store.records(sweep):
+        key = record.result.spec.key
+        events = {event["event"] for event in Journal(folder.journal(key)).events()}
+        if not events & {"start", "result"}:
+            folder.keep(key, record.result, store.history(sweep, key))
 
 
 @dataclass(slots=True)

@@ -40,14 +40,24 @@ class DatabaseUnavailableError(Exception):
 class Guard:
     """Repeats a call while the study's database at *uri* does not answer; ``problem``: why, at present.
 
-    ``meanwhile``: what to do for so many seconds before the next try. ``patience_seconds``: how long to try.
+    ``meanwhile``: what to do for so many seconds before the next try, at first to call *note*.
+    ``patience_seconds``: how long to try.
     """
 
-    def __init__(self, uri: str | None) -> None:
+    def __init__(self, uri: str | None, note: Callable[[str], None] = lambda _: None) -> None:
         self.name = "study" if uri is None else f"study {without_credentials(uri)}"
         self.problem: str | None = None
-        self.meanwhile: Callable[[float], None] = time.sleep
-        self.patience_seconds = PATIENCE_SECONDS
+        self.note = note
+        self.meanwhile: Callable[[float], None] = self._wait
+        self.patience_seconds = _OPENING_SECONDS
+
+    def _wait(self, seconds: float) -> None:
+        self.note(f"{self.name}: {self.problem}")
+        time.sleep(seconds)
+
+    def keep_running(self, go_on: Callable[[float], None]) -> None:
+        """Try longer from now on, and call *go_on* in between."""
+        self.meanwhile, self.patience_seconds = go_on, PATIENCE_SECONDS
 
     def __call__(self, call: Callable[[], Answer]) -> Answer:
         """The answer of *call*, which may be repeated. StoreError, of one line, after all tries."""
@@ -72,8 +82,8 @@ class Guard:
                 return answer
 
 
-def open_storage(uri: str, note: Callable[[str], None] = lambda _: None) -> RDBStorage:
-    """The study's storage; SQLite in write-ahead mode. *note* is called with each wait.
+def open_storage(uri: str, guard: Guard) -> RDBStorage:
+    """The study's storage; SQLite in write-ahead mode. *guard* repeats the opening.
 
     A commit to SQLite then waits for no disk. It still survives the death of the process, and after a power
     cut the study is whole up to some earlier commit, from which the journals rebuild it.
@@ -82,14 +92,6 @@ def open_storage(uri: str, note: Callable[[str], None] = lambda _: None) -> RDBS
     tables. The calls of the storage raise DatabaseUnavailableError or StoreError in place of SQLAlchemy's
     errors.
     """
-    guard = Guard(uri)
-    guard.patience_seconds = _OPENING_SECONDS
-
-    def wait(seconds: float) -> None:
-        note(f"{guard.name}: {guard.problem}")
-        time.sleep(seconds)
-
-    guard.meanwhile = wait
     storage = guard(lambda: _opened(uri))
     event.listen(storage.engine, "handle_error", _raise_ours)
     if storage.engine.dialect.name == "sqlite":

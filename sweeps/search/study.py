@@ -12,8 +12,8 @@ from __future__ import annotations
 import functools
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -25,6 +25,7 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 
 from sweeps.search.bounds import kept_names
+from sweeps.search.lease import Lease
 from sweeps.search.space import (
     hyperparameters,
     is_complete,
@@ -173,9 +174,10 @@ class StudyAdapter:
         optuna.logging.set_verbosity(logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.spec, self.seed = spec, seed + spec.first_seed
-        self.guard = Guard(uri)
+        self.guard = Guard(uri, note)
+        self._lease: Lease | None = None
         try:
-            self._storage = InMemoryStorage() if uri is None else open_storage(uri, note)
+            self._storage = InMemoryStorage() if uri is None else open_storage(uri, self.guard)
             self.study = self.guard(self._created)
         except StoreError:
             raise
@@ -213,6 +215,27 @@ class StudyAdapter:
         """Close the storage's connections, and with them SQLite's side files."""
         if isinstance(self._storage, RDBStorage):
             self._storage.engine.dispose()
+
+    @contextmanager
+    def owned(self, root: Path) -> Iterator[None]:
+        """Own the study, for the driver that holds the lock of the sweep's folder *root*.
+
+        OwnedError, naming the owner, while a driver of another workspace owns it.
+        """
+        if not isinstance(self._storage, RDBStorage):
+            yield
+            return
+        lease = Lease(self._storage, self.spec.name, root)
+        self.guard(lambda: lease.take(self.guard.note))
+        self._lease = lease
+        try:
+            yield
+        finally:
+            lease.release()
+
+    def is_owned(self) -> bool:
+        """Whether this driver certainly owns the study; OwnedError once another has taken it over."""
+        return self._lease is None or self._lease.check()
 
     @_guarded
     def trials(self) -> list[FrozenTrial]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError, OwnedError
 from tracker.files import remove_leftovers
-from tracker.store.journal import Journal
+from tracker.store.journal import Journal, Step
 from tracker.trial import TrialResult, TrialSpec
 
 _KEPT_MODEL_BYTES = 1024**3
@@ -55,9 +55,11 @@ class SweepFolder:
         """Result of the trial from its journal; ``None`` until it has ended."""
         return Journal(self.journal(key)).result()
 
-    def keep(self, key: str, result: TrialResult) -> None:
-        """Write a result into the trial's journal on behalf of a worker that is gone."""
+    def keep(self, key: str, result: TrialResult, steps: Sequence[Step] = ()) -> None:
+        """Write a result, after its *steps*, into the trial's journal on behalf of a worker that is gone."""
         with Journal(self.journal(key)) as journal:
+            for step in steps:
+                journal.append({"event": "step", **step._asdict()})
             journal.append({"event": "result", "result": result.model_dump(mode="json")})
 
     def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:

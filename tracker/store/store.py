@@ -91,6 +91,27 @@ def _guarded(method: Method) -> Method:
     return cast(Method, guarded)
 
 
+class _FencedClient:
+    """MLflow's client, each call of which first asks whether this process may still write."""
+
+    def __init__(self, client: MlflowClient, is_owned: Callable[[], bool]) -> None:
+        self._client, self._is_owned = client, is_owned
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not self._is_owned():
+                raise StoreError(
+                    "the tracking store waits until the study's database answers and says that this "
+                    "driver still owns the sweep"
+                )
+            return method(*args, **kwargs)
+
+        return call
+
+
 class Store:
     """Tracking store of one project: writes and reads its sweeps and trials. Made by :meth:`open`."""
 
@@ -142,6 +163,13 @@ class Store:
         except tracking_uri.failures() as error:
             raise tracking_uri.store_error(uri, error) from error
         return cls(client, experiment_id, workspace, uri)
+
+    def fence(self, is_owned: Callable[[], bool]) -> None:
+        """From now on ask *is_owned* before each call of MLflow: a driver that lost its sweep writes no more.
+
+        *is_owned* raises where another driver writes; where it does not know, the call is a StoreError.
+        """
+        self.client = self._runs.client = cast("MlflowClient", _FencedClient(self.client, is_owned))
 
     # -- writing ---------------------------------------------------------------------------------
 
