@@ -139,19 +139,19 @@ class Lease:
         with database_server.tables_of("Optuna", self.uri, "study"):
             _TABLE.create(self.engine, checkfirst=True)
         watched: tuple[int, int] | None = None
-        since = asked = _clock()
+        since = begun = _clock()
         while (row := self._tried(watched, silent=_clock() - since >= LEASE_SECONDS)) is not None:
             if watched is None:
                 note(
-                    f"{self.name}: held by {_owner(row).words}; waiting up to {LEASE_SECONDS:.0f} s to "
+                    f"{self.name}: owned by {_owner(row).words}; waiting up to {LEASE_SECONDS:.0f} s to "
                     "see whether it is still there"
                 )
                 watched, since = (row.fence, row.beat), _clock()
             time.sleep(1)
-            asked = _clock()
+            begun = _clock()
         if self._before is not None:
             note(f"{self.name}: taken over from {self._before.words}, which is gone")
-        self._sure_until = asked + LEASE_SECONDS - _MARGIN_SECONDS
+        self._sure_until = begun + LEASE_SECONDS - _MARGIN_SECONDS
         event.listen(self._sessions, "before_commit", self._compare)
         self._thread.start()
 
@@ -220,7 +220,7 @@ class Lease:
                 self._renew()
 
     def _renew(self) -> None:
-        asked = _clock()
+        begun = _clock()
         with self.engine.begin() as connection:
             until = self._now(connection) + LEASE_SECONDS
             change = update(_TABLE).where(_TABLE.c.study == self.name, _TABLE.c.fence == self.fence)
@@ -228,7 +228,7 @@ class Lease:
             if connection.execute(change.values(values)).rowcount != 1:
                 self._lose(self._row(connection))
                 return
-        self._sure_until = asked + LEASE_SECONDS - _MARGIN_SECONDS
+        self._sure_until = begun + LEASE_SECONDS - _MARGIN_SECONDS
 
     def release(self) -> None:
         """Give the lease back: the next driver need not wait for its end."""

@@ -94,18 +94,11 @@ def run_sweep(
                 if not begun:  # the store has compared it with what the sweep began with
                     write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
                 with _engine(sweep) as engine:
-                    outbox = session.outbox
-                    control = Control(outbox)
-                    driver = Driver(
-                        sweep, folder, study, engine, outbox, watch=watch, control=control
-                    )
+                    box = session.outbox
+                    control = Control(box)
+                    driver = Driver(sweep, folder, study, engine, box, watch=watch, control=control)
                     driver.run()
                     session.last_state = "stopped" if driver.stopped else "finished"
-                outbox = session.outbox
-                control = Control(outbox)
-                driver = Driver(sweep, folder, study, engine, outbox, watch=watch, control=control)
-                driver.run()
-                session.last_state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
     return SweepRun(records, session.undelivered, driver.stopped)
 

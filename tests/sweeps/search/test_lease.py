@@ -64,7 +64,7 @@ def owner_row(study: StudyAdapter, **changes: object) -> dict[str, object]:
     return dict(facts)
 
 
-def test_one_workspace_owns_a_study_until_it_ends(
+def test_a_study_has_one_driver_until_it_ends(
     drivers: Callable[[str], StudyAdapter], tmp_path: Path
 ) -> None:
     first, second = drivers("a"), drivers("b")
@@ -122,7 +122,7 @@ def test_an_owner_that_nobody_followed_goes_on(
         assert first.is_owned()
 
 
-def test_the_same_workspace_and_whoever_finds_the_process_dead_need_not_wait(
+def test_neither_the_same_workspace_nor_one_that_finds_the_process_dead_waits(
     drivers: Callable[[str], StudyAdapter], tmp_path: Path
 ) -> None:
     killed = subprocess.Popen([sys.executable, "-c", ""])
@@ -179,7 +179,7 @@ def test_clocks_of_two_hosts_with_one_file_may_differ(
         monkeypatch.setattr(time, "sleep", lambda _: beat(first))
         with pytest.raises(OwnedError, match="on far"), second.owned(root(tmp_path, "b")):
             pass
-    assert said[0].startswith("tiny: held by process ")
+    assert said[0].startswith("tiny: owned by process ")
     assert any("taken over from process" in line for line in said)
 
 

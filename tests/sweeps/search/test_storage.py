@@ -85,7 +85,7 @@ def test_a_locked_study_is_waited_for_and_nothing_is_stored_twice(
     study.tell(0, 0.5, {})
     assert [trial.value for trial in study.trials()] == [0.5]
     assert said
-    assert str(said[0]).startswith("database is locked; trying again for up to 180 s")
+    assert str(said[0]).startswith("database is locked; trying again for up to 60 s")
     assert study.guard.problem is None
 
 
