@@ -123,6 +123,13 @@ def init(
 
 def doctor(
     sweep: Annotated[Path | None, typer.Argument(help="Sweep file to check too.")] = None,
+    fix_data: Annotated[
+        Path | None,
+        typer.Option(
+            help="New folder for the sweep's training files without rows that leak, contradict, repeat "
+            "or do not fit; nothing is overwritten."
+        ),
+    ] = None,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
@@ -130,6 +137,9 @@ def doctor(
     """Check devices, versions, store, disk and, where given, a sweep's models and data."""
     from sweeps.doctor import examine
 
+    if fix_data is not None:
+        _fix_data(sweep, fix_data, as_json)
+        return
     checks = examine(workspace, store, sweep)
     if as_json:
         typer.echo(json.dumps([check._asdict() for check in checks], indent=1))
@@ -139,6 +149,24 @@ def doctor(
             typer.echo(f"{check.topic:9} {marks[check.fine]:8} {check.text}")
     if any(check.fine is False for check in checks):
         raise typer.Exit(2)
+
+
+def _fix_data(sweep: Path | None, folder: Path, as_json: bool) -> None:
+    from sweeps.cleaning import changed_lines, clean_data, report_lines
+
+    if sweep is None:
+        raise InputError("--fix-data: found no sweep file; name the sweep whose data to clean")
+    cleaned = clean_data(sweep, folder)
+    if as_json:
+        typer.echo(json.dumps([each._asdict() for each in cleaned], indent=1))
+        return
+    for line in report_lines(cleaned):
+        typer.echo(line)
+    if any(each.changes for each in cleaned):
+        typer.echo(
+            f"wrote {folder}; change these lines of {sweep} (also in {folder}/changes.yaml):"
+        )
+        typer.echo(changed_lines(cleaned), nl=False)
 
 
 def plan(
@@ -159,7 +187,7 @@ def plan(
     from sweeps.terminal import print_plan
 
     quieten()
-    resolved = read_sweep(sweep)
+    resolved = read_sweep(sweep, lambda spec: SweepFolder(workspace, spec.name).begun)
     records = records_if_any(workspace, store, resolved.spec.name)
     study = SweepFolder(workspace, resolved.spec.name).study_file
     bounds = SearchBounds(resolved, legacy=begun_before_bounds(study, resolved.spec))

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import psutil
 
 from sweeps.resolve import read_sweep
+from sweeps.search.workspace import SweepFolder
 from sweeps.terminal import memory
-from tracker.errors import SftSelectError
+from tracker.errors import SftSelectError, one_line
 from tracker.numbers import count, plural
 from tracker.store.store import Store
 
@@ -36,9 +37,7 @@ def examine(workspace: Path, store_uri: str | None, sweep: Path | None) -> list[
     """Check devices, memory, disk, versions, the store and, where given, a sweep file's models and data."""
     checks = [*_versions(), *_devices(), _memory(), _disk(workspace)]
     checks.append(_tried("store", lambda: _opened(workspace, store_uri)))
-    if sweep is not None:
-        checks.append(_tried("sweep", lambda: _sweep_words(sweep)))
-    return checks
+    return checks if sweep is None else [*checks, *_sweep(sweep, workspace)]
 
 
 def _versions() -> list[Check]:
@@ -88,8 +87,16 @@ def _opened(workspace: Path, uri: str | None) -> str:
     return f"opened; it holds {plural(len(sweeps), 'sweep')}{names}"
 
 
-def _sweep_words(path: Path) -> str:
-    sweep = read_sweep(path)
+def _sweep(path: Path, workspace: Path) -> list[Check]:
+    """The sweep file's verdict, and what is allowed but probably a mistake."""
+    warnings: list[str] = []
+    verdict = _tried("sweep", lambda: _sweep_words(path, workspace, warnings))
+    return [verdict, *(Check("note", one_line(warning)) for warning in warnings)]
+
+
+def _sweep_words(path: Path, workspace: Path, warnings: list[str]) -> str:
+    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
+    warnings += sweep.warnings
     rows = ", ".join(
         f"{count(t.train.rows)} of {name}" for name, t in sweep.tasks.items() if t.train
     )

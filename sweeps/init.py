@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sweeps.base_models import max_positions, model_spec
 from sweeps.data.checks import Lengths, leaks
-from sweeps.data.examples import LocatedExample, has_layout, read_located
+from sweeps.data.examples import LocatedExample, has_layout, is_part, read_located
 from sweeps.data.readers import Row, read_rows
 from sweeps.resolve import split_paths
 from sweeps.spec import ModelEntry, TaskEntry
@@ -370,7 +370,12 @@ engine: {{kind: local, workers: auto}}
 # What is recorded of rows and answers beside the scores: all | hashed (digests) | none.
 record_answers: all
 """
-    leaked = [(guess.name, leak) for guess in guesses for leak in leaks(guess.splits)]
+    leaked = [
+        (guess.name, leak.wording)
+        for guess in guesses
+        for leak in leaks(guess.splits)
+        if not (leak.loose and is_part(guess.splits["train"][0]))
+    ]
     if leaked:
         listed = "\n".join(f"# {name}: {leak.split(': ', 1)[1]}" for name, leak in leaked)
         text += f"\n# Take these rows out, then this line:\n{listed}\nallow_leakage: true\n"

@@ -9,18 +9,26 @@ from typing import TypeVar
 
 from sweeps.base_models import max_positions, model_spec
 from sweeps.data.checks import (
+    Leak,
     Lengths,
     Splits,
+    control_token_warnings,
+    control_tokens,
     label_problems,
     leaks,
     negative_problem,
+    repetition_warnings,
     row_warnings,
     shared_texts,
 )
 from sweeps.data.examples import (
+    EVALUATION_SEED,
+    Example,
     LocatedExample,
     digest,
     file_ref,
+    is_part,
+    nested_order,
     part_path,
     read_located,
     read_texts,
@@ -39,6 +47,8 @@ Value = TypeVar("Value")
 #: Share of rows cut short above which there is a warning.
 MIN_CUT_SHARE = 0.02
 
+FIX = "sft-select doctor FILE --fix-data FOLDER"
+
 _UNREAD = FileRef(path="", sha256="", rows=0)
 
 
@@ -54,13 +64,15 @@ class ResolvedSweep:
     warnings: tuple[str, ...] = ()
 
 
-def read_sweep(path: Path) -> ResolvedSweep:
+def read_sweep(path: Path, begun: Callable[[SweepSpec], bool] = lambda _: False) -> ResolvedSweep:
     """The sweep file at *path*, validated and resolved; every problem names its line.
 
-    Raises ``InputError``.
+    *begun*: whether the sweep was begun already. It goes on then: what only later releases refuse is a
+    warning. Raises ``InputError``.
     """
     document = read(path)
-    return _resolve(load_sweep(document), path.parent, document)
+    spec = load_sweep(document)
+    return _resolve(spec, path.parent, document, begun=begun(spec))
 
 
 def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
@@ -73,10 +85,14 @@ def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
 
 
 class _Report:
-    """Problems and warnings; those of the sweep file carry its line where it is known."""
+    """Problems and warnings; those of the sweep file carry its line where it is known.
 
-    def __init__(self, document: Document | None) -> None:
+    ``begun``: whether the sweep was, perhaps by a release that refused less.
+    """
+
+    def __init__(self, document: Document | None, *, begun: bool) -> None:
         self._document = document
+        self.begun = begun
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
@@ -99,8 +115,10 @@ class _Report:
             return None
 
 
-def _resolve(spec: SweepSpec, base: Path, document: Document | None) -> ResolvedSweep:
-    report = _Report(document)
+def _resolve(
+    spec: SweepSpec, base: Path, document: Document | None, *, begun: bool = False
+) -> ResolvedSweep:
+    report = _Report(document, begun=begun)
     models = {}
     for index, entry in enumerate(spec.models):
         model = report.attempt(lambda e=entry: model_spec(e, base), ("models", index))  # type: ignore[misc]
@@ -135,15 +153,7 @@ def _task(
 ) -> TaskSpec | None:
     """The task with its files read and checked; ``None`` if they cannot be read."""
     where: YamlPath = ("tasks" if name in spec.tasks else "general", name)
-    task = TaskSpec(
-        name=name,
-        validation=_UNREAD,
-        prompt=entry.prompt,
-        answer=entry.answer,
-        score=entry.score,
-        negative=entry.negative,
-        pattern=entry.pattern,
-    )
+    task = unread_task(name, entry)
     splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {}
     for split, path in split_paths(entry, base).items():
         examples = report.attempt(lambda p=path: read_located(task, p))  # type: ignore[misc]
@@ -153,16 +163,34 @@ def _task(
             report.at((*where, "train"), _no_rows(split))
     report.problems += label_problems(task, splits, spec.record_answers)
     for leak in leaks(splits):
-        _note_leak(leak, spec, report)
+        apart = not is_part(splits["train"][0]) if "train" in splits else True
+        _note_leak(leak, spec, report, apart=apart)
     if "validation" not in splits:
         return None
     negative = negative_problem(task, splits, spec.record_answers)
     if negative:
         report.at((*where, "negative"), negative)
     report.warnings += row_warnings(task, splits, spec.record_answers)
+    report.warnings += repetition_warnings(splits, spec.record_answers)
     _check_lengths(task, splits, spec, report, models)
+    for model in by_tokenizer(models):
+        _check_control_tokens(model, splits, report)
+        _check_fit(model, task, splits, spec, report)
     files = {split: file_ref(path, len(examples)) for split, (path, examples) in splits.items()}
     return task.model_copy(update=files)
+
+
+def unread_task(name: str, entry: TaskFields) -> TaskSpec:
+    """The task before its files are read."""
+    return TaskSpec(
+        name=name,
+        validation=_UNREAD,
+        prompt=entry.prompt,
+        answer=entry.answer,
+        score=entry.score,
+        negative=entry.negative,
+        pattern=entry.pattern,
+    )
 
 
 def _no_rows(split: str) -> str:
@@ -217,11 +245,17 @@ def _replay(
     return file
 
 
-def _note_leak(leak: str, spec: SweepSpec, report: _Report) -> None:
+def _note_leak(leak: Leak, spec: SweepSpec, report: _Report, *, apart: bool = True) -> None:
+    """Refuse a leak, or warn of it: *apart*, whether train is a file of its own, not a part of one."""
     if spec.allow_leakage:
-        report.warnings.append(leak)
+        report.warnings.append(leak.wording)
+    elif leak.loose and (report.begun or not apart):
+        report.warnings.append(f"{leak.wording}; to leave them out: {FIX}")
     else:
-        report.problems.append(f"{leak}; allowed: none; take them out or set allow_leakage: true")
+        report.problems.append(
+            f"{leak.wording}; allowed: none; take them out or set allow_leakage: true; "
+            f"to leave them out: {FIX}"
+        )
 
 
 def _check_positions(model: ModelSpec, spec: SweepSpec, report: _Report) -> None:
@@ -246,6 +280,68 @@ def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: _Repo
                     f"found {volume} examples, {wanted:g} of them of {task!r} in mix {name!r}; "
                     f"allowed: at most {allowed}, for the {file.rows} rows of its train file",
                 )
+
+
+def by_tokenizer(models: Iterable[ModelSpec]) -> list[ModelSpec]:
+    """One model for each tokenizer and chat template among *models*."""
+    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    found: dict[tuple[str, ...], ModelSpec] = {}
+    for model in models:
+        files = [Path(model.path) / name for name in names]
+        if files[0].is_file():
+            key = tuple(digest(str(file)) for file in files if file.is_file())
+            found.setdefault(key, model)
+    return list(found.values())
+
+
+def _check_control_tokens(model: ModelSpec, splits: Splits, report: _Report) -> None:
+    tokens = control_tokens(Path(model.path) / "tokenizer.json")
+    report.warnings += control_token_warnings(splits, tokens, model.name)
+
+
+def _check_fit(
+    model: ModelSpec, task: TaskSpec, splits: Splits, spec: SweepSpec, report: _Report
+) -> None:
+    """Refuse rows that a trial of the design may be given and ``train.max_length`` cannot hold."""
+    from sweeps.data.prompts import load_tokenizer, misfit_wordings, misfits
+
+    for split, (path, located) in splits.items():
+        examples = [item.example for item in located]
+        used = sorted(_used_rows(task, split, examples, spec))
+        try:
+            tokenizer = load_tokenizer(model)
+            found = misfits(tokenizer, [examples[i] for i in used], spec.train.max_length)
+        except InputError as error:
+            report.problems += [f"{path}:{located[0].line}: {text}" for text in error.problems]
+            return
+        leave_out = f"; to leave such rows out: {FIX}" if split == "train" else ""
+        rows = [(f"{path}:{located[used[index]].line}", row) for index, row in found]
+        lines = [
+            f"{line} (tokenizer of {model.name}){leave_out}"
+            for line in misfit_wordings(rows, spec.train.max_length)
+        ]
+        if report.begun:
+            report.warnings += lines
+        else:
+            report.problems += lines
+
+
+def _used_rows(
+    task: TaskSpec, split: str, examples: Sequence[Example], spec: SweepSpec
+) -> set[int]:
+    """Rows of *split*, by index, that a trial of the design may be given."""
+    if split != "train":
+        return set(nested_order(examples, EVALUATION_SEED)[: spec.evaluation.rows])
+    shares = [
+        (mix.weights[task.name] / sum(mix.weights.values()), max(spec.volumes_of(name)))
+        for name, mix in spec.mixes.items()
+        if task.name in mix.weights
+    ]
+    most = max((int(share * volume) + 1 for share, volume in shares), default=0)
+    if most >= len(examples):
+        return set(range(len(examples)))
+    seeds = range(spec.first_seed, spec.first_seed + spec.seeds)
+    return {index for seed in seeds for index in nested_order(examples, seed)[:most]}
 
 
 def _check_lengths(

@@ -7,54 +7,178 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from sweeps.data.examples import LocatedExample, normal_text, normalised
+from sweeps.data.examples import (
+    LocatedExample,
+    normal_text,
+    normalised,
+    prompt_text,
+    similar_text,
+)
 from sweeps.data.recorded import quoted
 from tracker.trial import RecordAnswers, TaskSpec
 from tracker.validation import did_you_mean, options
 
 MAX_PAIRS_SHOWN = 3
+MAX_ANSWER_SHOWN = 40
 SAMPLE_ROWS = 200
 
 #: Path and located examples by split: train, validation, test; those there are.
 Splits = Mapping[str, tuple[str, Sequence[LocatedExample]]]
 
 
-def leaks(splits: Splits) -> Iterator[str]:
-    """Report evaluation rows whose prompt is also in an earlier split, exactly or normalised."""
+class Leak(NamedTuple):
+    """Rows of one file that are also in another.
+
+    ``loose``: all of them but for punctuation or full-width forms, which may be rows in their own right.
+    """
+
+    wording: str
+    loose: bool
+
+
+def leaks(splits: Splits) -> Iterator[Leak]:
+    """Report evaluation rows whose prompt is also in an earlier split, exactly or nearly."""
     order = [split for split in ("train", "validation", "test") if split in splits]
     for one, other in combinations(order, 2):
         first_path, first_rows = splits[one]
         path, rows = splits[other]
-        first = {normalised(row.example): row for row in reversed(first_rows)}
-        pairs = [(first[key], row) for row in rows if (key := normalised(row.example)) in first]
-        if pairs:
-            exact = sum(a.example.messages == b.example.messages for a, b in pairs)
-            here, there = Path(path).name, Path(first_path).name
-            shown = ", ".join(
-                f"{here}:{b.line} = {there}:{a.line}" for a, b in pairs[:MAX_PAIRS_SHOWN]
-            )
-            yield (
-                f"{path}:{pairs[0][1].line}: found {len(pairs)} prompts of {one} in {other} "
-                f"({exact} exact, {len(pairs) - exact} but for case and spaces): {shown}"
-            )
+        first: dict[str, LocatedExample] = {}
+        for row in reversed(first_rows):
+            first[similar_text(prompt_text(row.example))] = row
+            first[normalised(row.example)] = row
+        pairs = []
+        for row in rows:
+            near = first.get(normalised(row.example))
+            near = near or first.get(similar_text(prompt_text(row.example)))
+            if near is not None:
+                pairs.append((near, row))
+        if not pairs:
+            continue
+        exact = sum(a.example.messages == b.example.messages for a, b in pairs)
+        same = sum(normalised(a.example) == normalised(b.example) for a, b in pairs)
+        kinds = [f"{exact} exact", f"{same - exact} but for case and spaces"]
+        if same < len(pairs):
+            kinds.append(f"{len(pairs) - same} but for punctuation and width")
+        here, there = Path(path).name, Path(first_path).name
+        shown = ", ".join(f"{here}:{b.line} = {there}:{a.line}" for a, b in pairs[:MAX_PAIRS_SHOWN])
+        wording = (
+            f"{path}:{pairs[0][1].line}: found {len(pairs)} prompts of {one} in {other} "
+            f"({', '.join(kinds)}): {shown}"
+        )
+        yield Leak(wording, loose=not same)
 
 
 def shared_texts(
     path: str, texts: Iterable[str], suite_path: str, suite: Iterable[str]
-) -> str | None:
+) -> Leak | None:
     """Report replay *texts* that are also in a *suite*, which is never trained on; ``None`` for none."""
-    kept = {normal_text(text): number for number, text in enumerate(suite, start=1)}
-    pairs = [
-        (n, kept[normal_text(t)]) for n, t in enumerate(texts, start=1) if normal_text(t) in kept
-    ]
+    normal: dict[str, int] = {}
+    kept: dict[str, int] = {}
+    for number, text in enumerate(suite, start=1):
+        normal[normal_text(text)] = kept[similar_text(text)] = number
+    pairs, same = [], 0
+    for number, text in enumerate(texts, start=1):
+        near = normal.get(normal_text(text), kept.get(similar_text(text)))
+        if near is not None:
+            pairs.append((number, near))
+            same += normal_text(text) in normal
     if not pairs:
         return None
     here, there = Path(path).name, Path(suite_path).name
     shown = ", ".join(f"{here}:{a} = {there}:{b}" for a, b in pairs[:MAX_PAIRS_SHOWN])
-    return f"{path}:{pairs[0][0]}: found {len(pairs)} replay texts that are a suite's: {shown}"
+    wording = f"{path}:{pairs[0][0]}: found {len(pairs)} replay texts that are a suite's: {shown}"
+    return Leak(wording, loose=not same)
+
+
+def repeated_rows(
+    examples: Sequence[LocatedExample],
+) -> list[tuple[LocatedExample, LocatedExample]]:
+    """Rows whose prompt and answer an earlier row has, each with the first of them."""
+    first: dict[tuple[object, str], LocatedExample] = {}
+    pairs = []
+    for item in examples:
+        earlier = first.setdefault((item.example.messages, item.example.answer), item)
+        if earlier is not item:
+            pairs.append((item, earlier))
+    return pairs
+
+
+def conflicts(examples: Sequence[LocatedExample]) -> list[list[LocatedExample]]:
+    """Rows of one prompt, but for case and spaces, that have different answers; a list a prompt."""
+    by_prompt: dict[str, list[LocatedExample]] = {}
+    for item in examples:
+        by_prompt.setdefault(normalised(item.example), []).append(item)
+    return [
+        rows
+        for rows in by_prompt.values()
+        if len(rows) > 1 and len({item.example.answer.strip() for item in rows}) > 1
+    ]
+
+
+def repetition_warnings(splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:
+    """Warn of rows that are in a file twice, and of prompts with different answers."""
+    for path, examples in splits.values():
+        pairs = repeated_rows(examples)
+        name = Path(path).name
+        if pairs:
+            shown = ", ".join(f"{name}:{b.line} = :{a.line}" for b, a in pairs[:MAX_PAIRS_SHOWN])
+            repeat = "row that repeats" if len(pairs) == 1 else "rows that repeat"
+            yield f"{path}:{pairs[0][0].line}: {len(pairs)} {repeat} an earlier row: {shown}"
+        groups = conflicts(examples)
+        if groups:
+            rows = sum(map(len, groups))
+            prompts = "1 prompt has" if len(groups) == 1 else f"{len(groups)} prompts have"
+            shown = "; ".join(_answers_shown(g, record) for g in groups[:MAX_PAIRS_SHOWN])
+            yield f"{path}:{groups[0][0].line}: {prompts} different answers, in {rows} rows: {shown}"
+
+
+def _answers_shown(rows: list[LocatedExample], record: RecordAnswers) -> str:
+    counts = Counter(item.example.answer.strip() for item in rows)
+    lines = {item.example.answer.strip(): item.line for item in reversed(rows)}
+    shown = [
+        f"line {lines[answer]} {quoted(_short(answer), record)}"
+        + (f" ({times} times)" if times > 1 else "")
+        for answer, times in counts.most_common(MAX_PAIRS_SHOWN)
+    ]
+    rest = len(counts) - MAX_PAIRS_SHOWN
+    return ", ".join(shown) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_ANSWER_SHOWN else f"{text[:MAX_ANSWER_SHOWN]}…"
+
+
+def control_token_warnings(splits: Splits, tokens: Iterable[str], model: str) -> Iterator[str]:
+    """Warn of rows in which a control token of *model* is written: it is read as the token, not as text.
+
+    Answers may be meant so: those of a file of which every answer has one are left alone.
+    """
+    pattern = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or r"(?!)")
+    for path, examples in splits.values():
+        in_answers = [item for item in examples if pattern.search(item.example.answer)]
+        meant = len(in_answers) == len(examples)
+        lines: dict[str, list[int]] = {}
+        for item in examples:
+            texts = [turn.content for turn in item.example.messages]
+            found = pattern.findall("\n".join([*texts, *([] if meant else [item.example.answer])]))
+            for token in dict.fromkeys(found):
+                lines.setdefault(token, []).append(item.line)
+        for token, at in lines.items():
+            rows = "1 row" if len(at) == 1 else f"{len(at)} rows"
+            yield (
+                f"{path}:{at[0]}: {rows} with {token!r} in the text, which {model} reads as its control "
+                "token; take it out where it is meant as text"
+            )
+
+
+def control_tokens(tokenizer_file: Path) -> list[str]:
+    """The control tokens of a tokenizer, as they are written."""
+    added = Tokenizer.from_file(str(tokenizer_file)).get_added_tokens_decoder().values()
+    return [token.content for token in added if token.special and token.content.strip()]
 
 
 def label_problems(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:

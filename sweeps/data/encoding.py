@@ -11,14 +11,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.data.examples import Example, digest, nested_order, read_examples, read_texts
+from sweeps.data.examples import (
+    EVALUATION_SEED,
+    Example,
+    digest,
+    nested_order,
+    read_examples,
+    read_texts,
+)
 from sweeps.data.mixes import StreamRow, stream
 from sweeps.data.prompts import Encoded, encode_examples, encode_texts, load_tokenizer, render
 from tracker.errors import InputError
 from tracker.export.recipe import Row
 from tracker.trial import FileRef, ModelSpec, TaskSpec, TrialSpec
-
-_EVALUATION_ORDER_SEED = 0  # every trial of a sweep is evaluated on the same rows
 
 
 class Rows(NamedTuple):
@@ -94,7 +99,7 @@ def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
     chosen: Sequence[int] = range(len(examples))
     limit = spec.evaluation.rows
     if limit is not None and limit < len(examples):
-        chosen = _nested_rows(file, task, _EVALUATION_ORDER_SEED)[:limit]
+        chosen = _nested_rows(file, task, EVALUATION_SEED)[:limit]
     source = _task_rows(task, file, spec.model, spec.train.max_length)
     return Rows(
         tuple(source.rows(chosen)),
@@ -109,7 +114,7 @@ def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
     chosen: Sequence[int] = range(len(texts))
     limit = spec.evaluation.rows
     if limit is not None and limit < len(texts):
-        order = np.random.default_rng(_EVALUATION_ORDER_SEED).permutation(len(texts))
+        order = np.random.default_rng(EVALUATION_SEED).permutation(len(texts))
         chosen = [int(i) for i in order[:limit]]
     source = _text_rows(file, spec.model, spec.train.max_length)
     return Rows(tuple(source.rows(chosen)), tuple(texts[i] for i in chosen), tuple(chosen))

@@ -2,7 +2,7 @@
 
 A row is laid out by the task's templates or, without any, by the layout its own fields show:
 ``messages`` (chat; the last assistant turn is the answer), ``prompt`` and ``completion`` (texts or
-chat turns), ``instruction``, ``input`` and ``output``.
+chat turns), ``instruction``, ``input`` and ``output``, ``conversations`` (ShareGPT's chat).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import random
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ ROLES = ("system", "user", "assistant")
 #: ``data.jsonl#validation=0.1``: a seeded part of a file. The other part is ``#train=0.1``.
 _PART = re.compile(r"(?P<file>.+)#(?P<part>train|validation)=(?P<share>[^#/]*)")
 _PART_SEED = 0
+#: Of the order of evaluation: every trial of a sweep is evaluated on the same rows.
+EVALUATION_SEED = 0
 
 
 class Turn(NamedTuple):
@@ -99,6 +102,7 @@ def read_texts(file: FileRef) -> list[str]:
             texts.append(_text(_field(fields, "text")))
             if not texts[-1].strip():
                 raise _RowError("found an empty text; allowed: some text")
+            _check_unicode(texts[-1])
         except _RowError as error:
             flaws.append(Flaw(line, str(error)))
     raise_flaws(file.path, flaws)
@@ -198,14 +202,47 @@ def file_ref(path: Path | str, rows: int | None = None) -> FileRef:
     return FileRef(path=str(path), sha256=digest(str(path)), rows=count)
 
 
+def is_part(path: str) -> bool:
+    """Whether *path* names a part of a file."""
+    return _PART.fullmatch(path) is not None
+
+
+def source_file(path: str) -> str:
+    """The file that *path* names, or names a part of."""
+    part = _part(path)
+    return part.file if part else path
+
+
+def prompt_text(example: Example) -> str:
+    """Contents of all turns of a prompt."""
+    return " ".join(turn.content for turn in example.messages)
+
+
 def normalised(example: Example) -> str:
     """Prompt in lower case with single spaces, by which duplicates are found."""
-    return normal_text(" ".join(turn.content for turn in example.messages))
+    return normal_text(prompt_text(example))
 
 
 def normal_text(text: str) -> str:
     """Text in lower case with single spaces."""
     return " ".join(text.casefold().split())
+
+
+def similar_text(text: str) -> str:
+    """:func:`normal_text` without marks of prose and widths, by which leaks are found.
+
+    What stands before a digit may be a sign or a decimal mark, and stays; so does a text of marks alone.
+    """
+    normal = normal_text(text)
+    folded = unicodedata.normalize("NFKC", normal).casefold()
+    return " ".join(_PROSE_MARKS.sub(" ", folded).split()) or normal
+
+
+#: Sentence marks, quotes and round brackets, with those of Chinese and Japanese; dashes behind the bar.
+_PROSE_MARKS = re.compile(
+    r"""[.,;:!?'"`()\u00a1\u00ab\u00b4\u00b7\u00bb\u00bf\u2018-\u201f\u2039\u203a"""
+    r"""\u3001\u3002\u3008-\u3011](?!\d)|[-\u2010-\u2015](?!\s*\d)"""
+)
 
 
 def _layout(task: TaskSpec, path: str, first: dict[str, Any]) -> Layout:
@@ -324,10 +361,22 @@ def _chat(turns: Any, field: str) -> list[Turn]:
     return chat
 
 
+def _sharegpt_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
+    turns = _field(fields, "conversations")
+    if isinstance(turns, list) and all(isinstance(t, dict) and "from" in t for t in turns):
+        known = {role: _SHAREGPT_ROLES.get(str(role), role) for role in (t["from"] for t in turns)}
+        turns = [{"role": known[t["from"]], "content": t.get("value")} for t in turns]
+    return _messages_layout({"messages": turns})
+
+
+#: Who speaks, as ShareGPT and the sets made from it write it.
+_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
+
 _LAYOUTS: dict[tuple[str, ...], Layout] = {
     ("messages",): _messages_layout,
     ("prompt", "completion"): _completion_layout,
     ("instruction", "output"): _alpaca_layout,
+    ("conversations",): _sharegpt_layout,
 }
 
 
@@ -337,8 +386,12 @@ def _check(messages: tuple[Turn, ...], answer: str) -> None:
     if not any(turn.role == "user" and turn.content.strip() for turn in messages):
         raise _RowError("found an empty prompt; allowed: some text in a user turn")
     for text in (answer, *(turn.content for turn in messages)):
-        if not text.isascii() and re.search("[\ud800-\udfff]", text):
-            raise _RowError("found half of a surrogate pair; allowed: valid Unicode")
+        _check_unicode(text)
+
+
+def _check_unicode(text: str) -> None:
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        raise _RowError("found half of a surrogate pair; allowed: valid Unicode")
 
 
 def has_layout(fields: dict[str, Any]) -> bool:

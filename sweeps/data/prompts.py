@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sweeps.base_models import checked_folder
-from sweeps.data.examples import Example
+from sweeps.data.examples import Example, Turn
 from tracker.errors import InputError
 from tracker.trial import ModelSpec
 
@@ -63,6 +63,50 @@ def encode_examples(
     Too long a prompt loses tokens from the left of its last user turn; the frame around it (system
     turn, role marks) and the answer stay whole. Raises ``InputError`` for rows that cannot fit.
     """
+    rows, misfits = _encoded(tokenizer, examples, max_length)
+    if misfits:
+        shown = [(f"row {examples[i].row + 1}", rows[i]) for i in misfits]
+        raise InputError(misfit_wordings(shown, max_length))
+    return rows
+
+
+def misfits(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
+) -> list[tuple[int, Encoded]]:
+    """Examples, by index, that *max_length* tokens cannot hold, and what they are encoded as.
+
+    Encoded are those alone whose text, with a token for each of its bytes, may be too long. Raises
+    InputError where the chat template refuses the turns.
+    """
+    frames: dict[tuple[str, ...], int] = {}
+    candidates: list[int] = []
+    for index, example in enumerate(examples):
+        roles = tuple(turn.role for turn in example.messages)
+        if roles not in frames:
+            probe = Example(tuple(Turn(role, "a") for role in roles), "a", 0)
+            (ids,) = _ids(tokenizer, _prompts(tokenizer, [probe]))
+            frames[roles] = len(ids) + len(roles) + 2
+        texts = (example.answer, *(turn.content for turn in example.messages))
+        if frames[roles] + sum(len(text.encode()) for text in texts) >= max_length:
+            candidates.append(index)
+    chosen = [examples[index] for index in candidates]
+    prompts = _prompts(tokenizer, chosen) if chosen else []
+    uncertain = []
+    for index, example, prompt in zip(candidates, chosen, prompts, strict=True):
+        question = _question(example)
+        kept = len(prompt.encode()) - len(question.encode()) + len(example.answer.encode())
+        if question not in prompt or kept + len(example.messages) + 2 >= max_length:
+            uncertain.append(index)
+    rows, found = _encoded(tokenizer, [examples[index] for index in uncertain], max_length)
+    return [(uncertain[i], rows[i]) for i in found]
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
+) -> tuple[list[Encoded], list[int]]:
+    """Every example encoded, and the indices of those that *max_length* cannot hold."""
+    if not examples:
+        return [], []
     prompts = _prompts(tokenizer, examples)
     prompt_ids = _ids(tokenizer, prompts)
     end = _end_id(tokenizer)
@@ -77,9 +121,7 @@ def encode_examples(
             misfits.append(index)
         else:
             rows[index] = Encoded(shortened, answer_ids[index], truncated=True)
-    if misfits:
-        raise InputError(_misfit_wording(misfits, rows, examples, max_length))
-    return rows
+    return rows, misfits
 
 
 def encode_texts(
@@ -129,7 +171,7 @@ def _shortened(
     tokenizer: PreTrainedTokenizerBase, prompt: str, example: Example, room: int
 ) -> tuple[int, ...] | None:
     """The prompt in *room* tokens, or ``None`` if its frame alone takes more."""
-    text = [turn.content for turn in example.messages if turn.role == "user"][-1].strip()
+    text = _question(example)
     start = prompt.rfind(text)
     encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
@@ -141,17 +183,20 @@ def _shortened(
     return tuple(token for i, token in enumerate(ids) if i not in cut)
 
 
-def _misfit_wording(
-    misfits: list[int], rows: list[Encoded], examples: Sequence[Example], max_length: int
-) -> Iterator[str]:
-    for index in misfits[:MAX_ROWS_SHOWN]:
-        row, example = rows[index], examples[index]
+def _question(example: Example) -> str:
+    """The last user turn, which is cut where a row is too long."""
+    return [turn.content for turn in example.messages if turn.role == "user"][-1].strip()
+
+
+def misfit_wordings(rows: Sequence[tuple[str, Encoded]], max_length: int) -> Iterator[str]:
+    """A line for each of the first *rows* that do not fit, by its place, and how many more there are."""
+    for place, row in rows[:MAX_ROWS_SHOWN]:
         yield (
-            f"row {example.row + 1}: found {len(row.answer_ids)} answer tokens in {len(row)}; the "
-            f"prompt cannot be cut to fit; allowed: {max_length}; raise train.max_length"
+            f"{place}: found {len(row.answer_ids)} answer tokens in {len(row)}; the prompt cannot be "
+            f"cut to fit; allowed: {max_length}; raise train.max_length or take the row out"
         )
-    if len(misfits) > MAX_ROWS_SHOWN:
-        yield f"and {len(misfits) - MAX_ROWS_SHOWN} more rows that do not fit"
+    if len(rows) > MAX_ROWS_SHOWN:
+        yield f"{rows[0][0]}: and {len(rows) - MAX_ROWS_SHOWN} more rows that do not fit"
 
 
 def _start_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

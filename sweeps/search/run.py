@@ -69,11 +69,11 @@ def run_sweep(
     data. Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
     KeyboardInterrupt as it comes: trials that ended before it stay.
     """
-    sweep = read_sweep(path)
+    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
     for warning in sweep.warnings:
         note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
-    if not folder.identity_file.exists():  # a begun sweep resumes, whatever its bounds leave
+    if not folder.begun:  # a begun sweep resumes, whatever its bounds leave
         SearchBounds(sweep).check()
     if words := _leaving(sweep, store_uri):
         note(words)
@@ -299,9 +299,17 @@ def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
                 f"{sweep.spec.name}: begun with another sweep file or data; restore them, or give the "
                 "changed sweep another `name` (budget, engine and record_answers may change)",
                 *changes,
+                *(_COSTS[key] for key in _COSTS if any(f" {key}:" in line for line in changes)),
             ]
         )
     return True
+
+
+#: What a change costs, of those that a message advises.
+_COSTS = {
+    "file.train.max_length": "with another max_length every trial is another trial: those that ended stay "
+    "as they are under this name, and under another `name` all are run again",
+}
 
 
 def _differences(begun: Any, now: Any, path: str = "") -> Iterator[str]:

@@ -35,6 +35,11 @@ class SweepFolder:
         self.study_file = self.root / "study.db"
         self.baselines = workspace / "baselines"
 
+    @property
+    def begun(self) -> bool:
+        """Whether the sweep was begun here."""
+        return self.identity_file.exists()
+
     def journal(self, key: str) -> Path:
         """Journal of the trial: its event log."""
         return self.root / "journal" / f"{key}.jsonl"

@@ -192,6 +192,27 @@ def test_leakage_is_refused_unless_allowed(sweep: Sweep, spoil: Callable[[str], 
     assert "found 1 prompts of train in validation" in sweep.read().warnings[0]
 
 
+def test_a_near_leak_is_refused_of_a_new_sweep_alone(sweep: Sweep) -> None:
+    row = first_row(sweep, "train.jsonl")
+    sweep.append("validation.jsonl", {**row, "text": f"{row['text']}!"})
+    (problem,) = sweep.problems()
+    assert "1 but for punctuation and width): validation.jsonl:121 = train.jsonl:1" in problem
+    begun = read_sweep(sweep.file, lambda _: True)
+    assert "1 but for punctuation and width" in begun.warnings[0]
+
+
+def test_an_answer_that_does_not_fit_is_known_at_every_volume(sweep: Sweep) -> None:
+    sweep.append("train.jsonl", {"text": "book it", "label": "out_of_scope " * 80})
+    sweep.change("score: macro_f1", "score: exact_match")
+    sweep.change("volumes: [100, 200]", "volumes: [100, 601]")
+    (problem,) = sweep.problems()
+    assert problem.startswith("train.jsonl:601: found ")
+    assert "allowed: 64; raise train.max_length or take the row out (tokenizer of" in problem
+    assert problem.endswith("to leave such rows out: sft-select doctor FILE --fix-data FOLDER")
+    begun = read_sweep(sweep.file, lambda _: True)
+    assert any("train.jsonl:601: found " in warning for warning in begun.warnings)
+
+
 def test_replay_of_a_suite_is_leakage_too(sweep: Sweep) -> None:
     sweep.append("replay.jsonl", first_row(sweep, "general.jsonl"))
     (problem,) = sweep.problems()

@@ -12,6 +12,7 @@ from sweeps.data.prompts import (
     Encoded,
     encode_examples,
     encode_texts,
+    misfits,
     render,
 )
 from tracker.errors import InputError
@@ -135,3 +136,24 @@ def test_a_template_that_refuses_is_one_line(tiny_model: Path) -> None:
     tokenizer.chat_template = "{{ raise_exception('System role not supported') }}"
     with pytest.raises(InputError, match=r"the chat template refuses.*System role not supported"):
         encode(tokenizer, EXAMPLE, 128)
+
+
+@pytest.mark.parametrize("max_length", [16, 24, 40])
+def test_misfits_are_the_rows_that_encoding_refuses(
+    tokenizer: PreTrainedTokenizerBase, untemplated: PreTrainedTokenizerBase, max_length: int
+) -> None:
+    system, user = Turn("system", "Be brief."), Turn("user", "please book a table now " * 3)
+    said = (Turn("user", "hi"), Turn("assistant", "see the sun " * 4))
+    examples = [
+        Example(turns, "book_table " * times, 0)
+        for turns in ((user,), (system, user), (*said, user))
+        for times in (1, 4, 9, 20)
+    ]
+    for each in (tokenizer, untemplated):
+        refused = []
+        for index, example in enumerate(examples):
+            try:
+                encode_examples(each, [example], max_length)
+            except InputError:
+                refused.append(index)
+        assert [index for index, _ in misfits(each, examples, max_length)] == refused
