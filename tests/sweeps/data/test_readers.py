@@ -153,7 +153,7 @@ def test_one_array_is_read_row_by_row(tmp_path: Path, content: bytes) -> None:
     assert (one.fields["text"], other.fields["text"], other.line) == ("a", "b", 3)
 
 
-def test_a_long_cell_is_read(tmp_path: Path) -> None:
+def test_a_long_value_is_read(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(f"text,label\n{'a ' * 200_000},x\r\nb,y\n")
     assert [(len(row.fields["text"]), row.line) for row in read_rows(path)] == [
