@@ -41,6 +41,7 @@ from sweeps.cli_options import (
     records_if_any,
     sweep_name,
 )
+from sweeps.cli_relocate import relocate
 from sweeps.cli_replay import replay
 from tracker.errors import (
     InputError,
@@ -545,6 +546,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "laws": laws,
     "import": import_,
+    "relocate": relocate,
     "control": control,
 }
 for _name, _verb in _VERBS.items():

@@ -302,6 +302,26 @@ def _is_locked(path: Path) -> bool:
         os.close(descriptor)
 
 
+@contextmanager
+def file_lock(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Lock among processes by the file at *path*, which is there only while one holds it.
+
+    It ends with the process, however that ends. Raises filelock.Timeout when another has it for *timeout*
+    seconds, OSError where there can be no such file.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(path)
+    lock.acquire(timeout)
+    try:
+        yield
+    finally:
+        # Before the release: after it, the file may be the next process's. One that had opened this file
+        # sees that it has no name left, and makes its own.
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
 def file_digest(path: Path) -> str:
     """SHA-256, in hex, of the file at *path*; raises OSError, or InputError as :func:`check_file`."""
     check_file(path)

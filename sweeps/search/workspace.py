@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from sweeps.finetune.contract import TrialHome
+from sweeps.ownership import owned
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
-from tracker.errors import InputError, OwnedError
 from tracker.files import remove_leftovers
 from tracker.store.journal import Journal, Step
 from tracker.trial import TrialResult, TrialSpec
@@ -106,37 +100,19 @@ class SweepFolder:
         Raises OwnedError, naming the owner, when another driver holds it, InputError where there can be no
         such folder.
         """
-        owner = self.root / "driver.json"
-        lock = FileLock(self.root / "driver.lock")
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise OwnedError(
-                f"{self.root.name}: another driver runs this sweep: {_described(owner)}; wait for it, "
+        with owned(
+            self.root / "driver",
+            lambda owner: (
+                f"{self.root.name}: another driver runs this sweep: {owner}; wait for it, "
                 "or stop it and run the same command again"
-            ) from None
-        except OSError as error:
-            raise InputError(
-                f"{self.root}: cannot be written ({error.strerror}); give a --workspace that can be"
-            ) from error
-        try:
-            facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-            owner.write_text(json.dumps(facts))
+            ),
+            "give a --workspace that can be",
+        ):
             self._remove_leftovers()
             yield
-        finally:
-            owner.unlink(missing_ok=True)
-            # Before the release: after it, the file may be the next driver's. A driver that had opened this
-            # one sees that it has no name left, and makes its own.
-            (self.root / "driver.lock").unlink(missing_ok=True)
-            lock.release()
 
 
-def _described(owner: Path) -> str:
-    try:
-        facts = json.loads(owner.read_text())
-    except (OSError, ValueError):
-        return "just starting"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(facts["since"]))
-    return f"process {facts['pid']} on {facts['host']} since {since}"
+def sweep_folders(workspace: Path) -> list[SweepFolder]:
+    """Folders of the sweeps that were begun in *workspace*, by name."""
+    found = sorted(path.parent for path in workspace.glob("*/sweep.yaml"))
+    return [SweepFolder(workspace, folder.name) for folder in found]

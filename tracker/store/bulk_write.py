@@ -20,10 +20,9 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from tracker.errors import StoreError
+from tracker.files import write_atomically
 from tracker.store import mlflow_names
 from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs, is_ended
@@ -81,8 +80,11 @@ def write_trials(runs: Runs, parent: Run, records: Iterable[TrialRecord], uri: s
                 new_runs.append(made)
             elif run is None or not _is_whole(run, made):
                 run = _write(runs, run, made)
-                pattern = pattern or (run if database and _folder(run) else None)
-        if new_runs and database and pattern and (folder := _folder(pattern)):
+                on_disk = runs.artifacts.folder(run.info.artifact_uri) is not None
+                pattern = pattern or (run if database and on_disk else None)
+        if new_runs and database and pattern:
+            folder = runs.artifacts.folder(pattern.info.artifact_uri)
+            assert folder is not None
             insert_runs(database, pattern.info.run_id, folder, new_runs)
 
 
@@ -111,7 +113,7 @@ def _write(runs: Runs, run: Run | None, made: NewRun) -> Run:
         run = runs.client.create_run(runs.experiment_id, tags=made.tags, run_name=made.name)
     _fill(runs, run, made)
     for name, text in made.files.items():
-        _log_text(runs, run, name, text)
+        runs.artifacts.log_text(run, text, name)
     runs.client.set_terminated(run.info.run_id, made.status)
     return run
 
@@ -146,22 +148,6 @@ def _fill(runs: Runs, run: Run, made: NewRun) -> None:
     )
 
 
-def _log_text(runs: Runs, run: Run, name: str, text: str) -> None:
-    """Log a text artifact; on local disk without MLflow's queries of its database."""
-    folder = _folder(run)
-    if folder is None:
-        runs.client.log_text(run.info.run_id, text, name)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(text, encoding="utf-8")
-
-
-def _folder(run: Run) -> Path | None:
-    """Folder of the run's artifacts; ``None`` where they are not on local disk."""
-    place = urlsplit(run.info.artifact_uri)
-    return Path(url2pathname(place.path)) if place.scheme == "file" else None
-
-
 def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[NewRun]) -> None:
     """Insert *runs* as copies of the run *pattern*, whose artifacts lie in *folder*: all or none.
 
@@ -171,9 +157,8 @@ def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[NewRu
     ids = [uuid.uuid4().hex for _ in runs]
     for run_id, run in zip(ids, runs, strict=True):
         place = Path(str(folder).replace(pattern, run_id))
-        place.mkdir(parents=True)
         for name, text in run.files.items():
-            (place / name).write_text(text, encoding="utf-8")
+            write_atomically(place / name, text)
     try:
         with closing(sqlite3.connect(database, timeout=_WAIT_SECONDS)) as connection, connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from tracker.store.runs import Runs
+from tracker.store.runs import Run, Runs
 from tracker.trial import Frozen, PromptTemplate, RecordAnswers
 
 FILE = "data.json"
@@ -150,11 +150,11 @@ def text(profile: DataProfile, limit: int = MAX_BYTES) -> str:
     return DataProfile(tasks=(), shortened=True, record_answers=kept).model_dump_json()
 
 
-def keep_profile(runs: Runs, run_id: str, profile: DataProfile | None) -> dict[str, str]:
-    """Log *profile* with the sweep's run; returns the tags that then say so."""
+def keep_profile(runs: Runs, parent: Run, profile: DataProfile | None) -> dict[str, str]:
+    """Log *profile* with the sweep's run *parent*; returns the tags that then say so."""
     if profile is None:
         return {}
-    runs.client.log_text(run_id, text(profile), FILE)
+    runs.artifacts.log_text(parent, text(profile), FILE)
     return {TAG: FILE}
 
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,20 +202,20 @@ class ResultsCache:
         self._append(json.dumps(line | {"result": text}).encode() + b"\n")
 
     def _append(self, line: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Keep *line* for other processes; where the disk refuses they read the store instead."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.path, flags, 0o644)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, flags, 0o644)
+            try:
+                os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
 
 
 def _load(path: Path, parts: _SharedParts) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
-    if not path.exists():
-        return entries
-    with path.open("rb") as lines:
+    with suppress(OSError), path.open("rb") as lines:
         for line in lines:
             try:
                 kept = json.loads(line)

@@ -45,10 +45,10 @@ def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[
     version = find_version(runs, model.name, digest)
     if version is None:
         run = model_run(runs, sweep, model.name, digest)
-        runs.client.log_text(run.info.run_id, model.config_text, "config.yaml")
+        runs.artifacts.log_text(run, model.config_text, "config.yaml")
         for name, text in model.evidence.items():
-            runs.client.log_text(run.info.run_id, text, name)
-        runs.client.log_artifacts(run.info.run_id, str(model.folder), "model")
+            runs.artifacts.log_text(run, text, name)
+        runs.artifacts.log_folder(run, model.folder, "model")
         log_scores(run)
         runs.client.set_terminated(run.info.run_id)
         version = add_version(runs, run, model.name, digest)
@@ -80,7 +80,7 @@ def add_version(runs: Runs, run: Run, name: str, digest: str) -> str:
     """Make ``model/`` of *run* a new version of *name*, which is created with its first version."""
     if not runs.client.search_registered_models(f"name = '{name}'"):
         runs.client.create_registered_model(name)
-    source = f"{run.info.artifact_uri}/model"
+    source = runs.artifacts.uri(run, "model")
     version = runs.client.create_model_version(
         name, source, run.info.run_id, tags={"sft.digest": digest}
     )

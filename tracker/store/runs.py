@@ -7,16 +7,13 @@ by ``mlflow.parentRunId`` and ``sft.key``. A client is passed, MLflow itself is 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from tracker.errors import InputError, RefusedError, StoreError
 from tracker.store import mlflow_names
+from tracker.store.artifacts import Artifacts
 from tracker.store.journal import Step
 from tracker.validation import did_you_mean, options, unknown
 
@@ -119,11 +116,12 @@ class FinishedRun(NamedTuple):
 
 
 class Runs:
-    """The runs of one MLflow experiment."""
+    """The runs of one MLflow experiment, and their *artifacts*."""
 
-    def __init__(self, client: Client, experiment_id: str) -> None:
+    def __init__(self, client: Client, experiment_id: str, artifacts: Artifacts) -> None:
         self.client = client
         self.experiment_id = experiment_id
+        self.artifacts = artifacts
         self._parents: dict[str, str] = {}  # name of a sweep → id of its run
 
     def search(self, condition: str, *, deleted: bool = False) -> Iterator[Run]:
@@ -223,12 +221,7 @@ class Runs:
 
     def text_at(self, run_id: str, artifact_uri: str, name: str) -> str:
         """Text artifact of the run *run_id*, whose artifacts lie at *artifact_uri*."""
-        place = urlsplit(artifact_uri)
-        if place.scheme == "file":  # MLflow would ask the database four times where this lies
-            return (Path(url2pathname(place.path)) / name).read_text(encoding="utf-8")
-        with tempfile.TemporaryDirectory() as folder:
-            path = self.client.download_artifacts(run_id, name, folder)
-            return Path(path).read_text(encoding="utf-8")
+        return self.artifacts.text(run_id, artifact_uri, name)
 
     def live(self, run: Run) -> LiveTrial:
         """Running trial with its last loss."""
@@ -260,8 +253,9 @@ def no_such_sweep(name: str, sweeps: Iterable[str]) -> str:
     return "no such sweep: this store has none yet; start one with `sft-select run`"
 
 
-def finished_runs(client: Client, experiment: str) -> list[FinishedRun]:
-    """Finished runs of any *experiment* of the server; InputError where it does not exist."""
+def finished_runs(runs: Runs, experiment: str) -> list[FinishedRun]:
+    """Finished runs of any *experiment* of the store of *runs*; InputError where it does not exist."""
+    client = runs.client
     found = client.get_experiment_by_name(experiment)
     if found is None:
         known = [existing.name for existing in client.search_experiments()]
@@ -269,10 +263,10 @@ def finished_runs(client: Client, experiment: str) -> list[FinishedRun]:
         raise InputError(
             f"--mlflow {experiment}: no such experiment; found: {options(known)}{hint}"
         )
-    runs = Runs(client, found.experiment_id).search("attributes.status = 'FINISHED'")
+    others = Runs(client, found.experiment_id, runs.artifacts)
     return [
         FinishedRun(run.info.run_id, run.info.run_name, run.data.params, run.data.metrics)
-        for run in runs
+        for run in others.search("attributes.status = 'FINISHED'")
     ]
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 
 from tracker.errors import RefusedError, StoreError
 from tracker.store import bulk_write, database_setup, mlflow_names, model_registry, tracking_uri
+from tracker.store.artifacts import Artifacts
 from tracker.store.control import (
     ControlRecord,
     ControlReply,
@@ -118,7 +120,7 @@ class Store:
     def __init__(self, client: MlflowClient, experiment_id: str, workspace: Path, uri: str) -> None:
         self.client = client
         self.workspace = workspace
-        self._runs = Runs(client, experiment_id)
+        self._runs = Runs(client, experiment_id, Artifacts(client, workspace, uri))
         self._uri = uri
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
         self._begun: set[str] = set()  # run ids
@@ -139,8 +141,9 @@ class Store:
         """Open the store of *project* at *uri*, an MLflow tracking URI.
 
         Without *uri*: SQLite in ``<workspace>/mlflow.db``, artifacts in ``<workspace>/artifacts``;
-        StoreError where a database file is not there yet and *create* is false. Credentials come from the
-        URI or MLflow's own environment variables.
+        StoreError where a database file is not there yet and *create* is false. Of a file that this
+        process may not write nothing is changed, and no lock is taken. Credentials come from the URI or
+        MLflow's own environment variables.
         """
         workspace = workspace.resolve()
         uri = uri or tracking_uri.default_uri(workspace)
@@ -155,8 +158,12 @@ class Store:
         from mlflow import MlflowClient
 
         tracking_uri.silence_logs()
+        read_only = not create and file is not None and not tracking_uri.is_writable(file)
         try:
-            with tracking_uri.initialisation_lock(workspace, uri), database_setup.prepared(uri):
+            with (
+                nullcontext() if read_only else tracking_uri.initialisation_lock(workspace, uri),
+                nullcontext() if read_only else database_setup.prepared(uri),
+            ):
                 client = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 artifacts = workspace / "artifacts" if tracking_uri.is_database(uri) else None
                 experiment_id = tracking_uri.experiment(client, project, artifacts, uri)
@@ -204,9 +211,9 @@ class Store:
                 f"{spec_digest[:12]}; restore that file or give the sweep another name"
             )
         question = Question(objective=objective, notes=tuple(notes)).model_dump_json(indent=1)
-        self.client.log_text(parent.info.run_id, spec_text, "sweep.yaml")
-        self.client.log_text(parent.info.run_id, question, _QUESTION)
-        kept = keep_profile(self._runs, parent.info.run_id, data)
+        self._runs.artifacts.log_text(parent, spec_text, "sweep.yaml")
+        self._runs.artifacts.log_text(parent, question, _QUESTION)
+        kept = keep_profile(self._runs, parent, data)
         self._log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
         self._close_running(parent)
         count = "" if planned is None else str(planned)
@@ -297,8 +304,8 @@ class Store:
         run_id = run.info.run_id
         self._log_values(run, mlflow_names.metrics(result), result.ended_at)
         if artifacts is not None:
-            self.client.log_artifacts(run_id, str(artifacts))
-        self.client.log_text(run_id, text, "result.json")
+            self._runs.artifacts.log_folder(run, artifacts)
+        self._runs.artifacts.log_text(run, text, "result.json")
         self._set_tags(run, tags)
         # The run ends now, not at result.ended_at: readers find a late result by the run's end.
         self.client.set_terminated(run_id, bulk_write.RUN_STATUS.get(result.status, "FAILED"))
@@ -334,7 +341,8 @@ class Store:
     @_guarded
     def keep_model(self, sweep: str, key: str, folder: Path) -> None:
         """Log the trial's tuned model, the files in *folder*, as its run's ``model/`` artifact."""
-        self.client.log_artifacts(self._run_id(sweep, key), str(folder), "model")
+        run = self.client.get_run(self._run_id(sweep, key))
+        self._runs.artifacts.log_folder(run, folder, "model")
 
     @_guarded
     def add_request(self, sweep: str, request: Request) -> None:
@@ -394,7 +402,7 @@ class Store:
     @_guarded
     def finished_runs(self, experiment: str) -> list[FinishedRun]:
         """Finished runs of another experiment of this server; InputError where it does not exist."""
-        return finished_runs(self.client, experiment)
+        return finished_runs(self._runs, experiment)
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
@@ -479,7 +487,7 @@ class Store:
             run = self.client.create_run(experiment_id, tags=tags, run_name=name)
         parameters = [Param(name, value) for name, value in mlflow_names.parameters(spec).items()]
         self.client.log_batch(run.info.run_id, params=parameters)
-        self.client.log_text(run.info.run_id, spec.model_dump_json(indent=1), "spec.json")
+        self._runs.artifacts.log_text(run, spec.model_dump_json(indent=1), "spec.json")
         self._log_inputs(run.info.run_id, mlflow_names.input_files(spec))
         self._begun.add(run.info.run_id)
         return run

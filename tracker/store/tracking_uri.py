@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
 from tracker.errors import RefusedError, StoreError
+from tracker.files import file_lock
 
 #: ``postgres://`` is none that any library here opens: it is refused with the right name.
 _DATABASES = frozenset({"sqlite", "postgresql", "postgres", "mysql", "mssql"})
@@ -54,6 +53,12 @@ def sqlite_file(uri: str) -> Path | None:
     return None if path in ("", ":memory:") or path.startswith("file:") else Path(path)
 
 
+def is_writable(file: Path) -> bool:
+    """Whether this process may write the SQLite database *file* and, beside it, its journal."""
+    file = file.resolve()
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+
+
 def is_database(uri: str) -> bool:
     """Whether MLflow's client opens the database itself, and so decides where artifacts lie."""
     return urlsplit(uri).scheme.partition("+")[0] in _DATABASES
@@ -77,12 +82,8 @@ def initialisation_lock(workspace: Path, uri: str) -> Iterator[None]:
         return
     workspace.mkdir(parents=True, exist_ok=True)
     file = sqlite_file(uri)
-    path = Path(f"{file}.lock") if file else workspace / "mlflow.lock"
-    with FileLock(path):
-        try:
-            yield
-        finally:  # before the release: whoever had opened it sees that it has no name, and makes another
-            path.unlink(missing_ok=True)
+    with file_lock(Path(f"{file}.lock") if file else workspace / "mlflow.lock"):
+        yield
 
 
 def experiment(client: Any, project: str, artifacts: Path | None, uri: str) -> str:

@@ -51,18 +51,18 @@ class TaskExamples(NamedTuple):
 
 def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
     """Read the worst answers of the trial with *run_id*, per task and split, as far as they were kept."""
+    run = runs.client.get_run(run_id)
     kept = [
         file
-        for file in runs.client.list_artifacts(run_id)
-        if not file.is_dir and len(file.path.split(".")) > 2 and file.path.endswith(".jsonl")
+        for file in runs.artifacts.list(run)
+        if not file.is_folder and len(file.path.split(".")) > 2 and file.path.endswith(".jsonl")
     ]
-    kept = sorted(kept, key=lambda file: str(file.path))[:MAX_FILES]
-    run = runs.client.get_run(run_id) if kept else None
+    kept = sorted(kept, key=lambda file: file.path)[:MAX_FILES]
     found = []
     for file in kept:
         task, split, _ = file.path.rsplit(".", 2)
-        if (file.file_size or 0) > MAX_BYTES:
-            words = f"its file of {count(file.file_size)} bytes is too large to read here"
+        if (file.bytes or 0) > MAX_BYTES:
+            words = f"its file of {count(file.bytes or 0)} bytes is too large to read here"
             found.append(TaskExamples(task, split, 0, 0, (), words))
         else:
             found.append(worst_of(task, split, runs.text(run, file.path)))

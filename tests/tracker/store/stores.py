@@ -38,7 +38,8 @@ def reopened(store: Store) -> Store:
 class Dying:
     """An MLflow client that dies right after its *n*-th write took effect, before it answers.
 
-    To die before a write is to die after the one before it.
+    To die before a write is to die after the one before it. :meth:`of` makes a store of it, whose writes
+    of artifacts count too.
     """
 
     WRITES = ("create_", "delete_", "log_", "set_", "update_")
@@ -48,9 +49,18 @@ class Dying:
         self._left = n
         self.died = False
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
+    def of(self, store: Store) -> Store:
+        """*store* with this client, and artifacts that die with it."""
+        dying = Store(self, store._runs.experiment_id, store.workspace, "sqlite")
+        artifacts = dying._runs.artifacts
+        for name in ("log_text", "log_folder"):
+            setattr(artifacts, name, self._counted(name, getattr(artifacts, name)))
+        return dying
 
+    def __getattr__(self, name: str) -> Any:
+        return self._counted(name, getattr(self._client, name))
+
+    def _counted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             answer = method(*args, **kwargs)
             if name.startswith(self.WRITES):

@@ -105,7 +105,7 @@ def test_a_transaction_is_written_whole_or_not_at_all(
     store = begun(workspace, "whole")
     store.end_trials("s", [make_record(0)])
     (pattern,) = runs(store).values()
-    folder = bulk_write._folder(pattern)
+    folder = store._runs.artifacts.folder(pattern.info.artifact_uri)
     database = database_file(f"sqlite:///{workspace}/mlflow.db")
     assert folder is not None
     assert database is not None
@@ -123,7 +123,7 @@ def test_a_database_that_another_holds_is_one_line(
     store = begun(workspace, "held")
     store.end_trials("s", [make_record(0)])
     (pattern,) = runs(store).values()
-    folder = bulk_write._folder(pattern)
+    folder = store._runs.artifacts.folder(pattern.info.artifact_uri)
     assert folder is not None
     one = NewRun("a", "FINISHED", {}, {}, {}, {})
     with closing(sqlite3.connect(workspace / "mlflow.db")) as other:

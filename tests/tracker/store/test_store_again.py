@@ -63,7 +63,7 @@ def test_dying_at_any_write_and_starting_over_ends_in_the_same_state(
     for n in itertools.count(1):
         store = Store.open(workspace, project=f"dying-{n}")
         client = Dying(store.client, n)
-        dying = Store(client, store._runs.experiment_id, workspace, "sqlite")
+        dying = client.of(store)
         if client_survives(dying, write):
             assert n > 15
             return
@@ -81,7 +81,7 @@ def test_registering_survives_dying_at_any_write(workspace: Path, tmp_path: Path
 
         store = Store.open(workspace, project=f"registering-{n}")
         client = Dying(store.client, n)
-        dying = Store(client, store._runs.experiment_id, workspace, "sqlite")
+        dying = client.of(store)
         survived = client_survives(dying, register)
         assert register(store) == "1"
         assert len(store.client.search_model_versions(f"name = '{name}'")) == 1
