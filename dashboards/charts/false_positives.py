@@ -98,13 +98,13 @@ def answer_quality(
     """The panels of *model* on *task* under *mix*.
 
     *settings*: by method the setting to take, as :func:`dashboards.charts.generalisation.with_settings`
-    names it; methods that are not there are left out.
+    names it; of a method that is not there the setting run at the most sizes, in the most runs.
     """
     wanted = (table["task"] == task) & (table["status"] == "complete") & (table["model"] == model)
     rows = with_settings(table.loc[wanted, [*_NEEDED, *ANSWER_MEASURES]])
     base = rows[rows["method"] == "none"]
-    tuned = rows[(rows["mix"] == mix) & rows["method"].isin(list(settings))]
-    tuned = tuned[tuned["setting"] == tuned["method"].map(settings)]
+    tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
+    tuned = tuned[tuned["setting"] == tuned["method"].map(_most_measured(tuned) | settings)]
     panels, missing = [], []
     for measure in ANSWER_MEASURES:
         measured = tuned[tuned[measure].notna()]
@@ -114,6 +114,46 @@ def answer_quality(
         zero = base[measure].astype(float).dropna()
         panels.append(_panel(measure, measured, zero, base["n"].max()))
     return AnswerQuality(task, model, tuple(panels), tuple(missing))
+
+
+def _most_measured(tuned: pd.DataFrame) -> dict[str, str]:
+    """By method the setting that was run at the most training-set sizes, in the most runs."""
+    runs = tuned.groupby(["method", "setting"])["volume"].agg(["nunique", "size"])
+    ranked = runs.sort_values(["nunique", "size"], kind="stable").reset_index()
+    return dict(zip(ranked["method"], ranked["setting"], strict=True))
+
+
+class AnswerRates(NamedTuple):
+    """Rates of one configuration on one task, seeds averaged, as measured; ``None`` where not measured."""
+
+    task: str
+    model: str
+    setting: str
+    mix: str
+    volume: int
+    runs: int
+    rates: dict[AnswerMeasure, float | None]
+
+
+def answer_rates(table: pd.DataFrame) -> list[AnswerRates]:
+    """Every configuration of which some rate was measured, by task, model, method, mix and size."""
+    complete = (table["status"] == "complete") & table["task"].notna()
+    wanted = complete & table[list(ANSWER_MEASURES)].notna().any(axis=1)
+    columns = ["task", "model", "parameters", *_NEEDED, *ANSWER_MEASURES]
+    rows = with_settings(table.loc[wanted, columns])
+    place = ["task", "parameters", "model", "method", "setting", "mix", "volume"]
+    rows["mix"] = rows["mix"].fillna("")
+    grouped = rows.groupby(place, dropna=False, sort=True)
+    means, runs = grouped[list(ANSWER_MEASURES)].mean(), grouped.size()
+    return [
+        AnswerRates(
+            str(task), str(model), str(setting), str(mix), int(volume), int(n),
+            {m: None if pd.isna(v) else float(v) for m, v in zip(ANSWER_MEASURES, rates, strict=True)},
+        )
+        for (task, _, model, _, setting, mix, volume), rates, n in zip(
+            means.index, means.itertuples(index=False, name=None), runs, strict=True
+        )
+    ]  # fmt: skip
 
 
 def _panel(

@@ -11,7 +11,9 @@ from dashboards.charts.false_positives import (
     ANSWER_MEASURES,
     AnswerPanel,
     AnswerQuality,
+    AnswerRates,
     answer_quality,
+    answer_rates,
     answer_sentences,
     axis_title,
     draw_answer_panel,
@@ -60,11 +62,13 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query, href
 from tracker.cache import Latest, SingleFlightCache
 from tracker.errors import SftSelectError
-from tracker.numbers import ABSENT, count, limits, percent, points, quality
+from tracker.numbers import ABSENT, count, limits, percent, plural, points, quality
 
 TITLE = "Generalisation"
 PATH = "/generalisation"
 _PATIENCE = 0.15
+#: Rows of the table of every task's rates.
+_MAX_RATES = 300
 
 
 def content(
@@ -99,7 +103,14 @@ def content(
         forgetting_card(_forgetting(view, state, laws, models), laws, colours, log_x=state.log_x)
         if state.cost != TRANSFER
         else None,
-        answers_card(answered, state.volume, colours, log_x=state.log_x, of_all=state.task == ALL),
+        answers_card(
+            answered,
+            answer_rates(view.analysis.table),
+            state.volume,
+            colours,
+            log_x=state.log_x,
+            of_all=state.task == ALL,
+        ),
     ]
 
 
@@ -388,9 +399,15 @@ def _lost_at(line: LawLine | None, *, measured: bool) -> str:
 
 
 def answers_card(
-    data: AnswerQuality, volume: int, colours: Palette, *, log_x: bool, of_all: bool
+    data: AnswerQuality,
+    every: Sequence[AnswerRates],
+    volume: int,
+    colours: Palette,
+    *,
+    log_x: bool,
+    of_all: bool,
 ) -> html.Section:
-    """Recall, precision, over-reach and valid format, a panel each."""
+    """Recall, precision, over-reach and valid format, a panel each, and a table of *every* task's."""
     title = f"Right and wrong answers of {data.model} on {data.task}"
     hint = " Pick one task above to see another." if of_all else ""
     lead = (
@@ -402,7 +419,8 @@ def answers_card(
         detail = (
             "None of recall, precision, over-reach and valid format was measured for this task."
         )
-        return card(title, empty("Not measured", detail, small=True), lead=lead)
+        nothing = empty("Not measured", detail, small=True)
+        return card(title, nothing, _every_rate(every), lead=lead)
     charts = [_panel(panel, data, colours, log_x=log_x) for panel in data.panels]
     names = ", ".join(ANSWER_MEASURES[measure][0].lower() for measure in data.missing)
     missing = f" Not measured for this task: {names}." if names else ""
@@ -418,8 +436,36 @@ def answers_card(
             className="note",
         ),
         behind("Show the numbers", _answers_table(data)),
+        _every_rate(every),
         lead=lead,
     )
+
+
+def _every_rate(every: Sequence[AnswerRates]) -> html.Div | None:
+    """The rates of every task, model and mix, as measured."""
+    if not every:
+        return None
+    rows = [
+        (
+            each.task,
+            each.model,
+            each.setting,
+            each.mix or ABSENT,
+            count(each.volume),
+            *(percent(each.rates[measure]) for measure in ANSWER_MEASURES),
+            str(each.runs),
+        )
+        for each in every[:_MAX_RATES]
+    ]
+    head = (
+        "Task", "Model", "Method", "Mix", "Examples", "Recall", "Precision", "Over-reach",
+        "Valid format", "Runs",
+    )  # fmt: skip
+    left_out = plural(len(every) - len(rows), "more configuration")
+    more = f"{left_out} on the Trials page." if len(every) > len(rows) else None
+    table = data_table(head, rows, text=(0, 1, 2, 3))
+    note = html.P(more, className="note") if more else None
+    return html.Div([behind("Show every task and model", table), note])
 
 
 def _panel(panel: AnswerPanel, data: AnswerQuality, colours: Palette, *, log_x: bool) -> Facet:

@@ -168,7 +168,7 @@ def test_answers_are_changes_from_the_base(analysis):
         analysis.table, task="intent", model="en-1m", mix="even", settings=settings
     )
     assert [p.measure for p in data.panels] == list(ANSWER_MEASURES)
-    assert data.methods == ("full", "lora")
+    assert data.methods == ("full", "lora", "p_tuning"), "the last in its setting of most runs"
     recall = data.panels[0]
     for share in recall.methods[0].shares:
         assert share.value == pytest.approx(share.share - recall.base)
@@ -201,7 +201,7 @@ def test_finding_more_and_claiming_wrongly_more_is_said_where_it_is_sure(analysi
     data = answer_quality(
         table, task="intent", model="en-1m", mix="even", settings={"full": "full lr=0.001"}
     )
-    (words,) = answer_sentences(data, 2000)
+    words = answer_sentences(data, 2000)[0]
     assert words.endswith(
         "It finds more, but a smaller share of what it claims is right and it answers where there is "
         "nothing to answer."

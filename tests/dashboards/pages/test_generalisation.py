@@ -74,8 +74,30 @@ def test_without_a_general_suite_that_is_said(view_of, records, words):
         result = record.result.model_copy(update={"general": ()})
         return record.model_copy(update={"result": result})
 
-    text = words(content(view_of([bare(r) for r in records]), Query(), None))
+    view = view_of([bare(r) for r in records])
+    text = words(content(view, Query(), None))
     assert "Show mix intent" in text
+    assert "Not measured" not in text, "rates of answers need no general suite"
+    for query in (Query(), Query.of(model="all"), Query.of(task="slots")):
+        text = words(content(view, query, None))
+        for rate in ("recall", "precision", "over-reach", "valid format"):
+            assert f"{rate} " in text.partition("Right and wrong answers")[2]
+
+
+def test_rates_of_a_task_are_shown_wherever_some_trial_measured_them(view_of, records, words):
+    """Also where the task and mix in sight have none: a table holds every task's."""
+
+    def blind(record):
+        unknown = dict.fromkeys(("precision", "recall", "over_reach", "valid_format"))
+        tasks = (
+            s.model_copy(update=unknown) if s.task == "intent" else s for s in record.result.tasks
+        )
+        result = record.result.model_copy(update={"tasks": tuple(tasks)})
+        return record.model_copy(update={"result": result})
+
+    text = words(content(view_of([blind(r) for r in records]), Query.of(task="intent"), None))
+    assert "was measured for this task" in text
+    assert "Show every task and model" in text
 
 
 def test_where_every_mix_trains_every_task_the_page_says_which_mix_to_add(view_of, records, words):
