@@ -2,7 +2,7 @@
 
 The address holds the command line's words (``weight=intent=2``, ``constraint=peak_bytes=8e9``,
 ``target_quality=0.9``), and only what differs from the sweep file's question. A field shows a value in the
-unit that people use.
+unit that people use. A quality may be typed as on the command line too: 0.6, 60 and 60 % are one.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ _COSTS = (
 )
 
 
+#: Of a share, whose unit is per cent.
+_PER_CENT = 0.01
+
+
 class Place(NamedTuple):
     """A field's group, option and label; ``factor`` turns its unit into the command line's."""
 
@@ -52,6 +56,36 @@ class Place(NamedTuple):
     label: str
     unit: str
     factor: float = 1.0
+
+    @property
+    def is_quality(self) -> bool:
+        """Whether it takes a score, of which a number up to 1 is a share, never so many per cent."""
+        named = self.option == "target_quality" or self.name.startswith("min.")
+        return named and self.factor == _PER_CENT
+
+    def shown(self, text: str) -> str:
+        """*text* of the command line in the field's unit; what is no number stays as it was typed."""
+        if text == NONE:
+            return ""
+        try:
+            number = parse_number(text) / self.factor
+        except InputError:
+            return text
+        # With its sign where a reader, and this form, would take it for a share.
+        return f"{number:.12g}{' %' * (self.is_quality and 0 < number <= 1)}"
+
+    def read(self, text: str) -> str:
+        """*text* of the field in the command line's unit; a decimal comma, as phones offer it, is a point."""
+        per_cent = self.factor == _PER_CENT and text.endswith("%")
+        typed = text.removesuffix("%").rstrip() if per_cent else text
+        if re.fullmatch(r"-?(0,\d+|\d+,\d{1,2})", typed):  # 1,000 stays as it is
+            typed = typed.replace(",", ".")
+        try:
+            number = parse_number(typed)
+        except InputError:
+            return text
+        share = self.is_quality and not per_cent and number <= 1
+        return f"{number if share else number * self.factor:.12g}"
 
 
 class Field(NamedTuple):
@@ -78,16 +112,16 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
             ("% at least", 0.01) if measures[task] == "score" else ("minus its loss, at least", 1)
         )
 
-    target = ("% or more", 0.01) if scored else ("minus the loss, or more", 1.0)
+    target = ("% or more", _PER_CENT) if scored else ("minus the loss, or more", 1.0)
     return [
         *(Place("weight", "weight", task, task, "weight") for task in tasks),
         *(
-            limit("keep", name, f"Lost on {name.removeprefix('forgetting.')}", "% at most", 0.01)
+            limit("keep", name, f"Lost on {name.removeprefix('forgetting.')}", "% at most", _PER_CENT)
             for name in suites
         ),
         *(limit("keep", f"min.{t}", f"Score on {t}", *at_least(t)) for t in tasks),
         *(
-            limit("keep", f"over_reach.{task}", f"False positives, {task}", "% at most", 0.01)
+            limit("keep", f"over_reach.{task}", f"False positives, {task}", "% at most", _PER_CENT)
             for task in tasks
             if task in with_negatives
         ),
@@ -124,16 +158,16 @@ def fields(analysis: PageAnalysis, query: Query) -> list[Field]:
 
 
 def _field_of(place: Place, text: str) -> Field:
-    shown = _in_unit(text, place.factor)
+    shown = place.shown(text)
     return Field(place, shown, _problem(place, text, shown))
 
 
 def query_of(analysis: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
     """The address for the *texts* in the fields, each with its option and name."""
     objective = analysis.objective
-    factors = {(p.option, p.name): p.factor for p in places(analysis.table, analysis.measures)}
+    known = {(p.option, p.name): p for p in places(analysis.table, analysis.measures)}
     values = {
-        (option, name): _in_command_unit(text.strip(), factors.get((option, name), 1.0))
+        (option, name): known.get((option, name), Place("", option, name, "", "")).read(text.strip())
         for option, name, text in texts
     }
     weights = {name: text for (option, name), text in values.items() if option == "weight" and text}
@@ -235,23 +269,3 @@ def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
 
 def _texts(numbers: Mapping[str, float]) -> dict[str, str]:
     return {name: number_text(value) for name, value in numbers.items()}
-
-
-def _in_unit(text: str, factor: float) -> str:
-    """*text* of the command line in a field's unit; what is no number stays as it was typed."""
-    if text == NONE:
-        return ""
-    try:
-        return f"{parse_number(text) / factor:.12g}"
-    except InputError:
-        return text
-
-
-def _in_command_unit(text: str, factor: float) -> str:
-    """*text* of a field in the command line's unit; a decimal comma, as phones offer it, is a point."""
-    if re.fullmatch(r"-?(0,\d+|\d+,\d{1,2})", text):  # 1,000 stays as it is
-        text = text.replace(",", ".")
-    try:
-        return f"{parse_number(text) * factor:.12g}"
-    except InputError:
-        return text

@@ -267,13 +267,46 @@ def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, wor
 
 @pytest.mark.parametrize(
     ("typed", "text"),
-    [("90,5", "0.905"), ("90.5", "0.905"), ("0,125", "0.00125"), ("1,000", "1,000")],
+    [("90,5", "0.905"), ("90.5", "0.905"), ("0,125", "0.125"), ("1,000", "1,000")],
 )
 def test_a_comma_is_read_as_a_phone_gives_it_and_never_as_thousands(analysis, typed, text):
     assert (
         query_of(analysis, Query("support"), [("target_quality", "", typed)]).get("target_quality")
         == text
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("0.6", "0.6"),
+        ("0,6", "0.6"),
+        ("60", "0.6"),
+        ("60 %", "0.6"),
+        ("60%", "0.6"),
+        ("1", "1"),
+        ("0.6 %", "0.006"),
+        ("60 percent", "60 percent"),
+    ],
+)
+def test_a_quality_is_a_share_as_on_the_command_line_or_in_per_cent(analysis, typed, text):
+    places = {("target_quality", ""): "target_quality", ("constraint", "min.slots"): "constraint"}
+    for (option, name), where in places.items():
+        query = query_of(analysis, Query("support"), [(option, name, typed)])
+        assert query.many(where) == (f"{name}={text}" if name else text,)
+        again = texts(fields(analysis, query))
+        assert query_of(analysis, query, again) == query, "what is shown is read as the same"
+        if text == "0.6":
+            assert ("target_quality", "", "60") in again or name
+
+
+def test_a_limit_on_what_is_lost_is_in_per_cent_however_small(analysis):
+    query = query_of(analysis, Query("support"), [("constraint", "forgetting.english", "0.6")])
+    assert query.many("constraint") == ("forgetting.english=0.006",)
+    query = query_of(analysis, Query("support"), [("constraint", "forgetting.english", "6 %")])
+    assert query.many("constraint") == ("forgetting.english=0.06",)
+    query = query_of(analysis, Query("support"), [("constraint", "peak_bytes", "6 %")])
+    assert query.many("constraint") == ("peak_bytes=6 %",), "no share of anything"
 
 
 def test_a_bound_without_a_field_gets_one(analysis):
