@@ -104,6 +104,7 @@ def _connect(app: Dash, context: PageContext) -> None:
         Output("sweep-menu", "children"),
         Output("warning", "children"),
         Output("title", "data"),
+        Output("address", "data"),
         VERSION,
         Input("url", "pathname"),
         ADDRESS,
@@ -116,4 +117,9 @@ def _connect(app: Dash, context: PageContext) -> None:
     )
     app.clientside_callback(
         ClientsideFunction("sft", "title"), Output("title-set", "data"), Input("title", "data")
+    )
+    app.clientside_callback(
+        ClientsideFunction("sft", "address"),
+        Output("address-set", "data"),
+        Input("address", "data"),
     )

@@ -71,7 +71,7 @@ class PageContext:
         if view is None:
             return self.nothing(search)
         try:
-            return build(view, parse_query(search))
+            return build(view, parse_query(search)._replace(sweep=view.info.name))
         except SftSelectError as error:
             return card("This cannot be shown yet", empty("Not yet", str(error), small=True))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dash import dcc, html
+from dash import dcc, html, no_update
 
 from dashboards.components import Choice, empty, link, notice
 from dashboards.context import PageContext
 from dashboards.page import Page
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, parse_query
+from dashboards.state import Query, completed, href, parse_query
+
+_STORES = ("version", "results", "theme", "title", "title-set", "address", "address-set")
 
 
 def shell(refresh_seconds: float) -> html.Div:
@@ -39,7 +41,7 @@ def shell(refresh_seconds: float) -> html.Div:
         [
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Interval(id="tick", interval=round(1000 * refresh_seconds)),
-            *(dcc.Store(id=i) for i in ("version", "results", "theme", "title", "title-set")),
+            *(dcc.Store(id=i) for i in _STORES),
             html.A("To the content", href="#main", className="skip"),
             html.Header(top, className="top"),
             html.Main(
@@ -66,16 +68,21 @@ class Frame:
         return empty("There is no such page", html.A("To the sweep", href="/", className="go"))
 
     def header(self, _version: str | None, path: str | None, search: str | None) -> Any:
-        """Tabs, the sweep menu, a warning where the store cannot be read, the browser's title."""
+        """Tabs, the sweep menu, a warning where the store cannot be read, the title, the whole address."""
         query, path = parse_query(search), path or "/"
+        view = self.context.view(search)
+        if view is not None and query.sweep is None:
+            # The latest now: another when a colleague opens the link. The new address calls this again.
+            whole = query._replace(sweep=view.info.name)
+            return *(no_update,) * 4, completed(path, search, whole)
         tabs = [  # each leads to the page as it opens, with the sweep alone
             link(Choice(page.title, href(place, Query(query.sweep)), place == path))
             for place, page in self.pages.items()
         ]
-        view = self.context.view(search)
         name = view.info.name if view else (query.sweep or "none")
         page = self.pages[path].title if path in self.pages else "Not found"
-        return tabs, self._menu(path, name), self._warning(view), f"{page} · {name} · sft-select"
+        title = f"{page} · {name} · sft-select"
+        return tabs, self._menu(path, name), self._warning(view), title, no_update
 
     def _menu(self, path: str, name: str) -> list[Any]:
         items = [

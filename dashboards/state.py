@@ -63,6 +63,15 @@ def href(path: str, query: Query) -> str:
     return f"{path}?{text}" if text else path
 
 
+def completed(path: str, search: str | None, query: Query) -> dict[str, str]:
+    """What puts *query* in place of *search* in the address, without a step to go back.
+
+    For what a reader sees and the address does not say yet. Nothing is done where the reader has left the
+    page meanwhile.
+    """
+    return {"path": path, "from": search or "", "to": href("", query)}
+
+
 def one_of(options: Sequence[Option], wanted: str | None) -> Option:
     """*wanted* if it is one of *options*, else the first; there must be one."""
     return next((option for option in options if option == wanted), options[0])

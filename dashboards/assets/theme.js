@@ -30,6 +30,16 @@
         }
         return apply();
       },
+      /* Completes the address in place: a copied link then shows what is in sight. */
+      address(wanted) {
+        const { pathname, search } = window.location;
+        if (wanted && wanted.path === pathname && wanted.from === search && wanted.to !== search) {
+          window.history.replaceState(window.history.state, "", pathname + wanted.to);
+          // All that the component holds: where something differed, it would push the address as a new step.
+          window.dash_clientside.set_props("url", { search: wanted.to, href: window.location.href });
+        }
+        return window.dash_clientside.no_update;
+      },
       title(text) {
         document.title = text;
         return window.dash_clientside.no_update;

@@ -116,7 +116,9 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
     return [
         *(Place("weight", "weight", task, task, "weight") for task in tasks),
         *(
-            limit("keep", name, f"Lost on {name.removeprefix('forgetting.')}", "% at most", _PER_CENT)
+            limit(
+                "keep", name, f"Lost on {name.removeprefix('forgetting.')}", "% at most", _PER_CENT
+            )
             for name in suites
         ),
         *(limit("keep", f"min.{t}", f"Score on {t}", *at_least(t)) for t in tasks),
@@ -167,7 +169,9 @@ def query_of(analysis: PageAnalysis, query: Query, texts: Sequence[tuple[str, st
     objective = analysis.objective
     known = {(p.option, p.name): p for p in places(analysis.table, analysis.measures)}
     values = {
-        (option, name): known.get((option, name), Place("", option, name, "", "")).read(text.strip())
+        (option, name): known.get((option, name), Place("", option, name, "", "")).read(
+            text.strip()
+        )
         for option, name, text in texts
     }
     weights = {name: text for (option, name), text in values.items() if option == "weight" and text}

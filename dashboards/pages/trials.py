@@ -26,7 +26,7 @@ from dashboards.page import Page
 from dashboards.pages import compare, trial
 from dashboards.pages.sweep import running_in_short
 from dashboards.snapshot import SweepView
-from dashboards.state import Query, href, parse_query
+from dashboards.state import Query, completed, href, parse_query
 from dashboards.trials.fields import Weighing
 from dashboards.trials.frame import Column, columns_of, definitions, plain_rows
 from dashboards.trials.query import (
@@ -280,10 +280,18 @@ class _Callbacks:
             return no_update  # the number is a link itself
         return href("", parse_query(search).put(trial=str(int(number.iloc[0]))))
 
-    def ticked(self, selected: list[_Row | None] | dict[str, Any] | None) -> list[int]:
-        """The numbers of the ticked rows; AG Grid sends a mapping where it is to tick some."""
-        rows = selected if isinstance(selected, list) else []
-        return [int(row["number"]) for row in rows if row and "number" in row]
+    def ticked(
+        self,
+        selected: list[_Row | None] | dict[str, Any] | None,
+        path: str | None,
+        search: str | None,
+    ) -> tuple[list[int], Any]:
+        """The numbers of the ticked rows, which go into the address; a mapping where the grid ticks them."""
+        if not isinstance(selected, list):
+            return list(numbers_in(parse_query(search), "ticked")), no_update
+        numbers = [int(row["number"]) for row in selected if row and "number" in row]
+        query = parse_query(search).put(ticked=ticked_text(numbers))
+        return numbers, completed(path or PATH, search, query)
 
     def bar(self, ticked: list[int] | None, search: str | None) -> Any:
         """The links for the ticked rows."""
@@ -341,7 +349,10 @@ def _connect(app: Dash, context: PageContext) -> None:
     )
     app.callback(
         Output("trials-ticked", "data"),
+        Output("address", "data", allow_duplicate=True),
         Input("trials-table", "selectedRows"),
+        State("url", "pathname"),
+        address,
         prevent_initial_call=True,
     )(callbacks.ticked)
     app.callback(Output("trials-bar", "children"), ticked, ADDRESS)(callbacks.bar)

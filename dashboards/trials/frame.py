@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -108,16 +108,18 @@ def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def columns_of(fields: Iterable[str]) -> tuple[Column, ...]:
     """The grid's columns for a frame that has *fields*, the most important first."""
     names = [str(field) for field in fields]
-    scores = _measured(names, "score.", "score", usual=True)
-    lost = _measured(names, "forgetting.", "lost", usual=True)
-    over = _measured(names, "over_reach.", "false positives", usual=False)
-    valid = _measured(names, "valid_format.", "valid answers", usual=False)
+    scores = _measured(names, "score.", "score", "share", usual=True)
+    lost = _measured(names, "forgetting.", "lost", "percent", usual=True)
+    over = _measured(names, "over_reach.", "false positives", "percent", usual=False)
+    valid = _measured(names, "valid_format.", "valid answers", "share", usual=False)
     return (*_CONFIGURATION, *scores, *lost, *_REST, *over, *valid)
 
 
-def _measured(names: list[str], prefix: str, word: str, *, usual: bool) -> list[Column]:
+def _measured(
+    names: list[str], prefix: str, word: str, form: Literal["share", "percent"], *, usual: bool
+) -> list[Column]:
     return [
-        Column(name, f"{name.removeprefix(prefix)}, {word}", "percent", 140 + 30 * (not usual),
+        Column(name, f"{name.removeprefix(prefix)}, {word}", form, 140 + 30 * (not usual),
                usual=usual)
         for name in names
         if name.startswith(prefix)
@@ -140,9 +142,9 @@ def _definition(column: Column, shown: bool) -> dict[str, Any]:
         "valueFormatter": {"function": f"{column.form}(params.value)"},
         "type": None if column.words else "rightAligned",
     }
-    if column.form in ("percent", "quality"):
+    if column.form in ("percent", "share", "quality"):
         definition["filterParams"] = {
-            "allowedCharPattern": r"\d\-−\.",
+            "allowedCharPattern": r"\d\-−\.% ",
             "numberParser": {"function": f"{column.form}Typed(params)"},
             "numberFormatter": {"function": f"{column.form}Shown(params)"},
         }

@@ -37,7 +37,7 @@ def test_refresh_answers_only_what_is_new(context):
 
 
 def test_the_header_keeps_the_sweep_and_marks_the_page(context, words):
-    tabs, menu, warning, title = Frame(context, PAGES).header(
+    tabs, menu, warning, title, address = Frame(context, PAGES).header(
         None, "/scaling", "?sweep=support&task=slots"
     )
     links = {tab.children: tab for tab in tabs}
@@ -49,6 +49,16 @@ def test_the_header_keeps_the_sweep_and_marks_the_page(context, words):
     assert warning is None
     assert title == "Scaling · support · sft-select"
     assert "support" in words(menu)
+    assert address is no_update
+
+
+def test_an_address_without_a_sweep_is_completed_for_who_copies_it(context):
+    *rest, address = Frame(context, PAGES).header(None, "/scaling", "?task=slots")
+    assert rest == [no_update] * 4, "the head is filled once, for the whole address"
+    assert address == {"path": "/scaling", "from": "?task=slots", "to": "?sweep=support&task=slots"}
+    pages = []
+    context.show("?task=slots", lambda _view, query: pages.append(query))
+    assert pages == [Query.of("support", task="slots")], "links on the page name it too"
 
 
 @pytest.mark.parametrize("path", [page.path for page in PAGES])
@@ -87,14 +97,14 @@ def test_an_unknown_sweep_is_named(context, words):
 def test_an_unreadable_store_is_said_on_every_page(store, words, monkeypatch):
     time = [1000.0]
     context = PageContext(Snapshot(store, clock=lambda: time[0], patience=PATIENT))
-    assert Frame(context, PAGES).header(None, "/", "")[2] is None
+    assert Frame(context, PAGES).header(None, "/", "?sweep=support")[2] is None
 
     def down():
         raise StoreError("connection refused")
 
     monkeypatch.setattr(store, "sweeps", down)
     time[0] += 60
-    warning = words(Frame(context, PAGES).header(None, "/", "")[2])
+    warning = words(Frame(context, PAGES).header(None, "/", "?sweep=support")[2])
     assert "cannot be read" in warning
     assert "connection refused" in warning
     fresh = PageContext(Snapshot(store, patience=PATIENT))

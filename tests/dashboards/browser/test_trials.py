@@ -60,6 +60,22 @@ def test_a_row_is_reached_ticked_opened_and_left_by_keyboard(grid):
     assert grid.evaluate(_STANDS) == "", "Tab leaves the grid"
 
 
+def test_a_copied_link_shows_a_colleague_the_sweep_and_the_ticks(grid, browser):
+    """The address is completed in place: it opened without a sweep, and there is no step to go back."""
+    soon(grid, "window.location.search", "?sweep=support")
+    steps = grid.evaluate("window.history.length")
+    for place in (0, 1):
+        grid.locator("#trials-table .ag-selection-checkbox input").nth(place).click()
+    grid.get_by_text("2 trials ticked").wait_for()
+    soon(grid, "window.location.search", "?sweep=support&ticked=48%2C47")
+    assert grid.evaluate("window.history.length") == steps
+    colleague = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    colleague.goto(grid.url)
+    colleague.get_by_text("2 trials ticked").wait_for()
+    assert colleague.locator("#sweep-menu summary").inner_text().split() == ["Sweep", "support"]
+    colleague.context.close()
+
+
 def test_the_grid_follows_the_dark_theme_to_its_scrollbars(grid):
     scheme = (
         "getComputedStyle(document.querySelector('#trials-table .ag-root-wrapper')).colorScheme"
