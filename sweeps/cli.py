@@ -22,7 +22,9 @@ from sweeps.cli_options import (
     All,
     Bounds,
     Columns,
+    DataPlace,
     Json,
+    ModelPlace,
     OneMetric,
     StoreUri,
     SweepFile,
@@ -32,6 +34,7 @@ from sweeps.cli_options import (
     Workspace,
     analysis_of,
     check_name,
+    config_here,
     dashboards_command,
     keep_model,
     objective_of,
@@ -297,6 +300,8 @@ def train(
         Path | None,
         typer.Option("--output", "-o", help="Folder of the model; default: beside the file."),
     ] = None,
+    model: ModelPlace = None,
+    data: DataPlace = None,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
@@ -305,11 +310,11 @@ def train(
     from sweeps.finetune.final import train_config
     from sweeps.finetune.model import quieten
     from sweeps.terminal import final_lines, print_lines
-    from tracker.export.config import evidence_beside, read_config
+    from tracker.export.config import evidence_beside
     from tracker.store.store import Store
 
     quieten()
-    loaded = read_config(config)
+    loaded = config_here(config, model, data, _note)
     folder = output or config.with_suffix("").with_name(f"{config.stem}-model")
     opened = Store.open(workspace, store)
     final = train_config(
@@ -336,13 +341,14 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="Folder to write; default: beside the file."),
     ] = None,
+    model: ModelPlace = None,
+    data: DataPlace = None,
 ) -> None:
     """Write the recommended configuration and its data for another trainer."""
     from sweeps.data.encoding import rows_as_text
     from tracker.export import export_config
-    from tracker.export.config import read_config
 
-    loaded = read_config(config)
+    loaded = config_here(config, model, data, _note)
     folder = output or config.with_name(f"{config.stem}-{to}")
     for line in export_config(loaded, to, lambda: rows_as_text(loaded.trial), folder):
         typer.echo(line)

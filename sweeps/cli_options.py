@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from tracker.errors import InputError, StoreError
 if TYPE_CHECKING:
     from tracker.decision.analysis import Analysis
     from tracker.decision.recommendation import Recommendation
+    from tracker.export.config import Config
     from tracker.store.store import Store
     from tracker.trial import Objective, TrialRecord
 
@@ -52,6 +54,12 @@ Bounds = Annotated[
         help="NAME=BOUND, beside the sweep's, such as examples=1000 for the data on hand; "
         "NAME=none drops one; repeatable.",
     ),
+]
+ModelPlace = Annotated[
+    str | None, typer.Option("--model", help="Where the base model is, if it was moved.")
+]
+DataPlace = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the data files, if they were moved.")
 ]
 TargetQuality = Annotated[
     float | None, typer.Option(help="Recommend the smallest model that reaches this score.")
@@ -135,8 +143,26 @@ def keep_model(store: Store, workspace: Path, name: str, answer: Recommendation)
     model = folder.model(answer.trial.key)
     if not model.exists():
         return f"no tuned model of its trial was kept in {folder.root}"
+    if not store.is_writable:
+        return f"its trial's tuned model is in {model}; the tracking store cannot be written"
     store.keep_model(name, answer.trial.key, model)
     return f"its trial's tuned model is in the tracking store and in {model}"
+
+
+def config_here(
+    path: Path, model: str | None, data: Path | None, note: Callable[[str], None]
+) -> Config:
+    """The configuration in the file at *path*, with the places of its model and data on this machine.
+
+    *note* is called where its evidence is missing. Raises InputError where they are not found.
+    """
+    from sweeps.trial_files import with_found_files
+    from tracker.export.config import missing_evidence, read_config
+
+    config = read_config(path)
+    if line := missing_evidence(path):
+        note(line)
+    return config.model_copy(update={"trial": with_found_files(config.trial, path, model, data)})
 
 
 def check_name(option: str, name: str) -> None:

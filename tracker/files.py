@@ -172,7 +172,7 @@ def replacing(path: Path, *, private: bool = False, exclusive: bool = False) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_replaceable(path)
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     remove_leftovers(path.parent)
     temporary = _leftover_name(path, "tmp")
     mode = 0o600 if private else stat.S_IMODE(path.stat().st_mode) if path.exists() else None

@@ -289,7 +289,7 @@ class TrialSpec(Frozen):
         return state | {"__dict__": {k: v for k, v in state["__dict__"].items() if k != _KEY}}
 
     def _digest(self) -> str:
-        content = _without_locations(self.model_dump(mode="json"))
+        content = without_locations(self.model_dump(mode="json"))
         content.pop("record_answers", None)
         if self.origin is None:  # keys of before there were outside trials stay as they were
             del content["origin"]
@@ -300,11 +300,12 @@ class TrialSpec(Frozen):
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _without_locations(value: Any) -> Any:
+def without_locations(value: Any) -> Any:
+    """Plain data without the places of files, at any depth."""
     if isinstance(value, Mapping):
-        return {k: _without_locations(v) for k, v in value.items() if k not in LOCATION_FIELDS}
+        return {k: without_locations(v) for k, v in value.items() if k not in LOCATION_FIELDS}
     if isinstance(value, list):
-        return [_without_locations(v) for v in value]
+        return [without_locations(v) for v in value]
     return value
 
 

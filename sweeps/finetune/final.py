@@ -17,11 +17,13 @@ from pydantic import ValidationError
 from sweeps.base_models import checked_folder
 from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.trial import RECORDED_PACKAGES, disk_refusal, run_trial
+from sweeps.ownership import owned
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
-from tracker.files import put_in_place, write_atomically
+from tracker.files import put_in_place, remove_leftovers, write_atomically
+from tracker.store.model_registry import folder_digest
 from tracker.store.store import Store
-from tracker.trial import Status, TaskScore, TrialResult, TrialSpec
+from tracker.trial import Frozen, Status, TaskScore, TrialResult, TrialSpec
 
 ALIAS = "recommended"
 #: Files by which a model's folder is known, and suffixes of all that is written into one.
@@ -40,6 +42,13 @@ class FinalModel(NamedTuple):
     def scores(self, split: str) -> list[TaskScore]:
         """Task scores on *split*: ``validation`` or ``test``."""
         return [score for score in self.result.tasks if score.split == split]
+
+
+class _Trained(Frozen):
+    """What an interrupted call has trained; ``model``: digest of the model's folder."""
+
+    model: str
+    result: TrialResult
 
 
 class _ConsoleReporter:
@@ -85,64 +94,77 @@ def train_config(
     versions the weights, and with them the validation scores, are the same to the last bit.
 
     Raises InputError, before anything is trained or written, for a *folder* that holds anything else and
-    for changed data or a changed base model; SftSelectError when training does not complete.
+    for changed data or a changed base model; OwnedError while another process trains there; SftSelectError
+    when training does not complete.
     """
     place = folder.resolve()  # the target of a link
+    remove_leftovers(place.parent)  # what was there comes back before it is looked at
     _check_output(place, config.trial)
     if line := differing_versions(config.versions):
         note(line)
     torch.set_num_threads(int(config.versions.get("threads", "1")))
-    home = place.with_name(f"{place.name}.partial") / config.trial.key
+    partial = place.with_name(f"{place.name}.partial")
+    home = partial / config.trial.key
     made = home / "model"
     try:
-        result = _complete_result(config.trial, home, _records(place), _ConsoleReporter(show))
-        scores = {
-            f"eval/{score.task}/{score.split}/score": score.score
-            for score in result.tasks
-            if score.score is not None
-        }
-        name = f"{config.sweep}-{config.trial.method.name}"
-        number = store.register_model(
-            config.sweep, made, name, ALIAS, config_text, scores, evidence
-        )
-        put_in_place(made, place)
+        with owned(
+            partial / "train",
+            lambda owner: (
+                f"{folder}: another train writes there: {owner}; wait for it, or name another folder with -o"
+            ),
+            "name a folder with -o that can be",
+        ):
+            remove_leftovers(home)
+            result = _complete_result(config.trial, home, _records(place), _ConsoleReporter(show))
+            name = f"{config.sweep}-{config.trial.method.name}"
+            number = store.register_model(
+                config.sweep, made, name, ALIAS, config_text, _scores(result), evidence
+            )
+            put_in_place(made, place)
+            shutil.rmtree(home)
     except OSError as error:
         if problem := disk_refusal(error):
             raise StoreError(problem) from error
         raise
-    _remove(home)
+    finally:
+        with suppress(OSError):  # another trial's is there
+            partial.rmdir()
     return FinalModel(result, folder, name, number)
+
+
+def _scores(result: TrialResult) -> dict[str, float]:
+    """The tasks' scores by their names in the registry."""
+    return {
+        f"eval/{score.task}/{score.split}/score": score.score
+        for score in result.tasks
+        if score.score is not None
+    }
 
 
 def _complete_result(
     spec: TrialSpec, home: Path, records: Path, reporter: _ConsoleReporter
 ) -> TrialResult:
     """Train *spec*, its model to ``home/model``, unless an earlier call has; returns the complete result."""
-    kept = home / "result.json"
-    if kept.exists() and (home / "model").is_dir():
-        try:
-            return TrialResult.model_validate_json(kept.read_text(encoding="utf-8"))
-        except ValidationError:
-            kept.unlink()  # of another version: its checkpoints still serve
+    kept, made = home / "result.json", home / "model"
+    try:
+        whole = _Trained.model_validate_json(kept.read_bytes())
+        if whole.model == folder_digest(made):
+            return whole.result
+    except (OSError, ValidationError):  # none yet, or a torn one: its checkpoints still serve
+        shutil.rmtree(kept, ignore_errors=True)  # a folder in its place
     folders = TrialHome(
         checkpoints=home / "checkpoints",
         artifacts=records,
         baselines=home / "baselines",
-        model=home / "model",
+        model=made,
     )
     result = run_trial(spec, folders, reporter, splits=("validation", "test"))
     if result.status is not Status.COMPLETE:
-        _remove(home)  # it would end the same way again
+        shutil.rmtree(home)  # it would end the same way again
         raise SftSelectError(f"training ended {result.status.value}: {result.reason}")
-    write_atomically(kept, result.model_dump_json())
+    trained = _Trained(model=folder_digest(made), result=result)
+    write_atomically(kept, trained.model_dump_json())
     return result
-
-
-def _remove(home: Path) -> None:
-    """Remove *home*, and the folder it is in unless another trial's is there."""
-    shutil.rmtree(home, ignore_errors=True)
-    with suppress(OSError):
-        home.parent.rmdir()
 
 
 def differing_versions(measured: dict[str, str]) -> str | None:

@@ -26,7 +26,14 @@ from tracker.errors import InputError, NoRecommendationError, StoreError
 from tracker.files import Inline, comment, is_special, read_bounded, write_text, yaml_text
 from tracker.numbers import percent
 from tracker.strict_yaml import MAX_BYTES, Document, read
-from tracker.trial import Frozen, ScoreName, TaskScore, TrialRecord, TrialSpec
+from tracker.trial import (
+    Frozen,
+    ScoreName,
+    TaskScore,
+    TrialRecord,
+    TrialSpec,
+    without_locations,
+)
 from tracker.validation import unknown, validate
 
 FORMAT = 2
@@ -233,6 +240,18 @@ def evidence_beside(path: Path) -> dict[str, str]:
     return {beside.name: read_bounded(beside, MAX_BYTES).decode("utf-8")}
 
 
+def missing_evidence(path: Path) -> str | None:
+    """One line where the evidence that the configuration at *path* names is not beside it."""
+    named = read(path).data
+    named = named.get("evidence") if isinstance(named, dict) else None
+    if not isinstance(named, dict) or path.with_name(str(named["file"])).exists():
+        return None
+    return (
+        f"{path}: its evidence, {named['file']}, is not beside it: it trains all the same, but nothing shows "
+        "that it was not changed since it was recommended"
+    )
+
+
 def _header(config: Config, name: str) -> str:
     lines = [
         f"A configuration of sft-select, from sweep {config.sweep!r}.",
@@ -272,11 +291,19 @@ def _inlined(key: str, value: Any) -> Any:
     return {name: _inlined(name, item) for name, item in value.items()}
 
 
-def _digest(data: Mapping[str, Any], recommendation: Mapping[str, Any]) -> str:
-    """SHA-256 of the content of both files, but for the names of files and measured times."""
+def _digest(
+    data: Mapping[str, Any], recommendation: Mapping[str, Any], *, places: bool = False
+) -> str:
+    """SHA-256 of the content of both files, but for the names of files and measured times.
+
+    Where models and data lie does not count: on another machine they lie elsewhere. *places*: it does, as
+    in files of earlier releases.
+    """
     bound = {key: data[key] for key in ("sweep", "trial", "scores", "versions")}
-    text = json.dumps({**bound, "recommendation": recommendation}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    content: Any = {**bound, "recommendation": recommendation}
+    if not places:
+        content = without_locations(content)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _with_evidence(document: Document, path: Path) -> tuple[Document, str | None]:
@@ -312,12 +339,14 @@ def _bound_problem(named: Any, data: dict[str, Any], evidence: Any, name: str) -
     """Why *evidence* is not that of the configuration *data*, which names its digest."""
     mend = "take the line `evidence` out to train it as it stands here"
     try:
-        written = _digest(_plain(Config.model_validate(data)), evidence["recommendation"])
+        plain = _plain(Config.model_validate(data))
+        answer = evidence["recommendation"]
+        written = {_digest(plain, answer), _digest(plain, answer, places=True)}
     except (ValueError, TypeError, KeyError):
         return None if isinstance(evidence, dict) and "recommendation" in evidence else (
             f"found no recommendation in {name}; {mend}"
         )  # fmt: skip
-    if not named.get("digest") == evidence.get("digest") == written:
+    if named.get("digest") != evidence.get("digest") or named.get("digest") not in written:
         return f"this file or {name} was changed since they were written; {mend}"
     return None
 

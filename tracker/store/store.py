@@ -178,6 +178,12 @@ class Store:
         """
         self.client = self._runs.client = cast("MlflowClient", _FencedClient(self.client, is_owned))
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process may write the store, as far as it can be known before it is written."""
+        file = tracking_uri.sqlite_file(self._uri)
+        return file is None or tracking_uri.is_writable(file)
+
     # -- writing ---------------------------------------------------------------------------------
 
     @_guarded

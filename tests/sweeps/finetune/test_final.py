@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from sweeps.finetune.final import FinalModel, differing_versions, train_config
 from sweeps.finetune.trial import run_trial
 from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
-from tracker.errors import InputError, SftSelectError, StoreError
+from tracker.errors import InputError, OwnedError, SftSelectError, StoreError
 from tracker.export.config import Config
 from tracker.trial import EvaluationSpec
 
@@ -160,3 +163,61 @@ def test_other_versions_are_said_in_one_line() -> None:
     assert differing_versions(installed | {"peft": "0.0.1"}) == (
         f"note: measured with peft 0.0.1, here {version('peft')}: scores may differ slightly"
     )
+
+
+def test_one_process_at_a_time_trains_into_a_folder(
+    train: Callable[..., FinalModel], tmp_path: Path
+) -> None:
+    refused: list[str] = []
+
+    def second(step: int, _: dict[str, float]) -> None:
+        if not refused:
+            with pytest.raises(OwnedError) as said:
+                train("full")
+            refused.append(str(said.value))
+
+    final = train("lora", show=second)
+    assert refused == [
+        f"{tmp_path}/out/model: another train writes there: process {os.getpid()} on "
+        f"{socket.gethostname()} since {refused[0].split(' since ')[1].split(';')[0]}; wait for it, or "
+        "name another folder with -o"
+    ]
+    assert left(final.folder) == ["model", "model-records"]
+
+
+@pytest.mark.parametrize("harm", ["result", "model", "both a folder"])
+def test_what_an_interrupted_train_kept_is_proven_before_it_is_used(
+    harm: str, train: Callable[..., FinalModel], registry: Registry, tmp_path: Path
+) -> None:
+    whole = train("lora", tmp_path / "whole" / "model")
+    registry.down = True
+    with pytest.raises(StoreError):
+        train("lora")
+    (home,) = (tmp_path / "out" / "model.partial").glob("*/")
+    if harm == "result":
+        (home / "result.json").write_bytes(b"\xff{")
+    elif harm == "model":
+        file = home / "model" / "adapter_model.safetensors"
+        file.write_bytes(file.read_bytes()[:-9])
+    else:
+        (home / "result.json").unlink()
+        (home / "result.json").mkdir()
+    registry.down = False
+    final = train("lora")
+    names = sorted(path.name for path in whole.folder.iterdir())
+    assert sorted(path.name for path in final.folder.iterdir()) == names
+    for name in names:
+        assert (final.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
+
+
+def test_a_model_that_was_about_to_be_replaced_is_put_back(
+    train: Callable[..., FinalModel], registry: Registry, tmp_path: Path
+) -> None:
+    """A process was killed between the two renames that put a new model in its place."""
+    first = train("lora")
+    first.folder.rename(first.folder.with_name(".model.01234567.replaced"))
+    time.sleep(0.6)  # what was just made may be a living process's
+    registry.down = True
+    with pytest.raises(StoreError):
+        train("full")
+    assert (first.folder / "adapter_config.json").exists()
