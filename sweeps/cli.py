@@ -176,7 +176,7 @@ def _run(
     from sweeps.search.run import Interruption, Terminated, run_sweep
     from sweeps.terminal import undelivered_lines
 
-    again = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store)}"
+    again = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store, study_uri)}"
     try:
         with Interruption() as interruption, progress(sys.stderr) as show:
             watch = interruption.checked(show)

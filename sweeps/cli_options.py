@@ -89,10 +89,16 @@ def has_store(workspace: Path) -> bool:
     return (workspace / "mlflow.db").exists()
 
 
-def place(workspace: Path, uri: str | None) -> str:
-    """The options to repeat in a next command so that it finds the same store: `` --workspace demo/runs``."""
+def place(workspace: Path, uri: str | None, study_uri: str | None = None) -> str:
+    """The options to repeat in a next command so that it finds the same store: `` --workspace demo/runs``.
+
+    Passwords are left out.
+    """
+    from tracker.store.tracking_uri import without_password
+
     options = [] if workspace == WORKSPACE else ["--workspace", str(workspace)]
-    options += [] if uri is None else ["--store", uri]
+    options += [] if uri is None else ["--store", without_password(uri)]
+    options += [] if study_uri is None else ["--study-uri", without_password(study_uri)]
     return "".join(f" {shlex.quote(option)}" for option in options)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tests.postgres import missing, server
+from tests.postgres import Server, missing, server
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
@@ -123,17 +123,17 @@ def write_tiny_model(folder: Path, data: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Callable[[], str]]:
+def postgres_server() -> Iterator[Server]:
     """A real PostgreSQL server: every call makes a database."""
     reason = missing()
     if reason:
         pytest.skip(reason)
-    with server() as database:
-        yield database
+    with server() as started:
+        yield started
 
 
 @pytest.fixture
-def postgres(postgres_server: Callable[[], str]) -> str:
+def postgres(postgres_server: Server) -> str:
     """The URI of an empty database of a real PostgreSQL server."""
     return postgres_server()
 

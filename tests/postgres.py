@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,30 +25,40 @@ def missing() -> str | None:
     return None
 
 
+class Server:
+    """A running server; every call makes an empty database and returns its URI."""
+
+    def __init__(self, folder: Path, owner: str | None) -> None:
+        self.folder, self.owner = folder, owner
+        self._numbers = itertools.count()
+
+    def __call__(self) -> str:
+        name = f"db{next(self._numbers)}"
+        _run("createdb", "-h", str(self.folder), "-U", "sft", name, owner=self.owner)
+        return f"postgresql://sft@/{name}?host={self.folder}"
+
+    def control(self, verb: str, *options: str) -> None:
+        """``pg_ctl`` *verb*: start, stop or restart, as after a power cut with ``-m immediate``."""
+        data, log = f"{self.folder}/data", f"{self.folder}/log"
+        _run("pg_ctl", "-D", data, "-l", log, "-w", *options, verb, owner=self.owner)
+
+
 @contextmanager
-def server() -> Iterator[Callable[[], str]]:
-    """Start a server; every call makes an empty database and returns its URI."""
+def server() -> Iterator[Server]:
+    """Start a server, which ends with the block."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # the path of a socket is at most 107 bytes
     owner = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     if owner:
         shutil.chown(folder, owner)
-    data = str(folder / "data")
-    options = f"-k {folder} -c listen_addresses= -c fsync=off"
     try:
+        data = str(folder / "data")
         _run("initdb", "-D", data, "-U", "sft", "-A", "trust", "-E", "UTF8", owner=owner)
-        started = ("-D", data, "-o", options, "-l", f"{folder}/log", "-w", "start")
-        _run("pg_ctl", *started, owner=owner)
-        numbers = itertools.count()
-
-        def database() -> str:
-            name = f"db{next(numbers)}"
-            _run("createdb", "-h", str(folder), "-U", "sft", name, owner=owner)
-            return f"postgresql://sft@/{name}?host={folder}"
-
+        started = Server(folder, owner)
+        started.control("start", "-o", f"-k {folder} -c listen_addresses= -c fsync=off")
         try:
-            yield database
+            yield started
         finally:
-            _run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop", owner=owner)
+            started.control("stop", "-m", "immediate")
     finally:
         shutil.rmtree(folder)
 

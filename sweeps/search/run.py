@@ -28,11 +28,10 @@ from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
 from tracker.files import write_text
-from tracker.store import data_profile
+from tracker.store import data_profile, database_server, tracking_uri
 from tracker.store.journal import Journal
 from tracker.store.runs import Undelivered
 from tracker.store.store import Store
-from tracker.store.tracking_uri import is_local, without_credentials
 from tracker.trial import FileRef, RecordAnswers, TrialRecord
 
 #: How long to wait for the store at the end; what it does not take by then, the next start sends.
@@ -69,6 +68,9 @@ def run_sweep(
     data. Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
     KeyboardInterrupt as it comes: trials that ended before it stay.
     """
+    if study_uri:
+        where = store_uri or tracking_uri.default_uri(workspace)
+        database_server.refuse_one_database(where, study_uri)
     sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
     for warning in sweep.warnings:
         note(warning)
@@ -105,11 +107,12 @@ def run_sweep(
 
 def _leaving(sweep: ResolvedSweep, store_uri: str | None) -> str | None:
     """A line where answers and rows' texts will leave this machine."""
-    if sweep.spec.record_answers != "all" or store_uri is None or is_local(store_uri):
+    if sweep.spec.record_answers != "all" or store_uri is None or tracking_uri.is_local(store_uri):
         return None
     return (
-        f"record_answers: all: answers and texts of rows go to {without_credentials(store_uri)}; `hashed` "
-        "or `none` in the sweep file keeps them out of it"
+        "record_answers: all: answers and texts of rows go to "
+        f"{tracking_uri.without_credentials(store_uri)}; `hashed` or `none` in the sweep file keeps them out "
+        "of it"
     )
 
 

@@ -6,6 +6,7 @@ serves only one of them.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ Owner = Literal["MLflow", "Optuna"]
 _STARTING = ("starting up", "shutting down", "in recovery")
 _STARTING_SECONDS = 30.0
 _CONNECT_SECONDS = 10
+_APART = (
+    "give each a database of its own, or on PostgreSQL a schema: …?options=-csearch_path%3DNAME, after "
+    "CREATE SCHEMA NAME"
+)
 _LOCK = 7_205_759  # PostgreSQL's advisory lock of whoever makes tables
 _LOCK_SECONDS = 120
 
@@ -62,6 +67,27 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return {name: value for name, value in patience.items() if name not in url.query}
 
 
+def refuse_one_database(store: str, study: str) -> None:
+    """StoreError where both libraries would keep their tables in one place; nothing is opened."""
+    if tracking_uri.is_database(store) and _address(store) == _address(study):
+        raise StoreError(
+            f"found one database for the tracking store and the study, "
+            f"{tracking_uri.without_credentials(store)}; {_APART}"
+        )
+
+
+def _address(uri: str) -> object:
+    """What tells a database from others: its file, or its server, name and options."""
+    from sqlalchemy import make_url
+
+    check_driver(uri)
+    if (file := tracking_uri.sqlite_file(uri)) is not None:
+        return os.path.realpath(file)
+    url = make_url(uri)
+    query = sorted((name, value) for name, value in url.query.items() if name != "password")
+    return url.get_backend_name(), url.host, url.port or 5432, url.database, query
+
+
 @contextmanager
 def tables_of(owner: Owner, uri: str, what: str) -> Iterator[None]:
     """One process at a time makes tables for *owner* in the database server at *uri*.
@@ -95,8 +121,7 @@ def tables_of(owner: Owner, uri: str, what: str) -> Iterator[None]:
         if (found := _owner(connection)) not in (owner, None):
             raise StoreError(
                 f"{what} {tracking_uri.without_credentials(uri)}: holds {found}'s tables, found where "
-                f"{owner}'s belong; give each a database of its own, or on PostgreSQL a schema: "
-                "…?options=-csearch_path%3DNAME, after CREATE SCHEMA NAME"
+                f"{owner}'s belong; {_APART}"
             )
         yield
 

@@ -115,6 +115,13 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(://[^\s?]*)\?[^\s]*", r"\1", text)
 
 
+def without_password(uri: str) -> str:
+    """The URI with ``***`` in place of its password or token: for a command that its user completes."""
+    uri = re.sub(r"(?<=://)([^/\s:@]*):[^\s]*@", r"\1:***@", uri)
+    uri = re.sub(r"^(https?://)[^/\s:@]+@", r"\1***@", uri)
+    return re.sub(r"((?:password|token|key)=)[^&\s]*", r"\1***", uri, flags=re.IGNORECASE)
+
+
 def failures() -> tuple[type[Exception], ...]:
     """Exceptions of MLflow, its database and its migrations where a store cannot be opened."""
     from alembic.util import CommandError

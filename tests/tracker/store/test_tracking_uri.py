@@ -8,6 +8,7 @@ from tracker.store.tracking_uri import (
     sqlite_file,
     store_error,
     without_credentials,
+    without_password,
 )
 
 
@@ -25,6 +26,20 @@ from tracker.store.tracking_uri import (
 )
 def test_credentials_are_left_out(uri: str, shown: str) -> None:
     assert without_credentials(uri) == shown
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("sqlite:////my space/mlflow.db", "sqlite:////my space/mlflow.db"),
+        ("http://user:pa:ss@host:5000/", "http://user:***@host:5000/"),
+        ("https://token@host/path", "https://***@host/path"),
+        ("postgresql://u:p/w@ho@host/db?host=/run", "postgresql://u:***@host/db?host=/run"),
+        ("postgresql://u@/db?password=p&sslmode=x", "postgresql://u@/db?password=***&sslmode=x"),
+    ],
+)
+def test_a_command_to_repeat_lacks_the_password_alone(uri: str, shown: str) -> None:
+    assert without_password(uri) == shown
 
 
 @pytest.mark.parametrize(
