@@ -36,6 +36,7 @@ from sweeps.cli_options import (
     check_name,
     config_here,
     dashboards_command,
+    failed_trials,
     keep_model,
     objective_of,
     open_store,
@@ -150,12 +151,19 @@ def run(
     study_uri: Annotated[
         str | None, typer.Option(help="Optuna storage; default: SQLite in the workspace.")
     ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Run trials again that failed, by an error or as their workers died.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a sweep, or resume it where it stopped; exit 4 where the store took not all of it."""
     from sweeps.terminal import ended_line, print_lines
 
-    done = _run(sweep, workspace, store, study_uri)
+    done = _run(sweep, workspace, store, study_uri, retry_failed=retry_failed)
     if as_json:
         typer.echo(json.dumps([_trial_json(record) for record in done.records], indent=1))
     else:
@@ -169,26 +177,40 @@ def run(
 
 
 def _run(
-    sweep: Path, workspace: Path, store: str | None = None, study_uri: str | None = None
+    sweep: Path,
+    workspace: Path,
+    store: str | None = None,
+    study_uri: str | None = None,
+    *,
+    retry_failed: bool = False,
 ) -> SweepRun:
     """A sweep that was run to its end; progress and how it ended go to stderr."""
     from sweeps.progress import progress
     from sweeps.search.run import Interruption, Terminated, run_sweep
-    from sweeps.terminal import undelivered_lines
+    from sweeps.terminal import failed_lines, undelivered_lines
 
     again = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store, study_uri)}"
     try:
         with Interruption() as interruption, progress(sys.stderr) as show:
             watch = interruption.checked(show)
             done = run_sweep(
-                sweep, workspace, store_uri=store, study_uri=study_uri, watch=watch, note=_note
+                sweep,
+                workspace,
+                store_uri=store,
+                study_uri=study_uri,
+                retry_failed=retry_failed,
+                watch=watch,
+                note=_note,
             )
     except (KeyboardInterrupt, Terminated) as stop:
         typer.echo(f"stopped; ended trials are kept. To resume: {again}", err=True)
         raise typer.Exit(143 if isinstance(stop, Terminated) else 130) from None
     if done.stopped:
         typer.echo(f"stopped on request; ended trials are kept. To resume: {again}", err=True)
-    for line in undelivered_lines(done.undelivered, again):
+    for line in [
+        *failed_lines(done.records, again),
+        *undelivered_lines(done.undelivered, again),
+    ]:
         typer.echo(line, err=True)
     return done
 
@@ -212,7 +234,7 @@ def status(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Show the progress of sweeps, what runs now and the next command."""
+    """Show the progress of sweeps, what runs now, what failed and the next command."""
     from sweeps.terminal import status_lines
 
     opened = open_store(workspace, store)
@@ -221,14 +243,13 @@ def status(
     if name and not infos:
         opened.records(name)  # says which sweeps there are
     if as_json:
-        shown = [
-            info._asdict() | {"undelivered": [each._asdict() for each in info.undelivered]}
-            for info in infos
-        ]
+        failed = [[*map(_trial_json, failed_trials(opened, info))] for info in infos]
+        shown = [i.as_json() | {"failed": each} for i, each in zip(infos, failed, strict=True)]
         typer.echo(json.dumps(shown, indent=1))
         return
     for info in infos:
-        for line in status_lines(info, opened.running(info.name), place(workspace, store)):
+        running, failures = opened.running(info.name), failed_trials(opened, info)
+        for line in status_lines(info, running, place(workspace, store), failed=failures):
             typer.echo(line)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tracker.decision.analysis import Analysis
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
-    from tracker.store.store import Store
+    from tracker.store.store import Store, SweepInfo
     from tracker.trial import Objective, TrialRecord
 
 WORKSPACE = Path("runs")
@@ -100,6 +100,13 @@ def place(workspace: Path, uri: str | None, study_uri: str | None = None) -> str
     options += [] if uri is None else ["--store", without_password(uri)]
     options += [] if study_uri is None else ["--study-uri", without_password(study_uri)]
     return "".join(f" {shlex.quote(option)}" for option in options)
+
+
+def failed_trials(store: Store, info: SweepInfo) -> list[TrialRecord]:
+    """The sweep's trials with the status failed; results are read only where there are some."""
+    if not info.counts.get("failed"):
+        return []
+    return [record for record in store.records(info.name) if record.result.status == "failed"]
 
 
 def records_if_any(workspace: Path, uri: str | None, name: str) -> list[TrialRecord]:

@@ -31,6 +31,7 @@ from tracker.numbers import (
     score,
     work,
 )
+from tracker.trial import Status
 
 if TYPE_CHECKING:
     from sweeps.finetune.final import FinalModel
@@ -50,6 +51,7 @@ _WIDTH = 120
 _DAY_SECONDS = 86400.0
 _MOST_TASKS = 5  # that the short report of laws names
 _MOST_REASONS = 2  # likewise
+_MOST_FAILED = 10  # trials that the status names
 _MEASURES = {"score": "score", "bits_per_byte": "bits per byte", "loss_nats": "loss in nats"}
 
 
@@ -90,9 +92,13 @@ def ended_line(records: Sequence[TrialRecord]) -> str:
 
 
 def status_lines(
-    info: SweepInfo, running: Sequence[LiveTrial], place: str = "", now: float | None = None
+    info: SweepInfo,
+    running: Sequence[LiveTrial],
+    place: str = "",
+    now: float | None = None,
+    failed: Sequence[TrialRecord] = (),
 ) -> list[str]:
-    """One sweep's state, what runs in it as of *now* (epoch seconds), and the next command.
+    """One sweep's state, what runs in it as of *now* (epoch seconds), what *failed*, and the next command.
 
     *place*: the options that name its workspace or store.
     """
@@ -100,6 +106,7 @@ def status_lines(
     planned = f" of {info.planned:,}" if info.planned else ""
     counts = ", ".join(f"{n:,} {status}" for status, n in info.counts.items())
     text = [f"{info.name}: {info.state}, {ended:,}{planned} trials ended ({counts})"]
+    text += failed_lines(failed, f"sft-select run FILE{place}", indent="  ")
     text += undelivered_lines(info.undelivered, f"sft-select run FILE{place}", indent="  ")
     if silence := _silence(info, time.time() if now is None else now):
         text.append(f"  {silence}")
@@ -112,6 +119,21 @@ def status_lines(
     elif not info.is_live:
         text.append(f"  to go on: sft-select run FILE{place}, with its sweep file")
     return text
+
+
+def failed_lines(records: Iterable[TrialRecord], again: str, indent: str = "") -> list[str]:
+    """The trials among *records* that failed, and the command *again* with the option that retries them."""
+    failed = [record for record in records if record.result.status is Status.FAILED]
+    if not failed:
+        return []
+    named = [f"  {indent}trial {r.number}: {r.result.reason or 'failed'}" for r in failed]
+    more = [f"  {indent}{len(failed) - _MOST_FAILED} more"] if len(failed) > _MOST_FAILED else []
+    return [
+        f"{indent}{plural(len(failed), 'trial')} failed:",
+        *named[:_MOST_FAILED],
+        *more,
+        f"{indent}once the cause is mended, to run them again: {again} --retry-failed",
+    ]
 
 
 def undelivered_lines(

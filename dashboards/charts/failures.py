@@ -33,13 +33,14 @@ _ADVICE: tuple[tuple[Status, str, str], ...] = (
     (
         Status.FAILED,
         "SIGKILL",
-        "The system ended the worker, mostly for want of main memory: run fewer workers at once.",
+        "The system ended the worker, mostly for want of main memory: run fewer workers at once, and again "
+        "what failed by `sft-select run SWEEP.yaml --retry-failed`.",
     ),
     (
         Status.FAILED,
         "",
-        "An error ended it. `sft-select doctor SWEEP.yaml` checks devices, models and data; what "
-        "failed is not run again.",
+        "An error ended it. `sft-select doctor SWEEP.yaml` checks devices, models and data; once its cause "
+        "is mended, `sft-select run SWEEP.yaml --retry-failed` runs it again.",
     ),
     (
         Status.PRUNED,

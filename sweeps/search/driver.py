@@ -14,10 +14,11 @@ a replay (:mod:`sweeps.search.engines.instant`).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
@@ -34,11 +35,11 @@ from sweeps.search.strategies.strategy import (
 )
 from sweeps.search.study import CLONE, BudgetChange, Clone, PlannedTrial, StudyAdapter
 from sweeps.spec import Budget, SweepSpec
-from tracker.errors import InputError
-from tracker.numbers import number
+from tracker.errors import InputError, StoreError
+from tracker.numbers import number, plural
+from tracker.store.journal import Attempts
 from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 
-_ATTEMPTS = 3  # a trial whose worker died this often has failed
 _POLL_SECONDS = 1.0
 _TURN_SECONDS = 0.05
 _UNAFFORDABLE = 10  # so many proposals in a row that the budget cannot pay for: it counts as spent
@@ -52,6 +53,15 @@ class Results(Protocol):
 
     def keep(self, key: str, result: TrialResult) -> None:
         """Write a result on behalf of a worker that is gone."""
+
+    def first_result(self, key: str) -> TrialResult | None:
+        """The trial's first result, also where it was retried since."""
+
+    def attempts(self, key: str) -> Attempts:
+        """Attempts at the trial, which is not under way, since it made progress."""
+
+    def note(self, key: str, event: dict[str, Any]) -> None:
+        """Write down what became of the trial's worker: an event of :mod:`tracker.store.journal`."""
 
     def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
         """The trial with its paths, as an engine takes it."""
@@ -118,7 +128,8 @@ class Driver:
 
     *price*: device seconds of a trial, where they are known before it runs, else ``None``. With prices a
     budget of device time is never exceeded; without, the mean trial stands in. *bounds*: by default those
-    that the study began with.
+    that the study began with. *retry_failed*: run trials that failed again, with the same key; proposals that
+    were made since stay as they are.
     """
 
     def __init__(
@@ -133,6 +144,7 @@ class Driver:
         price: Callable[[TrialSpec], float | None] = lambda _: None,
         control: RequestHandler | None = None,
         bounds: SearchBounds | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.sweep, self.results, self.study = sweep, results, study
         self.engine, self.listener, self.watch, self.price = engine, listener, watch, price
@@ -141,18 +153,24 @@ class Driver:
         )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or NullRequestHandler()
+        self.retry_failed = retry_failed
         self.paused = self.stopped = False
         self.trials: list[PlannedTrial] = []
         self.proposals: list[int] = []  # numbers of the trials that the strategy proposed, in order
         self.records: dict[int, TrialRecord] = {}
         self.running: dict[str, PlannedTrial] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
-        self.attempts: dict[str, int] = {}
         self._retention = Retention(sweep.spec.objective)
         self._outcomes: list[Outcome] = []  # of the proposals that have entered the study, by index
         self._broken = BrokenBounds()  # what they forbid, in a sweep that keeps all its bounds
         self._keys: set[str] = set()  # of proposals: a key is a hash of a whole spec
         self._trials_at_start = len(study.trials())  # of an earlier run
+        self._proposals_at_start = sum(
+            study.clone(number) is None
+            for number in range(self._trials_at_start if retry_failed else 0)
+        )
+        self._retried = study.retried()
+        self._failures: dict[int, TrialRecord] = {}  # of trials that were retried, before they were
         self._past_raises = study.raised()  # by an earlier run, those that are still to be repeated
         self._queue: list[PlannedTrial] = []
         #: By key, trials that have the key of one that is queued or runs: they end with it.
@@ -210,6 +228,16 @@ class Driver:
         self.control.end()
         self.watch(self)
 
+    def close(self) -> None:
+        """End the workers; the trials under way go on from their last checkpoints in the next run."""
+        self.engine.close()
+        for key in self.running:
+            if self.results.result(key) is None:
+                with contextlib.suppress(
+                    StoreError
+                ):  # then it counts as an attempt whose end is not known
+                    self.results.note(key, {"event": "stop"})
+
     def _go_on(self, seconds: float) -> None:
         """Keep the trials under way for *seconds*, in which the study does not answer."""
         end = time.monotonic() + seconds
@@ -236,10 +264,10 @@ class Driver:
         if self._done_proposing:
             return False
         needs = min(self.strategy.needs(index), index)
-        if any(n not in self.records for n in self.proposals[:needs]):
+        if not all(n in self.records or self._as_failed(n, index) for n in self.proposals[:needs]):
             return False
         self._tell_up_to(needs)
-        observed = self._outcomes[:needs]
+        observed = self._observed(needs, index)
         proposal = None if self._budget_is_spent() else self.strategy.propose(index, observed)
         if proposal is None:
             self._done_proposing = True
@@ -252,6 +280,20 @@ class Driver:
         configuration = self.study.ask(number, proposal, index, may_run, self.bounds.points)
         self._add(number, proposal.stage, configuration, proposal.seed)
         return True
+
+    def _as_failed(self, number: int, index: int) -> bool:
+        """Whether proposal *index* depends on how trial *number* failed, not on how it ended later."""
+        early = index < self._retried.get(number, 0) or not self.strategy.corrects
+        return number in self._failures and early
+
+    def _observed(self, count: int, index: int) -> list[Outcome]:
+        """The first *count* outcomes as proposal *index* observes them."""
+        observed = self._outcomes[:count]
+        for at, n in enumerate(self.proposals[:count]):
+            if n in self._failures:
+                record = self._failures[n] if self._as_failed(n, index) else self.records[n]
+                observed[at] = self._outcome(at, record)
+        return observed
 
     def _add(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
         """Add a trial that the study holds to those of this driver, and queue it."""
@@ -297,19 +339,36 @@ class Driver:
     def _enqueue(self, trial: PlannedTrial) -> None:
         """Queue a trial, unless its journal says that it has ended, or another of its key is queued."""
         result = self.results.result(trial.key)
+        if self.retry_failed and result is not None and result.status is Status.FAILED:
+            self._retry(trial)
+            result = None
+        if trial.number in self._retried:
+            failed = self.results.first_result(trial.key)
+            if failed is not None:
+                self._failures[trial.number] = _record_of(trial, failed)
         if result is None and self.under_way(trial.key):
             self._duplicates.setdefault(trial.key, []).append(trial)
-        elif result is None:
+            return
+        if result is None and (attempts := self.results.attempts(trial.key)).are_enough:
+            result = self._failed(trial, "its worker died, or its driver with it", attempts)
+        if result is None:
             self._queue.append(trial)
         else:
             # The last driver may have been killed before it removed the files of the ended trial, or
             # brought its result to the store; or the study lost the trial since.
             self.results.tidy(trial.key)
-            record = TrialRecord(number=trial.number, stage=trial.stage, result=result)
+            record = _record_of(trial, result)
             self.records[trial.number] = record
             if self._stored.get(trial.key) != result:
                 self._stored[trial.key] = result
                 self.listener.end(record)
+
+    def _retry(self, trial: PlannedTrial) -> None:
+        """Write down that a trial that failed is run again, first in the study."""
+        if trial.stage != CLONE:
+            self._retried[trial.number] = self._proposals_at_start
+            self.study.retry(trial.number, self._proposals_at_start)
+        self.results.note(trial.key, {"event": "retry"})
 
     def _budget_is_spent(self) -> bool:
         """Whether a budget of device time is used up; trials without a price count as the mean one."""
@@ -345,41 +404,44 @@ class Driver:
             assert result is not None, "a worker announces a result that is kept"
             self._record(trial, result)
         else:
-            self._retry(self.running.pop(event.key), event.why)
+            self._go_on_after(event, self.running.pop(event.key))
 
-    def _retry(self, trial: PlannedTrial, why: str) -> None:
-        """Queue a trial whose worker died again; after a few deaths it has failed.
+    def _go_on_after(self, died: Died, trial: PlannedTrial) -> None:
+        """Queue a trial whose worker died again, to go on from its last checkpoint.
 
-        It goes on from its last checkpoint.
+        After a few deaths without progress in between it has failed.
         """
         key = trial.key
         ended = self.results.result(key)
         if ended is not None:  # the worker died after it wrote the result, before it said so
             self._record(trial, ended)
             return
-        self.attempts[key] = self.attempts.get(key, 0) + 1
-        if self.attempts[key] < _ATTEMPTS:
+        self.results.note(key, {"event": "death", "why": died.why, "counts": died.counts})
+        attempts = self.results.attempts(key)
+        if attempts.are_enough:
+            self._record(trial, self._failed(trial, died.why, attempts))
+        else:
             self._queue.insert(0, trial)
-            return
+
+    def _failed(self, trial: PlannedTrial, why: str, attempts: Attempts) -> TrialResult:
+        """Result of a trial that its *attempts* have failed, written down."""
+        times = plural(attempts.deaths + attempts.lost, "time")
         result = TrialResult(
             spec=trial.spec,
             status=Status.FAILED,
-            reason=f"{why}, {_ATTEMPTS} times",
+            reason=f"{why}, {times} without progress",
             cost=Cost(device="unknown"),
             ended_at=time.time(),
         )
-        self.results.keep(key, result)
-        self._record(trial, result)
+        self.results.keep(trial.key, result)
+        return result
 
     def _record(self, trial: PlannedTrial, result: TrialResult) -> None:
         """Record the result of a trial and of its duplicates, remove its files, notify the listener."""
         self.steps.pop(trial.key, None)
-        record = TrialRecord(number=trial.number, stage=trial.stage, result=result)
-        self.records[trial.number] = record
+        record = self.records[trial.number] = _record_of(trial, result)
         for duplicate in self._duplicates.pop(trial.key, ()):
-            self.records[duplicate.number] = TrialRecord(
-                number=duplicate.number, stage=duplicate.stage, result=result
-            )
+            self.records[duplicate.number] = _record_of(duplicate, result)
         self.results.tidy(trial.key)
         self._drop_models()
         self.listener.end(record)
@@ -456,22 +518,31 @@ class Driver:
     def _tell_up_to(self, count: int) -> None:
         """Tell the study of the first *count* proposals, in order: it grows the same way in every run."""
         for index in range(len(self._outcomes), count):
-            trial = self.trials[self.proposals[index]]
-            record = self.records[trial.number]
-            objective = self.sweep.spec.objective
-            excesses = self.bounds.excesses(record.result)
-            seen = excesses if not self.bounds.legacy or self.strategy.sees_legacy_excesses else {}
-            ended = outcome(record, trial.configuration, trial.seed, objective, seen)
-            self.study.tell(trial.number, ended.quality, excesses)
-            self._outcomes.append(ended._replace(number=index))
+            n = self.proposals[index]
+            record = self._failures.get(n) or self.records[n]
+            ended = self._outcome(index, record)
+            self.study.tell(n, ended.quality, self.bounds.excesses(record.result))
+            self._outcomes.append(ended)
             if not self.bounds.legacy:
                 self._broken.add(ended)
+
+    def _outcome(self, index: int, record: TrialRecord) -> Outcome:
+        """Outcome of proposal *index*, which ended as *record* says, as the strategy observes it."""
+        trial, objective = self.trials[record.number], self.sweep.spec.objective
+        excesses = self.bounds.excesses(record.result)
+        seen = excesses if not self.bounds.legacy or self.strategy.sees_legacy_excesses else {}
+        ended = outcome(record, trial.configuration, trial.seed, objective, seen)
+        return ended._replace(number=index)
 
     def _reconcile(self) -> None:
         """Read back the study's trials in order; results that the store may lack are sent again."""
         self._stored = dict(self.listener.stored())
         while len(self.trials) < self._trials_at_start and self._propose_next():
             pass
+
+
+def _record_of(trial: PlannedTrial, result: TrialResult) -> TrialRecord:
+    return TrialRecord(number=trial.number, stage=trial.stage, result=result)
 
 
 def exceeds(budget: Budget, present: Budget | None) -> bool:

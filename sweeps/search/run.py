@@ -59,10 +59,13 @@ def run_sweep(
     *,
     store_uri: str | None = None,
     study_uri: str | None = None,
+    retry_failed: bool = False,
     watch: Callable[[Driver], None] = lambda _: None,
     note: Callable[[str], None] = lambda _: None,
 ) -> SweepRun:
     """Run the sweep file at *path*, or resume it where it stopped.
+
+    *retry_failed*: run trials again whose status is failed: their workers died, or an error ended them.
 
     *watch* is called with the driver in every iteration, *note* with each warning on the sweep file and its
     data. Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
@@ -98,8 +101,18 @@ def run_sweep(
                 with _engine(sweep) as engine:
                     box = session.outbox
                     control = Control(box)
-                    driver = Driver(sweep, folder, study, engine, box, watch=watch, control=control)
-                    driver.run()
+                    driver = Driver(
+                        sweep,
+                        folder,
+                        study,
+                        engine,
+                        box,
+                        watch=watch,
+                        control=control,
+                        retry_failed=retry_failed,
+                    )
+                    with closing(driver):
+                        driver.run()
                     session.last_state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
     return SweepRun(records, session.undelivered, driver.stopped)

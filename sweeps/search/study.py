@@ -48,6 +48,7 @@ _SAMPLES, _LEARNED, _AT_RANDOM, _APART = 200, 10, 100, 1_000_003
 _BOUNDS = "bounds"
 _SEED, _VALUES = "seed", "values"
 _CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
+_RETRIED = "retried"
 
 #: Stage of a trial that a user requested as a clone.
 CLONE = "clone"
@@ -325,6 +326,22 @@ class StudyAdapter:
             return  # by a try whose end was not known
         earlier = [list(each) for each in self.raised()]
         self.study.set_user_attr(_RAISED, [*earlier, list(raised)])
+
+    @_guarded
+    def retry(self, number: int, since: int) -> None:
+        """Store that trial *number*, which failed, is run again; its state here stays.
+
+        *since*: number of proposals that were made before, of which some may depend on the failure.
+        """
+        self.study.set_user_attr(_RETRIED, {**self._retries(), str(number): since})
+
+    @_guarded
+    def retried(self) -> dict[int, int]:
+        """Failed trials that were run again, each with the number of proposals made before."""
+        return {int(number): since for number, since in self._retries().items()}
+
+    def _retries(self) -> dict[str, int]:
+        return dict(self.study.user_attrs.get(_RETRIED, {}))
 
     @_guarded
     def raised(self) -> list[BudgetChange]:

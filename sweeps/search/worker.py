@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -73,7 +74,8 @@ def run_job(
     """
     try:
         with Journal(Path(job.journal)) as journal:
-            journal.append({"event": "start", "time": time.time(), "pid": os.getpid()})
+            start = {"event": "start", "time": time.time(), "pid": os.getpid()}
+            journal.append(start | {"host": socket.gethostname()})
             result = run_trial(job.spec, job.home, JournalReporter(job.key, journal, pipe))
             journal.append({"event": "result", "result": result.model_dump(mode="json")})
     except (InputError, StoreError) as error:

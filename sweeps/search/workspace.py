@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sweeps.finetune.contract import TrialHome
 from sweeps.ownership import owned
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.files import remove_leftovers
-from tracker.store.journal import Journal, Step
+from tracker.store.journal import Attempts, Journal, Step
 from tracker.trial import TrialResult, TrialSpec
 
 _KEPT_MODEL_BYTES = 1024**3
@@ -60,6 +61,19 @@ class SweepFolder:
             for step in steps:
                 journal.append({"event": "step", **step._asdict()})
             journal.append({"event": "result", "result": result.model_dump(mode="json")})
+
+    def first_result(self, key: str) -> TrialResult | None:
+        """First result of the trial, also where it was retried since; ``None`` until it has ended."""
+        return Journal(self.journal(key)).first_result()
+
+    def attempts(self, key: str) -> Attempts:
+        """Attempts at the trial, which is not under way, since it made progress."""
+        return Journal(self.journal(key)).attempts()
+
+    def note(self, key: str, event: dict[str, Any]) -> None:
+        """Write what became of the trial's worker into its journal: a death, a stop or a retry."""
+        with Journal(self.journal(key)) as journal:
+            journal.append(event, sync=True)
 
     def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
         """The trial with its paths, as an engine takes it."""

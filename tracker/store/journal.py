@@ -2,10 +2,13 @@
 
 Events, one object per line, of the kind that ``event`` names:
 
-- ``{"event": "start", ...}``: an attempt begins; further fields are the writer's own
+- ``{"event": "start", "time", "pid", "host"}``: a worker begins an attempt
 - ``{"event": "step", "step": int, "time_ms": int, "values": {name: float}}``
 - ``{"event": "checkpoint", "step": int}`` and ``{"event": "resume", "step": int}``
+- ``{"event": "death", "why": str, "counts": bool}``: the worker died; whether that may be the trial's doing
+- ``{"event": "stop"}``: the driver ended the worker in good order, to go on later
 - ``{"event": "result", "result": {...}}``: a :class:`~tracker.trial.TrialResult`; terminal
+- ``{"event": "retry"}``: the trial, which failed, is run again from its beginning
 
 One writer at a time; any number of readers. A line reaches the file in a single write, so a killed
 writer leaves at most one torn line at the end: readers drop it, the next writer cuts it off.
@@ -25,6 +28,8 @@ from tracker.files import sync_folder
 from tracker.trial import TrialResult
 
 TERMINAL_EVENTS = frozenset({"result"})
+#: So many deaths without progress fail a trial, and so many attempts with those of which no end is known.
+_DEATHS, _DEATHS_AND_LOST = 3, 6
 
 
 class Step(NamedTuple):
@@ -33,6 +38,22 @@ class Step(NamedTuple):
     step: int
     time_ms: int
     values: dict[str, float]
+
+
+class Attempts(NamedTuple):
+    """Attempts at a trial since it last got further than ever before.
+
+    ``deaths``: those that ended with the death of their worker and may be the trial's doing; ``lost``: those
+    whose end nobody wrote down, as driver and worker went together.
+    """
+
+    deaths: int = 0
+    lost: int = 0
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether the trial has failed. A driver is killed for many reasons: that weighs less."""
+        return self.deaths >= _DEATHS or self.deaths + self.lost >= _DEATHS_AND_LOST
 
 
 class Journal:
@@ -70,14 +91,45 @@ class Journal:
                 steps[event["step"]] = Step(event["step"], event["time_ms"], event["values"])
             elif event["event"] == "resume":
                 steps = {n: step for n, step in steps.items() if n <= event["step"]}
+            elif event["event"] == "retry":
+                steps = {}
         return [steps[number] for number in sorted(steps)]
 
     def result(self) -> TrialResult | None:
-        """Last result written; ``None`` while the trial has not ended."""
+        """Last result written; ``None`` while the trial has not ended, and again while it is retried."""
         for event in reversed(self.events()):
+            if event["event"] == "retry":
+                return None
             if event["event"] == "result":
                 return self._validated(event["result"])
         return None
+
+    def first_result(self) -> TrialResult | None:
+        """First result written, which a retry does not change; ``None`` where the trial never ended."""
+        for event in self.events():
+            if event["event"] == "result":
+                return self._validated(event["result"])
+        return None
+
+    def attempts(self) -> Attempts:
+        """Attempts without progress, of a trial that is not under way at present."""
+        deaths = lost = 0
+        is_open, furthest = False, -1
+        for event in self.events():
+            kind = event["event"]
+            if kind == "start":
+                lost += is_open
+                is_open = "host" in event  # an earlier release wrote down no deaths
+            elif kind in ("step", "checkpoint") and event["step"] > furthest:
+                furthest, deaths, lost = event["step"], 0, 0
+            elif kind == "death":
+                is_open = False
+                deaths += event["counts"]
+            elif kind in ("stop", "result"):
+                is_open = False
+            elif kind == "retry":
+                is_open, furthest, deaths, lost = False, -1, 0, 0
+        return Attempts(deaths, lost + is_open)
 
     def close(self) -> None:
         """Release the file; a later append opens it again."""

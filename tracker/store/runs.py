@@ -75,6 +75,10 @@ class SweepInfo(NamedTuple):
         except (ValueError, TypeError):
             return []
 
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {**self._asdict(), "undelivered": [each._asdict() for each in self.undelivered]}
+
     def silent_since(self, now: float) -> float | None:
         """Time of its driver's last sign of life, where that is too long before *now*; epoch seconds.
 

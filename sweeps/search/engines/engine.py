@@ -33,10 +33,14 @@ class Ended(NamedTuple):
 
 
 class Died(NamedTuple):
-    """Event: the worker of the trial *key* died; ``why``: its signal, exit code or silence."""
+    """Event: the worker of the trial *key* died; ``why``: its signal, exit code or silence.
+
+    ``counts``: whether that may be the trial's doing.
+    """
 
     key: str
     why: str
+    counts: bool = True
 
 
 class Refused(NamedTuple):

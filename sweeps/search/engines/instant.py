@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from sweeps.finetune.contract import TrialHome
 from sweeps.search.engines.engine import Ended, Event, Job
 from sweeps.spec import SweepSpec
+from tracker.store.journal import Attempts
 from tracker.trial import TrialRecord, TrialResult, TrialSpec
 
 _NOWHERE = TrialHome(Path(), Path(), Path())
@@ -27,6 +29,15 @@ class MemoryResults:
 
     def keep(self, key: str, result: TrialResult) -> None:
         self.ended[key] = result
+
+    def first_result(self, key: str) -> TrialResult | None:
+        return self.ended.get(key)
+
+    def attempts(self, key: str) -> Attempts:
+        return Attempts()
+
+    def note(self, key: str, event: dict[str, Any]) -> None:
+        """Do nothing: no worker dies."""
 
     def job(self, key: str, spec: TrialSpec, _sweep: SweepSpec) -> Job:
         return Job(key, spec, _NOWHERE, "")

@@ -16,14 +16,19 @@ from sweeps.search.worker import Ready, work
 from tracker.errors import SftSelectError
 
 _TERM_GRACE_SECONDS = 5.0
-_FALSE_STARTS = 3
+#: So many starts in a row that fail, by themselves and by a signal from outside, end the sweep.
+_FALSE_STARTS, _KILLED_STARTS = 3, 10
+#: Libraries on a cold disk take minutes to load; nobody waits longer than that.
+_START_SECONDS = 1800.0
+#: Signals that only somebody outside sends: SIGKILL and the rest may be a trial's doing, as want of memory.
+_FROM_OUTSIDE = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 #: A worker starts as ``python -c``, which would import a user's random.py or socket.py from here.
 _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 class _Slot:
-    """One worker process and the job it has."""
+    """One worker process and the job it has, which waits until the worker is ready."""
 
     def __init__(self, device: str | None, threads: int) -> None:
         self.device, self.threads = device, threads
@@ -49,6 +54,13 @@ class _Slot:
         self.heard_at = time.monotonic()
         self.ready = False
 
+    def send(self) -> None:
+        """Send the job to the worker, where there are both."""
+        self.heard_at = time.monotonic()
+        if self.job is not None and self.ready:
+            with contextlib.suppress(OSError):  # a dead worker's pipe is the next event
+                self.pipe.send(self.job)
+
     def stop(self) -> None:
         self.pipe.close()
         if self.process.is_alive():
@@ -72,9 +84,8 @@ class LocalEngine:
         for slot in self._slots:
             if slot.job is None:
                 slot.job = job
-                slot.heard_at = time.monotonic()
-                with contextlib.suppress(OSError):  # a dead worker's pipe is the next event
-                    slot.pipe.send(job)
+                if slot.ready:
+                    slot.send()
                 return
         raise RuntimeError("no free slot")
 
@@ -93,13 +104,15 @@ class LocalEngine:
             yield from self._messages(by_pipe[pipe])
         for slot in self._slots:
             silent = time.monotonic() - slot.heard_at
-            if slot.job is not None and silent > self.hang_seconds:
-                yield self._restart(slot, f"no progress for {silent:.0f} s")
+            if not slot.ready and silent > _START_SECONDS:
+                yield from self._restart(slot, f"no start within {silent:.0f} s")
+            elif slot.ready and slot.job is not None and silent > self.hang_seconds:
+                yield from self._restart(slot, f"no progress for {silent:.0f} s")
 
     def close(self) -> None:
-        """End all workers and the trials that they run."""
-        for slot in self._slots:
-            slot.stop()
+        """End all workers and the trials that they run; again does nothing."""
+        while self._slots:
+            self._slots.pop().stop()
 
     def _messages(self, slot: _Slot) -> Iterator[Event]:
         pipe: Connection = slot.pipe
@@ -113,23 +126,31 @@ class LocalEngine:
                     yield message
                 elif isinstance(message, Ready):
                     slot.ready, slot.false_starts = True, 0
+                    slot.send()
         except (EOFError, OSError):
             slot.process.join()
-            had_job = slot.job is not None
-            died = self._restart(slot, _exit_reason(slot.process.exitcode))
-            if had_job:
-                yield died
+            code = slot.process.exitcode
+            yield from self._restart(slot, _exit_reason(code), -(code or 0))
 
-    def _restart(self, slot: _Slot, why: str) -> Died:
-        job, slot.job = slot.job, None
+    def _restart(self, slot: _Slot, why: str, by_signal: int = 0) -> Iterator[Died]:
+        """Start another worker; the death of one that was ready is an event of its job.
+
+        The job of one that was not has nothing to do with it, and waits for the next.
+        """
+        job, was_ready = slot.job, slot.ready
         slot.stop()
-        slot.false_starts += not slot.ready
-        if slot.false_starts >= _FALSE_STARTS:
-            raise SftSelectError(
-                f"workers cannot start ({why}); run `sft-select doctor` to see what is missing"
-            )
+        if not was_ready:
+            slot.false_starts += 1
+            if slot.false_starts >= (_KILLED_STARTS if by_signal > 0 else _FALSE_STARTS):
+                raise SftSelectError(
+                    f"workers cannot start ({why}, {slot.false_starts} times in a row); run "
+                    "`sft-select doctor` to see what is missing"
+                )
+        else:
+            slot.job = None
         slot.start()
-        return Died(job.key if job else "", why)
+        if was_ready and job is not None:
+            yield Died(job.key, why, by_signal not in _FROM_OUTSIDE)
 
 
 def _exit_reason(code: int | None) -> str:

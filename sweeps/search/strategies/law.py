@@ -89,6 +89,7 @@ class Law(Strategy):
     """Law-guided search over the sweep's configurations; see the module."""
 
     sees_legacy_excesses = True
+    corrects = True
 
     def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:
         super().__init__(sweep, bounds)

@@ -91,10 +91,13 @@ class Strategy(ABC):
 
     *bounds*: by default those of a sweep that begins now. ``sees_legacy_excesses``: whether it observes
     excesses over bounds in a legacy sweep, begun before the search kept all bounds. ``skips``: whether it
-    goes on with cheaper trials after one that the rest of the budget cannot pay for.
+    goes on with cheaper trials after one that the rest of the budget cannot pay for. ``corrects``: whether
+    a failed trial that was run again may enter its next proposals. Not where the number of a proposal is its
+    place in a list that earlier outcomes give: another list would repeat some trials and leave others out.
     """
 
     skips = True
+    corrects = False
     sees_legacy_excesses = False
 
     def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:

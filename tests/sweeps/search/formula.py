@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
-from sweeps.search.driver import Driver
+from sweeps.search.driver import Driver, TrialListener
 from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
 from sweeps.search.engines.instant import NullListener
 from sweeps.search.study import StudyAdapter
@@ -134,13 +134,23 @@ def drive(
     in_memory: bool = False,
     price: Callable[[TrialSpec], float | None] = lambda _: None,
     bounds: SearchBounds | None = None,
+    listener: TrialListener | None = None,
+    retry_failed: bool = False,
 ) -> Driver:
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
     study = StudyAdapter(None if in_memory else f"sqlite:///{folder.study_file}", sweep.spec)
     control = Control(inbox) if inbox else None
     driver = Driver(
-        sweep, folder, study, engine, NullListener(), control=control, price=price, bounds=bounds
+        sweep,
+        folder,
+        study,
+        engine,
+        listener or NullListener(),
+        control=control,
+        price=price,
+        bounds=bounds,
+        retry_failed=retry_failed,
     )
     driver.run()
     return driver

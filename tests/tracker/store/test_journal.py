@@ -153,3 +153,45 @@ def test_a_killed_writer_loses_no_event_that_append_returned_for(tmp_path: Path)
     assert steps[: len(appended)] == appended
     assert steps == list(range(len(steps)))
     assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+START, DEATH, OUTSIDE, STOP = "start", "death", "outside", "stop"
+
+
+@pytest.mark.parametrize(
+    ("events", "deaths", "lost", "enough"),
+    [
+        ([], 0, 0, False),
+        ([START, DEATH] * 2, 2, 0, False),
+        ([START, DEATH] * 3, 3, 0, True),
+        ([DEATH] * 3, 3, 0, True),
+        ([START, OUTSIDE] * 9, 0, 0, False),
+        ([START, STOP] * 9, 0, 0, False),
+        ([START] * 5, 0, 5, False),
+        ([START] * 6, 0, 6, True),
+        ([START, DEATH, START, DEATH, *[START] * 4], 2, 4, True),
+        ([START, DEATH, START, 1, DEATH, START, DEATH], 2, 0, False),
+        ([START, 1, 2, DEATH, START, 1, DEATH, START, 2, DEATH], 3, 0, True),
+        ([START, 1, DEATH, START, 1, 2, DEATH, START, 1, 3, DEATH, START, 4, DEATH], 1, 0, False),
+        ([START, DEATH, START, DEATH, START, DEATH, "retry"], 0, 0, False),
+        ([START, 5, DEATH, "retry", START, 1, DEATH], 1, 0, False),
+        (["old", "old", "old", "old", "old", "old", "old"], 0, 0, False),
+    ],
+)
+def test_attempts_since_the_trial_made_progress(
+    events: list[str | int], deaths: int, lost: int, enough: bool, journal: Journal
+) -> None:
+    known = {
+        START: {"event": "start", "time": 0.0, "pid": 1, "host": "here"},
+        "old": {"event": "start", "time": 0.0, "pid": 1},
+        DEATH: {"event": "death", "why": "worker ended by SIGKILL", "counts": True},
+        OUTSIDE: {"event": "death", "why": "worker ended by SIGTERM", "counts": False},
+    }
+    with journal:
+        for event in events:
+            if isinstance(event, int):
+                journal.append({"event": "step", "step": event, "time_ms": 0, "values": {}})
+            else:
+                journal.append(known.get(event, {"event": event}))
+    attempts = journal.attempts()
+    assert (attempts.deaths, attempts.lost, attempts.are_enough) == (deaths, lost, enough)
