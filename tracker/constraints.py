@@ -28,6 +28,7 @@ from tracker.metrics import (
     rounded,
     score_of,
     se_of,
+    share_of_draws,
 )
 from tracker.results import ConfigurationResults
 from tracker.trial import Frozen, TrialResult
@@ -234,7 +235,7 @@ def satisfied(
             probability = float(keeps(name, value, limit))
         elif value is not None and sd:
             room = value - limit if is_lower(name) else limit - value
-            probability = rounded(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
+            probability = share_of_draws(0.5 * (1 + math.erf(room / sd / math.sqrt(2))))
         shown = None if value is None or name in MEASURED else rounded(value)
         result.append(
             SatisfiedConstraint(constraint=name, limit=limit, value=shown, probability=probability)

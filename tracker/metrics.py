@@ -14,9 +14,18 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import special
 
 from tracker.errors import Argument, ArgumentError
-from tracker.trial import Frozen, Objective, Status, SuiteScore, TaskScore, TrialResult
+from tracker.trial import (
+    Frozen,
+    Objective,
+    Status,
+    SuiteMeasure,
+    SuiteScore,
+    TaskScore,
+    TrialResult,
+)
 from tracker.validation import unknown
 
 #: Fields of ``TaskScore``, the preferred first.
@@ -25,6 +34,12 @@ MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: A table that does not say on how many rows it measured is taken to have seen so many: a perfect
 #: score then has an error of half of one.
 ROWS_UNSTATED = 1000
+
+#: Least and most that a general suite can lose: a score falls by 1 at most, a loss to nothing.
+FORGETTING_LIMITS: dict[SuiteMeasure, tuple[float, float]] = {
+    "score": (-1.0, 1.0),
+    "bits_per_byte": (-1.0, math.inf),
+}
 
 #: Level of every interval that has no other stated.
 LEVEL = 0.8
@@ -75,9 +90,31 @@ def value_of(score: TaskScore, measure: Measure) -> float | None:
 
 
 def se_of(score: TaskScore, measure: Measure) -> float | None:
-    """Standard error, from rows, of the value of *measure* in *score*."""
+    """Standard error, from rows, of the value of *measure* in *score*.
+
+    Of a score over a known number of rows at least that of :func:`score_variance`; ``None`` where not known,
+    which a loss's error of exactly 0 is too: rows that all came out alike do not tell how far it is off.
+    """
     error: float | None = getattr(score, f"{measure}_se")
-    return error
+    value = value_of(score, measure)
+    if error is None or value is None:
+        return error
+    if measure == "score" and score.n:
+        return math.sqrt(score_variance(value, error**2, score.n))
+    return error or None
+
+
+def score_variance(score: float, variance: float, rows: int) -> float:
+    """Variance of a *score* in [0, 1] over so many *rows*, *variance* by the bootstrap, or more.
+
+    The bootstrap gives too little on few rows, and exactly 0 where all came out alike. The least is the
+    posterior variance of a mean with half a row at either limit: of right and wrong that is Jeffreys' prior,
+    Beta(x + 1/2, n - x + 1/2) (Brown, Cai and DasGupta 2001); graded rows, whose spread is n times the
+    bootstrap's variance, are counted likewise.
+    """
+    shrunk = (rows * score + 0.5) / (rows + 1)
+    square = (rows * (rows * variance + score**2) + 0.5) / (rows + 1)
+    return max(variance, (square - shrunk**2) / (rows + 2))
 
 
 def error_of(score: TaskScore, measure: Measure) -> float | None:
@@ -224,11 +261,14 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def estimate(value: float, spread: float | None) -> Estimate:
-    """Rounded estimate, symmetric by *spread*."""
+def estimate(
+    value: float, spread: float | None, least: float = -math.inf, most: float = math.inf
+) -> Estimate:
+    """Rounded estimate, symmetric by *spread* within *least* and *most*."""
     if spread is None:
         return Estimate(value=rounded(value))
-    return Estimate(value=rounded(value), low=rounded(value - spread), high=rounded(value + spread))
+    low, high = max(value - spread, least), min(value + spread, most)
+    return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
 
 
 def interval(draws: NDArray[np.float64], level: float = LEVEL) -> tuple[float, float]:
@@ -240,15 +280,72 @@ def interval(draws: NDArray[np.float64], level: float = LEVEL) -> tuple[float, f
 def normal_interval(
     value: float, error: float | None, least: float = -math.inf, most: float = math.inf
 ) -> tuple[float, float] | None:
-    """80 % interval of *value* by its standard *error*, kept within *least* and *most*.
+    """80 % interval of *value* by its standard *error*, normal; near the limits that of :func:`limited`.
 
-    ``None`` where the error is not known, and where it is 0: rows that all came out alike, as with a score
-    of exactly 0 or 100 %, do not tell how far it is off.
+    It holds the value. ``None`` where the error is not known, or 0.
     """
     if error is None or math.isnan(error) or error == 0:
         return None
-    half = Z * error
-    return max(least, value - half), min(most, value + half)
+    low, high = limited(value, error, np.array([-Z, Z]), least, most).tolist()
+    return min(low, max(value, least)), max(high, min(value, most))
+
+
+#: A normal within so many standard errors of a limit of its scale is drawn on the limited scale.
+_NEAR = 3.5
+
+
+def limited(
+    value: float,
+    error: float,
+    normals: NDArray[np.float64],
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> NDArray[np.float64]:
+    """Standard *normals* (n,) as quantities of mean *value* and deviation *error* in [*least*, *most*].
+
+    Normal where no limit is near. Between two limits Beta(nv + 1/2, n(1 - v) + 1/2), Jeffreys' posterior of
+    as many rows n as have that error, with v the share of the scale below the value; above or below a single
+    limit log-normal.
+    """
+    if least <= value - _NEAR * error and value + _NEAR * error <= most:
+        return value + error * normals
+    if math.isfinite(least) and math.isfinite(most):
+        span = most - least
+        share = min(max((value - least) / span, 0.0), 1.0)
+        rows = _rows_with_error(share, error / span)
+        below = special.ndtr(normals)
+        beta = special.betaincinv(rows * share + 0.5, rows * (1 - share) + 0.5, below)
+        return np.asarray(least + span * beta)
+    side = 1.0 if math.isfinite(least) else -1.0
+    limit = least if side > 0 else most
+    distance = max(side * (value - limit), 1e-3 * error)
+    log_variance = math.log1p((error / distance) ** 2)
+    logs = math.log(distance) - log_variance / 2 + side * math.sqrt(log_variance) * normals
+    return np.asarray(limit + side * np.exp(logs))
+
+
+def _rows_with_error(share: float, error: float) -> float:
+    """Number of rows, 0 or more, of which Jeffreys' posterior of *share* has the deviation *error*."""
+    low, high = 0.0, 1.0
+
+    def deviation(rows: float) -> float:
+        mean = (rows * share + 0.5) / (rows + 1)
+        return math.sqrt(mean * (1 - mean) / (rows + 2))
+
+    while deviation(high) > error:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if deviation(middle) > error else (low, middle)
+    return (low + high) / 2
+
+
+def share_of_draws(share: float, draws: int = 4096, outcomes: int = 2) -> float:
+    """Probability of one of so many *outcomes* that had this *share* of the *draws*, rounded.
+
+    One more draw, shared evenly by the outcomes, keeps it off 0 and 1, which no number of draws can show.
+    """
+    return rounded((share * draws + 1 / outcomes) / (draws + 1))
 
 
 def pooled_sd(groups: Iterable[ArrayLike]) -> float | None:

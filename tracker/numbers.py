@@ -1,7 +1,7 @@
 """Numbers as people read them: one way to write each kind of quantity, on pages and at the terminal.
 
 A score is written in per cent (``71.5 %``), a difference of scores in points (``+1.6 points``), a
-relative change in per cent with its sign (``+5.4 %``), a probability in whole per cent (``80 %``).
+relative change in per cent with its sign (``+5.4 %``), a probability in whole per cent (``80 %``, ``>99 %``).
 Inside a sentence no number has an exponent such as e-05. What is absent is a dash, never 0.
 """
 
@@ -71,8 +71,11 @@ def relative(value: float | None) -> str:
 
 
 def probability(value: float | None) -> str:
-    """A probability: 0.803 → ``80 %``."""
-    return percent(value, 0)
+    """A probability: 0.803 → ``80 %``; 0.9998 → ``>99 %``: 100 and 0 are written where they are exact."""
+    text = percent(value, 0)
+    if present(value) and 0 < value < 1 and text in ("100 %", "0 %"):
+        return ">99 %" if value > 0.5 else "<1 %"
+    return text
 
 
 def interval(low: float, high: float, write: Callable[[float], str] = score) -> str:

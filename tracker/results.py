@@ -9,7 +9,8 @@ the table, by origin (absent values are ``None``/``NaN``, never 0):
   does not say how the volume splits). The untouched base has ``method == "none"``, ``volume == 0`` and
   ``mix == ""``.
 - task score: ``task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se
-  exact_match precision recall valid_format over_reach replicates`` (``replicates``: tuple of floats)
+  exact_match precision recall valid_format over_reach replicates`` (``replicates``: tuple of floats;
+  standard errors are at least what so few rows show, :func:`tracker.metrics.se_of`)
 - general suites, repeated on each of the trial's rows: ``general.<suite>.before``, ``.after``,
   ``.after_se``, ``forgetting.<suite>`` and its standard error ``general.<suite>.lost_se``
 - cost, repeated likewise: ``device train_tokens flops device_seconds train_seconds peak_bytes
@@ -31,6 +32,8 @@ import pandas as pd
 
 from tracker.errors import NotEnoughDataError
 from tracker.metrics import (
+    FORGETTING_LIMITS,
+    MEASURES,
     Estimate,
     Measure,
     Z,
@@ -40,7 +43,9 @@ from tracker.metrics import (
     measures_of,
     pooled_sd,
     score_of,
+    se_of,
     shares,
+    suite_of,
     value_of,
 )
 from tracker.trial import (
@@ -107,6 +112,7 @@ def _rows(record: TrialRecord) -> list[dict[str, Any]]:
     return [
         trial
         | {name: getattr(score, name) for name in _SCORE_COLUMNS}
+        | {f"{measure}_se": se_of(score, measure) for measure in MEASURES}
         | {"examples": examples.get(score.task, elsewhere)}
         for score in result.tasks
     ]
@@ -338,5 +344,7 @@ def forgetting(results: Sequence[ConfigurationResults]) -> list[dict[str, Estima
                 sd = each.mean(partial(forgetting_se, suite=suite))
                 seeds = 0.0 if each.untouched else between / np.sqrt(len(value))
                 spread = None if sd is None else Z * np.hypot(sd, seeds)
-                estimates[suite] = estimate(float(np.mean(value)), spread)
+                measure = next(s.measure for r in each.runs if (s := suite_of(r, suite)))
+                least, most = FORGETTING_LIMITS[measure]
+                estimates[suite] = estimate(float(np.mean(value)), spread, least, most)
     return found

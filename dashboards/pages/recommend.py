@@ -280,6 +280,8 @@ def certainty(found: Recommendation) -> tuple[str, str]:
     if not found.runners_up:
         return capitalised(unrivalled(found.candidates, found.rejected)), "warn"
     others = tied(found)
+    if not others and found.likeliest_unrun is not None:
+        return "The best of what was run; another may be ahead with more data", "warn"
     if found.distinguishable or not others:
         return "A clear choice", "good"
     return f"Statistically tied with {plural(others, 'other')}", "warn"

@@ -144,7 +144,7 @@ def score_of(score: TaskScore) -> Measured | None:
     """The task's score with its uncertainty."""
     if score.score is None:
         return None
-    return Measured(score.score, score.score_se, score.replicates)
+    return Measured(score.score, se_of(score, "score"), score.replicates)
 
 
 def with_interval(measured: Measured | None) -> str:

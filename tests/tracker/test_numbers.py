@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tracker.numbers import interval, number, points, regret_text, work
+from tracker.numbers import interval, number, points, probability, regret_text, work
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,18 @@ def test_an_interval_names_its_unit_once():
     assert interval(0.696, 0.735) == "80 % interval 69.6 to 73.5 %"
     assert interval(-0.004, 0.03, points) == "80 % interval −0.4 to +3.0 points"
     assert interval(2.1, 2.25, "{:.2f}".format) == "80 % interval 2.10 to 2.25"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.803, "80 %"),
+        (0.994, "99 %"),
+        (0.9998, ">99 %"),
+        (0.0002, "<1 %"),
+        (1.0, "100 %"),
+        (0.0, "0 %"),
+    ],
+)
+def test_a_probability_is_certain_only_where_it_is_exact(value: float, text: str) -> None:
+    assert probability(value) == text

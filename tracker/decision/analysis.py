@@ -278,7 +278,7 @@ class Analysis:
     def candidates(self) -> tuple[Candidate, ...]:
         """Scored configurations as candidates of a recommendation."""
         return self.cached_for_objective(
-            "candidates", lambda: _candidates(self.scored, self.posterior)
+            "candidates", lambda: _candidates(self.scored, self.posterior, self.weights)
         )
 
     @property
@@ -308,10 +308,13 @@ class Analysis:
 
 
 def _candidates(
-    scored: Sequence[ConfigurationResults], posterior: Posterior
+    scored: Sequence[ConfigurationResults], posterior: Posterior, weights: Mapping[str, float]
 ) -> tuple[Candidate, ...]:
     forgotten = forgetting(scored)
-    candidates = [_candidate(each, posterior, i, forgotten[i]) for i, each in enumerate(scored)]
+    candidates = [
+        _candidate(each, posterior, i, forgotten[i]).model_copy(update={"rows": each.rows(weights)})
+        for i, each in enumerate(scored)
+    ]
     front = pareto_front(_losses(candidates))
     return tuple(
         c.model_copy(update={"on_frontier": bool(member) if compared else None})

@@ -5,16 +5,19 @@ No sentence has a measured time, so that they are the same for two runs of one s
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 
 from tracker.constraints import MEASURED, keeps
 from tracker.decision.analysis import Analysis
 from tracker.decision.noise import noise_without_replicates
-from tracker.decision.recommendation import Candidate
+from tracker.decision.recommendation import ENOUGH_ROWS, Candidate
+from tracker.decision.unrun import unrun_rivals
 from tracker.laws.curves import CurveKey, configuration_laws
 from tracker.laws.points import ASSUMED_NOISE
-from tracker.numbers import count, number, percent, plural, probability, quality
+from tracker.metrics import Z
+from tracker.numbers import count, number, percent, plural, points, probability, quality
 from tracker.trial import MethodSpec, Status
 
 #: A smaller share of well-formed answers is a caveat.
@@ -43,6 +46,8 @@ def caveats(analysis: Analysis, index: int) -> tuple[str, ...]:
     """Caveats of choosing candidate *index*, the most important first."""
     choice = analysis.candidates[index]
     return (
+        *_rows(analysis, choice),
+        *_unrun(analysis, index),
         *_noise(analysis, choice),
         *_learning_rate(analysis, choice),
         *_format(analysis, choice),
@@ -54,6 +59,27 @@ def caveats(analysis: Analysis, index: int) -> tuple[str, ...]:
         *_coverage(analysis, choice),
         *_lost_trials(analysis),
     )
+
+
+def _rows(analysis: Analysis, choice: Candidate) -> Iterator[str]:
+    if choice.rows is None or choice.rows >= ENOUGH_ROWS:
+        return
+    worst = points(Z * 0.5 / math.sqrt(choice.rows), 0, signed=False)
+    scored = all(measure == "score" for measure in analysis.weighted_measures.values())
+    error = f" (a score on so few is known to ± {worst} at worst)" if scored else ""
+    yield (
+        f"It was measured on {plural(choice.rows, 'validation row')}, which limits the answer{error}: give "
+        f"every task {ENOUGH_ROWS} or more."
+    )
+
+
+def _unrun(analysis: Analysis, index: int) -> Iterator[str]:
+    for rival in unrun_rivals(analysis, index).named:
+        yield (
+            f"{rival.label} was not run at {count(rival.examples)} examples (its best run had "
+            f"{count(rival.measured_to)}): by the curves of the sweep it is ahead of the choice there with "
+            f"probability {probability(rival.probability)}."
+        )
 
 
 def _noise(analysis: Analysis, choice: Candidate) -> Iterator[str]:

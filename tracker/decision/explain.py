@@ -12,6 +12,7 @@ from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.analysis import Analysis
 from tracker.decision.majority import majority_text
 from tracker.decision.recommendation import (
+    ENOUGH_ROWS,
     Candidate,
     Crossover,
     NextExperiment,
@@ -91,8 +92,12 @@ def reasons(
     p_best: float,
     regret: float,
     target_quality: TargetQuality | None,
+    unrun: int = 0,
 ) -> tuple[str, ...]:
-    """Why candidate *index* is chosen, in sentences without anything a clock measured."""
+    """Why candidate *index* is chosen, in sentences without anything a clock measured.
+
+    *unrun*: how many rivals were not run at the largest training-set size and may be ahead there.
+    """
     choice, top = analysis.candidates[index], analysis.candidates[best]
     scored = is_score(choice.quality.value)
     lines = [_headline(analysis, index, best, level, target_quality)]
@@ -100,8 +105,9 @@ def reasons(
     origin = "its own runs" + neighbours * (choice.quality.source != "measured")
     lines.append(f"Predicted quality {quality_text(choice.quality)}, from {origin}.")
     if len(analysis.admitted) > 1:
+        beside = "".join(f", and of {count(n)} not run at the largest size," for n in [unrun] if n)
         lines.append(
-            f"It is the best of {count(len(analysis.admitted))} admitted candidates with probability "
+            f"It is the best of {count(len(analysis.admitted))} admitted candidates{beside} with probability "
             f"{probability(p_best)}; taking it loses {regret_text(regret, scored=scored)} of quality on "
             "average."
         )
@@ -255,6 +261,9 @@ def _certainty(r: Recommendation) -> str:
         parts.append(f"statistically tied with {plural(ties, 'other')}")
     elif not r.runners_up:
         parts.append(unrivalled(r.candidates, r.rejected))
+    rows = r.choice.rows
+    if rows is not None and rows < ENOUGH_ROWS:
+        parts.append(f"measured on only {plural(rows, 'row')}")
     if r.caveats:
         parts.append(plural(len(r.caveats), "caveat"))
     return ", ".join(parts)
@@ -268,6 +277,11 @@ def _next_step(r: Recommendation) -> str:
         return f"{more}, or leave the target quality out to take the best measured"
     if r.choice.method.name == "none":
         return "nothing to train; the untouched base is recommended"
+    if (rival := r.likeliest_unrun) is not None:
+        return (
+            f"to settle it, run {rival.label} at {count(rival.examples)} examples, where it is ahead with "
+            f"probability {probability(rival.probability)}; or train the choice as it is"
+        )
     if not r.next_experiments:
         return "write it to a file with -o and train it"
     most = max(r.next_experiments, key=lambda experiment: experiment.regret_removed or 0.0)

@@ -19,7 +19,7 @@ from tracker.decision.analysis import Analysis
 from tracker.decision.noise import DRAWS, generator
 from tracker.decision.recommendation import NextExperiment
 from tracker.laws.pooling import Array
-from tracker.metrics import Z, rounded
+from tracker.metrics import Z, rounded, share_of_draws
 from tracker.results import MeasuredCost
 
 #: Numbers of more seeds that are considered, and the factor on validation rows.
@@ -123,8 +123,8 @@ def _value_of(analysis: Analysis, contenders: _Contenders, plan: _Plan) -> _Valu
     gap = updated[:, choice] - updated[:, rival]
     return _Value(
         regret_removed=rounded(float(updated.max(axis=1).mean() - contenders.centre.max())),
-        p_change=rounded(float((updated.argmax(axis=1) != choice).mean())),
-        p_distinguishes=rounded(
+        p_change=share_of_draws(float((updated.argmax(axis=1) != choice).mean())),
+        p_distinguishes=share_of_draws(
             float((np.abs(gap) > Z * remaining.std() + analysis.posterior.within_noise).mean())
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from tracker.laws.points import (
     residual_scale,
 )
 from tracker.laws.pooling import Array
-from tracker.metrics import Measure, error_of, pooled_sd, se_of
+from tracker.metrics import Measure, error_of, pooled_sd, score_variance, se_of
 from tracker.results import ConfigurationResults
 from tracker.trial import TaskScore
 
@@ -187,13 +188,28 @@ def _row_noise(
                 replicates = np.mean([s.replicates for s in scores], axis=0)
                 pick = generator(task, str(n), count).integers(count, size=DRAWS)
                 noise[:, i] += weight * (replicates - replicates.mean())[pick]
+                if lacking := _beyond_replicates(scores, float(replicates.var()), n):
+                    noise[:, i] += weight * lacking * _normals_over_rows(configuration, task, n)
             elif sd := _row_sd(scores, configuration.measures.get(task, "score")):
                 unpaired.append(configuration.label)
-                common = generator(task, str(scores[0].n)).standard_normal(DRAWS)
-                independent = generator(configuration.key, task).standard_normal(DRAWS)
-                mixed = ROW_CORRELATION**0.5 * common + (1 - ROW_CORRELATION) ** 0.5 * independent
-                noise[:, i] += weight * sd * mixed
+                normals = _normals_over_rows(configuration, task, scores[0].n)
+                noise[:, i] += weight * sd * normals
     return noise, tuple(dict.fromkeys(unpaired))
+
+
+def _normals_over_rows(configuration: ConfigurationResults, task: str, rows: int | None) -> Array:
+    """Standard normals (DRAWS,), correlated between configurations as errors on the same rows are."""
+    common = generator(task, str(rows)).standard_normal(DRAWS)
+    independent = generator(configuration.key, task).standard_normal(DRAWS)
+    return np.asarray(ROW_CORRELATION**0.5 * common + (1 - ROW_CORRELATION) ** 0.5 * independent)
+
+
+def _beyond_replicates(scores: Sequence[TaskScore], variance: float, rows: int | None) -> float:
+    """Deviation that the bootstrap's *variance* lacks on so few *rows*; 0 where it lacks none."""
+    values = [score.score for score in scores if score.score is not None]
+    if not values or not rows:
+        return 0.0
+    return math.sqrt(score_variance(float(np.mean(values)), variance, rows) - variance)
 
 
 def _without_common(
@@ -239,7 +255,8 @@ def _row_sd(scores: Sequence[TaskScore], measure: Measure) -> float | None:
         if error is not None:
             errors.append(error)
         elif measure == "score" and score.n and score.score is not None and 0 <= score.score <= 1:
-            errors.append(float(np.sqrt(score.score * (1 - score.score) / score.n)))
+            largest = score.score * (1 - score.score) / score.n
+            errors.append(math.sqrt(score_variance(score.score, largest, score.n)))
     return max(errors, default=None)
 
 

@@ -16,7 +16,8 @@ The quality f of a configuration is that over fresh rows and seeds. Its k runs m
 Draws of the posterior come by Matheron's rule: draw f, e and s from the prior, then correct f by the
 difference between the measured y and the sampled one (Wilson et al., 2021, eq. 5). Without a surface that is
 y - e - s. All draws come from generators seeded by content, so they depend on neither the machine nor the
-order.
+order. Those of a configuration near a limit of the scale, such as a score of 0 or 1, are drawn on the limited
+scale in the same order (:func:`tracker.metrics.limited`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from tracker.decision.label_swap import LabelSwap, find_label_swaps
 from tracker.decision.noise import DRAWS, MeasurementNoise, generator, measurement_noise
@@ -38,7 +40,15 @@ from tracker.decision.response_surface import (
     log_evidence,
 )
 from tracker.laws.pooling import Array
-from tracker.metrics import Estimate, Source, interval, rounded, weighted_quality
+from tracker.metrics import (
+    Estimate,
+    Source,
+    interval,
+    limited,
+    rounded,
+    share_of_draws,
+    weighted_quality,
+)
 from tracker.results import ConfigurationResults
 
 #: Draws closer than this are tied: machines differ in the last bits.
@@ -94,12 +104,13 @@ class Posterior(NamedTuple):
         return low is not None and low > self.within_noise
 
     def quality(self, index: int) -> Estimate:
-        """Expected quality of *index* with its 80 % interval."""
+        """Expected quality of *index* with its 80 % interval, which holds it."""
         low, high = interval(self.draws[:, index])
+        value = float(self.mean[index])  # at a limit of the scale all draws lie on one side of it
         return Estimate(
-            value=rounded(float(self.mean[index])),
-            low=rounded(low),
-            high=rounded(high),
+            value=rounded(value),
+            low=rounded(min(low, value)),
+            high=rounded(max(high, value)),
             source=self.sources[index],
         )
 
@@ -107,20 +118,34 @@ class Posterior(NamedTuple):
         """Paired gap: quality of *index* minus that of *other*, on the same draws."""
         low, high = interval(self.draws[:, index] - self.draws[:, other])
         value = float(self.mean[index] - self.mean[other])
-        return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
+        return Estimate(
+            value=rounded(value), low=rounded(min(low, value)), high=rounded(max(high, value))
+        )
 
     def p_best(self, among: Sequence[int]) -> dict[int, float]:
-        """Probability of each of *among* of being the best of them."""
+        """Probability of each of *among* of being the best of them; 1 of a single one."""
+        if len(among) == 1:
+            return {among[0]: 1.0}
         found = p_best(self.draws[:, list(among)])
-        return {index: rounded(p) for index, p in zip(among, found.tolist(), strict=True)}
+        shares = zip(among, found.tolist(), strict=True)
+        return {i: share_of_draws(p, DRAWS, len(among)) for i, p in shares}
 
-    def expected_regret(self, index: int, among: Sequence[int]) -> float:
-        """Expected loss in quality of *index* against the best of *among*."""
-        return rounded(expected_regret(self.draws, index, among))
+    def p_best_of(self, index: int, among: Sequence[int], gain: Array) -> float:
+        """Probability of *index* of being the best of *among*, nothing else being *gain* (DRAWS,) better."""
+        best = self.draws[:, index] >= self.draws[:, list(among)].max(axis=1) - TIE
+        return share_of_draws(float((best & (gain <= 0)).mean()), DRAWS)
+
+    def expected_regret(self, index: int, among: Sequence[int], gain: Array | float = 0.0) -> float:
+        """Expected loss in quality of *index* against the best of *among*.
+
+        *gain* (DRAWS,): by how much something else is ahead of it.
+        """
+        lost = self.draws[:, list(among)].max(axis=1) - self.draws[:, index]
+        return rounded(float(np.maximum(lost, gain).mean()))
 
     def p_at_least(self, index: int, quality: float) -> float:
         """Probability that *index* has at least *quality*."""
-        return rounded(float((self.draws[:, index] >= quality - TIE).mean()))
+        return share_of_draws(float((self.draws[:, index] >= quality - TIE).mean()), DRAWS)
 
 
 def p_best(draws: Array) -> Array:
@@ -154,6 +179,10 @@ def posterior_of(
             cleaned, weights, on_surface, added_variance, label_swaps, robust=False
         )
     centre, draws, rows = _sampled_posterior(configurations, noise, on_surface, surface)
+    most = _ceiling(configurations[0], weights)
+    least = 0.0 if _all_scores(configurations[0], weights) else -np.inf
+    centre = np.clip(centre, least, most)
+    _keep_limits(draws, centre, least, most)
     return Posterior(
         mean=rounded_array(centre),
         measured=measured,
@@ -301,6 +330,22 @@ def _ceiling(configuration: ConfigurationResults, weights: Mapping[str, float]) 
     return float(
         sum(w for t, w in weights.items() if configuration.measures.get(t, "score") == "score")
     )
+
+
+def _all_scores(configuration: ConfigurationResults, weights: Mapping[str, float]) -> bool:
+    return all(configuration.measures.get(task, "score") == "score" for task in weights)
+
+
+def _keep_limits(draws: Array, centre: Array, least: float, most: float) -> None:
+    """Draw every column of *draws* (DRAWS, C) that leaves [*least*, *most*] on the limited scale, in place.
+
+    Each draw keeps its rank within the column, so that configurations stay paired.
+    """
+    outside = np.flatnonzero((draws.min(axis=0) < least) | (draws.max(axis=0) > most))
+    normals = special.ndtri((np.arange(DRAWS) + 0.5) / DRAWS)
+    for i in outside.tolist():
+        order = draws[:, i].argsort(kind="stable")
+        draws[order, i] = limited(float(centre[i]), float(draws[:, i].std()), normals, least, most)
 
 
 def _sampled_posterior(

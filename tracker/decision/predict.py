@@ -18,7 +18,7 @@ from tracker.errors import Argument, ArgumentError, NotEnoughDataError
 from tracker.laws.curves import CurveKey, fit_unmeasured_model
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
-from tracker.metrics import Interval, Measure, rounded, value_from_error
+from tracker.metrics import Interval, Measure, rounded, share_of_draws, value_from_error
 from tracker.trial import Frozen, MethodSpec
 from tracker.validation import unknown
 
@@ -163,11 +163,17 @@ def _predictions(
     keys = sorted(laws, key=lambda key: key.label)
     errors = np.stack([_draws(key, laws[key], examples) for key in keys], axis=1)
     predictions = [
-        _predicted(key, laws[key], sizes, measure, examples, rounded(p))
-        for key, p in zip(keys, p_best(-errors).tolist(), strict=True)
+        _predicted(key, laws[key], sizes, measure, examples, p)
+        for key, p in zip(keys, _p_best(errors), strict=True)
     ]
     sign = -1 if measure == "score" else 1
     return sorted(predictions, key=lambda p: (sign * p.value, p.parameters or np.inf, p.label))
+
+
+def _p_best(errors: Array) -> list[float]:
+    """Probability of each column of *errors* (DRAWS, C) of being the smallest; 1 of a single one."""
+    shares, curves = p_best(-errors).tolist(), errors.shape[1]
+    return [share_of_draws(p, _DRAWS, curves) if curves > 1 else 1.0 for p in shares]
 
 
 def _predicted(

@@ -34,6 +34,7 @@ from tracker.decision.majority import majorities_of
 from tracker.decision.next_experiments import next_experiments
 from tracker.decision.posterior import TIE
 from tracker.decision.recommendation import (
+    ENOUGH_ROWS,
     Crossover,
     ExamplesNeeded,
     Recommendation,
@@ -46,6 +47,7 @@ from tracker.decision.target_quality import (
     reaching_quality,
     weighted_curves,
 )
+from tracker.decision.unrun import unrun_rivals
 from tracker.errors import (
     Argument,
     ArgumentError,
@@ -55,13 +57,11 @@ from tracker.errors import (
 from tracker.laws.crossover import CrossoverFit, crossover_of_curves
 from tracker.laws.curves import configuration_laws
 from tracker.metrics import Estimate, rounded
-from tracker.numbers import count, number, probability
+from tracker.numbers import count, number, plural, probability
 from tracker.trial import Status
 
 _RUNNERS_UP = 3
 _GRID = 257
-#: An untouched base that reaches a stated quality on so many rows is an answer without any fine-tune.
-ENOUGH_ROWS = 100
 
 
 class Pick(NamedTuple):
@@ -99,13 +99,18 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         raise ArgumentError(Argument("target_quality", problem))
     if not analysis.admitted:
         raise _nothing_admitted(analysis)
+    if scored and all(c.measured_quality == 0 for c in analysis.candidates):
+        raise _all_zero(analysis)
     pick = choose(analysis, target_quality)
     if all(results.untouched for results in analysis.scored):
         _check_untouched(analysis, pick, target_quality)
     index, posterior = pick.choice, analysis.posterior
+    unrun = unrun_rivals(analysis, index)
     p_best = posterior.p_best(analysis.admitted)
+    if unrun.named:
+        p_best[index] = posterior.p_best_of(index, analysis.admitted, unrun.gain)
     runners_up = _runners_up(analysis, index, p_best)
-    regret = posterior.expected_regret(index, analysis.admitted)
+    regret = posterior.expected_regret(index, analysis.admitted, unrun.gain)
     answer = _target_quality(analysis, pick, target_quality, objective.constraints)
     return Recommendation(
         sweep=analysis.sweep,
@@ -113,10 +118,21 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         objective=objective,
         trial=analysis.scored[index].spec,
         choice=analysis.candidates[index],
-        why=reasons(analysis, index, pick.best, pick.tied, p_best[index], regret, answer),
+        why=reasons(
+            analysis,
+            index,
+            pick.best,
+            pick.tied,
+            p_best[index],
+            regret,
+            answer,
+            sum(rival.may_be_ahead for rival in unrun.named),
+        ),
         p_best=p_best[index],
         expected_regret=regret,
-        distinguishable=bool(runners_up) and all(runner.distinguishable for runner in runners_up),
+        distinguishable=bool(runners_up)
+        and all(runner.distinguishable for runner in runners_up)
+        and not any(rival.may_be_ahead for rival in unrun.named),
         next_experiments=()
         if pick.reached  # the best was not the question
         else next_experiments(analysis, index, _rivals(analysis, runners_up, p_best)),
@@ -132,6 +148,7 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         frontier=tuple(c.label for c in analysis.candidates if c.on_frontier),
         crossovers=_crossovers(analysis, index),
         target_quality=answer,
+        unrun=unrun.named,
         majorities=majorities_of(analysis.scored[index], analysis.weights),
     )
 
@@ -279,7 +296,7 @@ def _none_complete(analysis: Analysis) -> NoRecommendationError:
 
 def _check_untouched(analysis: Analysis, pick: Pick, target_quality: float | None) -> None:
     """Check that an untouched base is an answer where nothing else is; raises NoRecommendationError."""
-    rows = analysis.scored[pick.choice].rows(analysis.weights)
+    rows = analysis.candidates[pick.choice].rows
     if pick.reached and rows is not None and rows >= ENOUGH_ROWS:
         return
     bases = ", ".join(dict.fromkeys(results.spec.model.name for results in analysis.scored))
@@ -298,6 +315,16 @@ def _check_untouched(analysis: Analysis, pick: Pick, target_quality: float | Non
             f"probability {sure} on {on} rows, where 90 % on {ENOUGH_ROWS} rows would be an answer"
         )
     raise NoRecommendationError(why, _remedy(analysis))
+
+
+def _all_zero(analysis: Analysis) -> NoRecommendationError:
+    rows = min((c.rows for c in analysis.candidates if c.rows is not None), default=None)
+    on = "" if rows is None else f" on {plural(rows, 'row')}"
+    return NoRecommendationError(
+        f"each of {plural(len(analysis.candidates), 'candidate')} scored exactly 0{on} "
+        f"({', '.join(analysis.weights)}), so none is better than another",
+        "look at the answers of a trial, mend prompt, answer or score, or train on more examples",
+    )
 
 
 def _ended(analysis: Analysis) -> str:

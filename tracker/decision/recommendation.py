@@ -12,6 +12,9 @@ from tracker.metrics import Estimate
 from tracker.results import CountedCost, MeasuredCost
 from tracker.trial import Frozen, MethodSpec, Objective, TrialSpec
 
+#: Fewer validation rows limit an answer: an untouched base is none on them, and a caveat names them.
+ENOUGH_ROWS = 100
+
 
 class Candidate(Frozen):
     """Candidate of a recommendation: one configuration with its seeds.
@@ -20,7 +23,7 @@ class Candidate(Frozen):
     scores over fresh rows and seeds; ``measured_quality``: the plain mean of its runs. ``forgetting``: per
     general suite. ``over_reach``: false positives on negatives, per task. ``on_frontier``: no other candidate
     is at least as good in quality, forgetting and counted cost and better in one; ``None`` where one of them
-    was not measured.
+    was not measured. ``rows``: the fewest validation rows of a weighted task, ``None`` where not known.
     """
 
     label: str
@@ -40,6 +43,7 @@ class Candidate(Frozen):
     counted: CountedCost
     measured: MeasuredCost
     on_frontier: bool | None = None
+    rows: int | None = None
 
 
 class RunnerUp(Frozen):
@@ -99,6 +103,25 @@ class TargetQuality(Frozen):
     needed: tuple[ExamplesNeeded, ...] = ()
 
 
+class UnrunRival(Frozen):
+    """Rival that was not run at the largest training-set size of the sweep.
+
+    ``label``: its curve, the best of its model, method and mix; ``measured_to``: examples of its best run;
+    ``examples``: the largest size. ``probability``: that it is ahead of the choice there, by the surrogate
+    forecast over all curves.
+    """
+
+    label: str
+    measured_to: int
+    examples: int
+    probability: float
+
+    @property
+    def may_be_ahead(self) -> bool:
+        """Whether it is ahead in more than one draw of ten: the choice is no clear one."""
+        return self.probability > 0.1
+
+
 class NextExperiment(Frozen):
     """Runs that would help to settle the choice, with their cost and expected value.
 
@@ -125,10 +148,12 @@ class NextExperiment(Frozen):
 class Recommendation(Frozen):
     """Recommended fine-tune, the reasons, and how certain it is.
 
-    ``p_best``: probability that no admitted candidate is better. ``expected_regret``: quality lost on average
-    by taking the choice rather than the best. ``distinguishable``: there are runners-up, and the choice's 80
-    % paired gap to each lies beyond half the noise floor. ``next_experiments``: runs that would help to
-    distinguish it from the candidates tied with it, the most regret removed per training operation first.
+    ``p_best``: probability that no admitted candidate is better, nor a rival where it was not run (``unrun``,
+    those ahead with P >= 1 %); 1 only of a single candidate. ``expected_regret``: quality lost on average by
+    taking the choice rather than the best of both. ``distinguishable``: there are runners-up, the choice's
+    80 % paired gap to each lies beyond half the noise floor, and no rival that was not run may be ahead.
+    ``next_experiments``: runs that would help to distinguish it from the candidates tied with it, the most
+    regret removed per training operation first.
     ``satisfied``: the constraints, and how surely the choice keeps them. ``noise_floor``: standard deviation
     of quality between seeds, ``None`` where no configuration has several. ``candidates``: how many were
     judged; ``admitted``: how many of them keep every constraint. ``frontier``: labels of those on the Pareto
@@ -156,8 +181,14 @@ class Recommendation(Frozen):
     crossovers: tuple[Crossover, ...]
     target_quality: TargetQuality | None = None
     majorities: tuple[Majority, ...] = ()
+    unrun: tuple[UnrunRival, ...] = ()
 
     @property
     def missed(self) -> bool:
         """Whether nothing measured reaches the target quality: there is nothing to export then."""
         return self.target_quality is not None and not self.target_quality.reached
+
+    @property
+    def likeliest_unrun(self) -> UnrunRival | None:
+        """The likeliest of the rivals that may be ahead where they were not run."""
+        return next((rival for rival in self.unrun if rival.may_be_ahead), None)

@@ -13,7 +13,7 @@ from tracker.laws.crossover import FEWEST_CROSSINGS
 from tracker.laws.curves import CurveFits, configuration_laws
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
-from tracker.metrics import Estimate, Measure, interval, quality_from_error, rounded
+from tracker.metrics import Estimate, Measure, interval, quality_from_error, share_of_draws
 from tracker.results import ConfigurationResults
 
 #: A candidate reaches a quality if it does with at least this probability.
@@ -35,10 +35,14 @@ def weighted_curves(
 ) -> Array:
     """Draws of the weighted quality (replicates, m) at *sizes* (m,), from the tasks' laws of the error.
 
-    The tasks' draws are independent, so they are combined in their order.
+    The tasks' draws are independent, so they are combined in their order. No score is below 0.
     """
     parts = [
-        weights[task] * quality_from_error(law.curves(sizes), measures[task])
+        weights[task]
+        * np.maximum(
+            quality_from_error(law.curves(sizes), measures[task]),
+            0.0 if measures[task] == "score" else -np.inf,
+        )
         for task, law in laws.items()
     ]
     return np.asarray(np.sum(parts, axis=0))
@@ -103,7 +107,7 @@ def _needed(
     low, high = interval(size_reached)
     return ExamplesNeeded(
         label=label,
-        probability=rounded(float(replicates_reaching.mean())),
+        probability=share_of_draws(float(replicates_reaching.mean()), len(reaches)),
         examples=Estimate(
             value=float(round(np.median(size_reached))),
             low=float(round(low)),

@@ -13,6 +13,7 @@ import numpy as np
 
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.pooling import Array
+from tracker.metrics import share_of_draws
 
 #: With fewer crossing replicates neither median nor interval is given.
 FEWEST_CROSSINGS = 10
@@ -66,7 +67,7 @@ def crossover_of_curves(
     lead = first - second
     crosses = (lead[:, 0] <= 0) & (lead[:, -1] > 0)
     start, end = float(sizes[0]), float(sizes[-1])
-    probability = float(crosses.mean())
+    probability = share_of_draws(float(crosses.mean()), len(crosses))
     if crosses.sum() < FEWEST_CROSSINGS:
         return CrossoverFit(probability, None, None, None, start, end)
     rows = lead[crosses]

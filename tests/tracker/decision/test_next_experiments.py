@@ -33,7 +33,8 @@ def _without_rows(records: list[TrialRecord]) -> list[TrialRecord]:
     found = []
     for r in records:
         tasks = tuple(
-            t.model_copy(update={"replicates": (), "score_se": 1e-9}) for t in r.result.tasks
+            t.model_copy(update={"n": 10**12, "replicates": (), "score_se": 1e-9})
+            for t in r.result.tasks
         )
         found.append(r.model_copy(update={"result": r.result.model_copy(update={"tasks": tasks})}))
     return found
