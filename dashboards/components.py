@@ -12,6 +12,7 @@ from dashboards.charts.theme import METHOD_LABELS
 from dashboards.charts.wording import compact
 from dashboards.state import Query, href
 from dashboards.tables import DataTable, fold
+from tracker.decision.majority import Majority, majority_text
 
 #: No buttons above a chart: the table behind it is the export.
 GRAPH_CONFIG = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
@@ -50,6 +51,14 @@ def card(title: str, *children: Any, lead: Any = None, identity: str | None = No
     head = html.Header([html.H2(title), html.P(lead) if lead else None])
     extra = {"id": identity} if identity else {}
     return html.Section([head, *children], className="card", **{"aria-label": title}, **extra)
+
+
+def majority_notices(found: Iterable[Majority]) -> list[html.Div]:
+    """Beside a quality: tasks most of whose rows have one answer, and what that answer alone scores."""
+    return [
+        notice(f"Most rows of {majority.task} have one answer.", majority_text(majority), "warn")
+        for majority in found
+    ]
 
 
 def pill(text: str, tone: str = "") -> html.Span:

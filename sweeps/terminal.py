@@ -102,10 +102,9 @@ def status_lines(
 
     *place*: the options that name its workspace or store.
     """
-    ended = sum(n for status, n in info.counts.items() if status != "running")
-    planned = f" of {info.planned:,}" if info.planned else ""
+    planned = f" of {info.to_come:,}" if info.to_come else ""
     counts = ", ".join(f"{n:,} {status}" for status, n in info.counts.items())
-    text = [f"{info.name}: {info.state}, {ended:,}{planned} trials ended ({counts})"]
+    text = [f"{info.name}: {info.state}, {info.ended:,}{planned} trials ended ({counts})"]
     text += failed_lines(failed, f"sft-select run FILE{place}", indent="  ")
     text += undelivered_lines(info.undelivered, f"sft-select run FILE{place}", indent="  ")
     if silence := _silence(info, time.time() if now is None else now):

@@ -21,6 +21,7 @@ from dashboards.components import (
     empty,
     graph,
     legend,
+    majority_notices,
     note,
     page_head,
     pill,
@@ -38,7 +39,12 @@ from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.explain import tied, unrivalled
 from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.predict import Forecast
-from tracker.decision.recommendation import Candidate, Recommendation, TargetQuality
+from tracker.decision.recommendation import (
+    ENOUGH_ROWS,
+    Candidate,
+    Recommendation,
+    TargetQuality,
+)
 from tracker.errors import (
     InputError,
     NoRecommendationError,
@@ -222,8 +228,14 @@ def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Sectio
     seconds = choice.measured.device_seconds
     clock = "" if seconds is None else f"{duration(seconds)} on {choice.measured.device}"
     spread = interval_or_unknown(choice.quality, write)
+    few = choice.rows is not None and choice.rows < ENOUGH_ROWS
+    rows = f", on only {plural(choice.rows or 0, 'validation row')}" if few else ""
     facts = [
-        ("Predicted quality", write(choice.quality.value), f"on average over seeds; {spread}"),
+        (
+            "Predicted quality",
+            write(choice.quality.value),
+            f"on average over seeds{rows}; {spread}",
+        ),
         *(
             _forgetting(suite, lost)
             for suite, lost in sorted(choice.forgetting.items(), key=lambda s: s[0] not in bounded)
@@ -232,6 +244,8 @@ def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Sectio
         ("Training cost", compact(choice.counted.flops, "FLOP"), clock),
     ]
     verb = "Nothing to train" if choice.method.name == "none" else "Train this"
+    if found.missed:
+        verb = "Not reached; this comes closest"
     newer = pill("Newer results are being taken in", "live") if outdated else None
     title = [
         html.Div([html.Span(verb, className="quiet"), pill(verdict, tone), newer],
@@ -243,6 +257,7 @@ def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Sectio
         [
             html.Div(title),
             tiles(facts, style="facts"),
+            *majority_notices(found.majorities),
             note(_LIKELY_BUT_TIED, tied_but_likely),
             actions,
         ],
@@ -275,14 +290,16 @@ def setting(choice: Candidate) -> str:
 
 def certainty(found: Recommendation) -> tuple[str, str]:
     """The verdict in a few words, and its tone."""
-    if found.target_quality is not None and found.target_quality.reached:
+    if found.target_quality is not None and found.missed:
+        return f"Nothing measured reaches {quality(found.target_quality.quality)}", "bad"
+    if found.target_quality is not None:
         return f"The smallest that reaches {quality(found.target_quality.quality)}", "good"
     if not found.runners_up:
         return capitalised(unrivalled(found.candidates, found.rejected)), "warn"
     others = tied(found)
     if not others and found.likeliest_unrun is not None:
         return "The best of what was run; another may be ahead with more data", "warn"
-    if found.distinguishable or not others:
+    if not others:
         return "A clear choice", "good"
     return f"Statistically tied with {plural(others, 'other')}", "warn"
 
@@ -290,7 +307,7 @@ def certainty(found: Recommendation) -> tuple[str, str]:
 def _certainty_facts(found: Recommendation) -> list[tuple[str, str, str]]:
     among = f"among {plural(found.admitted, 'candidate')} that satisfy your constraints"
     target = found.target_quality
-    if target is not None and target.reached:
+    if target is not None:
         title = f"Probability of reaching {quality(target.quality)}"
         return [(title, probability(target.probability), among)]
     if not found.runners_up:

@@ -17,12 +17,14 @@ from dashboards.charts.wording import compact, duration, time_span
 from dashboards.components import (
     Choice,
     behind,
+    capitalised,
     card,
     data_table,
     empty,
     graph,
     legend,
     link,
+    majority_notices,
     notice,
     page_head,
     pill,
@@ -34,6 +36,8 @@ from dashboards.pages import sweep_control
 from dashboards.snapshot import SweepView
 from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, interval_words
 from tracker.cache import SingleFlightCache
+from tracker.decision.majority import Majority, majorities
+from tracker.errors import NoRecommendationError, SftSelectError
 from tracker.numbers import count, limits, percent, plural, quality
 from tracker.store.control import ControlRecord, request_text
 from tracker.store.store import LiveTrial
@@ -172,7 +176,8 @@ def spending(view: SweepView) -> Spending:
     return Spending(
         seconds=tally.seconds,
         ended=tally.ended,
-        planned=view.info.planned,
+        # Of a finished sweep no more is to come: all of what it had to run is used up.
+        planned=tally.ended if view.info.state == "finished" and not trials else view.info.to_come,
         workers=int(workers) if workers else None,
         clock_per_device_second=tally.clock_per_device_second,
         budget_trials=int(trials) if trials else None,
@@ -213,8 +218,10 @@ def _head(view: SweepView, cost: Spending, now: float) -> html.Div:
     if tally.imported:  # no driver ran, had a budget or took its time
         facts = [("Trials", count(tally.ended), "measured elsewhere, imported from a table")]
     else:
-        of = f" of {count(info.planned)}" if info.planned else ""
+        of = f" of {count(info.to_come)}" if info.to_come else ""
         under_way = f"{running} running now" if info.is_live or running else ""
+        if not info.to_come and (info.planned or 0) > tally.ended:
+            under_way = f"at most {count(info.planned)} were planned"
         if silent is not None:
             under_way = f"{running} begun"
         until = silent or (now if info.is_live or info.ended_at is None else info.ended_at)
@@ -230,9 +237,36 @@ def _head(view: SweepView, cost: Spending, now: float) -> html.Div:
     facts.append(("Best quality so far" if info.is_live else "Best quality", *_best(view)))
     state = info.state if silent is None else f"no word since {_clock(silent, now)}"
     badge = pill(state, _STATE_TONES.get(state, "warn"))
-    return html.Div(
-        [page_head(info.name, _lead(view), badge=badge), tiles(facts)], className="stack"
-    )
+    parts = [page_head(info.name, _lead(view), badge=badge), tiles(facts)]
+    return html.Div([*parts, *_reading_aids(view)], className="stack")
+
+
+def _reading_aids(view: SweepView) -> list[html.Div]:
+    """What a quality of the head does not say: a majority of one answer, or that nothing follows from it."""
+    analysis = view.analysis
+    found = majority_notices(_best_majorities(view))
+    tuned = analysis.table["method"] != "none"
+    if view.info.is_live or (tuned & (analysis.table["status"] == "complete")).any():
+        return found  # the Recommendation page answers, or will
+    try:
+        analysis.answer()
+    except NoRecommendationError as error:
+        found.append(
+            notice(
+                "No recommendation yet", f"{capitalised(error.why)}. To get one, {error.needed}."
+            )
+        )
+    except SftSelectError:
+        pass  # of the question: the Recommendation page says what is amiss
+    return found
+
+
+def _best_majorities(view: SweepView) -> tuple[Majority, ...]:
+    """Majorities of the rows that the best trial was scored on."""
+    analysis, best = view.analysis, view.analysis.best.best_trial
+    runs = [r.result for r in analysis.records if best and r.result.spec.key == best.key]
+    weighed = [task for task, weight in analysis.objective.weights.items() if weight > 0]
+    return majorities(runs, weighed, analysis.measures)
 
 
 def _lead(view: SweepView) -> str:
@@ -263,7 +297,7 @@ def _best(view: SweepView) -> tuple[str, str]:
 def _progress(view: SweepView, cost: Spending) -> html.Section:
     """How many trials have ended, run and wait, as a bar, and the budget."""
     tally, running = view.analysis.tally, len(view.running)
-    waiting = max(0, (view.info.planned or 0) - tally.ended - running)
+    waiting = max(0, (view.info.to_come or 0) - tally.ended - running)
     by_status = [*tally.by_status.items(), ("running", running), ("waiting", waiting)]
     shares = [(name, number) for name, number in by_status if number]
     words = ", ".join(f"{number} {STATUS_WORDS[name]}" for name, number in shares)

@@ -241,7 +241,9 @@ def lines(recommendation: Recommendation) -> list[str]:
 
 
 def tied(recommendation: Recommendation) -> int:
-    """How many runners-up the choice is statistically tied with."""
+    """How many other candidates the choice is statistically tied with, on every page and in every line."""
+    if recommendation.tied is not None:
+        return recommendation.tied
     return sum(not (r.distinguishable or r.surely_better) for r in recommendation.runners_up)
 
 

@@ -148,6 +148,7 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         frontier=tuple(c.label for c in analysis.candidates if c.on_frontier),
         crossovers=_crossovers(analysis, index),
         target_quality=answer,
+        tied=_tied(analysis, pick),
         unrun=unrun.named,
         majorities=majorities_of(analysis.scored[index], analysis.weights),
     )
@@ -166,6 +167,18 @@ def choose(analysis: Analysis, target_quality: float | None = None) -> Pick:
     tolerance = posterior.negligible + TIE
     index = next(i for i in by_cost if posterior.mean[best] - posterior.mean[i] <= tolerance)
     return Pick(index, best, tied, False)
+
+
+def _tied(analysis: Analysis, pick: Pick) -> int:
+    """How many other admitted candidates are statistically tied with the choice, not better for sure."""
+    if pick.choice == pick.best:
+        return len(pick.tied) - 1
+    posterior, others = analysis.posterior, (i for i in analysis.admitted if i != pick.choice)
+    gaps = ((posterior.gap(pick.choice, i), i) for i in others)
+    return sum(
+        not (posterior.distinguishable(pick.choice, i) or (gap.high is not None and gap.high < 0))
+        for gap, i in gaps
+    )
 
 
 def _runners_up(analysis: Analysis, index: int, p_best: dict[int, float]) -> tuple[RunnerUp, ...]:

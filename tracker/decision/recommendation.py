@@ -157,7 +157,9 @@ class Recommendation(Frozen):
     ``satisfied``: the constraints, and how surely the choice keeps them. ``noise_floor``: standard deviation
     of quality between seeds, ``None`` where no configuration has several. ``candidates``: how many were
     judged; ``admitted``: how many of them keep every constraint. ``frontier``: labels of those on the Pareto
-    front. ``majorities``: the tasks most of whose rows have one answer, with what that answer scores.
+    front. ``tied``: how many other admitted candidates are statistically tied with the choice, ``None`` in
+    files of before this was kept. ``majorities``: the tasks most of whose rows have one answer, with what
+    that answer scores.
     """
 
     sweep: str
@@ -180,6 +182,7 @@ class Recommendation(Frozen):
     frontier: tuple[str, ...]
     crossovers: tuple[Crossover, ...]
     target_quality: TargetQuality | None = None
+    tied: int | None = None
     majorities: tuple[Majority, ...] = ()
     unrun: tuple[UnrunRival, ...] = ()
 

@@ -68,6 +68,19 @@ class SweepInfo(NamedTuple):
         return self.state in LIVE
 
     @property
+    def ended(self) -> int:
+        """How many trials have ended, however."""
+        return sum(number for status, number in self.counts.items() if status != "running")
+
+    @property
+    def to_come(self) -> int | None:
+        """How many trials are planned in all; ``None`` where the sweep does not say, or needs no more.
+
+        A finished sweep may have fewer than were planned at most: it stopped early, or two were the same.
+        """
+        return None if self.state == "finished" else self.planned
+
+    @property
     def undelivered(self) -> list[Undelivered]:
         """What its driver could not bring to the store."""
         try:

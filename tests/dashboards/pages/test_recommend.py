@@ -8,6 +8,7 @@ from dashboards.pages.recommend_form import fields, form, query_of
 from dashboards.state import Query, parse_query
 from tests.dashboards.conftest import when_ready
 from tracker.cache import SingleFlightCache
+from tracker.decision.explain import summary
 from tracker.decision.overrides import ObjectiveOverrides
 from tracker.errors import InputError
 from tracker.metrics import Estimate
@@ -32,9 +33,13 @@ def test_the_page_answers_first_and_shows_how_sure_it_is(view_of, records, words
 def test_ties_are_called_ties(answer):
     tied = answer.runners_up[0].model_copy(update={"distinguishable": False})
     clear = answer.runners_up[0].model_copy(update={"distinguishable": True})
-    two = answer.model_copy(update={"distinguishable": False, "runners_up": (tied, tied, clear)})
+    rivals = {"distinguishable": False, "runners_up": (tied, tied, clear)}
+    two = answer.model_copy(
+        update={**rivals, "tied": None}
+    )  # of a file from before they were counted
     assert certainty(two) == ("Statistically tied with 2 others", "warn")
-    sure = answer.model_copy(update={"distinguishable": True, "runners_up": (clear,)})
+    clearly = {"distinguishable": True, "runners_up": (clear,), "tied": 0}
+    sure = answer.model_copy(update=clearly)
     assert certainty(sure) == ("A clear choice", "good")
 
 
@@ -323,3 +328,34 @@ def test_the_form_is_open_for_another_question_and_reset_goes_back(analysis):
     assert details.children[-1].children[1].href == "/recommend?sweep=support"
     plain = Query.of("support", task="slots")
     assert not form("/recommend", plain, fields(analysis, plain)).children.open
+
+
+def test_a_target_that_nothing_reaches_leads_with_that(view_of, records, words):
+    page = content(view_of(records), Query.of(target_quality="0.999"), None)
+    first = words(page[0])
+    assert first.startswith("Not reached; this comes closest")
+    assert "Nothing measured reaches 99.9 %" in first
+    assert "Probability of reaching 99.9 %" in first
+    assert "Train this" not in first
+    assert "Probability of being the best" not in first
+
+
+def test_ties_are_counted_alike_in_the_head_the_reasons_and_the_terminal(analysis, words):
+    """Of all candidates, not of the runners-up that are listed."""
+    found = analysis.recommendation
+    many = found.model_copy(update={"tied": 6, "distinguishable": False})
+    assert certainty(many) == ("Statistically tied with 6 others", "warn")
+    assert "statistically tied with 6 others" in summary(many)[1]
+    others = [
+        i
+        for i, candidate in enumerate(analysis.candidates)
+        if i in analysis.admitted and candidate.label != found.choice.label
+    ]
+    index = next(i for i, c in enumerate(analysis.candidates) if c.label == found.choice.label)
+    tied = [
+        i
+        for i in others
+        if not analysis.posterior.distinguishable(index, i)
+        and not (analysis.posterior.gap(index, i).high or 0) < 0
+    ]
+    assert found.tied == len(tied)

@@ -4,9 +4,11 @@ import pytest
 
 from dashboards.app import create_app
 from dashboards.context import PageContext
+from dashboards.pages import recommend
 from dashboards.pages.sweep import OUTPUTS, Content, content, layout, running_in_short, spending
 from dashboards.pages.sweep_control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.snapshot import Patience, Snapshot
+from dashboards.state import Query
 from tracker.store.control import ControlRecord, ControlReply, new_request
 from tracker.store.store import LiveTrial, Store
 from tracker.trial import Objective
@@ -50,7 +52,45 @@ def test_no_trials_yet(view_of, words):
 
 def test_one_trial(view_of, records, words):
     page = content(view_of(records[6:7], state="finished"), None)
-    assert "1 of 60" in words(page.head)
+    head = words(page.head)
+    assert "at most 60 were planned" in head
+    assert "1 of 60" not in head, "a finished sweep has all of its trials"
+    assert "waiting" not in head
+
+
+def test_the_head_says_what_one_frequent_answer_scores(view_of, records, words):
+    shares = {"majority": 0.72, "majority_score": 0.72, "negatives": 0.72}
+    shares |= {"score_without_negatives": 0.45}
+
+    def skewed(record):
+        tasks = (
+            s.model_copy(update=shares) if s.task == "intent" else s for s in record.result.tasks
+        )
+        result = record.result.model_copy(update={"tasks": tuple(tasks)})
+        return record.model_copy(update={"result": result})
+
+    many = [skewed(record) for record in records]
+    for text in (
+        words(content(view_of(many), None).head),
+        words(recommend.content(view_of(many), Query(), None)),
+    ):
+        assert "Most rows of intent have one answer." in text
+        assert "72 % of the" in text
+        assert "answering so every time scores 72.0 %" in text
+        assert "45.0 % on the rows that are not negatives" in text
+        assert "The objective weighs the score on all rows." in text
+    assert "Most rows" not in words(content(view_of(records), None).head)
+
+
+def test_where_nothing_was_tuned_the_head_says_that_there_is_no_recommendation(
+    view_of, records, words
+):
+    bases = [r for r in records if r.result.spec.method.name == "none"]
+    assert "No recommendation yet" in words(content(view_of(bases, state="finished"), None).head)
+    assert "No recommendation yet" not in words(content(view_of(bases), None).head), "it may come"
+    page = words(recommend.content(view_of(bases), Query(), None)).lower()
+    assert "no recommendation yet" in page
+    assert "train this" not in page
 
 
 def test_counts_add_up(view_of, records, words):
