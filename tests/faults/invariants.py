@@ -28,7 +28,12 @@ TEMPORARY = ("*.lock", "*.lease", "driver.json", ".writing-*", "step-*", ".*", "
 
 
 def violations(
-    sweep: Path, workspace: Path, *, trials: int | None = None, study_uri: str | None = None
+    sweep: Path,
+    workspace: Path,
+    *,
+    trials: int | None = None,
+    study_uri: str | None = None,
+    store_uri: str | None = None,
 ) -> list[str]:
     """All that I1 to I3 and I6 find wrong with a finished sweep; *trials*: its budget."""
     name = str(read(sweep).data["name"])
@@ -40,7 +45,7 @@ def violations(
     if trials is not None and len(states) != trials:
         found.append(f"I2: {len(states)} trials of a budget of {trials}")
 
-    store = Store.open(workspace)
+    store = Store.open(workspace, store_uri)
     records = store.records(name)
     keys = [record.result.spec.key for record in records]
     journals = {path.stem for path in (root / "journal").glob("*.jsonl")}
@@ -74,13 +79,13 @@ def study_states(uri: str, name: str) -> list[tuple[int, optuna.trial.TrialState
         storage.engine.dispose()
 
 
-def recommendation(sweep: Path, workspace: Path) -> str:
+def recommendation(sweep: Path, workspace: Path, store_uri: str | None = None) -> str:
     """I5: what ``recommend`` exports, less the measured times."""
     from tracker.decision.analysis import Analysis
     from tracker.decision.recommend import recommend
     from tracker.export.config import config_of, write_config
 
-    store, name = Store.open(workspace), str(read(sweep).data["name"])
+    store, name = Store.open(workspace, store_uri), str(read(sweep).data["name"])
     records = store.records(name)
     analysis = Analysis(records, store.objective(name), sweep=name)
     with tempfile.TemporaryDirectory() as folder:
