@@ -28,6 +28,12 @@ _OPENING_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
 #: An SQLite call waits so long for another process that writes, in the thread that asks for it.
 _LOCK_SECONDS = 1.0
+#: As long on PostgreSQL; a transaction there that stands still is rolled back before its lease runs out.
+_SERVER_SECONDS = {
+    "lock_timeout": 2,
+    "statement_timeout": 30,
+    "idle_in_transaction_session_timeout": 20,
+}
 #: What SQLite says that another process holds, and at a table that another process makes just now.
 _SOON = ("is locked", "already exists", "UNIQUE constraint failed")
 Answer = TypeVar("Answer")
@@ -95,14 +101,24 @@ def open_storage(uri: str, guard: Guard) -> RDBStorage:
     storage = guard(lambda: _opened(uri))
     event.listen(storage.engine, "handle_error", _raise_ours)
     if storage.engine.dialect.name == "sqlite":
-
-        @event.listens_for(storage.engine, "connect")
-        def write_ahead(connection: Any, _record: object) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-        storage.engine.dispose()  # connections made before now know nothing of it
+        event.listen(storage.engine, "connect", _write_ahead)
+    elif storage.engine.dialect.name == "postgresql":
+        event.listen(storage.engine, "connect", _bound_waits)
+    storage.engine.dispose()  # connections made before now know nothing of it
     return storage
+
+
+def _write_ahead(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _bound_waits(connection: Any, _record: object) -> None:
+    """PostgreSQL ends what waits for another session, and the transaction of a process that was suspended."""
+    with connection.cursor() as cursor:
+        for setting, seconds in _SERVER_SECONDS.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", (setting, f"{seconds}s"))
+    connection.commit()
 
 
 def _opened(uri: str) -> RDBStorage:

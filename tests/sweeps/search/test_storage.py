@@ -111,6 +111,25 @@ def test_a_sweep_goes_on_while_its_study_is_locked(make_sweep: MakeSweep, tmp_pa
     assert ran_while_locked
 
 
+def test_tables_that_another_session_locks_are_waited_for(
+    make_sweep: MakeSweep, postgres: str
+) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    sweep, _ = make_sweep()
+    said: list[str] = []
+    with (
+        closing(StudyAdapter(postgres, sweep.spec, note=said.append)) as study,
+        psycopg.connect(postgres) as other,
+    ):
+        other.execute("LOCK TABLE trials IN ACCESS EXCLUSIVE MODE")
+        ending = threading.Timer(4, other.rollback)
+        ending.start()
+        study.ask(0, FREE)
+        ending.join()
+        assert len(study.trials()) == 1
+    assert "canceling statement due to lock timeout; trying again" in said[0]
+
+
 def test_a_study_that_never_answers_ends_in_one_line(study: StudyAdapter, tmp_path: Path) -> None:
     study.guard.patience_seconds = 1.5
     with locked(tmp_path / "study.db", 4), pytest.raises(StoreError) as raised:
