@@ -95,7 +95,11 @@ def _sweep(path: Path, workspace: Path) -> list[Check]:
 
 
 def _sweep_words(path: Path, workspace: Path, warnings: list[str]) -> str:
+    from sweeps.preflight import preflight
+
     sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
+    if not SweepFolder(workspace, sweep.spec.name).begun:
+        sweep = preflight(sweep, path)
     warnings += sweep.warnings
     rows = ", ".join(
         f"{count(t.train.rows)} of {name}" for name, t in sweep.tasks.items() if t.train

@@ -40,6 +40,7 @@ LONG_ANSWER_WORDS = 4
 LARGEST_VOLUME = 8000
 LONGEST_ROW, LONGEST_ANSWER = 2048, 1024  # tokens: what a draft asks for at most
 FRAME_TOKENS = 24  # role marks and the like, which a count of the texts does not see
+_VIRTUAL_TOKENS = 16  # of P-tuning: they take positions before the row's tokens
 CHARACTERS_PER_TOKEN = 3  # on the safe side, where there is no tokenizer to ask
 SMALL_MODEL_PARAMETERS = 20_000_000
 
@@ -247,7 +248,7 @@ def _methods(entries: list[ModelEntry]) -> str:
 methods:
   full: {{learning_rate: {{{full}, log: true}}}}
   lora: {{rank: [8, 32], variant: [plain], learning_rate: {{{lora}, log: true}}}}
-  p_tuning: {{virtual_tokens: [16], variant: [v2], learning_rate: {{{p_tuning}, log: true}}}}
+  p_tuning: {{virtual_tokens: [{_VIRTUAL_TOKENS}], variant: [v2], learning_rate: {{{p_tuning}, log: true}}}}
 """
 
 
@@ -322,7 +323,7 @@ def _volumes(rows: int) -> list[int]:
 def _training(entries: list[ModelEntry], guesses: list[Guess]) -> str:
     row, answer = (max(lengths) for lengths in zip(*_longest(entries, guesses), strict=True))
     folders = [Path(entry.path) for entry in entries if Path(entry.path).is_dir()]
-    positions = [limit for folder in folders if (limit := max_positions(folder))]
+    positions = [max(8, n - _VIRTUAL_TOKENS) for folder in folders if (n := max_positions(folder))]
     wanted = max(64, -(-(row + FRAME_TOKENS) // 32) * 32)
     max_length = min(wanted, LONGEST_ROW, *positions)
     new_tokens = min(max(8, -(-(answer + 1) // 8) * 8), LONGEST_ANSWER)

@@ -84,7 +84,7 @@ def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
     return _resolve(spec, base, None)
 
 
-class _Report:
+class Report:
     """Problems and warnings; those of the sweep file carry its line where it is known.
 
     ``begun``: whether the sweep was, perhaps by a release that refused less.
@@ -118,7 +118,7 @@ class _Report:
 def _resolve(
     spec: SweepSpec, base: Path, document: Document | None, *, begun: bool = False
 ) -> ResolvedSweep:
-    report = _Report(document, begun=begun)
+    report = Report(document, begun=begun)
     models = {}
     for index, entry in enumerate(spec.models):
         model = report.attempt(lambda e=entry: model_spec(e, base), ("models", index))  # type: ignore[misc]
@@ -148,7 +148,7 @@ def _task(
     entry: TaskFields,
     spec: SweepSpec,
     base: Path,
-    report: _Report,
+    report: Report,
     models: Iterable[ModelSpec],
 ) -> TaskSpec | None:
     """The task with its files read and checked; ``None`` if they cannot be read."""
@@ -219,7 +219,7 @@ def split_paths(entry: TaskFields, base: Path) -> dict[str, str]:
 
 
 def _suite(
-    name: str, spec: SweepSpec, base: Path, report: _Report, models: Iterable[ModelSpec]
+    name: str, spec: SweepSpec, base: Path, report: Report, models: Iterable[ModelSpec]
 ) -> SuiteSpec | None:
     entry = spec.general[name]
     if entry.text is not None:
@@ -230,7 +230,7 @@ def _suite(
 
 
 def _replay(
-    spec: SweepSpec, base: Path, report: _Report, general: Mapping[str, SuiteSpec]
+    spec: SweepSpec, base: Path, report: Report, general: Mapping[str, SuiteSpec]
 ) -> FileRef | None:
     """The replay file, which must not hold what a general suite holds."""
     file = _text_file(spec.replay.text, base, report) if spec.replay else None
@@ -245,7 +245,7 @@ def _replay(
     return file
 
 
-def _note_leak(leak: Leak, spec: SweepSpec, report: _Report, *, apart: bool = True) -> None:
+def _note_leak(leak: Leak, spec: SweepSpec, report: Report, *, apart: bool = True) -> None:
     """Refuse a leak, or warn of it: *apart*, whether train is a file of its own, not a part of one."""
     if spec.allow_leakage:
         report.warnings.append(leak.wording)
@@ -258,7 +258,7 @@ def _note_leak(leak: Leak, spec: SweepSpec, report: _Report, *, apart: bool = Tr
         )
 
 
-def _check_positions(model: ModelSpec, spec: SweepSpec, report: _Report) -> None:
+def _check_positions(model: ModelSpec, spec: SweepSpec, report: Report) -> None:
     limit, wanted = max_positions(Path(model.path)), spec.train.max_length
     if limit is not None and wanted > limit:
         report.warnings.append(
@@ -266,7 +266,7 @@ def _check_positions(model: ModelSpec, spec: SweepSpec, report: _Report) -> None
         )
 
 
-def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: _Report) -> None:
+def _check_volumes(spec: SweepSpec, tasks: Mapping[str, TaskSpec], report: Report) -> None:
     for name, mix in spec.mixes.items():
         total = sum(mix.weights.values())
         volume = max(spec.volumes_of(name))
@@ -294,13 +294,13 @@ def by_tokenizer(models: Iterable[ModelSpec]) -> list[ModelSpec]:
     return list(found.values())
 
 
-def _check_control_tokens(model: ModelSpec, splits: Splits, report: _Report) -> None:
+def _check_control_tokens(model: ModelSpec, splits: Splits, report: Report) -> None:
     tokens = control_tokens(Path(model.path) / "tokenizer.json")
     report.warnings += control_token_warnings(splits, tokens, model.name)
 
 
 def _check_fit(
-    model: ModelSpec, task: TaskSpec, splits: Splits, spec: SweepSpec, report: _Report
+    model: ModelSpec, task: TaskSpec, splits: Splits, spec: SweepSpec, report: Report
 ) -> None:
     """Refuse rows that a trial of the design may be given and ``train.max_length`` cannot hold."""
     from sweeps.data.prompts import load_tokenizer, misfit_wordings, misfits
@@ -311,8 +311,9 @@ def _check_fit(
         try:
             tokenizer = load_tokenizer(model)
             found = misfits(tokenizer, [examples[i] for i in used], spec.train.max_length)
-        except InputError as error:
-            report.problems += [f"{path}:{located[0].line}: {text}" for text in error.problems]
+        except InputError as error:  # a template or a tokenizer that cannot do it
+            if report.begun:  # else preflight says it, with the row and the cure
+                report.problems += [f"{path}:{located[0].line}: {text}" for text in error.problems]
             return
         leave_out = f"; to leave such rows out: {FIX}" if split == "train" else ""
         rows = [(f"{path}:{located[used[index]].line}", row) for index, row in found]
@@ -345,7 +346,7 @@ def _used_rows(
 
 
 def _check_lengths(
-    task: TaskSpec, splits: Splits, spec: SweepSpec, report: _Report, models: Iterable[ModelSpec]
+    task: TaskSpec, splits: Splits, spec: SweepSpec, report: Report, models: Iterable[ModelSpec]
 ) -> None:
     """Prompts that ``train.max_length`` cuts, answers that generation cannot reach."""
     examples = splits["train" if "train" in splits else "validation"][1]
@@ -374,7 +375,7 @@ def _check_lengths(
                 )
 
 
-def _text_file(path: str, base: Path, report: _Report) -> FileRef | None:
+def _text_file(path: str, base: Path, report: Report) -> FileRef | None:
     place = str(absolute(path, base))
     unread = FileRef(path=place, sha256="", rows=0)
     texts = report.attempt(lambda: read_texts(unread))

@@ -244,6 +244,7 @@ def token_counter(tokenizer_file: Path) -> Callable[[Sequence[str]], list[int]]:
     """A function that counts the tokens of texts, without special tokens."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_truncation()
+    tokenizer.no_padding()
     return lambda texts: [
         len(each.ids) for each in tokenizer.encode_batch(list(texts), add_special_tokens=False)
     ]

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from itertools import compress
+from itertools import compress, takewhile
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import chat_template_utils
 
 from sweeps.base_models import checked_folder
 from sweeps.data.examples import Example, Turn
@@ -22,6 +24,11 @@ from tracker.errors import InputError
 from tracker.trial import ModelSpec
 
 MAX_ROWS_SHOWN = 5
+CLOCK = "strftime_now"
+REFUSES = "the chat template refuses these turns: "
+#: What a chat template that reads the clock is told, in every trial: Llama 3's prints the date, and the
+#: same trial would otherwise be another one tomorrow.
+TEMPLATE_DATE = datetime(2026, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +91,13 @@ def misfits(
         roles = tuple(turn.role for turn in example.messages)
         if roles not in frames:
             probe = Example(tuple(Turn(role, "a") for role in roles), "a", 0)
-            (ids,) = _ids(tokenizer, _prompts(tokenizer, [probe]))
+            (ids,) = _ids(tokenizer, prompt_texts(tokenizer, [probe]))
             frames[roles] = len(ids) + len(roles) + 2
         texts = (example.answer, *(turn.content for turn in example.messages))
         if frames[roles] + sum(len(text.encode()) for text in texts) >= max_length:
             candidates.append(index)
     chosen = [examples[index] for index in candidates]
-    prompts = _prompts(tokenizer, chosen) if chosen else []
+    prompts = prompt_texts(tokenizer, chosen) if chosen else []
     uncertain = []
     for index, example, prompt in zip(candidates, chosen, prompts, strict=True):
         question = _question(example)
@@ -107,20 +114,20 @@ def _encoded(
     """Every example encoded, and the indices of those that *max_length* cannot hold."""
     if not examples:
         return [], []
-    prompts = _prompts(tokenizer, examples)
+    prompts = prompt_texts(tokenizer, examples)
     prompt_ids = _ids(tokenizer, prompts)
     end = _end_id(tokenizer)
-    answer_ids = [(*ids, end) for ids in _ids(tokenizer, [e.answer for e in examples])]
-    too_long = [len(p) + len(a) > max_length for p, a in zip(prompt_ids, answer_ids, strict=True)]
-    rows = [Encoded(p, a) for p, a in zip(prompt_ids, answer_ids, strict=True)]
+    closed = [(*ids, end) for ids in answer_ids(tokenizer, [e.answer for e in examples])]
+    too_long = [len(p) + len(a) > max_length for p, a in zip(prompt_ids, closed, strict=True)]
+    rows = [Encoded(p, a) for p, a in zip(prompt_ids, closed, strict=True)]
     misfits: list[int] = []
     for index in compress(range(len(rows)), too_long):
-        room = max_length - len(answer_ids[index])
+        room = max_length - len(closed[index])
         shortened = _shortened(tokenizer, prompts[index], examples[index], room)
         if shortened is None:
             misfits.append(index)
         else:
-            rows[index] = Encoded(shortened, answer_ids[index], truncated=True)
+            rows[index] = Encoded(shortened, closed[index], truncated=True)
     return rows, misfits
 
 
@@ -143,19 +150,62 @@ def encode_texts(
     return rows
 
 
-def _prompts(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[str]:
+def answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of each answer, without the end token that closes it."""
+    return _ids(tokenizer, answers)
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Ids of control tokens, which no text shows."""
+    return frozenset(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)
+
+
+def answer_texts(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[Sequence[int]], kept: frozenset[int]
+) -> list[str]:
+    """Text of generated tokens up to the end token, without control tokens but those of *kept*.
+
+    *kept*: control tokens that true answers hold, such as a label that is one.
+    """
+    if not kept:
+        return list(tokenizer.batch_decode(ids, skip_special_tokens=True))
+    hidden, end = special_ids(tokenizer) - kept, tokenizer.eos_token_id
+    shown = [[i for i in takewhile(lambda i: i != end, row) if i not in hidden] for row in ids]
+    return list(tokenizer.batch_decode(shown, skip_special_tokens=False))
+
+
+def prompt_texts(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[str]:
+    """Text of each prompt, up to where the answer begins.
+
+    Raises InputError where the chat template refuses the turns.
+    """
     if tokenizer.chat_template is None:
         start = tokenizer.bos_token or ""
         return [start + "".join(f"{t.content}\n\n" for t in e.messages) for e in examples]
     try:
-        rendered = tokenizer.apply_chat_template(
-            [render(example) for example in examples], tokenize=False, add_generation_prompt=True
-        )
+        return rendered(tokenizer, examples, opened=True)
     except TemplateError as error:
-        raise InputError(
-            f"{tokenizer.name_or_path}: the chat template refuses these turns: {error}"
-        ) from None
-    return list(rendered)
+        why = str(error)
+    except Exception as error:  # a template may fail in any way on turns that it does not expect
+        why = f"{type(error).__name__}: {error}"
+    raise InputError(f"{tokenizer.name_or_path}: {REFUSES}{why}")
+
+
+def rendered(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], *, opened: bool
+) -> list[str]:
+    """Turns of each example as the chat template writes them; *opened*: up to where the answer begins.
+
+    The clock stands still for the template. Raises whatever the template raises.
+    """
+    template = tokenizer.get_chat_template()
+    if CLOCK in template:
+        # transformers gives the function to its environment and takes none as an argument.
+        compiled = chat_template_utils._compile_jinja_template(template)
+        compiled.environment.globals[CLOCK] = TEMPLATE_DATE.strftime
+    turns = [render(example) for example in examples]
+    texts = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
+    return [str(text) for text in texts]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:

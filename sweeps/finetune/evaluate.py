@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from sweeps.data.encoding import Rows
-from sweeps.data.prompts import Encoded
+from sweeps.data.prompts import Encoded, answer_texts, special_ids
 from sweeps.data.recorded import recorded_answer
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
@@ -39,6 +40,7 @@ from tracker.trial import (
 
 #: Prompts are long and the same in every trial: only those of the worst rows are kept, and cut.
 PROMPTS, PROMPT_CHARACTERS = 50, 2000
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "n_ctx")
 _SPARE_TOKENS = 2  # room for an answer that runs on, so that it is seen to be malformed
 
 
@@ -178,23 +180,24 @@ class Evaluator:
         limit = max(len(row.answer_ids) for row in encoded) + _SPARE_TOKENS
         limit = min(limit, self.settings.max_new_tokens)
         given = [""] * len(encoded)
+        in_truth = {token for row in encoded for token in row.answer_ids[:-1]}
+        shown = special_ids(self.tokenizer) & in_truth
         with self.clock.phase("generate"):
             for chosen in self._by_length(encoded):
                 for i, text in zip(
-                    chosen, self._generate([encoded[i] for i in chosen], limit), strict=True
+                    chosen, self._generate([encoded[i] for i in chosen], limit, shown), strict=True
                 ):
                     given[i] = text
                 self.beat()
         return given
 
-    def _generate(self, rows: Sequence[Encoded], limit: int) -> list[str]:
-        """Generate answers to a batch of prompts."""
+    def _generate(self, rows: Sequence[Encoded], limit: int, shown: frozenset[int]) -> list[str]:
+        """Generate answers to a batch of prompts; control tokens of *shown* are part of an answer."""
         pad = _pad_id(self.tokenizer)
         with self._autocast():
             new = generated_ids(self.model, rows, limit, pad_id=pad, prepended=self.prepended)
         self.generated_tokens += int((new != pad).sum())
-        texts: list[str] = self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        return texts
+        return answer_texts(self.tokenizer, new.tolist(), shown)
 
     def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
         """Batches of indices by prompt length, so that little is padded."""
@@ -215,10 +218,13 @@ def generated_ids(
     """Greedy new tokens (rows, up to *limit*) after each prompt, on the model's device.
 
     Prompts are padded on the left, so that all answers begin together. *prepended*: virtual tokens that
-    the method puts before the prompt.
+    the method puts before the prompt. No more is generated than the model has positions for.
     """
     device = next(model.parameters()).device
     width = max(len(row.prompt_ids) for row in rows)
+    positions = position_limit(base_model(model).config)
+    if positions is not None:
+        limit = max(1, min(limit, positions - width - _virtual_tokens(model)))
     padding = torch.tensor([width - len(row.prompt_ids) for row in rows])
     ids = torch.tensor([[pad_id] * (width - len(r.prompt_ids)) + [*r.prompt_ids] for r in rows])
     ids, padding = ids.to(device), padding.to(device)
@@ -227,6 +233,25 @@ def generated_ids(
     mask = (torch.arange(width, device=device) >= padding[:, None]).long()
     out: Tensor = model.generate(ids, attention_mask=mask, max_new_tokens=limit)  # type: ignore[operator]
     return out[:, width:]
+
+
+def position_limit(config: Any) -> int | None:
+    """Positions beyond which the model of *config* fails; ``None`` for one that has no such limit.
+
+    Rotary positions go on beyond the stated length, learned and tabulated ones do not.
+    """
+    text = config.get_text_config(decoder=True)
+    if getattr(text, "rope_parameters", None):
+        return None
+    limits = (getattr(text, name, None) for name in _POSITIONS)
+    return next((limit for limit in limits if isinstance(limit, int) and limit > 0), None)
+
+
+def _virtual_tokens(model: nn.Module) -> int:
+    """Virtual tokens of a prompt method, which take positions before the prompt; else 0."""
+    if not isinstance(model, PeftModel):
+        return 0
+    return int(getattr(model.active_peft_config, "num_virtual_tokens", 0) or 0)
 
 
 def _generated_after_virtual_tokens(

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -26,7 +26,7 @@ from peft import (
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sweeps.base_models import checked_folder
 from sweeps.data.prompts import load_tokenizer
@@ -133,7 +133,9 @@ def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Pa
     *folder* is removed once the model is whole: an adapter left there would be put on the next model.
     """
     with whole_folder(folder) as made:
-        load_tokenizer(base).save_pretrained(made)
+        tokenizer = load_tokenizer(base)
+        tokenizer.save_pretrained(made)
+        _end_with(model, tokenizer).save_pretrained(made)
         if method.variant == "pissa":
             with tempfile.TemporaryDirectory(prefix="pissa-") as start:
                 build_model(base, method, torch.device("cpu")).save_pretrained(start)  # type: ignore[operator]
@@ -142,6 +144,15 @@ def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Pa
             model.save_pretrained(made)  # type: ignore[operator]
         if isinstance(model, PeftModel):
             save_trained(model, made)
+
+
+def _end_with(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """Have *model* generate up to the end token that it was trained on; a base may name another."""
+    inner: Any = base_model(model)
+    settings = copy.deepcopy(inner.generation_config)
+    settings.eos_token_id, settings.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    inner.generation_config = settings
+    return cast(GenerationConfig, settings)
 
 
 def save_trained(model: nn.Module, folder: Path) -> None:

@@ -207,6 +207,12 @@ class SftTrainer(Trainer):
         optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
         return optimizer
 
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step, of LoRA+ that of A."""
+        assert self.optimizer is not None
+        return float(self.optimizer.param_groups[0]["lr"])
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], *, num_items_in_batch: Tensor
     ) -> Tensor:
@@ -271,6 +277,7 @@ class _TrialCallback(TrainerCallback):
         self.saved_at = time.monotonic()
         self.resumed_at = self.reported_at = 0
         self.last_loss = math.nan
+        self.rate = 0.0
         self.log_every = 1  # steps
         self.rule = DivergenceRule.of(trainer.spec.train, 1)
 
@@ -285,6 +292,7 @@ class _TrialCallback(TrainerCallback):
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.clock.stop()
+        self.rate = self.trainer.rate  # the schedule goes on to the next step's before a step ends
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.reporter.beat()
@@ -319,8 +327,7 @@ class _TrialCallback(TrainerCallback):
         self.reported_at, self.trainer.losses = step, []
         if not math.isfinite(self.last_loss):
             raise DivergedError(f"training loss {self.last_loss} at step {step}")
-        rate = self.trainer._get_learning_rate()
-        values = {"train/loss": self.last_loss, "train/learning_rate": float(rate)}
+        values = {"train/loss": self.last_loss, "train/learning_rate": self.rate}
         self.reporter.step(step, values)
         self._log_loss(LOSS, self.last_loss)
         if reason := divergence_reason(self.trainer.state.log_history, self.rule):

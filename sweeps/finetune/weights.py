@@ -60,18 +60,37 @@ def weight_problems(folder: Path, *, trust: bool) -> list[str]:
 
     Tied weights may be absent, and so may buffers. Only headers are read: nothing is loaded.
     """
+    try:
+        model, info, stored = _tried(folder, trust)
+    except InputError as error:
+        return list(error.problems)
+    return [*_missing(model, info, stored, folder), *_misshapen(info, stored, folder)]
+
+
+def _tried(
+    folder: Path, trust: bool
+) -> tuple[PreTrainedModel, dict[str, Any], dict[str, StoredTensor]]:
+    """The empty model, transformers' account of putting the headers' tensors into it, and the headers."""
     stored = stored_tensors(folder)
     state = {
         name: torch.empty(tensor.shape, dtype=_TYPES[tensor.dtype], device="meta")
         for name, tensor in stored.items()
         if tensor.dtype in TUNABLE
     }
-    try:
-        model = empty_model(read_model_config(folder, trust=trust), trust=trust)
-        info = _loaded(model, state, folder, {"": "meta"})[1]
-    except InputError as error:
-        return list(error.problems)
-    return [*_missing(model, info, stored, folder), *_misshapen(info, stored, folder)]
+    model = empty_model(read_model_config(folder, trust=trust), trust=trust)
+    return model, _loaded(model, state, folder, {"": "meta"})[1], stored
+
+
+def surplus_tensors(folder: Path, *, trust: bool) -> list[str]:
+    """A line on tensors of the loaded files that the model has no place for; none where there are none."""
+    info, stored = _tried(folder, trust)[1:]
+    surplus = sorted(name for name in info["unexpected_keys"] if name in stored)
+    if not surplus:
+        return []
+    return [
+        f"{folder}: {len(surplus)} of {len(stored)} tensors have no place in the model and are not loaded, "
+        f"such as {surplus[0]}; see whether config.json is that of these weights"
+    ]
 
 
 def load_model(folder: Path, *, trust: bool) -> PreTrainedModel:

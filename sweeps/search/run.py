@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from sweeps.preflight import preflight
 from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.bounds import SearchBounds
@@ -75,11 +76,12 @@ def run_sweep(
         where = store_uri or tracking_uri.default_uri(workspace)
         database_server.refuse_one_database(where, study_uri)
     sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
-    for warning in sweep.warnings:
-        note(warning)
     folder = SweepFolder(workspace, sweep.spec.name)
     if not folder.begun:  # a begun sweep resumes, whatever its bounds leave
+        sweep = preflight(sweep, path)
         SearchBounds(sweep).check()
+    for warning in sweep.warnings:
+        note(warning)
     if words := _leaving(sweep, store_uri):
         note(words)
     with folder.locked():

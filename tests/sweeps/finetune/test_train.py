@@ -140,20 +140,23 @@ def test_bfloat16_is_autocast_over_float32_weights(method: str, tune: Callable[.
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "linear"])
-def test_schedules_warm_up_and_end_at_zero(scheduler: str, tune: Callable[..., Run]) -> None:
+def test_the_logged_rates_are_those_that_the_steps_used(
+    scheduler: str, tune: Callable[..., Run]
+) -> None:
     run = tune("p_tuning_v2", rate=0.01, scheduler=scheduler, warmup=0.5, batch_size=4)
     assert run.trained.steps == 11
     peak = run.rates.index(max(run.rates))
     assert run.rates[peak] == pytest.approx(0.01)
-    assert peak == 5, "half of eleven steps, rounded up, and counted from zero"
-    assert run.rates[:peak] == sorted(run.rates[:peak])
+    assert peak == 6, "after half of eleven steps, rounded up"
+    assert run.rates[:7] == pytest.approx([0.01 * step / 6 for step in range(7)])
     assert run.rates[peak:] == sorted(run.rates[peak:], reverse=True)
-    assert run.rates[-1] == pytest.approx(0, abs=1e-12)
+    share = 1 / 5 if scheduler == "linear" else (1 + math.cos(math.pi * 4 / 5)) / 2
+    assert run.rates[-1] == pytest.approx(0.01 * share), "zero comes after the last step"
 
 
 def test_a_constant_schedule_warms_up_too(tune: Callable[..., Run]) -> None:
     run = tune("p_tuning_v2", rate=0.01, scheduler="constant", warmup=0.5, batch_size=4)
-    assert run.rates[:6] == pytest.approx([0.01 * step / 6 for step in range(1, 7)])
+    assert run.rates[:6] == pytest.approx([0.01 * step / 6 for step in range(6)])
     assert run.rates[6:] == pytest.approx([0.01] * 5)
 
 

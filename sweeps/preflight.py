@@ -1,0 +1,170 @@
+"""Preflight of a new sweep: models, methods and rows that cannot work are found before the first trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from sweeps.base_models import checked_folder
+from sweeps.data.examples import read_located
+from sweeps.data.mixes import replay_rows, split_volume
+from sweeps.data.prompts import encode_examples, load_tokenizer
+from sweeps.data.tokenizer_checks import RowsOf, tokenizer_problems
+from sweeps.finetune.architecture import Unfit, unfit
+from sweeps.finetune.evaluate import position_limit
+from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
+from sweeps.resolve import Report, ResolvedSweep
+from sweeps.spec import SweepSpec
+from tracker.errors import InputError
+from tracker.numbers import plural
+from tracker.strict_yaml import YamlPath, read
+from tracker.trial import MethodSpec, ModelSpec
+
+
+def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
+    """*sweep*, of the file at *path*, with further warnings.
+
+    Weights are compared with the architecture, methods are tried on a shrunken copy of it, and every row
+    is rendered. A begun sweep needs none of it. Raises InputError with every problem.
+    """
+    report = Report(read(path), begun=False)
+    files = list(_files(sweep))
+    for index, model in enumerate(sweep.models.values()):
+        where: YamlPath = ("models", index)
+        report.attempt(lambda m=model, w=where: _check_model(m, w, sweep, files, report), where)  # type: ignore[misc]
+    report.warnings += _warmup_notes(sweep.spec)
+    if report.problems:
+        raise InputError(dict.fromkeys(report.problems))
+    return replace(sweep, warnings=tuple(dict.fromkeys([*sweep.warnings, *report.warnings])))
+
+
+def _check_model(
+    model: ModelSpec, where: YamlPath, sweep: ResolvedSweep, files: list[RowsOf], report: Report
+) -> None:
+    folder, trust = Path(checked_folder(model)), model.trust_remote_code
+    problems = weight_problems(folder, trust=trust)
+    if problems:
+        raise InputError(problems)
+    report.warnings += surplus_tensors(folder, trust=trust)
+    config = read_model_config(folder, trust=trust)
+    tokenizer = load_tokenizer(model)
+    _check_vocabulary(tokenizer, config)
+    found = tokenizer_problems(model.name, tokenizer, files, sweep.spec.record_answers)
+    report.problems += found.problems
+    report.warnings += found.notes
+    if not found.problems:
+        report.problems += _too_many_positions(model, tokenizer, config, sweep.spec, files)
+    tried = unfit(model, _methods(sweep.spec), sweep.spec.train)
+    _note_unfit(model, config.model_type, where, tried, report)
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: Any) -> None:
+    rows = config.get_text_config(decoder=True).vocab_size
+    if len(tokenizer) > rows:
+        raise InputError(
+            f"found a tokenizer of {len(tokenizer):,} tokens; allowed: {rows:,}, the rows of the model's "
+            "embeddings (vocab_size); resize them or take the tokenizer that came with the model"
+        )
+
+
+def _files(sweep: ResolvedSweep) -> Iterator[RowsOf]:
+    """Every task's rows, by file."""
+    held_out = [suite.task for suite in sweep.general.values() if suite.task]
+    for task in [*sweep.tasks.values(), *held_out]:
+        for file in (task.train, task.validation, task.test):
+            if file is not None:
+                yield RowsOf(task, file.path, read_located(task, file.path))
+
+
+def _methods(spec: SweepSpec) -> list[MethodSpec]:
+    """Every method with each of its variants."""
+    return [
+        MethodSpec(name=name, variant=variant)
+        for name, settings in spec.methods
+        if settings is not None
+        for variant in getattr(settings, "variant", (None,))
+    ]
+
+
+def _note_unfit(model: ModelSpec, kind: str, where: YamlPath, tried: Unfit, report: Report) -> None:
+    if tried.sees_ahead:
+        report.at(
+            where,
+            f"found {model.name} ({kind}), whose tokens see the ones after them, as an encoder's do, and so "
+            "the answer itself; allowed: a decoder, or is_decoder: true in config.json if it is one",
+        )
+        return
+    if tried.mixes_packed_rows:
+        report.at(
+            ("train", "packing"),
+            f"found true; the rows of a packed sequence see each other in {model.name} ({kind}); "
+            "allowed: false for this model",
+        )
+    for name, variant, reason in tried.methods:
+        report.at(
+            ("methods", name, *(("variant",) if variant else ())),
+            f"found {variant or name}, which does not work with {model.name} ({kind}): {reason}; "
+            "take it out, or the model",
+        )
+
+
+def _too_many_positions(
+    model: ModelSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    config: Any,
+    spec: SweepSpec,
+    files: list[RowsOf],
+) -> Iterator[str]:
+    """A line for each file with a row that takes more positions than the model has."""
+    limit = position_limit(config)
+    virtual = max(spec.methods.p_tuning.virtual_tokens) if spec.methods.p_tuning else 0
+    if limit is None or spec.train.max_length + virtual <= limit:
+        return
+    for file in files:
+        try:
+            rows = encode_examples(
+                tokenizer, [item.example for item in file.rows], spec.train.max_length
+            )
+        except InputError:
+            continue  # rows that cannot be cut to fit are said elsewhere
+        long = [i for i, row in enumerate(rows) if len(row) + virtual > limit]
+        if long:
+            length, line = len(rows[long[0]]), file.rows[long[0]].line
+            with_virtual = f" and {virtual} virtual ones" if virtual else ""
+            yield (
+                f"{file.path}:{line}: found a row of {length} tokens{with_virtual} ({len(long)} such rows); "
+                f"allowed: {limit}, the positions of {model.name}; set train.max_length to at most "
+                f"{limit - virtual}"
+            )
+
+
+def _warmup_notes(spec: SweepSpec) -> Iterator[str]:
+    """Notes on training sets so small that warm-up takes every step, of which the first has the rate 0."""
+    for name in spec.mixes:
+        for volume in sorted(spec.volumes_of(name)):
+            steps = _steps(spec, name, volume)
+            warm = math.ceil(spec.train.warmup * steps)
+            if steps and warm >= steps:
+                what = (
+                    "its only step has the learning rate 0, so nothing is learned"
+                    if steps == 1
+                    else f"all {steps} steps are warm-up, so the learning rate is never reached"
+                )
+                yield (
+                    f"volumes: found {volume} for mix {name!r}, {plural(steps, 'step')} of training; {what}; "
+                    "raise it or train.epochs, lower train.batch_size, or set train.warmup: 0"
+                )
+
+
+def _steps(spec: SweepSpec, name: str, volume: int) -> int:
+    """Optimiser steps of a training on *volume* examples of the mix *name*."""
+    mix, train = spec.mixes[name].named(name), spec.train
+    passes: Mapping[str, int] = mix.extra_epochs
+    rows = sum(n * (train.epochs + passes.get(t, 0)) for t, n in split_volume(mix, volume).items())
+    rows += replay_rows(mix, volume) * train.epochs
+    return math.ceil(math.ceil(rows / train.batch_size) / train.accumulation)

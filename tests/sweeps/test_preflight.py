@@ -1,0 +1,274 @@
+"""A new sweep's models, methods and rows are tried before the first trial; what cannot work is one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    FalconConfig,
+    FalconForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    OPTConfig,
+    OPTForCausalLM,
+    PreTrainedModel,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
+
+from sweeps.preflight import preflight
+from sweeps.resolve import ResolvedSweep, read_sweep
+from tracker.errors import InputError
+
+SWEEP = """\
+name: tiny
+models: [{{path: {model}}}]
+methods:
+  {methods}
+tasks:
+  intent: {{train: train.jsonl, prompt: {{{system}input: "{{text}}"}}, answer: "{{label}}", score: {score}}}
+volumes: [{volume}]
+train: {{max_length: 64, epochs: 1, batch_size: 8{train}}}
+"""
+ALL = (
+    "{full: {learning_rate: 1e-3}, "
+    "lora: {learning_rate: 1e-3, variant: [plain, rslora, dora, pissa, lora_plus]}, "
+    "p_tuning: {learning_rate: 1e-3, virtual_tokens: 4, variant: [v1, v2]}}"
+)
+FULL = "{full: {learning_rate: 1e-3}}"
+
+
+@pytest.fixture
+def base(tiny_model: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model, folder)
+    return folder
+
+
+def edit(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def sized(base: Path) -> dict[str, Any]:
+    """Settings of a tiny architecture for the tokenizer in *base*."""
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    return {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+
+
+def rebuild(base: Path, model: PreTrainedModel) -> None:
+    """Put another architecture under the tokenizer in *base*."""
+    (base / "model.safetensors").unlink()
+    model.save_pretrained(base)
+
+
+def flown(
+    base: Path,
+    data: Path,
+    *,
+    methods: str = FULL,
+    system: str = "",
+    score: str = "macro_f1",
+    volume: int = 100,
+    train: str = "",
+) -> ResolvedSweep:
+    """The sweep after its preflight."""
+    folder = base.parent / "sweep"
+    shutil.copytree(data, folder, dirs_exist_ok=True)
+    file = folder / "sweep.yaml"
+    text = SWEEP.format(
+        model=base, methods=methods, system=system, score=score, volume=volume, train=train
+    )
+    file.write_text(text)
+    return preflight(read_sweep(file), file)
+
+
+def problems(base: Path, data: Path, **changes: Any) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        flown(base, data, **changes)
+    assert not any("\n" in problem for problem in caught.value.problems)
+    return [problem.replace(f"{base.parent}/sweep/", "") for problem in caught.value.problems]
+
+
+def test_a_sound_sweep_passes_without_a_word(base: Path, tiny_data: Path) -> None:
+    assert flown(base, tiny_data, methods=ALL).warnings == ()
+
+
+def _falcon(sizes: dict[str, Any]) -> PreTrainedModel:
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return FalconForCausalLM(FalconConfig(**shape, **sizes))  # keys and values of one head for all
+
+
+def _opt(sizes: dict[str, Any]) -> PreTrainedModel:
+    shape = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return OPTForCausalLM(OPTConfig(**shape, word_embed_proj_dim=16, **sizes))
+
+
+def _experts(sizes: dict[str, Any]) -> PreTrainedModel:
+    shape = {
+        **{"hidden_size": 32, "intermediate_size": 64, "moe_intermediate_size": 16, "head_dim": 8},
+        **{"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
+    }
+    return Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(**shape, num_experts=4, num_experts_per_tok=2, **sizes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "refused"),
+    [(_falcon, {"v2"}), (_opt, {"v1"}), (_experts, {"dora", "pissa"})],
+    ids=["keys and values of one head", "projected embeddings", "experts"],
+)
+def test_methods_that_an_architecture_cannot_take(
+    build: Callable[[dict[str, Any]], PreTrainedModel],
+    refused: set[str],
+    base: Path,
+    tiny_data: Path,
+) -> None:
+    rebuild(base, build(sized(base)))
+    found = problems(base, tiny_data, methods=ALL)
+    assert {problem.split("found ")[1].split(",")[0] for problem in found} == refused
+    assert all(problem.startswith("sweep.yaml:4: methods.") for problem in found)
+    assert all("does not work with base" in p and p.endswith("or the model") for p in found)
+
+
+def test_an_encoder_is_refused(base: Path, tiny_data: Path) -> None:
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    rebuild(base, BertLMHeadModel(BertConfig(**shape, num_attention_heads=4, **sized(base))))
+    (problem,) = problems(base, tiny_data)
+    assert problem.startswith(
+        "sweep.yaml:2: models[0]: found base (bert), whose tokens see the ones"
+    )
+    edit(base / "config.json", is_decoder=True)
+    assert flown(base, tiny_data).warnings == ()
+
+
+def test_packing_is_refused_where_rows_would_see_each_other(base: Path, tiny_data: Path) -> None:
+    assert flown(base, tiny_data, train=", packing: true").warnings == ()
+    rebuild(base, _opt(sized(base)))
+    assert flown(base, tiny_data)
+    (problem,) = problems(base, tiny_data, train=", packing: true")
+    assert (
+        "train.packing: found true; the rows of a packed sequence see each other in base" in problem
+    )
+
+
+def test_rows_beyond_the_positions_of_a_model(base: Path, tiny_data: Path) -> None:
+    shape = {"n_embd": 32, "n_layer": 2, "n_head": 4}
+    rebuild(base, GPT2LMHeadModel(GPT2Config(n_positions=40, **shape, **sized(base))))
+    assert flown(base, tiny_data)
+    (problem, *_) = problems(base, tiny_data, methods=ALL.replace("tokens: 4", "tokens: 16"))
+    assert "train.jsonl:" in problem
+    assert "16 virtual ones" in problem
+    assert "allowed: 40, the positions of base; set train.max_length to at most 24" in problem
+
+
+def test_a_template_that_refuses_turns_names_model_row_and_cure(
+    base: Path, tiny_data: Path
+) -> None:
+    template = base / "chat_template.jinja"
+    template.write_text(
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turns') }}{% endif %}"
+        + template.read_text()
+    )
+    assert flown(base, tiny_data).warnings == ()
+    (problem, *_) = problems(base, tiny_data, system='system: "Route it.", ')
+    assert problem.startswith(
+        "train.jsonl:1: the chat template of base refuses 600 of 600 rows, this "
+    )
+    assert "one first: no system turns; put the system turn into the instruction" in problem
+
+
+def test_a_tokenizer_without_an_end_token(base: Path, tiny_data: Path) -> None:
+    edit(base / "tokenizer_config.json", eos_token=None)
+    (problem,) = problems(base, tiny_data)
+    assert "the tokenizer of base has no end token (eos_token)" in problem
+
+
+def test_labels_that_the_tokenizer_cannot_write(base: Path, tiny_data: Path) -> None:
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert flown(base, tiny_data)
+    folder = base.parent / "capitals"
+    shutil.copytree(tiny_data, folder)
+    for name in ("train", "validation", "test"):
+        file = folder / f"{name}.jsonl"
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        file.write_text("".join(json.dumps(r | {"label": r["label"].title()}) + "\n" for r in rows))
+    (problem,) = problems(base, folder)
+    assert problem.startswith("train.jsonl:1: the tokenizer of base cannot write '")
+    assert "back (5 of 5 labels): it reads '" in problem
+
+
+@pytest.mark.parametrize(
+    ("change", "wording"),
+    [
+        (
+            lambda text: "{{ strftime_now('%d %b %Y') }}" + text,
+            "reads the clock (strftime_now); in every trial of a sweep it reads 1 January 2026",
+        ),
+        (
+            lambda text: text.replace(
+                "<|assistant|>{% endif %}", "<|assistant|><think>{% endif %}"
+            ),
+            "opens '<think>' before an answer",
+        ),
+        (
+            lambda text: text.replace("{{ eos_token }}", "<|user|>"),
+            "its chat template ends a turn with '<|user|>'",
+        ),
+        (
+            lambda text: text.replace(
+                "{{ m['content'] }}{{ eos", "[plain]{{ m['content'] }}{{ eos"
+            ),
+            "writes '[plain]' before an answer",
+        ),
+    ],
+    ids=["clock", "opened thought", "another end", "words before"],
+)
+def test_what_a_template_does_beside_a_plain_answer_is_said(
+    change: Callable[[str], str], wording: str, base: Path, tiny_data: Path
+) -> None:
+    template = base / "chat_template.jinja"
+    text = change(template.read_text())
+    assert text != template.read_text()
+    template.write_text(text)
+    (note,) = flown(base, tiny_data).warnings
+    assert wording in note
+
+
+def test_padding_in_a_tokenizer_file_is_no_length(base: Path, tiny_data: Path) -> None:
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    tokenizer["padding"] = {
+        **{"strategy": {"Fixed": 512}, "direction": "Right", "pad_to_multiple_of": None},
+        **{"pad_id": 0, "pad_type_id": 0, "pad_token": "<|pad|>"},
+    }
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert flown(base, tiny_data).warnings == ()
+
+
+def test_a_warm_up_that_takes_every_step_is_said(base: Path, tiny_data: Path) -> None:
+    (note,) = flown(base, tiny_data, volume=8).warnings
+    assert (
+        "found 8 for mix 'all', 1 step of training; its only step has the learning rate 0" in note
+    )
+    assert flown(base, tiny_data, volume=8, train=", warmup: 0").warnings == ()
+
+
+def test_tensors_without_a_place_are_said(base: Path, tiny_data: Path) -> None:
+    edit(base / "config.json", num_hidden_layers=1)
+    (note,) = flown(base, tiny_data).warnings
+    assert "9 of 20 tensors have no place in the model and are not loaded" in note
