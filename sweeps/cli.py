@@ -153,7 +153,10 @@ def run(
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     study_uri: Annotated[
-        str | None, typer.Option(help="Optuna storage; default: SQLite in the workspace.")
+        str | None,
+        typer.Option(
+            help="Optuna storage: sqlite:///FILE or postgresql://…; default: in the workspace."
+        ),
     ] = None,
     retry_failed: Annotated[
         bool,

@@ -196,7 +196,10 @@ class Lease:
         owner, me = _owner(row), self.me
         if row.until is None or owner.file != me.file or owner.is_dead:
             return True
-        if (owner.host, owner.workspace, owner.folder) == (me.host, me.workspace, me.folder):
+        # A process that held the lock of this folder is gone, also if the folder was moved since.
+        here = owner.boot == me.boot or owner.host == me.host
+        same_place = owner.workspace == me.workspace or owner.file is not None
+        if here and same_place and owner.folder == me.folder:
             return True
         return self._has_clock_of(owner) and now >= row.until
 

@@ -204,8 +204,8 @@ def _tell(name: str, case: Callable[[Shared], str], shared: Shared, reference: s
             found.append("I5: another recommendation")
     except (AssertionError, subprocess.TimeoutExpired) as error:
         found = [str(error)]
-    held = "held" if not found else "NOT HELD: " + "; ".join(found)
-    print(f"{name} [{time.monotonic() - begun:.0f} s]: {held}", flush=True)
+    outcome = "held" if not found else "NOT HELD: " + "; ".join(found)
+    print(f"{name} [{time.monotonic() - begun:.0f} s]: {outcome}", flush=True)
 
 
 if __name__ == "__main__":

@@ -115,10 +115,12 @@ def tables_of(owner: Owner, uri: str, what: str) -> Iterator[None]:
             f"{what} {tracking_uri.without_credentials(uri)}: {reason(error)}; check {option}: see {advice}"
         ) from error
     with connection:
-        if engine.dialect.name == "postgresql":
+        found = _owner(connection)
+        if found is None and engine.dialect.name == "postgresql":
             connection.execute(text(f"SET lock_timeout = '{_LOCK_SECONDS}s'"))
             connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))  # until it is closed
-        if (found := _owner(connection)) not in (owner, None):
+            found = _owner(connection)
+        if found not in (owner, None):
             raise StoreError(
                 f"{what} {tracking_uri.without_credentials(uri)}: holds {found}'s tables, found where "
                 f"{owner}'s belong; {_APART}"
@@ -141,12 +143,14 @@ def _connected(engine: Engine) -> Connection:
 
 
 def _owner(connection: Connection) -> Owner | None:
-    """Whose tables the database holds; Optuna's versions are called ``v3.2.0.a``, MLflow's are digests."""
+    """Whose tables the database holds, once they are whole: the version is written last.
+
+    Optuna's versions are called ``v3.2.0.a``, MLflow's are digests.
+    """
     from sqlalchemy import inspect, text
 
-    tables = set(inspect(connection).get_table_names())
-    if "alembic_version" not in tables:
-        return "Optuna" if "studies" in tables else None
+    if "alembic_version" not in inspect(connection).get_table_names():
+        return None
     versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     if not versions:
         return None
