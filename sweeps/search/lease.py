@@ -31,21 +31,21 @@ from sqlalchemy import (
     Text,
     event,
     func,
+    inspect,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from sweeps.search.storage import DatabaseUnavailableError
+from sweeps.search.storage import DatabaseUnavailableError, making
 from tracker.errors import OwnedError, StoreError
-from tracker.store import database_server
 from tracker.store.tracking_uri import sqlite_file
 
 LEASE_SECONDS = 60.0
 _RENEW_SECONDS = 10.0
 _MARGIN_SECONDS = 5.0  # before its end, a lease is no longer relied on
-_AGAIN_SECONDS = 2.0  # between two tries to confirm it
+_AGAIN_SECONDS = 5.0  # between two tries to confirm it
 _TABLE = Table(
     "sft_select_owners",
     MetaData(),
@@ -136,8 +136,8 @@ class Lease:
 
     def take(self, note: Callable[[str], None]) -> None:
         """Become the owner. OwnedError, naming the owner, while there is another; may be repeated."""
-        with database_server.tables_of("Optuna", self.uri, "study"):
-            _TABLE.create(self.engine, checkfirst=True)
+        if not inspect(self.engine).has_table(_TABLE.name):
+            making(self.uri, lambda: _TABLE.create(self.engine, checkfirst=True))
         watched: tuple[int, int] | None = None
         since = begun = _clock()
         while (row := self._tried(watched, silent=_clock() - since >= LEASE_SECONDS)) is not None:
@@ -150,7 +150,8 @@ class Lease:
             time.sleep(1)
             begun = _clock()
         if self._before is not None:
-            note(f"{self.name}: taken over from {self._before.words}, which is gone")
+            how = "which has ended" if self._before.is_dead else "whose lease ran out"
+            note(f"{self.name}: taken over from {self._before.words}, {how}")
         self._sure_until = begun + LEASE_SECONDS - _MARGIN_SECONDS
         event.listen(self._sessions, "before_commit", self._compare)
         self._thread.start()

@@ -123,13 +123,18 @@ def _bound_waits(connection: Any, _record: object) -> None:
 
 def _opened(uri: str) -> RDBStorage:
     """The storage with Optuna's tables, made where there are none."""
+    url = make_url(uri)
+    arguments = database_server.connect_arguments(url)
+    if url.get_backend_name() == "sqlite" and "timeout" not in url.query:
+        arguments = {"timeout": _LOCK_SECONDS}
+    return making(uri, lambda: RDBStorage(uri, engine_kwargs={"connect_args": arguments}))
+
+
+def making(uri: str, make: Callable[[], Answer]) -> Answer:
+    """What *make* returns, which makes tables of the study; on a server one process at a time."""
     try:
         with database_server.tables_of("Optuna", uri, "study"):
-            url = make_url(uri)
-            arguments = database_server.connect_arguments(url)
-            if url.get_backend_name() == "sqlite" and "timeout" not in url.query:
-                arguments = {"timeout": _LOCK_SECONDS}
-            return RDBStorage(uri, engine_kwargs={"connect_args": arguments})
+            return make()
     except StorageInternalError as error:  # Optuna's, which blames the data for whatever went wrong
         raise _ours(error.__cause__ or error, opening=True) from error
     except SQLAlchemyError as error:
