@@ -21,7 +21,7 @@ from typing import NamedTuple
 from tests.conftest import write_tiny_data, write_tiny_model
 from tests.factories import sweep_text
 from tests.faults.invariants import recommendation, violations
-from tests.faults.kills import at_result
+from tests.faults.programme import results
 from tests.postgres import Server, server
 
 _TRIALS = 8
@@ -50,8 +50,8 @@ class Shared(NamedTuple):
 
     def wait(self, ended: int, workspace: str = "a") -> None:
         """Until so many trials have ended in the workspace."""
-        moment, due = at_result(self.sweep, self.folder / workspace, ended), time.monotonic()
-        while not moment():
+        due = time.monotonic()
+        while results(self.folder / workspace) < ended:
             assert time.monotonic() - due < _PATIENCE_SECONDS, f"{ended} trials have not ended"
             time.sleep(0.05)
 

@@ -18,7 +18,9 @@ from sweeps.baselines.untouched import base_suites
 from sweeps.finetune import checkpoint
 from sweeps.finetune.contract import Reporter, TrialHome
 from sweeps.finetune.evaluate import Baseline, SuiteEvaluation
+from sweeps.finetune.trial import disk_refusal
 from tests.factories import replicates, suite_score, task_score
+from tracker.errors import StoreError
 from tracker.files import json_lines, whole_folder, write_atomically
 from tracker.trial import Cost, TrialResult, TrialSpec
 
@@ -27,7 +29,19 @@ STEPS, STEP_SECONDS = "FAKE_TRIAL_STEPS", "FAKE_TRIAL_STEP_SECONDS"
 
 
 def run_trial(spec: TrialSpec, home: TrialHome, reporter: Reporter, **_: Any) -> TrialResult:
-    """Pretend to run *spec*: the same files, events and result whatever interrupts it."""
+    """Pretend to run *spec*: the same files, events and result whatever interrupts it.
+
+    Raises StoreError where the disk refuses, as the real one does.
+    """
+    try:
+        return _fine_tune(spec, home, reporter)
+    except Exception as error:
+        if problem := disk_refusal(error):
+            raise StoreError(f"trial {spec.key}: {problem}") from error
+        raise
+
+
+def _fine_tune(spec: TrialSpec, home: TrialHome, reporter: Reporter) -> TrialResult:
     started = time.time()
     before = base_suites(spec, home.baselines, lambda _spec: _Untouched())  # type: ignore[arg-type,return-value]
     steps = int(os.environ.get(STEPS, "12"))
@@ -63,7 +77,7 @@ def run_trial(spec: TrialSpec, home: TrialHome, reporter: Reporter, **_: Any) ->
 
 
 def _train(spec: TrialSpec, home: TrialHome, reporter: Reporter, steps: int) -> None:
-    found = checkpoint.latest_checkpoint(home.checkpoints)
+    found = checkpoint.latest_checkpoint(home.checkpoints, spec.key)
     first = int((found / "state").read_text()) if found else 0
     reporter.resume(first)
     saved_at = time.monotonic()
@@ -72,7 +86,8 @@ def _train(spec: TrialSpec, home: TrialHome, reporter: Reporter, steps: int) -> 
         reporter.beat()
         reporter.step(step, {"train/loss": _loss(spec, step), "train/learning_rate": 1e-3})
         if time.monotonic() - saved_at >= home.checkpoint_seconds and step < steps:
-            checkpoint.save_checkpoint(home.checkpoints, step, partial(_state, str(step)))
+            write = partial(_state, str(step))
+            checkpoint.save_checkpoint(home.checkpoints, spec.key, step, write)
             reporter.checkpoint(step)
             saved_at = time.monotonic()
 

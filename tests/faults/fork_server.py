@@ -2,8 +2,8 @@
 
 A forked driver is the command line's own ``main`` in a session of its own, with its output in a file. Its
 workers are forked from it and run :func:`sweeps.search.worker.work`, or with the fake trainer a twin of it
-that trains nothing. Only the start of the interpreter and the imports are missing; ``first_start`` and
-``test_kills`` start whole processes.
+that trains nothing. Only the start of the interpreter and the imports are missing; ``first_start`` starts
+whole processes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import psutil
 
-Trainer = Literal["fake", "real"]
+from sweeps.finetune.contract import Reporter, TrialHome
+from tracker.trial import TrialResult, TrialSpec
+
+Trainer = Literal["fake", "real", "mixed"]
 
 #: What a driver or a check imports late; a name that is gone is passed over.
 PRELOADED = """
@@ -177,7 +181,7 @@ def fork_workers(trainer: Trainer) -> None:
     from sweeps.search.engines import local
 
     context = multiprocessing.get_context("fork")
-    target = _fake_work if trainer == "fake" else local.work
+    target = local.work if trainer == "real" else partial(_fake_work, trainer)
 
     class _Multiprocessing:
         """What the local engine asks of multiprocessing."""
@@ -195,14 +199,21 @@ def fork_workers(trainer: Trainer) -> None:
     local.work = work  # type: ignore[attr-defined]
 
 
-def _fake_work(pipe: Connection, threads: int, device: str | None, *_more: Any) -> None:
-    """:func:`sweeps.search.worker.work` with the fake trial."""
+def _fake_work(
+    trainer: Trainer, pipe: Connection, threads: int, device: str | None, *_more: Any
+) -> None:
+    """:func:`sweeps.search.worker.work` with the fake trial; of *mixed* ones every fifth is real."""
+    from sweeps.finetune.trial import run_trial
     from sweeps.search import worker
     from tests.faults import fake_trial
 
+    def either(spec: TrialSpec, home: TrialHome, reporter: Reporter) -> TrialResult:
+        real = trainer == "mixed" and int(spec.key, 16) % 5 == 0
+        return (run_trial if real else fake_trial.run_trial)(spec, home, reporter)
+
     worker._die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker.serve(pipe, fake_trial.run_trial)
+    worker.serve(pipe, either)
 
 
 def _close_the_drivers(pipe: Connection) -> None:
@@ -251,3 +262,22 @@ def session_members(sessions: set[int]) -> list[int]:
         except (OSError, psutil.NoSuchProcess):
             continue
     return found
+
+
+def outlives(driver: Process, seconds: float = 10.0) -> list[str]:
+    """I6: what of the driver's session still lives some seconds after its end; it is killed."""
+    due = time.monotonic() + seconds
+    while left := session_members({driver.pid}):
+        if time.monotonic() > due:
+            driver.signal_session(signal.SIGKILL)
+            return [f"I6: processes {left} outlive their driver"]
+        time.sleep(0.02)
+    return []
+
+
+if __name__ == "__main__":  # python -m tests.faults.fork_server mixed run sweep.yaml ...
+    fork_workers(sys.argv[1])  # type: ignore[arg-type]
+    sys.argv = ["sft-select", *sys.argv[2:]]
+    from sweeps.cli import main
+
+    main()

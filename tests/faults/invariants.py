@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 
+from tracker.errors import NoRecommendationError
 from tracker.store.journal import Journal
 from tracker.store.store import Store
 from tracker.strict_yaml import read
@@ -80,7 +81,7 @@ def study_states(uri: str, name: str) -> list[tuple[int, optuna.trial.TrialState
 
 
 def recommendation(sweep: Path, workspace: Path, store_uri: str | None = None) -> str:
-    """I5: what ``recommend`` exports, less the measured times."""
+    """I5: what ``recommend`` exports or says, and every trial's scores, less all that a clock measured."""
     from tracker.decision.analysis import Analysis
     from tracker.decision.recommend import recommend
     from tracker.export.config import config_of, write_config
@@ -88,10 +89,19 @@ def recommendation(sweep: Path, workspace: Path, store_uri: str | None = None) -
     store, name = Store.open(workspace, store_uri), str(read(sweep).data["name"])
     records = store.records(name)
     analysis = Analysis(records, store.objective(name), sweep=name)
+    results = sorted((record.result for record in records), key=lambda result: result.spec.key)
+    scores = [
+        [result.spec.key, result.final_train_loss, *(task.model_dump() for task in result.tasks)]
+        for result in results
+    ]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recommended.yaml"
-        write_config(config_of(recommend(analysis), records), file)
-        return unmeasured(file.read_text(encoding="utf-8"))
+        try:
+            write_config(config_of(recommend(analysis), records), file)
+            text = unmeasured(file.read_text(encoding="utf-8"))
+        except NoRecommendationError as error:
+            text = str(error)
+    return text + json.dumps(scores, default=str)
 
 
 def unmeasured(config: str) -> str:

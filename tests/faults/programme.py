@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,9 @@ import psutil
 from tests.faults import fork_server
 from tests.faults.fork_server import Process, Trainer, fork
 
+NAME = "tiny"
 TRIALS = 8
-KILLS_A_WORKSPACE = 8
+KILLS_A_WORKSPACE = 10
 #: Seconds after which a run without a kill has hung.
 PATIENCE = 180.0
 #: The chance of each victim: who gets which signals, and how long it is stopped before the last of them.
@@ -51,12 +52,13 @@ _EXITS = {"SIGINT": {130, -2, 0}, "SIGTERM": {143, -15, 0}, "SIGKILL": {-9, 0}}
 
 
 class Sweep(NamedTuple):
-    """A sweep file, its trials, and the exported text of an uninterrupted run."""
+    """A sweep file, its trials, and the exported text and the seconds of an uninterrupted run."""
 
     file: Path
     trials: int
     trainer: Trainer
-    reference: str
+    reference: str = ""
+    seconds: float = 3.0
 
 
 def prepare(folder: Path, trainer: Trainer) -> Sweep:
@@ -68,20 +70,22 @@ def prepare(folder: Path, trainer: Trainer) -> Sweep:
         assert ended.code == 0, ended.output
     whole = folder / "whole"
     shutil.rmtree(whole, ignore_errors=True)
+    begun = time.monotonic()
     ended = start(file, whole, trainer).wait(PATIENCE)
     assert ended.code == 0, ended.output
-    sweep = Sweep(file, TRIALS, trainer, "")
+    sweep = Sweep(file, TRIALS, trainer, seconds=time.monotonic() - begun)
     found, reference = check(sweep, whole)
     assert not found, f"an uninterrupted run: {found}"
     return sweep._replace(reference=reference)
 
 
-def start(file: Path, workspace: Path, trainer: Trainer) -> Process:
-    """The command ``run``, forked."""
+def start(
+    file: Path, workspace: Path, trainer: Trainer, before: Callable[[], None] = lambda: None
+) -> Process:
+    """The command ``run``, forked; *before* is called in the fork first."""
     arguments = ["run", str(file), "--workspace", str(workspace)]
-    return fork_server.driver(
-        arguments, workspace.parent / "log" / f"{workspace.name}.run", trainer
-    )
+    output = workspace.parent / "log" / f"{workspace.name}.run"
+    return fork_server.driver(arguments, output, trainer, before)
 
 
 def check(sweep: Sweep, workspace: Path) -> tuple[list[str], str]:
@@ -108,11 +112,10 @@ def check(sweep: Sweep, workspace: Path) -> tuple[list[str], str]:
 class Workspace:
     """One workspace whose driver and workers are killed until they were killed often enough."""
 
-    def __init__(self, sweep: Sweep, folder: Path, seed: str, seconds: float) -> None:
-        self.sweep, self.folder, self.seconds = sweep, folder, seconds
+    def __init__(self, sweep: Sweep, folder: Path, seed: str) -> None:
+        self.sweep, self.folder = sweep, folder
         self.draw = random.Random(seed)
         self.driver: Process | None = None
-        self.sessions: set[int] = set()
         self.kills: list[dict[str, Any]] = []
         self.violations: list[str] = []
 
@@ -122,10 +125,10 @@ class Workspace:
         while len(self.kills) < count and early < 3 * count:
             victim = self.draw.choices(list(VICTIMS), list(VICTIMS.values()))[0]
             first = not self.kills and self.driver is None
-            moment = self.draw.uniform(0, self.seconds * (0.5 if first else 0.8))
+            moment = self.draw.uniform(0, self.sweep.seconds * (0.8 if first else 0.6))
             if not self._kill(victim, moment):
                 early += 1
-                if self._results() >= self.sweep.trials:
+                if results(self.folder) >= self.sweep.trials:
                     break  # the sweep has ended: later kills would meet an idle workspace
         self._finish()
 
@@ -144,7 +147,7 @@ class Workspace:
                 if target is not None:
                     break
             time.sleep(0.005)
-        where = self._where()
+        doing = phase(self.folder, self.sweep.trials)
         signals = [signal.Signals[name] for name in what.split("+")]
         for number in signals:
             try:
@@ -160,14 +163,13 @@ class Workspace:
                 time.sleep(_STOPPED_SECONDS)
         if whom != "worker":
             self._ended(driver, _EXITS[signals[-1].name])
-        fact = {"victim": victim, "after": round(moment, 3), "where": where}
+        fact = {"victim": victim, "after": round(moment, 3), "phase": doing}
         self.kills.append(fact | {"exit": driver.code if whom != "worker" else None})
         return True
 
     def _running(self) -> Process:
         if self.driver is None:
             self.driver = start(self.sweep.file, self.folder, self.sweep.trainer)
-            self.sessions.add(self.driver.pid)
         return self.driver
 
     def _ended(self, driver: Process, allowed: set[int]) -> None:
@@ -184,13 +186,7 @@ class Workspace:
             )
         if "Traceback" in ended.output:
             self.violations.append(f"traceback: {ended.output[-1500:]}")
-        due = time.monotonic() + 10
-        while left := fork_server.session_members({driver.pid}):
-            if time.monotonic() > due:
-                self.violations.append(f"I6: processes {left} outlive their driver")
-                driver.signal_session(signal.SIGKILL)
-                return
-            time.sleep(0.02)
+        self.violations += fork_server.outlives(driver)
 
     def _finish(self) -> None:
         for _ in range(2):  # the second run finds all done, and exits 0 too
@@ -202,30 +198,31 @@ class Workspace:
         workers = driver.children()
         return self.draw.choice(workers) if workers else None
 
-    def _root(self) -> Path:
-        return self.folder / "tiny"
 
-    def _results(self) -> int:
-        journals = (self._root() / "journal").glob("*.jsonl")
-        return sum('"event":"result"' in path.read_text(errors="replace") for path in journals)
+def results(workspace: Path) -> int:
+    """How many trials of the workspace have ended."""
+    journals = (workspace / NAME / "journal").glob("*.jsonl")
+    return sum('"event":"result"' in path.read_text(errors="replace") for path in journals)
 
-    def _where(self) -> str:
-        """What the driver is doing, by what is on disk."""
-        if not self._root().exists():
-            return "before the workspace"
-        if not (self.folder / "mlflow.db").exists():
-            return "store is made"
-        if not (self._root() / "study.db").exists():
-            return "study is made"
-        if not (self._root() / "journal").exists():
-            return "before the first trial"
-        return "trials run" if self._results() < self.sweep.trials else "after the last trial"
+
+def phase(workspace: Path, trials: int) -> str:
+    """What the driver is doing, by what is on disk."""
+    root = workspace / NAME
+    if not root.exists():
+        return "before the workspace"
+    if not (workspace / "mlflow.db").exists():
+        return "store is made"
+    if not (root / "study.db").exists():
+        return "study is made"
+    if not (root / "journal").exists():
+        return "before the first trial"
+    return "trials run" if results(workspace) < trials else "after the last trial"
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """Kills by victim and by what the driver was doing: how many were tried, and broke no promise."""
     rows = []
-    for title, field in (("victim", "victim"), ("the driver's work", "where")):
+    for title, field in (("victim", "victim"), ("the driver's work", "phase")):
         tried = Counter(line[field] for line in lines)
         kept = Counter(line[field] for line in lines if line["kept"])
         rows += [f"| {title} | tried | held |", "|---|---:|---:|"]
@@ -254,9 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = 1 + max((line["workspace"] for line in lines), default=-1)
     number = first
     while len(lines) < options.kills and time.monotonic() < until:
-        workspace = Workspace(
-            sweep, folder / f"workspace-{number}", f"{options.seed}:{number}", 3.0
-        )
+        workspace = Workspace(sweep, folder / f"workspace-{number}", f"{options.seed}:{number}")
         workspace.kill_all(min(KILLS_A_WORKSPACE, options.kills - len(lines)))
         kept = not workspace.violations
         fresh = [

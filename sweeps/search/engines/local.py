@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -45,9 +46,14 @@ class _Slot:
         variables = dict.fromkeys(_THREAD_VARIABLES, str(self.threads)) | _SAFE_PATH
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
+        # Ctrl-C is the driver's to handle, also while a worker still loads its libraries: what is blocked
+        # here stays blocked there, and one that comes now is the driver's after the start.
+        resource_tracker.ensure_running()  # its first start unblocks the signal
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
         far_end.close()

@@ -76,6 +76,20 @@ class TestLocalEngine(_OfATinySweep):
             time.sleep(0.05)
 
 
+def test_ctrl_c_ends_no_worker_that_starts() -> None:
+    """A terminal sends it to all: a worker that still loads its libraries would print a traceback."""
+    engine = LocalEngine(devices=[None], threads=1, hang_seconds=600.0)
+    try:
+        (slot,) = engine._slots
+        assert slot.process.pid is not None
+        os.kill(slot.process.pid, signal.SIGINT)
+        slot.process.join(0.5)
+        assert slot.process.is_alive()
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        engine.close()
+
+
 class TestFormulaEngine(_OfATinySweep):
     @pytest.fixture(scope="class")
     @classmethod
