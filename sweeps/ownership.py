@@ -35,8 +35,11 @@ def owned(stem: Path, refusal: Callable[[str], str], remedy: str) -> Iterator[No
             raise InputError(
                 f"{stem.parent}: cannot be written ({error.strerror}); {remedy}"
             ) from error
+        if owner.is_dir() and not owner.is_symlink():
+            raise InputError(f"{owner}: found a folder; allowed: a file; remove it")
         try:
             facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+            owner.unlink(missing_ok=True)  # a killed process's, or a link that somebody put there
             write_atomically(owner, json.dumps(facts))
             yield
         finally:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQL
 
 from tracker.errors import StoreError
 from tracker.store import database_server
-from tracker.store.tracking_uri import without_credentials
+from tracker.store.tracking_uri import is_damaged, without_credentials
 
 #: How long a call is repeated, in a sweep that runs and while it opens.
 PATIENCE_SECONDS = 180.0
@@ -154,8 +154,17 @@ def _ours(error: BaseException, *, opening: bool = False) -> Exception:
     may_pass = isinstance(error, (OperationalError, InterfaceError))
     if opening:
         may_pass = any(words in line for words in _SOON)
-    return (
-        DatabaseUnavailableError(line)
-        if may_pass
-        else StoreError(f"study: {line}; check --study-uri")
-    )
+    if may_pass:
+        return DatabaseUnavailableError(line)
+    remedy = "check --study-uri"
+    if line == "unable to open database file":
+        remedy = (
+            "see that study.db in the sweep's folder, and study.db-wal beside it, can be read and "
+            "written, or check --study-uri"
+        )
+    if is_damaged(line):
+        remedy = (
+            "move study.db in the sweep's folder away and run the same command again, which makes it anew "
+            "from the journals: no trial that ended is run twice"
+        )
+    return StoreError(f"study: {line}; {remedy}")

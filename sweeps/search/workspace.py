@@ -13,6 +13,7 @@ from sweeps.ownership import owned
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.files import remove_leftovers
+from tracker.store import artifacts
 from tracker.store.journal import Attempts, Journal, Step
 from tracker.trial import TrialResult, TrialSpec
 
@@ -98,6 +99,8 @@ class SweepFolder:
     def _remove_leftovers(self) -> None:
         """Remove what a killed driver and its workers left half written; the caller holds the lock."""
         remove_leftovers(self.baselines)
+        for folder in (self.workspace / artifacts.FOLDER).glob("*/artifacts"):
+            remove_leftovers(folder)
         remove_leftovers(self.root)
         for part in ("models", "checkpoints", "artifacts"):
             remove_leftovers(self.root / part)

@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from tracker.errors import StoreError
 from tracker.files import copy_atomically, whole_folder, write_atomically
 from tracker.store import tracking_uri
 
+#: What mends an artifact of a sweep that is not as it was written.
+WRITTEN_ANEW = "run the sweep's command again, which writes it anew"
 #: The folder of artifacts in a workspace.
 FOLDER = "artifacts"
 
@@ -59,12 +62,23 @@ class Artifacts:
         return recorded if recorded.is_dir() else self._workspace / FOLDER
 
     def text(self, run_id: str, artifact_uri: str, name: str) -> str:
-        """Text artifact of a run; raises OSError where it cannot be read."""
+        """Text artifact of a run; raises OSError where it cannot be read, StoreError where it is no text."""
         if (folder := self.folder(artifact_uri)) is not None:
-            return (folder / name).read_text(encoding="utf-8")
+            try:
+                return (folder / name).read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                raise StoreError(f"{folder / name}: found no text; {WRITTEN_ANEW}") from None
         with tempfile.TemporaryDirectory() as temporary:
             path = self.client.download_artifacts(run_id, name, temporary)
             return Path(path).read_text(encoding="utf-8")
+
+    def holds(self, run: Any, text: str, name: str) -> bool:
+        """Whether the artifact *name* of *run* is *text*; one that is not on this disk counts as such."""
+        folder = self.folder(run.info.artifact_uri)
+        try:
+            return folder is None or (folder / name).read_bytes() == text.encode()
+        except OSError:
+            return False
 
     def log_text(self, run: Any, text: str, name: str) -> None:
         """Write a text artifact of *run*; raises OSError where it cannot be written."""

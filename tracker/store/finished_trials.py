@@ -26,6 +26,7 @@ from cachetools import LRUCache
 from pydantic import BaseModel, ValidationError
 
 from tracker.errors import StoreError
+from tracker.store.artifacts import WRITTEN_ANEW
 from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs, is_live, number_of, tag_of
 from tracker.store.tracking_uri import SQLITE, store_error
@@ -188,6 +189,11 @@ class ResultsCache:
         if known is not None and known.digest == tags["sft.result"]:
             return
         text = runs.text_at(run_id, run.artifact_uri, "result.json")
+        if digest_of(text) != tags["sft.result"]:
+            raise StoreError(
+                f"result.json of MLflow run {run_id} was changed since it was written; {WRITTEN_ANEW}, or "
+                "delete the run"
+            )
         number, stage = number_of(run_id, tags, "sft.number"), tag_of(run_id, tags, "sft.stage")
         try:
             self._entries[run_id] = _entry(number, stage, text, self._parts)

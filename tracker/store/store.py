@@ -154,6 +154,10 @@ class Store:
                 f"{there}: no tracking store here; name the workspace of a sweep, "
                 "or start one with `sft-select run`"
             )
+        if not create and file is not None and file.stat().st_size == 0:
+            raise StoreError(
+                f"{file}: is empty; run the sweep's command again, which fills it from the journals"
+            )
         tracking_uri.set_environment()
         from mlflow import MlflowClient
 
@@ -305,13 +309,15 @@ class Store:
             lambda run: run.data.tags.get("sft.result") != tags["sft.result"],
         )
         self.log_steps(sweep, result.spec.key, steps)  # before the run is closed
-        if is_ended(run):
+        if is_ended(run) and self._runs.artifacts.holds(run, text, "result.json"):
             return
         run_id = run.info.run_id
-        self._log_values(run, mlflow_names.metrics(result), result.ended_at)
         if artifacts is not None:
             self._runs.artifacts.log_folder(run, artifacts)
         self._runs.artifacts.log_text(run, text, "result.json")
+        if is_ended(run):  # a disk or somebody had harmed what it holds
+            return
+        self._log_values(run, mlflow_names.metrics(result), result.ended_at)
         self._set_tags(run, tags)
         # The run ends now, not at result.ended_at: readers find a late result by the run's end.
         self.client.set_terminated(run_id, bulk_write.RUN_STATUS.get(result.status, "FAILED"))

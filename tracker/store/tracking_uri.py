@@ -142,10 +142,17 @@ def store_error(uri: str, error: Exception) -> StoreError:
             f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; it would refuse the "
             "same again"
         )
+    remedy = "see that it is reachable and writable, then run the same command again"
+    if is_damaged(reason):
+        remedy = "move the file away and run the sweep's command again, which makes it anew from the journals"
     return StoreError(
-        f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; see that it is "
-        "reachable and writable, then run the same command again"
+        f"tracking store {without_credentials(uri)}: {without_credentials(reason)}; {remedy}"
     )
+
+
+def is_damaged(reason: str) -> bool:
+    """Whether *reason* is what SQLite says of a file that is none of its databases, or no longer."""
+    return "not a database" in reason or "malformed" in reason
 
 
 def set_environment() -> None:

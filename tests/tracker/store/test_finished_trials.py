@@ -9,6 +9,7 @@ import pytest
 from tests.tracker.store.stores import Records, begin, reopened
 from tracker.errors import StoreError
 from tracker.store.finished_trials import FinishedTrials, closed_runs
+from tracker.store.mlflow_names import digest_of
 from tracker.store.store import Store
 from tracker.store.tracking_uri import database_file
 from tracker.trial import MethodSpec, Objective, TaskScore, TrialRecord
@@ -309,7 +310,34 @@ def test_what_an_older_version_did_not_write_stays_not_given(
     run = store._runs.trial(parent, records[0].result.spec.key)
     text = store._runs.text(run, "result.json").replace('"valid_format":null,', "")
     store.client.log_text(run.info.run_id, text, "result.json")
+    store.client.set_tag(run.info.run_id, "sft.result", digest_of(text))
     older, newer = reopened(store).records("support")
     assert [older, newer] == records
     assert set(TaskScore.model_fields) - older.result.tasks[0].model_fields_set == {"valid_format"}
     assert newer.result.tasks[0].model_fields_set == set(TaskScore.model_fields)
+
+
+@pytest.mark.parametrize("harm", [b"", b"\xff\xfe", b'{"a": 1}', None])
+def test_a_result_that_was_harmed_is_named_and_written_anew(
+    harm: bytes | None, store: Store, make_record: Records
+) -> None:
+    begin(store)
+    record = make_record(0)
+    store.end_trial("support", record)
+    run = store._runs.trial(store._runs.sweep("support").info.run_id, record.result.spec.key)
+    folder = store._runs.artifacts.folder(run.info.artifact_uri)
+    assert folder is not None
+    file = folder / "result.json"
+    whole = file.read_bytes()
+    if harm is None:  # still one that fits, with another score
+        file.write_bytes(whole.replace(b'"score":0.', b'"score":0.1', 1))
+        assert file.read_bytes() != whole
+    else:
+        file.write_bytes(harm)
+    with pytest.raises(StoreError, match=r"result\.json.*run the sweep's command again") as said:
+        reopened(store).records("support")
+    assert "\n" not in str(said.value)
+    again = reopened(store)
+    again.end_trial("support", record)
+    assert file.read_bytes() == whole
+    assert again.records("support") == [record]
