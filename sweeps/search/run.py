@@ -67,7 +67,6 @@ def run_sweep(
     """Run the sweep file at *path*, or resume it where it stopped.
 
     *retry_failed*: run trials again whose status is failed: their workers died, or an error ended them.
-
     *watch* is called with the driver in every iteration, *note* with each warning on the sweep file and its
     data. Raises InputError for a bad or changed file, OwnedError when another driver holds the sweep,
     KeyboardInterrupt as it comes: trials that ended before it stay.
@@ -89,8 +88,7 @@ def run_sweep(
         if words := _recorded_before(sweep, folder):
             note(words)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
-        uri = study_uri or f"sqlite:///{folder.study_file.resolve()}"
-        with closing(StudyAdapter(uri, sweep.spec, note=note)) as study, study.owned(folder.root):
+        with _owned_study(sweep, folder, study_uri, note) as study:
             store = Store.open(workspace, store_uri)
             store.fence(study.is_owned)
             _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
@@ -102,7 +100,6 @@ def run_sweep(
                     write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
                 with _engine(sweep) as engine:
                     box = session.outbox
-                    control = Control(box)
                     driver = Driver(
                         sweep,
                         folder,
@@ -110,7 +107,7 @@ def run_sweep(
                         engine,
                         box,
                         watch=watch,
-                        control=control,
+                        control=Control(box),
                         retry_failed=retry_failed,
                     )
                     with closing(driver):
@@ -150,6 +147,16 @@ def _take_results(store: Store, sweep: str, folder: SweepFolder) -> None:
         events = {event["event"] for event in Journal(folder.journal(key)).events()}
         if not events & {"start", "result"}:
             folder.keep(key, record.result, store.history(sweep, key))
+
+
+@contextmanager
+def _owned_study(
+    sweep: ResolvedSweep, folder: SweepFolder, uri: str | None, note: Callable[[str], None]
+) -> Iterator[StudyAdapter]:
+    """The sweep's study at *uri*, by default in its folder; this driver owns it."""
+    uri = uri or f"sqlite:///{folder.study_file.resolve()}"
+    with closing(StudyAdapter(uri, sweep.spec, note=note)) as study, study.owned(folder.root):
+        yield study
 
 
 @dataclass(slots=True)

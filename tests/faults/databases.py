@@ -24,7 +24,7 @@ from tests.faults.invariants import recommendation, violations
 from tests.faults.programme import results
 from tests.postgres import Server, server
 
-_TRIALS = 8
+_TRIALS = 16  # enough that the first driver still runs when a second has started
 _LOCKED_SECONDS, _LEASE_SECONDS = 30.0, 60.0
 _PATIENCE_SECONDS = 900.0
 
@@ -109,7 +109,7 @@ def study_full(shared: Shared) -> str:
 def killed_and_taken_over(shared: Shared) -> str:
     """A second workspace is refused while the first runs, and goes on once that is killed."""
     first = shared.start()
-    shared.wait(3)
+    shared.wait(1)
     ends(shared.start("b"), 3, "another driver runs this sweep: process")
     first.kill()
     first.communicate()
