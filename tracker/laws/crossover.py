@@ -39,6 +39,8 @@ def p_ahead(
 ) -> Array:
     """Probability (m,) that *first* is better (smaller) than *second* at *sizes* (m,); ties count half.
 
+    It is never 0 or 1, which no number of draws can show.
+
     Laws of the settings of either side, at least one: at each size the setting of the lowest median
     stands for its side. Compared are the curves themselves, without a run's noise; beyond what was
     measured they are spread as :meth:`FittedLaw.curves` says. Draws are paired by index: curves are
@@ -46,7 +48,8 @@ def p_ahead(
     two curves there are level.
     """
     one, other = (np.minimum(_best_setting(laws, sizes), np.log(most)) for laws in (first, second))
-    return np.asarray((one < other).mean(axis=0) + 0.5 * (one == other).mean(axis=0))
+    shares = (one < other).mean(axis=0) + 0.5 * (one == other).mean(axis=0)
+    return np.array([share_of_draws(float(share), len(one)) for share in shares])
 
 
 def _best_setting(laws: Sequence[FittedLaw], sizes: Array) -> Array:
