@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 #: What a message shows at most; ``problems`` holds every problem whole.
 MAX_PROBLEMS_SHOWN = 50
@@ -130,6 +130,12 @@ class NoRecommendationError(NotEnoughDataError):
     def __init__(self, why: str, needed: str) -> None:
         self.why, self.needed = why, needed
         super().__init__(f"no recommendation yet: {why}; to get one, {needed}")
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (
+            self.why,
+            self.needed,
+        )  # a copy, as caches raise it, is made of its parts
 
 
 class NothingAdmittedError(NoRecommendationError):

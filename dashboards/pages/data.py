@@ -283,6 +283,7 @@ def _rendered(task: TaskProfile, split: str, *, private: bool) -> html.Section:
         )
     )
     shown = task.splits[split].shown
+    heading = f"{plural(len(shown), 'row')} filled in" if shown else "Rows filled in"
     why = "it would be too large" if not private else "the sweep does not record them"
     rows = [_row(row) for row in shown] or [
         html.P(f"The data profile has no rows: {why}.", className="note")
@@ -293,7 +294,11 @@ def _rendered(task: TaskProfile, split: str, *, private: bool) -> html.Section:
             [
                 html.Div([html.H3("Template"), template], className="column"),
                 html.Div(
-                    [html.H3(f"{plural(len(shown), 'row')} filled in"), *rows], className="column"
+                    [
+                        html.H3(heading),
+                        *rows,
+                    ],
+                    className="column",
                 ),
             ],
             className="columns",

@@ -273,7 +273,9 @@ def _lead(view: SweepView) -> str:
     table = view.analysis.table
     tuned = table[table["method"] != "none"]
     if tuned.empty:
-        return "The first results appear here as soon as a trial ends."
+        if view.info.is_live or table.empty:
+            return "The first results appear here as soon as a trial ends."
+        return "No fine-tune was measured, only untouched base models."
     models = plural(tuned["model"].nunique(), "base model")
     methods = plural(tuned["method"].nunique(), "method")
     volumes = plural(tuned["volume"].nunique(), "training-set size")

@@ -204,14 +204,16 @@ def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:
             with_interval(score_of(score)),
             ABSENT if score.loss_nats is None else f"{score.loss_nats:.3f}",
             ABSENT if score.bits_per_byte is None else f"{score.bits_per_byte:.3f}",
+            percent(score.precision),
+            percent(score.recall),
             percent(score.valid_format),
             percent(score.over_reach),
             count(score.n),
         )
         for score in weighing.in_order(result.tasks)
     ]
-    head = ("Task", "Trained on", "Score", "Loss, nats", "Bits per byte", "Valid answers",
-            "False positives", "Rows")  # fmt: skip
+    head = ("Task", "Trained on", "Score", "Loss, nats", "Bits per byte", "Precision", "Recall",
+            "Valid answers", "False positives", "Rows")  # fmt: skip
     note = (
         "Intervals come from the evaluated rows; another seed of the same training would move a score "
         "further. Valid answers have the task's format. False positives on negatives (over-reach) are the "

@@ -42,6 +42,10 @@ NO_INTERVAL_WHY = (
 )
 
 
+#: A bootstrap that spreads less than this share of the standard error is too narrow: its rows are few.
+_NARROW = 0.9
+
+
 class Measured(NamedTuple):
     """A value with its standard error and replicates, where they are known.
 
@@ -55,7 +59,9 @@ class Measured(NamedTuple):
 
     @property
     def is_missing(self) -> bool:
-        """Whether all rows have the same result: a spread of 0 between them is no certainty."""
+        """Whether all rows have the same result and their number is not known: no spread is no certainty."""
+        if self.se:
+            return False
         if len(self.replicates) > 1:
             return min(self.replicates) == max(self.replicates)
         return self.se == 0
@@ -120,12 +126,13 @@ def fields(record: TrialRecord, weighing: Weighing) -> tuple[Field, ...]:
 def interval(measured: Measured) -> tuple[float, float] | None:
     """The 80 % interval that the evaluated rows give; ``None`` where they give none.
 
-    The replicates' 10th and 90th percentile where there are any (percentile bootstrap), else the normal
-    approximation.
+    The replicates' 10th and 90th percentile where there are any (percentile bootstrap), unless they spread
+    less than the standard error, as on few rows; else the normal approximation, within a score's limits.
     """
     if measured.is_missing:
         return None
-    if len(measured.replicates) > 1:
+    spread = np.std(measured.replicates) if len(measured.replicates) > 1 else 0.0
+    if spread and spread >= _NARROW * (measured.se or 0.0):
         return draws_interval(np.asarray(measured.replicates))
     ends = (0.0, 1.0) if measured.is_share else (-math.inf, math.inf)
     return normal_interval(measured.value, measured.se, *ends)
@@ -193,16 +200,16 @@ def _weighted(parts: Sequence[tuple[float, Measured]]) -> Measured:
     """The sum of share × value, with what is known of its spread."""
     value = sum(share * part.value for share, part in parts)
     shares = all(part.is_share for _, part in parts)
+    errors = [(share, part.se) for share, part in parts]
+    squared = sum((share * (error or 0.0)) ** 2 for share, error in errors)
+    known = all(error is not None for _, error in errors)
+    error = float(np.sqrt(squared)) if known else None
     lengths = {len(part.replicates) for _, part in parts}
     if len(lengths) == 1 and min(lengths) > 1:
         replicates = np.array([part.replicates for _, part in parts])
         mean = np.average(replicates, axis=0, weights=[share for share, _ in parts])
-        return Measured(value, None, tuple(float(v) for v in mean), shares)
-    errors = [(share, part.se) for share, part in parts]
-    if any(error is None for _, error in errors):
-        return Measured(value, None, is_share=shares)
-    squared = sum((share * (error or 0.0)) ** 2 for share, error in errors)
-    return Measured(value, float(np.sqrt(squared)), is_share=shares)
+        return Measured(value, error, tuple(float(v) for v in mean), shares)
+    return Measured(value, error, is_share=shares)
 
 
 def _quality(record: TrialRecord, weighing: Weighing) -> Iterator[Field]:

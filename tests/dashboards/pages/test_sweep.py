@@ -9,6 +9,7 @@ from dashboards.pages.sweep import OUTPUTS, Content, content, layout, running_in
 from dashboards.pages.sweep_control import BUTTONS, FIELDS, fields, panel, possible
 from dashboards.snapshot import Patience, Snapshot
 from dashboards.state import Query
+from tracker.cache import SingleFlightCache
 from tracker.store.control import ControlRecord, ControlReply, new_request
 from tracker.store.store import LiveTrial, Store
 from tracker.trial import Objective
@@ -91,6 +92,10 @@ def test_where_nothing_was_tuned_the_head_says_that_there_is_no_recommendation(
     page = words(recommend.content(view_of(bases), Query(), None)).lower()
     assert "no recommendation yet" in page
     assert "train this" not in page
+    kept = SingleFlightCache(4)  # as in the app, which raises a copy of what it keeps
+    view = view_of(bases)
+    for _ in range(2):
+        assert words(recommend.content(view, Query(), None, kept)).lower() == page
 
 
 def test_counts_add_up(view_of, records, words):

@@ -119,8 +119,21 @@ def test_the_comparison_begins_with_the_quality_and_keeps_the_objective_s_order(
 
 
 @pytest.mark.parametrize("score", [0.0, 1.0])
-def test_rows_that_all_came_out_alike_tell_no_interval(records, words, view_of, score):
-    same = rescored(records[45], score=score, score_se=0.0, replicates=(score,) * 20)
+def test_rows_that_all_came_out_alike_are_bounded_by_their_number(records, words, view_of, score):
+    """With Jeffreys' prior, as in the recommendation; on few rows the bootstrap is too narrow as well."""
+    same = rescored(records[45], score=score, score_se=0.0, replicates=(score,) * 20, n=12)
+    assert tasks_not_measured(same.result, WEIGHING) == []
+    ends = "0.0 to 10.5" if score == 0 else "89.5 to 100.0"
+    texts = {field.name: field.text for field in fields(same, WEIGHING)}
+    assert texts["intent: score"] == f"{100 * score:.1f} % (80 % interval {ends} %)"
+    assert "no interval" not in words(details(view_of([*records[:45], same]), Query.of(trial="45")))
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_rows_of_unknown_number_that_all_came_out_alike_tell_no_interval(
+    records, words, view_of, score
+):
+    same = rescored(records[45], score=score, score_se=0.0, replicates=(score,) * 20, n=None)
     assert tasks_not_measured(same.result, WEIGHING) == ["slots", "intent"]
     assert interval(Measured(score, 0.0)) is None
     texts = {field.name: field.text for field in fields(same, WEIGHING)}
