@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,12 +14,17 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from typer.testing import CliRunner
 
+from sweeps import cli
 from sweeps.resolve import ResolvedSweep
+from sweeps.search import outbox as outbox_module
 from sweeps.search import run as run_module
+from sweeps.search.engines.engine import Job
 from sweeps.search.run import Interruption, SweepRun, Terminated, run_sweep, worker_devices
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine
+from sweeps.terminal import status_lines
 from tests.sweeps.search.formula import FormulaEngine
 from tracker.errors import InputError, OwnedError, SftSelectError
 from tracker.store import data_profile
@@ -169,3 +175,67 @@ def test_an_interruption_that_python_swallows_still_stops(
     assert kept() is None
     assert signal.getsignal(number) == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_store_refuses_is_named_and_delivered_once_it_takes_it(
+    run: Callable[[Path], SweepRun],
+    make_sweep: MakeSweep,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An integrity error for one trial: the others are there, exit code and status say so."""
+    monkeypatch.setattr(outbox_module, "_FIRST_PAUSE_SECONDS", 0.01)
+    _, path = make_sweep(budget={"trials": 4})
+    workspace = ["--workspace", str(tmp_path / "runs")]
+    Store.open(tmp_path / "runs")
+    database = sqlite3.connect(tmp_path / "runs" / "mlflow.db")
+    database.execute(
+        "CREATE TRIGGER refuse BEFORE INSERT ON params WHEN NEW.key = 'model.name' AND NEW.value = 'b' "
+        "BEGIN SELECT RAISE(ABORT, 'refused by the database'); END"
+    )
+    database.commit()
+    first = CliRunner().invoke(cli.app, ["run", str(path), *workspace])
+    assert first.exit_code == 4, first.output
+    assert "trial 1: tracking store sqlite:" in first.stderr
+    assert "to send it again: sft-select run" in first.stderr
+    store = Store.open(tmp_path / "runs")
+    assert [record.number for record in store.records("tiny")] == [0, 2, 3]
+    assert store.running("tiny") == []
+    shown = CliRunner().invoke(cli.app, ["status", *workspace]).stdout
+    assert "\n    trial 1: tracking store sqlite:" in shown
+    (info,) = json.loads(CliRunner().invoke(cli.app, ["status", "--json", *workspace]).stdout)
+    assert [each["what"] for each in info["undelivered"]] == ["trial 1"]
+    database.execute("DROP TRIGGER refuse")
+    database.commit()
+    again = CliRunner().invoke(cli.app, ["run", str(path), *workspace])
+    assert (again.exit_code, "send" in again.stderr) == (0, False), again.output
+    records = Store.open(tmp_path / "runs").records("tiny")
+    assert [record.number for record in records] == [0, 1, 2, 3]
+    assert "trial 1" not in CliRunner().invoke(cli.app, ["status", *workspace]).stdout
+
+
+def test_no_run_is_left_open_where_the_sweep_ends_early(
+    make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FormulaEngine(2)
+
+    @contextmanager
+    def refusing(_: ResolvedSweep) -> Iterator[FormulaEngine]:
+        yield engine
+
+    submit = engine.submit
+
+    def refuse_the_third(job: Job) -> None:
+        submit(job)
+        if len(engine.ran) >= 2:
+            engine.refused[job.key] = "its template refuses a row"
+
+    monkeypatch.setattr(engine, "submit", refuse_the_third)
+    monkeypatch.setattr(run_module, "_engine", refusing)
+    _, path = make_sweep(budget={"trials": 6})
+    with pytest.raises(InputError, match="refuses a row"):
+        run_sweep(path, tmp_path / "runs")
+    store = Store.open(tmp_path / "runs")
+    (info,) = store.sweeps()
+    assert (info.state, store.running("tiny")) == ("interrupted", [])
+    assert "starting" not in " ".join(status_lines(info, store.running("tiny")))
