@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import OwnedError, RefusedError, StoreError
+from tracker.numbers import plural
 from tracker.store.control import ControlReply, Request
 from tracker.store.journal import Journal
 from tracker.store.runs import LIVE, UNDELIVERED, Undelivered
@@ -217,11 +218,12 @@ class Outbox:
         return None
 
     def _takes_others(self) -> bool:
-        """Whether the store takes something else: then it is not down."""
+        """Whether the store takes something else, if it can be a write: then it is not down."""
         try:
-            self.store.set_sweep_state(
-                self.sweep, self._live_state or "running", seen_at=round(time.time())
-            )
+            if self._live_state is None:
+                self.store.requests(self.sweep)
+            else:
+                self._send_state(self._live_state, {})
         except Exception:  # nothing may end the thread
             return False
         return True
@@ -249,9 +251,13 @@ class Outbox:
         return {what: why for what, (_, why) in list(self._aside.items())}
 
     def _words(self) -> str | None:
-        """What the store refuses."""
+        """What the store refuses, in one line."""
         refused = self._refused()
-        return "; ".join(f"{what} is set aside: {why}" for what, why in refused.items()) or None
+        if not refused:
+            return None
+        what, why = list(refused.items())[-1]
+        others = f", like {plural(len(refused) - 1, 'other')}," if len(refused) > 1 else ""
+        return f"{what}{others} is set aside: {why}"
 
     def _send_state(self, state: SweepState, facts: Mapping[str, object]) -> None:
         live = state in LIVE

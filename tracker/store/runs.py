@@ -163,14 +163,22 @@ class Runs:
         sweeps: dict[str, Run] = {}
         for run in self.search("tags.`sft.kind` = 'sweep'"):
             sweeps.setdefault(tag_of(run.info.run_id, run.data.tags, "sft.sweep"), run)
-        self._parents = {name: run.info.run_id for name, run in sweeps.items()}
+        # Those that were deleted stay known. A new one: another thread may read the old.
+        found = {name: run.info.run_id for name, run in sweeps.items()}
+        self._parents = {**self._parents, **found}
         return sweeps
 
     def sweep(self, name: str) -> Run:
         """Parent run of the sweep; RefusedError with the names there are where it is missing."""
         if (parent := self._parent(name)) is not None:
             return parent
+        known = self._parents.get(name)
         sweeps = self.sweeps()
+        if name not in sweeps and known is not None:
+            raise RefusedError(
+                f"the MLflow run {known} of sweep {name!r} was deleted, and with it what the store shows of "
+                "the sweep; restore it in MLflow, or run the sweep's file again, which makes another"
+            )
         if name not in sweeps:
             raise RefusedError(no_such_sweep(name, sweeps))
         return sweeps[name]

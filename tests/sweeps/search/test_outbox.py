@@ -157,7 +157,7 @@ def test_a_deleted_sweep_is_named_at_once(store: Store, tmp_path: Path) -> None:
     begun = time.monotonic()
     unsent = outbox.close(patience_seconds=60)
     assert [each.what for each in unsent] == ["trial 0", "the sweep's state"]
-    assert "no such sweep" in unsent[0].why
+    assert "of sweep 'tiny' was deleted" in unsent[0].why
     assert time.monotonic() - begun < 30
 
 
