@@ -118,8 +118,7 @@ def plan(
 ) -> None:
     """Show what a sweep will run and its expected cost; runs nothing."""
     from sweeps.finetune.model import quieten
-    from sweeps.preflight import preflight
-    from sweeps.resolve import read_sweep
+    from sweeps.preflight import read_checked
     from sweeps.search.bounds import SearchBounds
     from sweeps.search.plan import make_plan
     from sweeps.search.run import worker_devices
@@ -129,13 +128,10 @@ def plan(
     from sweeps.terminal import print_plan
 
     quieten()
-    resolved = read_sweep(sweep, lambda spec: SweepFolder(workspace, spec.name).begun)
+    resolved = read_checked(sweep, workspace)
     records = records_if_any(workspace, store, resolved.spec.name)
-    folder = SweepFolder(workspace, resolved.spec.name)
-    if not folder.begun:
-        resolved = preflight(resolved, sweep)
-    legacy = begun_before_bounds(folder.study_file, resolved.spec)
-    bounds = SearchBounds(resolved, legacy=legacy)
+    study = SweepFolder(workspace, resolved.spec.name).study_file
+    bounds = SearchBounds(resolved, legacy=begun_before_bounds(study, resolved.spec))
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)), bounds)
     schedule = expected_schedule(resolved, records, made, bounds)
     for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import psutil
 
-from sweeps.resolve import read_sweep
-from sweeps.search.workspace import SweepFolder
 from sweeps.terminal import memory
 from tracker.errors import SftSelectError, one_line
 from tracker.numbers import count, plural
@@ -95,11 +93,9 @@ def _sweep(path: Path, workspace: Path) -> list[Check]:
 
 
 def _sweep_words(path: Path, workspace: Path, warnings: list[str]) -> str:
-    from sweeps.preflight import preflight
+    from sweeps.preflight import read_checked
 
-    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
-    if not SweepFolder(workspace, sweep.spec.name).begun:
-        sweep = preflight(sweep, path)
+    sweep = read_checked(path, workspace)
     warnings += sweep.warnings
     rows = ", ".join(
         f"{count(t.train.rows)} of {name}" for name, t in sweep.tasks.items() if t.train

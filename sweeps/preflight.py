@@ -18,12 +18,23 @@ from sweeps.data.tokenizer_checks import RowsOf, tokenizer_problems
 from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
-from sweeps.resolve import Report, ResolvedSweep
+from sweeps.resolve import Report, ResolvedSweep, read_sweep
+from sweeps.search.workspace import SweepFolder
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import plural
 from tracker.strict_yaml import YamlPath, read
 from tracker.trial import MethodSpec, ModelSpec
+
+
+def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
+    """The sweep file at *path*, resolved, and a new one of *workspace* with its preflight.
+
+    Raises InputError with every problem.
+    """
+    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
+    begun = SweepFolder(workspace, sweep.spec.name).begun
+    return sweep if begun else preflight(sweep, path)
 
 
 def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
@@ -51,6 +62,11 @@ def _check_model(
     if problems:
         raise InputError(problems)
     report.warnings += surplus_tensors(folder, trust=trust)
+    if (folder / "adapter_config.json").is_file():
+        report.warnings.append(
+            f"{folder}: found an adapter beside the weights; the base is the weights without it; merge it into "
+            "them if it should be part of the base"
+        )
     config = read_model_config(folder, trust=trust)
     tokenizer = load_tokenizer(model)
     _check_vocabulary(tokenizer, config)

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple, NoReturn
 
-from sweeps.preflight import preflight
+from sweeps.preflight import read_checked
 from sweeps.profile import kept_profile, profile_once
-from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
 from sweeps.search.driver import Driver
@@ -74,10 +74,9 @@ def run_sweep(
     if study_uri:
         where = store_uri or tracking_uri.default_uri(workspace)
         database_server.refuse_one_database(where, study_uri)
-    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
+    sweep = read_checked(path, workspace)
     folder = SweepFolder(workspace, sweep.spec.name)
     if not folder.begun:  # a begun sweep resumes, whatever its bounds leave
-        sweep = preflight(sweep, path)
         SearchBounds(sweep).check()
     for warning in sweep.warnings:
         note(warning)

@@ -10,10 +10,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from sweeps.data.examples import Example, Turn
 from sweeps.data.prompts import (
     Encoded,
+    answer_texts,
     encode_examples,
     encode_texts,
     misfits,
     render,
+    special_ids,
 )
 from tracker.errors import InputError
 
@@ -157,3 +159,31 @@ def test_misfits_are_the_rows_that_encoding_refuses(
             except InputError:
                 refused.append(index)
         assert [index for index, _ in misfits(each, examples, max_length)] == refused
+
+
+def test_the_clock_stands_still_for_a_template(tiny_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = "{{ strftime_now('%d %B %Y %H %f') }}" + tokenizer.chat_template
+    first, second = (encode(tokenizer, EXAMPLE, 128) for _ in range(2))
+    assert first == second
+    assert text(tokenizer, first.prompt_ids).startswith("01 January 2026 00 000000<|bos|>")
+
+
+def test_any_fault_of_a_template_is_one_line(tiny_model: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = "{{ messages[0]['content'] + 1 }}"
+    with pytest.raises(InputError, match="the chat template refuses these turns: TypeError"):
+        encode(tokenizer, EXAMPLE, 128)
+
+
+def test_an_answer_that_is_a_control_token_is_read_as_one(
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    label, end, pad = (
+        tokenizer.convert_tokens_to_ids(token) for token in ("<|user|>", "<|eos|>", "<|pad|>")
+    )
+    plain = tokenizer("weather", add_special_tokens=False)["input_ids"]
+    ids = [[label, end, pad], [*plain, pad, end, label], [label]]
+    assert {label, end, pad} <= special_ids(tokenizer)
+    assert answer_texts(tokenizer, ids, frozenset()) == ["", "weather", ""]
+    assert answer_texts(tokenizer, ids, frozenset({label})) == ["<|user|>", "weather", "<|user|>"]

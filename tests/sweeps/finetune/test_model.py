@@ -12,12 +12,19 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+)
 
 from sweeps import base_models
 from sweeps.base_models import checked_folder
-from sweeps.data.prompts import load_tokenizer
+from sweeps.data.prompts import Encoded, load_tokenizer
 from sweeps.finetune.contract import TrialHome
+from sweeps.finetune.evaluate import generated_ids
 from sweeps.finetune.model import (
     build_model,
     load_base,
@@ -27,6 +34,7 @@ from sweeps.finetune.model import (
     save_trained,
     stored_bytes,
     trained_parameters,
+    tune,
 )
 from sweeps.finetune.trial import run_trial
 from tests.sweeps.conftest import METHODS, model_at
@@ -197,6 +205,36 @@ def test_a_saved_folder_is_the_trained_model(
         again = PeftModel.from_pretrained(base, tmp_path, low_cpu_mem_usage=sparing)
     torch.testing.assert_close(logits(again), before, atol=1e-5, rtol=1e-5)
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_saved_model_ends_where_it_was_trained_to(
+    method: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    settings = GenerationConfig.from_pretrained(base)
+    settings.eos_token_id = [5, 4]
+    settings.save_pretrained(base)
+    model = build_model(unnamed(base), METHODS[method], CPU)
+    save_model(model, unnamed(base), METHODS[method], tmp_path / "saved")
+    saved = GenerationConfig.from_pretrained(tmp_path / "saved")
+    assert (saved.eos_token_id, saved.pad_token_id) == (2, 0)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    assert method == "lora" or again.generation_config.eos_token_id == 2
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out")
+@pytest.mark.parametrize("method", ["none", "full", "lora", "p_tuning_v1", "p_tuning_v2"])
+def test_no_more_is_generated_than_there_are_positions(method: str) -> None:
+    config = GPT2Config(vocab_size=40, n_positions=16, n_embd=16, n_layer=2, n_head=2)
+    config.eos_token_id = config.bos_token_id = config.pad_token_id = None
+    spec = METHODS.get(method, MethodSpec(name="none"))
+    model = tune(GPT2LMHeadModel(config).eval(), spec)
+    rows = [Encoded(tuple(range(3, 12)), (5,)), Encoded((7, 8), (5,))]
+    new = generated_ids(model, rows, 30, pad_id=0, prepended=prepended_tokens(spec))
+    virtual = spec.virtual_tokens or 0
+    assert new.shape == (2, 16 - 9 - virtual)
 
 
 @pytest.mark.parametrize("order", [("lora", "full"), ("full", "lora")])
