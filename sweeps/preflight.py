@@ -14,7 +14,7 @@ from sweeps.base_models import checked_folder
 from sweeps.data.examples import read_located
 from sweeps.data.mixes import replay_rows, split_volume
 from sweeps.data.prompts import encode_examples, load_tokenizer
-from sweeps.data.tokenizer_checks import RowsOf, tokenizer_problems
+from sweeps.data.tokenizer_checks import RowsOf, closing_token, tokenizer_problems
 from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
@@ -26,6 +26,9 @@ from tracker.numbers import plural
 from tracker.strict_yaml import YamlPath, read
 from tracker.trial import MethodSpec, ModelSpec
 
+#: Key of the models' end tokens in the file that says how a sweep was begun.
+END_TOKENS = "end_tokens"
+
 
 def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
     """The sweep file at *path*, resolved, and a new one of *workspace* with its preflight.
@@ -33,8 +36,22 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
     Raises InputError with every problem.
     """
     sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
-    begun = SweepFolder(workspace, sweep.spec.name).begun
-    return sweep if begun else preflight(sweep, path)
+    folder = SweepFolder(workspace, sweep.spec.name)
+    begun = folder.identity
+    return preflight(sweep, path) if begun is None else _with_ends(sweep, begun.get(END_TOKENS, {}))
+
+
+def end_tokens(sweep: ResolvedSweep) -> dict[str, str]:
+    """Token that closes an answer, by model, where it is not the tokenizer's own end token."""
+    return {name: model.end_token for name, model in sweep.models.items() if model.end_token}
+
+
+def _with_ends(sweep: ResolvedSweep, ends: Mapping[str, str]) -> ResolvedSweep:
+    models = {
+        name: model.model_copy(update={"end_token": ends[name]}) if name in ends else model
+        for name, model in sweep.models.items()
+    }
+    return replace(sweep, models=models)
 
 
 def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
@@ -45,6 +62,8 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     """
     report = Report(read(path), begun=False)
     files = list(_files(sweep))
+    ends = {name: _template_end(model, files) for name, model in sweep.models.items()}
+    sweep = _with_ends(sweep, {name: end for name, end in ends.items() if end})
     for index, model in enumerate(sweep.models.values()):
         where: YamlPath = ("models", index)
         report.attempt(lambda m=model, w=where: _check_model(m, w, sweep, files, report), where)  # type: ignore[misc]
@@ -52,6 +71,15 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     if report.problems:
         raise InputError(dict.fromkeys(report.problems))
     return replace(sweep, warnings=tuple(dict.fromkeys([*sweep.warnings, *report.warnings])))
+
+
+def _template_end(model: ModelSpec, files: list[RowsOf]) -> str | None:
+    """Control token with which the chat template ends an answer; ``None`` where it is the end token."""
+    first = next((file.rows[0].example for file in files if file.rows), None)
+    try:
+        return first and closing_token(load_tokenizer(model), first)
+    except InputError:
+        return None  # a folder that has changed or a template that refuses: said by the checks
 
 
 def _check_model(
@@ -64,8 +92,8 @@ def _check_model(
     report.warnings += surplus_tensors(folder, trust=trust)
     if (folder / "adapter_config.json").is_file():
         report.warnings.append(
-            f"{folder}: found an adapter beside the weights; the base is the weights without it; merge it into "
-            "them if it should be part of the base"
+            f"{folder}: found an adapter beside the weights; the base is the weights without it; merge it "
+            "into them if it should be part of the base"
         )
     config = read_model_config(folder, trust=trust)
     tokenizer = load_tokenizer(model)

@@ -55,7 +55,9 @@ class ModelSpec(Frozen):
     """Base model. ``digest`` covers weights, configuration and tokenizer; ``parameters``: their number, N.
 
     Of an outside trial's model we have no files: ``path`` is its name, ``digest`` is ``None``, and so
-    is ``parameters`` where its table does not say.
+    is ``parameters`` where its table does not say. ``end_token``: the token that closes an answer, where
+    the chat template closes one otherwise than with the tokenizer's end token; it stays out of dumps and
+    keys where it is ``None``, as in every sweep of before it was known.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ModelSpec(Frozen):
     parameters: int | None = None
     family: str | None = None
     trust_remote_code: bool = False
+    end_token: str | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
     def size(self) -> int:

@@ -47,11 +47,20 @@ class Encoded:
 def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
     """Load the model's tokenizer; a missing pad token is set to the end-of-sequence token.
 
-    Raises InputError as :func:`sweeps.base_models.checked_folder`.
+    Its end token is the model's ``end_token`` where that is given.
+
+    Raises InputError as :func:`sweeps.base_models.checked_folder`, and for one that cannot be loaded.
     """
-    tokenizer = AutoTokenizer.from_pretrained(
-        checked_folder(model), trust_remote_code=model.trust_remote_code
-    )
+    folder = checked_folder(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=model.trust_remote_code)
+    except Exception as error:  # whatever is wrong with its files
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(
+            f"found a tokenizer in {folder} that cannot be loaded ({why}); fetch its files again"
+        ) from None
+    if model.end_token is not None:
+        tokenizer.eos_token = model.end_token
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -82,6 +82,25 @@ def tokenizer_problems(
     return Amiss(problems, notes)
 
 
+def closing_token(tokenizer: PreTrainedTokenizerBase, example: Example) -> str | None:
+    """The control token with which the chat template closes an answer, where it is not the end token.
+
+    ``None`` where it is, where there is no template, or where it closes an answer with words. Raises
+    InputError where the template refuses the turns.
+    """
+    if tokenizer.chat_template is None:
+        return None
+    answer = "answer"
+    prompt, whole = prompt_texts(tokenizer, [example])[0], _whole(tokenizer, example, answer)
+    if whole is None or not whole.startswith(prompt):
+        return None
+    _, found, after = whole[len(prompt) :].partition(answer)
+    (ids,) = answer_ids(tokenizer, [after.lstrip() if found else ""])
+    if not ids or ids[0] not in special_ids(tokenizer) or ids[0] == tokenizer.eos_token_id:
+        return None
+    return str(tokenizer.convert_ids_to_tokens(ids[0]))
+
+
 # -- the chat template -------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ def read_model_config(folder: Path, *, trust: bool) -> Any:
     """The model's configuration; raises InputError for an architecture that transformers does not know."""
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except Exception as error:  # each configuration class has checks of its own
         raise InputError(
             f"found a configuration in {folder / 'config.json'} that transformers "
             f"{transformers.__version__} does not take ({_first_line(error)}); allowed: an architecture "
@@ -48,7 +48,7 @@ def empty_model(config: Any, *, trust: bool) -> PreTrainedModel:
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
-    except ValueError as error:
+    except Exception as error:  # shapes that make no sense fail in any way
         raise InputError(
             f"found the architecture {config.model_type!r}, which cannot be built as a causal language "
             f"model ({_first_line(error)}); allowed: a decoder that writes from left to right"
@@ -77,7 +77,14 @@ def _tried(
         for name, tensor in stored.items()
         if tensor.dtype in TUNABLE
     }
-    model = empty_model(read_model_config(folder, trust=trust), trust=trust)
+    config = read_model_config(folder, trust=trust)
+    layers = getattr(config.get_text_config(decoder=True), "num_hidden_layers", 0)
+    if layers > len(stored):
+        raise InputError(
+            f"found {layers:,} layers in {folder / 'config.json'} and {len(stored):,} tensors in its "
+            "weights; allowed: a tensor for each layer at least; take the config.json of these weights"
+        )
+    model = empty_model(config, trust=trust)
     return model, _loaded(model, state, folder, {"": "meta"})[1], stored
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple, NoReturn
 
-from sweeps.preflight import read_checked
+from sweeps.preflight import END_TOKENS, end_tokens, read_checked
 from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
@@ -302,7 +302,9 @@ def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
         Path(file.path).name + ":" + file.sha256[:8]: file.sha256 for file in data_files(sweep)
     }
     models = {name: model.digest for name, model in sweep.models.items()}
-    return {"file": spec, "data": digests, "models": models}
+    ends = end_tokens(sweep)
+    begun = {"file": spec, "data": digests, "models": models}
+    return begun | ({END_TOKENS: ends} if ends else {})
 
 
 def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
@@ -312,9 +314,8 @@ def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
     the file. Then the store decides, which has the digest alone.
     """
     now = json.loads(json.dumps(_fixed_part(sweep)))
-    try:
-        begun = json.loads(folder.identity_file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    begun = folder.identity
+    if begun is None:
         return False
     changes = list(_differences(begun, now))
     if changes:

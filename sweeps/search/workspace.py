@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,15 @@ class SweepFolder:
     def begun(self) -> bool:
         """Whether the sweep was begun here."""
         return self.identity_file.exists()
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """How the sweep was begun; ``None`` where no readable file says: it is new, or a disk lost it."""
+        try:
+            identity = json.loads(self.identity_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return identity if isinstance(identity, dict) else None
 
     def journal(self, key: str) -> Path:
         """Journal of the trial: its event log."""

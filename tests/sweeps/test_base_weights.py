@@ -157,6 +157,12 @@ SPOILT: dict[str, tuple[Callable[[Path], Any], str]] = {
         _config(num_hidden_layers=3),
         "found no tensor model.layers.2.input_layern.* 6 more",
     ),
+    "a million layers": (
+        _config(num_hidden_layers=10**6),
+        "found 1,000,000 layers in .* and 20 tensors",
+    ),
+    "no shape": (_config(hidden_size=-1), "cannot be built|does not take|of shape"),
+    "no number": (_config(hidden_size="wide"), "cannot be built|does not take|of shape"),
     "no head": (_config(tie_word_embeddings=False), "found no tensor lm_head.weight in"),
     "unknown architecture": (
         _config(model_type="nosuch"),

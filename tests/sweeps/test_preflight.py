@@ -24,8 +24,11 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from sweeps.preflight import preflight
+from sweeps.data.examples import Example, Turn
+from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
+from sweeps.preflight import END_TOKENS, preflight, read_checked
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.workspace import SweepFolder
 from tracker.errors import InputError
 
 SWEEP = """\
@@ -227,8 +230,8 @@ def test_labels_that_the_tokenizer_cannot_write(base: Path, tiny_data: Path) -> 
             "opens '<think>' before an answer",
         ),
         (
-            lambda text: text.replace("{{ eos_token }}", "<|user|>"),
-            "its chat template ends a turn with '<|user|>'",
+            lambda text: text.replace("{{ eos_token }}", " ###"),
+            "its chat template ends a turn with ' ###'",
         ),
         (
             lambda text: text.replace(
@@ -272,3 +275,41 @@ def test_tensors_without_a_place_are_said(base: Path, tiny_data: Path) -> None:
     edit(base / "config.json", num_hidden_layers=1)
     (note,) = flown(base, tiny_data).warnings
     assert "9 of 20 tensors have no place in the model and are not loaded" in note
+
+
+def test_answers_end_as_the_template_ends_them(base: Path, tiny_data: Path) -> None:
+    plain = flown(base, tiny_data).models["base"]
+    assert plain.end_token is None
+    assert "end_token" not in plain.model_dump()
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("{{ eos_token }}", "<|user|>\n"))
+    sweep = flown(base, tiny_data)
+    assert sweep.warnings == ()
+    assert sweep.models["base"].end_token == "<|user|>"
+    tokenizer = load_tokenizer(sweep.models["base"])
+    example = Example((Turn("user", "please book a table"),), "book_table", 0)
+    (row,) = encode_examples(tokenizer, [example], 64)
+    (whole,) = rendered(
+        tokenizer, [example._replace(messages=(*example.messages, Turn("assistant", "book_table")))],
+        opened=False,
+    )  # fmt: skip
+    assert tokenizer.decode([*row.prompt_ids, *row.answer_ids]) == whole.rstrip("\n")
+
+
+def test_a_template_gives_the_end_that_a_tokenizer_lacks(base: Path, tiny_data: Path) -> None:
+    edit(base / "tokenizer_config.json", eos_token=None)
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("{{ eos_token }}", "<|user|>"))
+    assert flown(base, tiny_data).models["base"].end_token == "<|user|>"
+
+
+def test_a_begun_sweep_keeps_the_end_that_it_began_with(base: Path, tiny_data: Path) -> None:
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("{{ eos_token }}", "<|user|>"))
+    flown(base, tiny_data)
+    file, workspace = base.parent / "sweep" / "sweep.yaml", base.parent / "runs"
+    folder = SweepFolder(workspace, "tiny")
+    folder.root.mkdir(parents=True)
+    for identity, end in (({}, None), ({END_TOKENS: {"base": "<|user|>"}}, "<|user|>")):
+        folder.identity_file.write_text(json.dumps(identity))
+        assert read_checked(file, workspace).models["base"].end_token == end
