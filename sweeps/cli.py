@@ -5,13 +5,15 @@ Heavy imports stay inside the verbs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -468,7 +470,9 @@ def laws(
     sweep: SweepName,
     metric: Annotated[
         str | None,
-        typer.Option(help="score, bits_per_byte or loss_nats; default: what a task is decided on."),
+        typer.Option(
+            help="score, error, bits_per_byte or loss_nats; default: what a task is decided on."
+        ),
     ] = None,
     weight: Weights = None,
     everything: All = False,
@@ -496,6 +500,10 @@ def import_(
     ] = None,
     columns: Columns = None,
     metric: OneMetric = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(help="maximize or minimize: of metrics that are not known by their names."),
+    ] = None,
     mlflow: Annotated[
         str | None, typer.Option(help="Take the finished runs of this MLflow experiment instead.")
     ] = None,
@@ -509,12 +517,17 @@ def import_(
     model_params, family, variant, rank, learning_rate, epochs, seed, run,
     n (rows scored), value_se, direction, status and costs.
 
+    Metrics: scores in [0, 1], larger is better (accuracy, f1 …); errors of
+    0 or more, smaller is better (wer, cer, mse …); losses. A metric of
+    another name needs the column direction, or --direction.
+
     Mixes: mix (a name); mix:TASK (the share of TASK in the examples, as
     mix:intent 0.75 beside mix:slots 0.25; they sum to 1); replay (general
     text rows added, as a fraction of the examples). Laws of mixes need the
     shares; laws of forgetting take replay.
     """
     from sweeps.terminal import import_lines, imported, print_lines
+    from tracker.importing.metric_names import Direction
     from tracker.importing.readers import read_runs
     from tracker.importing.trials import outside_table, read_table, write_sweep
     from tracker.store.store import Store
@@ -522,17 +535,27 @@ def import_(
     check_name("--sweep", sweep)
     form = "OURS=THEIRS, such as model=base_model"
     named = pairs("--map", columns, form)
+    if direction not in (None, *get_args(Direction)):
+        raise InputError(f"--direction: found {direction!r}; allowed: maximize, minimize")
     if (table is None) == (mlflow is None):
         raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
     # The table is read whole before the store is opened: one that does not fit leaves no trace.
+    way = cast("Direction | None", direction)
+    fresh = table is not None and store is None and not workspace.exists()
     if table is not None:
-        outside = read_table(table, named, metric)
+        outside = read_table(table, named, metric, way)
         opened = Store.open(workspace, store)
     else:
         opened = open_store(workspace, store)
         runs = opened.finished_runs(str(mlflow))
-        outside = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric)
-    write_sweep(opened, sweep, outside, _counted)
+        outside = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric, way)
+    try:
+        write_sweep(opened, sweep, outside, _counted)
+    except BaseException:
+        with contextlib.suppress(SftSelectError):
+            if fresh and not opened.sweeps():
+                shutil.rmtree(workspace, ignore_errors=True)
+        raise
     taken = imported(sweep, outside)
     if as_json:
         typer.echo(json.dumps(taken, indent=1))

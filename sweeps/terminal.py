@@ -52,7 +52,12 @@ _DAY_SECONDS = 86400.0
 _MOST_TASKS = 5  # that the short report of laws names
 _MOST_REASONS = 2  # likewise
 _MOST_FAILED = 10  # trials that the status names
-_MEASURES = {"score": "score", "bits_per_byte": "bits per byte", "loss_nats": "loss in nats"}
+_MEASURES = {
+    "score": "score",
+    "error": "error, lower is better",
+    "bits_per_byte": "bits per byte",
+    "loss_nats": "loss in nats",
+}
 
 
 def print_lines(text: Iterable[str]) -> None:

@@ -1,9 +1,9 @@
 """Metrics: scores, losses, what a task is decided on, the weighted quality, and estimates with intervals.
 
-A task is decided on its score, or on a loss where nothing scored it. An *error* is smaller the better
-and above 0, which is what laws are fitted to; a *quality* is larger the better, which is what choices are
-made by. A score is in [0, 1]: error 1 - score, quality the score itself. A loss is its own error, and its
-quality is minus it.
+A task is decided on its score, else on an outside table's error (WER, MSE), else on a loss. An *error* is
+smaller the better and above 0, which is what laws are fitted to; a *quality* is larger the better, which is
+what choices are made by. A score is in [0, 1]: error 1 - score, quality the score itself. A loss, and a
+table's error, is its own error, and its quality is minus it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tracker.trial import (
 from tracker.validation import unknown
 
 #: Fields of ``TaskScore``, the preferred first.
-Measure = Literal["score", "bits_per_byte", "loss_nats"]
+Measure = Literal["score", "error", "bits_per_byte", "loss_nats"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 #: A table that does not say on how many rows it measured is taken to have seen so many: a perfect
 #: score then has an error of half of one.
@@ -69,7 +69,8 @@ class Estimate(Frozen):
 def measures_of(results: Iterable[TrialResult]) -> dict[str, Measure]:
     """Measure that each task is decided on, of the tasks that a complete trial measured, by name.
 
-    The score where any complete trial has one, else bits per byte, else nats per token.
+    The score where any complete trial has one, else the table's own error, else bits per byte, else nats
+    per token.
     """
     found: dict[str, set[Measure]] = {}
     for result in results:
@@ -136,12 +137,14 @@ def quality_of(score: TaskScore, measure: Measure) -> float | None:
 def errors(values: ArrayLike, rows: ArrayLike, measure: Measure) -> NDArray[np.float64]:
     """Errors (k,) of *values* (k,) of *measure*, each over *rows* (k,) evaluated, NaN if not known.
 
-    The error of a score is at least half a row, so that a perfect one has a logarithm.
+    That of a score, and a table's own error, is at least half a row, so that a perfect one has a logarithm.
     """
     found = np.asarray(values, dtype=float)
-    if measure != "score":
+    if measure not in ("score", "error"):
         return found
     half = 0.5 / np.nan_to_num(np.asarray(rows, dtype=float), nan=ROWS_UNSTATED)
+    if measure == "error":
+        return np.asarray(np.where(found == 0, half, found))
     return np.asarray(np.maximum(1 - found, half))
 
 

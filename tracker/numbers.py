@@ -119,8 +119,8 @@ def regret_text(value: float, *, scored: bool) -> str:
 
 
 def is_score(value: float) -> bool:
-    """A score's estimate may come out a little below 0; no loss is that small."""
-    return value > -0.02
+    """Whether a quality is a score: minus a loss, or minus an error, lies below 0."""
+    return value >= 0
 
 
 def count(value: float | None) -> str:

@@ -9,8 +9,8 @@ the table, by origin (absent values are ``None``/``NaN``, never 0):
   does not say how the volume splits). The untouched base has ``method == "none"``, ``volume == 0`` and
   ``mix == ""``.
 - task score: ``task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se
-  exact_match precision recall valid_format over_reach replicates`` (``replicates``: tuple of floats;
-  standard errors are at least what so few rows show, :func:`tracker.metrics.se_of`)
+  error error_se exact_match precision recall valid_format over_reach replicates`` (``replicates``: tuple
+  of floats; standard errors are at least what so few rows show, :func:`tracker.metrics.se_of`)
 - general suites, repeated on each of the trial's rows: ``general.<suite>.before``, ``.after``,
   ``.after_se``, ``forgetting.<suite>`` and its standard error ``general.<suite>.lost_se``
 - cost, repeated likewise: ``device train_tokens flops device_seconds train_seconds peak_bytes
@@ -61,7 +61,7 @@ from tracker.trial import (
 
 _SCORE_COLUMNS = (
     "task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se "
-    "exact_match precision recall valid_format over_reach replicates"
+    "error error_se exact_match precision recall valid_format over_reach replicates"
 ).split()
 _COST_COLUMNS = (
     "device train_tokens flops device_seconds train_seconds peak_bytes trained_parameters "

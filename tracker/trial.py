@@ -384,11 +384,18 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+#: A measure that older results do not have: left out of a result's text where it was not measured, so that
+#: theirs stays as it was.
+IfMeasured = Annotated[float | None, Field(exclude_if=lambda value: value is None)]
+
+
 class TaskScore(Frozen):
     """Score of one trial on one task.
 
     ``loss_nats``: mean nats per answer token. ``bits_per_byte``: answer bits over answer UTF-8 bytes.
-    ``score``: the task's own metric, in [0, 1]; ``score_name`` is ``None`` where only losses are known.
+    ``score``: the task's own metric, in [0, 1]; ``error``: an outside table's metric that is better the
+    smaller, 0 or more without a limit above (word error rate, squared error); ``score_name``: the name of
+    either, ``None`` where only losses are known.
     ``n``: rows evaluated, ``None`` where an outside table does not say. ``precision``: of the answers that
     claim something (valid and not negative), the share that is right; ``recall``: of the rows whose truth
     claims something, the share that is right (token-level for ``token_f1``). ``valid_format``: share of
@@ -411,15 +418,17 @@ class TaskScore(Frozen):
     score_name: Name | None = None
     score: float | None = None
     score_se: float | None = None
+    error: IfMeasured = None
+    error_se: IfMeasured = None
     exact_match: float | None = None
     precision: float | None = None
     recall: float | None = None
     valid_format: float | None = None
     over_reach: float | None = None
-    majority: float | None = None
-    majority_score: float | None = None
-    negatives: float | None = None
-    score_without_negatives: float | None = None
+    majority: IfMeasured = None
+    majority_score: IfMeasured = None
+    negatives: IfMeasured = None
+    score_without_negatives: IfMeasured = None
     replicates: Replicates = Replicates()
 
 

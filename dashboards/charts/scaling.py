@@ -265,6 +265,9 @@ def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
         return "Bits per byte of the answer (lower is better)"
     if metric == "loss_nats":
         return "Loss in nats per token (lower is better)"
+    if metric == "error":
+        name = str(rows["score_name"].iloc[0]) if len(rows) else "error"
+        return f"{name} (lower is better)"
     names = {"macro_f1": "Macro-F1", "token_f1": "Token-F1", "exact_match": "Exact match"}
     name = str(rows["score_name"].iloc[0]) if len(rows) else "score"
     return f"{names.get(name, 'Score')} on validation"

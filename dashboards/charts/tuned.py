@@ -9,6 +9,7 @@ from tracker.laws.curves import Metric
 
 METRIC_WORDS: dict[Metric, str] = {
     "score": "Score",
+    "error": "Error",
     "bits_per_byte": "Bits per byte",
     "loss_nats": "Loss, nats",
 }

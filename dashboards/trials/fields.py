@@ -278,6 +278,7 @@ def _task(score: TaskScore) -> Iterator[Field]:
     for words, value, error in (
         ("loss, nats per token", score.loss_nats, score.loss_nats_se),
         ("bits per byte", score.bits_per_byte, score.bits_per_byte_se),
+        (f"{score.score_name or 'error'}, lower is better", score.error, score.error_se),
     ):
         loss = None if value is None else Measured(value, error, is_share=False)
         yield Field(SCORES, f"{task}: {words}", with_interval(loss), loss)

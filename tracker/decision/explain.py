@@ -76,7 +76,8 @@ def question(
         )
         enough = f"at least {target_quality:g}" if target_quality is not None else ""
     else:
-        what, best = "loss", "lowest"
+        named = {measures.get(name, "score") for name, w in objective.weights.items() if w > 0}
+        what, best = "error" if named == {"error"} else "loss", "lowest"
         enough = f"at most {-target_quality:g}" if target_quality is not None else ""
     wanted = f"{best} weighted {what} ({tasks})"
     if enough:

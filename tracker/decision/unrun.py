@@ -41,10 +41,10 @@ class UnrunRivals(NamedTuple):
 
 
 def unrun_rivals(analysis: Analysis, choice: int) -> UnrunRivals:
-    """Models with a method and mix, other than *choice*'s, that were not run at the largest size.
+    """Models with a method and mix, but *choice*'s, that were not run at the largest size of their mix.
 
-    Of each the best curve counts, at the largest size that the choice's mix was run at, unless the
-    objective's constraints rule it out there.
+    Of each the best curve counts, unless the objective's constraints rule it out at that size. A mix that
+    nothing was run with at the largest size of the sweep is meant for its own sizes.
     """
     return analysis.cached_for_objective(("unrun", choice), lambda: _unrun(analysis, choice))
 
@@ -52,18 +52,19 @@ def unrun_rivals(analysis: Analysis, choice: int) -> UnrunRivals:
 def _unrun(analysis: Analysis, choice: int) -> UnrunRivals:
     none = UnrunRivals((), np.full(DRAWS, -np.inf))
     tuned = [c for c in analysis.scored if not c.untouched]
-    largest = max((c.spec.volume for c in tuned), default=0)
-    rivals = _short_of(analysis, analysis.scored[choice], largest)
-    if not rivals:
+    rivals = _short_of(analysis, analysis.scored[choice])
+    measures = set(analysis.weighted_measures.values())
+    if not rivals or (len(measures) > 1 and "score" in measures):  # no law of a score minus a loss
         return none
     curves: dict[str, list[ConfigurationResults]] = {}
     for results in tuned:
         curves.setdefault(results.configuration.curve.label, []).append(results)
     names = list(curves)
-    scored = all(measure == "score" for measure in analysis.weighted_measures.values())
+    scored = measures == {"score"}
     runs = [_runs(analysis, curves[name], scored) for name in names]
     sizes = sorted({float(c.spec.volume) for c in tuned})
-    forecast = surrogate_forecast(runs, float(largest), sizes, "score" if scored else "loss")
+    targets = [float(_largest(analysis, curves[name][0])) for name in names]
+    forecast = surrogate_forecast(runs, targets, sizes, "score" if scored else "loss")
     pick = generator("unrun").integers(len(forecast.draws), size=DRAWS)
     quality = (1 - forecast.draws if scored else -forecast.draws)[pick]
     best, found = analysis.posterior.draws[:, choice], []
@@ -76,7 +77,7 @@ def _unrun(analysis: Analysis, choice: int) -> UnrunRivals:
             UnrunRival(
                 label=rival.configuration.curve.label,
                 measured_to=rival.spec.volume,
-                examples=largest,
+                examples=_largest(analysis, rival),
                 probability=probability,
             )
         )
@@ -84,10 +85,14 @@ def _unrun(analysis: Analysis, choice: int) -> UnrunRivals:
     return UnrunRivals(tuple(likely[:_MOST_NAMED]), gain)
 
 
-def _short_of(
-    analysis: Analysis, choice: ConfigurationResults, largest: int
-) -> list[ConfigurationResults]:
-    """Of every other model, method and mix without a run at *largest* examples the best one measured."""
+def _largest(analysis: Analysis, results: ConfigurationResults) -> int:
+    """Largest training-set size that anything was run at with the mix of *results*."""
+    mix = results.configuration.mix
+    return max(c.spec.volume for c in analysis.scored if c.configuration.mix == mix)
+
+
+def _short_of(analysis: Analysis, choice: ConfigurationResults) -> list[ConfigurationResults]:
+    """Of every other model, method and mix without a run at its mix's largest size the best one measured."""
     found: dict[_Group, list[int]] = {}
     for i, results in enumerate(analysis.scored):
         if not results.untouched:
@@ -95,6 +100,7 @@ def _short_of(
     found.pop(_group(choice), None)
     mean, rivals = analysis.posterior.mean, []
     for members in found.values():
+        largest = _largest(analysis, analysis.scored[members[0]])
         if any(analysis.scored[i].spec.volume >= largest for i in members):
             continue
         best = analysis.scored[max(members, key=lambda i: (mean[i], -i))]
@@ -118,7 +124,7 @@ def _runs(analysis: Analysis, curve: list[ConfigurationResults], scored: bool) -
     spec = curve[0].spec
     return CurveRuns(
         sizes=np.array([float(volume) for volume, _ in runs]),
-        values=np.maximum(1 - quality, _LEAST_ERROR) if scored else -quality,
+        values=np.maximum(1 - quality if scored else -quality, _LEAST_ERROR),
         keys=tuple(run.spec.key for _, run in runs),
         groups=curve[0].configuration.groups(spec.model.family),
         parameters=spec.model.parameters,

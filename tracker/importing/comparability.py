@@ -91,7 +91,9 @@ def one_metric_each(
             dropped |= {(task, kind, name) for name in counted if name != metric}
             notes.append(f"{task} has {several}; {metric} is taken")
         else:
-            what = {"score": "scores", "loss_nats": "losses per token"}.get(kind, kind)
+            what = {"score": "scores", "error": "errors", "loss_nats": "losses per token"}.get(
+                kind, kind
+            )
             text = f"task {task!r} has several {what}: {several}; say which one with --metric NAME"
             problems.add("kinds", source, text)
     kept = [

@@ -86,6 +86,20 @@ def _method(text: str) -> str:
     return text
 
 
+#: MLflow takes a metric's name of 250 characters: ours hold a task's, and words before and after it.
+MOST_CHARACTERS = 200
+
+
+def _short(text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        shown = f"{text[:40]}…"
+        raise ValueError(
+            f"found {shown!r} of {len(text):,} characters; allowed: at most {MOST_CHARACTERS}"
+        )
+    return text
+
+
+Text = Annotated[str, AfterValidator(_short)]
 _COUNT = "a whole number of at least 0"
 Count = Annotated[int | None, BeforeValidator(_whole), Field(ge=0, description=_COUNT)]
 Positive = Annotated[
@@ -110,10 +124,10 @@ class TableRow(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
     __pydantic_extra__: dict[str, Fraction] = Field(init=False)
 
-    model: str
-    method: Annotated[str, AfterValidator(_method)]
-    task: str | None = None
-    metric: str | None = None
+    model: Text
+    method: Annotated[Text, AfterValidator(_method)]
+    task: Text | None = None
+    metric: Text | None = None
     volume: Annotated[int, BeforeValidator(_whole)] = Field(
         alias="examples", ge=0, description=_COUNT
     )
@@ -125,15 +139,15 @@ class TableRow(BaseModel):
         ),
     ] = None
     parameters: Positive = Field(None, alias="model_params")
-    family: str | None = None
-    variant: str | None = None
+    family: Text | None = None
+    variant: Text | None = None
     rank: Positive = None
     learning_rate: Amount = None
-    mix: str | None = None
+    mix: Text | None = None
     replay: Fraction | None = Field(None, description="a number from 0 to 1")
     epochs: Amount = None
     seed: Count = None
-    run: str | None = None
+    run: Text | None = None
     direction: Annotated[Direction | None, BeforeValidator(_direction)] = None
     se: Amount = Field(None, alias="value_se")
     n: Positive = None
@@ -307,7 +321,10 @@ def _metric(row: Row, checked: TableRow, problems: Problems) -> Metric | None:
             problems.add(column, row.place, f"{column}: found nothing; it is required")
     metric = metric_of(checked.metric or "", checked.direction)
     if metric is None and checked.metric:
-        allowed = f"{KNOWN}; any other must have direction maximize"
+        allowed = (
+            f"{KNOWN}; any other must have direction maximize (in [0, 1]) or minimize (0 or more), in the "
+            "column direction or by --direction"
+        )
         problems.refuse(row.place, "metric", checked.metric, allowed)
     if metric is not None and not metric.accepts(checked.value):
         allowed = f"{metric.allowed}, for {checked.metric}"

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracker.importing import comparability as comparable
+from tracker.importing.metric_names import Direction, metric_of
 from tracker.importing.readers import Source, read_csv
 from tracker.importing.rows import (
     COSTS,
     Measurement,
     Problems,
+    Row,
     Shares,
     StatedConfiguration,
     costs_of,
@@ -74,27 +76,34 @@ class _Facts(NamedTuple):
 
 
 def read_table(
-    path: Path, columns: Mapping[str, str] | None = None, metric: str | None = None
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    metric: str | None = None,
+    direction: Direction | None = None,
 ) -> OutsideTable:
     """Read the trials in the CSV file *path*, also gzipped.
 
     Columns ``model method task metric examples value`` must be there;
     :data:`tracker.importing.rows.OPTIONAL` may, and ``mix:TASK``, the share of TASK in the examples.
     *columns* gives the table's names by ours. *metric* is the one to take where a task has several
-    of one kind. A method ``adalora/r32`` is ``adalora`` in the variant ``r32``; examples 0 is the
-    untouched base, whatever its method.
+    of one kind; *direction* that of metrics whose names are not known, where no column says it. A method
+    ``adalora/r32`` is ``adalora`` in the variant ``r32``; examples 0 is the untouched base, whatever its
+    method.
 
     Raises InputError with every problem found, each as ``file:line: ...``.
     """
-    return outside_table(read_csv(path, columns or {}), columns, metric)
+    return outside_table(read_csv(path, columns or {}), columns, metric, direction)
 
 
 def outside_table(
-    source: Source, columns: Mapping[str, str] | None = None, metric: str | None = None
+    source: Source,
+    columns: Mapping[str, str] | None = None,
+    metric: str | None = None,
+    direction: Direction | None = None,
 ) -> OutsideTable:
     """Trials of *source*, which was read with *columns*; raises as :func:`read_table` does."""
     problems = Problems()
-    found = measurements(source.rows, problems)
+    found = measurements((_directed(row, direction) for row in source.rows), problems)
     comparable.check_directions(found, problems)
     facts = _Facts(comparable.model_facts(found, problems), comparable.mix_shares(found, problems))
     comparable.check_replay(found, problems)
@@ -116,7 +125,7 @@ def outside_table(
             *unsure,
         ),
         origin=source.origin,
-        digest=_digest(source, columns or {}, metric),
+        digest=_digest(source, columns or {}, metric, direction),
     )
 
 
@@ -126,26 +135,35 @@ def write_sweep(
     table: OutsideTable,
     watch: Callable[[Sequence[TrialRecord]], Iterable[TrialRecord]] = tuple,
 ) -> None:
-    """Write *table* into *store* as the finished sweep *name*; what is there already stays.
+    """Write *table* into *store* as the finished sweep *name*, all or nothing; what is there already stays.
 
     *watch* hands the records on as they are written. Raises StoreError where *name* is a sweep of
     another table or of our own.
     """
-    store.begin_sweep(
+    store.import_sweep(
         name,
+        watch(table.records),
         spec_text=f"name: {name}\norigin: {json.dumps(table.origin)}\n",
         spec_digest=table.digest,
         planned=len(table.records),
-        datasets=[],
         objective=table.objective,
         notes=table.notes,
     )
-    store.end_trials(name, watch(table.records))
-    store.set_sweep_state(name, "finished")
 
 
-def _digest(source: Source, columns: Mapping[str, str], metric: str | None) -> str:
-    read_as = json.dumps([source.digest, sorted(columns.items()), metric])
+def _directed(row: Row, direction: Direction | None) -> Row:
+    """*row* with the *direction* of a metric that is not known by its name and has none in the table."""
+    name = row.cells.get("metric", "")
+    if direction is None or "direction" in row.cells or metric_of(name, None) is not None:
+        return row
+    return row._replace(cells={**row.cells, "direction": direction})
+
+
+def _digest(
+    source: Source, columns: Mapping[str, str], metric: str | None, direction: Direction | None
+) -> str:
+    how = [source.digest, sorted(columns.items()), metric]
+    read_as = json.dumps([*how, direction] if direction else how)  # as ever without one
     return hashlib.sha256(read_as.encode()).hexdigest()
 
 
@@ -305,7 +323,7 @@ def _task_scores(rows: Sequence[Measurement]) -> tuple[TaskScore, ...]:
         kind = row.metric.kind
         score = fields.setdefault(row.task, {"task": row.task})
         score |= {kind: row.value, f"{kind}_se": row.se, "n": row.cells.n or score.get("n")}
-        if kind == "score":
+        if kind == "score" or (kind == "error" and "score" not in score):
             score["score_name"] = comparable.plain_name(row.metric_name or kind)
     return tuple(TaskScore.model_validate(score) for score in fields.values())
 

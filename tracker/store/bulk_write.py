@@ -2,7 +2,7 @@
 
 MLflow's client commits each of a trial's four requests, which is nearly all that an import costs. It has
 no call for many runs, so here rows of its SQLite database are written as it writes them: the first trial
-goes through the client, and every other one is a copy of that run's row with its own name, tags,
+goes through the client, and every other one is a copy of that run's row with its sweep_files name, tags,
 parameters and metrics, one transaction for hundreds. A column that a later MLflow adds is thereby copied
 too, and a table that it takes away is an error, not a silent gap; a test holds both ways against each
 other.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shutil
 import sqlite3
 import time
 import uuid
@@ -33,6 +34,8 @@ from tracker.trial import Status, TrialRecord
 RUN_STATUS = {Status.COMPLETE: "FINISHED", Status.PRUNED: "KILLED"}
 #: Other processes wait for the database no longer than a fraction of a second.
 _RUNS_PER_TRANSACTION = 500
+#: The ids of the runs that are being written, beside the files of their sweep.
+_LISTED = "importing.txt"
 #: Where MLflow keeps a run's name a second time.
 _NAME = "mlflow.runName"
 _KEY = re.compile(r"[\w.\- /:]+")
@@ -85,7 +88,47 @@ def write_trials(runs: Runs, parent: Run, records: Iterable[TrialRecord], uri: s
         if new_runs and database and pattern:
             folder = runs.artifacts.folder(pattern.info.artifact_uri)
             assert folder is not None
-            insert_runs(database, pattern.info.run_id, folder, new_runs)
+            ids = [uuid.uuid4().hex for _ in new_runs]
+            sweep_files = runs.artifacts.folder(parent.info.artifact_uri)
+            if sweep_files is not None:  # what a kill leaves is found by it
+                write_atomically(sweep_files / _LISTED, "\n".join(ids))
+            insert_runs(database, pattern.info.run_id, folder, new_runs, ids)
+            if sweep_files is not None:
+                (sweep_files / _LISTED).unlink(missing_ok=True)
+
+
+def discard(runs: Runs, parent: Run, uri: str) -> None:
+    """Remove the run *parent* and its trials, which an import did not finish, with their files."""
+    of_parent = f"tags.`{PARENT}` = '{parent.info.run_id}'"
+    unfinished = [*runs.search(of_parent), parent]
+    folders = [runs.artifacts.folder(run.info.artifact_uri) for run in unfinished]
+    sweep_files = folders[-1]
+    if (
+        sweep_files is not None and (sweep_files / _LISTED).exists()
+    ):  # their files came before their rows
+        ids = (sweep_files / _LISTED).read_text(encoding="utf-8").split()
+        folders += [sweep_files.parent.with_name(run_id) / sweep_files.name for run_id in ids]
+    database = database_file(uri)
+    if database is None:
+        for run in unfinished:
+            runs.client.delete_run(run.info.run_id)
+    else:
+        _delete(database, [run.info.run_id for run in unfinished])
+    for folder in folders:
+        if folder is not None:  # <run id>/artifacts
+            shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _delete(database: Path, run_ids: Sequence[str]) -> None:
+    try:
+        with closing(sqlite3.connect(database, timeout=_WAIT_SECONDS)) as connection, connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for table in ("latest_metrics", "metrics", "params", "tags", "runs"):
+                connection.executemany(
+                    f"DELETE FROM {table} WHERE run_uuid = ?", [(run_id,) for run_id in run_ids]
+                )
+    except sqlite3.Error as error:
+        raise store_error(f"{SQLITE}{database}", error) from error
 
 
 def _new_run(parent: Run, record: TrialRecord) -> NewRun:
@@ -148,13 +191,19 @@ def _fill(runs: Runs, run: Run, made: NewRun) -> None:
     )
 
 
-def insert_runs(database: Path, pattern: str, folder: Path, runs: Sequence[NewRun]) -> None:
-    """Insert *runs* as copies of the run *pattern*, whose artifacts lie in *folder*: all or none.
+def insert_runs(
+    database: Path,
+    pattern: str,
+    folder: Path,
+    runs: Sequence[NewRun],
+    ids: Sequence[str] | None = None,
+) -> None:
+    """Insert *runs* with these *ids* as copies of the run *pattern*, whose artifacts lie in *folder*.
 
-    Files come first, so that a run that is there is whole. Raises StoreError where the database
-    cannot be written.
+    All or none. Files come first, so that a run that is there is whole. Raises StoreError where the
+    database cannot be written.
     """
-    ids = [uuid.uuid4().hex for _ in runs]
+    ids = ids or [uuid.uuid4().hex for _ in runs]
     for run_id, run in zip(ids, runs, strict=True):
         place = Path(str(folder).replace(pattern, run_id))
         for name, text in run.files.items():

@@ -12,6 +12,7 @@ home and prints is decided by the environment it finds.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +67,7 @@ _SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "K
 _METRICS_PER_BATCH = 500  # MLflow takes 1,000
 _DIGEST_CHARACTERS = 36  # all that MLflow takes of an input's; spec.json holds the whole
 _QUESTION = "question.json"
+_IMPORT = "import"  # the kind of a run that is to be a sweep once all of its trials are written
 _OBJECTIVE = "sft.objective"  # of a sweep: says as well that its question is there
 
 
@@ -229,6 +231,47 @@ class Store:
         count = "" if planned is None else str(planned)
         tags = {"sft.planned": count, _OBJECTIVE: mlflow_names.objective(objective), **kept}
         self._set_state(parent, "running", tags)
+
+    @_guarded
+    def import_sweep(
+        self,
+        name: str,
+        records: Iterable[TrialRecord],
+        *,
+        spec_text: str,
+        spec_digest: str,
+        planned: int,
+        objective: Objective,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Write a finished sweep from elsewhere: all or nothing, it is no sweep before its last trial is in.
+
+        A sweep of that name and digest which is there already gets the trials that it lacks. What an
+        import that was killed left of *name* is removed. StoreError as in :meth:`begin_sweep`.
+        """
+        facts = {"spec_text": spec_text, "spec_digest": spec_digest, "planned": planned}
+        if name in self._runs.sweeps():
+            self.begin_sweep(name, datasets=(), objective=objective, notes=notes, **facts)  # type: ignore[arg-type]
+            self.end_trials(name, records)
+            self.set_sweep_state(name, "finished")
+            return
+        of_name = f"tags.`sft.kind` = '{_IMPORT}' and tags.`sft.sweep` = '{name}'"
+        for left in list(self._runs.search(of_name)):
+            bulk_write.discard(self._runs, left, self._uri)
+        tags = {"sft.kind": _IMPORT, "sft.sweep": name, "sft.digest": spec_digest}
+        parent = self.client.create_run(self._runs.experiment_id, tags=tags, run_name=name)
+        try:
+            question = Question(objective=objective, notes=tuple(notes)).model_dump_json(indent=1)
+            self._runs.artifacts.log_text(parent, spec_text, "sweep.yaml")
+            self._runs.artifacts.log_text(parent, question, _QUESTION)
+            bulk_write.write_trials(self._runs, parent, records, self._uri)
+            known = {"sft.planned": planned, _OBJECTIVE: mlflow_names.objective(objective)}
+            self._set_state(parent, "finished", known)
+            self._set_tags(parent, {"sft.kind": "sweep"})
+        except BaseException:
+            with contextlib.suppress(StoreError, OSError):  # what is left is no sweep
+                bulk_write.discard(self._runs, parent, self._uri)
+            raise
 
     @_guarded
     def set_sweep_state(self, name: str, state: SweepState, **facts: object) -> None:

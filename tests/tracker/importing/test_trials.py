@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tracker.decision.analysis import Analysis
+from tracker.decision.recommend import recommend
 from tracker.errors import InputError, StoreError
+from tracker.importing.metric_names import Direction
 from tracker.importing.readers import read_runs
 from tracker.importing.trials import outside_table, read_table, write_sweep
 from tracker.results import results_table
@@ -222,7 +225,7 @@ GOOD = "m,100,F,full,,,t,loss,minimize,200,1.5"
         (["m,100,F,full,,,t,loss,sideways,200,1"], "direction: found 'sideways'"),
         (["m,100,F,full,,,t,loss,maximize,200,1"], "allowed: minimize"),
         (["m,100,F,full,,,t,accuracy,minimize,200,0.5"], "allowed: maximize"),
-        (["m,100,F,full,,,t,wer,minimize,200,0.5"], "metric: found 'wer'"),
+        (["m,100,F,full,,,t,mine,,200,0.5"], "metric: found 'mine'"),
         (["m,100,F,full,,,t,loss,minimize,2.5,1"], "examples: found '2.5'"),
         (["m,100,F,full,,,t,loss,minimize,,1"], "examples: found nothing"),
         ([",100,F,full,,,t,loss,minimize,200,1"], "model: found nothing"),
@@ -379,3 +382,45 @@ def test_the_public_tables_are_taken(name: str, trials: int, measure: str) -> No
     assert len(table.records) == trials
     assert len({record.result.spec.key for record in table.records}) == trials
     assert all(getattr(r.result.tasks[0], measure) is not None for r in table.records)
+
+
+@pytest.mark.parametrize(
+    ("metric", "stated", "option"),
+    [("wer", "minimize", None), ("WER", "", None), ("mse", "", None), ("mine", "minimize", None),
+     ("mine", "", "minimize")],
+)  # fmt: skip
+def test_an_error_is_better_the_smaller_and_has_no_limit_above(
+    write: Write, metric: str, stated: str, option: Direction | None
+) -> None:
+    rows = [
+        f"m,100,F,{method},,,t,{metric},{stated},{n},{value}"
+        for method, n, value in (
+            ("none", 0, 140.5), ("full", 200, 1.2), ("lora", 200, 0.9), ("lora", 400, 0)
+        )
+    ]  # fmt: skip
+    table = read_table(write(*rows), direction=option)
+    scores = [record.result.tasks[0] for record in table.records]
+    assert [score.error for score in scores] == [140.5, 1.2, 0.9, 0.0]
+    assert {score.score_name for score in scores} == {metric}
+    analysis = Analysis(table.records, table.objective, sweep="x")
+    assert analysis.measures == {"t": "error"}
+    found = recommend(analysis)
+    assert found.choice.label == "m lora, 400 examples"
+    assert found.choice.quality.value == 0.0
+    assert found.question.startswith("lowest weighted error")
+
+
+def test_a_metric_of_an_unknown_name_needs_a_direction(write: Write) -> None:
+    with pytest.raises(InputError, match=r"metric: found 'mine'.* or by --direction"):
+        read_table(write("m,100,F,full,,,t,mine,,200,1.2"))
+    with pytest.raises(InputError, match="value: found '-1'; allowed: 0 or more"):
+        read_table(write("m,100,F,full,,,t,wer,,200,-1"))
+
+
+@pytest.mark.parametrize("column", range(3))
+def test_a_long_name_is_refused_and_shown_in_short(write: Write, column: int) -> None:
+    row = ["m", "100", "F", "full", "", "", "t", "accuracy", "maximize", "200", "0.5"]
+    row[(0, 3, 6)[column]] = "x" * 5_000
+    with pytest.raises(InputError, match="of 5,000 characters; allowed: at most 200") as error:
+        read_table(write(",".join(row)))
+    assert len(str(error.value)) < 200

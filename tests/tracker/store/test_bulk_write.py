@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -144,3 +144,58 @@ def test_what_comes_near_mlflows_limits_is_left_to_mlflow(
     store = begun(workspace, "limits")
     store.end_trials("s", records[:2])  # 3,000 characters are none too many for MLflow
     assert store.records("s") == records[:2]
+
+
+def _import(store: Store, records: Iterable[TrialRecord]) -> None:
+    store.import_sweep(
+        "outside",
+        records,
+        spec_text="name: outside\n",
+        spec_digest="0" * 64,
+        planned=6,
+        objective=Objective(weights={"intent": 1.0}),
+    )
+
+
+def _stopped(records: list[TrialRecord], error: BaseException) -> Iterator[TrialRecord]:
+    yield from records
+    raise error
+
+
+def _left(store: Store) -> tuple[int, int]:
+    """Runs of the store's experiment, and files of runs whose experiment it is."""
+    found = list(store._runs.search("attributes.status != 'no such'"))
+    root = store._runs.artifacts.folder(
+        f"{store.client.get_experiment(store._runs.experiment_id).artifact_location}/x/artifacts"
+    )
+    assert root is not None
+    return len(found), sum(path.is_file() for path in root.parents[1].rglob("*"))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_import_that_fails_leaves_nothing(
+    workspace: Path,
+    make_record: Records,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    """And one that was killed is no sweep; the next import of it removes what it left."""
+    monkeypatch.setattr(bulk_write, "_RUNS_PER_TRANSACTION", 2)
+    records = [make_record(i, seed=i) for i in range(6)]
+    store = Store.open(workspace, project=f"import-{type(error).__name__}")
+    before = _left(store)[1]
+    with pytest.raises((KeyboardInterrupt, StoreError)):
+        _import(store, _stopped(records[:5], error))
+    assert _left(store) == (0, before)
+    with monkeypatch.context() as killed:
+        killed.setattr(bulk_write, "discard", lambda *_: None)
+        with pytest.raises((KeyboardInterrupt, StoreError)):
+            _import(store, _stopped(records[:5], error))
+    assert _left(store)[0] > 0
+    assert list(store.sweeps()) == []
+    _import(store, records)
+    assert [info.state for info in store.sweeps()] == ["finished"]
+    assert store.records("outside") == records
+    assert _left(store)[0] == 7
+    _import(store, records)
+    assert _left(store)[0] == 7
