@@ -177,7 +177,7 @@ def test_an_interruption_that_python_swallows_still_stops(
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_the_store_refuses_is_named_and_delivered_once_it_takes_it(
+def test_what_the_store_refuses_is_named_and_sent_once_it_takes_it(
     run: Callable[[Path], SweepRun],
     make_sweep: MakeSweep,
     tmp_path: Path,

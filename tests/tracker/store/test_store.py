@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories import trial_spec
 from tracker.errors import RefusedError, StoreError
+from tracker.store.journal import Step
 from tracker.store.store import Store
 from tracker.trial import Objective
 
@@ -82,3 +84,26 @@ def test_the_advised_command_restores_a_deleted_experiment(tmp_path: Path) -> No
     assert [info.name for info in Store.open(workspace).sweeps()] == ["tiny"]
     assert advice == ", or name another --workspace or --store"
     assert [path.name for path in tmp_path.iterdir()] == ["work space"]
+
+
+def test_a_call_that_fails_in_another_thread_disturbs_no_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It empties the store's caches at any moment: here between the look-up of a run and its use."""
+    store = Store.open(tmp_path)
+    objective = Objective(weights={"a": 1.0})
+    store.begin_sweep(
+        "tiny", spec_text="", spec_digest="0", planned=1, datasets=[], objective=objective
+    )
+    spec = trial_spec()
+    store.begin_trial("tiny", 0, "grid", spec)
+    step_metrics = store._runs.step_metrics
+
+    def forgetting(run_id: str) -> list[object]:
+        found = step_metrics(run_id)
+        store._forget()
+        return found
+
+    monkeypatch.setattr(store._runs, "step_metrics", forgetting)
+    store.log_steps("tiny", spec.key, [Step(1, 1, {"loss": 2.0})])
+    assert [step.values for step in store.history("tiny", spec.key)] == [{"train/loss": 2.0}]
