@@ -7,7 +7,7 @@ that the learning rate of a trial means the same in every sweep.
 from __future__ import annotations
 
 import copy
-import tempfile
+import shutil
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -137,9 +137,10 @@ def save_model(model: nn.Module, base: ModelSpec, method: MethodSpec, folder: Pa
         tokenizer.save_pretrained(made)
         _end_with(model, tokenizer).save_pretrained(made)
         if method.variant == "pissa":
-            with tempfile.TemporaryDirectory(prefix="pissa-") as start:
-                build_model(base, method, torch.device("cpu")).save_pretrained(start)  # type: ignore[operator]
-                model.save_pretrained(made, path_initial_model_for_weight_conversion=start)  # type: ignore[operator]
+            start = made / "start"  # a killed process's goes with the rest
+            build_model(base, method, torch.device("cpu")).save_pretrained(start)  # type: ignore[operator]
+            model.save_pretrained(made, path_initial_model_for_weight_conversion=str(start))  # type: ignore[operator]
+            shutil.rmtree(start)
         else:
             model.save_pretrained(made)  # type: ignore[operator]
         if isinstance(model, PeftModel):

@@ -83,20 +83,23 @@ def run_sweep(
     if words := _leaving(sweep, store_uri):
         note(words)
     with folder.locked():
-        begun = _refuse_changes(sweep, folder)
+        identity = _unchanged(sweep, folder)
+        begun = identity is not None
+        identity = identity or _fixed_part(sweep)
         if words := _recorded_before(sweep, folder):
             note(words)
         write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
         with _owned_study(sweep, folder, study_uri, note) as study:
             store = Store.open(workspace, store_uri)
             store.fence(study.is_owned)
-            _register(store, sweep, folder, None if begun else strategy_of(sweep).planned)
+            planned = None if begun else strategy_of(sweep).planned
+            _register(store, sweep, folder, _digest(identity), planned)
             # Opened first and closed last: whatever fails in between, the store says that no driver runs.
             with _open_outbox(store, sweep, folder, note) as session:
                 if study_uri:
                     _take_results(store, sweep.spec.name, folder)
                 if not begun:  # the store has compared it with what the sweep began with
-                    write_text(folder.identity_file, json.dumps(_fixed_part(sweep), indent=1))
+                    write_text(folder.identity_file, json.dumps(identity, indent=1))
                 with _engine(sweep) as engine:
                     box = session.outbox
                     driver = Driver(
@@ -270,11 +273,13 @@ def _gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def _register(store: Store, sweep: ResolvedSweep, folder: SweepFolder, planned: int | None) -> None:
+def _register(
+    store: Store, sweep: ResolvedSweep, folder: SweepFolder, digest: str, planned: int | None
+) -> None:
     store.begin_sweep(
         sweep.spec.name,
         spec_text=folder.sweep_file.read_text(encoding="utf-8"),
-        spec_digest=_digest(_fixed_part(sweep)),
+        spec_digest=digest,
         planned=planned,
         datasets=data_files(sweep),
         objective=sweep.spec.objective,
@@ -307,16 +312,18 @@ def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
     return begun | ({END_TOKENS: ends} if ends else {})
 
 
-def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
-    """Raise InputError, showing the difference, when the sweep was begun with another file or data.
+def _unchanged(sweep: ResolvedSweep, folder: SweepFolder) -> dict[str, Any] | None:
+    """What is fixed of a begun sweep; InputError, showing the difference, where it was begun otherwise.
 
-    True for a begun sweep; False where no readable file says how it was begun: it is new, or a disk lost
-    the file. Then the store decides, which has the digest alone.
+    A model or data file that lies elsewhere, but is the same by its digest, is no difference. ``None`` where
+    no readable file says how the sweep was begun: it is new, or a disk lost the file. Then the store decides,
+    which has the digest alone.
     """
     now = json.loads(json.dumps(_fixed_part(sweep)))
     begun = folder.identity
     if begun is None:
-        return False
+        return None
+    now["file"] = _at_recorded_places(begun.get("file"), now["file"], begun, now)
     changes = list(_differences(begun, now))
     if changes:
         raise InputError(
@@ -327,7 +334,47 @@ def _refuse_changes(sweep: ResolvedSweep, folder: SweepFolder) -> bool:
                 *(_COSTS[key] for key in _COSTS if any(f" {key}:" in line for line in changes)),
             ]
         )
-    return True
+    return dict(now)
+
+
+def _at_recorded_places(
+    was: Any, present: Any, begun: Mapping[str, Any], now: Mapping[str, Any]
+) -> Any:
+    """*present*, a part of the sweep file, with the paths of *was* where the same model or file was moved."""
+    if isinstance(was, list) and isinstance(present, list) and len(was) == len(present):
+        pairs = zip(was, present, strict=True)
+        return [_at_recorded_places(old, new, begun, now) for old, new in pairs]
+    if not (isinstance(was, dict) and isinstance(present, dict)):
+        return present
+    kept = {}
+    for key, new in present.items():
+        old = was.get(key)
+        if key not in _PLACES or not (isinstance(old, str) and isinstance(new, str)):
+            kept[key] = _at_recorded_places(old, new, begun, now)
+            continue
+        # A model's digest is compared by its name.
+        same = key == "path" or (
+            Path(old).name == Path(new).name and _is_same_file(old, begun, now)
+        )
+        kept[key] = old if same else new
+    return kept
+
+
+#: Keys of a sweep file whose values are paths: of models, and of data files.
+_PLACES = frozenset({"path", "train", "validation", "test", "text"})
+
+
+def _is_same_file(path: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether one file alone is called as *path* is, and its digest, or those of its parts, are as begun."""
+    name = Path(path).name
+
+    def digests(identity: Mapping[str, Any]) -> list[tuple[str, str]]:
+        parts = (key.rpartition(":")[0] for key in identity.get("data", {}))
+        found = zip(parts, identity.get("data", {}).values(), strict=True)
+        return sorted((part, sha) for part, sha in found if part.partition("#")[0] == name)
+
+    was = digests(begun)
+    return was == digests(now) and len({part for part, _ in was}) == len(was) > 0
 
 
 #: What a change costs, of those that a message advises.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -80,6 +81,35 @@ def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
     _, path = make_sweep(budget={"trials": 3})
     assert len(run(path).records) == 3, "the file it was begun with is still good"
     assert json.loads(folder.identity_file.read_text())["file"]["seeds"] == 2
+
+
+def test_a_sweep_whose_models_and_data_were_moved_goes_on(
+    run: Callable[[Path], SweepRun],
+    make_sweep: MakeSweep,
+    tiny_model: Path,
+    tiny_data: Path,
+    tmp_path: Path,
+) -> None:
+    _, path = make_sweep(budget={"trials": 3})
+    first = run(path)
+    identity = SweepFolder(tmp_path / "runs", "tiny").identity_file.read_text()
+    shutil.copytree(tiny_data, tmp_path / "rows")
+    shutil.copytree(tiny_model, tmp_path / "base")
+    text = path.read_text().replace(str(tiny_data), "rows").replace(str(tiny_model), "base")
+    path.write_text(text)
+    again = run(path)
+    assert [r.result.spec.key for r in again.records] == [r.result.spec.key for r in first.records]
+    assert SweepFolder(tmp_path / "runs", "tiny").identity_file.read_text() == identity
+
+    path.write_text(text.replace("rows/train.jsonl", "rows/general.jsonl"))
+    with pytest.raises(InputError):
+        run(path)
+    rows = tmp_path / "rows" / "train.jsonl"
+    rows.write_text(rows.read_text() + '{"text": "quite another", "label": "weather"}\n')
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"begun with another sweep file or data") as said:
+        run(path)
+    assert "train.jsonl" in str(said.value)
 
 
 def test_a_file_of_an_earlier_release_keeps_the_best_models(
