@@ -13,6 +13,7 @@ from sweeps.finetune.contract import TrialHome
 from sweeps.ownership import owned
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
+from tracker.errors import InputError
 from tracker.files import remove_leftovers
 from tracker.store import artifacts
 from tracker.store.journal import Attempts, Journal, Step
@@ -39,11 +40,18 @@ class SweepFolder:
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """How the sweep was begun; ``None`` where no readable file says: it is new, or a disk lost it."""
+        """How the sweep was begun; ``None`` where no readable file says: it is new, or a disk lost it.
+
+        Raises InputError where something else is in the file's place.
+        """
         try:
             identity = json.loads(self.identity_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
+        except OSError as error:
+            raise InputError(
+                f"{self.identity_file}: cannot be read ({error.strerror}); remove it and run again"
+            ) from error
         return identity if isinstance(identity, dict) else None
 
     def journal(self, key: str) -> Path:
