@@ -17,7 +17,7 @@ from sweeps.finetune.trial import run_trial
 from sweeps.resolve import ResolvedSweep
 from sweeps.search import run as run_module
 from sweeps.search.engines.engine import Event, Job
-from sweeps.search.run import run_sweep
+from sweeps.search.run import _leaving, run_sweep
 from sweeps.search.worker import run_job
 from tests.factories import sweep_text
 from tracker.export.config import Config, config_files, read_config
@@ -178,3 +178,26 @@ def test_a_begun_sweep_may_record_less_from_now_on(
     assert list((runs / "tiny" / "artifacts" / first.result.spec.key).iterdir())
     assert not list((runs / "tiny" / "artifacts" / second.result.spec.key).iterdir())
     assert "xq" not in Store.open(runs).data_profile("tiny").model_dump_json()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("record", "store", "said"),
+    [
+        ("all", "http://user:secret@tracking:5000", True),
+        ("all", "postgresql://user:secret@db/mlflow", True),
+        ("all", "sqlite:////tmp/mlflow.db", False),
+        ("all", None, False),
+        ("hashed", "http://tracking:5000", False),
+        ("none", "http://tracking:5000", False),
+    ],
+)
+def test_what_would_leave_this_machine_is_said_before_it_does(
+    make_sweep: Callable[..., tuple[ResolvedSweep, Path]],
+    record: RecordAnswers,
+    store: str | None,
+    said: bool,
+) -> None:
+    sweep, _ = make_sweep(record_answers=record)
+    words = _leaving(sweep, store) or ""
+    assert ("answers and texts of rows go to" in words) is said
+    assert "secret" not in words
