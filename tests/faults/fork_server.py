@@ -39,6 +39,7 @@ tracker.store.bulk_write tracker.store.database_setup tracker.store.model_regist
 tracker.store.finished_trials tests.faults.fake_trial tests.faults.invariants mlflow mlflow.tracking
 mlflow.store.tracking.sqlalchemy_store alembic.command optuna.storages optuna.storages._rdb.models
 optuna.samplers transformers.models.llama.modeling_llama transformers.trainer peft rich.console
+rich._emoji_codes sqlalchemy.dialects.sqlite mlflow.store.tracking.sqlalchemy_workspace_store
 rich.live sklearn.gaussian_process scipy.optimize scipy.stats pandas
 """.split()
 
@@ -115,6 +116,9 @@ def preload() -> None:
             importlib.import_module(name)
     tasks = [Path(f"/proc/self/task/{task}/comm") for task in os.listdir("/proc/self/task")]
     names = sorted(task.read_text().strip() for task in tasks)
+    from sqlalchemy.orm import configure_mappers
+
+    configure_mappers()
     names = [name for name in names if name != "jemalloc_bg_thd"]  # pyarrow's, which stands a fork
     assert len(names) == 1, f"a process of threads {names} must not fork"
     import gc

@@ -26,7 +26,7 @@ PROMISES: list[Promise] = [
     # -- files, journals, checkpoints ----------------------------------------------------------------
     *_of(
         "tracker/files.py",
-        "tests/tracker/test_files.py",
+        "tests/tracker/test_synced_writes.py tests/tracker/test_files.py",
         ("os.fsync(file.fileno())", "pass"),
         ("sync_folder(path.parent)", "pass"),
         ("remove_leftovers(path.parent)", "pass"),
@@ -37,6 +37,10 @@ PROMISES: list[Promise] = [
             "mode = 0o600 if private else stat.S_IMODE(path.stat().st_mode) if path.exists() else None",
             "mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None",
         ),
+    ),
+    *_of(
+        "tracker/files.py",
+        "tests/tracker/export/test_config.py",
         (
             'style = \'"\' if re.search("[\\x85\\u2028\\u2029\\ufeff]", text) else None',
             "style = None",
@@ -44,7 +48,7 @@ PROMISES: list[Promise] = [
     ),
     *_of(
         "tracker/store/journal.py",
-        "tests/tracker/store/test_journal.py",
+        "tests/tracker/test_synced_writes.py tests/tracker/store/test_journal.py",
         ("os.ftruncate(self._descriptor, before)", "pass"),
         ("os.ftruncate(descriptor, whole)", "pass"),
         ('steps = {n: step for n, step in steps.items() if n <= event["step"]}', "steps = {}"),

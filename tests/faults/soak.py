@@ -104,6 +104,16 @@ class Soak:
             )
 
 
+def workers_of(driver: psutil.Process) -> list[psutil.Process]:
+    """The driver's workers, the oldest first; multiprocessing's own helper is none."""
+    found = []
+    for child in sorted(driver.children(), key=lambda child: child.pid):
+        with contextlib.suppress(psutil.Error):
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
 def slope_of(samples: Sequence[tuple[float, float]]) -> Slope | None:
     """Slope an hour of minutes' means after the warm-up; None below three of them."""
     minutes: dict[int, list[float]] = defaultdict(list)
@@ -156,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while time.monotonic() < until and driver.poll() is None and dashboard.poll() is None:
         watched = psutil.Process(driver.pid)
         soak.sample("driver", watched)
-        for number, worker in enumerate(sorted(watched.children(), key=lambda child: child.pid)):
+        for number, worker in enumerate(workers_of(watched)):
             soak.sample(f"worker {number}", worker)
         soak.sample("dashboard", psutil.Process(dashboard.pid))
         for page in ("/", "/_dash-layout", "/_dash-dependencies"):

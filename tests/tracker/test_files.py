@@ -14,7 +14,7 @@ import pytest
 
 from tracker import files
 from tracker.errors import InputError
-from tracker.files import put_in_place, whole_folder, write_atomically, write_text
+from tracker.files import put_in_place, replacing, whole_folder, write_atomically, write_text
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -27,6 +27,17 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) 
         write_atomically(path, "\ud800")
     assert path.read_bytes() == text.encode()
     assert [each.name for each in path.parent.iterdir()] == ["a.yaml"]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def write() -> None:
+        with replacing(tmp_path / "a.yaml") as file:
+            file.write(b"half")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        write()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_a_link_the_file_it_points_at_is_replaced(tmp_path: Path) -> None:
