@@ -5,29 +5,25 @@ Heavy imports stay inside the verbs.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sweeps.cli_control import control
-from sweeps.cli_data import doctor, init
+from sweeps.cli_data import doctor, import_, init
 from sweeps.cli_options import (
     WORKSPACE,
     All,
     Bounds,
-    Columns,
     DataPlace,
     Json,
     ModelPlace,
-    OneMetric,
     StoreUri,
     SweepFile,
     SweepName,
@@ -35,14 +31,12 @@ from sweeps.cli_options import (
     Weights,
     Workspace,
     analysis_of,
-    check_name,
     config_here,
     dashboards_command,
     failed_trials,
     keep_model,
     objective_of,
     open_store,
-    pairs,
     place,
     records_if_any,
     sweep_name,
@@ -50,7 +44,6 @@ from sweeps.cli_options import (
 from sweeps.cli_relocate import relocate
 from sweeps.cli_replay import replay
 from tracker.errors import (
-    InputError,
     NoRecommendationError,
     NotEnoughDataError,
     SftSelectError,
@@ -491,85 +484,6 @@ def laws(
         typer.echo(json.dumps({"sweep": name, **law_report.laws_as_json(fitted)}, indent=1))
         return
     print_lines(law_report.law_lines(fitted) if everything else laws_lines(fitted))
-
-
-def import_(
-    sweep: Annotated[str, typer.Option(help="Name of the new sweep.")],
-    table: Annotated[
-        Path | None, typer.Argument(help="Results table (CSV, also gzipped).", show_default=False)
-    ] = None,
-    columns: Columns = None,
-    metric: OneMetric = None,
-    direction: Annotated[
-        str | None,
-        typer.Option(help="maximize or minimize: of metrics that are not known by their names."),
-    ] = None,
-    mlflow: Annotated[
-        str | None, typer.Option(help="Take the finished runs of this MLflow experiment instead.")
-    ] = None,
-    workspace: Workspace = WORKSPACE,
-    store: StoreUri = None,
-    as_json: Json = False,
-) -> None:
-    """Import a results table, or an MLflow experiment, as a sweep.
-
-    Columns: model, method, task, metric, examples, value. Where known:
-    model_params, family, variant, rank, learning_rate, epochs, seed, run,
-    n (rows scored), value_se, direction, status and costs.
-
-    Metrics: scores in [0, 1], larger is better (accuracy, f1 …); errors of
-    0 or more, smaller is better (wer, cer, mse …); losses. A metric of
-    another name needs the column direction, or --direction.
-
-    Mixes: mix (a name); mix:TASK (the share of TASK in the examples, as
-    mix:intent 0.75 beside mix:slots 0.25; they sum to 1); replay (general
-    text rows added, as a fraction of the examples). Laws of mixes need the
-    shares; laws of forgetting take replay.
-    """
-    from sweeps.terminal import import_lines, imported, print_lines
-    from tracker.importing.metric_names import Direction
-    from tracker.importing.readers import read_runs
-    from tracker.importing.trials import outside_table, read_table, write_sweep
-    from tracker.store.store import Store
-
-    check_name("--sweep", sweep)
-    form = "OURS=THEIRS, such as model=base_model"
-    named = pairs("--map", columns, form)
-    if direction not in (None, *get_args(Direction)):
-        raise InputError(f"--direction: found {direction!r}; allowed: maximize, minimize")
-    if (table is None) == (mlflow is None):
-        raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
-    # The table is read whole before the store is opened: one that does not fit leaves no trace.
-    way = cast("Direction | None", direction)
-    fresh = table is not None and store is None and not workspace.exists()
-    if table is not None:
-        outside = read_table(table, named, metric, way)
-        opened = Store.open(workspace, store)
-    else:
-        opened = open_store(workspace, store)
-        runs = opened.finished_runs(str(mlflow))
-        outside = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric, way)
-    try:
-        write_sweep(opened, sweep, outside, _counted)
-    except BaseException:
-        with contextlib.suppress(SftSelectError):
-            if fresh and not opened.sweeps():
-                shutil.rmtree(workspace, ignore_errors=True)
-        raise
-    taken = imported(sweep, outside)
-    if as_json:
-        typer.echo(json.dumps(taken, indent=1))
-        return
-    print_lines(import_lines(taken, place(workspace, store)))
-
-
-def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
-    """*records* one by one, with their number on a terminal: writing them takes a while."""
-    for number, record in enumerate(records, start=1):
-        yield record
-        if sys.stderr.isatty():
-            end = "\n" if number == len(records) else ""
-            typer.echo(f"\rwriting trial {number} of {len(records)}{end}", err=True, nl=False)
 
 
 def _note(warning: str) -> None:

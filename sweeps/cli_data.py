@@ -1,16 +1,34 @@
-"""Verbs before a sweep, on models and data: ``init`` drafts a sweep file, ``doctor`` checks one."""
+"""Verbs on models and data: ``init`` drafts a sweep file, ``doctor`` checks one, ``import`` takes a table."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from sweeps.cli_options import WORKSPACE, Json, StoreUri, Workspace
-from tracker.errors import InputError
+from sweeps.cli_options import (
+    WORKSPACE,
+    Columns,
+    Json,
+    OneMetric,
+    StoreUri,
+    Workspace,
+    check_name,
+    open_store,
+    pairs,
+    place,
+)
+from tracker.errors import InputError, SftSelectError
+
+if TYPE_CHECKING:
+    from tracker.trial import TrialRecord
 
 
 def init(
@@ -76,3 +94,82 @@ def _fix_data(sweep: Path | None, folder: Path, as_json: bool) -> None:
             f"wrote {folder}; change these lines of {sweep} (also in {folder}/changes.yaml):"
         )
         typer.echo(changed_lines(cleaned), nl=False)
+
+
+def import_(
+    sweep: Annotated[str, typer.Option(help="Name of the new sweep.")],
+    table: Annotated[
+        Path | None, typer.Argument(help="Results table (CSV, also gzipped).", show_default=False)
+    ] = None,
+    columns: Columns = None,
+    metric: OneMetric = None,
+    direction: Annotated[
+        str | None,
+        typer.Option(help="maximize or minimize: of metrics that are not known by their names."),
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Take the finished runs of this MLflow experiment instead.")
+    ] = None,
+    workspace: Workspace = WORKSPACE,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Import a results table, or an MLflow experiment, as a sweep.
+
+    Columns: model, method, task, metric, examples, value. Where known:
+    model_params, family, variant, rank, learning_rate, epochs, seed, run,
+    n (rows scored), value_se, direction, status and costs.
+
+    Metrics: scores in [0, 1], larger is better (accuracy, f1 …); errors of
+    0 or more, smaller is better (wer, cer, mse …); losses. A metric of
+    another name needs the column direction, or --direction.
+
+    Mixes: mix (a name); mix:TASK (the share of TASK in the examples, as
+    mix:intent 0.75 beside mix:slots 0.25; they sum to 1); replay (general
+    text rows added, as a fraction of the examples). Laws of mixes need the
+    shares; laws of forgetting take replay.
+    """
+    from sweeps.terminal import import_lines, imported, print_lines
+    from tracker.importing.metric_names import Direction
+    from tracker.importing.readers import read_runs
+    from tracker.importing.trials import outside_table, read_table, write_sweep
+    from tracker.store.store import Store
+
+    check_name("--sweep", sweep)
+    form = "OURS=THEIRS, such as model=base_model"
+    named = pairs("--map", columns, form)
+    if direction not in (None, *get_args(Direction)):
+        raise InputError(f"--direction: found {direction!r}; allowed: maximize, minimize")
+    if (table is None) == (mlflow is None):
+        raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
+    # The table is read whole before the store is opened: one that does not fit leaves no trace.
+    way = cast("Direction | None", direction)
+    fresh = table is not None and store is None and not workspace.exists()
+    if table is not None:
+        outside = read_table(table, named, metric, way)
+        opened = Store.open(workspace, store)
+    else:
+        opened = open_store(workspace, store)
+        runs = opened.finished_runs(str(mlflow))
+        outside = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric, way)
+    try:
+        write_sweep(opened, sweep, outside, _counted)
+    except BaseException:
+        with contextlib.suppress(SftSelectError):
+            if fresh and not opened.sweeps():
+                shutil.rmtree(workspace, ignore_errors=True)
+        raise
+    taken = imported(sweep, outside)
+    if as_json:
+        typer.echo(json.dumps(taken, indent=1))
+        return
+    print_lines(import_lines(taken, place(workspace, store)))
+
+
+def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:
+    """*records* one by one, with their number on a terminal: writing them takes a while."""
+    for number, record in enumerate(records, start=1):
+        yield record
+        if sys.stderr.isatty():
+            end = "\n" if number == len(records) else ""
+            typer.echo(f"\rwriting trial {number} of {len(records)}{end}", err=True, nl=False)
