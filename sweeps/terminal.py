@@ -397,8 +397,8 @@ def _suite_line(suite: SuiteScore) -> str:
         change = points(abs(lost), signed=False)
         ends = f"score {score(suite.before)} before, {score(suite.after)} after"
     else:
-        change = percent(abs(lost))
-        ends = f"bits per byte {suite.before:.3f} before, {suite.after:.3f} after"
+        change = f"{percent(abs(lost))} in bits per byte"
+        ends = f"{suite.before:.3f} before, {suite.after:.3f} after"
     return f"general    {suite.suite}: {'lost' if lost >= 0 else 'gained'} {change} ({ends})"
 
 

@@ -299,7 +299,7 @@ def test_a_final_training_shows_its_weighted_quality_and_what_was_forgotten() ->
         f"validation quality, weighted: {score(quality)} (predicted on average over seeds: "
         in "\n".join(lines)
     )
-    assert "general    english: lost 15.0 % (bits per byte 2.000 before, 2.300 after)" in lines
+    assert "general    english: lost 15.0 % in bits per byte (2.000 before, 2.300 after)" in lines
     assert "general    dutch: gained 10.0 points (score 50.0 % before, 60.0 % after)" in lines
     assert lines[-1] == "registered as s version 1; files in model"
 

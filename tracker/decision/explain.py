@@ -322,8 +322,9 @@ def _experiment(r: Recommendation, experiment: NextExperiment) -> str:
 def _lost(r: Recommendation, suite: str) -> str:
     """What a general suite lost: points of a score, else per cent of the bits per byte."""
     measures = {spec.name: spec.measure for spec in r.trial.general}
-    write = points if measures.get(suite) == "score" else relative
-    return with_interval(r.choice.forgetting[suite], write)
+    if measures.get(suite) == "score":
+        return with_interval(r.choice.forgetting[suite], points)
+    return f"{with_interval(r.choice.forgetting[suite], relative)} in bits per byte"
 
 
 def _runner_up(runner: RunnerUp) -> str:
