@@ -3,7 +3,8 @@ import pytest
 from dashboards.answers import overrides_in
 from dashboards.charts.tradeoff import MAX_POINTS, Tradeoff, TradeoffPoint, thinned
 from dashboards.exports import export_path
-from dashboards.pages.recommend import answered, certainty, content, headline, hero, setting
+from dashboards.pages.recommend import answered, content
+from dashboards.pages.recommend_choice import certainty, headline, hero, setting
 from dashboards.pages.recommend_form import fields, form, query_of
 from dashboards.state import Query, parse_query
 from tests.dashboards.conftest import when_ready

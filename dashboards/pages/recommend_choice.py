@@ -1,0 +1,136 @@
+"""The choice of the Recommendation page in one screen: what to train, how good it is and how sure that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dash import html
+
+from dashboards.answers import Answer
+from dashboards.charts.theme import method_label
+from dashboards.charts.wording import compact, duration, interval_or_unknown
+from dashboards.components import capitalised, majority_notices, note, pill, tiles
+from tracker.decision.explain import tied, unrivalled
+from tracker.decision.recommendation import ENOUGH_ROWS, Candidate, Recommendation
+from tracker.metrics import Estimate
+from tracker.numbers import ABSENT, count, percent, plural, probability, quality, quality_gap
+
+_LIKELY_BUT_TIED = (
+    "It is probably the best, but its lead is smaller than the difference between two seeds of one "
+    "configuration. That probability counts any lead; the verdict beside the title counts only a lead that "
+    "a rerun would show."
+)
+
+
+def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Section:
+    """The choice in one screen, with *actions* below it."""
+    found = answer.recommendation
+    choice = found.choice
+    verdict, tone = certainty(found)
+    tied_but_likely = tone == "warn" and bool(found.runners_up) and found.p_best >= 0.8
+    before, model, after = headline(choice)
+    bounded = {name.partition(".")[2] for name in found.objective.constraints}
+    # An interval about 0 is still one of a score.
+    write = percent if choice.scores else quality
+    seconds = choice.measured.device_seconds
+    clock = "" if seconds is None else f"{duration(seconds)} on {choice.measured.device}"
+    spread = interval_or_unknown(choice.quality, write)
+    few = choice.rows is not None and choice.rows < ENOUGH_ROWS
+    rows = f", on only {plural(choice.rows or 0, 'validation row')}" if few else ""
+    facts = [
+        (
+            "Predicted quality",
+            write(choice.quality.value),
+            f"on average over seeds{rows}; {spread}",
+        ),
+        *(
+            _forgetting(suite, lost)
+            for suite, lost in sorted(choice.forgetting.items(), key=lambda s: s[0] not in bounded)
+        ),
+        *_certainty_facts(found),
+        ("Training cost", compact(choice.counted.flops, "FLOP"), clock),
+    ]
+    verb = "Nothing to train" if choice.method.name == "none" else "Train this"
+    if found.missed:
+        verb = "Not reached; this comes closest"
+    newer = pill("Newer results are being taken in", "live") if outdated else None
+    title = [
+        html.Div([html.Span(verb, className="quiet"), pill(verdict, tone), newer],
+                 className="title-row"),
+        html.H1([before, html.Span(model, className="whole"), after]),
+        html.P(setting(choice), className="lead"),
+    ]  # fmt: skip
+    return html.Section(
+        [
+            html.Div(title),
+            tiles(facts, style="facts"),
+            *majority_notices(found.majorities),
+            note(_LIKELY_BUT_TIED, tied_but_likely),
+            actions,
+        ],
+        className="card hero",
+        **{"aria-label": "The recommended configuration"},
+    )
+
+
+def headline(choice: Candidate) -> tuple[str, str, str]:
+    """The choice in one line, the model's name in the middle: ``LoRA on | en-1m |, 2,000 examples``."""
+    if choice.method.name == "none":
+        return "Keep ", choice.model, " as it is"
+    method = method_label(choice.method.name)
+    return f"{method} on ", choice.model, f", {count(choice.volume)} examples"
+
+
+def setting(choice: Candidate) -> str:
+    """The rest of the configuration: variant, rank, learning rate, mix, examples by task."""
+    method = choice.method
+    parts = [
+        f"variant {method.variant}" if method.variant else "",
+        f"rank {method.rank}" if method.rank is not None else "",
+        plural(method.virtual_tokens, "virtual token") if method.virtual_tokens else "",
+        f"learning rate {method.learning_rate:.2g}" if method.learning_rate else "",
+        f"mix {choice.mix}" if choice.mix else "",
+        ", ".join(f"{count(n)} of {task}" for task, n in choice.examples.items()),
+    ]
+    return capitalised(" · ".join(part for part in parts if part))
+
+
+def certainty(found: Recommendation) -> tuple[str, str]:
+    """The verdict in a few words, and its tone."""
+    if found.target_quality is not None and found.missed:
+        return f"Nothing measured reaches {quality(found.target_quality.quality)}", "bad"
+    if found.target_quality is not None:
+        return f"The smallest that reaches {quality(found.target_quality.quality)}", "good"
+    if not found.runners_up:
+        return capitalised(unrivalled(found.candidates, found.rejected)), "warn"
+    others = tied(found)
+    if not others and found.likeliest_unrun is not None:
+        return "The best of what was run; another may be ahead with more data", "warn"
+    if not others:
+        return "A clear choice", "good"
+    return f"Statistically tied with {plural(others, 'other')}", "warn"
+
+
+def _certainty_facts(found: Recommendation) -> list[tuple[str, str, str]]:
+    among = f"among {plural(found.admitted, 'candidate')} that satisfy your constraints"
+    target = found.target_quality
+    if target is not None:
+        title = f"Probability of reaching {quality(target.quality)}"
+        return [(title, probability(target.probability), among)]
+    if not found.runners_up:
+        return [("Probability of being the best", ABSENT, "there is no other to compare it with")]
+    scored = bool(found.choice.scores)
+    regret = quality_gap(found.expected_regret, scored=scored, signed=False)
+    return [
+        ("Probability of being the best", probability(found.p_best), among),
+        ("Expected regret", regret, "quality lost if another is best"),
+    ]
+
+
+def _forgetting(suite: str, lost: Estimate) -> tuple[str, str, str]:
+    """What was lost on *suite*, or gained."""
+    if lost.value >= 0:
+        return f"Lost on {suite}", percent(lost.value), interval_or_unknown(lost, percent)
+    low, high = (None if end is None else -end for end in (lost.high, lost.low))
+    gained = Estimate(value=-lost.value, low=low, high=high)
+    return f"Gained on {suite}", percent(gained.value), interval_or_unknown(gained, percent)
