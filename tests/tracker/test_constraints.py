@@ -5,15 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.factories import recommend
+from tracker.constraints import bound_problem, could_keep, judge
 from tracker.decision.explain import lines
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, NotEnoughDataError
+from tracker.results import by_configuration
 from tracker.trial import Objective, TrialRecord
 
 Make = Callable[..., TrialRecord]
+
+
+def test_what_was_not_measured_breaks_a_bound(record: Make) -> None:
+    among = by_configuration([record(forgetting=0.05), record(model="large", forgetting=None)])
+    verdict = judge(among, np.array([0.5, 0.9]), {"forgetting.english": 0.1})
+    assert [among[index].spec.model.name for index in verdict.admitted] == ["small"]
+    (rejection,) = verdict.rejected
+    assert (rejection.count, rejection.unmeasured) == (1, 1)
+
+
+def test_of_those_below_a_minimum_the_highest_is_the_nearest(record: Make) -> None:
+    scores = {"small": 0.7, "large": 0.8}
+    among = by_configuration([record(model=m, scores={"intent": s}) for m, s in scores.items()])
+    (rejection,) = judge(among, np.array([0.9, 0.1]), {"min.intent": 0.95}).rejected
+    assert rejection.nearest_value == 0.8
+    (rejection,) = judge(among, np.array([0.9, 0.1]), {"forgetting.english": 0.01}).rejected
+    assert rejection.nearest_value == 0.02
+
+
+def test_training_on_more_costs_more(record: Make) -> None:
+    (results,) = by_configuration([record(flops=1e12)])
+    for bound, times, could in ((2e12, 2.0, True), (1.9e12, 2.0, False), (1.9e12, 1.0, True)):
+        assert could_keep(results, {"flops": bound}, times) is could
+
+
+def test_a_share_is_at_most_one() -> None:
+    assert bound_problem("over_reach.intent", 1.5) == "found 1.5; allowed: 0 to 1"
+    assert bound_problem("over_reach.intent", 1.0) is None
 
 
 def _costing(record: TrialRecord, **cost: Any) -> TrialRecord:

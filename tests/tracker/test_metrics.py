@@ -12,14 +12,18 @@ from tracker.metrics import (
     ROWS_UNSTATED,
     error_of,
     errors,
+    interval,
     limited,
     measures_of,
     normal_interval,
     quality_from_error,
     quality_of,
+    rounded,
+    score_of,
     score_variance,
     share_of_draws,
     value_from_error,
+    weighted_se,
 )
 from tracker.trial import (
     Status,
@@ -120,3 +124,23 @@ def test_a_loss_near_nothing_stays_above_it() -> None:
 def test_no_number_of_draws_shows_certainty() -> None:
     assert 0 < share_of_draws(0.0, 200) < share_of_draws(1.0, 200) < 1
     assert sum(share_of_draws(p, 200, 3) for p in (0.2, 0.8, 0.0)) == pytest.approx(1)
+
+
+def test_a_choice_never_sees_a_test_score() -> None:
+    tested = SCORED.model_copy(update={"split": "test", "score": 0.5})
+    assert score_of(result(tested, SCORED), "t") == SCORED
+    assert score_of(result(tested), "t") is None
+
+
+def test_errors_of_tasks_are_independent() -> None:
+    scores = (
+        SCORED.model_copy(update={"task": task, "score_se": se})
+        for task, se in (("a", 0.3), ("b", 0.4))
+    )
+    assert weighted_se(result(*scores), {"a": 1, "b": 1}, {}) == pytest.approx(0.25)
+
+
+def test_an_interval_is_central_and_a_number_has_six_digits() -> None:
+    assert interval(np.arange(1001.0)) == pytest.approx((100, 900))
+    assert interval(np.arange(1001.0), 0.95) == pytest.approx((25, 975))
+    assert rounded(1 / 3) == 0.333333
