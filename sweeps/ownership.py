@@ -32,18 +32,25 @@ def owned(stem: Path, refusal: Callable[[str], str], remedy: str) -> Iterator[No
         except Timeout:
             raise OwnedError(refusal(_described(owner))) from None
         except OSError as error:
-            raise InputError(
-                f"{stem.parent}: cannot be written ({error.strerror}); {remedy}"
-            ) from error
+            raise _unwritable(stem, error, remedy) from error
         if owner.is_dir() and not owner.is_symlink():
             raise InputError(f"{owner}: found a folder; allowed: a file; remove it")
         try:
             facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
-            owner.unlink(missing_ok=True)  # a killed process's, or a link that somebody put there
-            write_atomically(owner, json.dumps(facts))
+            try:
+                owner.unlink(
+                    missing_ok=True
+                )  # a killed process's, or a link that somebody put there
+                write_atomically(owner, json.dumps(facts))
+            except OSError as error:
+                raise _unwritable(stem, error, remedy) from error
             yield
         finally:
             owner.unlink(missing_ok=True)
+
+
+def _unwritable(stem: Path, error: OSError, remedy: str) -> InputError:
+    return InputError(f"{stem.parent}: cannot be written ({error.strerror}); {remedy}")
 
 
 def _described(owner: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -241,6 +242,8 @@ class Interruption:
 
     def _raise(self, number: int, _frame: FrameType | None) -> NoReturn:
         self.arrived = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        # SQLAlchemy logs, with its traceback, that it cannot close the statement that is cut off here.
+        logging.getLogger("sqlalchemy").setLevel(logging.CRITICAL)
         raise self.arrived
 
     def _unraisable(self, swallowed: sys.UnraisableHookArgs) -> None:
