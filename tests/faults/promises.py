@@ -325,7 +325,7 @@ PROMISES: list[Promise] = [
     ),
     *_of(
         "tracker/decision/posterior.py",
-        "tests/tracker/decision/test_posterior.py",
+        "tests/tracker/decision/test_posterior_draws.py",
         (
             "return np.asarray((best / best.sum(axis=1, keepdims=True)).mean(axis=0))",
             "return np.asarray(best.mean(axis=0))",

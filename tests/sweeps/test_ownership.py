@@ -19,7 +19,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
     try:
         with (
-            pytest.raises(InputError, match="cannot be written .*; free the disk"),
+            pytest.raises(InputError, match=r"cannot be written .*; free the disk"),
             owned(tmp_path / "driver", str, "free the disk"),
         ):
             raise AssertionError("owned")
