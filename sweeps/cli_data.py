@@ -28,6 +28,8 @@ from sweeps.cli_options import (
 from tracker.errors import InputError, SftSelectError
 
 if TYPE_CHECKING:
+    from tracker.importing.metric_names import Direction
+    from tracker.importing.trials import OutsideTable
     from tracker.trial import TrialRecord
 
 
@@ -130,28 +132,49 @@ def import_(
     shares; laws of forgetting take replay.
     """
     from sweeps.terminal import import_lines, imported, print_lines
-    from tracker.importing.metric_names import Direction
-    from tracker.importing.readers import read_runs
-    from tracker.importing.trials import outside_table, read_table, write_sweep
-    from tracker.store.store import Store
+    from tracker.importing.metric_names import Direction as Directions
 
     check_name("--sweep", sweep)
     form = "OURS=THEIRS, such as model=base_model"
     named = pairs("--map", columns, form)
-    if direction not in (None, *get_args(Direction)):
+    if direction not in (None, *get_args(Directions)):
         raise InputError(f"--direction: found {direction!r}; allowed: maximize, minimize")
     if (table is None) == (mlflow is None):
         raise InputError("import: give either a table's path or --mlflow EXPERIMENT")
+    outside = _taken_in(
+        sweep, table, mlflow, workspace, store, named, metric, cast("Direction | None", direction)
+    )
+    taken = imported(sweep, outside)
+    if as_json:
+        typer.echo(json.dumps(taken, indent=1))
+        return
+    print_lines(import_lines(taken, place(workspace, store)))
+
+
+def _taken_in(
+    sweep: str,
+    table: Path | None,
+    experiment: str | None,
+    workspace: Path,
+    store: str | None,
+    columns: dict[str, str],
+    metric: str | None,
+    direction: Direction | None,
+) -> OutsideTable:
+    """Read the table or the MLflow experiment and write its sweep, or leave nothing behind."""
+    from tracker.importing.readers import read_runs
+    from tracker.importing.trials import outside_table, read_table, write_sweep
+    from tracker.store.store import Store
+
     # The table is read whole before the store is opened: one that does not fit leaves no trace.
-    way = cast("Direction | None", direction)
     fresh = table is not None and store is None and not workspace.exists()
     if table is not None:
-        outside = read_table(table, named, metric, way)
+        outside = read_table(table, columns, metric, direction)
         opened = Store.open(workspace, store)
     else:
         opened = open_store(workspace, store)
-        runs = opened.finished_runs(str(mlflow))
-        outside = outside_table(read_runs(runs, str(mlflow), named, metric), named, metric, way)
+        runs = read_runs(opened.finished_runs(str(experiment)), str(experiment), columns, metric)
+        outside = outside_table(runs, columns, metric, direction)
     try:
         write_sweep(opened, sweep, outside, _counted)
     except BaseException:
@@ -159,11 +182,7 @@ def import_(
             if fresh and not opened.sweeps():
                 shutil.rmtree(workspace, ignore_errors=True)
         raise
-    taken = imported(sweep, outside)
-    if as_json:
-        typer.echo(json.dumps(taken, indent=1))
-        return
-    print_lines(import_lines(taken, place(workspace, store)))
+    return outside
 
 
 def _counted(records: Sequence[TrialRecord]) -> Iterator[TrialRecord]:

@@ -75,14 +75,8 @@ def run_sweep(
     if study_uri:
         where = store_uri or tracking_uri.default_uri(workspace)
         database_server.refuse_one_database(where, study_uri)
-    sweep = read_checked(path, workspace)
+    sweep = _read(path, workspace, store_uri, note)
     folder = SweepFolder(workspace, sweep.spec.name)
-    if not folder.begun:  # a begun sweep resumes, whatever its bounds leave
-        SearchBounds(sweep).check()
-    for warning in sweep.warnings:
-        note(warning)
-    if words := _leaving(sweep, store_uri):
-        note(words)
     with folder.locked():
         identity = _unchanged(sweep, folder)
         begun = identity is not None
@@ -118,6 +112,20 @@ def run_sweep(
                     session.last_state = "stopped" if driver.stopped else "finished"
     records = [driver.records[number] for number in sorted(driver.records)]
     return SweepRun(records, session.undelivered, driver.stopped)
+
+
+def _read(
+    path: Path, workspace: Path, store_uri: str | None, note: Callable[[str], None]
+) -> ResolvedSweep:
+    """Read and check the sweep file, with a *note* for each warning."""
+    sweep = read_checked(path, workspace)
+    if not SweepFolder(workspace, sweep.spec.name).begun:  # a begun one resumes, whatever is left
+        SearchBounds(sweep).check()
+    for warning in sweep.warnings:
+        note(warning)
+    if words := _leaving(sweep, store_uri):
+        note(words)
+    return sweep
 
 
 def _leaving(sweep: ResolvedSweep, store_uri: str | None) -> str | None:

@@ -46,7 +46,7 @@ class SweepFolder:
         """
         try:
             identity = json.loads(self.identity_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         except OSError as error:
             raise InputError(

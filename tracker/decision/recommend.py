@@ -89,8 +89,8 @@ def recommend(analysis: Analysis, target_quality: float | None = None) -> Recomm
     )
 
 
-def _recommendation(analysis: Analysis, target_quality: float | None) -> Recommendation:
-    objective = analysis.objective
+def _check_answerable(analysis: Analysis, target_quality: float | None) -> None:
+    """Raise what :func:`recommend` raises before anything is chosen."""
     if not any(record.result.status is Status.COMPLETE for record in analysis.records):
         raise _none_complete(analysis)
     scored = all(measure == "score" for measure in analysis.weighted_measures.values())
@@ -101,6 +101,11 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         raise _nothing_admitted(analysis)
     if scored and all(c.measured_quality == 0 for c in analysis.candidates):
         raise _all_zero(analysis)
+
+
+def _recommendation(analysis: Analysis, target_quality: float | None) -> Recommendation:
+    objective = analysis.objective
+    _check_answerable(analysis, target_quality)
     pick = choose(analysis, target_quality)
     if all(results.untouched for results in analysis.scored):
         _check_untouched(analysis, pick, target_quality)
