@@ -183,6 +183,22 @@ def test_clocks_of_two_hosts_with_one_file_may_differ(
     assert any("taken over from process" in line for line in said)
 
 
+def test_a_renewal_is_seen_by_a_clock_of_another_host(
+    drivers: Callable[[str], StudyAdapter], tmp_path: Path
+) -> None:
+    """Such a waiter watches the beat, since it cannot compare the times."""
+    study = drivers("a")
+    with study.owned(root(tmp_path, "a")):
+        before = beats(study)
+        study._lease._renew()  # type: ignore[union-attr]
+        assert beats(study) == before + 1
+
+
+def beats(study: StudyAdapter) -> int:
+    with study._storage.engine.begin() as connection:  # type: ignore[union-attr]
+        return int(connection.execute(text("SELECT beat FROM sft_select_owners")).scalar_one())
+
+
 def beat(study: StudyAdapter) -> None:
     with study._storage.engine.begin() as connection:  # type: ignore[union-attr]
         connection.execute(text("UPDATE sft_select_owners SET beat = beat + 1"))

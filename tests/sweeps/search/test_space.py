@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search.space import is_tunable, lattice
+from sweeps.search.space import is_tunable, lattice, trial_spec, volume_near
+from tracker.trial import Configuration, MethodSpec
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 
@@ -31,3 +32,21 @@ def test_listed_learning_rates_are_spread_and_tried_once_each(make_sweep: MakeSw
     assert len(choices) == 6, "no more than there are"
     assert len(set(choices)) == 6
     assert is_tunable(sweep.spec, "full")
+
+
+def test_only_a_mix_that_replays_names_the_text_that_it_replays(make_sweep: MakeSweep) -> None:
+    """Another text would otherwise change the key of a trial that reads none of it."""
+    sweep, _ = make_sweep()
+    lora = MethodSpec(name="lora", variant="plain", rank=4, learning_rate=1e-2)
+    assert trial_spec(sweep, Configuration("a", lora, "plain", 80), 0).replay is None
+    assert trial_spec(sweep, Configuration("a", lora, "replay", 80), 0).replay == sweep.replay
+    assert sweep.replay is not None
+
+
+def test_seeds_count_from_the_sweep_s_first_and_sizes_are_near_by_ratio(
+    make_sweep: MakeSweep,
+) -> None:
+    sweep, _ = make_sweep(first_seed=100)
+    lora = MethodSpec(name="lora", variant="plain", rank=4, learning_rate=1e-2)
+    assert trial_spec(sweep, Configuration("a", lora, "plain", 80), 2).seed == 102
+    assert volume_near([100, 1000], 400) == 1000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.factories import numbered, recommend, scored_record
-from tracker.decision.noise import noise_without_replicates
+from tracker.decision.noise import generator, measurement_noise, noise_without_replicates
 from tracker.results import by_configuration
 from tracker.trial import Objective, TrialRecord
 
@@ -89,3 +89,21 @@ def test_curves_alike_but_for_noise_are_no_certainty() -> None:
     assert any("how far runs lie from their curves" in caveat for caveat in found.caveats)
     clear = recommend([_outside(0.5, method="full"), _outside(2.0, method="lora")], INTENT)
     assert clear.p_best > 0.95
+
+
+def test_the_noise_floor_is_pooled_over_degrees_of_freedom() -> None:
+    """Three runs of one configuration and two of another have three degrees of freedom."""
+    values = {1000: (0.70, 0.72, 0.74), 2000: (0.80, 0.82)}
+    configurations = by_configuration(
+        scored_record(volume=volume, seed=seed, scores={"intent": score})
+        for volume, scores in values.items()
+        for seed, score in enumerate(scores)
+    )
+    noise = measurement_noise(configurations, list(values.values()), {"intent": 1.0})
+    assert noise.freedom == 3
+    assert noise.floor == pytest.approx(np.sqrt((0.0008 + 0.0002) / 3))
+
+
+def test_random_numbers_depend_on_the_content_alone() -> None:
+    assert generator("rows", 3).random() == generator("rows", 3).random()
+    assert generator("rows", 3).random() != generator("rows", 4).random()
