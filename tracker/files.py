@@ -239,6 +239,11 @@ def put_in_place(made: Path, folder: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether the name is that of what is not whole yet: half a file or folder, beside its place."""
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left in *folder* while they wrote: half files, half folders.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import InputError
-from tracker.strict_yaml import MAX_BYTES, MAX_DEPTH, load, read
+from tracker.strict_yaml import MAX_BYTES, MAX_DEPTH, MAX_VALUES, load, read
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,10 @@ def test_size_is_bounded(tmp_path: Path) -> None:
     path.write_text("a: " + "x" * MAX_BYTES)
     with pytest.raises(InputError, match=r"big\.yaml: found [0-9,]+ bytes; allowed: at most"):
         read(path)
+    with pytest.raises(InputError, match=r"f: found [0-9,]+ characters; allowed: at most"):
+        load("#" * (MAX_BYTES + 1), "f")
+    with pytest.raises(InputError, match=r"f:1: found more than 10,000 keys and values"):
+        load(f"[{'1,' * (MAX_VALUES + 1)}]", "f")
 
 
 def test_reads_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:

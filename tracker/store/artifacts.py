@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from tracker.errors import StoreError
-from tracker.files import copy_atomically, whole_folder, write_atomically
+from tracker.files import copy_atomically, is_leftover, whole_folder, write_atomically
 from tracker.store import tracking_uri
 
 #: What mends an artifact of a sweep that is not as it was written.
@@ -91,7 +91,7 @@ class Artifacts:
     def log_folder(self, run: Any, source: Path, within: str = "") -> None:
         """Copy the files below *source* to the artifacts of *run*; or in place of the folder *within* them.
 
-        Raises OSError where they cannot be written.
+        What a killed worker left half written stays behind. Raises OSError where they cannot be written.
         """
         folder = self.folder(run.info.artifact_uri)
         if folder is None:
@@ -101,7 +101,7 @@ class Artifacts:
                 shutil.copytree(source, made, dirs_exist_ok=True, copy_function=shutil.copyfile)
         else:
             for path in sorted(source.rglob("*")):
-                if path.is_file():
+                if path.is_file() and not is_leftover(path):
                     copy_atomically(path, folder / path.relative_to(source))
 
     def list(self, run: Any) -> list[Artifact]:

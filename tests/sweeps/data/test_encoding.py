@@ -71,6 +71,10 @@ def test_every_seed_is_evaluated_on_the_same_rows(make_spec: MakeSpec) -> None:
     assert set(rows.truth) == set(REQUESTS), "the choice is stratified"
     texts = suite_text(file_ref(make_spec("full").general[0].text.path), make_spec("full"))  # type: ignore[union-attr]
     assert len(texts.truth) == 12, "fewer than the limit: all of them"
+    few = make_spec("full", evaluation=EvaluationSpec(rows=5))
+    chosen_texts = [suite_text(file_ref(few.general[0].text.path), few).numbers for _ in range(2)]  # type: ignore[union-attr]
+    assert chosen_texts[0] == chosen_texts[1]
+    assert chosen_texts[0] != (0, 1, 2, 3, 4)
 
 
 def test_no_limit_takes_every_row_in_the_files_order(make_spec: MakeSpec) -> None:

@@ -40,6 +40,11 @@ def ends_at(losses: Sequence[float], first: float = 2.0, rule: DivergenceRule = 
     return None
 
 
+def test_steps_of_the_warm_up_do_not_count() -> None:
+    rule = RULE._replace(warmup=20)
+    assert ends_at([2.0] * 5 + [50.0] * 40, rule=rule) == 20 + rule.span
+
+
 def test_a_run_ends_when_its_loss_stayed_above_for_a_tenth_of_it() -> None:
     assert ends_at([2.0] * 20 + [9.0] * 80) == 20 + 10
     assert ends_at([9.0] * 100) == 5 + 10, "counted from the end of warm-up"

@@ -71,6 +71,20 @@ def test_dying_at_any_write_and_starting_over_ends_in_the_same_state(
         assert state_of(store) == expected, f"after dying at write {n}"
 
 
+def test_half_a_file_of_a_killed_worker_is_no_artifact(
+    workspace: Path, make_record: Records, tmp_path: Path
+) -> None:
+    store, record = Store.open(workspace), make_record(0)
+    for name in ("examples.jsonl", ".examples.jsonl.0123abcd.tmp"):
+        (tmp_path / name).write_text("{}\n")
+    begin(store)
+    store.begin_trial("support", 0, "design", record.result.spec)
+    store.end_trial("support", record, tmp_path)
+    sent = {path.name for path in (workspace / "artifacts").rglob("*") if path.is_file()}
+    assert "examples.jsonl" in sent
+    assert not any(name.endswith(".tmp") for name in sent)
+
+
 def test_registering_survives_dying_at_any_write(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     for n in itertools.count(1):
