@@ -242,7 +242,7 @@ PROMISES: list[Promise] = [
     ),
     *_of(
         "sweeps/finetune/train.py",
-        "tests/sweeps/finetune/test_train.py",
+        "tests/sweeps/finetune/test_train.py tests/sweeps/finetune/test_tampered_checkpoints.py",
         (
             "return SequentialSampler(train_dataset or self.train_dataset)",
             "return torch.utils.data.RandomSampler(train_dataset or self.train_dataset)",
@@ -400,7 +400,7 @@ PROMISES: list[Promise] = [
         ("if _is_of_another_site():", "if False:"),
         ('response.headers["X-Content-Type-Options"] = "nosniff"', "pass"),
         ("\"frame-ancestors 'none'\",", ""),
-        ('server.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES', "pass"),
+        ('if "Upgrade" in request.headers:', "if False:"),
     ),
     *_of(
         "dashboards/access.py",
