@@ -125,7 +125,9 @@ def slope_of(samples: Sequence[tuple[float, float]]) -> Slope | None:
     hours = np.array(numbers) / 60
     means = np.array([np.mean(minutes[number]) for number in numbers])
     fit = stats.linregress(hours, means)
-    half = stats.t.ppf(0.975, len(numbers) - 2) * fit.stderr
+    # Of a line of equal values scipy has no error.
+    error = float(fit.stderr) if np.ptp(means) else 0.0
+    half = stats.t.ppf(0.975, len(numbers) - 2) * error
     first, last = float(means[0]), float(means[-1])
     return Slope(float(fit.slope), float(fit.slope - half), float(fit.slope + half), first, last)
 
