@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from sweeps.cli_control import control
 from sweeps.cli_data import doctor, import_, init
@@ -40,6 +41,7 @@ from sweeps.cli_options import (
     place,
     records_if_any,
     sweep_name,
+    usage_line,
 )
 from sweeps.cli_relocate import relocate
 from sweeps.cli_replay import replay
@@ -524,7 +526,11 @@ app.command("replay", hidden=True)(replay)  # compares strategies: no part of a 
 def main() -> None:
     """The command line; errors are one line each, interruptions exit 130 and 143."""
     try:
-        app()
+        # without a verb typer prints the help; what it refuses is an error in a line like any other
+        sys.exit(app(standalone_mode=len(sys.argv) < 2) or 0)
+    except TyperException as error:
+        typer.echo(one_line(usage_line(error)), err=True)
+        sys.exit(2)
     except SftSelectError as error:
         for line in error.for_command_line().split("\n"):
             typer.echo(one_line(line), err=True)

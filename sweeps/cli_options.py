@@ -13,6 +13,8 @@ import typer
 from tracker.errors import InputError, StoreError
 
 if TYPE_CHECKING:
+    from typer.exceptions import TyperException
+
     from tracker.decision.analysis import Analysis
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
@@ -176,6 +178,15 @@ def config_here(
     if line := missing_evidence(path):
         note(line)
     return config.model_copy(update={"trial": with_found_files(config.trial, path, model, data)})
+
+
+def usage_line(error: TyperException) -> str:
+    """What is wrong with the arguments of a command, in one line."""
+    context = getattr(error, "ctx", None)
+    verb = context.info_name if context is not None and context.parent is not None else None
+    helped = f"sft-select {verb} --help" if verb else "sft-select --help"
+    words = " ".join(error.format_message().split()).removesuffix(".")
+    return f"{f'{verb}: ' if verb else ''}{words}; see `{helped}`"
 
 
 def check_name(option: str, name: str) -> None:

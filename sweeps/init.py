@@ -15,6 +15,7 @@ from sweeps.data.checks import Lengths, leaks
 from sweeps.data.examples import LocatedExample, has_layout, is_part, read_located
 from sweeps.data.readers import Row, read_rows
 from sweeps.resolve import split_paths
+from sweeps.scores.task_scores import tokens
 from sweeps.spec import ModelEntry, TaskEntry
 from tracker.errors import InputError
 from tracker.trial import FileRef, PromptTemplate, ScoreName, TaskSpec
@@ -172,7 +173,7 @@ def _score(answers: list[str]) -> ScoreName:
     short = max(map(len, counts)) <= MAX_LABEL_CHARACTERS
     if short and len(counts) <= min(MAX_LABELS, max(2, len(answers) // 4)):
         return "macro_f1"
-    words = sum(len(answer.split()) for answer in answers) / len(answers)
+    words = sum(len(tokens(answer)) for answer in answers) / len(answers)
     return "token_f1" if words >= LONG_ANSWER_WORDS else "exact_match"
 
 

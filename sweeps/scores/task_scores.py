@@ -91,9 +91,22 @@ def exact_match(given: str, truth: str) -> float:
     return float(given == truth)
 
 
+def tokens(text: str) -> list[str]:
+    """White-space tokens; of Chinese and Japanese, which have no spaces, each character (as CMRC 2018)."""
+    return _TOKENS.findall(text)
+
+
+#: Han, kana and the marks of both: every character is a token.
+_NO_SPACES = (
+    "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff65"
+    "\U00020000-\U000323af"
+)
+_TOKENS = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}]+")
+
+
 def token_f1(given: str, truth: str) -> tuple[float, float, float]:
-    """F1, precision and recall over white-space tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
-    a, b = Counter(given.split()), Counter(truth.split())
+    """F1, precision and recall over :func:`tokens` as multisets (Rajpurkar et al. 2016, SQuAD)."""
+    a, b = Counter(tokens(given)), Counter(tokens(truth))
     shared = sum((a & b).values())
     if not shared:
         equal = float(not a and not b)

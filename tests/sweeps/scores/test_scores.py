@@ -73,6 +73,8 @@ def test_a_foreign_answer_costs_recall_and_adds_no_class() -> None:
         ("noon", "at seven", (0, 0, 0)),
         ("", "at seven", (0, 0, 0)),
         ("", "", (1, 1, 1)),
+        ("今天北京天气很好", "今天北京天气好", (14 / 15, 7 / 8, 1)),
+        ("用 iPhone 手机", "iPhone手机", (6 / 7, 3 / 4, 1)),
     ],
 )
 def test_token_f1_counts_words_as_multisets(
