@@ -14,7 +14,7 @@ from typing import Any
 from sweeps.base_weights import read_once, stored_tensors, value_problems
 from sweeps.spec import ModelEntry
 from tracker.errors import InputError
-from tracker.files import absolute, read_bounded
+from tracker.files import absolute, check_file, read_bounded
 from tracker.trial import ModelSpec
 
 ONLINE_VARIABLE = "SFT_SELECT_ONLINE"
@@ -41,6 +41,11 @@ def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
     Raises ``InputError`` with everything wrong with the folder.
     """
     folder = model_folder(entry, base)
+    for path in _content_files(folder, code=entry.trust_remote_code):
+        try:
+            check_file(path)  # what reads them later may wait for a pipe for ever
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}; fetch the file again") from None
     problems = [*_code_problems(folder, entry), *_tokenizer_problems(folder)]
     try:
         parameters = _parameters(folder)
@@ -190,12 +195,15 @@ def content_digest(folder: Path, *, code: bool) -> str:
     Files beside the weights that are loaded count too, as they did in earlier releases: a begun sweep
     keeps its digest.
     """
-    patterns = [*_CONTENT, *_TOKENIZER, *(["*.py"] if code else [])]
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern)})
     total = hashlib.sha256()
-    for path in files:
+    for path in _content_files(folder, code=code):
         total.update(f"{path.name} {read_once(path).sha256}\n".encode())
     return total.hexdigest()
+
+
+def _content_files(folder: Path, *, code: bool) -> list[Path]:
+    patterns = [*_CONTENT, *_TOKENIZER, *(["*.py"] if code else [])]
+    return sorted({path for pattern in patterns for path in folder.glob(pattern)})
 
 
 def _json(path: Path) -> dict[str, Any]:

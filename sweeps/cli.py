@@ -535,6 +535,11 @@ def main() -> None:
         for line in error.for_command_line().split("\n"):
             typer.echo(one_line(line), err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(one_line(f"{error.filename}: {error.strerror}; name another"), err=True)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

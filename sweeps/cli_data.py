@@ -25,7 +25,7 @@ from sweeps.cli_options import (
     pairs,
     place,
 )
-from tracker.errors import InputError, SftSelectError
+from tracker.errors import InputError, SftSelectError, one_line
 
 if TYPE_CHECKING:
     from tracker.importing.metric_names import Direction
@@ -75,7 +75,8 @@ def doctor(
     else:
         marks = {True: "ok", False: "PROBLEM", None: ""}
         for check in checks:
-            typer.echo(f"{check.topic:9} {marks[check.fine]:8} {check.text}")
+            text = "\n".join(map(one_line, check.text.split("\n")))
+            typer.echo(f"{check.topic:9} {marks[check.fine]:8} {text}")
     if any(check.fine is False for check in checks):
         raise typer.Exit(2)
 

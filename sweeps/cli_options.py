@@ -23,10 +23,22 @@ if TYPE_CHECKING:
 
 WORKSPACE = Path("runs")
 
+
+def _text(path: Path) -> Path:
+    """*path*, which a database's address has to hold."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("a name that is not UTF-8; name another folder") from None
+    return path
+
+
 Workspace = Annotated[
     Path,
     typer.Option(
-        envvar="SFT_SELECT_WORKSPACE", help="Folder of the sweeps, their store and models."
+        callback=_text,
+        envvar="SFT_SELECT_WORKSPACE",
+        help="Folder of the sweeps, their store and models.",
     ),
 ]
 StoreUri = Annotated[

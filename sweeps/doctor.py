@@ -80,6 +80,8 @@ def _disk(workspace: Path) -> Check:
 
 
 def _opened(workspace: Path, uri: str | None) -> str:
+    if uri is None and not (workspace / "mlflow.db").exists():
+        return f"none in {workspace} yet; the first sweep makes it"
     sweeps = [info.name for info in Store.open(workspace, uri).sweeps()]
     names = f": {', '.join(sweeps)}" if sweeps else ""
     return f"opened; it holds {plural(len(sweeps), 'sweep')}{names}"

@@ -121,7 +121,7 @@ def _resolve(
     report = Report(document, begun=begun)
     models = {}
     for index, entry in enumerate(spec.models):
-        model = report.attempt(lambda e=entry: model_spec(e, base), ("models", index))  # type: ignore[misc]
+        model = report.attempt(lambda e=entry: _loadable(model_spec(e, base)), ("models", index))  # type: ignore[misc]
         if model is not None:
             models[model.name] = model
             _check_positions(model, spec, report)
@@ -141,6 +141,14 @@ def _resolve(
         raise InputError(dict.fromkeys(report.problems))
     warnings = tuple(dict.fromkeys(report.warnings))
     return ResolvedSweep(spec, models, tasks, general, replay, warnings)
+
+
+def _loadable(model: ModelSpec) -> ModelSpec:
+    """*model*, whose tokenizer loads; raises InputError where it does not."""
+    from sweeps.data.prompts import load_tokenizer
+
+    load_tokenizer(model)
+    return model
 
 
 def _task(
@@ -288,14 +296,14 @@ def by_tokenizer(models: Iterable[ModelSpec]) -> list[ModelSpec]:
     found: dict[tuple[str, ...], ModelSpec] = {}
     for model in models:
         files = [Path(model.path) / name for name in names]
-        if files[0].is_file():
-            key = tuple(digest(str(file)) for file in files if file.is_file())
-            found.setdefault(key, model)
+        key = tuple(digest(str(file)) if file.is_file() else "" for file in files)
+        found.setdefault(key if files[0].is_file() else (model.path,), model)
     return list(found.values())
 
 
 def _check_control_tokens(model: ModelSpec, splits: Splits, report: Report) -> None:
-    tokens = control_tokens(Path(model.path) / "tokenizer.json")
+    file = Path(model.path) / "tokenizer.json"
+    tokens = control_tokens(file) if file.is_file() else ()
     report.warnings += control_token_warnings(splits, tokens, model.name)
 
 

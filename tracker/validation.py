@@ -39,6 +39,8 @@ _ALLOWED = {
     "string_too_short": "at least {min_length} characters",
     "string_type": "text",
     "too_short": "at least {min_length}",
+    "string_unicode": "text",
+    "too_long": "at most {max_length}",
     "tuple_type": "a list",
 }
 

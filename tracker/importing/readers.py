@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tracker.errors import InputError
+from tracker.errors import InputError, printable
 from tracker.files import read_bounded
 from tracker.importing.metric_names import metric_of
 from tracker.importing.rows import OPTIONAL, REQUIRED, SHARE, Problems, Row
@@ -67,7 +67,10 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> Source:
                     continue
                 by_column = dict(zip(header, cells, strict=True))
                 others = tuple(by_column[column] for column in unknown)
-                rows.append(Row(place, named_cells(by_column, ours), others))
+                named = named_cells(by_column, ours)
+                for our in (our for our, text in named.items() if not printable(text)):
+                    problems.add("control", place, f"{our}: found a control character; take it out")
+                rows.append(Row(place, named, others))
     except csv.Error as error:
         raise InputError(f"{name}:{reader.line_num}: not CSV ({error})") from error
     problems.raise_any()

@@ -101,11 +101,14 @@ def _short(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_short)]
 _COUNT = "a whole number of at least 0"
-Count = Annotated[int | None, BeforeValidator(_whole), Field(ge=0, description=_COUNT)]
+_MAX_COUNT = 10**18  # of any column: more is no count of anything, and no float has its digits
+Count = Annotated[
+    int | None, BeforeValidator(_whole), Field(ge=0, le=_MAX_COUNT, description=_COUNT)
+]
 Positive = Annotated[
     int | None,
     BeforeValidator(_whole),
-    Field(ge=1, description="a whole number of at least 1"),
+    Field(ge=1, le=_MAX_COUNT, description="a whole number of at least 1"),
 ]
 Amount = Annotated[
     float | None, Field(ge=0, allow_inf_nan=False, description="a number of at least 0")
@@ -129,7 +132,7 @@ class TableRow(BaseModel):
     task: Text | None = None
     metric: Text | None = None
     volume: Annotated[int, BeforeValidator(_whole)] = Field(
-        alias="examples", ge=0, description=_COUNT
+        alias="examples", ge=0, le=_MAX_COUNT, description=_COUNT
     )
     value: Annotated[
         float | None,
