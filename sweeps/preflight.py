@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,18 @@ from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
 from sweeps.resolve import Report, ResolvedSweep, read_sweep
+from sweeps.scores.task_scores import without_spaces
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import plural
 from tracker.strict_yaml import YamlPath, read
-from tracker.trial import MethodSpec, ModelSpec
+from tracker.trial import MethodSpec, ModelSpec, TaskSpec
 
-#: Key of the models' end tokens in the file that says how a sweep was begun.
+#: Keys of the file that says how a sweep was begun: the models' end tokens, and the tasks whose ``token_f1``
+#: counts characters.
 END_TOKENS = "end_tokens"
+CHARACTERS = "character_tokens"
 
 
 def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
@@ -38,12 +41,36 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
     sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
     folder = SweepFolder(workspace, sweep.spec.name)
     begun = folder.identity
-    return preflight(sweep, path) if begun is None else _with_ends(sweep, begun.get(END_TOKENS, {}))
+    if begun is None:
+        return preflight(sweep, path)
+    sweep = _with_ends(sweep, begun.get(END_TOKENS, {}))
+    return _with_characters(sweep, set(begun.get(CHARACTERS, ())))
 
 
-def end_tokens(sweep: ResolvedSweep) -> dict[str, str]:
-    """Token that closes an answer, by model, where it is not the tokenizer's own end token."""
-    return {name: model.end_token for name, model in sweep.models.items() if model.end_token}
+def settled(sweep: ResolvedSweep) -> dict[str, Any]:
+    """What the preflight settled for the whole sweep, by its key in the file that says how it was begun."""
+    ends = {name: model.end_token for name, model in sweep.models.items() if model.end_token}
+    characters = sorted({task.name for task in _tasks(sweep) if task.tokens})
+    return {key: value for key, value in ((END_TOKENS, ends), (CHARACTERS, characters)) if value}
+
+
+def _tasks(sweep: ResolvedSweep) -> list[TaskSpec]:
+    """The tasks, and those of the general suites."""
+    return [*sweep.tasks.values(), *(suite.task for suite in sweep.general.values() if suite.task)]
+
+
+def _with_characters(sweep: ResolvedSweep, names: Collection[str]) -> ResolvedSweep:
+    """*sweep* with the tasks of these *names* scored by characters."""
+
+    def changed(task: TaskSpec) -> TaskSpec:
+        return task.model_copy(update={"tokens": "characters"}) if task.name in names else task
+
+    general = {
+        name: suite.model_copy(update={"task": changed(suite.task)}) if suite.task else suite
+        for name, suite in sweep.general.items()
+    }
+    tasks = {name: changed(task) for name, task in sweep.tasks.items()}
+    return replace(sweep, tasks=tasks, general=general)
 
 
 def _with_ends(sweep: ResolvedSweep, ends: Mapping[str, str]) -> ResolvedSweep:
@@ -64,6 +91,7 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     files = list(_files(sweep))
     ends = {name: _template_end(model, files) for name, model in sweep.models.items()}
     sweep = _with_ends(sweep, {name: end for name, end in ends.items() if end})
+    sweep = _with_characters(sweep, {file.task.name for file in files if _counts_characters(file)})
     for index, model in enumerate(sweep.models.values()):
         where: YamlPath = ("models", index)
         report.attempt(lambda m=model, w=where: _check_model(m, w, sweep, files, report), where)  # type: ignore[misc]
@@ -71,6 +99,12 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     if report.problems:
         raise InputError(dict.fromkeys(report.problems))
     return replace(sweep, warnings=tuple(dict.fromkeys([*sweep.warnings, *report.warnings])))
+
+
+def _counts_characters(file: RowsOf) -> bool:
+    if file.task.score != "token_f1":
+        return False
+    return any(without_spaces(row.example.answer) for row in file.rows)
 
 
 def _template_end(model: ModelSpec, files: list[RowsOf]) -> str | None:
@@ -118,8 +152,7 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: Any) -> None:
 
 def _files(sweep: ResolvedSweep) -> Iterator[RowsOf]:
     """Every task's rows, by file."""
-    held_out = [suite.task for suite in sweep.general.values() if suite.task]
-    for task in [*sweep.tasks.values(), *held_out]:
+    for task in _tasks(sweep):
         for file in (task.train, task.validation, task.test):
             if file is not None:
                 yield RowsOf(task, file.path, read_located(task, file.path))

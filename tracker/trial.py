@@ -129,7 +129,9 @@ class TaskSpec(Frozen):
     ``prompt`` and ``answer`` are ``None`` where the rows carry their own layout (chat messages,
     prompt/completion, alpaca). ``negative`` is the answer that claims nothing (such as
     ``out_of_scope``). ``pattern`` is a regular expression that a well-formed answer matches; a task
-    scored by ``macro_f1`` takes the labels seen in training as its format instead.
+    scored by ``macro_f1`` takes the labels seen in training as its format instead. ``tokens``: what
+    ``token_f1`` counts in answers without spaces; ``None`` is white-space tokens alone, as in every sweep of
+    before characters were counted, and stays out of dumps and keys.
     """
 
     name: str
@@ -141,6 +143,7 @@ class TaskSpec(Frozen):
     score: ScoreName = "exact_match"
     negative: str | None = None
     pattern: str | None = None
+    tokens: Literal["characters"] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class SuiteSpec(Frozen):

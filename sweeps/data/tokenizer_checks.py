@@ -19,7 +19,7 @@ from sweeps.data.prompts import (
     special_ids,
 )
 from sweeps.data.recorded import quoted
-from sweeps.scores.task_scores import ROW_SCORES, exact_match
+from sweeps.scores.task_scores import exact_match, row_score
 from tracker.errors import InputError
 from tracker.numbers import count
 from tracker.trial import RecordAnswers, TaskSpec
@@ -225,7 +225,7 @@ def _lost_answers(
     ids = answer_ids(tokenizer, answers)
     kept = special_ids(tokenizer) & {token for row in ids for token in row}
     read = answer_texts(tokenizer, ids, kept)
-    score = ROW_SCORES.get(file.task.score, exact_match)
+    score = row_score(file.task) or exact_match
     scores = [score(b.strip(), a.strip()) for a, b in zip(answers, read, strict=True)]
     lost = [i for i, value in enumerate(scores) if value < 1]
     if not lost:

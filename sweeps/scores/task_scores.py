@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
-from tracker.trial import ScoreName, TaskScore, TaskSpec
+from tracker.trial import TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):
@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
 def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None) -> Verdict:
     """Judge one stripped answer by its stripped truth; a label's score is whether it is right."""
     task = stripped(task)
-    score = ROW_SCORES.get(task.score, exact_match)(given, truth)
+    score = (row_score(task) or exact_match)(given, truth)
     negative = task.negative is not None and truth == task.negative
     over_reach = _claims(task, given, labels) if negative else None
     return Verdict(score, _well_formed(task, given, labels), over_reach)
@@ -104,9 +104,16 @@ _NO_SPACES = (
 _TOKENS = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}]+")
 
 
-def token_f1(given: str, truth: str) -> tuple[float, float, float]:
-    """F1, precision and recall over :func:`tokens` as multisets (Rajpurkar et al. 2016, SQuAD)."""
-    a, b = Counter(tokens(given)), Counter(tokens(truth))
+def without_spaces(text: str) -> bool:
+    """Whether *text* holds Chinese or Japanese."""
+    return re.search(f"[{_NO_SPACES}]", text) is not None
+
+
+def token_f1(
+    given: str, truth: str, split: Callable[[str], list[str]] = tokens
+) -> tuple[float, float, float]:
+    """F1, precision and recall over tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
+    a, b = Counter(split(given)), Counter(split(truth))
     shared = sum((a & b).values())
     if not shared:
         equal = float(not a and not b)
@@ -115,11 +122,16 @@ def token_f1(given: str, truth: str) -> tuple[float, float, float]:
     return 2 * precision * recall / (precision + recall), precision, recall
 
 
-#: Scores that are the mean of a score of each row, in [0, 1], of stripped answer and truth.
-ROW_SCORES: dict[ScoreName, Callable[[str, str], float]] = {
-    "exact_match": exact_match,
-    "token_f1": lambda given, truth: token_f1(given, truth)[0],
-}
+def _split(task: TaskSpec) -> Callable[[str], list[str]]:
+    return tokens if task.tokens == "characters" else str.split
+
+
+def row_score(task: TaskSpec) -> Callable[[str, str], float] | None:
+    """Score in [0, 1] of a stripped answer and truth whose mean is the task's; ``None`` for a macro-F1."""
+    if task.score == "token_f1":
+        split = _split(task)
+        return lambda given, truth: token_f1(given, truth, split)[0]
+    return exact_match if task.score == "exact_match" else None
 
 
 def macro_f1(given: Sequence[str], truth: Sequence[str], weights: Floats) -> Floats:
@@ -142,11 +154,11 @@ def macro_f1(given: Sequence[str], truth: Sequence[str], weights: Floats) -> Flo
 def _primary(
     task: TaskSpec, given: Sequence[str], truth: Sequence[str], weights: Floats
 ) -> tuple[float, Floats]:
-    if task.score == "macro_f1":
+    score = row_score(task)
+    if score is None:
         whole = macro_f1(given, truth, np.ones((1, len(truth))))
         return float(whole[0]), macro_f1(given, truth, weights)
-    row_score = ROW_SCORES[task.score]
-    rows = np.array([row_score(g, t) for g, t in zip(given, truth, strict=True)])
+    rows = np.array([score(g, t) for g, t in zip(given, truth, strict=True)])
     return float(rows.mean()), weights @ rows / weights.sum(axis=1)
 
 
@@ -206,12 +218,12 @@ def _precision_recall(
     task: TaskSpec, given: Sequence[str], truth: Sequence[str], labels: frozenset[str] | None
 ) -> tuple[float | None, float | None]:
     """Micro precision and recall of claims, of tokens for ``token_f1``; ``None`` where there are none."""
-    soft = task.score == "token_f1"
+    soft, split = task.score == "token_f1", _split(task)
     pairs = list(zip(given, truth, strict=True))
     claimed = [(g, t) for g, t in pairs if _claims(task, g, labels)]
     due = [(g, t) for g, t in pairs if t != task.negative]
-    precision = [token_f1(g, t)[1] if soft else float(g == t) for g, t in claimed]
-    recall = [token_f1(g, t)[2] if soft else float(g == t) for g, t in due]
+    precision = [token_f1(g, t, split)[1] if soft else float(g == t) for g, t in claimed]
+    recall = [token_f1(g, t, split)[2] if soft else float(g == t) for g, t in due]
     return (
         float(np.mean(precision)) if precision else None,
         float(np.mean(recall)) if recall else None,

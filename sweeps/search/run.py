@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple, NoReturn
 
-from sweeps.preflight import END_TOKENS, end_tokens, read_checked
+from sweeps.preflight import read_checked, settled
 from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
@@ -318,9 +318,7 @@ def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
         Path(file.path).name + ":" + file.sha256[:8]: file.sha256 for file in data_files(sweep)
     }
     models = {name: model.digest for name, model in sweep.models.items()}
-    ends = end_tokens(sweep)
-    begun = {"file": spec, "data": digests, "models": models}
-    return begun | ({END_TOKENS: ends} if ends else {})
+    return {"file": spec, "data": digests, "models": models, **settled(sweep)}
 
 
 def _unchanged(sweep: ResolvedSweep, folder: SweepFolder) -> dict[str, Any] | None:

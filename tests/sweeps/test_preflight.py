@@ -26,7 +26,7 @@ from transformers import (
 
 from sweeps.data.examples import Example, Turn
 from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
-from sweeps.preflight import END_TOKENS, preflight, read_checked
+from sweeps.preflight import CHARACTERS, END_TOKENS, preflight, read_checked
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import InputError
@@ -313,3 +313,23 @@ def test_a_begun_sweep_keeps_the_end_that_it_began_with(base: Path, tiny_data: P
     for identity, end in (({}, None), ({END_TOKENS: {"base": "<|user|>"}}, "<|user|>")):
         folder.identity_file.write_text(json.dumps(identity))
         assert read_checked(file, workspace).models["base"].end_token == end
+
+
+def test_characters_count_in_new_sweeps_and_never_in_begun_ones(
+    base: Path, tiny_data: Path
+) -> None:
+    assert flown(base, tiny_data, score="token_f1").tasks["intent"].tokens is None
+    chinese = Path(shutil.copytree(tiny_data, base.parent / "chinese"))
+    for rows in chinese.glob("*.jsonl"):
+        rows.write_text(rows.read_text().replace("book_table", "订一张桌子"))
+    assert flown(base, chinese, score="token_f1").tasks["intent"].tokens == "characters"
+    assert flown(base, chinese).tasks["intent"].tokens is None
+    flown(base, tiny_data, score="token_f1")
+    file, workspace = base.parent / "sweep" / "sweep.yaml", base.parent / "runs"
+    folder = SweepFolder(workspace, "tiny")
+    folder.root.mkdir(parents=True)
+    for identity, tokens in (({}, None), ({CHARACTERS: ["intent"]}, "characters")):
+        folder.identity_file.write_text(json.dumps(identity))
+        task = read_checked(file, workspace).tasks["intent"]
+        assert task.tokens == tokens
+        assert ("tokens" in task.model_dump()) == (tokens is not None)

@@ -112,6 +112,14 @@ def test_soft_precision_and_recall_of_token_f1() -> None:
     assert score.score == pytest.approx((2 / 3 + 1 + 1) / 3)
 
 
+def test_a_task_without_tokens_counts_words_alone_as_before() -> None:
+    given_, truth = ["今天北京天气很好"], ["今天北京天气好"]
+    assert scored(given_, truth, score="token_f1").score == 0
+    by_character = scored(given_, truth, score="token_f1", tokens="characters")
+    assert by_character.score == pytest.approx(14 / 15)
+    assert by_character.precision == pytest.approx(7 / 8)
+
+
 def test_what_is_undefined_is_none() -> None:
     free = scored(["a"], ["b"])
     assert free.valid_format is None, "no labels and no pattern: no format"
