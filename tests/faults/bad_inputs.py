@@ -147,7 +147,7 @@ def _faults(text: str, seconds: float, code: int | None) -> Iterator[str]:
         yield f"printed {text.count(chr(10))} lines"
     if found := _CONTROL.search(text):
         yield f"printed {found[0]!r}"
-    if seconds > MAX_SECONDS:
+    if seconds > MAX_SECONDS and code != 0:  # what is sound may do its work
         yield f"took {seconds:.1f} s"
 
 
