@@ -5,9 +5,11 @@ Heavy imports stay inside the verbs.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -542,6 +544,8 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:  # all is done: a Ctrl-C now must not end in a traceback of some library's clean-up
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

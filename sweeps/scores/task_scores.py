@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
-from tracker.trial import TaskScore, TaskSpec
+from tracker.trial import ScoreName, TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):
@@ -122,16 +122,22 @@ def token_f1(
     return 2 * precision * recall / (precision + recall), precision, recall
 
 
+#: Scores that are the mean of a score of each row, in [0, 1], of stripped answer and truth.
+ROW_SCORES: dict[ScoreName, Callable[[str, str], float]] = {
+    "exact_match": exact_match,
+    "token_f1": lambda given, truth: token_f1(given, truth, str.split)[0],
+}
+
+
 def _split(task: TaskSpec) -> Callable[[str], list[str]]:
     return tokens if task.tokens == "characters" else str.split
 
 
 def row_score(task: TaskSpec) -> Callable[[str, str], float] | None:
     """Score in [0, 1] of a stripped answer and truth whose mean is the task's; ``None`` for a macro-F1."""
-    if task.score == "token_f1":
-        split = _split(task)
-        return lambda given, truth: token_f1(given, truth, split)[0]
-    return exact_match if task.score == "exact_match" else None
+    if task.score == "token_f1" and task.tokens == "characters":
+        return lambda given, truth: token_f1(given, truth)[0]
+    return ROW_SCORES.get(task.score)
 
 
 def macro_f1(given: Sequence[str], truth: Sequence[str], weights: Floats) -> Floats:

@@ -14,6 +14,7 @@ import pytest
 from sweeps import cli as module
 from sweeps.cli_options import keep_model
 from sweeps.playground import write
+from sweeps.search.run import SweepRun
 from sweeps.search.workspace import SweepFolder
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.factories import recommend, sweep_text
@@ -36,8 +37,18 @@ def swept(
     """A finished sweep of seven real trials: its file and its workspace."""
     folder = tmp_path_factory.mktemp("cli")
     sweep = folder / "sweep.yaml"
-    changes = {"budget": {"trials": 7}, "mixes": {"plain": {"intent": 1}}}
-    search = {"strategy": "grid", "tuning": {"trials": 1, "volume": 40}}
+    changes = {
+        "budget": {"trials": 7},
+        "mixes": {"plain": {"intent": 1}},
+        "volumes": [160, 320, 480],
+        "train": {"epochs": 6, "batch_size": 8, "max_length": 96},
+        "methods": {
+            "full": {"learning_rate": 0.01},
+            "lora": {"rank": 8, "learning_rate": 0.02},
+            "p_tuning": {"virtual_tokens": 4, "learning_rate": 0.01},
+        },
+    }
+    search = {"strategy": "grid", "tuning": {"trials": 1, "volume": 160}}
     sweep.write_text(sweep_text(tiny_model, tiny_data, search=search, **changes))
     done = cli("run", sweep, "--workspace", folder / "runs", "--json")
     assert done.returncode == 0, done.stderr
@@ -82,7 +93,7 @@ def test_from_recommendation_to_the_same_scores(swept: tuple[Path, Path], tmp_pa
 
 def test_status_shows_the_end_and_the_next_command(swept: tuple[Path, Path]) -> None:
     done = cli("status", "--workspace", swept[1])
-    assert "tiny: finished, 7 of 7 trials ended" in done.stdout
+    assert "tiny: finished, 7 trials ended (7 complete)" in done.stdout
     assert f"next: sft-select recommend tiny --workspace {swept[1]}" in done.stdout
 
 
@@ -214,7 +225,7 @@ def test_a_demo_elsewhere_leaves_nothing_here(
     monkeypatch.chdir(tmp_path)
     written: list[Path] = []
     monkeypatch.setattr(write, "prepare_demo", lambda folder: folder / "sweep.yaml")
-    monkeypatch.setattr(module, "_run", lambda *_, **__: [])
+    monkeypatch.setattr(module, "_run", lambda *_, **__: SweepRun([]))
     monkeypatch.setattr(module, "recommend", lambda *_, output, **__: written.append(output))
     module.demo(Path(folder), serve=False)
     assert written == [Path(expected)]

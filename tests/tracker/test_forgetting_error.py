@@ -61,7 +61,7 @@ def test_a_candidate_and_its_limit_use_it(record: Record) -> None:
         assert stated.high == pytest.approx(0.02 + Z * (error or 0.002))
         (constraint,) = satisfied(results, 0, lost, limit)
         found[error] = constraint.probability
-    assert found[0.0003] == pytest.approx(0.97725, abs=1e-4)
+    assert found[0.0003] == pytest.approx(0.97725, abs=2e-4)  # a share of 4,000 draws
     assert found[None] == pytest.approx(0.618, abs=1e-3)
 
 

@@ -52,7 +52,7 @@ from tracker.store.runs import (
     sweep_info,
 )
 from tracker.store.worst_answers import TaskExamples, read_examples
-from tracker.trial import FileRef, Frozen, Objective, TrialRecord, TrialSpec
+from tracker.trial import FileRef, Frozen, Objective, Status, TrialRecord, TrialSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -560,9 +560,13 @@ class Store:
         self.client.log_inputs(run_id, inputs)
 
     def _close_running(self, parent: Run) -> None:
-        """Close the runs of trials that nobody is at work on."""
+        """Close the runs of trials that nobody is at work on; one with its result ends as that says."""
         for run in self._runs.running(parent.info.run_id):
-            self.client.set_terminated(run.info.run_id, "KILLED")
+            status = "KILLED"
+            if "sft.result" in run.data.tags:
+                ended = Status(run.data.tags["sft.status"])
+                status = bulk_write.RUN_STATUS.get(ended, "FAILED")
+            self.client.set_terminated(run.info.run_id, status)
 
     def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
         from mlflow.entities import RunTag

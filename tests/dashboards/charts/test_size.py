@@ -12,6 +12,7 @@ from dashboards.charts.size import (
 from dashboards.charts.theme import DARK, LIGHT
 from tests.dashboards.conftest import MODELS, error_at
 from tracker.laws.curves import CurveFits
+from tracker.metrics import se_of
 from tracker.results import results_table
 
 
@@ -58,7 +59,7 @@ def test_runs_are_averaged_and_keep_the_rows_error(made, records):
     ]
     assert mark.runs == len(runs) == 2
     assert mark.value == pytest.approx(sum(t.score for t in runs) / 2)
-    errors = [1.2816 * t.score_se for t in runs]
+    errors = [1.2816 * se_of(t, "score") for t in runs]
     assert mark.high - mark.value == pytest.approx(sum(errors) / 2)
 
 

@@ -47,6 +47,7 @@ def test_spans_of_time_share_a_unit(low, high, expected):
     assert time_span(low, high) == expected
 
 
-def test_a_score_a_little_below_zero_is_still_one_and_a_loss_a_number():
-    assert quality(-0.0003) == "0.0 %"
+def test_a_score_is_a_share_and_what_lies_below_zero_a_loss():
+    assert quality(0.0) == "0.0 %"
+    assert quality(-0.0003) == "−0.0003"
     assert quality(-1.234567) == "−1.235"
