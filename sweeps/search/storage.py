@@ -7,9 +7,13 @@ repeated.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
@@ -19,8 +23,9 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
 from tracker.errors import StoreError
+from tracker.files import sync, sync_folder
 from tracker.store import database_server
-from tracker.store.tracking_uri import is_damaged, without_credentials
+from tracker.store.tracking_uri import is_damaged, sqlite_file, without_credentials
 
 #: How long a call is repeated, in a sweep that runs and while it opens.
 PATIENCE_SECONDS = 180.0
@@ -127,14 +132,43 @@ def _opened(uri: str) -> RDBStorage:
     arguments = database_server.connect_arguments(url)
     if url.get_backend_name() == "sqlite" and "timeout" not in url.query:
         arguments = {"timeout": _LOCK_SECONDS}
+    file = sqlite_file(uri)
+    if file is not None and not file.exists() and file.parent.is_dir():
+        with _raised_as_ours():  # before anything opens the file, which would make an empty one
+            _make_whole(file)
     return making(uri, lambda: RDBStorage(uri, engine_kwargs={"connect_args": arguments}))
+
+
+def _make_whole(file: Path) -> None:
+    """Make Optuna's tables in a new SQLite *file*, which is there whole or not at all.
+
+    Tables and their unique indexes are made in steps: a process that dies in between would leave a study of
+    which every later start makes another of the same name. Where another process was faster, its file stays.
+    """
+    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        RDBStorage(f"sqlite:///{beside}").engine.dispose()
+        sync(beside)
+        try:
+            os.link(beside, file)
+        except OSError:  # a file system without links, or another process was faster
+            if not file.exists():
+                beside.replace(file)
+        sync_folder(file.parent)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def making(uri: str, make: Callable[[], Answer]) -> Answer:
     """What *make* returns, which makes tables of the study; on a server one process at a time."""
+    with _raised_as_ours(), database_server.tables_of("Optuna", uri, "study"):
+        return make()
+
+
+@contextlib.contextmanager
+def _raised_as_ours() -> Iterator[None]:
     try:
-        with database_server.tables_of("Optuna", uri, "study"):
-            return make()
+        yield
     except StorageInternalError as error:  # Optuna's, which blames the data for whatever went wrong
         raise _ours(error.__cause__ or error, opening=True) from error
     except SQLAlchemyError as error:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import pytest
 
 from sweeps.resolve import ResolvedSweep
+from sweeps.search import storage as storage_module
 from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.instant import NullListener
@@ -189,3 +190,21 @@ def test_a_commit_whose_end_is_unknown_is_stored_once(study: StudyAdapter) -> No
     assert study.clone(1) == Clone(clone, 3, "request")
     assert len(study.raised()) == 1
     assert guard.lost > 8
+
+
+def test_a_new_study_file_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "study.db"
+
+    def interrupted(*_: object) -> None:
+        assert not file.exists(), "the tables are made beside it"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage_module, "sync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            storage_module.open_storage(f"sqlite:///{file}", storage_module.Guard(None))
+    assert list(tmp_path.iterdir()) == []
+    storage_module.open_storage(f"sqlite:///{file}", storage_module.Guard(None)).engine.dispose()
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
