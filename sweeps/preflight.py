@@ -50,13 +50,8 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
 def settled(sweep: ResolvedSweep) -> dict[str, Any]:
     """What the preflight settled for the whole sweep, by its key in the file that says how it was begun."""
     ends = {name: model.end_token for name, model in sweep.models.items() if model.end_token}
-    characters = sorted({task.name for task in _tasks(sweep) if task.tokens})
+    characters = sorted({task.name for task in sweep.every_task if task.tokens})
     return {key: value for key, value in ((END_TOKENS, ends), (CHARACTERS, characters)) if value}
-
-
-def _tasks(sweep: ResolvedSweep) -> list[TaskSpec]:
-    """The tasks, and those of the general suites."""
-    return [*sweep.tasks.values(), *(suite.task for suite in sweep.general.values() if suite.task)]
 
 
 def _with_characters(sweep: ResolvedSweep, names: Collection[str]) -> ResolvedSweep:
@@ -152,7 +147,7 @@ def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, config: Any) -> None:
 
 def _files(sweep: ResolvedSweep) -> Iterator[RowsOf]:
     """Every task's rows, by file."""
-    for task in _tasks(sweep):
+    for task in sweep.every_task:
         for file in (task.train, task.validation, task.test):
             if file is not None:
                 yield RowsOf(task, file.path, read_located(task, file.path))

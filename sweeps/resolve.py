@@ -63,6 +63,12 @@ class ResolvedSweep:
     replay: FileRef | None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def every_task(self) -> list[TaskSpec]:
+        """The tasks, and those of the general suites."""
+        held_out = [suite.task for suite in self.general.values() if suite.task]
+        return [*self.tasks.values(), *held_out]
+
 
 def read_sweep(path: Path, begun: Callable[[SweepSpec], bool] = lambda _: False) -> ResolvedSweep:
     """The sweep file at *path*, validated and resolved; every problem names its line.

@@ -302,8 +302,7 @@ def _register(
 def data_files(sweep: ResolvedSweep) -> list[FileRef]:
     """Every data file of the sweep, once."""
     files: list[FileRef | None] = [sweep.replay]
-    held_out = [suite.task for suite in sweep.general.values() if suite.task]
-    for task in [*sweep.tasks.values(), *held_out]:
+    for task in sweep.every_task:
         files += [task.train, task.validation, task.test]
     files += [suite.text for suite in sweep.general.values()]
     return list({file.sha256: file for file in files if file is not None}.values())

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 
 from tracker.errors import StoreError
-from tracker.files import sync, sync_folder
+from tracker.files import write_atomically
 from tracker.store import database_server
 from tracker.store.tracking_uri import is_damaged, sqlite_file, without_credentials
 
@@ -145,18 +144,16 @@ def _make_whole(file: Path) -> None:
     Tables and their unique indexes are made in steps: a process that dies in between would leave a study of
     which every later start makes another of the same name. Where another process was faster, its file stays.
     """
-    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        RDBStorage(f"sqlite:///{beside}").engine.dispose()
-        sync(beside)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / file.name
+        RDBStorage(f"sqlite:///{made}").engine.dispose()
         try:
-            os.link(beside, file)
-        except OSError:  # a file system without links, or another process was faster
-            if not file.exists():
-                beside.replace(file)
-        sync_folder(file.parent)
-    finally:
-        beside.unlink(missing_ok=True)
+            with contextlib.suppress(FileExistsError):
+                write_atomically(file, made.read_bytes(), exclusive=True)
+        except OSError as error:
+            raise StoreError(
+                f"study: {file}: cannot be written ({error.strerror}); check --study-uri"
+            ) from error
 
 
 def making(uri: str, make: Callable[[], Answer]) -> Answer:

@@ -197,12 +197,12 @@ def test_a_new_study_file_is_whole_or_not_there(
 ) -> None:
     file = tmp_path / "study.db"
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         assert not file.exists(), "the tables are made beside it"
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage_module, "sync", interrupted)
+        patch.setattr(storage_module, "write_atomically", interrupted)
         with pytest.raises(KeyboardInterrupt):
             storage_module.open_storage(f"sqlite:///{file}", storage_module.Guard(None))
     assert list(tmp_path.iterdir()) == []
