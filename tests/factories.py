@@ -25,6 +25,7 @@ from tracker.errors import NotEnoughDataError
 from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.fitting import fit_curves
 from tracker.laws.points import CurveRuns
+from tracker.store.store import Store
 from tracker.trial import (
     Cost,
     FileRef,
@@ -158,6 +159,21 @@ def trial_record(
 
 def numbered(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     return [r.model_copy(update={"number": i}) for i, r in enumerate(records)]
+
+
+def store_sweep(
+    store: Store, name: str, records: Sequence[TrialRecord], objective: Objective
+) -> None:
+    """Write *records* into *store* as the ended trials of the sweep *name*."""
+    store.begin_sweep(
+        name,
+        spec_text=f"name: {name}\n",
+        spec_digest="0" * 64,
+        planned=len(records),
+        datasets=(),
+        objective=objective,
+    )
+    store.end_trials(name, numbered(records))
 
 
 # -- a sweep of known laws -----------------------------------------------------------------------

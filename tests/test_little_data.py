@@ -19,7 +19,7 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from sweeps import cli
 from sweeps.scores.bootstrap import resamples
-from tests.factories import numbered, scored_record
+from tests.factories import numbered, scored_record, store_sweep
 from tracker.errors import NoRecommendationError
 from tracker.replicates import Replicates
 from tracker.store.store import Store
@@ -84,15 +84,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("little")
     store = Store.open(folder)
     for name, records in SWEEPS.items():
-        store.begin_sweep(
-            name,
-            spec_text=f"name: {name}\n",
-            spec_digest="0" * 64,
-            planned=len(records),
-            datasets=(),
-            objective=OBJECTIVE,
-        )
-        store.end_trials(name, numbered(records))
+        store_sweep(store, name, records, OBJECTIVE)
     return folder
 
 

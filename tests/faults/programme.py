@@ -66,7 +66,7 @@ def prepare(folder: Path, trainer: Trainer) -> Sweep:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "sweep.yaml"
     if not file.exists():
-        ended = fork(lambda: _write_sweep(folder), folder / "log" / "prepare").wait(PATIENCE)
+        ended = fork(lambda: _prepare_files(folder), folder / "log" / "prepare").wait(PATIENCE)
         assert ended.code == 0, ended.output
     whole = folder / "whole"
     shutil.rmtree(whole, ignore_errors=True)
@@ -274,22 +274,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(not line["kept"] for line in lines))
 
 
-def _write_sweep(folder: Path) -> None:
+def write_sweep(folder: Path, **changes: object) -> None:
+    """Write a sweep file of one mix, with *changes*, and beside it its tiny model and data."""
     from tests.conftest import write_tiny_data, write_tiny_model
     from tests.factories import sweep_text
 
     (folder / "data").mkdir(exist_ok=True)
     write_tiny_data(folder / "data")
     write_tiny_model(folder / "model", folder / "data")
-    text = sweep_text(
-        folder / "model",
-        folder / "data",
-        budget={"trials": TRIALS},
-        seeds=1,
-        mixes={"plain": {"intent": 1}},
-        engine={"kind": "local", "workers": 2, "checkpoint_seconds": 0.05},
-    )
+    text = sweep_text(folder / "model", folder / "data", mixes={"plain": {"intent": 1}}, **changes)
     (folder / "sweep.yaml").write_text(text)
+
+
+def _prepare_files(folder: Path) -> None:
+    engine = {"kind": "local", "workers": 2, "checkpoint_seconds": 0.05}
+    write_sweep(folder, budget={"trials": TRIALS}, seeds=1, engine=engine)
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ import numpy as np
 import psutil
 from scipy import stats
 
-from tests.faults import fake_trial
+from tests.faults import fake_trial, programme
 from tests.faults.invariants import left_behind
 from tests.faults.programme import results
 
@@ -192,21 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def write_sweep(folder: Path) -> None:
     """Write the tiny sweep of as many trials as there is time for."""
-    from tests.conftest import write_tiny_data, write_tiny_model
-    from tests.factories import sweep_text
-
-    (folder / "data").mkdir(exist_ok=True)
-    write_tiny_data(folder / "data")
-    write_tiny_model(folder / "model", folder / "data")
-    text = sweep_text(
-        folder / "model",
-        folder / "data",
-        budget={"trials": 9000},
-        mixes={"plain": {"intent": 1}},
-        search={"strategy": "random", "window": 4},
-        engine={"kind": "local", "workers": 2, "checkpoint_seconds": 1.0},
-    )
-    (folder / "sweep.yaml").write_text(text)
+    engine = {"kind": "local", "workers": 2, "checkpoint_seconds": 1.0}
+    search = {"strategy": "random", "window": 4}
+    programme.write_sweep(folder, budget={"trials": 9000}, search=search, engine=engine)
 
 
 if __name__ == "__main__":

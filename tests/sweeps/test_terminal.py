@@ -14,7 +14,7 @@ from sweeps import cli
 from sweeps.finetune.final import FinalModel
 from sweeps.terminal import _between, final_lines, status_lines
 from tests.benchmarks.synthetic import synthetic_sweep
-from tests.factories import law_score, numbered, recommend, scored_record
+from tests.factories import law_score, recommend, scored_record, store_sweep
 from tracker.errors import SftSelectError
 from tracker.export.config import Config
 from tracker.importing.rows import REQUIRED
@@ -149,16 +149,7 @@ def test_recommend_answers_but_writes_no_file_to_train(workspace: Path, tmp_path
 
 def stored(folder: Path, name: str, records: Sequence[TrialRecord]) -> None:
     """A sweep of *records* in the workspace *folder*."""
-    store = Store.open(folder)
-    store.begin_sweep(
-        name,
-        spec_text=f"name: {name}\n",
-        spec_digest="0" * 64,
-        planned=len(records),
-        datasets=(),
-        objective=Objective(weights={"intent": 1.0}),
-    )
-    store.end_trials(name, numbered(records))
+    store_sweep(Store.open(folder), name, records, Objective(weights={"intent": 1.0}))
 
 
 def measured(model: str, volume: int, mix: str = "even") -> TrialRecord:
