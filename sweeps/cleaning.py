@@ -29,7 +29,8 @@ from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
 from tracker.files import absolute, json_lines, whole_folder, write_text, yaml_text
 from tracker.numbers import count, plural
-from tracker.trial import FileRef, ModelSpec, TaskSpec
+from tracker.task import FileRef, TaskSpec
+from tracker.trial import ModelSpec
 
 MAX_LINES_SHOWN = 5
 

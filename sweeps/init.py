@@ -16,9 +16,10 @@ from sweeps.data.examples import LocatedExample, has_layout, is_part, read_locat
 from sweeps.data.readers import Row, read_rows
 from sweeps.resolve import split_paths
 from sweeps.scores.task_scores import tokens
-from sweeps.spec import ModelEntry, TaskEntry
+from sweeps.spec import ModelEntry
+from sweeps.task_entry import TaskEntry
 from tracker.errors import InputError
-from tracker.trial import FileRef, PromptTemplate, ScoreName, TaskSpec
+from tracker.task import FileRef, PromptTemplate, ScoreName, TaskSpec
 from tracker.validation import options
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")

@@ -25,7 +25,8 @@ from sweeps.spec import SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import plural
 from tracker.strict_yaml import YamlPath, read
-from tracker.trial import MethodSpec, ModelSpec, TaskSpec
+from tracker.task import TaskSpec
+from tracker.trial import MethodSpec, ModelSpec
 
 #: Keys of the file that says how a sweep was begun: the models' end tokens, and the tasks whose ``token_f1``
 #: counts characters.

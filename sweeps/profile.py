@@ -27,7 +27,8 @@ from tracker.store.data_profile import (
     TextProfile,
     text,
 )
-from tracker.trial import FileRef, RecordAnswers, TaskSpec
+from tracker.task import FileRef, TaskSpec
+from tracker.trial import RecordAnswers
 
 #: The most frequent answers kept, rows and texts shown, and characters of each kept.
 LABELS, ROWS_SHOWN, TURN_CHARACTERS, LABEL_CHARACTERS = 30, 3, 300, 80

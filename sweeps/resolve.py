@@ -33,13 +33,15 @@ from sweeps.data.examples import (
     read_located,
     read_texts,
 )
-from sweeps.spec import SweepSpec, TaskEntry, TaskFields
+from sweeps.spec import SweepSpec
 from sweeps.sweep_file import load_sweep
+from sweeps.task_entry import TaskEntry, TaskFields
 from tracker.errors import InputError
 from tracker.files import absolute
 from tracker.numbers import percent
 from tracker.strict_yaml import Document, YamlPath, read
-from tracker.trial import FileRef, ModelSpec, SuiteSpec, TaskSpec
+from tracker.task import FileRef, SuiteSpec, TaskSpec
+from tracker.trial import ModelSpec
 from tracker.validation import dotted
 
 Value = TypeVar("Value")

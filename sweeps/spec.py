@@ -8,7 +8,6 @@ Paths stay as written here; ``sweeps.resolve`` finds the files, counts and diges
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,48 +18,18 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    field_validator,
     model_validator,
 )
 
-from tracker.errors import printable
-from tracker.trial import (
-    MAX_EPOCHS,
-    EvaluationSpec,
-    Frozen,
-    MixSpec,
-    Objective,
-    PromptTemplate,
-    RecordAnswers,
-    ScoreName,
-    SuiteMeasure,
-    TrainSpec,
-)
+from sweeps.task_entry import FilePath, Label, SuiteEntry, TaskEntry, TextFile
+from tracker.frozen import Frozen
+from tracker.trial import MAX_EPOCHS, EvaluationSpec, MixSpec, Objective, RecordAnswers, TrainSpec
 
 MAX_ENTRIES = 1_000
 MAX_EXAMPLES = 1_000_000_000
 MAX_PROCESSES = 1_024
 
 
-def _written_path(path: str) -> str:
-    """*path*, which must be one that a file system can have."""
-    if not printable(path):
-        raise ValueError(f"found {path[:60]!r}; allowed: a path without control characters")
-    try:
-        Path(path).expanduser()
-    except RuntimeError:
-        raise ValueError(f"found {path!r}, of an unknown user; write the path out") from None
-    return path
-
-
-def _label(name: str | None) -> str | None:
-    if name is not None and not printable(name):
-        raise ValueError(f"found {name[:60]!r}; allowed: a name without control characters")
-    return name
-
-
-FilePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_written_path)]
-Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_label)]
 Volume = Annotated[int, Field(ge=1, le=MAX_EXAMPLES)]
 
 
@@ -195,102 +164,6 @@ class Methods(Frozen):
         if not (self.full or self.lora or self.p_tuning):
             raise ValueError("found no method; allowed: full, lora, p_tuning, at least one")
         return self
-
-
-class TaskFields(Frozen):
-    """The keys that a trained task and a held-out task share."""
-
-    validation: FilePath | None = Field(
-        None, description="Rows that choices are made on; default: validation.* beside train."
-    )
-    test: FilePath | None = Field(
-        None, description="Rows for the final report alone; default: test.* beside train."
-    )
-    prompt: PromptTemplate | None = Field(
-        None,
-        description="Prompt over the row's fields. Omitted: the rows carry their own layout "
-        "(messages; prompt and completion; instruction, input and output).",
-    )
-    answer: str | None = Field(None, description='Template of the answer, such as "{label}".')
-    score: ScoreName = Field("exact_match", description="The task's metric.")
-    negative: str | None = Field(
-        None,
-        description="The answer that claims nothing, such as out_of_scope. Any other answer to such a row "
-        "is a false positive (over-reach).",
-    )
-    pattern: str | None = Field(
-        None, description="Regular expression that a well-formed answer matches as a whole."
-    )
-
-    @field_validator("pattern")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        try:
-            re.compile(pattern or "")
-        except re.error as error:
-            raise ValueError(
-                f"found {pattern!r}; allowed: a regular expression ({error})"
-            ) from None
-        return pattern
-
-    @model_validator(mode="after")
-    def _template_is_whole(self) -> Self:
-        if (self.prompt is None) != (self.answer is None):
-            raise ValueError("found one of prompt and answer; allowed: both or neither")
-        return self
-
-
-class TaskEntry(TaskFields):
-    """Supervised tasks by name. Files: JSON Lines, CSV or Parquet."""
-
-    train: FilePath | None = Field(
-        None, description="Rows to train on; omitted for a held-out task."
-    )
-    validation_share: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="Where there is no validation file: the share of train set aside instead, "
-        "seeded and stratified by answer.",
-    )
-
-    @model_validator(mode="after")
-    def _has_rows(self) -> Self:
-        if not (self.train or self.validation):
-            raise ValueError("found no file; allowed: train, or validation for a held-out task")
-        return self
-
-
-class SuiteEntry(TaskFields):
-    """General suites, never trained on: plain text, or a held-out task (inline or as `task`)."""
-
-    text: FilePath | None = Field(None, description="A file of plain texts (field `text`).")
-    task: TaskEntry | None = Field(None, description="A held-out task.")
-    measure: SuiteMeasure = Field(
-        "bits_per_byte", description="bits_per_byte of text or answers, or the task's score."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [key for key in ("text", "task", "validation") if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"found {' and '.join(given) or 'no rows'}; allowed: one of text, task, validation"
-            )
-        if self.text and self.measure == "score":
-            raise ValueError("found measure: score for plain text; allowed: bits_per_byte")
-        return self
-
-    @property
-    def held_out(self) -> TaskFields | None:
-        """The task, wherever it is written; ``None`` for plain text."""
-        return None if self.text else self.task or self
-
-
-class TextFile(Frozen):
-    """A file of plain texts."""
-
-    text: FilePath = Field(description="A file of plain texts (field `text`).")
 
 
 class MixEntry(Frozen):

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from tracker.importing.trials import OutsideTable
     from tracker.store.runs import Undelivered
     from tracker.store.store import LiveTrial, SweepInfo
-    from tracker.trial import Cost, SuiteScore, TrialRecord, TrialResult
+    from tracker.task import SuiteScore
+    from tracker.trial import Cost, TrialRecord, TrialResult
 
 #: Of a table that goes to a file or a pipe.
 _WIDTH = 120

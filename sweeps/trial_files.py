@@ -20,7 +20,8 @@ from sweeps.base_models import content_digest, model_folder
 from sweeps.data.examples import digest, whole_file
 from sweeps.spec import ModelEntry
 from tracker.errors import InputError
-from tracker.trial import FileRef, ModelSpec, TrialSpec
+from tracker.task import FileRef
+from tracker.trial import ModelSpec, TrialSpec
 
 #: A model in the local cache of the hub.
 _CACHED = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)/snapshots/(?P<revision>[0-9a-f]+)$")

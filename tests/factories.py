@@ -26,18 +26,14 @@ from tracker.laws.fitted_law import FittedLaw
 from tracker.laws.fitting import fit_curves
 from tracker.laws.points import CurveRuns
 from tracker.store.store import Store
+from tracker.task import FileRef, SuiteScore, SuiteSpec, TaskScore, TaskSpec
 from tracker.trial import (
     Cost,
-    FileRef,
     MethodSpec,
     MixSpec,
     ModelSpec,
     Objective,
     Status,
-    SuiteScore,
-    SuiteSpec,
-    TaskScore,
-    TaskSpec,
     TrialRecord,
     TrialResult,
     TrialSpec,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import Argument, ArgumentError
+from tracker.frozen import Frozen
 from tracker.metrics import (
     Estimate,
     Measure,
@@ -31,7 +32,7 @@ from tracker.metrics import (
     share_of_draws,
 )
 from tracker.results import ConfigurationResults
-from tracker.trial import Frozen, TrialResult
+from tracker.trial import TrialResult
 from tracker.validation import unknown
 
 COUNTED = ("parameters", "flops", "adapter_bytes", "examples")

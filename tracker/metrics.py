@@ -17,15 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from tracker.errors import Argument, ArgumentError
-from tracker.trial import (
-    Frozen,
-    Objective,
-    Status,
-    SuiteMeasure,
-    SuiteScore,
-    TaskScore,
-    TrialResult,
-)
+from tracker.frozen import Frozen
+from tracker.task import SuiteMeasure, SuiteScore, TaskScore
+from tracker.trial import Objective, Status, TrialResult
 from tracker.validation import unknown
 
 #: Fields of ``TaskScore``, the preferred first.

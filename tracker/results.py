@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 from tracker.errors import NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.metrics import (
     FORGETTING_LIMITS,
     MEASURES,
@@ -48,16 +49,8 @@ from tracker.metrics import (
     suite_of,
     value_of,
 )
-from tracker.trial import (
-    Configuration,
-    Frozen,
-    MethodSpec,
-    Status,
-    TaskScore,
-    TrialRecord,
-    TrialResult,
-    TrialSpec,
-)
+from tracker.task import TaskScore
+from tracker.trial import Configuration, MethodSpec, Status, TrialRecord, TrialResult, TrialSpec
 
 _SCORE_COLUMNS = (
     "task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se "

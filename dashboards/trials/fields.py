@@ -14,7 +14,8 @@ from tracker import numbers
 from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
 from tracker.metrics import interval as draws_interval
 from tracker.numbers import ABSENT, count, percent, quality
-from tracker.trial import Status, SuiteScore, TaskScore, TrialRecord, TrialResult
+from tracker.task import SuiteScore, TaskScore
+from tracker.trial import Status, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
     *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),

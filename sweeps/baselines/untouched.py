@@ -20,7 +20,8 @@ from sweeps.finetune.evaluate import (
     suite_score,
 )
 from tracker.files import write_atomically
-from tracker.trial import Frozen, MethodSpec, TrialSpec
+from tracker.frozen import Frozen
+from tracker.trial import MethodSpec, TrialSpec
 
 Baselines = Mapping[str, Baseline]
 

@@ -19,7 +19,8 @@ from sweeps.data.examples import (
     similar_text,
 )
 from sweeps.data.recorded import quoted
-from tracker.trial import RecordAnswers, TaskSpec
+from tracker.task import TaskSpec
+from tracker.trial import RecordAnswers
 from tracker.validation import did_you_mean, options
 
 MAX_PAIRS_SHOWN = 3

@@ -23,7 +23,8 @@ from sweeps.data.mixes import StreamRow, stream
 from sweeps.data.prompts import Encoded, encode_examples, encode_texts, load_tokenizer, render
 from tracker.errors import InputError
 from tracker.export.recipe import Row
-from tracker.trial import FileRef, ModelSpec, TaskSpec, TrialSpec
+from tracker.task import FileRef, TaskSpec
+from tracker.trial import ModelSpec, TrialSpec
 
 
 class Rows(NamedTuple):

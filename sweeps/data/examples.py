@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from sweeps.data.readers import Flaw, raise_flaws, read_rows
 from tracker.errors import InputError
 from tracker.files import file_digest
-from tracker.trial import FileRef, PromptTemplate, TaskSpec
+from tracker.task import FileRef, PromptTemplate, TaskSpec
 from tracker.validation import options, unknown
 
 ROLES = ("system", "user", "assistant")

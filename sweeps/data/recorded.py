@@ -16,7 +16,8 @@ from pathlib import Path
 
 from sweeps.data.examples import whole_file
 from tracker.errors import InputError
-from tracker.trial import RecordAnswers, TaskSpec
+from tracker.task import TaskSpec
+from tracker.trial import RecordAnswers
 
 #: A digest is this and sixteen hex digits.
 PREFIX = "hashed:"

@@ -22,7 +22,8 @@ from sweeps.data.recorded import quoted
 from sweeps.scores.task_scores import exact_match, row_score
 from tracker.errors import InputError
 from tracker.numbers import count
-from tracker.trial import RecordAnswers, TaskSpec
+from tracker.task import TaskSpec
+from tracker.trial import RecordAnswers
 
 _SAMPLE = 500
 _LONGEST_OPENING = 40  # of a template's words; longer ones may be a row's

@@ -29,14 +29,8 @@ from sweeps.scores.bootstrap import (
     standard_error,
 )
 from sweeps.scores.task_scores import Answers, judge, score_task
-from tracker.trial import (
-    EvaluationSpec,
-    RecordAnswers,
-    SuiteMeasure,
-    SuiteScore,
-    TaskScore,
-    TaskSpec,
-)
+from tracker.task import SuiteMeasure, SuiteScore, TaskScore, TaskSpec
+from tracker.trial import EvaluationSpec, RecordAnswers
 
 #: Prompts are long and the same in every trial: only those of the worst rows are kept, and cut.
 PROMPTS, PROMPT_CHARACTERS = 50, 2000

@@ -21,9 +21,11 @@ from sweeps.ownership import owned
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
 from tracker.files import put_in_place, remove_leftovers, write_atomically
+from tracker.frozen import Frozen
 from tracker.store.model_registry import folder_digest
 from tracker.store.store import Store
-from tracker.trial import Frozen, Status, TaskScore, TrialResult, TrialSpec
+from tracker.task import TaskScore
+from tracker.trial import Status, TrialResult, TrialSpec
 
 ALIAS = "recommended"
 #: Files by which a model's folder is known, and suffixes of all that is written into one.

@@ -42,7 +42,8 @@ from sweeps.finetune.model import (
 from sweeps.finetune.train import Checkpoints, StepCounter, train
 from tracker.errors import SftSelectError, StoreError
 from tracker.files import json_lines, write_atomically
-from tracker.trial import Cost, Status, SuiteScore, TrialResult, TrialSpec
+from tracker.task import SuiteScore
+from tracker.trial import Cost, Status, TrialResult, TrialSpec
 
 Split = Literal["validation", "test"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import InputError
-from tracker.trial import SuiteMeasure
+from tracker.task import SuiteMeasure
 
 REPLICATES = 200
 Floats = NDArray[np.float64]

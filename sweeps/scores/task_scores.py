@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
-from tracker.trial import ScoreName, TaskScore, TaskSpec
+from tracker.task import ScoreName, TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):

@@ -34,7 +34,8 @@ from tracker.store import data_profile, database_server, tracking_uri
 from tracker.store.journal import Journal
 from tracker.store.runs import Undelivered
 from tracker.store.store import Store
-from tracker.trial import FileRef, RecordAnswers, TrialRecord
+from tracker.task import FileRef
+from tracker.trial import RecordAnswers, TrialRecord
 
 #: How long to wait for the store at the end; what it does not take by then, the next start sends.
 _PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}

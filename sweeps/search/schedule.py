@@ -29,15 +29,8 @@ from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array, log_law
 from tracker.laws.prior import prior
 from tracker.laws.surrogate import surrogate_forecast
-from tracker.trial import (
-    Configuration,
-    Cost,
-    Status,
-    TaskScore,
-    TrialRecord,
-    TrialResult,
-    TrialSpec,
-)
+from tracker.task import TaskScore
+from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 
 #: Strategies whose schedule depends on results but leaves no value to chance.
 SCHEDULED = frozenset({"law", "halving", "ats"})

@@ -34,7 +34,8 @@ from tracker.decision.analysis import Analysis
 from tracker.decision.recommend import choose
 from tracker.importing.trials import read_table
 from tracker.store.journal import Journal
-from tracker.trial import Objective, TaskScore, TrialRecord
+from tracker.task import TaskScore
+from tracker.trial import Objective, TrialRecord
 
 
 class Spoilt(NamedTuple):

@@ -24,7 +24,8 @@ from transformers import (
 from sweeps.data.examples import nested_order, read_examples, read_texts
 from sweeps.data.prompts import encode_examples, encode_texts
 from sweeps.finetune.model import adapter_config
-from tracker.trial import FileRef, TaskSpec, TrialSpec
+from tracker.task import FileRef, TaskSpec
+from tracker.trial import TrialSpec
 
 
 def main() -> None:

@@ -21,21 +21,8 @@ import numpy as np
 
 from tracker.store.finished_trials import ResultsCache
 from tracker.store.mlflow_names import digest_of
-from tracker.trial import (
-    Cost,
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    PromptTemplate,
-    Status,
-    SuiteScore,
-    SuiteSpec,
-    TaskScore,
-    TaskSpec,
-    TrialResult,
-    TrialSpec,
-)
+from tracker.task import FileRef, PromptTemplate, SuiteScore, SuiteSpec, TaskScore, TaskSpec
+from tracker.trial import Cost, MethodSpec, MixSpec, ModelSpec, Status, TrialResult, TrialSpec
 
 _TASKS = ("intent", "slots", "sentiment", "entities")
 _METHODS = (

@@ -16,16 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
+from tracker.task import FileRef, TaskScore, TaskSpec
 from tracker.trial import (
     Cost,
-    FileRef,
     MethodSpec,
     MixSpec,
     ModelSpec,
     Objective,
     Status,
-    TaskScore,
-    TaskSpec,
     TrialRecord,
     TrialResult,
     TrialSpec,

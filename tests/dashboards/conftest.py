@@ -23,17 +23,8 @@ from tests.factories import (
     trial_spec,
 )
 from tracker.store.store import LiveTrial, Store, SweepInfo
-from tracker.trial import (
-    Cost,
-    FileRef,
-    MixSpec,
-    Objective,
-    Status,
-    SuiteSpec,
-    TaskScore,
-    TrialRecord,
-    TrialSpec,
-)
+from tracker.task import FileRef, SuiteSpec, TaskScore
+from tracker.trial import Cost, MixSpec, Objective, Status, TrialRecord, TrialSpec
 
 NAME = "support"
 OBJECTIVE = Objective(weights={"intent": 2, "slots": 1}, constraints={"forgetting.english": 0.1})

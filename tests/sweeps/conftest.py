@@ -11,17 +11,8 @@ import pytest
 from sweeps.base_models import model_spec
 from sweeps.data.examples import file_ref
 from sweeps.spec import ModelEntry
-from tracker.trial import (
-    EvaluationSpec,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    PromptTemplate,
-    SuiteSpec,
-    TaskSpec,
-    TrainSpec,
-    TrialSpec,
-)
+from tracker.task import PromptTemplate, SuiteSpec, TaskSpec
+from tracker.trial import EvaluationSpec, MethodSpec, MixSpec, ModelSpec, TrainSpec, TrialSpec
 
 METHODS = {
     "full": MethodSpec(name="full", learning_rate=3e-3),

@@ -22,7 +22,8 @@ from tracker.metrics import Interval, weighted_quality
 from tracker.numbers import score
 from tracker.store.runs import SweepInfo
 from tracker.store.store import Store
-from tracker.trial import Objective, SuiteScore, TrialRecord
+from tracker.task import SuiteScore
+from tracker.trial import Objective, TrialRecord
 
 SIZES = [0, *(200 * 2**k for k in range(6))]
 

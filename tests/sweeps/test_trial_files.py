@@ -13,7 +13,8 @@ from sweeps.data.examples import file_ref, part_path
 from sweeps.spec import ModelEntry
 from sweeps.trial_files import with_found_files
 from tracker.errors import InputError
-from tracker.trial import SuiteSpec, TrialSpec
+from tracker.task import SuiteSpec
+from tracker.trial import TrialSpec
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from tests.factories import (
 )
 from tests.factories import file_ref as any_file
 from tracker.store.store import Store
-from tracker.trial import Cost, FileRef, MixSpec, Status, SuiteSpec, TrialRecord, TrialSpec
+from tracker.task import FileRef, SuiteSpec
+from tracker.trial import Cost, MixSpec, Status, TrialRecord, TrialSpec
 
 _PROJECTS = itertools.count()
 

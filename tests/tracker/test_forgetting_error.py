@@ -12,7 +12,8 @@ from tracker.constraints import satisfied
 from tracker.decision.mix_points import mix_table
 from tracker.metrics import Z, forgetting_se
 from tracker.results import by_configuration, forgetting, results_table
-from tracker.trial import SuiteScore, TrialRecord
+from tracker.task import SuiteScore
+from tracker.trial import TrialRecord
 
 Record = Callable[..., TrialRecord]
 

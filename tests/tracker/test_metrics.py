@@ -25,11 +25,8 @@ from tracker.metrics import (
     value_from_error,
     weighted_se,
 )
-from tracker.trial import (
-    Status,
-    TaskScore,
-    TrialResult,
-)
+from tracker.task import TaskScore
+from tracker.trial import Status, TrialResult
 
 
 def result(*scores: TaskScore, status: Status = Status.COMPLETE) -> TrialResult:

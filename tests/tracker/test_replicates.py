@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tracker.replicates import Replicates
-from tracker.trial import TaskScore
+from tracker.task import TaskScore
 
 VALUES = (0.1, 0.30000000000000004, 1.0, 1e-07)
 TEXT = (

@@ -6,13 +6,8 @@ import pytest
 
 from tracker.metrics import measures_of, se_of, weighted_quality, weighted_se
 from tracker.results import quality_table, results_table
-from tracker.trial import (
-    MethodSpec,
-    Status,
-    SuiteScore,
-    TaskScore,
-    TrialRecord,
-)
+from tracker.task import SuiteScore, TaskScore
+from tracker.trial import MethodSpec, Status, TrialRecord
 
 Records = Callable[..., TrialRecord]
 

@@ -12,15 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tracker.task import FileRef, SuiteScore, TaskSpec
 from tracker.trial import (
     Cost,
-    FileRef,
     MethodSpec,
     MixSpec,
     ModelSpec,
     Status,
-    SuiteScore,
-    TaskSpec,
     TrainSpec,
     TrialRecord,
     TrialResult,

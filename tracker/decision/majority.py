@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from tracker.frozen import Frozen
 from tracker.metrics import Measure, rounded, score_of
 from tracker.numbers import count, percent, score
 from tracker.results import ConfigurationResults
-from tracker.trial import Frozen, TaskScore, TrialResult
+from tracker.task import TaskScore
+from tracker.trial import TrialResult
 
 #: A larger share of one answer is named beside the score.
 MOST = 0.5

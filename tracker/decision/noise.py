@@ -22,7 +22,7 @@ from tracker.laws.points import (
 from tracker.laws.pooling import Array
 from tracker.metrics import Measure, error_of, pooled_sd, score_variance, se_of
 from tracker.results import ConfigurationResults
-from tracker.trial import TaskScore
+from tracker.task import TaskScore
 
 DRAWS = 4096
 #: Correlation of two models' errors on the same rows, assumed without replicates.

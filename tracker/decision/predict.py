@@ -15,11 +15,12 @@ import numpy as np
 from tracker.decision.analysis import Analysis
 from tracker.decision.posterior import p_best
 from tracker.errors import Argument, ArgumentError, NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.laws.curves import CurveKey, fit_unmeasured_model
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, FittedLaw
 from tracker.laws.pooling import Array
 from tracker.metrics import Interval, Measure, rounded, share_of_draws, value_from_error
-from tracker.trial import Frozen, MethodSpec
+from tracker.trial import MethodSpec
 from tracker.validation import unknown
 
 #: Interval levels in per cent; the keys of ``Predicted.intervals``.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.majority import Majority
+from tracker.frozen import Frozen
 from tracker.metrics import Estimate
 from tracker.results import CountedCost, MeasuredCost
-from tracker.trial import Frozen, MethodSpec, Objective, TrialSpec
+from tracker.trial import MethodSpec, Objective, TrialSpec
 
 #: Fewer validation rows limit an answer: an untouched base is none on them, and a caveat names them.
 ENOUGH_ROWS = 100

@@ -24,16 +24,11 @@ from tracker.decision.explain import not_reached
 from tracker.decision.recommendation import Recommendation
 from tracker.errors import InputError, NoRecommendationError, StoreError
 from tracker.files import Inline, comment, is_special, read_bounded, write_text, yaml_text
+from tracker.frozen import Frozen
 from tracker.numbers import percent
 from tracker.strict_yaml import MAX_BYTES, Document, read
-from tracker.trial import (
-    Frozen,
-    ScoreName,
-    TaskScore,
-    TrialRecord,
-    TrialSpec,
-    without_locations,
-)
+from tracker.task import ScoreName, TaskScore
+from tracker.trial import TrialRecord, TrialSpec, without_locations
 from tracker.validation import unknown, validate
 
 FORMAT = 2

@@ -29,14 +29,13 @@ from tracker.importing.rows import (
 )
 from tracker.numbers import count
 from tracker.store.store import Store
+from tracker.task import SuiteScore, TaskScore
 from tracker.trial import (
     Cost,
     MixSpec,
     ModelSpec,
     Objective,
     Status,
-    SuiteScore,
-    TaskScore,
     TrainSpec,
     TrialRecord,
     TrialResult,

@@ -17,12 +17,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from tracker.errors import InputError, NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.laws.fitted_law import LeftOut
 from tracker.laws.forgetting import FittedForgetting, ForgettingRun, fit_forgetting
 from tracker.laws.loss_to_score import LossToScore, fit_loss_to_score
 from tracker.laws.mixture import FittedMix, MixRun, fit_mix
 from tracker.metrics import score_of
-from tracker.trial import Frozen, MethodSpec, Objective, Status, TrialRecord, TrialResult
+from tracker.trial import MethodSpec, Objective, Status, TrialRecord, TrialResult
 
 #: Learning rates within this factor are one setting.
 _RATE_WINDOW = 2.0

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracker.frozen import Frozen
 from tracker.laws.pooling import Array
 from tracker.laws.prior import LEVELS, Widening, by_level, recorded_widening
-from tracker.trial import Frozen
 
 #: Backtest errors of fewer curves are not used.
 FEWEST_ENDS = 8

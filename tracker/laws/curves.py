@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from tracker.errors import InputError
+from tracker.frozen import Frozen
 from tracker.laws.fitted_law import FittedLaw, LeftOut
 from tracker.laws.fitting import fit_curves
 from tracker.laws.points import CurveRuns
@@ -17,7 +18,7 @@ from tracker.laws.pooling import Prior
 from tracker.laws.prior import prior
 from tracker.metrics import MEASURES, Measure, errors, pooled_sd
 from tracker.results import ConfigurationResults, method_of
-from tracker.trial import Configuration, Frozen, MethodSpec
+from tracker.trial import Configuration, MethodSpec
 
 Metric = Measure
 #: The stage of trials that tune hyper-parameters: they are points of a curve only where they share its

@@ -31,12 +31,12 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from tracker.errors import NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.laws import pooling
 from tracker.laws.backtest import BacktestErrors
 from tracker.laws.pooling import Array, Curves, Posterior
 from tracker.laws.prior import widening
 from tracker.metrics import LEVEL, interval, rounded
-from tracker.trial import Frozen
 
 FORM = "E + A / (1 + (D/D0)^beta)"
 PARAMETERS = ("E", "A", "D0", "beta")

@@ -20,11 +20,11 @@ import numpy as np
 from pydantic import Field
 
 from tracker.errors import NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, LeftOut, Parameter, Prediction
 from tracker.laws.prior import doublings_outside, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.metrics import rounded
-from tracker.trial import Frozen
 
 Kind = Literal["constant", "log-linear", "law", "peaked"]
 #: Simplest first: a later one is chosen only if it predicts better.

@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from tracker.errors import InputError, NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.laws.fitted_law import LeftOut, Parameter
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate
 from tracker.metrics import rounded
-from tracker.trial import Frozen
 
 #: With a smaller |Spearman's rho| (or the wrong sign) the loss is called no proxy.
 WEAK = 0.6

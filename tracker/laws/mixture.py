@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from tracker.errors import InputError, NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.laws.fitted_law import (
     MAX_EXTRAPOLATION,
     MAX_HELD_OUT_ERROR,
@@ -28,7 +29,6 @@ from tracker.laws.fitted_law import (
 from tracker.laws.prior import doublings_outside, widened_interval
 from tracker.laws.robust_fit import Array, Form, content_generator, estimate, resample
 from tracker.metrics import rounded
-from tracker.trial import Frozen
 
 FORM = "C (N_i + k (N - N_i)^a)^(-b) + E"
 _REPLICATES = 200

@@ -16,9 +16,9 @@ from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from tracker.errors import InputError
+from tracker.frozen import Frozen
 from tracker.numbers import count
 from tracker.store.runs import LIVE, Run
-from tracker.trial import Frozen
 from tracker.validation import error_in_words, options, unknown
 
 Action = Literal["pause", "resume", "stop", "stop_trial", "clone", "raise_budget"]

@@ -11,8 +11,10 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from tracker.frozen import Frozen
 from tracker.store.runs import Run, Runs
-from tracker.trial import Frozen, PromptTemplate, RecordAnswers
+from tracker.task import PromptTemplate
+from tracker.trial import RecordAnswers
 
 FILE = "data.json"
 #: Says in MLflow that :data:`FILE` is there.

@@ -16,7 +16,8 @@ import hashlib
 import re
 from collections.abc import Iterator
 
-from tracker.trial import FileRef, Objective, TaskScore, TaskSpec, TrialResult, TrialSpec
+from tracker.task import FileRef, TaskScore, TaskSpec
+from tracker.trial import Objective, TrialResult, TrialSpec
 
 #: MLflow's comparison pages hang on very wide experiments.
 MAX_PARAMETERS = 40

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 from pydantic import ValidationError
 
 from tracker.errors import RefusedError, StoreError
+from tracker.frozen import Frozen
 from tracker.store import bulk_write, database_setup, mlflow_names, model_registry, tracking_uri
 from tracker.store.artifacts import Artifacts
 from tracker.store.control import (
@@ -35,6 +36,7 @@ from tracker.store.control import (
     request_tag,
 )
 from tracker.store.data_profile import DataProfile, keep_profile, read_profile
+from tracker.store.fence import FencedClient
 from tracker.store.finished_trials import FinishedTrials
 from tracker.store.journal import Step
 from tracker.store.mlflow_names import digest_of
@@ -52,7 +54,8 @@ from tracker.store.runs import (
     sweep_info,
 )
 from tracker.store.worst_answers import TaskExamples, read_examples
-from tracker.trial import FileRef, Frozen, Objective, Status, TrialRecord, TrialSpec
+from tracker.task import FileRef
+from tracker.trial import Objective, Status, TrialRecord, TrialSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -93,27 +96,6 @@ def _guarded(method: Method) -> Method:
             raise tracking_uri.store_error(self._uri, error) from error
 
     return cast(Method, guarded)
-
-
-class _FencedClient:
-    """MLflow's client, each call of which first asks whether this process may still write."""
-
-    def __init__(self, client: MlflowClient, is_owned: Callable[[], bool]) -> None:
-        self._client, self._is_owned = client, is_owned
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-
-        @functools.wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if not self._is_owned():
-                raise StoreError(
-                    "the tracking store waits until the study's database answers and says that this "
-                    "driver still owns the sweep"
-                )
-            return method(*args, **kwargs)
-
-        return call
 
 
 class Store:
@@ -182,7 +164,7 @@ class Store:
 
         *is_owned* raises where another driver writes; where it does not know, the call is a StoreError.
         """
-        self.client = self._runs.client = cast("MlflowClient", _FencedClient(self.client, is_owned))
+        self.client = self._runs.client = cast("MlflowClient", FencedClient(self.client, is_owned))
 
     @property
     def is_writable(self) -> bool:

@@ -22,11 +22,11 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.strategies.strategy import weighted_score
 from sweeps.spec import Budget, Methods, MixEntry, ModelEntry, Search, SweepSpec
 from tracker.errors import InputError, NotEnoughDataError
+from tracker.frozen import Frozen
 from tracker.metrics import measures_of
 from tracker.trial import (
     Configuration,
     Cost,
-    Frozen,
     MethodSpec,
     Objective,
     Status,

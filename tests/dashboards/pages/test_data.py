@@ -14,7 +14,7 @@ from tracker.store.data_profile import (
     TaskProfile,
     TextProfile,
 )
-from tracker.trial import PromptTemplate
+from tracker.task import PromptTemplate
 
 SPAN = Quantiles(least=1, p10=2, median=5, p90=9, most=20)
 LENGTHS = Lengths(unit="tokens", tokenizer="en-1m", rows=10, prompt=SPAN, answer=SPAN)

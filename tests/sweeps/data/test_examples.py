@@ -29,7 +29,7 @@ from sweeps.data.examples import (
     read_texts,
 )
 from tracker.errors import InputError
-from tracker.trial import FileRef, PromptTemplate, TaskSpec
+from tracker.task import FileRef, PromptTemplate, TaskSpec
 
 PROMPT = PromptTemplate(system="Be brief.", instruction="Name it.", input="{text}")
 

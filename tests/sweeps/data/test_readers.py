@@ -14,7 +14,7 @@ from pyarrow import parquet
 from sweeps.data.examples import read_examples, read_texts
 from sweeps.data.readers import MAX_FLAWS, MAX_LINE_BYTES, read_rows
 from tracker.errors import InputError
-from tracker.trial import FileRef, PromptTemplate, TaskSpec
+from tracker.task import FileRef, PromptTemplate, TaskSpec
 
 TASK = TaskSpec(
     name="intent",

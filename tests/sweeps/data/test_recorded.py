@@ -10,7 +10,7 @@ import pytest
 from sweeps.data.examples import part_path
 from sweeps.data.recorded import recorded_answer, recorded_reason
 from tracker.errors import InputError
-from tracker.trial import FileRef, TaskSpec
+from tracker.task import FileRef, TaskSpec
 
 
 def task(path: Path | str) -> TaskSpec:

@@ -13,9 +13,7 @@ import torch
 from sweeps.data.prompts import Encoded
 from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.model import build_model, trained_parameters
-from tracker.trial import (
-    TrialSpec,
-)
+from tracker.trial import TrialSpec
 
 
 class Notes:

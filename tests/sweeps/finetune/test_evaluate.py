@@ -26,7 +26,8 @@ from sweeps.finetune.model import base_model, prepended_tokens
 from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_batch import Tuned, plain_nats
 from tracker.errors import InputError
-from tracker.trial import EvaluationSpec, TaskScore, TrialSpec
+from tracker.task import TaskScore
+from tracker.trial import EvaluationSpec, TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 MakeEvaluator = Callable[..., Evaluator]

@@ -21,7 +21,7 @@ from sweeps.scores.bootstrap import (
 )
 from sweeps.scores.task_scores import Answers, judge, macro_f1, score_task, token_f1
 from tracker.errors import InputError
-from tracker.trial import FileRef, TaskScore, TaskSpec
+from tracker.task import FileRef, TaskScore, TaskSpec
 
 LABELS = frozenset({"red", "green", "blue", "none"})
 NOWHERE = FileRef(path="", sha256="", rows=0)

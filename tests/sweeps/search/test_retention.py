@@ -11,7 +11,8 @@ from sweeps.search.space import trial_spec
 from sweeps.search.workspace import SweepFolder
 from tests.factories import recommend
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
-from tracker.trial import Configuration, MethodSpec, Objective, SuiteScore, TrialRecord
+from tracker.task import SuiteScore
+from tracker.trial import Configuration, MethodSpec, Objective, TrialRecord
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
 

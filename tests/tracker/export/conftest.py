@@ -17,7 +17,8 @@ from tests.factories import (
 from tracker.decision.recommendation import Recommendation
 from tracker.export.config import Config
 from tracker.export.recipe import Row
-from tracker.trial import Cost, Objective, SuiteSpec, TrainSpec, TrialRecord, TrialSpec
+from tracker.task import SuiteSpec
+from tracker.trial import Cost, Objective, TrainSpec, TrialRecord, TrialSpec
 
 # A digest that YAML 1.2 reads as a number, if nobody quotes it.
 DIGEST = "7e12345678901234" * 4

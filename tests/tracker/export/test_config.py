@@ -19,17 +19,8 @@ from tracker.export.config import (
 )
 from tracker.files import yaml_text
 from tracker.strict_yaml import load
-from tracker.trial import (
-    EvaluationSpec,
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    ModelSpec,
-    PromptTemplate,
-    TaskSpec,
-    TrialRecord,
-    TrialSpec,
-)
+from tracker.task import FileRef, PromptTemplate, TaskSpec
+from tracker.trial import EvaluationSpec, MethodSpec, MixSpec, ModelSpec, TrialRecord, TrialSpec
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "config-0.1.yaml"
 

@@ -8,7 +8,8 @@ from typing import Any
 from tracker.errors import StoreError
 from tracker.store.journal import Step
 from tracker.store.store import Store
-from tracker.trial import FileRef, Objective, TrialRecord, TrialSpec
+from tracker.task import FileRef
+from tracker.trial import Objective, TrialRecord, TrialSpec
 
 Specs = Callable[..., TrialSpec]
 Records = Callable[..., TrialRecord]

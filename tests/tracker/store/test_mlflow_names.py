@@ -3,16 +3,8 @@ from collections.abc import Callable
 import pytest
 
 from tracker.store import mlflow_names
-from tracker.trial import (
-    FileRef,
-    MethodSpec,
-    MixSpec,
-    Status,
-    TaskScore,
-    TaskSpec,
-    TrialRecord,
-    TrialSpec,
-)
+from tracker.task import FileRef, TaskScore, TaskSpec
+from tracker.trial import MethodSpec, MixSpec, Status, TrialRecord, TrialSpec
 
 Specs = Callable[..., TrialSpec]
 Records = Callable[..., TrialRecord]

@@ -7,7 +7,8 @@ import pytest
 from tracker.store import worst_answers as examples
 from tracker.store.store import Store
 from tracker.store.worst_answers import worst_of
-from tracker.trial import FileRef, Objective, TrialRecord
+from tracker.task import FileRef
+from tracker.trial import Objective, TrialRecord
 
 ROWS = [
     {"row": 0, "answer": "a", "truth": "a", "nats": 0.1, "score": 1.0, "valid": True},

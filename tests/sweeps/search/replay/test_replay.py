@@ -16,6 +16,7 @@ from tests.benchmarks.synthetic import synthetic_sweep
 from tests.factories import method_spec, model_spec, trial_result, trial_spec
 from tracker.errors import NotEnoughDataError
 from tracker.importing.trials import read_table
+from tracker.task import TaskScore
 from tracker.trial import (
     Configuration,
     Cost,
@@ -23,7 +24,6 @@ from tracker.trial import (
     MixSpec,
     Objective,
     Status,
-    TaskScore,
     TrialRecord,
     TrialResult,
 )

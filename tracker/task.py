@@ -1,0 +1,154 @@
+"""Tasks: what is supervised or held out, its files, prompt and metric, and what a trial scored on it.
+
+Types are frozen and strict. What was not measured is ``None``, never 0.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from tracker.frozen import Frozen
+from tracker.replicates import Replicates
+
+#: Of a method or a metric: ours, or whatever an outside table calls it.
+Name = Annotated[str, StringConstraints(pattern=r"^[\w@][\w@.+\-]*$")]
+#: The scores we compute ourselves; an outside table may hold others.
+ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
+SuiteMeasure = Literal["bits_per_byte", "score"]
+#: A measure that older results do not have: left out of a result's text where it was not measured, so that
+#: theirs stays as it was.
+IfMeasured = Annotated[float | None, Field(exclude_if=lambda value: value is None)]
+
+
+class FileRef(Frozen):
+    """Data file, identified by its content. ``rows``: number of its records."""
+
+    path: str
+    sha256: str
+    rows: int
+
+
+class PromptTemplate(Frozen):
+    """Prompt template over a row's fields, ``{field}`` each, rendered as chat turns."""
+
+    system: str | None = Field(None, description="The system turn.")
+    instruction: str | None = Field(None, description="Stands before the input in the user turn.")
+    input: str = Field("{text}", min_length=1, description="The row's own part of the user turn.")
+
+
+class TaskSpec(Frozen):
+    """One supervised task.
+
+    ``prompt`` and ``answer`` are ``None`` where the rows carry their own layout (chat messages,
+    prompt/completion, alpaca). ``negative`` is the answer that claims nothing (such as
+    ``out_of_scope``). ``pattern`` is a regular expression that a well-formed answer matches; a task
+    scored by ``macro_f1`` takes the labels seen in training as its format instead. ``tokens``: what
+    ``token_f1`` counts in answers without spaces; ``None`` is white-space tokens alone, as in every sweep of
+    before characters were counted, and stays out of dumps and keys.
+    """
+
+    name: str
+    train: FileRef | None = None
+    validation: FileRef
+    test: FileRef | None = None
+    prompt: PromptTemplate | None = None
+    answer: str | None = None
+    score: ScoreName = "exact_match"
+    negative: str | None = None
+    pattern: str | None = None
+    tokens: Literal["characters"] | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class SuiteSpec(Frozen):
+    """General suite, never trained on: plain text (``text``) or a held-out task (``task``)."""
+
+    name: str
+    text: FileRef | None = None
+    task: TaskSpec | None = None
+    measure: SuiteMeasure = "bits_per_byte"
+
+
+class TaskScore(Frozen):
+    """Score of one trial on one task.
+
+    ``loss_nats``: mean nats per answer token. ``bits_per_byte``: answer bits over answer UTF-8 bytes.
+    ``score``: the task's own metric, in [0, 1]; ``error``: an outside table's metric that is better the
+    smaller, 0 or more without a limit above (word error rate, squared error); ``score_name``: the name of
+    either, ``None`` where only losses are known.
+    ``n``: rows evaluated, ``None`` where an outside table does not say. ``precision``: of the answers that
+    claim something (valid and not negative), the share that is right; ``recall``: of the rows whose truth
+    claims something, the share that is right (token-level for ``token_f1``). ``valid_format``: share of
+    answers in the label set or matching the pattern. ``over_reach``: of the rows whose truth is the
+    negative class, the share answered with a claim. ``majority``: share of the rows with the most frequent
+    true answer, ``majority_score``: the score of giving that answer to every row. ``negatives``: share of the
+    rows whose truth is the negative class, ``score_without_negatives``: the score on the others; both
+    ``None`` for a task without one. ``replicates``: the score on bootstrap resamples of
+    the rows; the resamples depend on task and n alone, so two trials' replicates are paired. ``score_se``
+    is their standard deviation; the losses' standard errors come from the rows likewise.
+    """
+
+    task: str
+    split: Literal["validation", "test"] = "validation"
+    n: int | None = None
+    loss_nats: float | None = None
+    loss_nats_se: float | None = None
+    bits_per_byte: float | None = None
+    bits_per_byte_se: float | None = None
+    score_name: Name | None = None
+    score: float | None = None
+    score_se: float | None = None
+    error: IfMeasured = None
+    error_se: IfMeasured = None
+    exact_match: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    valid_format: float | None = None
+    over_reach: float | None = None
+    majority: IfMeasured = None
+    majority_score: IfMeasured = None
+    negatives: IfMeasured = None
+    score_without_negatives: IfMeasured = None
+    replicates: Replicates = Replicates()
+
+
+class SuiteScore(Frozen):
+    """Score on a general suite before (untouched base) and after tuning, with standard errors from rows.
+
+    ``forgetting_se``: of :attr:`forgetting`, in its unit, before and after measured on the same rows, so
+    that what makes a row hard cancels; ``None`` where the base's rows are not known (an outside table, a
+    result of before this was kept).
+    """
+
+    suite: str
+    measure: SuiteMeasure
+    n: int | None = None
+    before: float | None = None
+    after: float | None = None
+    after_se: float | None = None
+    forgetting_se: float | None = None
+
+    @property
+    def forgetting(self) -> float | None:
+        """Forgetting: relative rise of bits per byte, or absolute drop of a score; below 0 is a gain."""
+        if self.before is None or self.after is None:
+            return None
+        if self.measure == "score":
+            return self.before - self.after
+        return self.after / self.before - 1.0
+
+    @property
+    def forgetting_error(self) -> float | None:
+        """Standard error, from rows, of :attr:`forgetting`, in its unit.
+
+        Where the base's rows are not known, the error of what was measured after, in that unit. Of our own
+        trials that is an upper bound, as long as what is hard before is hard after (a correlation above one
+        half, and errors much alike); an outside table states the error of forgetting there itself, with the
+        base as its unit.
+        """
+        if self.forgetting is None or self.forgetting_se is not None:
+            return self.forgetting_se
+        if self.after_se is None or self.before is None:
+            return None
+        return self.after_se / (1.0 if self.measure == "score" else self.before)
