@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,20 @@ from sweeps.data.tokenizer_checks import RowsOf, closing_token, tokenizer_proble
 from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
-from sweeps.resolve import Report, ResolvedSweep, read_sweep
-from sweeps.scores.task_scores import without_spaces
+from sweeps.resolve import Report, ResolvedSweep, TaskSettings, read_sweep
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import SweepSpec
+from sweeps.task_entry import SETTLED_BY_SCORE, SETTLED_FIELDS, SuiteEntry, new_settings
 from tracker.errors import InputError
 from tracker.numbers import plural
 from tracker.strict_yaml import YamlPath, read
 from tracker.task import TaskSpec
 from tracker.trial import MethodSpec, ModelSpec
 
-#: Keys of the file that says how a sweep was begun: the models' end tokens, and the tasks whose ``token_f1``
-#: counts characters.
+#: Keys of the file that says how a sweep was begun: the models' end tokens, the settled fields of its tasks
+#: by task, and, in place of them for an earlier release, the tasks whose ``token_f1`` counts characters.
 END_TOKENS = "end_tokens"
+TASK_SETTINGS = "task_settings"
 CHARACTERS = "character_tokens"
 
 
@@ -39,34 +40,49 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
 
     Raises InputError with every problem.
     """
-    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun)
-    folder = SweepFolder(workspace, sweep.spec.name)
-    begun = folder.identity
-    if begun is None:
-        return preflight(sweep, path)
-    sweep = _with_ends(sweep, begun.get(END_TOKENS, {}))
-    return _with_characters(sweep, set(begun.get(CHARACTERS, ())))
+
+    def begun_settings(spec: SweepSpec) -> TaskSettings:
+        return _begun_settings(spec, SweepFolder(workspace, spec.name).identity)
+
+    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun, begun_settings)
+    begun = SweepFolder(workspace, sweep.spec.name).identity
+    return preflight(sweep, path) if begun is None else _with_ends(sweep, begun.get(END_TOKENS, {}))
 
 
 def settled(sweep: ResolvedSweep) -> dict[str, Any]:
-    """What the preflight settled for the whole sweep, by its key in the file that says how it was begun."""
+    """What was settled for the whole sweep, by its key in the file that says how it was begun."""
     ends = {name: model.end_token for name, model in sweep.models.items() if model.end_token}
-    characters = sorted({task.name for task in sweep.every_task if task.tokens})
-    return {key: value for key, value in ((END_TOKENS, ends), (CHARACTERS, characters)) if value}
+    characters = sorted({task.name for task in sweep.every_task if task.tokens == "characters"})
+    tasks = {task.name: settings for task in sweep.every_task if (settings := _settings(task))}
+    kept = {END_TOKENS: ends, CHARACTERS: characters, TASK_SETTINGS: tasks}
+    return {key: value for key, value in kept.items() if value}
 
 
-def _with_characters(sweep: ResolvedSweep, names: Collection[str]) -> ResolvedSweep:
-    """*sweep* with the tasks of these *names* scored by characters."""
+def _settings(task: TaskSpec) -> dict[str, Any]:
+    """Settled fields of *task* that are not as in every earlier release."""
+    values = task.model_dump(mode="json", include=set(SETTLED_FIELDS), exclude_defaults=True)
+    return {} if values.get("tokens") == "characters" else values
 
-    def changed(task: TaskSpec) -> TaskSpec:
-        return task.model_copy(update={"tokens": "characters"}) if task.name in names else task
 
-    general = {
-        name: suite.model_copy(update={"task": changed(suite.task)}) if suite.task else suite
-        for name, suite in sweep.general.items()
-    }
-    tasks = {name: changed(task) for name, task in sweep.tasks.items()}
-    return replace(sweep, tasks=tasks, general=general)
+def _begun_settings(spec: SweepSpec, begun: Mapping[str, Any] | None) -> TaskSettings:
+    """Settings of the tasks that a sweep was begun with, by task; *begun*: the file that says how."""
+    begun = begun or {}
+    file, kept = begun.get("file", {}), begun.get(TASK_SETTINGS, {})
+    characters = {key: {"tokens": "characters"} for key in begun.get(CHARACTERS, ())}
+    found: dict[str, Mapping[str, Any]] = {}
+    for part, entries in (("tasks", spec.tasks), ("general", spec.general)):
+        for name, was in (file.get(part) or {}).items():
+            entry = entries.get(name)
+            held_out = entry.held_out if isinstance(entry, SuiteEntry) else entry
+            if held_out is None:
+                continue
+            settings = characters.get(name, {}) | kept.get(name, {})
+            if held_out.score != (was.get("task") or was).get("score"):
+                settings = {k: v for k, v in settings.items() if k not in SETTLED_BY_SCORE}
+                new = new_settings(held_out).items()
+                settings |= {k: v for k, v in new if k in SETTLED_BY_SCORE}
+            found[name] = settings
+    return found
 
 
 def _with_ends(sweep: ResolvedSweep, ends: Mapping[str, str]) -> ResolvedSweep:
@@ -87,7 +103,6 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     files = list(_files(sweep))
     ends = {name: _template_end(model, files) for name, model in sweep.models.items()}
     sweep = _with_ends(sweep, {name: end for name, end in ends.items() if end})
-    sweep = _with_characters(sweep, {file.task.name for file in files if _counts_characters(file)})
     for index, model in enumerate(sweep.models.values()):
         where: YamlPath = ("models", index)
         report.attempt(lambda m=model, w=where: _check_model(m, w, sweep, files, report), where)  # type: ignore[misc]
@@ -95,12 +110,6 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     if report.problems:
         raise InputError(dict.fromkeys(report.problems))
     return replace(sweep, warnings=tuple(dict.fromkeys([*sweep.warnings, *report.warnings])))
-
-
-def _counts_characters(file: RowsOf) -> bool:
-    if file.task.score != "token_f1":
-        return False
-    return any(without_spaces(row.example.answer) for row in file.rows)
 
 
 def _template_end(model: ModelSpec, files: list[RowsOf]) -> str | None:

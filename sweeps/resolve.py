@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sweeps.base_models import max_positions, model_spec
 from sweeps.data.checks import (
@@ -35,7 +35,7 @@ from sweeps.data.examples import (
 )
 from sweeps.spec import SweepSpec
 from sweeps.sweep_file import load_sweep
-from sweeps.task_entry import TaskEntry, TaskFields
+from sweeps.task_entry import TaskEntry, TaskFields, new_settings
 from tracker.errors import InputError
 from tracker.files import absolute
 from tracker.numbers import percent
@@ -72,15 +72,24 @@ class ResolvedSweep:
         return [*self.tasks.values(), *held_out]
 
 
-def read_sweep(path: Path, begun: Callable[[SweepSpec], bool] = lambda _: False) -> ResolvedSweep:
+#: Settled fields (:data:`sweeps.task_entry.SETTLED_FIELDS`) and their values, by task.
+TaskSettings = Mapping[str, Mapping[str, Any]]
+
+
+def read_sweep(
+    path: Path,
+    begun: Callable[[SweepSpec], bool] = lambda _: False,
+    settled: Callable[[SweepSpec], TaskSettings] = lambda _: {},
+) -> ResolvedSweep:
     """The sweep file at *path*, validated and resolved; every problem names its line.
 
     *begun*: whether the sweep was begun already. It goes on then: what only later releases refuse is a
-    warning. Raises ``InputError``.
+    warning. *settled*: settings of the tasks that it began with; another task has those of a new sweep.
+    Raises ``InputError``.
     """
     document = read(path)
     spec = load_sweep(document)
-    return _resolve(spec, path.parent, document, begun=begun(spec))
+    return _resolve(spec, path.parent, document, begun=begun(spec), settled=settled(spec))
 
 
 def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
@@ -95,12 +104,16 @@ def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
 class Report:
     """Problems and warnings; those of the sweep file carry its line where it is known.
 
-    ``begun``: whether the sweep was, perhaps by a release that refused less.
+    ``begun``: whether the sweep was, perhaps by a release that refused less. ``settled``: settings of the
+    tasks that it began with.
     """
 
-    def __init__(self, document: Document | None, *, begun: bool) -> None:
+    def __init__(
+        self, document: Document | None, *, begun: bool, settled: TaskSettings | None = None
+    ) -> None:
         self._document = document
         self.begun = begun
+        self.settled = settled or {}
         self.problems: list[str] = []
         self.warnings: list[str] = []
 
@@ -124,9 +137,14 @@ class Report:
 
 
 def _resolve(
-    spec: SweepSpec, base: Path, document: Document | None, *, begun: bool = False
+    spec: SweepSpec,
+    base: Path,
+    document: Document | None,
+    *,
+    begun: bool = False,
+    settled: TaskSettings | None = None,
 ) -> ResolvedSweep:
-    report = Report(document, begun=begun)
+    report = Report(document, begun=begun, settled=settled)
     models = {}
     for index, entry in enumerate(spec.models):
         model = report.attempt(lambda e=entry: _loadable(model_spec(e, base)), ("models", index))  # type: ignore[misc]
@@ -169,7 +187,7 @@ def _task(
 ) -> TaskSpec | None:
     """The task with its files read and checked; ``None`` if they cannot be read."""
     where: YamlPath = ("tasks" if name in spec.tasks else "general", name)
-    task = unread_task(name, entry)
+    task = unread_task(name, entry, report.settled.get(name))
     splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {}
     for split, path in split_paths(entry, base).items():
         examples = report.attempt(lambda p=path: read_located(task, p))  # type: ignore[misc]
@@ -196,8 +214,8 @@ def _task(
     return task.model_copy(update=files)
 
 
-def unread_task(name: str, entry: TaskFields) -> TaskSpec:
-    """The task before its files are read."""
+def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None = None) -> TaskSpec:
+    """The task before its files are read; *settled*: settings it began with, ``None`` for a new one."""
     return TaskSpec(
         name=name,
         validation=_UNREAD,
@@ -206,6 +224,7 @@ def unread_task(name: str, entry: TaskFields) -> TaskSpec:
         score=entry.score,
         negative=entry.negative,
         pattern=entry.pattern,
+        **(new_settings(entry) if settled is None else settled),
     )
 
 

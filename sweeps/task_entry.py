@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -96,6 +96,17 @@ class TaskEntry(TaskFields):
         if not (self.train or self.validation):
             raise ValueError("found no file; allowed: train, or validation for a held-out task")
         return self
+
+
+#: What a release may read in another way than an earlier one did, by field of TaskSpec: a begun sweep keeps
+#: what it began with (sweeps.preflight). Of those that the score alone reads, another score begins anew.
+SETTLED_FIELDS = ("tokens",)
+SETTLED_BY_SCORE = frozenset({"tokens"})
+
+
+def new_settings(entry: TaskFields) -> dict[str, Any]:
+    """Settled fields of the task's TaskSpec, with their values, in a sweep that is begun now."""
+    return {"tokens": "normalised"} if entry.score == "token_f1" else {}
 
 
 class SuiteEntry(TaskFields):

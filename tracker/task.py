@@ -45,8 +45,9 @@ class TaskSpec(Frozen):
     prompt/completion, alpaca). ``negative`` is the answer that claims nothing (such as
     ``out_of_scope``). ``pattern`` is a regular expression that a well-formed answer matches; a task
     scored by ``macro_f1`` takes the labels seen in training as its format instead. ``tokens``: what
-    ``token_f1`` counts in answers without spaces; ``None`` is white-space tokens alone, as in every sweep of
-    before characters were counted, and stays out of dumps and keys.
+    ``token_f1`` counts. ``normalised``: words without case, punctuation and articles, characters in scripts
+    without spaces; sweeps of earlier releases keep ``characters`` (as written, Chinese and Japanese by
+    character) or ``None`` (white-space tokens alone), which stays out of dumps and keys.
     """
 
     name: str
@@ -58,7 +59,9 @@ class TaskSpec(Frozen):
     score: ScoreName = "exact_match"
     negative: str | None = None
     pattern: str | None = None
-    tokens: Literal["characters"] | None = Field(None, exclude_if=lambda value: value is None)
+    tokens: Literal["characters", "normalised"] | None = Field(
+        None, exclude_if=lambda value: value is None
+    )
 
 
 class SuiteSpec(Frozen):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
+from sweeps.scores.text import characters, tokens
 from tracker.task import ScoreName, TaskScore, TaskSpec
 
 
@@ -91,26 +92,8 @@ def exact_match(given: str, truth: str) -> float:
     return float(given == truth)
 
 
-def tokens(text: str) -> list[str]:
-    """White-space tokens; of Chinese and Japanese, which have no spaces, each character (as CMRC 2018)."""
-    return _TOKENS.findall(text)
-
-
-#: Han, kana and the marks of both: every character is a token.
-_NO_SPACES = (
-    "\u3001-\u303f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff65"
-    "\U00020000-\U000323af"
-)
-_TOKENS = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}]+")
-
-
-def without_spaces(text: str) -> bool:
-    """Whether *text* holds Chinese or Japanese."""
-    return re.search(f"[{_NO_SPACES}]", text) is not None
-
-
 def token_f1(
-    given: str, truth: str, split: Callable[[str], list[str]] = tokens
+    given: str, truth: str, split: Callable[[str], list[str]]
 ) -> tuple[float, float, float]:
     """F1, precision and recall over tokens as multisets (Rajpurkar et al. 2016, SQuAD)."""
     a, b = Counter(split(given)), Counter(split(truth))
@@ -125,18 +108,21 @@ def token_f1(
 #: Scores that are the mean of a score of each row, in [0, 1], of stripped answer and truth.
 ROW_SCORES: dict[ScoreName, Callable[[str, str], float]] = {
     "exact_match": exact_match,
-    "token_f1": lambda given, truth: token_f1(given, truth, str.split)[0],
 }
 
 
 def _split(task: TaskSpec) -> Callable[[str], list[str]]:
-    return tokens if task.tokens == "characters" else str.split
+    """How ``token_f1`` divides an answer; without a setting at white space, as in the first releases."""
+    if task.tokens is None:
+        return str.split
+    return tokens if task.tokens == "normalised" else characters
 
 
 def row_score(task: TaskSpec) -> Callable[[str, str], float] | None:
     """Score in [0, 1] of a stripped answer and truth whose mean is the task's; ``None`` for a macro-F1."""
-    if task.score == "token_f1" and task.tokens == "characters":
-        return lambda given, truth: token_f1(given, truth)[0]
+    if task.score == "token_f1":
+        split = _split(task)
+        return lambda given, truth: token_f1(given, truth, split)[0]
     return ROW_SCORES.get(task.score)
 
 

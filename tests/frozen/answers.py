@@ -149,7 +149,8 @@ def planned(records: Sequence[TrialRecord], folder: Path) -> dict[str, Any]:
         content = {key: value for key, value in {**own, **changes}.items() if value is not None}
         file = folder / "variant.yaml"
         file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        found[name] = _plan(read_sweep(file), records)
+        begun = read_sweep(file, settled=lambda spec: {key: {} for key in spec.tasks})
+        found[name] = _plan(begun, records)
     return found
 
 

@@ -26,7 +26,14 @@ from transformers import (
 
 from sweeps.data.examples import Example, Turn
 from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
-from sweeps.preflight import CHARACTERS, END_TOKENS, preflight, read_checked
+from sweeps.preflight import (
+    CHARACTERS,
+    END_TOKENS,
+    TASK_SETTINGS,
+    preflight,
+    read_checked,
+    settled,
+)
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import InputError
@@ -315,21 +322,28 @@ def test_a_begun_sweep_keeps_the_end_that_it_began_with(base: Path, tiny_data: P
         assert read_checked(file, workspace).models["base"].end_token == end
 
 
-def test_characters_count_in_new_sweeps_and_never_in_begun_ones(
+def test_a_new_sweep_has_the_settings_of_today_and_a_begun_one_those_it_began_with(
     base: Path, tiny_data: Path
 ) -> None:
-    assert flown(base, tiny_data, score="token_f1").tasks["intent"].tokens is None
-    chinese = Path(shutil.copytree(tiny_data, base.parent / "chinese"))
-    for rows in chinese.glob("*.jsonl"):
-        rows.write_text(rows.read_text().replace("book_table", "订一张桌子"))
-    assert flown(base, chinese, score="token_f1").tasks["intent"].tokens == "characters"
-    assert flown(base, chinese).tasks["intent"].tokens is None
-    flown(base, tiny_data, score="token_f1")
+    assert "tokens" not in flown(base, tiny_data).tasks["intent"].model_dump()
+    new = flown(base, tiny_data, score="token_f1")
+    assert new.tasks["intent"].tokens == "normalised"
+    assert settled(new)[TASK_SETTINGS] == {"intent": {"tokens": "normalised"}}
     file, workspace = base.parent / "sweep" / "sweep.yaml", base.parent / "runs"
     folder = SweepFolder(workspace, "tiny")
     folder.root.mkdir(parents=True)
-    for identity, tokens in (({}, None), ({CHARACTERS: ["intent"]}, "characters")):
+    as_written = {"file": {"tasks": {"intent": {"score": "token_f1"}}}}
+    by_character = {CHARACTERS: ["intent"]}
+    for identity, tokens, kept in (
+        (as_written, None, {}),
+        (as_written | by_character, "characters", by_character),
+        (as_written | settled(new), "normalised", settled(new)),
+        ({"file": {"tasks": {"intent": {"score": "macro_f1"}}}}, "normalised", settled(new)),
+        ({"file": {"tasks": {"other": {"score": "token_f1"}}}}, "normalised", settled(new)),
+    ):
         folder.identity_file.write_text(json.dumps(identity))
-        task = read_checked(file, workspace).tasks["intent"]
+        sweep = read_checked(file, workspace)
+        task = sweep.tasks["intent"]
         assert task.tokens == tokens
         assert ("tokens" in task.model_dump()) == (tokens is not None)
+        assert settled(sweep) == kept, "what is compared with how the sweep was begun"

@@ -20,6 +20,7 @@ from sweeps.scores.bootstrap import (
     standard_error,
 )
 from sweeps.scores.task_scores import Answers, judge, macro_f1, score_task, token_f1
+from sweeps.scores.text import characters
 from tracker.errors import InputError
 from tracker.task import FileRef, TaskScore, TaskSpec
 
@@ -80,7 +81,7 @@ def test_a_foreign_answer_costs_recall_and_adds_no_class() -> None:
 def test_token_f1_counts_words_as_multisets(
     answer: str, truth: str, expected: tuple[float, float, float]
 ) -> None:
-    assert token_f1(answer, truth) == pytest.approx(expected)
+    assert token_f1(answer, truth, characters) == pytest.approx(expected)
 
 
 def test_claims_are_what_precision_and_over_reach_count() -> None:
@@ -118,6 +119,8 @@ def test_a_task_without_tokens_counts_words_alone_as_before() -> None:
     by_character = scored(given_, truth, score="token_f1", tokens="characters")
     assert by_character.score == pytest.approx(14 / 15)
     assert by_character.precision == pytest.approx(7 / 8)
+    assert scored(["Paris."], ["paris"], score="token_f1", tokens="characters").score == 0
+    assert scored(["Paris."], ["paris"], score="token_f1", tokens="normalised").score == 1
 
 
 def test_what_is_undefined_is_none() -> None:
