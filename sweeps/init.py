@@ -15,7 +15,7 @@ from sweeps.data.checks import Lengths, leaks
 from sweeps.data.examples import LocatedExample, has_layout, is_part, read_located
 from sweeps.data.readers import Row, read_rows
 from sweeps.resolve import split_paths
-from sweeps.scores.task_scores import tokens
+from sweeps.scores.text import tokens
 from sweeps.spec import ModelEntry
 from sweeps.task_entry import TaskEntry
 from tracker.errors import InputError
