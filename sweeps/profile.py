@@ -11,7 +11,7 @@ import numpy as np
 from sweeps.data.checks import token_counter
 from sweeps.data.examples import Example, nested_order, normalised, read_examples, read_texts
 from sweeps.data.mixes import replay_rows, split_volume
-from sweeps.data.recorded import recorded_answer
+from sweeps.data.recorded import recorded_label
 from sweeps.resolve import ResolvedSweep
 from tracker.files import write_text
 from tracker.store.data_profile import (
@@ -137,7 +137,9 @@ def _split(
     return SplitProfile(
         rows=len(rows),
         labels=tuple(
-            LabelCount(label=_label(task, label, place, record), rows=count)
+            LabelCount(
+                label=recorded_label(task, label, place, record)[:LABEL_CHARACTERS], rows=count
+            )
             for place, (label, count) in enumerate(answers.most_common(LABELS), start=1)
         ),
         distinct=len(answers),
@@ -150,13 +152,6 @@ def _split(
         ),
         shown=tuple(_shown(rows[index]) for index in first) if record == "all" else (),
     )
-
-
-def _label(task: TaskSpec, label: str, place: int, record: RecordAnswers) -> str:
-    """A label as the profile names it; the negative one stands in the sweep file anyway."""
-    if task.negative is not None and label.strip() == task.negative.strip():
-        record = "all"
-    return (recorded_answer(task, label, record) or f"answer {place}")[:LABEL_CHARACTERS]
 
 
 def _shown(example: Example) -> ShownRow:

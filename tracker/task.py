@@ -5,9 +5,9 @@ Types are frozen and strict. What was not measured is ``None``, never 0.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from tracker.frozen import Frozen
 from tracker.replicates import Replicates
@@ -73,6 +73,26 @@ class SuiteSpec(Frozen):
     measure: SuiteMeasure = "bits_per_byte"
 
 
+class LabelCounts(Frozen):
+    """Counts of the evaluated rows by label, from which precision and recall follow (:mod:`tracker.labels`).
+
+    ``names``: the labels, the most frequent in the truth first; as ``record_answers`` has them, which is
+    digests or numbers where the rows' words are not recorded. Of each label ``truths``: rows whose truth is
+    (or, of several labels, holds) it; ``answers``: rows whose answer does; ``hits``: rows where both do.
+    """
+
+    names: tuple[str, ...]
+    truths: tuple[int, ...]
+    answers: tuple[int, ...]
+    hits: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _one_row_a_label(self) -> Self:
+        if len({len(column) for column in (self.names, self.truths, self.answers, self.hits)}) > 1:
+            raise ValueError("found columns of different lengths; allowed: a count of each label")
+        return self
+
+
 class TaskScore(Frozen):
     """Score of one trial on one task.
 
@@ -87,9 +107,10 @@ class TaskScore(Frozen):
     negative class, the share answered with a claim. ``majority``: share of the rows with the most frequent
     true answer, ``majority_score``: the score of giving that answer to every row. ``negatives``: share of the
     rows whose truth is the negative class, ``score_without_negatives``: the score on the others; both
-    ``None`` for a task without one. ``replicates``: the score on bootstrap resamples of
-    the rows; the resamples depend on task and n alone, so two trials' replicates are paired. ``score_se``
-    is their standard deviation; the losses' standard errors come from the rows likewise.
+    ``None`` for a task without one. ``labels``: counts by label, of a task whose answers are labels;
+    ``None`` of any other, and in results of before they were counted. ``replicates``: the score on
+    bootstrap resamples of the rows; the resamples depend on task and n alone, so two trials' replicates are
+    paired. ``score_se`` is their standard deviation; the losses' standard errors come from the rows likewise.
     """
 
     task: str
@@ -113,6 +134,7 @@ class TaskScore(Frozen):
     majority_score: IfMeasured = None
     negatives: IfMeasured = None
     score_without_negatives: IfMeasured = None
+    labels: LabelCounts | None = Field(None, exclude_if=lambda value: value is None)
     replicates: Replicates = Replicates()
 
 

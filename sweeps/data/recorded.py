@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sweeps.data.examples import whole_file
 from tracker.errors import InputError
-from tracker.task import TaskSpec
+from tracker.task import LabelCounts, TaskSpec
 from tracker.trial import RecordAnswers
 
 #: A digest is this and sixteen hex digits.
@@ -36,6 +36,27 @@ def recorded_answer(task: TaskSpec, text: str, record: RecordAnswers) -> str | N
     key = _secret(whole_file(task.validation.path))
     made = hmac.new(key, text.strip().encode("utf-8", "surrogatepass"), hashlib.sha256)
     return f"{PREFIX}{made.hexdigest()[:_DIGITS]}"
+
+
+def recorded_label(task: TaskSpec, label: str, place: int, record: RecordAnswers) -> str:
+    """The *label* as it is recorded; where nothing is, by its *place* in the order of frequency, from 1.
+
+    The negative label stands in the sweep file anyway.
+    """
+    if task.negative is not None and label.strip() == task.negative.strip():
+        record = "all"
+    return recorded_answer(task, label, record) or f"answer {place}"
+
+
+def recorded_counts(
+    task: TaskSpec, counts: LabelCounts | None, record: RecordAnswers
+) -> LabelCounts | None:
+    """*counts* with their labels named as they are recorded."""
+    if counts is None or record == "all":
+        return counts
+    names = enumerate(counts.names, start=1)
+    recorded = tuple(recorded_label(task, name, place, record) for place, name in names)
+    return counts.model_copy(update={"names": recorded})
 
 
 def recorded_reason(error: BaseException, record: RecordAnswers) -> str:

@@ -16,7 +16,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from sweeps.data.encoding import Rows
 from sweeps.data.prompts import Encoded, answer_texts, special_ids
-from sweeps.data.recorded import recorded_answer
+from sweeps.data.recorded import recorded_answer, recorded_counts
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
@@ -114,6 +114,8 @@ class Evaluator:
         tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
         score = score_task(task, Answers(given, rows.truth, nats, tokens, sizes), labels, split)
+        shown = recorded_counts(task, score.labels, record)
+        score = score.model_copy(update={"labels": shown})
         records = answer_records(
             task, given, rows, nats, labels, lambda row: self._prompt(rows.encoded[row]), record
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
 from sweeps.scores.text import characters, tokens
-from tracker.task import ScoreName, TaskScore, TaskSpec
+from tracker.task import LabelCounts, ScoreName, TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):
@@ -55,6 +55,7 @@ def score_task(
         valid_format=_valid_format(task, given, labels),
         over_reach=_over_reach(task, given, truth, labels),
         **_class_shares(task, given, truth),
+        labels=label_counts(task, given, truth, labels),
         replicates=tuple(round(float(r), 5) for r in replicates),
     )
 
@@ -200,6 +201,34 @@ def _class_shares(
 
 def _score(task: TaskSpec, given: Sequence[str], truth: Sequence[str]) -> float:
     return _primary(task, given, truth, np.ones((1, len(truth))))[0]
+
+
+#: An exact match counts by label where its true answers are no more than so many, and most of them recur.
+MAX_LABELS = 200
+
+
+def label_counts(
+    task: TaskSpec, given: Sequence[str], truth: Sequence[str], labels: frozenset[str] | None
+) -> LabelCounts | None:
+    """Counts by label of stripped answers and truths; ``None`` for a task whose answers are no labels.
+
+    *labels*: the label set of a ``macro_f1`` task, of which all are counted. An answer that is none of
+    the labels counts for none.
+    """
+    truths = Counter(truth)
+    if labels is None:
+        recurring = sum(rows > 1 for rows in truths.values())
+        few = len(truths) <= MAX_LABELS and 2 * recurring > len(truths)
+        if task.score != "exact_match" or not few:
+            return None
+    answers, hits = Counter(given), Counter(g for g, t in zip(given, truth, strict=True) if g == t)
+    names = sorted(truths.keys() | (labels or set()), key=lambda name: (-truths[name], name))
+    return LabelCounts(
+        names=tuple(names),
+        truths=tuple(truths[name] for name in names),
+        answers=tuple(answers[name] for name in names),
+        hits=tuple(hits[name] for name in names),
+    )
 
 
 def _claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:

@@ -1,8 +1,8 @@
 """Memory and reading time of ended trials: what each record of a sweep takes in a process that reads it.
 
-``python -m tests.benchmarks.record_memory [TRIALS]``: trials of four tasks with 200 replicates each, read
-from the local copy as a dashboard reads them; bytes a record, CPU seconds to read, and how long a full
-garbage collection then takes.
+``python -m tests.benchmarks.record_memory [TRIALS [LABELS]]``: trials of four tasks with 200 replicates each,
+the first of them counted by so many labels, read from the local copy as a dashboard reads them; bytes a
+record, CPU seconds to read, and how long a full garbage collection then takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ import numpy as np
 
 from tracker.store.finished_trials import ResultsCache
 from tracker.store.mlflow_names import digest_of
-from tracker.task import FileRef, PromptTemplate, SuiteScore, SuiteSpec, TaskScore, TaskSpec
+from tracker.task import (
+    FileRef,
+    LabelCounts,
+    PromptTemplate,
+    SuiteScore,
+    SuiteSpec,
+    TaskScore,
+    TaskSpec,
+)
 from tracker.trial import Cost, MethodSpec, MixSpec, ModelSpec, Status, TrialResult, TrialSpec
 
 _TASKS = ("intent", "slots", "sentiment", "entities")
@@ -33,14 +41,14 @@ _METHODS = (
 _ENVIRONMENT = {"python": "3.12.3", "torch": "2.11.0", "transformers": "5.17.0", "host": "node"}
 
 
-def trial_results(count: int) -> Iterator[TrialResult]:
+def trial_results(count: int, labels: int = 0) -> Iterator[TrialResult]:
     """*count* results as our own sweeps make them: everything measured, every file named."""
     rng = np.random.default_rng(0)
     for number in range(count):
         yield TrialResult(
             spec=_spec(number),
             status=Status.COMPLETE,
-            tasks=tuple(_score(name, rng) for name in _TASKS),
+            tasks=tuple(_score(name, rng, labels if name == _TASKS[0] else 0) for name in _TASKS),
             general=tuple(
                 SuiteScore(
                     suite=name,
@@ -95,7 +103,7 @@ def _file(name: str) -> FileRef:
     return FileRef(path=f"data/{name}.jsonl", sha256=digest, rows=4000)
 
 
-def _score(task: str, rng: np.random.Generator) -> TaskScore:
+def _score(task: str, rng: np.random.Generator, labels: int) -> TaskScore:
     score, *losses = (float(value) for value in rng.uniform(0.3, 0.9, 9))
     resampled = np.round(rng.normal(score, 0.02, 200), 5)
     return TaskScore(
@@ -112,7 +120,17 @@ def _score(task: str, rng: np.random.Generator) -> TaskScore:
         precision=losses[5],
         recall=losses[6],
         valid_format=losses[7],
+        labels=_counts(labels, rng) if labels else None,
         replicates=tuple(resampled.tolist()),
+    )
+
+
+def _counts(labels: int, rng: np.random.Generator) -> LabelCounts:
+    return LabelCounts(
+        names=tuple(f"a_label_of_some_length_{place}" for place in range(labels)),
+        truths=tuple(3 - 2 * place // labels for place in range(labels)),
+        answers=tuple(rng.integers(0, 6, labels).tolist()),
+        hits=tuple(rng.integers(0, 3, labels).tolist()),
     )
 
 
@@ -132,19 +150,19 @@ def _cost(rng: np.random.Generator) -> Cost:
     )
 
 
-def _local_copy(path: Path, count: int) -> None:
+def _local_copy(path: Path, count: int, labels: int) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for number, result in enumerate(trial_results(count)):
+        for number, result in enumerate(trial_results(count, labels)):
             text = result.model_dump_json()
             line = {"run_id": f"{number:032x}", "number": number, "stage": "grid"}
             file.write(json.dumps(line | {"digest": digest_of(text), "result": text}) + "\n")
 
 
-def main(count: int = 2000) -> None:
+def main(count: int = 2000, labels: int = 0) -> None:
     """Write the local copy, read it twice: once for the time, once for the memory."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "parent.jsonl"
-        _local_copy(path, count)
+        _local_copy(path, count, labels)
         gc.collect()
         began = time.process_time()
         cache = ResultsCache(path, "parent")

@@ -263,7 +263,12 @@ class _SharedParts:
         for model, name in ((spec, "examples"), (result, "environment")):
             mapping = getattr(model, name)
             vars(model)[name] = self._known.setdefault((dict, *mapping.items()), mapping)
-        for part in (record, result, spec, result.cost, *result.tasks, *result.general):
+        counted = [score.labels for score in result.tasks if score.labels is not None]
+        for labels in counted:
+            for name in ("names", "truths"):  # those of the rows, which every trial is evaluated on
+                column = getattr(labels, name)
+                vars(labels)[name] = self._known.setdefault((name, column), column)
+        for part in (record, result, spec, result.cost, *result.tasks, *counted, *result.general):
             self._share_fields(part)
 
     def _part(self, part: BaseModel | None) -> object:

@@ -26,8 +26,8 @@ _TAG_CHARACTERS = 500
 #: Where the metrics of single steps live; nothing else does.
 STEP_PREFIX = "train/"
 
-#: Identity, not measurement; replicates are for the paired tests and live in result.json.
-_NOT_METRICS = frozenset({"task", "split", "score_name", "replicates"})
+#: Identity, not measurement; replicates (for the paired tests) and counts by label live in result.json.
+_NOT_METRICS = frozenset({"task", "split", "score_name", "labels", "replicates"})
 _TRAIN_PARAMETERS = (
     "epochs",
     "batch_size",

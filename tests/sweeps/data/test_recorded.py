@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.data.examples import part_path
-from sweeps.data.recorded import recorded_answer, recorded_reason
+from sweeps.data.recorded import recorded_answer, recorded_counts, recorded_reason
 from tracker.errors import InputError
-from tracker.task import FileRef, TaskSpec
+from tracker.task import FileRef, LabelCounts, TaskSpec
 
 
 def task(path: Path | str) -> TaskSpec:
@@ -50,6 +50,21 @@ def test_a_guess_without_the_file_finds_no_answer(file: Path) -> None:
 def test_all_is_as_it_was_and_none_is_nothing(file: Path) -> None:
     assert recorded_answer(task(file), " yes ", "all") == " yes "
     assert recorded_answer(task(file), "yes", "none") is None
+
+
+def test_counts_by_label_name_no_label_but_the_negative_one(file: Path) -> None:
+    counts = LabelCounts(
+        names=("yes", "none", "no"), truths=(3, 2, 1), answers=(1, 1, 1), hits=(1, 0, 1)
+    )
+    told = task(file).model_copy(update={"negative": "none"})
+    assert recorded_counts(told, counts, "all") is counts
+    hashed, unnamed = (recorded_counts(told, counts, r) for r in ("hashed", "none"))
+    assert hashed is not None
+    assert hashed.names[0] == recorded_answer(told, "yes", "hashed")
+    assert hashed.names[1] == "none"
+    assert unnamed is not None
+    assert unnamed.names == ("answer 1", "none", "answer 3")
+    assert hashed.hits == unnamed.hits == counts.hits
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, multilabel_confusion_matrix
 
 from sweeps.scores.bootstrap import (
     REPLICATES,
@@ -56,6 +56,35 @@ def test_macro_f1_is_scikit_learns_where_no_answer_is_foreign(
         f1_score(truth, answers, average="macro", labels=sorted(set(truth)))
     )
     assert resampled == pytest.approx(f1_score(*repeated, average="macro", labels=present))
+
+
+@given(
+    pairs=st.lists(st.tuples(st.sampled_from("abcdx"), st.sampled_from("abcd")), min_size=1),
+)
+@settings(max_examples=40, deadline=None)
+def test_counts_by_label_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
+    answers, truth = [a for a, _ in pairs], [t for _, t in pairs]
+    counts = scored(answers, truth, frozenset("abcde"), score="macro_f1").labels
+    assert counts is not None
+    assert set(counts.names) == set("abcde")
+    cells = multilabel_confusion_matrix(truth, answers, labels=counts.names)
+    assert counts.truths == tuple(cells[:, 1].sum(axis=1))
+    assert counts.answers == tuple(cells[:, :, 1].sum(axis=1))
+    assert counts.hits == tuple(cells[:, 1, 1])
+    assert list(counts.truths) == sorted(counts.truths, reverse=True)
+
+
+def test_an_exact_match_counts_by_label_where_most_answers_recur() -> None:
+    few = scored(["红", "绿", "蓝"], ["红", "红", "绿"]).labels
+    assert few is None, "one of two labels recurs"
+    few = scored(["红", "绿", "蓝", "绿"], ["红", "红", "绿", "绿"]).labels
+    assert few is not None
+    assert few.names == ("红", "绿")
+    assert (few.truths, few.answers, few.hits) == ((2, 2), (1, 2), (1, 1))
+    assert scored(list("abcde"), list("aabcd")).labels is None, (
+        "slots: most answers are one of a kind"
+    )
+    assert scored(["a b", "a"], ["a b", "a b"], score="token_f1").labels is None
 
 
 def test_a_foreign_answer_costs_recall_and_adds_no_class() -> None:
