@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dashboards.answers import Answer, work_out
-from dashboards.charts.forecast import Tally, tally
 from dashboards.charts.marks import LawLine
 from dashboards.charts.progress import BestSoFar, best_so_far
 from dashboards.charts.scaling import law_lines
@@ -20,6 +19,7 @@ from tracker.decision.analysis import MAX_OBJECTIVES, Analysis
 from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.recommendation import Recommendation
 from tracker.laws.curves import CurveFits, CurveKey, Metric
+from tracker.spending import Tally, tally
 from tracker.store.data_profile import DataProfile
 from tracker.trial import Objective, TrialRecord
 

@@ -36,11 +36,11 @@ from sweeps.cli_options import (
     analysis_of,
     config_here,
     dashboards_command,
-    failed_trials,
     keep_model,
     objective_of,
     open_store,
     place,
+    price_of,
     records_if_any,
     sweep_name,
     usage_line,
@@ -117,6 +117,7 @@ def plan(
 ) -> None:
     """Show what a sweep will run and its expected cost; runs nothing."""
     from sweeps.finetune.model import quieten
+    from sweeps.plan_table import print_plan
     from sweeps.preflight import read_checked
     from sweeps.search.bounds import SearchBounds
     from sweeps.search.plan import make_plan
@@ -124,7 +125,6 @@ def plan(
     from sweeps.search.schedule import expected_schedule, too_large
     from sweeps.search.study import begun_before_bounds
     from sweeps.search.workspace import SweepFolder
-    from sweeps.terminal import print_plan
 
     quieten()
     resolved = read_checked(sweep, workspace)
@@ -137,10 +137,12 @@ def plan(
         _note(warning)
     if as_json:
         shown = schedule.as_json(resolved.spec) if schedule else None
-        typer.echo(json.dumps(made.as_json() | {"schedule": shown}, indent=1))
+        price = resolved.spec.price
+        cost = price and price.as_json(schedule.extent.seconds if schedule else made.seconds)
+        typer.echo(json.dumps(made.as_json() | {"schedule": shown, "cost": cost}, indent=1))
     else:
         following = f"sft-select run {shlex.quote(str(sweep))}{place(workspace, store)}"
-        print_plan(made, schedule, following)
+        print_plan(made, schedule, following, resolved.spec.price)
 
 
 def run(
@@ -237,22 +239,24 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show the progress of sweeps, what runs now, what failed and the next command."""
-    from sweeps.terminal import status_lines
+    from sweeps.standing import standing_of
+    from sweeps.terminal import print_lines, status_lines
 
     opened = open_store(workspace, store)
     name = sweep_name(sweep) if sweep else None
     infos = [info for info in opened.sweeps() if name in (None, info.name)]
     if name and not infos:
         opened.records(name)  # says which sweeps there are
-    if as_json:
-        failed = [[*map(_trial_json, failed_trials(opened, info))] for info in infos]
-        shown = [i.as_json() | {"failed": each} for i, each in zip(infos, failed, strict=True)]
-        typer.echo(json.dumps(shown, indent=1))
-        return
+    shown = []
     for info in infos:
-        running, failures = opened.running(info.name), failed_trials(opened, info)
-        for line in status_lines(info, running, place(workspace, store), failed=failures):
-            typer.echo(line)
+        standing = standing_of(opened, info)
+        if as_json:
+            failed = [_trial_json(record) for record in standing.failed]
+            shown.append(info.as_json() | standing.as_json() | {"failed": failed})
+        else:
+            print_lines(status_lines(info, standing, place(workspace, store)))
+    if as_json:
+        typer.echo(json.dumps(shown, indent=1))
 
 
 def recommend(
@@ -301,16 +305,15 @@ def recommend(
         write_config(config_of(answer, records), output)
         kept = keep_model(opened, workspace, name, answer)
         train = f"sft-select train {shlex.quote(str(output))}{place(workspace, store)}"
+    auxiliary = auxiliary_laws(records, objective) if laws else None
     if as_json:
-        text = answer.model_dump_json(indent=1)
-        if laws:
-            fitted = {"laws": auxiliary_as_json(auxiliary_laws(records, objective))}
-            text = json.dumps(json.loads(text) | fitted, indent=1, ensure_ascii=False)
-        typer.echo(text)
+        shown = answer.model_dump(mode="json")
+        fitted = {"laws": auxiliary_as_json(auxiliary)} if auxiliary else {}
+        typer.echo(json.dumps(shown | fitted, indent=1, ensure_ascii=False))
     else:
-        print_lines(recommendation_lines(answer, why=why, train=train))
-        if laws:
-            print_lines(["", *auxiliary_lines(auxiliary_laws(records, objective))])
+        price = price_of(opened, name)
+        print_lines(recommendation_lines(answer, why=why, train=train, price=price))
+        print_lines(["", *auxiliary_lines(auxiliary)] if auxiliary else [])
         if output is not None:
             typer.echo(f"wrote {output}; {kept}")
     if answer.missed:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tracker.decision.analysis import Analysis
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
-    from tracker.store.store import Store, SweepInfo
+    from tracker.price import Price
+    from tracker.store.store import Store
     from tracker.trial import Objective, TrialRecord
 
 WORKSPACE = Path("runs")
@@ -116,11 +117,12 @@ def place(workspace: Path, uri: str | None, study_uri: str | None = None) -> str
     return "".join(f" {shlex.quote(option)}" for option in options)
 
 
-def failed_trials(store: Store, info: SweepInfo) -> list[TrialRecord]:
-    """The sweep's trials with the status failed; results are read only where there are some."""
-    if not info.counts.get("failed"):
-        return []
-    return [record for record in store.records(info.name) if record.result.status == "failed"]
+def price_of(store: Store, name: str) -> Price | None:
+    """Price of the sweep's device time; ``None`` where its file has none."""
+    from tracker.price import Price
+
+    facts = {info.name: info.facts for info in store.sweeps()}
+    return Price.of_facts(facts.get(name, {}))
 
 
 def records_if_any(workspace: Path, uri: str | None, name: str) -> list[TrialRecord]:

@@ -13,8 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.terminal import duration
+from sweeps.search.control import facts_of
+from sweeps.search.counted_cost import training_steps
+from sweeps.standing import best_trial, label_of, spending_line
+from sweeps.terminal import step_words
 from tracker.numbers import quality
+from tracker.spending import Spending, tally
 from tracker.trial import Status, TrialRecord
 
 if TYPE_CHECKING:
@@ -23,14 +27,13 @@ if TYPE_CHECKING:
 
 _PLAIN_EVERY_SECONDS = 30.0
 _WAITING_EVERY_SECONDS = 10.0
+_NAMED = 8  # running trials that a plain line names
 
 
 class LiveProgress:
     """Redraws counts, ETA, the best so far, what runs, and failures, in place."""
 
     def __init__(self, console: Console) -> None:
-        self.started = time.monotonic()
-        self.already: int | None = None
         self.live = Live(console=console, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> LiveProgress:
@@ -42,8 +45,6 @@ class LiveProgress:
 
     def __call__(self, driver: Driver) -> None:
         """Draw the driver's present state."""
-        if self.already is None:
-            self.already = len(driver.records)
         self.live.update(self._rendered(driver))
 
     def _rendered(self, driver: Driver) -> Group:
@@ -51,15 +52,14 @@ class LiveProgress:
         head = Text.assemble(
             (driver.sweep.spec.name, "bold"),
             f"  {done} of {planned} trials",
-            f"  {_budget(driver)}",
-            f"  {_eta(done - (self.already or 0), planned - done, self.started)}",
         )
+        spent = Text(spending_line(_spending(driver), live=True))
         bar = Table.grid()  # a bar of its own ends no line
         bar.add_row(ProgressBar(total=planned, completed=done, width=60))
-        parts: list[object] = [head, bar]
-        best = best_line(driver)
+        parts: list[object] = [head, bar, spent]
+        best = best_trial(driver.records.values(), driver.sweep.spec.objective)
         if best:
-            parts.append(Text(best, style="green"))
+            parts.append(Text(best.line(), style="green"))
         parts.append(_running_table(driver))
         problems = failure_lines(driver)
         parts += [Text(line, style="yellow") for line in problems[-3:]]
@@ -72,13 +72,12 @@ class LiveProgress:
 
 
 class PlainProgress:
-    """A line per ended trial, and one in between when nothing ends for a while."""
+    """A line per ended trial, and every half minute one on the whole sweep."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.shown: set[int] = set()
-        self.started = time.monotonic()
-        self.spoke = time.monotonic()
+        self.spoke = self.summarised = time.monotonic()
         self.already: int | None = None
         self.waiting = False  # for the study's database
         self.problem: str | None = None  # the store's, as last said
@@ -98,19 +97,15 @@ class PlainProgress:
             self.shown |= set(driver.records)
         for number in sorted(set(driver.records) - self.shown):
             self.shown.add(number)
-            done = len(self.shown)
-            eta = _eta(done - self.already, driver.planned - done, self.started)
-            self._say(
-                f"[{done}/{driver.planned}] {trial_line(driver, driver.records[number])}  {eta}"
-            )
+            line = trial_line(driver, driver.records[number])
+            self._say(f"[{len(self.shown)}/{driver.planned}] {line}")
         self._say_study(driver)
         if driver.listener.problem != self.problem:
             self.problem = driver.listener.problem
             self._say(f"store: {self.problem or 'takes results again'}")
-        if time.monotonic() - self.spoke > _PLAIN_EVERY_SECONDS:
-            self._say(
-                f"{len(driver.running)} running, {len(driver.records)} of {driver.planned} ended"
-            )
+        if time.monotonic() - self.summarised > _PLAIN_EVERY_SECONDS:
+            self.summarised = time.monotonic()
+            self._say(_summary(driver))
 
     def _say_study(self, driver: Driver) -> None:
         """Say that the study's database does not answer, every few seconds, and that it does again."""
@@ -140,17 +135,23 @@ def trial_line(driver: Driver, record: TrialRecord) -> str:
         outcome = f"quality {quality(measured)}"
     seconds = result.cost.device_seconds
     took = "" if seconds is None else f" in {seconds:.1f} s"
-    return f"{_label(driver.trials[record.number])}: {outcome}{took}"
+    return f"{label_of(record)}: {outcome}{took}"
 
 
-def best_line(driver: Driver) -> str | None:
-    """The best complete trial so far; nothing before there is one."""
-    qualities = [(driver.quality(r), -r.number) for r in driver.records.values()]
-    measured = [(value, number) for value, number in qualities if value is not None]
-    if not measured:
-        return None
-    value, negative = max(measured)
-    return f"best so far {quality(value)}  {_label(driver.trials[-negative])}"
+def _summary(driver: Driver) -> str:
+    """What runs, what has ended, what it cost and the best so far in one line."""
+    running = [
+        f"trial {trial.number} {step_words(driver.steps.get(key, (0, {}))[0], training_steps(trial.spec))}"
+        for key, trial in list(driver.running.items())[:_NAMED]
+    ]
+    more = len(driver.running) - len(running)
+    parts = [
+        f"{len(driver.records)} of {driver.planned} ended",
+        ", ".join([*running, *([f"{more} more"] if more > 0 else [])]) or "none running",
+        spending_line(_spending(driver), live=True),
+    ]
+    best = best_trial(driver.records.values(), driver.sweep.spec.objective)
+    return "; ".join([*parts, *([best.line()] if best else [])])
 
 
 def failure_lines(driver: Driver) -> list[str]:
@@ -172,7 +173,7 @@ def _running_table(driver: Driver) -> Table:
         table.add_row(
             "·",
             _label(trial),
-            f"step {step}" if step else "starting",
+            step_words(step, training_steps(trial.spec)),
             f"loss {loss:.3f}" if loss is not None else "",
         )
     return table
@@ -185,14 +186,7 @@ def _label(trial: PlannedTrial) -> str:
     return f"{configuration.label}{seed}"
 
 
-def _budget(driver: Driver) -> str:
-    budget, spent = driver.sweep.spec.budget, driver.spent_seconds
-    if budget is None or budget.gpu_hours is None:
-        return f"{duration(spent)} of device time spent"
-    return f"{spent / 3600:.2f} of {budget.gpu_hours:g} device hours spent"
-
-
-def _eta(done: int, left: int, started: float) -> str:
-    if done < 1 or left < 1:
-        return ""
-    return f"about {duration((time.monotonic() - started) / done * left)} left"
+def _spending(driver: Driver) -> Spending:
+    facts = {name: str(value) for name, value in facts_of(driver).items()}
+    results = [record.result for record in driver.records.values()]
+    return Spending.of(tally(results), facts, driver.planned)

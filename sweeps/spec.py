@@ -23,6 +23,7 @@ from pydantic import (
 
 from sweeps.task_entry import FilePath, Label, SuiteEntry, TaskEntry, TextFile
 from tracker.frozen import Frozen
+from tracker.price import Price
 from tracker.trial import MAX_EPOCHS, EvaluationSpec, MixSpec, Objective, RecordAnswers, TrainSpec
 
 MAX_ENTRIES = 1_000
@@ -374,6 +375,11 @@ class SweepSpec(Frozen):
         None,
         description="When to stop: {trials: N}, or {gpu_hours: H} hours on a device, summed over workers; "
         "omitted: the whole design.",
+    )
+    price: Price | None = Field(
+        None,
+        description="Price of device time, {per_device_hour: 2.5, currency: EUR}: shows costs in money too; "
+        "omitted: in hours alone. A begun sweep may change it.",
     )
     search: Search = Field(Search(), description="How the next trial is chosen.")
     engine: Engine = Field(Engine(), description="Where trials run.")

@@ -1,4 +1,4 @@
-"""Answers of the command line as text: status, recommend, laws, predict, import, train, plan."""
+"""Answers of the command line as text: status, recommend, laws, predict, import, train."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -20,6 +20,7 @@ from tracker.decision.majority import majorities, majority_text
 from tracker.metrics import Interval, Measure
 from tracker.numbers import (
     count,
+    duration,
     in_measure,
     limits,
     percent,
@@ -31,19 +32,20 @@ from tracker.numbers import (
     score,
     work,
 )
+from tracker.price import with_price
 from tracker.trial import Status
 
 if TYPE_CHECKING:
     from sweeps.finetune.final import FinalModel
-    from sweeps.search.plan import Plan
-    from sweeps.search.schedule import Extent, Schedule, ScheduledTrial
+    from sweeps.standing import Standing
     from tracker.decision.law_report import EveryLaw
     from tracker.decision.predict import Forecast
     from tracker.decision.recommendation import Recommendation
     from tracker.export.config import Config
     from tracker.importing.trials import OutsideTable
+    from tracker.price import Price
     from tracker.store.runs import Undelivered
-    from tracker.store.store import LiveTrial, SweepInfo
+    from tracker.store.store import SweepInfo
     from tracker.task import SuiteScore
     from tracker.trial import Cost, TrialRecord, TrialResult
 
@@ -68,15 +70,6 @@ def print_lines(text: Iterable[str]) -> None:
         console.print(line)
 
 
-def duration(seconds: float) -> str:
-    """A rough duration in seconds, minutes or hours: ``8 s``, ``11 min``, ``1.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
-
-
 def memory(size: float) -> str:
     """Bytes in the unit that reads best: ``37 MiB``, ``20.3 GiB``."""
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -98,26 +91,23 @@ def ended_line(records: Sequence[TrialRecord]) -> str:
 
 
 def status_lines(
-    info: SweepInfo,
-    running: Sequence[LiveTrial],
-    place: str = "",
-    now: float | None = None,
-    failed: Sequence[TrialRecord] = (),
+    info: SweepInfo, standing: Standing, place: str = "", now: float | None = None
 ) -> list[str]:
-    """One sweep's state, what runs in it as of *now* (epoch seconds), what *failed*, and the next command.
+    """One sweep's state as of *now* (epoch seconds), its costs, best and running trials, the next command.
 
     *place*: the options that name its workspace or store.
     """
     planned = f" of {info.to_come:,}" if info.to_come else ""
     counts = ", ".join(f"{n:,} {status}" for status, n in info.counts.items())
     text = [f"{info.name}: {info.state}, {info.ended:,}{planned} trials ended ({counts})"]
-    text += failed_lines(failed, f"sft-select run FILE{place}", indent="  ")
+    text += [f"  {line}" for line in standing.lines()]
+    text += failed_lines(standing.failed, f"sft-select run FILE{place}", indent="  ")
     text += undelivered_lines(info.undelivered, f"sft-select run FILE{place}", indent="  ")
     if silence := _silence(info, time.time() if now is None else now):
         text.append(f"  {silence}")
-    for trial in running:
+    for trial in standing.running:
         loss = f", loss {trial.loss:.3f}" if trial.loss is not None else ""
-        step = f"step {trial.step:,}" if trial.step is not None else "starting"
+        step = step_words(trial.step, trial.steps)
         text.append(f"  {trial.model} {trial.method} {trial.mix} {trial.volume:,}: {step}{loss}")
     if info.state == "finished":
         text.append(f"  next: sft-select recommend {shlex.quote(info.name)}{place}")
@@ -168,18 +158,30 @@ def _silence(info: SweepInfo, now: float) -> str | None:
     return f"no word from its driver since {since}; if none runs, go on with `sft-select run` as before"
 
 
+def step_words(step: int | None, steps: int | None) -> str:
+    """Where a running trial is: ``step 12 of 40``."""
+    if not step:
+        return "starting"
+    return f"step {step:,}" + (f" of {steps:,}" if steps else "")
+
+
 # -- recommend, laws and predict ---------------------------------------------------------------------------
 
 
-def recommendation_lines(answer: Recommendation, *, why: bool, train: str | None) -> list[str]:
+def recommendation_lines(
+    answer: Recommendation, *, why: bool, train: str | None, price: Price | None = None
+) -> list[str]:
     """The choice, how sure it is, majorities of rows and what to do next; all the rest with *why*.
 
-    *train*: the command that trains it, where it was written to a file.
+    *train*: the command that trains it, where it was written to a file; *price*: of device time.
     """
     *first, following = summary(answer)
+    seconds = answer.choice.measured.device_seconds
+    if price is not None and seconds is not None:
+        first.append(f"Cost: {with_price(duration(seconds), price, seconds)} to train and evaluate")
     text = [*first, f"Next: {train}" if train else following]
     if why:
-        return [*text, *lines(answer)[len(text) :]]
+        return [*text, *lines(answer)[len(summary(answer)) :]]
     no_file = train or answer.missed
     file = "" if no_file else ", and -o recommended.yaml to write the file that trains it"
     return [*text, f"Add --why for the reasons, runners-up and caveats{file}"]
@@ -409,192 +411,3 @@ def _cost_line(cost: Cost) -> list[str]:
     if cost.device_seconds is not None:
         parts.append(f"{cost.device_seconds:,.0f} s on {cost.device}")
     return [f"cost       {', '.join(parts)}"] if parts else []
-
-
-# -- plan --------------------------------------------------------------------------------------------------
-
-_MOST_ROWS = 40  # above which a round is one row
-_NAMED = 2  # names that a folded row spells out; more are counted
-
-
-def print_plan(plan: Plan, schedule: Schedule | None, following: str) -> None:
-    """Every design point, the expected schedule where there is one, totals, and the next command."""
-    console = Console(highlight=False, markup=False)
-    console.print(_design_table(plan))
-    text = [
-        f"{point.label} DOES NOT FIT: {problem}" for point, *_, problem in plan.points if problem
-    ]
-    text += _pruned(plan)
-    if schedule is None:
-        text += _whole(plan)
-    else:
-        console.print(_schedule_table(schedule))
-        text += schedule_lines(schedule, plan)
-    available, disk = memory(plan.device_bytes), memory(plan.disk_bytes)
-    text.append(f"device memory {available}; disk for checkpoints at most {disk}")
-    for line in [*text, f"next: {following}"]:
-        console.print(line, soft_wrap=not console.is_terminal)
-
-
-def _design_table(plan: Plan) -> Table:
-    table = Table(
-        title="Expected cost of each design point", title_justify="left", box=box.SIMPLE_HEAD
-    )
-    for name in ("model", "method", "mix"):
-        table.add_column(name, overflow="fold")
-    for name in ("examples", "steps", "tokens", "time", "memory"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for planned in plan.points:
-        point = planned.point
-        table.add_row(
-            point.model,
-            point.method.name,
-            point.mix,
-            f"{point.volume:,}",
-            f"{planned.steps:,}",
-            f"{planned.train_tokens:,}",
-            duration(planned.seconds),
-            memory(planned.peak_bytes),
-        )
-    return table
-
-
-def _pruned(plan: Plan) -> list[str]:
-    """How many design points each constraint rules out before they run, a line each."""
-    counts = Counter((p.constraint, p.limit) for p in plan.pruned)
-    return [
-        f"{plural(n, 'design point')} left out: {name} <= {limit:,.6g} rules them out before they run"
-        for (name, limit), n in counts.items()
-    ]
-
-
-def _whole(plan: Plan) -> list[str]:
-    wall = duration(plan.seconds / plan.workers)
-    return [
-        f"{plural(len(plan.points), 'design point')}, {plural(plan.trials, 'trial')} with base models, "
-        "tuning and repeats",
-        f"about {duration(plan.seconds)} of device time, {wall} with {plural(plan.workers, 'worker')} "
-        f"(from {plan.basis})",
-    ]
-
-
-class Row(NamedTuple):
-    """Trials of one round, alike in what the columns name; all columns are text."""
-
-    round: str
-    model: str
-    method: str
-    mix: str
-    examples: str
-    trials: str
-    learning_rate: str
-    time: str
-
-
-def schedule_rows(schedule: Schedule) -> list[Row]:
-    """A row per round and design point, its settings and seeds together; a row per round if long."""
-    rounds = [list(trials) for _, trials in groupby(schedule.trials, key=lambda trial: trial.round)]
-    rows = [_row(part) for trials in rounds for part in _by_design_point(trials)]
-    return rows if len(rows) <= _MOST_ROWS else [_row(trials) for trials in rounds]
-
-
-def _schedule_table(schedule: Schedule) -> Table:
-    """The rows as a table for 80 columns."""
-    table = Table(
-        title="Expected schedule by round; it will change with results",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for name in Row._fields:
-        if name in ("examples", "trials", "time"):
-            table.add_column(name, justify="right", no_wrap=True)
-        else:
-            table.add_column(name.replace("_", " "), overflow="fold")
-    last = ""
-    for row in schedule_rows(schedule):
-        table.add_row(*row._replace(round="" if row.round == last else row.round))
-        last = row.round
-    return table
-
-
-def schedule_lines(schedule: Schedule, plan: Plan) -> list[str]:
-    """The schedule's extent against the full grid's, where it ends, and what the expectation rests on."""
-    extent, grid = schedule.extent, schedule.grid
-    wall = duration(extent.seconds / plan.workers)
-    done = sum(trial.done for trial in schedule.trials)
-    text = [
-        f"expected: {extent.trials} trials, about {duration(extent.seconds)} of device time, at best {wall} "
-        f"with {plural(plan.workers, 'worker')} (from {plan.basis})",
-        f"then {schedule.stop}",
-        f"every configuration at every training-set size would be {_extent(grid)}: expected is "
-        f"{percent(extent.seconds / grid.seconds, 0)} of that time",
-    ]
-    if done:
-        text.append(f"{done} of the {extent.trials} trials have run")
-    if schedule.measured:
-        basis = f"{plural(schedule.measured, 'finished trial')} of this sweep"
-    else:
-        basis = "typical learning curves of fine-tunes; nothing is measured yet"
-    text.append(f"an expectation from {basis}: measured results decide which trials run")
-    least, most = _extent(schedule.least), _extent(schedule.most)
-    if least != most:
-        text.append(
-            f"between {least} and {most} on {schedule.samples} samples of the curves; the one in the middle "
-            "is shown"
-        )
-    return text
-
-
-def _by_design_point(trials: Sequence[ScheduledTrial]) -> Iterable[list[ScheduledTrial]]:
-    """Trials of a round by stage and design point, each in the place of its first trial."""
-    groups: dict[tuple[object, ...], list[ScheduledTrial]] = {}
-    for trial in trials:
-        c = trial.configuration
-        key = (trial.stage, *c.pair, c.mix, c.volume)
-        groups.setdefault(key, []).append(trial)
-    return groups.values()
-
-
-def _row(trials: Sequence[ScheduledTrial]) -> Row:
-    tried = [trial.configuration for trial in trials]
-    volumes = sorted({c.volume for c in tried if c.volume})
-    ends = volumes if len(volumes) < 2 else [volumes[0], volumes[-1]]
-    return Row(
-        round=str(trials[0].round + 1),
-        model=_names("models", [c.model for c in tried]),
-        method=_names("methods", [c.method.name for c in tried]),
-        mix=_names("mixes", [c.mix for c in tried if c.mix]),
-        examples=" to ".join(f"{volume:,}" for volume in ends),
-        trials=str(len(trials)),
-        learning_rate=_settings(trials),
-        time=duration(sum(trial.seconds for trial in trials)),
-    )
-
-
-def _names(several: str, names: Iterable[str]) -> str:
-    distinct = list(dict.fromkeys(names))
-    if len(distinct) <= _NAMED:
-        return ", ".join(distinct)
-    return f"{len(distinct)} {several}"
-
-
-def _settings(trials: Sequence[ScheduledTrial]) -> str:
-    """Learning rates, how many settings where more than those differ, and seeds but the first."""
-    methods = {trial.configuration.method for trial in trials}
-    rates = sorted({m.learning_rate for m in methods if m.learning_rate is not None})
-    seeds = sorted({trial.seed for trial in trials} - {0})
-    words = []
-    if len(methods) > len(rates) > 0:
-        words.append(f"{len(methods)} settings")
-    elif len(rates) > 1:
-        words.append(f"{len(rates)} rates")
-    elif rates:
-        words.append(f"{rates[0]:.2g}")
-    if seeds:
-        words.append(f"seed {', '.join(map(str, seeds))}")
-    return "; ".join(words)
-
-
-def _extent(extent: Extent) -> str:
-    return f"{extent.trials} trials in {duration(extent.seconds)}"

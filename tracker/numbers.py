@@ -13,6 +13,7 @@ from typing import TypeGuard
 
 #: In place of a number that is not there.
 ABSENT = "–"
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _WORDS = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 _FLOP = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"))
 #: Below this a decimal fraction is mostly zeros.
@@ -126,6 +127,44 @@ def is_score(value: float) -> bool:
 def count(value: float | None) -> str:
     """A whole number with thin groups: 12000 → ``12,000``."""
     return f"{round(value):,}" if present(value) else ABSENT
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as the two largest units: 3725 → ``1 h 2 min``."""
+    if not present(seconds):
+        return ABSENT
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def time_span(low: float, high: float) -> str:
+    """Two durations in seconds in one unit: 912, 1230 → ``15 to 21 min``."""
+    unit, name = next((u, n) for u, n in _UNITS if high >= 2 * u or u == 1)
+    digits = 1 if high / unit < 10 and unit > 60 else 0
+    first, last = (f"{value / unit:.{digits}f}" for value in (low, high))
+    return f"{last} {name}" if first == last else f"{first} to {last} {name}"
+
+
+def rough_duration(seconds: float) -> str:
+    """An expected duration in one unit: ``8 s``, ``11 min``, ``1.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def money(amount: float, currency: str) -> str:
+    """An amount of money: ``2.50 EUR``, ``1,234 EUR``, never rounded to nothing: ``less than 0.01 EUR``."""
+    if 0 < amount < 0.01:
+        return f"less than 0.01 {currency}"
+    return f"{amount:,.{0 if amount >= 1000 else 2}f} {currency}"
 
 
 def plural(number: int, noun: str, several: str | None = None) -> str:

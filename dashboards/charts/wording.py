@@ -7,7 +7,6 @@ from typing import Protocol
 
 from tracker.numbers import ABSENT, count, interval, limits, present
 
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _SI = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -29,28 +28,6 @@ def about(value: float | None) -> str:
     if not present(value) or value <= 0:
         return count(value)
     return count(float(f"{value:.2g}"))
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as the two largest units: 3725 → ``1 h 2 min``."""
-    if not present(seconds):
-        return ABSENT
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
-
-
-def time_span(low: float, high: float) -> str:
-    """Two durations in seconds in one unit: 912, 1230 → ``15 to 21 min``."""
-    unit, name = next((u, n) for u, n in _UNITS if high >= 2 * u or u == 1)
-    digits = 1 if high / unit < 10 and unit > 60 else 0
-    first, last = (f"{value / unit:.{digits}f}" for value in (low, high))
-    return f"{last} {name}" if first == last else f"{first} to {last} {name}"
 
 
 class WithInterval(Protocol):

@@ -57,6 +57,7 @@ from tracker.numbers import (
     quality,
     quality_gap,
 )
+from tracker.price import Price
 
 TITLE = "Recommendation"
 PATH = "/recommend"
@@ -86,10 +87,11 @@ def content(
     view: SweepView, query: Query, theme: str | None, answers: SingleFlightCache | None = None
 ) -> list[Any]:
     """The page of *view* for the question in *query*; without *answers* it waits for the answer."""
+    price = Price.of_facts(view.info.facts)
     try:
         overrides = overrides_in(query)
         if answers is None:
-            return answered(view.analysis.answer(overrides), query, theme)
+            return answered(view.analysis.answer(overrides), query, theme, price=price)
         name, version = _name(view, overrides), view.analysis.version
         latest = answers.get_in_background(
             name, version, lambda: view.analysis.answer(overrides), _PATIENCE
@@ -111,18 +113,23 @@ def content(
         lead = "Every configuration is being compared with every other."
         words = f"{len(view.analysis.records):,} trials take a moment. The answer comes by itself."
         return _not_yet(lead, "Working it out", [words])
-    return answered(latest.value, query, theme, outdated=not latest.fresh)
+    return answered(latest.value, query, theme, outdated=not latest.fresh, price=price)
 
 
 def answered(
-    answer: Answer, query: Query, theme: str | None, *, outdated: bool = False
+    answer: Answer,
+    query: Query,
+    theme: str | None,
+    *,
+    outdated: bool = False,
+    price: Price | None = None,
 ) -> list[Any]:
-    """The page of *answer*. *outdated*: newer results are still being taken in."""
+    """The page of *answer*. *outdated*: newer results are still being taken in. *price*: of device time."""
     found = answer.recommendation
     left = html.Div([_reasons(found), _tradeoff(answer, theme)], className="stack column")
     right = html.Div([_caveats(found), _runners_up(found, theme)], className="stack column")
     return [
-        hero(answer, _file_buttons(answer, query), outdated=outdated),
+        hero(answer, _file_buttons(answer, query), outdated=outdated, price=price),
         _target_quality(found.target_quality),
         html.Div([left, right], className="columns"),
         _next_experiments(found),

@@ -8,12 +8,22 @@ from dash import html
 
 from dashboards.answers import Answer
 from dashboards.charts.theme import method_label
-from dashboards.charts.wording import compact, duration, interval_or_unknown
+from dashboards.charts.wording import compact, interval_or_unknown
 from dashboards.components import capitalised, majority_notices, note, pill, tiles
 from tracker.decision.explain import tied, unrivalled
 from tracker.decision.recommendation import ENOUGH_ROWS, Candidate, Recommendation
 from tracker.metrics import Estimate
-from tracker.numbers import ABSENT, count, percent, plural, probability, quality, quality_gap
+from tracker.numbers import (
+    ABSENT,
+    count,
+    duration,
+    percent,
+    plural,
+    probability,
+    quality,
+    quality_gap,
+)
+from tracker.price import Price, with_price
 
 _LIKELY_BUT_TIED = (
     "It is probably the best, but its lead is smaller than the difference between two seeds of one "
@@ -22,8 +32,10 @@ _LIKELY_BUT_TIED = (
 )
 
 
-def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Section:
-    """The choice in one screen, with *actions* below it."""
+def hero(
+    answer: Answer, actions: Any, *, outdated: bool = False, price: Price | None = None
+) -> html.Section:
+    """The choice in one screen, with *actions* below it; *price* of device time, where the sweep has one."""
     found = answer.recommendation
     choice = found.choice
     verdict, tone = certainty(found)
@@ -33,7 +45,10 @@ def hero(answer: Answer, actions: Any, *, outdated: bool = False) -> html.Sectio
     # An interval about 0 is still one of a score.
     write = percent if choice.scores else quality
     seconds = choice.measured.device_seconds
-    clock = "" if seconds is None else f"{duration(seconds)} on {choice.measured.device}"
+    clock = ""
+    if seconds is not None:
+        took = f"{duration(seconds)} on {choice.measured.device}"
+        clock = with_price(took, price, seconds)
     spread = interval_or_unknown(choice.quality, write)
     few = choice.rows is not None and choice.rows < ENOUGH_ROWS
     rows = f", on only {plural(choice.rows or 0, 'validation row')}" if few else ""

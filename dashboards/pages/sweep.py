@@ -9,11 +9,10 @@ from dash import Dash, Output, html
 
 from dashboards.charts.chart import Chart
 from dashboards.charts.failures import FailureGroup, failure_groups
-from dashboards.charts.forecast import Forecast, ForecastInterval, Spending, forecast
 from dashboards.charts.loss_curves import draw_live_curves, live_curves
 from dashboards.charts.progress import BestSoFar, draw_best_so_far
 from dashboards.charts.theme import method_label, ordered_methods, palette
-from dashboards.charts.wording import compact, duration, time_span
+from dashboards.charts.wording import compact
 from dashboards.components import (
     Choice,
     behind,
@@ -38,7 +37,9 @@ from dashboards.trials.fields import STATUS_TONES, STATUS_WORDS, Weighing, inter
 from tracker.cache import SingleFlightCache
 from tracker.decision.majority import Majority, majorities
 from tracker.errors import NoRecommendationError, SftSelectError
-from tracker.numbers import count, limits, percent, plural, quality
+from tracker.numbers import count, duration, limits, money, percent, plural, quality, time_span
+from tracker.price import with_price
+from tracker.spending import Forecast, ForecastInterval, Spending, forecast
 from tracker.store.control import ControlRecord, request_text
 from tracker.store.store import LiveTrial
 
@@ -169,27 +170,8 @@ def connect(app: Dash, context: PageContext) -> None:
 
 def spending(view: SweepView) -> Spending:
     """What *view* has cost, and its limits as its driver gave them."""
-    facts, tally = view.info.facts, view.analysis.tally
-    hours, trials, workers = (
-        _number(facts.get(name)) for name in ("budget_gpu_hours", "budget_trials", "workers")
-    )
-    return Spending(
-        seconds=tally.seconds,
-        ended=tally.ended,
-        # Of a finished sweep no more is to come: all of what it had to run is used up.
-        planned=tally.ended if view.info.state == "finished" and not trials else view.info.to_come,
-        workers=int(workers) if workers else None,
-        clock_per_device_second=tally.clock_per_device_second,
-        budget_trials=int(trials) if trials else None,
-        budget_seconds=hours * 3600 if hours else None,
-    )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
+    finished = view.info.state == "finished"
+    return Spending.of(view.analysis.tally, view.info.facts, view.info.to_come, finished=finished)
 
 
 def _silence(view: SweepView, now: float) -> html.Div | None:
@@ -233,7 +215,8 @@ def _head(view: SweepView, cost: Spending, now: float) -> html.Div:
         ]
     if cost.seconds or not tally.imported:
         spent = duration(cost.spent if cost.seconds else None)
-        facts.append(("Device time", spent, "training and evaluation"))
+        paid = f"; {cost.price.text(cost.spent)}" if cost.price and cost.seconds else ""
+        facts.append(("Device time", spent, f"training and evaluation{paid}"))
     facts.append(("Best quality so far" if info.is_live else "Best quality", *_best(view)))
     state = info.state if silent is None else f"no word since {_clock(silent, now)}"
     badge = pill(state, _STATE_TONES.get(state, "warn"))
@@ -331,7 +314,10 @@ def _progress(view: SweepView, cost: Spending) -> html.Section:
 def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tuple[str, str, str]]:
     budget = ("None", "it ends when its design is done")
     if cost.budget_seconds:
-        budget = (duration(cost.budget_seconds), "of device time")
+        budget = (
+            with_price(duration(cost.budget_seconds), cost.price, cost.budget_seconds),
+            "of device time",
+        )
     elif cost.budget_trials:
         budget = (plural(cost.budget_trials, "trial"), "")
     spent = duration(cost.spent) if cost.budget_seconds else plural(cost.ended, "trial")
@@ -344,6 +330,11 @@ def _budget(view: SweepView, cost: Spending, ahead: Forecast | None) -> list[tup
         early = ("Too early to say", "it takes a tenth of the trials, at least five")
         seconds = (time_span(*ahead.device_seconds), "80 % interval") if ahead else early
         trials = (_count_span(ahead.trials), "at most, in all") if ahead else early
+        if ahead and cost.price:
+            currency = cost.price.currency
+            low, high = map(cost.price.of, ahead.device_seconds)
+            ends = limits(low, high, lambda amount: money(amount, currency))
+            seconds = (seconds[0], f"{ends}; 80 % interval")
         facts += [("Device time at the end", *seconds), ("Trials at the end", *trials)]
     return facts
 

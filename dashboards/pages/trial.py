@@ -10,7 +10,7 @@ from dash import html
 from dashboards.charts.loss_curves import LossCurve, draw_loss_curves, loss_curve
 from dashboards.charts.progress import trial_label
 from dashboards.charts.theme import Palette
-from dashboards.charts.wording import compact, duration
+from dashboards.charts.wording import compact
 from dashboards.components import (
     Choice,
     behind,
@@ -42,7 +42,7 @@ from dashboards.trials.fields import (
     with_interval,
 )
 from dashboards.trials.reader import TrialDetails
-from tracker.numbers import ABSENT, count, percent, plural, quality
+from tracker.numbers import ABSENT, count, duration, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import RecordAnswers, TrialRecord
 

@@ -11,7 +11,6 @@ from dash import html
 
 from dashboards.answers import FILE_NAME
 from dashboards.charts.generalisation import ALL
-from dashboards.charts.wording import duration
 from dashboards.components import behind, card, data_table, empty
 from dashboards.pages import data, generalisation, mix, recommend, scaling
 from dashboards.report.document import Section
@@ -19,7 +18,8 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from dashboards.trials.frame import plain_rows
 from tracker.errors import SftSelectError
-from tracker.numbers import ABSENT, count, percent, plural, quality
+from tracker.numbers import ABSENT, count, duration, percent, plural, quality
+from tracker.price import Price, with_price
 
 #: Rows of the table of the best trials.
 MAX_TRIALS = 50
@@ -55,10 +55,11 @@ def head(view: SweepView) -> list[Any]:
     counts = ", ".join(f"{count(n)} {status}" for status, n in statuses.most_common())
     seconds = [r.result.cost.device_seconds for r in view.analysis.records]
     spent = sum(s for s in seconds if s is not None)
+    price = Price.of_facts(view.info.facts)
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(view.read_at))
     facts = [
         f"{plural(sum(statuses.values()), 'trial')} ended ({counts or 'none'})",
-        f"{duration(spent)} of device time" if spent else "",
+        f"{with_price(duration(spent), price, spent)} of device time" if spent else "",
         f"sweep {view.info.state}",
         f"as of {when}",
     ]

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dashboards.charts.theme import method_label
-from dashboards.charts.wording import compact, duration
+from dashboards.charts.wording import compact
 from tracker import numbers
 from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
 from tracker.metrics import interval as draws_interval
-from tracker.numbers import ABSENT, count, percent, quality
+from tracker.numbers import ABSENT, count, duration, percent, quality
 from tracker.task import SuiteScore, TaskScore
 from tracker.trial import Status, TrialRecord, TrialResult
 

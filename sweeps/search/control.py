@@ -15,6 +15,7 @@ from sweeps.search.study import CLONE, Clone, PlannedTrial
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import plural
+from tracker.price import no_price
 from tracker.store.control import Action, ControlReply, Request
 from tracker.store.store import SweepState
 from tracker.trial import Configuration, MethodSpec, Status
@@ -191,13 +192,21 @@ class Control:
 
     def _show(self) -> None:
         """Show the sweep's state, size, workers and budget in the store."""
-        driver, budget = self.driver, self.driver.sweep.spec.budget
-        facts: dict[str, object] = {"planned": driver.planned, "workers": driver.engine.slots}
-        if budget is not None and budget.trials is not None:
-            facts["budget_trials"] = budget.trials
-        if budget is not None and budget.gpu_hours is not None:
-            facts["budget_gpu_hours"] = budget.gpu_hours
-        self.inbox.state("paused" if driver.paused else "running", **facts)
+        state: SweepState = "paused" if self.driver.paused else "running"
+        self.inbox.state(state, **facts_of(self.driver))
+
+
+def facts_of(driver: Driver) -> dict[str, object]:
+    """Size, workers, budget and price of the driver's sweep, as the store keeps them."""
+    spec = driver.sweep.spec
+    budget, price = spec.budget, spec.price
+    facts: dict[str, object] = {"planned": driver.planned, "workers": driver.engine.slots}
+    facts |= no_price() if price is None else price.as_fact()
+    if budget is not None and budget.trials is not None:
+        facts["budget_trials"] = budget.trials
+    if budget is not None and budget.gpu_hours is not None:
+        facts["budget_gpu_hours"] = budget.gpu_hours
+    return facts
 
 
 def _amount(budget: Budget) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from sweeps.search.counted_cost import training_steps
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import OwnedError, RefusedError, StoreError
 from tracker.numbers import plural
@@ -89,7 +90,9 @@ class Outbox:
         """Send that the trial runs: what the store may hold of an earlier end of it is replaced."""
         self._put(
             _trial(number),
-            lambda: self.store.begin_trial(self.sweep, number, stage, spec, again=True),
+            lambda: self.store.begin_trial(
+                self.sweep, number, stage, spec, steps=training_steps(spec), again=True
+            ),
         )
 
     def progress(self, number: int, key: str) -> None:

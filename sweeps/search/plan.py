@@ -15,15 +15,14 @@ import psutil
 import torch
 from scipy.optimize import nnls
 
-from sweeps.data.mixes import replay_rows
 from sweeps.finetune.memory import predicted_bytes
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import Pruned, SearchBounds
-from sweeps.search.counted_cost import adapter, counted_work, model_config
+from sweeps.search.counted_cost import adapter, counted_work, model_config, training_steps
 from sweeps.search.space import lattice, trial_spec
 from sweeps.search.strategies import strategy_of
-from tracker.trial import Configuration, Status, TrialRecord, TrialSpec
+from tracker.trial import Configuration, Status, TrialRecord
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
 _RULE_FLOPS_PER_SECOND = {"cpu": 2e10, "cuda": 5e13}
@@ -131,7 +130,7 @@ def learned_speed(records: Sequence[TrialRecord]) -> Speed:
     of thumb where there are too few.
     """
     rows = [
-        (step_count(_stream_rows(r.result.spec), r.result.spec), r.result.cost.flops, seconds)
+        (training_steps(r.result.spec), r.result.cost.flops, seconds)
         for r in records
         if r.result.status is Status.COMPLETE
         and r.result.cost.flops
@@ -173,15 +172,6 @@ def _planned(
         )
     seconds = speed.seconds(steps, work.flops)
     return PlannedPoint(point, steps, work.tokens, seconds, peak, problem)
-
-
-def _stream_rows(spec: TrialSpec) -> int:
-    """Number of rows of all passes, without reading the data."""
-    if spec.mix is None:
-        return 0
-    passes = {t: spec.train.epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
-    rows = sum(count * passes[task] for task, count in spec.examples.items())
-    return rows + spec.train.epochs * replay_rows(spec.mix, spec.volume)
 
 
 def _device_bytes() -> int:

@@ -42,7 +42,7 @@ _PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}
 #: From the least to the most.
 _RECORDED: tuple[RecordAnswers, ...] = ("none", "hashed", "all")
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
-_MAY_CHANGE = frozenset({"budget", "engine", "record_answers"})
+_MAY_CHANGE = frozenset({"budget", "engine", "price", "record_answers"})
 
 
 class SweepRun(NamedTuple):
@@ -338,7 +338,7 @@ def _unchanged(sweep: ResolvedSweep, folder: SweepFolder) -> dict[str, Any] | No
         raise InputError(
             [
                 f"{sweep.spec.name}: begun with another sweep file or data; restore them, or give the "
-                "changed sweep another `name` (budget, engine and record_answers may change)",
+                "changed sweep another `name` (budget, engine, price and record_answers may change)",
                 *changes,
                 *(_COSTS[key] for key in _COSTS if any(f" {key}:" in line for line in changes)),
             ]

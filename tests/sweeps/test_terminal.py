@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from sweeps import cli
 from sweeps.finetune.final import FinalModel
+from sweeps.standing import Standing
 from sweeps.terminal import _between, final_lines, status_lines
 from tests.benchmarks.synthetic import synthetic_sweep
 from tests.factories import law_score, recommend, scored_record, store_sweep
@@ -20,11 +21,14 @@ from tracker.export.config import Config
 from tracker.importing.rows import REQUIRED
 from tracker.metrics import Interval, weighted_quality
 from tracker.numbers import score
+from tracker.price import Price
+from tracker.spending import Spending
 from tracker.store.runs import SweepInfo
 from tracker.store.store import Store
 from tracker.task import SuiteScore
 from tracker.trial import Objective, TrialRecord
 
+_NOTHING_SPENT = Spending((), 0, None)
 SIZES = [0, *(200 * 2**k for k in range(6))]
 
 
@@ -296,12 +300,40 @@ def test_a_final_training_shows_its_weighted_quality_and_what_was_forgotten() ->
     assert lines[-1] == "registered as s version 1; files in model"
 
 
+def standing(spending: Spending = _NOTHING_SPENT, *, live: bool = False) -> Standing:
+    return Standing(spending, None, [], [], live)
+
+
+def test_status_says_what_was_spent_and_what_is_left() -> None:
+    price = Price(per_device_hour=3.6, currency="EUR")
+    spending = Spending(
+        (600.0,) * 6,
+        6,
+        12,
+        workers=1,
+        budget_seconds=7200.0,
+        price=price,
+        clock_per_device_second=1,
+    )
+    live = standing(spending, live=True)
+    assert live.lines() == [
+        "1 h 0 min (3.60 EUR) of device time spent, 1 h 0 min (3.60 EUR) of its budget left, "
+        "60 min to go (80 % interval)"
+    ]
+    shown = live.as_json()
+    assert shown["cost_left"] == {"amount": 3.6, "currency": "EUR"}
+    assert (shown["device_seconds"], shown["best"]) == (3600.0, None)
+    without = standing(spending._replace(price=None, budget_seconds=None))
+    assert without.lines() == ["1 h 0 min of device time spent"]
+    assert without.as_json()["cost"] is None
+
+
 def test_status_warns_of_a_silent_driver() -> None:
     now = 1_700_000_000.0
 
     def said(state: str, **facts: str) -> str:
         info = SweepInfo("s", state, 9, now - 3600, None, {"complete": 2}, facts)
-        return "\n".join(status_lines(info, [], now=now))
+        return "\n".join(status_lines(info, standing(), now=now))
 
     silent = "no word from its driver since "
     for state in ("running", "paused"):
@@ -326,7 +358,7 @@ def test_status_warns_of_a_silent_driver() -> None:
 )
 def test_status_ends_with_the_next_command(state: str, following: str) -> None:
     info = SweepInfo("s", state, 9, 0.0, None, {"complete": 2}, {})
-    assert status_lines(info, [], " --workspace demo/runs")[-1] == following
+    assert status_lines(info, standing(), " --workspace demo/runs")[-1] == following
 
 
 def test_the_ends_of_the_scale_bound_no_score() -> None:

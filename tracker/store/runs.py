@@ -25,6 +25,8 @@ Point = TypeVar("Point")
 PARENT = "mlflow.parentRunId"
 RUNNING = "RUNNING"  # MLflow's status
 FACT = "sft.fact."
+#: Tag of a trial's run: the optimizer steps that it will take.
+STEPS = "sft.steps"
 #: States of a sweep that a driver is at work on.
 LIVE = ("running", "paused")
 #: The fact that names what a sweep's driver could not bring to the store.
@@ -107,6 +109,8 @@ class SweepInfo(NamedTuple):
 class LiveTrial(NamedTuple):
     """Running trial. ``step`` and ``loss`` as last sent; ``started_at``: epoch seconds.
 
+    ``steps``: optimizer steps that it will take; ``None`` where its driver did not say.
+
     ``curve``: (optimizer step, training loss in nats per token) so far, thinned evenly.
     """
 
@@ -121,6 +125,7 @@ class LiveTrial(NamedTuple):
     step: int | None
     loss: float | None
     curve: tuple[tuple[int, float], ...] = ()
+    steps: int | None = None
 
 
 class FinishedRun(NamedTuple):
@@ -268,6 +273,7 @@ class Runs:
             curve=tuple(
                 (point.step, point.value) for point in evenly_spaced(losses, _CURVE_POINTS)
             ),
+            steps=int(tags[STEPS]) if STEPS in tags else None,
         )
 
 

@@ -44,6 +44,7 @@ from tracker.store.runs import (
     FACT,
     LIVE,
     RUNNING,
+    STEPS,
     FinishedRun,
     LiveTrial,
     Runs,
@@ -270,13 +271,23 @@ class Store:
 
     @_guarded
     def begin_trial(
-        self, sweep: str, number: int, stage: str, spec: TrialSpec, *, again: bool = False
+        self,
+        sweep: str,
+        number: int,
+        stage: str,
+        spec: TrialSpec,
+        *,
+        steps: int | None = None,
+        again: bool = False,
     ) -> None:
         """Open the trial's run with parameters, spec.json and inputs; an ended one stays ended.
 
-        *again*: a run with a result is deleted in MLflow, and another opened in its place.
+        *steps*: optimizer steps that it will take. *again*: a run with a result is deleted in MLflow, and
+        another opened in its place.
         """
-        self._begin(self._runs.sweep(sweep), number, stage, spec, lambda _: again)
+        run = self._begin(self._runs.sweep(sweep), number, stage, spec, lambda _: again)
+        if steps and not is_ended(run):
+            self._set_tags(run, {STEPS: steps})
 
     @_guarded
     def log_steps(self, sweep: str, key: str, steps: Iterable[Step]) -> None:

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from dashboards.charts.wording import compact, duration, time_span
-from tracker.numbers import count, percent, plural, quality, signed_percent
+from dashboards.charts.wording import compact
+from tracker.numbers import count, duration, percent, plural, quality, signed_percent, time_span
 
 
 @pytest.mark.parametrize("write", [percent, signed_percent, compact, count, duration])

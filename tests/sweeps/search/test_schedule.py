@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweeps.plan_table import schedule_lines, schedule_rows
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.plan import Plan, make_plan
 from sweeps.search.schedule import (
@@ -18,7 +19,6 @@ from sweeps.search.schedule import (
     too_large,
 )
 from sweeps.search.space import configurations, design_point, trial_spec, untouched_base
-from sweeps.terminal import schedule_lines, schedule_rows
 from tests.factories import sweep_text
 from tests.sweeps.search.formula import answered
 from tracker.trial import Status, TrialRecord

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from dashboards.charts.forecast import ForecastInterval, Spending, forecast, tally
+from tests.dashboards.conftest import make_records
+from tracker.spending import ForecastInterval, Spending, forecast, tally
+
+
+@pytest.fixture(scope="module")
+def records():
+    return make_records()
 
 
 def test_equal_trials_are_predicted_exactly():

@@ -1,4 +1,4 @@
-"""Forecast of a running sweep: device time, trials and wall-clock time at its end; its costs so far."""
+"""Spending of a sweep: costs, budget, and a forecast of the device time, trials and time to its end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from tracker.price import Price
 from tracker.trial import Status, TrialResult
 
 #: How sure an interval is meant to be.
@@ -30,7 +31,7 @@ class Spending(NamedTuple):
     ``seconds``: device seconds of the ended trials that ran; ``ended``: how many have ended, ``planned`` how
     many there will be at most, ``None`` where the sweep does not say; ``workers`` where it is known; budgets
     as the sweep has them, ``budget_seconds`` of device time; ``clock_per_device_second``: wall-clock seconds
-    that a trial takes per device second.
+    that a trial takes per device second; ``price`` of device time.
     """
 
     seconds: tuple[float, ...]
@@ -40,11 +41,44 @@ class Spending(NamedTuple):
     budget_trials: int | None = None
     budget_seconds: float | None = None
     clock_per_device_second: float = 1.0
+    price: Price | None = None
+
+    @classmethod
+    def of(
+        cls,
+        tally: Tally,
+        facts: Mapping[str, str],
+        planned: int | None,
+        *,
+        finished: bool = False,
+    ) -> Spending:
+        """Spending of a sweep: its trials' *tally*, and *facts* and *planned* trials as the store has them.
+
+        *finished*: no more is to come, so that all of what it had to run is used up.
+        """
+        hours, trials, workers = (
+            _number(facts.get(name)) for name in ("budget_gpu_hours", "budget_trials", "workers")
+        )
+        return cls(
+            seconds=tally.seconds,
+            ended=tally.ended,
+            planned=tally.ended if finished and not trials else planned,
+            workers=int(workers) if workers else None,
+            clock_per_device_second=tally.clock_per_device_second,
+            budget_trials=int(trials) if trials else None,
+            budget_seconds=hours * 3600 if hours else None,
+            price=Price.of_facts(facts),
+        )
 
     @property
     def spent(self) -> float:
         """Device seconds so far."""
         return float(sum(self.seconds))
+
+    @property
+    def left_seconds(self) -> float | None:
+        """Device seconds left of the budget; ``None`` without a budget of device time."""
+        return None if self.budget_seconds is None else max(0.0, self.budget_seconds - self.spent)
 
     @property
     def budget_share(self) -> float | None:
@@ -53,6 +87,13 @@ class Spending(NamedTuple):
             return min(1.0, self.spent / self.budget_seconds)
         whole = self.planned or self.budget_trials  # clones come on top of a budget of trials
         return min(1.0, self.ended / whole) if whole else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
 
 
 class Forecast(NamedTuple):

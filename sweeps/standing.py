@@ -1,0 +1,120 @@
+"""Standing of a sweep: what it spent and has left, the time to its end, the best trial so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from tracker.errors import StoreError
+from tracker.metrics import measures_of, weighted_quality
+from tracker.numbers import duration, quality, time_span
+from tracker.price import Price, with_price
+from tracker.spending import Spending, forecast, tally
+from tracker.store.runs import LiveTrial, SweepInfo
+from tracker.store.store import Store
+from tracker.trial import Configuration, Objective, Status, TrialRecord
+
+
+class BestTrial(NamedTuple):
+    """Best complete trial: its weighted quality, its number, its configuration and seed in words."""
+
+    quality: float
+    number: int
+    label: str
+
+    def line(self) -> str:
+        """It in a line."""
+        return f"best so far {quality(self.quality)}  {self.label}"
+
+
+def best_trial(records: Iterable[TrialRecord], objective: Objective) -> BestTrial | None:
+    """Best of the complete *records*, the earlier of equals; ``None`` before there is one."""
+    best: BestTrial | None = None
+    for record in sorted(records, key=lambda record: record.number):
+        result = record.result
+        measured = weighted_quality(result, objective.weights, measures_of([result]))
+        if measured is not None and (best is None or measured > best.quality):
+            best = BestTrial(measured, record.number, label_of(record))
+    return best
+
+
+def label_of(record: TrialRecord) -> str:
+    """Configuration of a trial, and its seed."""
+    configuration = Configuration.of(record.result.spec)
+    seed = "" if configuration.untouched else f", seed {record.result.spec.seed}"
+    return f"{configuration.label}{seed}"
+
+
+def spending_line(spending: Spending, *, live: bool) -> str:
+    """Device time and money spent and left, and the time to the end where the sweep is *live*."""
+    price, left = spending.price, spending.left_seconds
+    parts = [f"{with_price(duration(spending.spent), price, spending.spent)} of device time spent"]
+    if left is not None:
+        parts.append(f"{with_price(duration(left), price, left)} of its budget left")
+    ahead = forecast(spending) if live else None
+    if ahead is not None and ahead.clock_seconds is not None and ahead.clock_seconds.high > 0:
+        parts.append(f"{time_span(*ahead.clock_seconds)} to go (80 % interval)")
+        if left is None and price is not None:
+            high = ahead.device_seconds.high - spending.spent
+            parts.append(f"which cost at most {price.text(high)}")
+    return ", ".join(parts)
+
+
+class Standing(NamedTuple):
+    """Standing of a sweep: ``spending``, the ``best`` trial, those ``running``, those that ``failed``."""
+
+    spending: Spending
+    best: BestTrial | None
+    running: Sequence[LiveTrial]
+    failed: Sequence[TrialRecord]
+    live: bool
+
+    def lines(self) -> list[str]:
+        """Costs, and the best so far."""
+        text = [spending_line(self.spending, live=self.live)] if self.spending.ended else []
+        return [*text, self.best.line()] if self.best else text
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values; what is not known is ``None``."""
+        spending = self.spending
+        ahead = forecast(spending) if self.live else None
+        clock = None if ahead is None else ahead.clock_seconds
+        return {
+            "device_seconds": spending.spent,
+            "device_seconds_left": spending.left_seconds,
+            "cost": spending.price and spending.price.as_json(spending.spent),
+            "cost_left": _money(spending.left_seconds, spending.price),
+            "seconds_to_go": None if clock is None else list(clock),
+            "best": self.best and self.best._asdict(),
+            "running": [
+                {
+                    "number": trial.number,
+                    "key": trial.key,
+                    "step": trial.step,
+                    "steps": trial.steps,
+                    "loss": trial.loss,
+                }
+                for trial in self.running
+            ],
+        }
+
+
+def _money(seconds: float | None, price: Price | None) -> dict[str, Any] | None:
+    return None if seconds is None or price is None else price.as_json(seconds)
+
+
+def standing_of(store: Store, info: SweepInfo) -> Standing:
+    """Standing of the sweep of *info*, by its trials in the store."""
+    records = store.records(info.name)
+    spending = Spending.of(
+        tally([record.result for record in records]),
+        info.facts,
+        info.to_come,
+        finished=info.state == "finished",
+    )
+    try:
+        best = best_trial(records, store.objective(info.name))
+    except StoreError:  # begun by a version that kept no objective
+        best = None
+    failed = [record for record in records if record.result.status is Status.FAILED]
+    return Standing(spending, best, store.running(info.name), failed, info.is_live)
