@@ -10,6 +10,7 @@ Example::
     print(choice.choice.label, choice.p_best, choice.caveats)
     sweep.predict("topic", 3200).predictions[0].value
     sweep.figure("scaling", task="topic").show()
+    sft_select.data.preview("sweep.yaml")  # rows as they are trained
 
 A call raises :class:`tracker.errors.SftSelectError`, or one of its kinds that its docstring names.
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from sweeps.data.preview import Preview
     from tracker.decision.analysis import Analysis
     from tracker.decision.law_report import EveryLaw
     from tracker.decision.predict import Forecast
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from tracker.metrics import Measure
     from tracker.store.store import Store
 
-__all__ = ["FIGURES", "Figure", "Sweep", "Workspace", "__version__", "main"]
+__all__ = ["FIGURES", "Figure", "Sweep", "Workspace", "__version__", "data", "main"]
 
 __version__ = "0.1.0"
 
@@ -74,6 +76,34 @@ def open(workspace: str | Path = "runs", *, store: str | None = None) -> Workspa
     from tracker.store.store import Store
 
     return Workspace(Store.open(Path(workspace), store, create=False))
+
+
+class data:  # noqa: N801, a namespace, as a module of this name would be
+    """Data of a sweep file, as its models are given it."""
+
+    @staticmethod
+    def preview(sweep: str | Path, *, rows: int = 1, workspace: str | Path = "runs") -> Preview:
+        """Preview the first *rows* training rows of each task as each model of a sweep file is given them.
+
+        *sweep*: the sweep file. *rows*: 1 or more. *workspace*: as of ``sft-select run``; a sweep that was
+        begun there keeps what it was begun with. Returns the rows by task and model; ``pieces`` of a row are
+        texts, each ``trained`` or not, ``tokens`` and ``trained_tokens`` their numbers of tokens. Its repr is
+        what ``sft-select doctor`` prints.
+
+        Raises InputError for a sweep file, models or data with a problem, ArgumentError for *rows* out of
+        range, ImportError where a foreign package stands in the place of one of ours.
+        """
+        if problem := foreign_package():
+            raise ImportError(problem)
+        from sweeps.data.preview import preview_rows
+        from sweeps.preflight import read_checked
+        from tracker.errors import Argument, ArgumentError
+
+        if rows < 1:
+            raise ArgumentError(Argument("rows", f"found {rows}; allowed: 1 or more"))
+        found = read_checked(Path(sweep), Path(workspace))
+        length = found.spec.train.max_length
+        return preview_rows(found.tasks.values(), found.models.values(), length, rows)
 
 
 class Workspace(Mapping[str, "Sweep"]):

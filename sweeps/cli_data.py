@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -63,22 +64,39 @@ def doctor(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Check devices, versions, store, disk and, where given, a sweep's models and data."""
-    from sweeps.doctor import examine
+    """Check devices, versions, store, disk and, where given, a sweep's models and data.
+
+    Of each task of the sweep the first row is shown as each model is given it, with what is trained marked.
+    """
+    from sweeps.doctor import examine, row_lines
 
     if fix_data is not None:
         _fix_data(sweep, fix_data, as_json)
         return
-    checks = examine(workspace, store, sweep)
+    checks, rows = examine(workspace, store, sweep)
     if as_json:
-        typer.echo(json.dumps([check._asdict() for check in checks], indent=1))
+        shown = [{"topic": "row", "fine": None} | row.as_data() for row in rows]
+        typer.echo(json.dumps([*(check._asdict() for check in checks), *shown], indent=1))
     else:
         marks = {True: "ok", False: "PROBLEM", None: ""}
         for check in checks:
             text = "\n".join(map(one_line, check.text.split("\n")))
             typer.echo(f"{check.topic:9} {marks[check.fine]:8} {text}")
+        for line in row_lines(rows, _coloured if _in_colour() else None):
+            typer.echo(line)
     if any(check.fine is False for check in checks):
         raise typer.Exit(2)
+
+
+def _in_colour() -> bool:
+    return (
+        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    )
+
+
+def _coloured(text: str) -> str:
+    """*text* in colour, line by line: a terminal's pager ends a colour with its line."""
+    return "\n".join(typer.style(line, fg="green", bold=True) for line in text.split("\n"))
 
 
 def _fix_data(sweep: Path | None, folder: Path, as_json: bool) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
+from sweeps.data.preview import CLOSE, OPEN, Mark, Piece, Preview, PreviewedRow, preview_rows
+from sweeps.resolve import ResolvedSweep
 from sweeps.terminal import memory
 from tracker.errors import SftSelectError, one_line
 from tracker.numbers import count, plural
@@ -23,6 +25,13 @@ _PACKAGES = (
 _LOW_DISK_BYTES = 5 * 1024**3
 
 
+class Examination(NamedTuple):
+    """What was checked, and the first training row of each task as each model is given it."""
+
+    checks: list[Check]
+    rows: Preview
+
+
 class Check(NamedTuple):
     """One line of the report; ``fine`` is ``None`` for a fact without a verdict."""
 
@@ -31,11 +40,31 @@ class Check(NamedTuple):
     fine: bool | None = None
 
 
-def examine(workspace: Path, store_uri: str | None, sweep: Path | None) -> list[Check]:
+def examine(workspace: Path, store_uri: str | None, sweep: Path | None) -> Examination:
     """Check devices, memory, disk, versions, the store and, where given, a sweep file's models and data."""
     checks = [*_versions(), *_devices(), _memory(), _disk(workspace)]
     checks.append(_tried("store", lambda: _opened(workspace, store_uri)))
-    return checks if sweep is None else [*checks, *_sweep(sweep, workspace)]
+    if sweep is None:
+        return Examination(checks, Preview())
+    found = _sweep(sweep, workspace)
+    return Examination([*checks, *found.checks], found.rows)
+
+
+def row_lines(rows: Preview, mark: Mark | None = None) -> Iterator[str]:
+    """The previewed rows as the doctor prints them; models that are given the same text share one.
+
+    *mark*: what shows that a text is trained, by default brackets.
+    """
+    sharing: dict[tuple[str, tuple[Piece, ...]], list[PreviewedRow]] = {}
+    for row in rows:
+        sharing.setdefault((row.task, row.pieces), []).append(row)
+    where = f"in {OPEN} {CLOSE}" if mark is None else mark("in colour")
+    if rows:
+        yield f"The first row of each task as it is trained; the loss is over what stands {where}:"
+    for same in sharing.values():
+        models = ", ".join(row.model for row in same)
+        yield f"\n{same[0].task} for {models}: {same[0].heading}"
+        yield from (f"  {line}" for line in same[0].shown(mark).split("\n"))
 
 
 def _versions() -> list[Check]:
@@ -87,18 +116,27 @@ def _opened(workspace: Path, uri: str | None) -> str:
     return f"opened; it holds {plural(len(sweeps), 'sweep')}{names}"
 
 
-def _sweep(path: Path, workspace: Path) -> list[Check]:
-    """The sweep file's verdict, and what is allowed but probably a mistake."""
-    warnings: list[str] = []
-    verdict = _tried("sweep", lambda: _sweep_words(path, workspace, warnings))
-    return [verdict, *(Check("note", one_line(warning)) for warning in warnings)]
+def _sweep(path: Path, workspace: Path) -> Examination:
+    """The sweep file's verdict, what is allowed but probably a mistake, and rows of its tasks.
 
-
-def _sweep_words(path: Path, workspace: Path, warnings: list[str]) -> str:
+    Rows are shown where the sweep may record them: what is shown here ends in logs.
+    """
     from sweeps.preflight import read_checked
 
-    sweep = read_checked(path, workspace)
-    warnings += sweep.warnings
+    try:
+        sweep = read_checked(path, workspace)
+        tasks = sweep.tasks.values() if sweep.spec.record_answers == "all" else ()
+        rows = preview_rows(tasks, sweep.models.values(), sweep.spec.train.max_length)
+    except SftSelectError as error:
+        return Examination([Check("sweep", str(error), False)], Preview())
+    notes = [Check("note", one_line(warning)) for warning in sweep.warnings]
+    if sweep.spec.record_answers != "all":
+        said = f"record_answers: {sweep.spec.record_answers}; rows are not shown"
+        notes.append(Check("note", said))
+    return Examination([Check("sweep", _sweep_words(path, sweep), True), *notes], rows)
+
+
+def _sweep_words(path: Path, sweep: ResolvedSweep) -> str:
     rows = ", ".join(
         f"{count(t.train.rows)} of {name}" for name, t in sweep.tasks.items() if t.train
     )
