@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -40,10 +39,10 @@ from tracker.store.fence import FencedClient
 from tracker.store.finished_trials import FinishedTrials
 from tracker.store.journal import Step
 from tracker.store.mlflow_names import digest_of
+from tracker.store.run_writer import RunWriter, SweepState
 from tracker.store.runs import (
     FACT,
     LIVE,
-    RUNNING,
     STEPS,
     FinishedRun,
     LiveTrial,
@@ -56,20 +55,16 @@ from tracker.store.runs import (
 )
 from tracker.store.worst_answers import TaskExamples, read_examples
 from tracker.task import FileRef
-from tracker.trial import Objective, Status, TrialRecord, TrialSpec
+from tracker.trial import Objective, TrialRecord, TrialSpec
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Run
 
 __all__ = ["LiveTrial", "Store", "SweepInfo", "SweepState"]
 
-SweepState = Literal["running", "paused", "finished", "interrupted", "stopped"]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_SWEEP_ENDED = {"finished": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
-_METRICS_PER_BATCH = 500  # MLflow takes 1,000
-_DIGEST_CHARACTERS = 36  # all that MLflow takes of an input's; spec.json holds the whole
 _QUESTION = "question.json"
 _IMPORT = "import"  # the kind of a run that is to be a sweep once all of its trials are written
 _OBJECTIVE = "sft.objective"  # of a sweep: says as well that its question is there
@@ -108,7 +103,7 @@ class Store:
         self._runs = Runs(client, experiment_id, Artifacts(client, workspace, uri))
         self._uri = uri
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
-        self._begun: set[str] = set()  # run ids
+        self._writer = RunWriter(self._runs)
         self._sent_points: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
         self._ended = FinishedTrials(
             self._runs, workspace / "cache", tracking_uri.database_file(uri)
@@ -209,11 +204,11 @@ class Store:
         self._runs.artifacts.log_text(parent, spec_text, "sweep.yaml")
         self._runs.artifacts.log_text(parent, question, _QUESTION)
         kept = keep_profile(self._runs, parent, data)
-        self._log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
-        self._close_running(parent)
+        self._writer.log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
+        self._writer.close_running(parent)
         count = "" if planned is None else str(planned)
         tags = {"sft.planned": count, _OBJECTIVE: mlflow_names.objective(objective), **kept}
-        self._set_state(parent, "running", tags)
+        self._writer.set_state(parent, "running", tags)
 
     @_guarded
     def import_sweep(
@@ -249,8 +244,8 @@ class Store:
             self._runs.artifacts.log_text(parent, question, _QUESTION)
             bulk_write.write_trials(self._runs, parent, records, self._uri)
             known = {"sft.planned": planned, _OBJECTIVE: mlflow_names.objective(objective)}
-            self._set_state(parent, "finished", known)
-            self._set_tags(parent, {"sft.kind": "sweep"})
+            self._writer.set_state(parent, "finished", known)
+            self._writer.set_tags(parent, {"sft.kind": "sweep"})
         except BaseException:
             with contextlib.suppress(StoreError, OSError):  # what is left is no sweep
                 bulk_write.discard(self._runs, parent, self._uri)
@@ -265,9 +260,9 @@ class Store:
         """
         parent = self._runs.sweep(name)
         if state not in LIVE:
-            self._close_running(parent)
+            self._writer.close_running(parent)
         tags = {"sft.planned" if f == "planned" else f"{FACT}{f}": v for f, v in facts.items()}
-        self._set_state(parent, state, tags)
+        self._writer.set_state(parent, state, tags)
 
     @_guarded
     def begin_trial(
@@ -285,9 +280,9 @@ class Store:
         *steps*: optimizer steps that it will take. *again*: a run with a result is deleted in MLflow, and
         another opened in its place.
         """
-        run = self._begin(self._runs.sweep(sweep), number, stage, spec, lambda _: again)
+        run = self._begin(sweep, number, stage, spec, lambda _: again)
         if steps and not is_ended(run):
-            self._set_tags(run, {STEPS: steps})
+            self._writer.set_tags(run, {STEPS: steps})
 
     @_guarded
     def log_steps(self, sweep: str, key: str, steps: Iterable[Step]) -> None:
@@ -309,7 +304,7 @@ class Store:
             for name, value in step.values.items()
             if (mlflow_names.step_metric(name), step.step) not in sent
         ]
-        self._log_metrics(run_id, metrics)
+        self._writer.log_metrics(run_id, metrics)
         sent |= {(metric.key, metric.step) for metric in metrics}
 
     @_guarded
@@ -338,7 +333,7 @@ class Store:
         if result.reason:
             tags["sft.reason"] = result.reason
         run = self._begin(
-            self._runs.sweep(sweep),
+            sweep,
             record.number,
             record.stage,
             result.spec,
@@ -353,8 +348,8 @@ class Store:
         self._runs.artifacts.log_text(run, text, "result.json")
         if is_ended(run):  # a disk or somebody had harmed what it holds
             return
-        self._log_values(run, mlflow_names.metrics(result), result.ended_at)
-        self._set_tags(run, tags)
+        self._writer.log_values(run, mlflow_names.metrics(result), result.ended_at)
+        self._writer.set_tags(run, tags)
         # The run ends now, not at result.ended_at: readers find a late result by the run's end.
         self.client.set_terminated(run_id, bulk_write.RUN_STATUS.get(result.status, "FAILED"))
 
@@ -383,7 +378,7 @@ class Store:
         """
         model = model_registry.Model(folder, name, alias, config_text, evidence)
         return model_registry.register(
-            self._runs, sweep, model, lambda run: self._log_values(run, scores)
+            self._runs, sweep, model, lambda run: self._writer.log_values(run, scores)
         )
 
     @_guarded
@@ -396,12 +391,12 @@ class Store:
     def add_request(self, sweep: str, request: Request) -> None:
         """Keep *request* for the sweep's driver. InputError where the sweep cannot do it now."""
         parent = self._runs.sweep(sweep)
-        self._set_tags(parent, request_tag(request, parent))
+        self._writer.set_tags(parent, request_tag(request, parent))
 
     @_guarded
     def add_answer(self, sweep: str, answer: ControlReply) -> None:
         """Keep the driver's answer to a request."""
-        self._set_tags(self._runs.sweep(sweep), answer_tag(answer))
+        self._writer.set_tags(self._runs.sweep(sweep), answer_tag(answer))
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -489,6 +484,19 @@ class Store:
             known = self._run_ids[sweep, key] = run.info.run_id
         return known
 
+    def _begin(
+        self,
+        sweep: str,
+        number: int,
+        stage: str,
+        spec: TrialSpec,
+        stale: Callable[[Run], bool],
+    ) -> Run:
+        """The trial's run, opened unless it has ended; an ended one that is *stale* is replaced."""
+        run = self._writer.begin_trial(self._runs.sweep(sweep), number, stage, spec, stale)
+        self._run_ids[sweep, spec.key] = run.info.run_id
+        return run
+
     def _question(self, sweep: str) -> Question:
         """Read objective and notes; StoreError where the version that began the sweep kept none."""
         run = self._runs.sweep(sweep)
@@ -505,89 +513,7 @@ class Store:
                 "problems); read it with the version that wrote it, or run the sweep's file again"
             ) from error
 
-    def _begin(
-        self,
-        parent: Run,
-        number: int,
-        stage: str,
-        spec: TrialSpec,
-        stale: Callable[[Run], bool] = lambda _: False,
-    ) -> Run:
-        """The trial's run, opened unless it has ended; an ended one that is *stale* is replaced."""
-        from mlflow.entities import Param
-
-        run = self._runs.only_trial(parent.info.run_id, spec.key)
-        if run is not None and is_ended(run):
-            if not stale(run):
-                return run
-            self.client.delete_run(run.info.run_id)
-            self._run_ids.pop((parent.data.tags["sft.sweep"], spec.key), None)
-            run = None
-        if run is not None and run.info.status != RUNNING:  # closed when its driver ended
-            self.client.update_run(run.info.run_id, status=RUNNING)
-        elif run is not None and run.info.run_id in self._begun:
-            return run
-        if run is None:
-            tags = bulk_write.trial_tags(parent, number, stage, spec.key) | {
-                "sft.status": "running"
-            }
-            name, experiment_id = mlflow_names.run_name(spec), self._runs.experiment_id
-            run = self.client.create_run(experiment_id, tags=tags, run_name=name)
-        parameters = [Param(name, value) for name, value in mlflow_names.parameters(spec).items()]
-        self.client.log_batch(run.info.run_id, params=parameters)
-        self._runs.artifacts.log_text(run, spec.model_dump_json(indent=1), "spec.json")
-        self._log_inputs(run.info.run_id, mlflow_names.input_files(spec))
-        self._begun.add(run.info.run_id)
-        return run
-
-    def _log_inputs(self, run_id: str, files: Iterable[tuple[FileRef, str]]) -> None:
-        """Log *files*, each with its use, as MLflow's own inputs: its pages show them."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        inputs = []
-        for file, context in files:
-            source, profile = json.dumps({"uri": file.path}), json.dumps({"num_rows": file.rows})
-            name, digest = mlflow_names.dataset_name(file), file.sha256[:_DIGEST_CHARACTERS]
-            dataset = Dataset(name, digest, "local", source, profile=profile)
-            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
-        self.client.log_inputs(run_id, inputs)
-
-    def _close_running(self, parent: Run) -> None:
-        """Close the runs of trials that nobody is at work on; one with its result ends as that says."""
-        for run in self._runs.running(parent.info.run_id):
-            status = "KILLED"
-            if "sft.result" in run.data.tags:
-                ended = Status(run.data.tags["sft.status"])
-                status = bulk_write.RUN_STATUS.get(ended, "FAILED")
-            self.client.set_terminated(run.info.run_id, status)
-
-    def _set_tags(self, run: Run, tags: Mapping[str, object]) -> None:
-        from mlflow.entities import RunTag
-
-        run_tags = [RunTag(name, str(value)) for name, value in tags.items()]
-        self.client.log_batch(run.info.run_id, tags=run_tags)
-
-    def _set_state(self, parent: Run, state: SweepState, tags: Mapping[str, object]) -> None:
-        self._set_tags(parent, {**tags, "sft.state": state})
-        if state in LIVE:
-            self.client.update_run(parent.info.run_id, status=RUNNING)
-        else:
-            self.client.set_terminated(parent.info.run_id, _SWEEP_ENDED[state])
-
-    def _log_values(
-        self, run: Run, values: Mapping[str, float], measured_at: float | None = None
-    ) -> None:
-        """Log *values* as of *measured_at*, epoch seconds; without it, as of the run's start."""
-        from mlflow.entities import Metric
-
-        time_ms = run.info.start_time if measured_at is None else round(measured_at * 1000)
-        metrics = [Metric(name, value, time_ms, 0) for name, value in values.items()]
-        self._log_metrics(run.info.run_id, metrics)
-
-    def _log_metrics(self, run_id: str, metrics: Sequence[Metric]) -> None:
-        for batch in bulk_write.batches(list(metrics), _METRICS_PER_BATCH):
-            self.client.log_batch(run_id, metrics=batch)
-
     def _forget(self) -> None:
         # New ones: another thread may be in the middle of a call with the old ones.
-        self._run_ids, self._begun, self._sent_points = {}, set(), {}
+        self._run_ids, self._sent_points = {}, {}
+        self._writer.forget()
