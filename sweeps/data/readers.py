@@ -1,16 +1,21 @@
-r"""Readers of data files: JSON Lines, a JSON array, CSV and Parquet → rows of plain values, read strictly.
+r"""Readers of data files: JSON Lines, JSON, CSV, TSV and Parquet → rows of plain values, read strictly.
 
-Every problem names its line. Rows are UTF-8 (a byte-order mark is skipped); JSON lines end at ``\n``
-alone, so U+2028 inside a text is text; NaN, infinity and a key given twice are refused. Reading is bounded:
-in bytes, in rows, in bytes of one row, and in problems.
+Every problem names its line. Text is UTF-8, or in the encoding that is stated (a byte-order mark is
+skipped), and may be compressed by gzip; JSON lines end at ``\n`` alone, so U+2028 inside a text is text;
+NaN, infinity and a key given twice are refused. Reading is bounded: in bytes, in rows, in bytes of one row,
+and in problems.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 import math
 import re
+import shlex
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,25 +23,33 @@ from typing import Any, NamedTuple
 import pyarrow
 from pyarrow import parquet
 
+from sweeps.data.conversions import conversion
+from sweeps.data.source import (
+    HEAD,
+    MAX_FILE_BYTES,
+    MAX_FLAWS,
+    MAX_LINE_BYTES,
+    MAX_TEXT_BYTES,
+    EnoughError,
+    Flaw,
+    Form,
+    Source,
+)
 from tracker.errors import InputError
 from tracker.files import check_file
 from tracker.validation import did_you_mean, options
 
-MAX_FILE_BYTES = 4_000_000_000
-#: Of a file that is read as one text: CSV, a JSON array.
-MAX_TEXT_BYTES = 1_000_000_000
 MAX_ROWS = 5_000_000
-MAX_LINE_BYTES = 1_000_000
 MAX_DEPTH = 50
 MAX_DIGITS = 400
-MAX_FLAWS = 10_000
 MAX_PROBLEMS_SHOWN = 20
 MAX_LINES_SHOWN = 3
 #: Rows under one id among which a repeated row is looked for.
 MAX_SAME_ID = 100
-#: Bytes behind a line that is too long which are read in search of its end.
-_MAX_SKIPPED = 64_000_000
 _PARQUET_ROWS_AT_ONCE = 1_000
+#: Keys of one object around an array of rows.
+WRAPPERS = ("data", "rows", "examples", "items", "records", "instances", "samples")
+DELIMITERS = ",;\t|"
 _TOO_DEEP = f"found more than {MAX_DEPTH} levels; allowed: {MAX_DEPTH}"
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -48,52 +61,75 @@ class Row(NamedTuple):
     fields: dict[str, Any]
 
 
-class Flaw(NamedTuple):
-    """A problem of one row."""
+class FileRows(NamedTuple):
+    """All rows of a file, and how they are written."""
 
-    line: int
-    wording: str
-
-
-class _Flaws(list[Flaw]):
-    """The problems found so far; raises _EnoughError beyond ``MAX_FLAWS`` of them."""
-
-    def append(self, flaw: Flaw) -> None:
-        super().append(flaw)
-        if len(self) >= MAX_FLAWS:
-            raise _EnoughError
+    rows: list[Row]
+    form: Form
 
 
-class _EnoughError(Exception):
-    """Reading ends: there is more amiss than anyone will read."""
-
-
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path, encoding: str | None = None) -> list[Row]:
     """Read all rows of a file. Raises ``InputError`` with every problem found."""
-    reader = _READERS.get(path.suffix.lower())
+    return read_file(path, encoding).rows
+
+
+def read_file(path: Path, encoding: str | None = None) -> FileRows:
+    """Read all rows of a file, and how they are written; *encoding*: of its text, UTF-8 where none is stated.
+
+    Raises ``InputError`` with every problem found.
+    """
+    reader = _READERS.get(data_suffix(path))
     if reader is None:
-        allowed = options(_READERS)
-        raise InputError(f"{path}: found a file named *{path.suffix}; allowed: {allowed}")
-    flaws = _Flaws()
+        allowed = f"{options(_READERS)}, and each but Parquet with .gz"
+        raise InputError(
+            f"{path}: found a file named *{path.suffix}; allowed: {allowed}{conversion(path)}"
+        )
+    source = Source(path, Form("JSON Lines", (encoding or "utf-8").lower().replace("_", "-")))
     rows: list[Row] = []
     try:
         check_file(path, MAX_FILE_BYTES)
-        for row in reader(path, flaws):
+        source.form = source.form._replace(compressed=_is_gzip(path))
+        for row in reader(source):
             rows.append(row)
             if len(rows) > MAX_ROWS:
-                flaws.append(Flaw(row.line, f"found more than {MAX_ROWS:,} rows; split the file"))
+                wording = f"found more than {MAX_ROWS:,} rows; split the file"
+                source.flaws.append(Flaw(row.line, wording))
                 break
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{path}: found gzip that cannot be unpacked ({error}); get the file again, and try it with: "
+            f"gzip -t {shlex.quote(path.name)}"
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise InputError(f"{path}: {reason}{_near_file(path)}") from None
-    except _EnoughError:
+    except UnicodeDecodeError as error:  # of UTF-16 and UTF-32, wherever it is in the file
+        line = rows[-1].line + 1 if rows else 1
+        source.flaws.append(Flaw(line, f"{source.not_text(error)} (in this row or a later one)"))
+    except EnoughError:
         pass
-    if len(flaws) < MAX_FLAWS:
-        flaws += _repeated_ids(rows)
-    raise_flaws(path, flaws)
+    if len(source.flaws) < MAX_FLAWS:
+        source.flaws += _repeated_ids(rows)
+    raise_flaws(path, source.flaws)
     if not rows:
         raise InputError(f"{path}:1: found no rows; allowed: at least one")
-    return rows
+    return FileRows(rows, source.form)
+
+
+def data_suffix(path: Path) -> str:
+    """Suffix of a data file in lower case, without ``.gz``."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def is_data_file(path: Path) -> bool:
+    """Whether the name of *path* is one that :func:`read_rows` reads."""
+    return data_suffix(path) in _READERS
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def raise_flaws(path: Path | str, flaws: Iterable[Flaw]) -> None:
@@ -122,58 +158,73 @@ def _also(lines: list[int]) -> str:
     return f" (also in line {shown}{f' and {rest} more' if rest > 0 else ''})"
 
 
-def _json(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
-    """Rows of JSON Lines, or of a file that holds one array of objects."""
-    with path.open("rb") as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    if re.match(rb"\[\s*(\{|$)", start):
-        yield from _array(path, flaws)
+def _json(source: Source) -> Iterator[Row]:
+    """Rows of JSON Lines, of one array of objects, or of an object around such an array."""
+    start = source.head().lstrip(" \t\r\n")
+    wrapped = _wrapped(start) if start.startswith("{") else None
+    if wrapped or re.match(r"\[\s*(\{|$)", start):
+        source.form = source.form._replace(kind="JSON array", wrapper=wrapped and wrapped.key)
+        yield from _array(source)
     else:
-        yield from _json_lines(path, flaws)
+        yield from _json_lines(source)
 
 
-def _json_lines(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
-    decoder = _Decoder()
-    with path.open("rb") as file:
-        line = 0
-        while content := file.readline(MAX_LINE_BYTES + 1):
-            line += 1
-            if len(content) > MAX_LINE_BYTES:
-                flaws.append(Flaw(line, f"found a line above {MAX_LINE_BYTES:,} bytes"))
-                end = file.tell() + _MAX_SKIPPED
-                while content and not content.endswith(b"\n"):
-                    content = file.readline(MAX_LINE_BYTES)
-                    if file.tell() > end:
-                        return
-                continue
-            try:
-                text = content.decode("utf-8-sig" if line == 1 else "utf-8")
-                if text.strip():
-                    value = decoder.decode(text)
-                    yield from decoder.row(value, line, flaws)
-            except UnicodeDecodeError as error:
-                flaws.append(Flaw(line, _not_utf8(error)))
-                if line == 1 and content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                    return  # UTF-16: every further line would say the same
-            except json.JSONDecodeError as error:
-                flaws.append(Flaw(line, _broken(text, error)))
-                if line == 1 and ("\0" in text or text.strip() in ("{", "[")):
-                    return  # UTF-16, or one object over many lines: every further line is broken too
-            except RecursionError:
-                flaws.append(Flaw(line, _TOO_DEEP))
+def _json_lines(source: Source) -> Iterator[Row]:
+    decoder, flaws = _Decoder(), source.flaws
+    for line, text in source.lines():
+        if text is None or not text.strip():
+            continue
+        try:
+            yield from decoder.row(decoder.decode(text), line, flaws)
+        except json.JSONDecodeError as error:
+            flaws.append(Flaw(line, _broken(text, error, source)))
+            if line == 1 and ("\0" in text or text.strip() in ("{", "[")):
+                return  # UTF-16, or one object over many lines: every further line is broken too
+        except RecursionError:
+            flaws.append(Flaw(line, _TOO_DEEP))
 
 
-def _array(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
-    """Objects of one JSON array, each with the line on which it starts."""
-    check_file(path, MAX_TEXT_BYTES)
-    content = path.read_bytes()
+class _Wrapped(NamedTuple):
+    """An array of rows within one object: its ``key``, and the ``position`` of its bracket."""
+
+    key: str
+    position: int
+
+
+def _wrapped(text: str) -> _Wrapped | None:
+    """The array of rows where *text* begins an object around one; ``None`` for rows or anything else."""
+    line_end = text.find("\n")
+    if line_end >= 0 and _SPACE.fullmatch(text, line_end) is None and _is_json(text[:line_end]):
+        return None  # JSON Lines
+    plain, position = json.JSONDecoder(), _after_space(text, _after_space(text, 0) + 1)
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        flaws.append(Flaw(content.count(b"\n", 0, error.start) + 1, _not_utf8(error)))
+        while True:
+            key, end = plain.raw_decode(text, position)
+            position = _after_space(text, _after_space(text, end) + 1)
+            if key in WRAPPERS and re.compile(r"\[\s*\{").match(text, position):
+                return _Wrapped(key, position)
+            _, end = plain.raw_decode(text, position)
+            position = _after_space(text, _after_space(text, end) + 1)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _array(source: Source) -> Iterator[Row]:
+    """Objects of one JSON array, each with the line on which it starts."""
+    text, flaws = source.text(), source.flaws
+    if text is None:
         return
+    wrapped = _wrapped(text) if source.form.wrapper else None
     decoder, line, counted = _Decoder(), 1, 0
-    position, mark = _after_space(text, 0), "["
+    position, mark = wrapped.position if wrapped else _after_space(text, 0), "["
     while mark in ("[", ","):
         position = _after_space(text, position + 1)
         line, counted = line + text.count("\n", counted, position), position
@@ -183,7 +234,7 @@ def _array(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
         try:
             value, end = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
-            flaws.append(Flaw(error.lineno, _broken(text, error)))
+            flaws.append(Flaw(error.lineno, _broken(text, error, source)))
             return
         except RecursionError:
             flaws.append(Flaw(line, _TOO_DEEP))
@@ -194,11 +245,36 @@ def _array(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
             yield from decoder.row(value, line, flaws)
         position = _after_space(text, end)
         mark = text[position : position + 1]
-    if mark != "]" or _after_space(text, position + 1) < len(text):
-        line = text.count("\n", 0, position) + 1
+    rest = _after_space(text, position + 1)
+    line = text.count("\n", 0, position) + 1
+    if wrapped and mark == "]":
+        _check_wrapper(text, wrapped, position, source)
+    elif mark != "]" or rest < len(text):
         flaws.append(
             Flaw(line, "found no end of the array where one belongs; allowed: , or a last ]")
         )
+
+
+def _check_wrapper(text: str, wrapped: _Wrapped, end: int, source: Source) -> None:
+    """Note what is amiss around the array of rows that *end* closes: no end, or rows under other keys."""
+    try:
+        around = json.loads(f"{text[: wrapped.position]}[]{text[end + 1 :]}")
+    except (ValueError, RecursionError):
+        line = text.count("\n", 0, end) + 1
+        source.flaws.append(Flaw(line, f"found no end of the object around {wrapped.key!r}"))
+        return
+    if also := rows_under(around):
+        wording = f"found rows under {wrapped.key!r} and under {options(also)}; allowed: one array"
+        source.flaws.append(Flaw(1, f"{wording}{conversion(source.path, key=wrapped.key)}"))
+
+
+def rows_under(value: dict[str, Any]) -> list[str]:
+    """Keys of *value* that hold rows: lists of objects."""
+    return [
+        key
+        for key, rows in value.items()
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)
+    ]
 
 
 def _after_space(text: str, position: int) -> int:
@@ -279,7 +355,7 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _broken(text: str, error: json.JSONDecodeError) -> str:
+def _broken(text: str, error: json.JSONDecodeError, source: Source) -> str:
     """What is wrong with a text that is not JSON, as its writer would say it."""
     stripped = text.strip()
     if "\0" in text:
@@ -288,62 +364,113 @@ def _broken(text: str, error: json.JSONDecodeError) -> str:
         return "found a byte-order mark within the file; take it out"
     if stripped in ("{", "["):
         return (
-            "found an object over several lines; allowed: one object per line, or one array of objects; "
-            "to convert it: jq -c . FILE"
+            "found an object over several lines; allowed: one object per line, or one array of objects"
+            f"{_object_conversion(source)}"
         )
     if "\r" in stripped and "\n" not in stripped:
         return "found lines that end in CR alone; save the file with LF or CRLF"
     return f"found broken JSON: {error.msg} at column {error.colno}"
 
 
-def _csv(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
-    check_file(path, MAX_TEXT_BYTES)
-    records = csv.reader(_csv_lines(path, flaws), strict=True)
+def _object_conversion(source: Source) -> str:
+    """The line that converts a file of one object, or of objects over several lines."""
+    text = source.text() or ""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        if keys := rows_under(value):
+            return conversion(source.path, key=keys[0])
+        if value and all(isinstance(column, list | dict) for column in value.values()):
+            return conversion(source.path, columns=True)
+    return conversion(source.path, objects=True)
+
+
+def _csv(source: Source) -> Iterator[Row]:
+    """Rows of a table with a header, whatever its delimiter."""
+    if not source.form.compressed:
+        check_file(source.path, MAX_TEXT_BYTES)
     csv.field_size_limit(MAX_LINE_BYTES)  # of the process; the default refuses long documents
+    delimiter, quoted = sniffed(source.head(), tabs=data_suffix(source.path) == ".tsv")
+    source.form = source.form._replace(kind="CSV", delimiter=delimiter, quoted=quoted)
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    records = csv.reader(_csv_lines(source), strict=True, delimiter=delimiter, quoting=quoting)
     try:
         header = next(records, [])
+        if header == ["sep=", ""]:  # as Excel reads and writes it
+            header = next(records, [])
         if len(set(header)) < len(header):
-            flaws.append(Flaw(1, f"found columns {options(header)}; allowed: each name once"))
+            wording = f"found columns {options(header)}; allowed: each name once"
+            source.flaws.append(Flaw(1, wording))
             return
         line = records.line_num + 1
         for values in records:
             if len(values) == len(header):
                 yield Row(line, dict(zip(header, values, strict=True)))
             elif values:
-                flaws.append(Flaw(line, f"found {len(values)} values; allowed: {len(header)}"))
+                wording = f"found {len(values)} values; allowed: {len(header)}"
+                source.flaws.append(Flaw(line, wording))
             line = records.line_num + 1
     except csv.Error as error:
-        flaws.append(Flaw(records.line_num, f"found broken CSV: {error}"))
+        source.flaws.append(Flaw(records.line_num, f"found broken CSV: {error}"))
 
 
-def _csv_lines(path: Path, flaws: list[Flaw]) -> Iterator[str]:
-    """Lines of a CSV file with their ends; the first that is no text is the last."""
-    with path.open("rb") as file:
-        line = 0
-        while content := file.readline(MAX_LINE_BYTES + 1):
-            line += 1
-            if len(content) > MAX_LINE_BYTES:
-                flaws.append(Flaw(line, f"found a line above {MAX_LINE_BYTES:,} bytes"))
-                return
-            try:
-                text = content.decode("utf-8-sig" if line == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                flaws.append(Flaw(line, _not_utf8(error)))
-                return
-            if "\0" in text:
-                wording = "found NUL bytes, as UTF-16 has them; save the file as UTF-8"
-                flaws.append(Flaw(line, wording))
-                return
-            if text.startswith("\ufeff"):
-                flaws.append(Flaw(line, "found a byte-order mark within the file; take it out"))
-            # lone CRs end lines too: the csv module wants each line on its own
-            yield from text.splitlines(keepends=True) if "\r" in text[:-2] else (text,)
+def sniffed(head: str, *, tabs: bool = False) -> tuple[str, bool]:
+    """Delimiter of a table that begins with *head*, and whether its cells may be quoted.
+
+    The first of ``DELIMITERS`` (*tabs*: the tab) by which header and rows have the same number of values, two
+    or more; else the first that is in the header at all.
+    """
+    stated = re.match(r"sep=(.)\r?\n", head)
+    if stated:
+        return stated[1], True
+    header = head.partition("\n")[0]
+    order = sorted(DELIMITERS, key=lambda mark: mark != "\t") if tabs else DELIMITERS
+    present = [mark for mark in order if mark in header]
+    ways = [
+        (mark, quoted) for mark in present for quoted in (True, False)[: 2 if mark == "\t" else 1]
+    ]
+    even = (way for way in ways if _is_even(head, *way))
+    return next(even, (present[0] if present else order[0], True))
 
 
-def _parquet(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
-    line = 0
+def _is_even(head: str, delimiter: str, quoted: bool) -> bool:
+    """Whether all whole rows of *head* have as many values as its header, two or more."""
+    whole = head if len(head.encode()) < HEAD else head[: head.rfind("\n") + 1]
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    lines = io.StringIO(whole, newline="")
+    records = csv.reader(lines, strict=True, delimiter=delimiter, quoting=quoting)
+    widths: set[int] = set()
     try:
-        with parquet.ParquetFile(path) as file:
+        widths |= {len(values) for values in records if values}
+    except csv.Error as error:
+        if whole == head or "unexpected end" not in str(error):
+            return False
+    return len(widths) == 1 and min(widths) > 1
+
+
+def _csv_lines(source: Source) -> Iterator[str]:
+    """Lines of a table with their ends; the first that is no text is the last."""
+    for line, text in source.lines():
+        if text is None:
+            return
+        if "\0" in text:
+            wording = "found NUL bytes, as UTF-16 has them; save the file as UTF-8"
+            source.flaws.append(Flaw(line, wording))
+            return
+        if text.startswith("\ufeff"):
+            wording = "found a byte-order mark within the file; take it out"
+            source.flaws.append(Flaw(line, wording))
+        # lone CRs end lines too: the csv module wants each line on its own
+        yield from text.splitlines(keepends=True) if "\r" in text[:-2] else (text,)
+
+
+def _parquet(source: Source) -> Iterator[Row]:
+    line, flaws = 0, source.flaws
+    source.form = source.form._replace(kind="Parquet")
+    try:
+        with parquet.ParquetFile(source.path) as file:
             names = file.schema_arrow.names
             if len(set(names)) < len(names):
                 flaws.append(Flaw(1, f"found columns {options(names)}; allowed: each name once"))
@@ -358,7 +485,8 @@ def _parquet(path: Path, flaws: list[Flaw]) -> Iterator[Row]:
                     line += 1
                     yield from _parquet_row(fields, line, flaws)
     except UnicodeDecodeError as error:
-        flaws.append(Flaw(line + 1, f"{_not_utf8(error)} (in this row or a later one)"))
+        byte = f"found byte 0x{error.object[error.start]:02x}, not UTF-8"
+        flaws.append(Flaw(line + 1, f"{byte}; save texts as UTF-8 (in this row or a later one)"))
     except (pyarrow.ArrowException, ValueError, OverflowError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         where = f"found no value after row {line}" if line else "found no Parquet"
@@ -379,13 +507,16 @@ def _parquet_row(fields: dict[str, Any], line: int, flaws: list[Flaw]) -> Iterat
 
 
 def _plain(value: Any) -> Any:
-    """A value of Parquet as JSON has it: bytes as the UTF-8 text they hold, dates and the like as text."""
+    """A value of Parquet as JSON has it: bytes as the UTF-8 text they hold, dates and the like as text.
+
+    Parquet gives every row every key of a mapping, null where the row has none: those are left out.
+    """
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: _plain(item) for name, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)
@@ -406,14 +537,11 @@ def _repeated_ids(rows: list[Row]) -> Iterator[Flaw]:
             earlier.append(row)
 
 
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    return f"found byte 0x{error.object[error.start]:02x}, not UTF-8; save the file as UTF-8"
-
-
 _READERS = {
     ".jsonl": _json,
     ".ndjson": _json,
     ".json": _json,
     ".csv": _csv,
+    ".tsv": _csv,
     ".parquet": _parquet,
 }
