@@ -22,7 +22,7 @@ from tracker.errors import InputError, StoreError
 from tracker.store.control import ACTIONS, ControlReply, RaisedBudget, new_request
 from tracker.store.journal import Step
 from tracker.store.store import LiveTrial, Store
-from tracker.trial import MethodSpec, Status, TrialSpec
+from tracker.trial import MethodSpec, Status, TrialRecord, TrialSpec
 
 #: What each action needs beside its name.
 NEEDED: dict[str, dict[str, Any]] = {
@@ -30,6 +30,12 @@ NEEDED: dict[str, dict[str, Any]] = {
     "clone": {"trial": 12, "changes": {"volume": "800"}},
     "raise_budget": {"budget": RaisedBudget(trials=80)},
 }
+
+
+def scored(record: TrialRecord, score: float) -> TrialRecord:
+    """*record* with this score of its task."""
+    tasks = tuple(each.model_copy(update={"score": score}) for each in record.result.tasks)
+    return record.model_copy(update={"result": record.result.model_copy(update={"tasks": tasks})})
 
 
 class StoreContract:
@@ -88,7 +94,7 @@ class StoreContract:
         store.log_steps("support", key, STEPS)
         run = store.client.get_run(store.run_url_parts("support", key)[1])
 
-        assert run.info.run_name == "pg-30k lora 400 even s0"
+        assert run.info.run_name == "pg-30k lora r=8 lr=0.001 n=400 even s0"
         assert run.info.status == "FINISHED"
         assert run.data.params["model.name"] == "pg-30k"
         assert run.data.params["method.learning_rate"] == "0.001"
@@ -109,6 +115,10 @@ class StoreContract:
             "sft.number": "3",
             "sft.stage": "design",
             "sft.status": "complete",
+            "sft.model": "pg-30k",
+            "sft.method": "lora",
+            "sft.mix": "even",
+            "sft.volume": "400",
         }
         inputs = [(i.dataset.name, i.tags[0].value) for i in run.inputs.dataset_inputs]
         assert sorted(inputs) == [
@@ -119,6 +129,23 @@ class StoreContract:
         parent = store.client.get_run(run.data.tags["mlflow.parentRunId"])
         assert parent.info.run_name == "support"
         assert [i.dataset.digest for i in parent.inputs.dataset_inputs] == ["7" * 36]
+
+    def test_mlflow_alone_tells_which_was_best(self, store: Store, make_record: Records) -> None:
+        begin(store)
+        first, second, third, fourth = (
+            scored(make_record(n, seed=n), score) for n, score in enumerate([0.5, 0.9, 0.7, 0.8])
+        )
+        store.end_trial("support", first, None)
+        store.end_trial("support", second, None)
+        reopened(store).end_trial("support", third, None)  # by a driver that did not begin it
+        reopened(store).end_trials("support", [fourth])  # as an import does
+        best = store.client.search_runs(
+            [store._runs.experiment_id],
+            "tags.`sft.kind` = 'trial' and metrics.quality > 0 and tags.`sft.method` = 'lora'",
+            order_by=["metrics.quality DESC"],
+        )
+        assert [run.data.metrics["quality"] for run in best] == [0.9, 0.8, 0.7, 0.5]
+        assert best[0].info.run_name.endswith("s1")
 
     @pytest.mark.parametrize(
         ("status", "shown"),

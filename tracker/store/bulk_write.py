@@ -28,7 +28,7 @@ from tracker.store import mlflow_names
 from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs, is_ended
 from tracker.store.tracking_uri import SQLITE, database_file, store_error
-from tracker.trial import Status, TrialRecord
+from tracker.trial import Objective, Status, TrialRecord, TrialSpec
 
 #: MLflow's status of a run by that of its trial; any other is FAILED.
 RUN_STATUS = {Status.COMPLETE: "FINISHED", Status.PRUNED: "KILLED"}
@@ -63,8 +63,16 @@ class NewRun(NamedTuple):
         )
 
 
-def write_trials(runs: Runs, parent: Run, records: Iterable[TrialRecord], uri: str) -> None:
+def write_trials(
+    runs: Runs,
+    parent: Run,
+    records: Iterable[TrialRecord],
+    uri: str,
+    objective: Objective | None = None,
+) -> None:
     """Write *records* as finished trials of the sweep with run *parent*; those in the store stay.
+
+    *objective*: by which a trial's quality is worked out; without one it has none.
 
     The same runs as trial by trial. In an SQLite store at *uri*, with artifacts on this disk, all but
     the first are written hundreds at a time; elsewhere each takes four requests instead of a dozen.
@@ -78,7 +86,7 @@ def write_trials(runs: Runs, parent: Run, records: Iterable[TrialRecord], uri: s
     while batch := list(islice(rest, _RUNS_PER_TRANSACTION)):
         new_runs = []
         for record in batch:
-            made, run = _new_run(parent, record), existing.get(record.result.spec.key)
+            made, run = _new_run(parent, record, objective), existing.get(record.result.spec.key)
             if run is None and pattern is not None and made.is_plain:
                 new_runs.append(made)
             elif run is None or not _is_whole(run, made):
@@ -131,9 +139,9 @@ def _delete(database: Path, run_ids: Sequence[str]) -> None:
         raise store_error(f"{SQLITE}{database}", error) from error
 
 
-def _new_run(parent: Run, record: TrialRecord) -> NewRun:
+def _new_run(parent: Run, record: TrialRecord, objective: Objective | None) -> NewRun:
     result, text = record.result, record.result.model_dump_json()
-    tags = trial_tags(parent, record.number, record.stage, result.spec.key)
+    tags = trial_tags(parent, record.number, record.stage, result.spec)
     tags |= {"sft.status": result.status.value, "sft.result": digest_of(text)}
     tags |= {"sft.reason": result.reason} if result.reason else {}
     return NewRun(
@@ -141,7 +149,7 @@ def _new_run(parent: Run, record: TrialRecord) -> NewRun:
         status=RUN_STATUS.get(result.status, "FAILED"),
         tags=tags,
         parameters=mlflow_names.parameters(result.spec),
-        metrics=mlflow_names.metrics(result),
+        metrics=mlflow_names.metrics(result, objective),
         files={"result.json": text},
     )
 
@@ -161,15 +169,16 @@ def _write(runs: Runs, run: Run | None, made: NewRun) -> Run:
     return run
 
 
-def trial_tags(parent: Run, number: int, stage: str, key: str) -> dict[str, str]:
-    """Tags by which a trial's run is found."""
+def trial_tags(parent: Run, number: int, stage: str, spec: TrialSpec) -> dict[str, str]:
+    """Tags by which a trial's run is found and grouped."""
     return {
         PARENT: parent.info.run_id,
         "sft.kind": "trial",
         "sft.sweep": parent.data.tags["sft.sweep"],
-        "sft.key": key,
+        "sft.key": spec.key,
         "sft.number": str(number),
         "sft.stage": stage,
+        **mlflow_names.group_tags(spec),
     }
 
 

@@ -3,9 +3,12 @@
 Pure functions of the types in :mod:`tracker.trial`, so that ``mlflow ui`` alone reads well:
 
 - parameters: flat and dotted as in ``TrialSpec`` (``model.name``, ``train.epochs``)
-- metrics of steps: ``train/<name>``; of the result: ``final_train_loss``, ``eval/<task>/<name>``
+- metrics of steps: ``train/<name>``; of the result: ``quality`` (the tasks by the objective's weights,
+  larger is better) with ``quality_se``, ``quality_low`` and ``quality_high`` (80 % interval),
+  ``final_train_loss``, ``eval/<task>/<name>``
   (``test/…`` for the test split), ``general/<suite>/before|after|after_se|forgetting``,
   ``cost/<name>``, ``cost/phases/<name>``
+- tags to group by: ``sft.model``, ``sft.method``, ``sft.mix``, ``sft.volume``, ``sft.stage``
 
 What is ``None`` has no entry. The whole spec and result travel as artifacts beside them.
 """
@@ -16,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 
+from tracker.metrics import measures_of, normal_interval, weighted_quality, weighted_se
 from tracker.task import FileRef, TaskScore, TaskSpec
 from tracker.trial import Objective, TrialResult, TrialSpec
 
@@ -43,11 +47,24 @@ _TRAIN_PARAMETERS = (
 
 
 def run_name(spec: TrialSpec) -> str:
-    """Name of a trial's run: ``pg-30k lora 400 even s0``, or ``pg-30k none`` for an untouched base."""
+    """Name of a trial's run, with all that it was tuned by: ``pg-30k lora r=8 lr=0.003 n=400 even s0``.
+
+    Of an untouched base ``pg-30k none``.
+    """
     if spec.method.name == "none":
         return f"{spec.model.name} none"
     mix = f" {spec.mix.name}" if spec.mix else ""
-    return f"{spec.model.name} {spec.method.name} {spec.volume}{mix} s{spec.seed}"
+    return f"{spec.model.name} {spec.method.label} n={spec.volume}{mix} s{spec.seed}"
+
+
+def group_tags(spec: TrialSpec) -> dict[str, str]:
+    """Tags of a trial's run by which MLflow's pages group runs."""
+    tags = {"sft.model": spec.model.name, "sft.method": spec.method.name}
+    if spec.method.name == "none":
+        return tags
+    return (
+        tags | ({"sft.mix": spec.mix.name} if spec.mix else {}) | {"sft.volume": str(spec.volume)}
+    )
 
 
 def parameters(spec: TrialSpec) -> dict[str, str]:
@@ -77,9 +94,11 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
     return dict(list(present.items())[:MAX_PARAMETERS])
 
 
-def metrics(result: TrialResult) -> dict[str, float]:
-    """Metrics of a trial's run: everything measured at its end."""
+def metrics(result: TrialResult, wanted: Objective | None = None) -> dict[str, float]:
+    """Metrics of a trial's run: everything measured at its end, and its quality by the objective *wanted*."""
     values: dict[str, float | None] = {"final_train_loss": result.final_train_loss}
+    if wanted is not None:
+        values |= _quality(result, wanted)
     for score in result.tasks:
         values |= _task_metrics(score)
     for suite in result.general:
@@ -91,6 +110,19 @@ def metrics(result: TrialResult) -> dict[str, float]:
     for name, seconds in result.cost.phases.items():
         values[f"cost/phases/{name_part(name)}"] = seconds
     return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _quality(result: TrialResult, wanted: Objective) -> dict[str, float | None]:
+    """Weighted quality of a complete trial with its standard error and 80 % interval; empty without one."""
+    measures = measures_of([result])
+    quality = weighted_quality(result, wanted.weights, measures)
+    if quality is None:
+        return {}
+    error = weighted_se(result, wanted.weights, measures)
+    scored = all(measures.get(task) == "score" for task, w in wanted.weights.items() if w > 0)
+    interval = normal_interval(quality, error, *((0.0, 1.0) if scored else ()))
+    low, high = interval or (None, None)
+    return {"quality": quality, "quality_se": error, "quality_low": low, "quality_high": high}
 
 
 def objective(wanted: Objective) -> str:

@@ -55,9 +55,7 @@ class RunWriter:
         elif run is not None and run.info.run_id in self._begun:
             return run
         if run is None:
-            tags = bulk_write.trial_tags(parent, number, stage, spec.key) | {
-                "sft.status": "running"
-            }
+            tags = bulk_write.trial_tags(parent, number, stage, spec) | {"sft.status": "running"}
             name, experiment_id = mlflow_names.run_name(spec), self._runs.experiment_id
             run = self._runs.client.create_run(experiment_id, tags=tags, run_name=name)
         parameters = [Param(name, value) for name, value in mlflow_names.parameters(spec).items()]

@@ -104,6 +104,7 @@ class Store:
         self._uri = uri
         self._run_ids: dict[tuple[str, str], str] = {}  # by sweep and trial key
         self._writer = RunWriter(self._runs)
+        self._objectives: dict[str, Objective | None] = {}  # by sweep
         self._sent_points: dict[str, set[tuple[str, int]]] = {}  # metric and step, by run id
         self._ended = FinishedTrials(
             self._runs, workspace / "cache", tracking_uri.database_file(uri)
@@ -201,6 +202,7 @@ class Store:
                 f"{spec_digest[:12]}; restore that file or give the sweep another name"
             )
         question = Question(objective=objective, notes=tuple(notes)).model_dump_json(indent=1)
+        self._objectives[name] = objective
         self._runs.artifacts.log_text(parent, spec_text, "sweep.yaml")
         self._runs.artifacts.log_text(parent, question, _QUESTION)
         kept = keep_profile(self._runs, parent, data)
@@ -242,7 +244,7 @@ class Store:
             question = Question(objective=objective, notes=tuple(notes)).model_dump_json(indent=1)
             self._runs.artifacts.log_text(parent, spec_text, "sweep.yaml")
             self._runs.artifacts.log_text(parent, question, _QUESTION)
-            bulk_write.write_trials(self._runs, parent, records, self._uri)
+            bulk_write.write_trials(self._runs, parent, records, self._uri, objective)
             known = {"sft.planned": planned, _OBJECTIVE: mlflow_names.objective(objective)}
             self._writer.set_state(parent, "finished", known)
             self._writer.set_tags(parent, {"sft.kind": "sweep"})
@@ -348,7 +350,8 @@ class Store:
         self._runs.artifacts.log_text(run, text, "result.json")
         if is_ended(run):  # a disk or somebody had harmed what it holds
             return
-        self._writer.log_values(run, mlflow_names.metrics(result), result.ended_at)
+        values = mlflow_names.metrics(result, self._weighed_by(sweep))
+        self._writer.log_values(run, values, result.ended_at)
         self._writer.set_tags(run, tags)
         # The run ends now, not at result.ended_at: readers find a late result by the run's end.
         self.client.set_terminated(run_id, bulk_write.RUN_STATUS.get(result.status, "FAILED"))
@@ -356,7 +359,8 @@ class Store:
     @_guarded
     def end_trials(self, sweep: str, records: Iterable[TrialRecord]) -> None:
         """Log results from elsewhere as :meth:`end_trial` does, in a fraction of the time."""
-        bulk_write.write_trials(self._runs, self._runs.sweep(sweep), records, self._uri)
+        parent, wanted = self._runs.sweep(sweep), self._weighed_by(sweep)
+        bulk_write.write_trials(self._runs, parent, records, self._uri, wanted)
 
     @_guarded
     def register_model(
@@ -497,6 +501,15 @@ class Store:
         self._run_ids[sweep, spec.key] = run.info.run_id
         return run
 
+    def _weighed_by(self, sweep: str) -> Objective | None:
+        """Objective by which the quality of the sweep's trials is logged; ``None`` where it kept none."""
+        if sweep not in self._objectives:
+            try:
+                self._objectives[sweep] = self._question(sweep).objective
+            except StoreError:  # of a version that kept none, or of a later one
+                self._objectives[sweep] = None
+        return self._objectives[sweep]
+
     def _question(self, sweep: str) -> Question:
         """Read objective and notes; StoreError where the version that began the sweep kept none."""
         run = self._runs.sweep(sweep)
@@ -515,5 +528,5 @@ class Store:
 
     def _forget(self) -> None:
         # New ones: another thread may be in the middle of a call with the old ones.
-        self._run_ids, self._sent_points = {}, {}
+        self._run_ids, self._sent_points, self._objectives = {}, {}, {}
         self._writer.forget()

@@ -4,14 +4,14 @@ import pytest
 
 from tracker.store import mlflow_names
 from tracker.task import FileRef, TaskScore, TaskSpec
-from tracker.trial import MethodSpec, MixSpec, Status, TrialRecord, TrialSpec
+from tracker.trial import MethodSpec, MixSpec, Objective, Status, TrialRecord, TrialSpec
 
 Specs = Callable[..., TrialSpec]
 Records = Callable[..., TrialRecord]
 
 
 def test_runs_are_named_for_people(make_spec: Specs) -> None:
-    assert mlflow_names.run_name(make_spec(seed=2)) == "pg-30k lora 400 even s2"
+    assert mlflow_names.run_name(make_spec(seed=2)) == "pg-30k lora r=8 lr=0.001 n=400 even s2"
     base = make_spec(method=MethodSpec(name="none"), mix=None, volume=0, examples={})
     assert mlflow_names.run_name(base) == "pg-30k none"
 
@@ -69,3 +69,26 @@ def test_only_files_that_are_read_are_inputs(make_spec: Specs) -> None:
     ]
     mix = MixSpec(name="replay", weights={"intent": 1.0}, replay=0.02)
     assert (replay, "replay") in list(mlflow_names.input_files(make_spec(replay=replay, mix=mix)))
+
+
+def test_quality_is_the_weighted_objective_with_its_interval(make_record: Records) -> None:
+    result = make_record(0).result
+    wanted = Objective(weights={"intent": 2.0})
+    found = mlflow_names.metrics(result, wanted)
+    assert found["quality"] == 0.75
+    assert found["quality_low"] < 0.75 < found["quality_high"] < 1
+    assert not [n for n in mlflow_names.metrics(result) if n.startswith("quality")]
+    unmeasured = Objective(weights={"intent": 2.0, "other": 1.0})
+    assert "quality" not in mlflow_names.metrics(result, unmeasured), "half of it is not measured"
+    failed = make_record(0, status=Status.FAILED).result
+    assert "quality" not in mlflow_names.metrics(failed, wanted)
+
+
+def test_a_task_that_is_better_the_smaller_has_a_quality_below_0(make_record: Records) -> None:
+    result = make_record(0).result
+    rate = TaskScore(task="wer", n=50, score_name="wer", error=0.4, error_se=0.05)
+    found = mlflow_names.metrics(
+        result.model_copy(update={"tasks": (rate,)}), Objective(weights={"wer": 1.0})
+    )
+    assert found["quality"] == -0.4
+    assert found["quality_low"] == pytest.approx(-0.4 - 1.2816 * 0.05)
