@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.data.readers import Flaw, raise_flaws, read_rows
+from sweeps.data.readers import Flaw, Row, raise_flaws, read_rows
 from tracker.errors import InputError
 from tracker.files import file_digest
 from tracker.task import FileRef, PromptTemplate, TaskSpec
@@ -77,7 +77,14 @@ def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:
         both = read_located(task, part.file)
         split = parts([e for e, _ in both], float(part.share), task.score == "macro_f1")
         return [both[index] for index in split[part.name]]
-    rows = read_rows(Path(path))
+    return laid_out(task, path, read_rows(Path(path)))
+
+
+def laid_out(task: TaskSpec, path: str, rows: Sequence[Row]) -> list[LocatedExample]:
+    """The examples of *rows*, of which there is one at least, that were read from *path*.
+
+    Raises ``InputError`` with every problem, each as ``path:line: …``.
+    """
     lay_out = _layout(task, path, rows[0].fields)
     found: list[LocatedExample] = []
     flaws: list[Flaw] = []
