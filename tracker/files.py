@@ -239,6 +239,14 @@ def put_in_place(made: Path, folder: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove *folder*, if there is one: it has its name as a whole or not at all. What cannot be stays."""
+    removed = _leftover_name(folder, "writing")
+    with suppress(OSError):
+        folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+
+
 def is_leftover(path: Path) -> bool:
     """Whether the name is that of what is not whole yet: half a file or folder, beside its place."""
     return _LEFTOVER.fullmatch(path.name) is not None

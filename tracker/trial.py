@@ -365,12 +365,34 @@ class TrialResult(Frozen):
     ended_at: float | None = None
 
 
+class TakenOver(Frozen):
+    """Origin of a result that was not measured in its sweep, and cost it nothing: the ``sweep`` that trained.
+
+    ``key``: of the trial there, the same one unless it was ``rescored``: its kept answers were scored
+    anew, where the two trials differ in nothing but what a score is.
+    """
+
+    sweep: str
+    key: str
+    rescored: bool = False
+
+
 class TrialRecord(Frozen):
-    """Result with its place in the sweep: ``number`` as in the study, ``stage`` of the design."""
+    """Result with its place in the sweep: ``number`` as in the study, ``stage`` of the design.
+
+    ``taken_over``: where the result is from, if the trial was not run in this sweep; its cost was then not
+    spent here.
+    """
 
     number: int
     stage: str
     result: TrialResult
+    taken_over: TakenOver | None = Field(None, exclude_if=lambda value: value is None)
+
+    @property
+    def spent_seconds(self) -> float:
+        """Device seconds that the trial cost its sweep."""
+        return 0.0 if self.taken_over else self.result.cost.device_seconds or 0.0
 
 
 class Objective(Frozen):

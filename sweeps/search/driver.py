@@ -38,7 +38,15 @@ from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError, StoreError
 from tracker.numbers import number, plural
 from tracker.store.journal import Attempts
-from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
+from tracker.trial import (
+    Configuration,
+    Cost,
+    Status,
+    TakenOver,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
 
 _POLL_SECONDS = 1.0
 _TURN_SECONDS = 0.05
@@ -53,6 +61,9 @@ class Results(Protocol):
 
     def keep(self, key: str, result: TrialResult) -> None:
         """Write a result on behalf of a worker that is gone."""
+
+    def taken_over(self, key: str) -> TakenOver | None:
+        """Where the trial's result is from, if it was not run in this sweep."""
 
     def first_result(self, key: str) -> TrialResult | None:
         """The trial's first result, also where it was retried since."""
@@ -129,7 +140,8 @@ class Driver:
     *price*: device seconds of a trial, where they are known before it runs, else ``None``. With prices a
     budget of device time is never exceeded; without, the mean trial stands in. *bounds*: by default those
     that the study began with. *retry_failed*: run trials that failed again, with the same key; proposals that
-    were made since stay as they are.
+    were made since stay as they are. *take_over*: gives a trial the result of an equal one elsewhere, where
+    there is one (:mod:`sweeps.search.takeover`).
     """
 
     def __init__(
@@ -145,6 +157,7 @@ class Driver:
         control: RequestHandler | None = None,
         bounds: SearchBounds | None = None,
         retry_failed: bool = False,
+        take_over: Callable[[TrialSpec], TrialResult | None] = lambda _: None,
     ) -> None:
         self.sweep, self.results, self.study = sweep, results, study
         self.engine, self.listener, self.watch, self.price = engine, listener, watch, price
@@ -153,7 +166,7 @@ class Driver:
         )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or NullRequestHandler()
-        self.retry_failed = retry_failed
+        self.retry_failed, self.take_over = retry_failed, take_over
         self.paused = self.stopped = False
         self.trials: list[PlannedTrial] = []
         self.proposals: list[int] = []  # numbers of the trials that the strategy proposed, in order
@@ -195,8 +208,8 @@ class Driver:
 
     @property
     def spent_seconds(self) -> float:
-        """Device seconds of all ended trials."""
-        return sum(r.result.cost.device_seconds or 0.0 for r in self.records.values())
+        """Device seconds of all trials that ended here: one that was taken over cost nothing."""
+        return sum(record.spent_seconds for record in self.records.values())
 
     def quality(self, record: TrialRecord) -> float | None:
         """Weighted score of the record; ``None`` where it has none."""
@@ -337,7 +350,7 @@ class Driver:
         return False
 
     def _enqueue(self, trial: PlannedTrial) -> None:
-        """Queue a trial, unless its journal says that it has ended, or another of its key is queued."""
+        """Queue a trial, unless it has ended, here or as an equal one elsewhere, or its key is queued."""
         result = self.results.result(trial.key)
         if self.retry_failed and result is not None and result.status is Status.FAILED:
             self._retry(trial)
@@ -352,12 +365,15 @@ class Driver:
         if result is None and (attempts := self.results.attempts(trial.key)).are_enough:
             result = self._failed(trial, "its worker died, or its driver with it", attempts)
         if result is None:
+            result = self.take_over(trial.spec)
+        if result is None:
             self._queue.append(trial)
         else:
             # The last driver may have been killed before it removed the files of the ended trial, or
             # brought its result to the store; or the study lost the trial since.
             self.results.tidy(trial.key)
-            record = _record_of(trial, result)
+            taken_over = self.results.taken_over(trial.key)
+            record = _record_of(trial, result).model_copy(update={"taken_over": taken_over})
             self.records[trial.number] = record
             if self._stored.get(trial.key) != result:
                 self._stored[trial.key] = result
@@ -377,9 +393,15 @@ class Driver:
             return self._unaffordable >= _UNAFFORDABLE
         if budget is None or budget.gpu_hours is None or not self._outcomes:
             return False
-        seconds = sum(outcome.seconds or 0.0 for outcome in self._outcomes)
-        expected = seconds * len(self.proposals) / len(self._outcomes)
+        seconds = sum(outcome.spent for outcome in self._outcomes)
+        ran = sum(not outcome.taken_over for outcome in self._outcomes)
+        expected = seconds * (len(self.proposals) - self._taken_over()) / max(ran, 1)
         return expected >= budget.gpu_hours * 3600
+
+    def _taken_over(self) -> int:
+        """How many proposals were taken over, at no cost."""
+        ended = (self.records.get(number) for number in self.proposals)
+        return sum(record is not None and record.taken_over is not None for record in ended)
 
     # -- dispatch and record ---------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from sweeps.search.engines.local import LocalEngine
 from sweeps.search.outbox import Outbox
 from sweeps.search.strategies import strategy_of
 from sweeps.search.study import StudyAdapter
+from sweeps.search.takeover import Takeover
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine as EngineSpec
 from tracker.errors import InputError
@@ -107,6 +108,7 @@ def run_sweep(
                         watch=watch,
                         control=Control(box),
                         retry_failed=retry_failed,
+                        take_over=Takeover(folder, keep_models=sweep.spec.keep != "none"),
                     )
                     with closing(driver):
                         driver.run()
@@ -158,7 +160,7 @@ def _take_results(store: Store, sweep: str, folder: SweepFolder) -> None:
         key = record.result.spec.key
         events = {event["event"] for event in Journal(folder.journal(key)).events()}
         if not events & {"start", "result"}:
-            folder.keep(key, record.result, store.history(sweep, key))
+            folder.keep(key, record.result, store.history(sweep, key), record.taken_over)
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from sweeps.ownership import owned
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.errors import InputError
-from tracker.files import remove_leftovers
+from tracker.files import remove_folder, remove_leftovers
 from tracker.store import artifacts
 from tracker.store.journal import Attempts, Journal, Step
-from tracker.trial import TrialResult, TrialSpec
+from tracker.trial import TakenOver, TrialResult, TrialSpec
 
 _KEPT_MODEL_BYTES = 1024**3
 
@@ -74,12 +74,28 @@ class SweepFolder:
         """Result of the trial from its journal; ``None`` until it has ended."""
         return Journal(self.journal(key)).result()
 
-    def keep(self, key: str, result: TrialResult, steps: Sequence[Step] = ()) -> None:
-        """Write a result, after its *steps*, into the trial's journal on behalf of a worker that is gone."""
+    def taken_over(self, key: str) -> TakenOver | None:
+        """Where the trial's result is from, if it was not run in this sweep."""
+        return Journal(self.journal(key)).taken_over()
+
+    def keep(
+        self,
+        key: str,
+        result: TrialResult,
+        steps: Sequence[Step] = (),
+        taken_over: TakenOver | None = None,
+    ) -> None:
+        """Write a result, after its *steps*, into the trial's journal on behalf of a worker that is gone.
+
+        *taken_over*: where it is from, if no worker of this sweep ran it.
+        """
+        ended: dict[str, Any] = {"event": "result", "result": result.model_dump(mode="json")}
+        if taken_over is not None:
+            ended["taken_over"] = taken_over.model_dump(mode="json")
         with Journal(self.journal(key)) as journal:
             for step in steps:
                 journal.append({"event": "step", **step._asdict()})
-            journal.append({"event": "result", "result": result.model_dump(mode="json")})
+            journal.append(ended)
 
     def first_result(self, key: str) -> TrialResult | None:
         """First result of the trial, also where it was retried since; ``None`` until it has ended."""
@@ -112,7 +128,7 @@ class SweepFolder:
 
     def drop_model(self, key: str) -> None:
         """Remove the trial's tuned model, if there is one."""
-        shutil.rmtree(self.model(key), ignore_errors=True)
+        remove_folder(self.model(key))
 
     def _remove_leftovers(self) -> None:
         """Remove what a killed driver and its workers left half written; the caller holds the lock."""

@@ -26,13 +26,14 @@ from cachetools import LRUCache
 from pydantic import BaseModel, ValidationError
 
 from tracker.errors import StoreError
+from tracker.store import mlflow_names
 from tracker.store.artifacts import WRITTEN_ANEW
 from tracker.store.mlflow_names import digest_of
 from tracker.store.runs import PARENT, Run, Runs, is_live, number_of, tag_of
 from tracker.store.tracking_uri import SQLITE, store_error
-from tracker.trial import TrialRecord, TrialResult
+from tracker.trial import TakenOver, TrialRecord, TrialResult
 
-_NEEDED = ("sft.result", "sft.number", "sft.stage")
+_NEEDED = ("sft.result", "sft.number", "sft.stage", mlflow_names.ORIGIN)
 _WAIT_SECONDS = 20.0  # for another process that writes; as long as MLflow itself waits
 _QUERY = f"""
 SELECT runs.run_uuid, runs.end_time, runs.artifact_uri, tags.key, tags.value
@@ -195,8 +196,9 @@ class ResultsCache:
                 "delete the run"
             )
         number, stage = number_of(run_id, tags, "sft.number"), tag_of(run_id, tags, "sft.stage")
+        origin = tags.get(mlflow_names.ORIGIN)
         try:
-            self._entries[run_id] = _entry(number, stage, text, self._parts)
+            self._entries[run_id] = _entry(number, stage, text, origin, self._parts)
         except ValidationError as error:
             raise StoreError(
                 f"result.json of MLflow run {run_id} does not fit this version "
@@ -205,6 +207,7 @@ class ResultsCache:
             ) from error
         self._records = None
         line = {"run_id": run_id, "number": number, "stage": stage, "digest": digest_of(text)}
+        line |= {"origin": origin} if origin else {}
         self._append(json.dumps(line | {"result": text}).encode() + b"\n")
 
     def _append(self, line: bytes) -> None:
@@ -225,7 +228,8 @@ def _load(path: Path, parts: _SharedParts) -> dict[str, Entry]:
         for line in lines:
             try:
                 kept = json.loads(line)
-                entry = _entry(kept["number"], kept["stage"], kept["result"], parts)
+                origin = kept.get("origin")
+                entry = _entry(kept["number"], kept["stage"], kept["result"], origin, parts)
             except (ValueError, KeyError, TypeError, AttributeError):  # torn, or of another version
                 continue
             if entry.digest == kept.get("digest"):
@@ -233,9 +237,14 @@ def _load(path: Path, parts: _SharedParts) -> dict[str, Entry]:
     return entries
 
 
-def _entry(number: int, stage: str, text: str, parts: _SharedParts) -> Entry:
+def _entry(number: int, stage: str, text: str, origin: str | None, parts: _SharedParts) -> Entry:
     result = TrialResult.model_validate_json(text)
-    record = TrialRecord(number=number, stage=sys.intern(stage), result=result)
+    record = TrialRecord(
+        number=number,
+        stage=sys.intern(stage),
+        result=result,
+        taken_over=TakenOver.model_validate_json(origin) if origin else None,
+    )
     parts.share(record)
     return Entry(digest_of(text), record)
 

@@ -7,7 +7,8 @@ Events, one object per line, of the kind that ``event`` names:
 - ``{"event": "checkpoint", "step": int}`` and ``{"event": "resume", "step": int}``
 - ``{"event": "death", "why": str, "counts": bool}``: the worker died; whether that may be the trial's doing
 - ``{"event": "stop"}``: the driver ended the worker in good order, to go on later
-- ``{"event": "result", "result": {...}}``: a :class:`~tracker.trial.TrialResult`; terminal
+- ``{"event": "result", "result": {...}}``: a :class:`~tracker.trial.TrialResult`; terminal. One that was
+  taken over from another trial has ``"taken_over": {...}`` too, a :class:`~tracker.trial.TakenOver`
 - ``{"event": "retry"}``: the trial, which failed, is run again from its beginning
 
 One writer at a time; any number of readers. A line reaches the file in a single write, so a killed
@@ -25,7 +26,7 @@ from pydantic import ValidationError
 
 from tracker.errors import StoreError
 from tracker.files import sync_folder
-from tracker.trial import TrialResult
+from tracker.trial import TakenOver, TrialResult
 
 TERMINAL_EVENTS = frozenset({"result"})
 #: So many deaths without progress fail a trial, and so many attempts with those of which no end is known.
@@ -102,6 +103,19 @@ class Journal:
                 return None
             if event["event"] == "result":
                 return self._validated(event["result"])
+        return None
+
+    def taken_over(self) -> TakenOver | None:
+        """Where the last result is from; ``None`` for a trial that was run, or has not ended."""
+        try:
+            if b'"taken_over":' not in self.path.read_bytes():  # most: nothing is parsed
+                return None
+        except FileNotFoundError:
+            return None
+        for event in reversed(self.events()):
+            if event["event"] in ("retry", "result"):
+                found = event.get("taken_over")
+                return None if found is None else TakenOver.model_validate(found)
         return None
 
     def first_result(self) -> TrialResult | None:

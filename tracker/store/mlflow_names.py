@@ -21,12 +21,14 @@ from collections.abc import Iterator
 
 from tracker.metrics import measures_of, normal_interval, weighted_quality, weighted_se
 from tracker.task import FileRef, TaskScore, TaskSpec
-from tracker.trial import Objective, TrialResult, TrialSpec
+from tracker.trial import Objective, TakenOver, TrialResult, TrialSpec
 
 #: MLflow's comparison pages hang on very wide experiments.
 MAX_PARAMETERS = 40
 _TAG_CHARACTERS = 500
 
+#: Tag of a trial that was taken over: its origin as JSON. Others name the origin's sweep and run.
+ORIGIN = "sft.taken_over"
 #: Where the metrics of single steps live; nothing else does.
 STEP_PREFIX = "train/"
 
@@ -65,6 +67,12 @@ def group_tags(spec: TrialSpec) -> dict[str, str]:
     return (
         tags | ({"sft.mix": spec.mix.name} if spec.mix else {}) | {"sft.volume": str(spec.volume)}
     )
+
+
+def origin_tags(taken_over: TakenOver, run_id: str | None) -> dict[str, str]:
+    """Tags of a trial that was taken over; *run_id*: of the origin's run, ``None`` where it is gone."""
+    tags = {ORIGIN: taken_over.model_dump_json(), "sft.origin.sweep": taken_over.sweep}
+    return tags | ({"sft.origin.run": run_id} if run_id else {})
 
 
 def parameters(spec: TrialSpec) -> dict[str, str]:

@@ -15,6 +15,7 @@ from tracker.errors import InputError, RefusedError, StoreError
 from tracker.store import mlflow_names
 from tracker.store.artifacts import Artifacts
 from tracker.store.journal import Step
+from tracker.trial import TakenOver
 from tracker.validation import did_you_mean, options, unknown
 
 Client = Any  # mlflow.MlflowClient
@@ -206,6 +207,12 @@ class Runs:
     def trial(self, parent_id: str, key: str) -> Run | None:
         """Run of the trial; of several, one that has ended."""
         return next(iter(self._copies(parent_id, key)), None)
+
+    def of_trial(self, origin: TakenOver) -> str | None:
+        """Id of the run of the trial *origin*, in whichever sweep; ``None`` where it is gone."""
+        parent = self.sweeps().get(origin.sweep)
+        run = None if parent is None else self.trial(parent.info.run_id, origin.key)
+        return None if run is None else str(run.info.run_id)
 
     def only_trial(self, parent_id: str, key: str) -> Run | None:
         """Run of the trial, for the process that writes the sweep: further copies are deleted.

@@ -334,6 +334,10 @@ class Store:
         tags = {"sft.status": result.status.value, "sft.result": digest_of(text)}
         if result.reason:
             tags["sft.reason"] = result.reason
+        if record.taken_over is not None:
+            tags |= mlflow_names.origin_tags(
+                record.taken_over, self._runs.of_trial(record.taken_over)
+            )
         run = self._begin(
             sweep,
             record.number,

@@ -33,6 +33,9 @@ class MemoryResults:
     def first_result(self, key: str) -> TrialResult | None:
         return self.ended.get(key)
 
+    def taken_over(self, key: str) -> None:
+        """Nothing: there is no other sweep."""
+
     def attempts(self, key: str) -> Attempts:
         return Attempts()
 

@@ -389,7 +389,7 @@ class Law(Strategy):
             return math.inf
         if self.limit:
             return self._budget - len(observed)
-        return self._budget - sum(o.seconds or 0.0 for o in observed)
+        return self._budget - sum(o.spent for o in observed)
 
 
 def _run_noise(observed: Sequence[Outcome]) -> float | None:

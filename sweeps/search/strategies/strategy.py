@@ -40,8 +40,9 @@ class Proposal(NamedTuple):
 class Outcome(NamedTuple):
     """An ended trial as strategies observe it.
 
-    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: device seconds; ``excesses``: by
-    constraint, how far beyond its bound the trial was measured, at most 0 where it keeps the bound.
+    ``quality``: the weighted score; ``loss``: bits per byte; ``seconds``: device seconds, which a trial
+    that was ``taken_over`` cost another sweep; ``excesses``: by constraint, how far beyond its bound the
+    trial was measured, at most 0 where it keeps the bound.
     """
 
     number: int
@@ -54,6 +55,12 @@ class Outcome(NamedTuple):
     loss: float | None
     seconds: float | None = None
     excesses: Mapping[str, float] = MappingProxyType({})
+    taken_over: bool = False
+
+    @property
+    def spent(self) -> float:
+        """Device seconds of the sweep's budget."""
+        return 0.0 if self.taken_over else self.seconds or 0.0
 
     @property
     def ran(self) -> bool:
@@ -276,6 +283,7 @@ def outcome(
         loss=weighted_loss(result, objective.weights),
         seconds=result.cost.device_seconds,
         excesses=excesses,
+        taken_over=record.taken_over is not None,
     )
 
 

@@ -1,0 +1,191 @@
+"""Finished trials of other sweeps are taken over by their key, and cost nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sweeps.resolve import ResolvedSweep
+from sweeps.search import run as run_module
+from sweeps.search.run import SweepRun, run_sweep
+from sweeps.search.space import trial_spec, untouched_base
+from sweeps.search.takeover import Takeover
+from sweeps.search.workspace import SweepFolder
+from tests.sweeps.search.formula import FormulaEngine, answered
+from tracker.store.journal import Journal
+from tracker.store.store import Store
+from tracker.trial import Status, TrialSpec
+
+MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
+Run = Callable[[Path], SweepRun]
+
+
+End = Callable[..., tuple[SweepFolder, TrialSpec]]
+
+
+class _Counting(FormulaEngine):
+    """Engine by formula that counts the trials it ran."""
+
+    ran = 0
+
+    def submit(self, job: object) -> None:
+        type(self).ran += 1
+        super().submit(job)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Runs a sweep file in ``runs``, by formula; ``_Counting.ran``: trials that it ran."""
+
+    @contextmanager
+    def by_formula(_: ResolvedSweep) -> Iterator[FormulaEngine]:
+        _Counting.ran = 0
+        yield _Counting(2)
+
+    monkeypatch.setattr(run_module, "_engine", by_formula)
+    return lambda path: run_sweep(path, tmp_path / "runs")
+
+
+def test_a_renamed_sweep_runs_no_equal_trial(
+    run: Run, make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    first = run(make_sweep(budget={"trials": 7})[1])
+    assert _Counting.ran == 7
+    path = make_sweep(name="again", budget={"trials": 7})[1]
+    second = run(path)
+    assert _Counting.ran == 0
+    assert [r.result for r in second.records] == [r.result for r in first.records]
+    assert {r.taken_over.sweep for r in second.records if r.taken_over} == {"tiny"}
+    assert sum(r.spent_seconds for r in second.records) == 0
+    assert sum(r.result.cost.device_seconds or 0 for r in second.records) > 0, "shown all the same"
+
+    store = Store.open(tmp_path / "runs", create=False)
+    assert store.records("again") == second.records
+    key = second.records[0].result.spec.key
+    tags = store.client.get_run(store.run_url_parts("again", key)[1]).data.tags
+    assert tags["sft.origin.run"] == store.run_url_parts("tiny", key)[1]
+    folder = SweepFolder(tmp_path / "runs", "again")
+    assert folder.taken_over(key) == second.records[0].taken_over
+    steps = Journal(SweepFolder(tmp_path / "runs", "tiny").journal(key)).steps()
+    assert Journal(folder.journal(key)).steps() == steps
+
+    shutil.rmtree(tmp_path / "runs" / "tiny")
+    assert run(path).records == second.records, "the origin may go"
+    assert _Counting.ran == 0
+
+
+def test_what_was_taken_over_is_not_spent(run: Run, make_sweep: MakeSweep) -> None:
+    hours = 5 / 3600
+    first = run(make_sweep(budget={"gpu_hours": hours})[1])
+    spent = _Counting.ran
+    more = run(make_sweep(name="again", budget={"gpu_hours": hours})[1])
+    taken = [record for record in more.records if record.taken_over]
+    assert len(taken) >= len(first.records) == spent
+    assert _Counting.ran > 0, "the budget is whole, so the design goes on"
+    assert sum(r.spent_seconds for r in more.records) == pytest.approx(
+        sum(r.result.cost.device_seconds or 0 for r in more.records if not r.taken_over)
+    )
+
+
+@pytest.fixture
+def ended(make_sweep: MakeSweep, tmp_path: Path) -> End:
+    """A trial that ended in the sweep ``tiny``, and what it is; *changes*: to its sweep's file."""
+
+    def end(status: Status = Status.COMPLETE, **changes: object) -> tuple[SweepFolder, TrialSpec]:
+        sweep, _ = make_sweep(**changes)
+        spec = trial_spec(sweep, untouched_base("a"), 0)
+        folder = SweepFolder(tmp_path / "runs", "tiny")
+        folder.root.mkdir(parents=True, exist_ok=True)
+        folder.sweep_file.touch()
+        folder.keep(spec.key, answered(spec).model_copy(update={"status": status}))
+        return folder, spec
+
+    return end
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> SweepFolder:
+    """Folder of the sweep that takes over."""
+    return SweepFolder(tmp_path / "runs", "other")
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_only_what_would_end_so_again_is_taken_over(
+    status: Status, ended: End, other: SweepFolder
+) -> None:
+    _, spec = ended(status)
+    taken = Takeover(other, keep_models=True)(spec)
+    assert (taken is not None) == (status in ("complete", "diverged"))
+
+
+def test_a_journal_that_is_not_whole_is_no_origin(ended: End, other: SweepFolder) -> None:
+    origin, spec = ended()
+    journal, takeover = origin.journal(spec.key), Takeover(other, keep_models=True)
+    whole = journal.read_bytes()
+    for torn in (b"", whole[:-1], b"?\n" + whole, whole + b'{"event":"retry"}\n'):
+        journal.write_bytes(torn)
+        assert takeover(spec) is None
+    journal.write_bytes(whole)
+    assert takeover(spec) == answered(spec)
+
+
+@pytest.mark.parametrize("wanted", ["all", "hashed", "none"])
+@pytest.mark.parametrize("recorded", ["all", "hashed", "none"])
+def test_no_more_of_answers_comes_along_than_is_recorded(
+    recorded: str,
+    wanted: str,
+    ended: End,
+    other: SweepFolder,
+) -> None:
+    origin, spec = ended(record_answers=recorded)
+    said = {"all": "Alarm", "hashed": "hashed:0011223344556677"}
+    if recorded != "none":
+        row = {"row": 0, "answer": said[recorded], "truth": said[recorded], "prompt": "Wake me"}
+        answers = origin.artifacts(spec.key) / "intent.validation.jsonl"
+        answers.parent.mkdir(parents=True, exist_ok=True)
+        answers.write_text(json.dumps(row) + "\n")
+    asked = spec.model_copy(update={"record_answers": wanted})
+    taken = Takeover(other, keep_models=True)(asked)
+    assert taken is not None
+    assert taken.spec.record_answers == wanted
+    found = list(other.artifacts(spec.key).iterdir())
+    assert bool(found) == ("none" not in (recorded, wanted))
+    if found and wanted == "hashed" and recorded == "all":
+        text = found[0].read_text()
+        assert "hashed:" in text
+        assert "Alarm" not in text
+        assert "Wake" not in text
+
+
+def test_a_model_outlives_its_origin(ended: End, other: SweepFolder, tmp_path: Path) -> None:
+    origin, spec = ended()
+    model = origin.model(spec.key)
+    model.mkdir(parents=True)
+    (model / "weights").write_bytes(b"1")
+    Takeover(other, keep_models=True)(spec)
+    assert (other.model(spec.key) / "weights").samefile(model / "weights"), "no second copy"
+    origin.drop_model(spec.key)
+    assert not model.exists()
+    assert (other.model(spec.key) / "weights").read_bytes() == b"1"
+    without = SweepFolder(tmp_path / "runs", "without")
+    Takeover(without, keep_models=False)(spec)
+    assert not without.model(spec.key).exists()
+
+
+def test_a_trial_of_a_third_sweep_names_the_one_that_ran_it(
+    ended: End, other: SweepFolder, tmp_path: Path
+) -> None:
+    origin, spec = ended()
+    Takeover(other, keep_models=True)(spec)
+    other.sweep_file.touch()
+    shutil.rmtree(origin.root)
+    third = SweepFolder(tmp_path / "runs", "a-third")
+    Takeover(third, keep_models=True)(spec)
+    found = third.taken_over(spec.key)
+    assert found is not None
+    assert found.sweep == "tiny"
