@@ -14,12 +14,14 @@ from sweeps.data.checks import (
     Splits,
     control_token_warnings,
     control_tokens,
+    definition_warnings,
     label_problems,
     leaks,
     negative_problem,
     repetition_warnings,
     row_warnings,
     shared_texts,
+    undefined_labels,
 )
 from sweeps.data.examples import (
     EVALUATION_SEED,
@@ -40,7 +42,7 @@ from tracker.errors import InputError
 from tracker.files import absolute
 from tracker.numbers import percent
 from tracker.strict_yaml import Document, YamlPath, read
-from tracker.task import FileRef, SuiteSpec, TaskSpec
+from tracker.task import FileRef, LabelDefinition, SuiteSpec, TaskSpec
 from tracker.trial import ModelSpec
 from tracker.validation import dotted
 
@@ -204,7 +206,9 @@ def _task(
     negative = negative_problem(task, splits, spec.record_answers)
     if negative:
         report.at((*where, "negative"), negative)
+    report.problems += undefined_labels(task, splits, spec.record_answers)
     report.warnings += row_warnings(task, splits, spec.record_answers)
+    report.warnings += definition_warnings(task, splits)
     report.warnings += repetition_warnings(splits, spec.record_answers)
     _check_lengths(task, splits, spec, report, models)
     for model in by_tokenizer(models):
@@ -224,8 +228,14 @@ def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None 
         score=entry.score,
         negative=entry.negative,
         pattern=entry.pattern,
+        labels=definitions(entry.labels),
         **(new_settings(entry) if settled is None else settled),
     )
+
+
+def definitions(labels: Mapping[str, str]) -> tuple[LabelDefinition, ...]:
+    """Definitions of *labels* by name, whatever their order in the file: another order is no other task."""
+    return tuple(LabelDefinition(name=n.strip(), definition=d) for n, d in sorted(labels.items()))
 
 
 def _no_rows(split: str) -> str:

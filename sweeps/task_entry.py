@@ -34,6 +34,15 @@ FilePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_label)]
 
 
+def _definition(text: str) -> str:
+    if "\n" in text or not text.strip():
+        raise ValueError(f"found {text[:60]!r}; allowed: a definition on one line")
+    return text
+
+
+Definition = Annotated[str, Field(max_length=2_000), AfterValidator(_definition)]
+
+
 class TaskFields(Frozen):
     """The keys that a trained task and a held-out task share."""
 
@@ -57,6 +66,14 @@ class TaskFields(Frozen):
     )
     pattern: str | None = Field(
         None, description="Regular expression that a well-formed answer matches as a whole."
+    )
+    labels: dict[Label, Definition] = Field(
+        default_factory=dict,
+        description="Definition of each label, such as `refund: the customer wants money back`. The prompt "
+        "lists them in the order of their names, a line each, where its template has `{labels}`; else after "
+        "the instruction, or, of rows with their own layout, before the first user turn. Every answer must "
+        "be one of them.",
+        exclude_if=lambda labels: not labels,
     )
 
     @field_validator("pattern")

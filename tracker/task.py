@@ -38,8 +38,18 @@ class PromptTemplate(Frozen):
     input: str = Field("{text}", min_length=1, description="The row's own part of the user turn.")
 
 
+class LabelDefinition(Frozen):
+    """Definition of a label, as the prompt tells it to the model."""
+
+    name: str
+    definition: str
+
+
 class TaskSpec(Frozen):
     """One supervised task.
+
+    ``labels``: definition of each label, in the order of the prompt; none in every sweep of before there
+    were any, which stays out of dumps and keys.
 
     ``prompt`` and ``answer`` are ``None`` where the rows carry their own layout (chat messages,
     prompt/completion, alpaca). ``negative`` is the answer that claims nothing (such as
@@ -59,6 +69,7 @@ class TaskSpec(Frozen):
     score: ScoreName = "exact_match"
     negative: str | None = None
     pattern: str | None = None
+    labels: tuple[LabelDefinition, ...] = Field((), exclude_if=lambda labels: not labels)
     tokens: Literal["characters", "normalised"] | None = Field(
         None, exclude_if=lambda value: value is None
     )

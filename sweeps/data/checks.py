@@ -19,12 +19,14 @@ from sweeps.data.examples import (
     similar_text,
 )
 from sweeps.data.recorded import quoted
+from tracker.numbers import plural
 from tracker.task import TaskSpec
 from tracker.trial import RecordAnswers
 from tracker.validation import did_you_mean, options
 
 MAX_PAIRS_SHOWN = 3
 MAX_ANSWER_SHOWN = 40
+MAX_UNDEFINED_SHOWN = 5
 SAMPLE_ROWS = 200
 
 #: Path and located examples by split: train, validation, test; those there are.
@@ -218,6 +220,38 @@ def negative_problem(task: TaskSpec, splits: Splits, record: RecordAnswers = "al
         return f"found {task.negative!r}, no row's answer; allowed: one of {len(listed)} answers"
     hint = did_you_mean(task.negative, listed)
     return f"found {task.negative!r}, no row's answer; allowed: {options(listed)}{hint}"
+
+
+def undefined_labels(
+    task: TaskSpec, splits: Splits, record: RecordAnswers = "all"
+) -> Iterator[str]:
+    """Report answers of the data that no definition of the task is for: most often misspelt."""
+    defined = [label.name for label in task.labels]
+    known, undefined = set(defined), dict[str, str]()
+    for path, examples in splits.values() if defined else ():
+        for item in examples:
+            if (label := item.example.answer.strip()) not in known:
+                undefined.setdefault(label, f"{path}:{item.line}")
+    for label, place in list(undefined.items())[:MAX_UNDEFINED_SHOWN]:
+        hint = did_you_mean(label, defined) if record == "all" else ""
+        yield (
+            f"{place}: found answer {quoted(_short(label), record)}, which `labels` of task {task.name} does "
+            f"not define; allowed: {options(defined)}{hint}"
+        )
+    if len(undefined) > MAX_UNDEFINED_SHOWN:
+        rest = len(undefined) - MAX_UNDEFINED_SHOWN
+        yield f"tasks.{task.name}.labels: and {plural(rest, 'more answer')} without a definition"
+
+
+def definition_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
+    """Warn of definitions of labels that no row has as its answer."""
+    answers = {item.example.answer.strip() for _, examples in splits.values() for item in examples}
+    unused = [label.name for label in task.labels if label.name not in answers]
+    if unused:
+        yield (
+            f"task {task.name}: labels: no row's answer is {options(unused)}; the prompt lists "
+            f"{'it' if len(unused) == 1 else 'them'} all the same"
+        )
 
 
 def row_warnings(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:

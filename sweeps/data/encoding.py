@@ -123,10 +123,12 @@ def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
 
 @lru_cache(maxsize=64)
 def label_set(task: TaskSpec) -> frozenset[str] | None:
-    """Labels in the training file (else in validation) of a task whose answers are labels.
+    """Labels of a task whose answers are labels: those defined, else those in train (else in validation).
 
     Without white space around them, as answers are compared.
     """
+    if task.labels and task.score in ("macro_f1", "exact_match"):
+        return frozenset(label.name for label in task.labels)
     if task.score != "macro_f1":
         return None
     answers = {example.answer for example in _examples(task, task.train or task.validation)}

@@ -15,7 +15,7 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,8 @@ from tracker.task import FileRef, PromptTemplate, TaskSpec
 from tracker.validation import options, unknown
 
 ROLES = ("system", "user", "assistant")
+#: The placeholder of a prompt's template where a task's label definitions stand.
+DEFINITIONS = "labels"
 
 #: ``data.jsonl#validation=0.1``: a seeded part of a file. The other part is ``#train=0.1``.
 _PART = re.compile(r"(?P<file>.+)#(?P<part>train|validation)=(?P<share>[^#/]*)")
@@ -254,12 +256,12 @@ _PROSE_MARKS = re.compile(
 
 def _layout(task: TaskSpec, path: str, first: dict[str, Any]) -> Layout:
     if task.prompt is not None and task.answer is not None:
-        return _template_layout(task.prompt, task.answer, task.name)
+        return _template_layout(task, task.prompt, task.answer)
     if task.prompt is not None or task.answer is not None:
         raise InputError(f"task {task.name}: found one of prompt and answer; give both or neither")
     for needed, layout in _LAYOUTS.items():
         if set(needed) <= first.keys():
-            return layout
+            return _with_definitions(layout, definition_lines(task))
     layouts = " or ".join(" and ".join(needed) for needed in _LAYOUTS)
     raise InputError(
         f"{path}:1: found fields {options(first)}; allowed: {layouts}; "
@@ -267,24 +269,56 @@ def _layout(task: TaskSpec, path: str, first: dict[str, Any]) -> Layout:
     )
 
 
-def _template_layout(prompt: PromptTemplate, answer: str, task: str) -> Layout:
-    fills = {
-        name: _compiled(template, f"task {task}: {name}")
-        for name, template in [*prompt.model_dump().items(), ("answer", answer)]
-        if template is not None
-    }
+def definition_lines(task: TaskSpec) -> str:
+    """The task's labels with their definitions as the prompt has them, a line each."""
+    return "\n".join(f"{label.name}: {label.definition}" for label in task.labels)
+
+
+def _with_definitions(layout: Layout, definitions: str) -> Layout:
+    """*layout* with *definitions*, if there are any, before the text of the first user turn."""
+    if not definitions:
+        return layout
 
     def lay_out(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-        filled = {name: fill(fields) for name, fill in fills.items()}
-        return _turns(filled.get("system"), filled.get("instruction"), filled["input"]), filled[
-            "answer"
-        ]
+        turns, answer = layout(fields)
+        first = next((i for i, turn in enumerate(turns) if turn.role == "user"), None)
+        if first is None:
+            return turns, answer  # refused: there is no prompt
+        turn = turns[first]._replace(content=f"{definitions}\n{turns[first].content}")
+        return (*turns[:first], turn, *turns[first + 1 :]), answer
 
     return lay_out
 
 
-def _compiled(template: str, where: str) -> Callable[[dict[str, Any]], str]:
-    """Compile a template to a function that fills it from a row's fields."""
+def _template_layout(task: TaskSpec, prompt: PromptTemplate, answer: str) -> Layout:
+    definitions = definition_lines(task)
+    given = {DEFINITIONS: definitions} if definitions else {}
+    templates = {name: text for name, text in prompt.model_dump().items() if text is not None}
+    fills = {
+        name: _compiled(text, f"task {task.name}: {name}", given)
+        for name, text in templates.items()
+    }
+    fill_answer = _compiled(answer, f"task {task.name}: answer", {})
+    if any(DEFINITIONS in _fields_of(text) for text in templates.values()):
+        definitions = ""  # they stand where the template has them
+
+    def lay_out(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
+        filled = {name: fill(fields) for name, fill in fills.items()}
+        user = (filled.get("instruction"), definitions, filled["input"])
+        return _turns(filled.get("system"), *user), fill_answer(fields)
+
+    return lay_out
+
+
+def _fields_of(template: str) -> set[str]:
+    """Names of the placeholders of a template that compiles."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def _compiled(
+    template: str, where: str, given: Mapping[str, str]
+) -> Callable[[dict[str, Any]], str]:
+    """Compile a template to a function that fills it from what is *given*, else from a row's fields."""
     try:
         pieces = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -294,9 +328,12 @@ def _compiled(template: str, where: str) -> Callable[[dict[str, Any]], str]:
     ):
         raise InputError(f"{where}: found {template!r}; allowed: plain {{field}} placeholders")
 
+    def value(fields: dict[str, Any], name: str) -> str:
+        return given[name] if name in given else _text(_field(fields, name))
+
     def fill(fields: dict[str, Any]) -> str:
         return "".join(
-            literal if name is None else literal + _text(_field(fields, name))
+            literal if name is None else literal + value(fields, name)
             for literal, name, _, _ in pieces
         )
 

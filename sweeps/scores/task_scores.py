@@ -28,7 +28,7 @@ class Answers(NamedTuple):
 def score_task(
     task: TaskSpec, answers: Answers, labels: frozenset[str] | None, split: str = "validation"
 ) -> TaskScore:
-    """Score a task; *labels*: the label set of a ``macro_f1`` task, else ``None``.
+    """Score a task; *labels*: its label set (:func:`sweeps.data.encoding.label_set`), ``None`` without one.
 
     Raises InputError where there are no rows.
     """
@@ -212,8 +212,8 @@ def label_counts(
 ) -> LabelCounts | None:
     """Counts by label of stripped answers and truths; ``None`` for a task whose answers are no labels.
 
-    *labels*: the label set of a ``macro_f1`` task, of which all are counted. An answer that is none of
-    the labels counts for none.
+    *labels*: the label set, of which all are counted; ``None`` of a task that has none. An answer that is
+    none of the labels counts for none.
     """
     truths = Counter(truth)
     if labels is None:
