@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 import time
@@ -17,11 +18,12 @@ from rich.table import Table
 
 from tracker.decision.explain import lines, quality_text, summary
 from tracker.decision.majority import majorities, majority_text
-from tracker.metrics import Interval, Measure
+from tracker.metrics import Interval, Measure, normal_interval, se_of, value_of
 from tracker.numbers import (
     count,
     duration,
     in_measure,
+    interval,
     limits,
     percent,
     plural,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from tracker.price import Price
     from tracker.store.runs import Undelivered
     from tracker.store.store import SweepInfo
-    from tracker.task import SuiteScore
+    from tracker.task import SuiteScore, TaskScore
     from tracker.trial import Cost, TrialRecord, TrialResult
 
 #: Of a table that goes to a file or a pipe.
@@ -351,21 +353,18 @@ def import_lines(taken: Mapping[str, Any], place: str) -> list[str]:
 
 def final_lines(final: FinalModel, config: Config) -> list[str]:
     """The scores of a final training beside what the sweep measured, its cost, and where the model is."""
-    expected = {measured.task: measured.score for measured in config.scores}
+    expected = {measured.task: measured for measured in config.scores}
     text = []
     for measured in final.scores("validation"):
         before = expected.get(measured.task)
-        sweep = f" (the sweep measured {score(before)})" if before is not None else ""
-        text.append(
-            f"validation {measured.task}: {measured.score_name} {score(measured.score)}{sweep}"
-        )
+        sweep = ""
+        if before is not None and before.score is not None:
+            sweep = f"; the sweep measured {score(before.score)} on {plural(before.n, 'row')}"
+        text.append(f"validation {measured.task}: {score_line(measured)}{sweep}")
     for measured in final.scores("test"):
-        error = (
-            f" ± {points(measured.score_se, signed=False)}" if measured.score_se is not None else ""
-        )
-        text.append(
-            f"test       {measured.task}: {measured.score_name} {score(measured.score)}{error}"
-        )
+        text.append(f"test       {measured.task}: {score_line(measured)}, all of them")
+        if (reads := final.test_reads.get(measured.task)) is not None:
+            text.append(f"           {reads_line(reads)}")
     weights = {} if config.recommendation is None else config.recommendation.objective.weights
     weighed = [task for task, weight in weights.items() if weight > 0]
     found = majorities([final.result], weighed or [task.name for task in config.trial.tasks], {})
@@ -374,6 +373,26 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
     text += [_suite_line(suite) for suite in final.result.general if suite.forgetting is not None]
     text += _cost_line(final.result.cost)
     return [*text, f"registered as {final.name} version {final.version}; files in {final.folder}"]
+
+
+def score_line(measured: TaskScore) -> str:
+    """A task's score with its interval and the number of rows that it was measured on."""
+    measure: Measure = "error" if measured.score is None and measured.error is not None else "score"
+    value, error = value_of(measured, measure), se_of(measured, measure)
+    most = 1.0 if measure == "score" else math.inf
+    ends = None if value is None else normal_interval(value, error, 0.0, most)
+    spread = ""
+    if ends is not None:
+        spread = f" ({interval(*ends, lambda end: in_measure(end, measure))})"
+    rows = "" if measured.n is None else f" on {plural(measured.n, 'row')}"
+    return f"{measured.score_name} {in_measure(value, measure)}{spread}{rows}"
+
+
+def reads_line(reads: int) -> str:
+    """How often a test file was read for a sweep."""
+    times = "once" if reads == 1 else f"{count(reads)} times"
+    chosen = "" if reads == 1 else "; a choice made by its scores is no longer measured by them"
+    return f"test was read {times} for this sweep{chosen}"
 
 
 def _weighted_quality(result: TrialResult, answer: Recommendation | None) -> list[str]:

@@ -54,6 +54,28 @@ def with_found_files(
     return found
 
 
+def with_found_base(model: ModelSpec, near: Path, place: str | None = None) -> ModelSpec:
+    """The base *model* with its place on this machine, looked for near the file or folder *near*.
+
+    *place*: its folder or hub id; given, it is looked for nowhere else. Raises InputError where it is not
+    found, or is another one by its digest.
+    """
+    folder = near.resolve()
+    finder = _Finder([folder, *folder.parents[:3]], place, None)
+    found: ModelSpec = finder.moved(model)
+    digest = f", whose SHA-256 is {model.digest[:12]}…" if model.digest else ""
+    if finder.missing_model is not None:
+        raise InputError(
+            f"{near}: found no base model {model.name} at {finder.missing_model}{digest}; name its folder "
+            "or hub id (--base, or model_config={'base': …} in MLflow)"
+        )
+    if finder.problems:
+        raise InputError(
+            f"{place}: is not the base model that {near} was trained on{digest}; name the folder of that one"
+        )
+    return found
+
+
 class _Finder:
     """Finds files; ``missing``: data files that are nowhere, ``problems``: one line each."""
 

@@ -94,11 +94,11 @@ def train_file(task: TaskSpec) -> FileRef:
     return task.train
 
 
-def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec) -> Rows:
-    """Rows of *file* that every trial is evaluated on: a stratified, seeded choice."""
+def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec, *, whole: bool = False) -> Rows:
+    """Rows of *file* that every trial is evaluated on: a stratified, seeded choice, or the *whole* file."""
     examples = _examples(task, file)
     chosen: Sequence[int] = range(len(examples))
-    limit = spec.evaluation.rows
+    limit = None if whole else spec.evaluation.rows
     if limit is not None and limit < len(examples):
         chosen = _nested_rows(file, task, EVALUATION_SEED)[:limit]
     source = _task_rows(task, file, spec.model, spec.train.max_length)

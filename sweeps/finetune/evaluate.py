@@ -106,11 +106,26 @@ class Evaluator:
     ) -> TaskEvaluation:
         """Evaluate a task: loss and greedy answers on *rows*. Raises InputError where there are none.
 
-        *record*: what of the answers its records hold.
+        *record*: what of the answers its records hold. On test, answers may be as long as the settings
+        allow, as those to rows whose true answers nobody knows.
         """
-        weights = resamples(task.name, len(rows.encoded))
+        limit = self.settings.max_new_tokens if split == "test" else None
         nats = self.nats(rows.encoded)
-        given = self.answers(rows.encoded)
+        given = self.answers(rows.encoded, limit)
+        return self.judged(task, rows, nats, given, labels, split, record)
+
+    def judged(
+        self,
+        task: TaskSpec,
+        rows: Rows,
+        nats: Floats,
+        given: Sequence[str],
+        labels: frozenset[str] | None,
+        split: str,
+        record: RecordAnswers = "all",
+    ) -> TaskEvaluation:
+        """Evaluation of the answers *given* to *rows* and of the loss there, *nats*, as :meth:`task`."""
+        weights = resamples(task.name, len(rows.encoded))
         tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
         score = score_task(task, Answers(given, rows.truth, nats, tokens, sizes), labels, split)
@@ -171,13 +186,22 @@ class Evaluator:
         return totals
 
     @torch.no_grad()
-    def answers(self, encoded: Sequence[Encoded]) -> list[str]:
-        """Greedy answers, stopped at the end-of-sequence token or a little past the longest truth."""
-        limit = max(len(row.answer_ids) for row in encoded) + _SPARE_TOKENS
+    def answers(
+        self,
+        encoded: Sequence[Encoded],
+        limit: int | None = None,
+        shown: frozenset[int] | None = None,
+    ) -> list[str]:
+        """Greedy answers, stopped at the end-of-sequence token or after *limit* tokens.
+
+        *limit*: by default a little more than the longest truth. *shown*: control tokens that are part of
+        an answer, by default those of the truths.
+        """
+        if limit is None:
+            limit = max(len(row.answer_ids) for row in encoded) + _SPARE_TOKENS
         limit = min(limit, self.settings.max_new_tokens)
         given = [""] * len(encoded)
-        in_truth = {token for row in encoded for token in row.answer_ids[:-1]}
-        shown = special_ids(self.tokenizer) & in_truth
+        shown = answered_controls(self.tokenizer, encoded) if shown is None else shown
         with self.clock.phase("generate"):
             for chosen in self._by_length(encoded):
                 for i, text in zip(
@@ -206,6 +230,13 @@ class Evaluator:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+
+def answered_controls(
+    tokenizer: PreTrainedTokenizerBase, encoded: Sequence[Encoded]
+) -> frozenset[int]:
+    """Control tokens that true answers hold, such as a label that is one."""
+    return special_ids(tokenizer) & {token for row in encoded for token in row.answer_ids[:-1]}
 
 
 def generated_ids(

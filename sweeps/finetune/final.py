@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from sweeps.base_models import checked_folder
 from sweeps.finetune.contract import TrialHome
+from sweeps.finetune.trained_model import write_card
 from sweeps.finetune.trial import RECORDED_PACKAGES, disk_refusal, run_trial
 from sweeps.ownership import owned
 from tracker.errors import InputError, SftSelectError, StoreError
@@ -24,6 +26,7 @@ from tracker.files import put_in_place, remove_leftovers, write_atomically
 from tracker.frozen import Frozen
 from tracker.store.model_registry import folder_digest
 from tracker.store.store import Store
+from tracker.store.test_reads import TestReading
 from tracker.task import TaskScore
 from tracker.trial import Status, TrialResult, TrialSpec
 
@@ -34,12 +37,16 @@ _WRITTEN = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt", ".md"
 
 
 class FinalModel(NamedTuple):
-    """The trained model: its result, its ``folder``, its ``name`` and ``version`` in the registry."""
+    """The trained model: its result, its ``folder``, its ``name`` and ``version`` in the registry.
+
+    ``test_reads``: by task how often its test file was read for this sweep, this time included.
+    """
 
     result: TrialResult
     folder: Path
     name: str
     version: str
+    test_reads: Mapping[str, int] = MappingProxyType({})
 
     def scores(self, split: str) -> list[TaskScore]:
         """Task scores on *split*: ``validation`` or ``test``."""
@@ -47,10 +54,14 @@ class FinalModel(NamedTuple):
 
 
 class _Trained(Frozen):
-    """What an interrupted call has trained; ``model``: digest of the model's folder."""
+    """What an interrupted call has trained; ``model``: digest of the model's folder.
+
+    ``reading``: name of its reading of test, by which it is counted once.
+    """
 
     model: str
     result: TrialResult
+    reading: str = ""
 
 
 class _ConsoleReporter:
@@ -89,6 +100,9 @@ def train_config(
 ) -> FinalModel:
     """Train ``config.trial``, evaluate it on validation and test, register it with an alias.
 
+    Validation is evaluated on as many rows as in the sweep, test on all of its rows, and each reading of
+    test is counted in the store.
+
     The model's files go to *folder*, in place of a model that an earlier call left there. Until then all
     is kept in ``<folder>.partial``, from which an interrupted call is resumed. *evidence*: by name the text
     of the file beside the configuration, kept with the model. *note* is called with the package versions
@@ -117,7 +131,9 @@ def train_config(
             "name a folder with -o that can be",
         ):
             remove_leftovers(home)
-            result = _complete_result(config.trial, home, _records(place), _ConsoleReporter(show))
+            trained = _complete_result(config, home, _records(place), _ConsoleReporter(show))
+            result = trained.result
+            reads = _count_readings(store, config, trained)
             name = f"{config.sweep}-{config.trial.method.name}"
             number = store.register_model(
                 config.sweep, made, name, ALIAS, config_text, _scores(result), evidence
@@ -131,7 +147,17 @@ def train_config(
     finally:
         with suppress(OSError):  # another trial's is there
             partial.rmdir()
-    return FinalModel(result, folder, name, number)
+    return FinalModel(result, folder, name, number, reads)
+
+
+def _count_readings(store: Store, config: Config, trained: _Trained) -> dict[str, int]:
+    """Count this reading of test in the store; returns by task how many there were."""
+    read = {score.task for score in trained.result.tasks if score.split == "test"}
+    files = {t.name: t.test.sha256 for t in config.trial.tasks if t.test and t.name in read}
+    name = trained.reading or config.trial.key
+    readings = [TestReading(sha256, name, f"train {config.trial.key}") for sha256 in files.values()]
+    counts = store.read_test(config.sweep, readings)
+    return {task: counts[sha256] for task, sha256 in files.items()}
 
 
 def _scores(result: TrialResult) -> dict[str, float]:
@@ -144,14 +170,15 @@ def _scores(result: TrialResult) -> dict[str, float]:
 
 
 def _complete_result(
-    spec: TrialSpec, home: Path, records: Path, reporter: _ConsoleReporter
-) -> TrialResult:
-    """Train *spec*, its model to ``home/model``, unless an earlier call has; returns the complete result."""
+    config: Config, home: Path, records: Path, reporter: _ConsoleReporter
+) -> _Trained:
+    """Train the trial, its model to ``home/model``, unless an earlier call has; its result is complete."""
+    spec = config.trial
     kept, made = home / "result.json", home / "model"
     try:
         whole = _Trained.model_validate_json(kept.read_bytes())
         if whole.model == folder_digest(made):
-            return whole.result
+            return whole
     except (OSError, ValidationError):  # none yet, or a torn one: its checkpoints still serve
         shutil.rmtree(kept, ignore_errors=True)  # a folder in its place
     folders = TrialHome(
@@ -164,9 +191,10 @@ def _complete_result(
     if result.status is not Status.COMPLETE:
         shutil.rmtree(home)  # it would end the same way again
         raise SftSelectError(f"training ended {result.status.value}: {result.reason}")
-    trained = _Trained(model=folder_digest(made), result=result)
+    write_card(made, config.sweep, spec, torch.get_num_threads())
+    trained = _Trained(model=folder_digest(made), result=result, reading=secrets.token_hex(8))
     write_atomically(kept, trained.model_dump_json())
-    return result
+    return trained
 
 
 def differing_versions(measured: dict[str, str]) -> str | None:

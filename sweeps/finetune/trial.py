@@ -190,14 +190,15 @@ def _fine_tune(
 def _tasks(
     evaluator: Evaluator, spec: TrialSpec, splits: Sequence[Split], clock: Clock
 ) -> list[TaskEvaluation]:
-    """Evaluate every task on those of *splits* that it has."""
+    """Evaluate every task on those of *splits* that it has: on at most so many rows, on the whole of test."""
     evaluations = []
     for split, task in itertools.product(splits, spec.tasks):
         file = task.test if split == "test" else task.validation
         if file is None:
             continue
         with clock.phase("data"):
-            rows, labels = evaluation_rows(task, file, spec), label_set(task)
+            rows = evaluation_rows(task, file, spec, whole=split == "test")
+            labels = label_set(task)
         evaluations.append(evaluator.task(task, rows, labels, split, spec.record_answers))
     return evaluations
 

@@ -22,6 +22,7 @@ from tracker.errors import InputError, StoreError
 from tracker.store.control import ACTIONS, ControlReply, RaisedBudget, new_request
 from tracker.store.journal import Step
 from tracker.store.store import LiveTrial, Store
+from tracker.store.test_reads import TestReading
 from tracker.trial import MethodSpec, Status, TrialRecord, TrialSpec
 
 #: What each action needs beside its name.
@@ -129,6 +130,15 @@ class StoreContract:
         parent = store.client.get_run(run.data.tags["mlflow.parentRunId"])
         assert parent.info.run_name == "support"
         assert [i.dataset.digest for i in parent.inputs.dataset_inputs] == ["7" * 36]
+
+    def test_each_reading_of_test_is_counted_once(self, store: Store) -> None:
+        first, second = (TestReading("a" * 64, name, "train 1") for name in ("x", "y"))
+        other = TestReading("b" * 64, "x", "train 1")
+        assert store.read_test("support", [first]) == {"a" * 64: 1}
+        assert store.read_test("support", [first]) == {"a" * 64: 1}, "sent again after a crash"
+        again = reopened(store)
+        assert again.read_test("support", [second, other]) == {"a" * 64: 2, "b" * 64: 1}
+        assert again.read_test("support-2", [first]) == {"a" * 64: 1}
 
     def test_mlflow_alone_tells_which_was_best(self, store: Store, make_record: Records) -> None:
         begin(store)

@@ -53,6 +53,7 @@ from tracker.store.runs import (
     is_live,
     sweep_info,
 )
+from tracker.store.test_reads import TestReading, add_readings, count_readings
 from tracker.store.worst_answers import TaskExamples, read_examples
 from tracker.task import FileRef
 from tracker.trial import Objective, TrialRecord, TrialSpec
@@ -388,6 +389,13 @@ class Store:
         return model_registry.register(
             self._runs, sweep, model, lambda run: self._writer.log_values(run, scores)
         )
+
+    @_guarded
+    def read_test(self, sweep: str, readings: Sequence[TestReading]) -> dict[str, int]:
+        """Keep *readings* of the sweep's test files, and count all there were, by the file's SHA-256."""
+        add_readings(self._runs, sweep, readings)
+        files = {reading.sha256 for reading in readings}
+        return {sha256: count_readings(self._runs, sweep, sha256) for sha256 in files}
 
     @_guarded
     def keep_model(self, sweep: str, key: str, folder: Path) -> None:

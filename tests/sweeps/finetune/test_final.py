@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import InputError, OwnedError, SftSelectError, StoreError
 from tracker.export.config import Config
+from tracker.store.test_reads import TestReading
 from tracker.trial import EvaluationSpec
 
 
@@ -29,6 +30,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.registered: list[list[str]] = []
+        self.read: set[TestReading] = set()
         self.down = False
 
     def register_model(self, sweep: str, folder: Path, *_: object) -> str:
@@ -36,6 +38,10 @@ class Registry:
             raise StoreError("the store does not answer; run the same command again")
         self.registered.append(sorted(path.name for path in folder.iterdir()))
         return str(len(self.registered))
+
+    def read_test(self, sweep: str, readings: Sequence[TestReading]) -> dict[str, int]:
+        self.read |= set(readings)
+        return {each.sha256: sum(r.sha256 == each.sha256 for r in self.read) for each in readings}
 
 
 @pytest.fixture
@@ -72,7 +78,11 @@ def test_a_model_takes_the_place_of_another(
     assert (final.folder / "adapter_config.json").exists() == (order[1] == "lora")
     assert AutoModelForCausalLM.from_pretrained(final.folder)
     assert left(final.folder) == ["model", "model-records"], "nothing partial is left"
-    assert {score.split for score in final.result.tasks} == {"validation", "test"}
+    rows = {score.split: score.n for score in final.result.tasks}
+    assert rows == {"validation": 8, "test": 120}, (
+        "the cap on rows is validation's, test is scored whole"
+    )
+    assert final.test_reads == {"intent": 2}
 
 
 def test_a_folder_with_other_content_is_refused_before_training(
@@ -111,6 +121,7 @@ def test_a_store_that_is_down_costs_no_training(
         patch.setattr(module, "run_trial", None)  # must not be called again
         final = train("lora")
     assert final.version == "1"
+    assert final.test_reads == {"intent": 1}, "what was measured once is counted once"
     assert (final.folder / "adapter_config.json").exists()
     assert left(final.folder) == ["model", "model-records"]
 

@@ -1,0 +1,269 @@
+"""Trained model: the folder that `train` wrote, loaded to answer rows as its evaluation did.
+
+Beside weights and tokenizer the folder holds a card: the trial in full, so that prompts are rendered and
+answers judged as in training. An adapter's base is named there by its digest and looked for on this machine.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field, ValidationError
+from torch import nn
+
+from sweeps.base_models import content_digest
+from sweeps.data.encoding import Rows, evaluation_rows, label_set
+from sweeps.data.examples import LocatedExample, laid_out
+from sweeps.data.prompts import Encoded, encode_examples, load_tokenizer
+from sweeps.data.readers import Row
+from sweeps.finetune.clock import Clock
+from sweeps.finetune.evaluate import Evaluator, answered_controls
+from sweeps.finetune.model import build_model, load_trained, prepended_tokens
+from sweeps.finetune.weights import load_model
+from sweeps.trial_files import with_found_base
+from tracker.errors import InputError
+from tracker.files import read_bounded, write_atomically
+from tracker.frozen import Frozen
+from tracker.task import TaskScore, TaskSpec
+from tracker.trial import ModelSpec, TrialSpec
+from tracker.validation import options, unknown
+
+CARD = "sft_select.json"
+_MAX_CARD_BYTES = 50_000_000
+#: In place of an answer that a row does not have; it is never trained, scored or shown.
+_STAND_IN = "-"
+_LEAST_PROMPT = 8  # tokens
+
+Progress = Callable[[int, int], None]
+
+
+class AnswerFormat(Frozen):
+    """What answers of a task look like, beside its :class:`TaskSpec`.
+
+    ``labels``: of the training file; ``None`` for a task without, and where the sweep records no answers.
+    ``control_tokens``: ids of those that true answers hold. ``tokens``: of the longest true answer.
+    """
+
+    labels: tuple[str, ...] | None = None
+    control_tokens: tuple[int, ...] = ()
+    tokens: int = 1
+
+
+class ModelCard(Frozen):
+    """Card of a trained model. ``threads``: CPU threads that it was evaluated with."""
+
+    format: int = 1
+    sweep: str
+    trial: TrialSpec
+    answers: dict[str, AnswerFormat] = Field(default_factory=dict)
+    threads: int = 1
+
+
+class Answered(NamedTuple):
+    """Answers to the rows of a file, a record each, and their score where rows have true answers."""
+
+    records: list[dict[str, Any]]
+    score: TaskScore | None
+
+
+def write_card(folder: Path, sweep: str, trial: TrialSpec, threads: int) -> None:
+    """Write the card of the model in *folder*, which was trained and evaluated as *trial* says."""
+    tokenizer = load_tokenizer(trial.model)
+    answers = {}
+    for task in trial.tasks:
+        rows = evaluation_rows(task, task.test or task.validation, trial, whole=bool(task.test))
+        labels = label_set(task) if trial.record_answers == "all" else None
+        answers[task.name] = AnswerFormat(
+            labels=None if labels is None else tuple(sorted(labels)),
+            control_tokens=tuple(sorted(answered_controls(tokenizer, rows.encoded))),
+            tokens=max(len(row.answer_ids) for row in rows.encoded),
+        )
+    card = ModelCard(sweep=sweep, trial=trial, answers=answers, threads=threads)
+    write_atomically(folder / CARD, card.model_dump_json(indent=1) + "\n")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of the model in *folder*; InputError where it has none that this version reads."""
+    file = folder / CARD
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: found no folder; allowed: one that `sft-select train` wrote, or models:/NAME/VERSION"
+        )
+    try:
+        return ModelCard.model_validate_json(read_bounded(file, _MAX_CARD_BYTES))
+    except OSError:
+        raise InputError(
+            f"{folder}: found no {CARD}; allowed: a folder that `sft-select train` of this version wrote; "
+            "train it again"
+        ) from None
+    except ValidationError as error:
+        raise InputError(
+            f"{file}: does not fit this version ({error.error_count()} problems); answer with the version "
+            "that trained it, or train it again"
+        ) from None
+
+
+class TrainedModel:
+    """A trained model on this machine's device; made by :meth:`load`."""
+
+    def __init__(
+        self, card: ModelCard, model: nn.Module, described: ModelSpec, device: torch.device
+    ) -> None:
+        self.card = card
+        self._model, self._described, self._device = model, described, device
+
+    @classmethod
+    def load(cls, folder: Path, base: str | None = None) -> TrainedModel:
+        """Load the model in *folder*; *base*: folder or hub id of an adapter's base, if it was moved.
+
+        An adapter's weights are exactly the trained ones. Raises InputError where the folder holds no such
+        model, or its base is not found or has another digest.
+        """
+        card = read_card(folder)
+        trial = card.trial
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if device.type == "cpu":
+            torch.set_num_threads(card.threads)  # sums of floats depend on it
+        if trial.method.name in ("none", "full"):
+            trust = trial.model.trust_remote_code
+            own = {"path": str(folder.resolve()), "digest": content_digest(folder, code=trust)}
+            described = trial.model.model_copy(update=own | {"revision": None})
+            return cls(card, load_model(folder, trust=trust).to(device), described, device)
+        described = with_found_base(trial.model, folder, base)
+        model = build_model(described, trial.method, device)
+        load_trained(model, folder)
+        return cls(card, model, described, device)
+
+    def task(self, name: str | None = None) -> TaskSpec:
+        """The task called *name*, or the only one; InputError where that is not known."""
+        tasks = {task.name: task for task in self.card.trial.tasks}
+        if name is not None:
+            if name not in tasks:
+                raise InputError(f"--task: {unknown(name, tasks)}")
+            return tasks[name]
+        if len(tasks) != 1:
+            raise InputError(
+                f"--task: the model has {len(tasks)} tasks; allowed: {options(tasks)}; name one"
+            )
+        return next(iter(tasks.values()))
+
+    def answer(
+        self,
+        task: TaskSpec,
+        path: str,
+        rows: Sequence[Row],
+        progress: Progress = lambda _done, _all: None,
+    ) -> Answered:
+        """Answer *rows*, read from *path*; those that have a true answer are scored.
+
+        A record has ``row`` (from 1), ``answer``, and where the truth is known ``truth``, ``nats``, ``score``
+        and what else an evaluation records of it. The answers are those of the evaluation on the same rows.
+        Raises InputError with every row that cannot be read, or that is too long.
+        """
+        whole = [_with_answer(task, row.fields) for row in rows]
+        known = [found for _, found in whole]
+        examples = laid_out(
+            task,
+            path,
+            [row._replace(fields=fields) for row, (fields, _) in zip(rows, whole, strict=True)],
+        )
+        encoded = self._encoded(task, examples, known)
+        evaluator = self._evaluator(len(rows), progress)
+        format_ = self.card.answers.get(task.name, AnswerFormat())
+        limit = self.card.trial.evaluation.max_new_tokens
+        given = evaluator.answers(encoded, limit, frozenset(format_.control_tokens))
+        records = [{"row": n, "answer": text.strip()} for n, text in enumerate(given, start=1)]
+        scored = [index for index, found in enumerate(known) if found]
+        if not scored:
+            return Answered(records, None)
+        truths = Rows(
+            tuple(encoded[i] for i in scored),
+            tuple(examples[i].example.answer for i in scored),
+            tuple(scored),
+        )
+        nats = evaluator.nats(truths.encoded)
+        labels = None if format_.labels is None else frozenset(format_.labels)
+        of_scored = [given[i] for i in scored]
+        judged = evaluator.judged(task, truths, nats, of_scored, labels, "test")
+        for index, record in zip(scored, judged.records, strict=True):
+            shown = {n: v for n, v in record.items() if n not in ("row", "file_row", "prompt")}
+            records[index] |= shown
+        return Answered(records, judged.score)
+
+    def _encoded(
+        self, task: TaskSpec, examples: Sequence[LocatedExample], known: Sequence[bool]
+    ) -> list[Encoded]:
+        """Rows as token ids; where no truth is known, a prompt leaves room for the longest that was."""
+        tokenizer = load_tokenizer(self._described)
+        longest = self.card.trial.train.max_length
+        format_ = self.card.answers.get(task.name, AnswerFormat())
+        shorter = max(longest - format_.tokens, _LEAST_PROMPT)
+        encoded: dict[int, Encoded] = {}
+        for length, truth in ((longest, True), (shorter, False)):
+            chosen = [i for i, found in enumerate(known) if found is truth]
+            texts = [examples[i].example for i in chosen]
+            if texts:
+                encoded |= zip(chosen, encode_examples(tokenizer, texts, length), strict=True)
+        return [encoded[i] for i in range(len(examples))]
+
+    def _evaluator(self, rows: int, progress: Progress) -> Evaluator:
+        settings = self.card.trial.evaluation
+        done = 0
+
+        def beat() -> None:
+            nonlocal done
+            done += settings.batch_size
+            if done < rows + settings.batch_size:  # then comes the loss
+                progress(min(done, rows), rows)
+
+        return Evaluator(
+            self._model,
+            load_tokenizer(self._described),
+            settings,
+            prepended=prepended_tokens(self.card.trial.method),
+            device=self._device,
+            autocast=self.card.trial.train.dtype == "bfloat16",
+            clock=Clock(),
+            beat=beat,
+        )
+
+
+#: By the field that shows a layout: the field of its answer.
+_ANSWER_FIELDS = {"prompt": "completion", "instruction": "output"}
+
+
+def _with_answer(task: TaskSpec, fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """A row's *fields* with something in place of an answer that it does not have, and whether it has one."""
+    whole = dict(fields)
+    if task.answer is not None:
+        names = {name for _, name, _, _ in string.Formatter().parse(task.answer) if name}
+        asked = "".join(
+            text for text in (task.prompt.model_dump().values() if task.prompt else ()) if text
+        )
+        shown = {name for _, name, _, _ in string.Formatter().parse(asked) if name}
+        lacking = [name for name in names - shown if _is_empty(fields.get(name))]
+        return whole | dict.fromkeys(lacking, _STAND_IN), not lacking
+    for name in ("messages", "conversations"):
+        turns = fields.get(name)
+        if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
+            said = turns[-1].get("role", turns[-1].get("from"))
+            if said in ("user", "human", "system", "tool"):
+                keys = ("from", "value") if "from" in turns[-1] else ("role", "content")
+                speaker = "gpt" if "from" in turns[-1] else "assistant"
+                return whole | {
+                    name: [*turns, dict(zip(keys, (speaker, _STAND_IN), strict=True))]
+                }, False
+            return whole, True
+    for name, answer in _ANSWER_FIELDS.items():
+        if name in fields and "chosen" not in fields:
+            lacks = _is_empty(fields.get(answer))
+            return (whole | {answer: _STAND_IN} if lacks else whole), not lacks
+    return whole, True
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
