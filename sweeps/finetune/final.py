@@ -26,7 +26,7 @@ from tracker.files import put_in_place, remove_leftovers, write_atomically
 from tracker.frozen import Frozen
 from tracker.store.model_registry import folder_digest
 from tracker.store.store import Store
-from tracker.store.test_reads import TestReading
+from tracker.store.test_reads import Reading
 from tracker.task import TaskScore
 from tracker.trial import Status, TrialResult, TrialSpec
 
@@ -155,7 +155,7 @@ def _count_readings(store: Store, config: Config, trained: _Trained) -> dict[str
     read = {score.task for score in trained.result.tasks if score.split == "test"}
     files = {t.name: t.test.sha256 for t in config.trial.tasks if t.test and t.name in read}
     name = trained.reading or config.trial.key
-    readings = [TestReading(sha256, name, f"train {config.trial.key}") for sha256 in files.values()]
+    readings = [Reading(sha256, name, f"train {config.trial.key}") for sha256 in files.values()]
     counts = store.read_test(config.sweep, readings)
     return {task: counts[sha256] for task, sha256 in files.items()}
 

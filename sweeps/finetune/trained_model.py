@@ -130,8 +130,8 @@ class TrainedModel:
             torch.set_num_threads(card.threads)  # sums of floats depend on it
         if trial.method.name in ("none", "full"):
             trust = trial.model.trust_remote_code
-            own = {"path": str(folder.resolve()), "digest": content_digest(folder, code=trust)}
-            described = trial.model.model_copy(update=own | {"revision": None})
+            here = {"path": str(folder.resolve()), "digest": content_digest(folder, code=trust)}
+            described = trial.model.model_copy(update=here | {"revision": None})
             return cls(card, load_model(folder, trust=trust).to(device), described, device)
         described = with_found_base(trial.model, folder, base)
         model = build_model(described, trial.method, device)
@@ -241,10 +241,10 @@ def _with_answer(task: TaskSpec, fields: Mapping[str, Any]) -> tuple[dict[str, A
     whole = dict(fields)
     if task.answer is not None:
         names = {name for _, name, _, _ in string.Formatter().parse(task.answer) if name}
-        asked = "".join(
+        prompts = "".join(
             text for text in (task.prompt.model_dump().values() if task.prompt else ()) if text
         )
-        shown = {name for _, name, _, _ in string.Formatter().parse(asked) if name}
+        shown = {name for _, name, _, _ in string.Formatter().parse(prompts) if name}
         lacking = [name for name in names - shown if _is_empty(fields.get(name))]
         return whole | dict.fromkeys(lacking, _STAND_IN), not lacking
     for name in ("messages", "conversations"):

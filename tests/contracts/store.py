@@ -22,7 +22,7 @@ from tracker.errors import InputError, StoreError
 from tracker.store.control import ACTIONS, ControlReply, RaisedBudget, new_request
 from tracker.store.journal import Step
 from tracker.store.store import LiveTrial, Store
-from tracker.store.test_reads import TestReading
+from tracker.store.test_reads import Reading
 from tracker.trial import MethodSpec, Status, TrialRecord, TrialSpec
 
 #: What each action needs beside its name.
@@ -132,8 +132,8 @@ class StoreContract:
         assert [i.dataset.digest for i in parent.inputs.dataset_inputs] == ["7" * 36]
 
     def test_each_reading_of_test_is_counted_once(self, store: Store) -> None:
-        first, second = (TestReading("a" * 64, name, "train 1") for name in ("x", "y"))
-        other = TestReading("b" * 64, "x", "train 1")
+        first, second = (Reading("a" * 64, name, "train 1") for name in ("x", "y"))
+        other = Reading("b" * 64, "x", "train 1")
         assert store.read_test("support", [first]) == {"a" * 64: 1}
         assert store.read_test("support", [first]) == {"a" * 64: 1}, "sent again after a crash"
         again = reopened(store)

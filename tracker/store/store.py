@@ -53,7 +53,7 @@ from tracker.store.runs import (
     is_live,
     sweep_info,
 )
-from tracker.store.test_reads import TestReading, add_readings, count_readings
+from tracker.store.test_reads import Reading, add_readings, count_readings
 from tracker.store.worst_answers import TaskExamples, read_examples
 from tracker.task import FileRef
 from tracker.trial import Objective, TrialRecord, TrialSpec
@@ -391,7 +391,7 @@ class Store:
         )
 
     @_guarded
-    def read_test(self, sweep: str, readings: Sequence[TestReading]) -> dict[str, int]:
+    def read_test(self, sweep: str, readings: Sequence[Reading]) -> dict[str, int]:
         """Keep *readings* of the sweep's test files, and count all there were, by the file's SHA-256."""
         add_readings(self._runs, sweep, readings)
         files = {reading.sha256 for reading in readings}

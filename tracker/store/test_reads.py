@@ -16,17 +16,15 @@ _PREFIX = "sft.test_read"
 _DIGITS = 16
 
 
-class TestReading(NamedTuple):
+class Reading(NamedTuple):
     """One reading of the test file with this *sha256*; ``id``: of the reading, ``by``: who read it."""
-
-    __test__ = False  # pytest takes the name for one of its own
 
     sha256: str
     id: str
     by: str
 
 
-def add_readings(runs: Runs, sweep: str, readings: Iterable[TestReading]) -> None:
+def add_readings(runs: Runs, sweep: str, readings: Iterable[Reading]) -> None:
     """Keep *readings* of the sweep's test files; those that are kept already stay as they are."""
     for reading in readings:
         key = f"{_key(sweep, reading.sha256)}{reading.id}"

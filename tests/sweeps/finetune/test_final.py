@@ -21,7 +21,7 @@ from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import InputError, OwnedError, SftSelectError, StoreError
 from tracker.export.config import Config
-from tracker.store.test_reads import TestReading
+from tracker.store.test_reads import Reading
 from tracker.trial import EvaluationSpec
 
 
@@ -30,7 +30,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.registered: list[list[str]] = []
-        self.read: set[TestReading] = set()
+        self.read: set[Reading] = set()
         self.down = False
 
     def register_model(self, sweep: str, folder: Path, *_: object) -> str:
@@ -39,7 +39,7 @@ class Registry:
         self.registered.append(sorted(path.name for path in folder.iterdir()))
         return str(len(self.registered))
 
-    def read_test(self, sweep: str, readings: Sequence[TestReading]) -> dict[str, int]:
+    def read_test(self, sweep: str, readings: Sequence[Reading]) -> dict[str, int]:
         self.read |= set(readings)
         return {each.sha256: sum(r.sha256 == each.sha256 for r in self.read) for each in readings}
 
