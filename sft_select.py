@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from tracker.decision.recommendation import Recommendation
     from tracker.metrics import Measure
     from tracker.store.store import Store
+    from tracker.trial import Target
 
 __all__ = ["FIGURES", "Figure", "Sweep", "Workspace", "__version__", "data", "main"]
 
@@ -173,15 +174,16 @@ class Sweep:
         *,
         weights: Mapping[str, float] | None = None,
         constraints: Mapping[str, float | None] | None = None,
-        target_quality: float | None = None,
+        target_quality: Target | Literal["none"] | None = None,
     ) -> Recommendation:
         """Recommend a configuration, as ``sft-select recommend`` does.
 
         *weights*: how much each task counts, 0 or more, by task; in place of the sweep's. *constraints*:
         bounds by name (``forgetting.<suite>``, ``min.<task>``, ``over_reach.<task>``, ``parameters``,
         ``examples``, ``peak_bytes``; :mod:`tracker.constraints` has all, with units), added to the sweep's;
-        ``None`` removes one. *target_quality*: recommend the smallest and cheapest of at least this quality,
-        above 0 and at most 1 for scores; for losses, minus the loss.
+        ``None`` removes one. *target_quality*: recommend the smallest and cheapest of at least this weighted
+        quality, above 0 and at most 1 for scores, for losses minus the loss; or, by task, of at least this
+        score and at most this error; in place of the sweep's, which ``"none"`` removes.
 
         The answer holds the choice and its trial, the reasons, P(best), the expected regret, the runners-up
         with their gaps, what each constraint rejected, caveats and next experiments.
@@ -193,17 +195,17 @@ class Sweep:
         NoRecommendationError where there is no recommendation yet (``why``, and ``needed`` to get one): no
         fine-tune is complete, or, as NothingAdmittedError, no candidate keeps every constraint.
         """
-        from tracker.decision.overrides import parse_overrides
+        from tracker.decision.overrides import parse_overrides, target_texts
         from tracker.decision.recommend import recommend
 
         bounds = {name: "none" if b is None else b for name, b in (constraints or {}).items()}
         overrides = parse_overrides(
             [f"{task}={weight}" for task, weight in (weights or {}).items()],
             [f"{name}={bound}" for name, bound in bounds.items()],
-            target_quality,
+            target_texts(target_quality),
         )
         objective = overrides.objective(self.analysis.objective)
-        return recommend(self.analysis.with_objective(objective), target_quality)
+        return recommend(self.analysis.with_objective(objective))
 
     def predict(
         self,

@@ -15,13 +15,13 @@ from tracker.decision.analysis import Analysis
 from tracker.decision.overrides import (
     ObjectiveOverrides,
     number_text,
-    parse_number,
     parse_overrides,
+    target_texts,
 )
 from tracker.decision.predict import Forecast, predict
 from tracker.decision.recommend import recommend
 from tracker.decision.recommendation import Candidate, Recommendation
-from tracker.errors import Argument, ArgumentError, InputError, NotEnoughDataError
+from tracker.errors import InputError, NotEnoughDataError
 from tracker.export import TRAINERS, recipe_for
 from tracker.export.config import Config, config_files, config_of, evidence_name
 
@@ -68,19 +68,7 @@ class Answer(NamedTuple):
 
 def overrides_in(query: Query) -> ObjectiveOverrides:
     """The question in the address; raises ArgumentError with all its problems."""
-    wrong: list[Argument] = []
-    target_quality = None
-    try:
-        target_quality = parse_number(text) if (text := query.get("target_quality")) else None
-    except InputError as error:
-        wrong.append(Argument("target_quality", str(error)))
-    try:
-        overrides = parse_overrides(query.many("weight"), query.many("constraint"), target_quality)
-    except ArgumentError as error:
-        raise ArgumentError(*error.arguments, *wrong) from None
-    if wrong:
-        raise ArgumentError(*wrong)
-    return overrides
+    return parse_overrides(*(query.many(n) for n in ("weight", "constraint", "target_quality")))
 
 
 def work_out(analysis: Analysis, overrides: ObjectiveOverrides) -> Answer:
@@ -90,7 +78,7 @@ def work_out(analysis: Analysis, overrides: ObjectiveOverrides) -> Answer:
     """
     objective = overrides.objective(analysis.objective)
     reweighed = analysis.with_objective(objective)
-    found = recommend(reweighed, overrides.target_quality)
+    found = recommend(reweighed)
     no_file = found.trial.origin is not None or found.missed
     config = None if no_file else config_of(found, analysis.records)
     files = None if config is None else config_files(config, FILE_NAME)
@@ -117,8 +105,8 @@ def command(sweep: str, overrides: ObjectiveOverrides) -> str:
         words += ["--weight", f"{task}={number_text(weight)}"]
     for name, bound in overrides.constraints:
         words += ["--constraint", f"{name}={NONE if bound is None else number_text(bound)}"]
-    if overrides.target_quality is not None:
-        words += ["--target-quality", number_text(overrides.target_quality)]
+    for text in target_texts(overrides.target_quality):
+        words += ["--target-quality", text]
     return shlex.join([*words, "-o", FILE_NAME])
 
 

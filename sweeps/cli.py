@@ -282,7 +282,8 @@ def recommend(
     """Recommend a configuration: the choice, how sure it is, what to do next.
 
     Exit code 4, and no file: there is no recommendation yet, or nothing
-    measured reaches --target-quality; the line says what would give one.
+    measured reaches the target (of the sweep file, or --target-quality),
+    or whether it does is unknown; the line says what would give one.
     """
     from sweeps.terminal import print_lines, recommendation_lines
     from tracker.decision.law_report import auxiliary_as_json, auxiliary_lines
@@ -291,10 +292,10 @@ def recommend(
     from tracker.laws.auxiliary import auxiliary_laws
 
     opened, name = open_store(workspace, store), sweep_name(sweep)
-    objective = objective_of(opened, name, weight, constraint)
+    objective = objective_of(opened, name, weight, constraint, target_quality)
     analysis = analysis_of(opened, name, objective)
     try:
-        records, answer = analysis.records, recommend(analysis, target_quality)
+        records, answer = analysis.records, recommend(analysis)
     except NoRecommendationError as error:
         if as_json:
             none = {"sweep": name, "recommendation": None, "why": error.why, "needed": error.needed}
@@ -429,7 +430,7 @@ def report(
     command += [f"--sweep={sweep_name(sweep)}", f"--output={output}"]
     command += [f"--weight={text}" for text in weight or ()]
     command += [f"--constraint={text}" for text in constraint or ()]
-    command += [] if target_quality is None else [f"--target-quality={target_quality!r}"]
+    command += [f"--target-quality={text}" for text in target_quality or ()]
     os.execv(command[0], command)  # noqa: S606 - our own module, no shell
 
 

@@ -77,7 +77,11 @@ DataPlace = Annotated[
     Path | None, typer.Option("--data", help="Folder of the data files, if they were moved.")
 ]
 TargetQuality = Annotated[
-    float | None, typer.Option(help="Recommend the smallest model that reaches this score.")
+    list[str] | None,
+    typer.Option(
+        help="Recommend the smallest model that reaches this quality: NUMBER of the weighted one, or "
+        "TASK=NUMBER, repeatable; none drops the sweep's target."
+    ),
 ]
 
 
@@ -147,12 +151,17 @@ def sweep_name(text: str) -> str:
 
 
 def objective_of(
-    store: Store, name: str, weights: list[str] | None, bounds: list[str] | None
+    store: Store,
+    name: str,
+    weights: list[str] | None,
+    bounds: list[str] | None,
+    target: list[str] | None = None,
 ) -> Objective:
-    """The sweep's objective with the weights and bounds of the command line."""
+    """The sweep's objective with the weights, bounds and target of the command line."""
     from tracker.decision.overrides import parse_overrides
 
-    return parse_overrides(weights or (), bounds or ()).objective(store.objective(name))
+    asked = parse_overrides(weights or (), bounds or (), target or ())
+    return asked.objective(store.objective(name))
 
 
 def analysis_of(store: Store, name: str, objective: Objective | None = None) -> Analysis:

@@ -10,6 +10,7 @@ from typing import cast
 
 from sweeps.spec import MixEntry, SweepSpec
 from tracker.constraints import allowed_names, bound_problem
+from tracker.decision.target_quality import target_problem
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.validation import Problem, found, options, unknown, validate
 
@@ -25,7 +26,7 @@ def load_sweep(file: Path | Document) -> SweepSpec:
 def _contradictions(spec: SweepSpec) -> list[Problem]:
     """Every contradiction between parts of *spec*."""
     checks = (
-        *(_models, _volumes, _names, _mixes, _objective, _constraints, _tuning),
+        *(_models, _volumes, _names, _mixes, _objective, _constraints, _target, _tuning),
         *(_limits, _memory, _size),
     )
     return [problem for check in checks for problem in check(spec)]
@@ -120,6 +121,19 @@ def _constraints(spec: SweepSpec) -> Iterator[Problem]:
             yield Problem(here, f"found {bound:g}; allowed: 0 to 1")
         elif problem := bound_problem(name, bound):
             yield Problem(here, problem)
+
+
+def _target(spec: SweepSpec) -> Iterator[Problem]:
+    target, here = spec.objective.target, ("objective", "target")
+    if isinstance(target, float) and (problem := target_problem(target, "score")):
+        yield Problem(here, problem)
+    for task, value in target.items() if isinstance(target, dict) else ():
+        if task not in spec.tasks:
+            yield Problem((*here, task), unknown(task, spec.tasks))
+        elif problem := target_problem(value, "score"):
+            yield Problem((*here, task), problem)
+    if target == {}:
+        yield Problem(here, "found no task; allowed: a number, or a number by task")
 
 
 def _tuning(spec: SweepSpec) -> Iterator[Problem]:

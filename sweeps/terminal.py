@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tracker.decision.explain import lines, quality_text, summary
 from tracker.decision.majority import majorities, majority_text
-from tracker.metrics import Interval, Measure, normal_interval, se_of, value_of
+from tracker.metrics import MEASURE_NAMES, Interval, Measure, normal_interval, se_of, value_of
 from tracker.numbers import (
     count,
     duration,
@@ -57,12 +57,7 @@ _DAY_SECONDS = 86400.0
 _MOST_TASKS = 5  # that the short report of laws names
 _MOST_REASONS = 2  # likewise
 _MOST_FAILED = 10  # trials that the status names
-_MEASURES = {
-    "score": "score",
-    "error": "error, lower is better",
-    "bits_per_byte": "bits per byte",
-    "loss_nats": "loss in nats",
-}
+_MEASURES = {**MEASURE_NAMES, "error": "error, lower is better"}
 
 
 def print_lines(text: Iterable[str]) -> None:

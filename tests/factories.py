@@ -34,6 +34,7 @@ from tracker.trial import (
     ModelSpec,
     Objective,
     Status,
+    Target,
     TrialRecord,
     TrialResult,
     TrialSpec,
@@ -290,13 +291,14 @@ def recommend(
     records: Sequence[TrialRecord],
     objective: Objective,
     *,
-    target_quality: float | None = None,
+    target_quality: Target | None = None,
     sweep: str = "",
     notes: Sequence[str] = (),
 ) -> Recommendation:
     """Recommend a configuration of *records* for *objective*."""
+    objective = objective.model_copy(update={"target": target_quality or objective.target})
     analysis = Analysis(records, objective, sweep=sweep, notes=notes)
-    return recommend_module.recommend(analysis, target_quality)
+    return recommend_module.recommend(analysis)
 
 
 def predict(

@@ -251,13 +251,19 @@ def _deviation(
     kind, _, of = name.partition(".")
     if kind == "forgetting" and of in lost and (high := lost[of].high) is not None:
         return (high - lost[of].value) / Z
-    if kind != "min":
-        return None
-    measure = among[index].measures.get(of, "score")
-    errors = [e for s in among[index].scores(of) if (e := se_of(s, measure)) is not None]
+    return quality_deviation(among, index, of) if kind == "min" else None
+
+
+def quality_deviation(among: Sequence[ConfigurationResults], index: int, task: str) -> float | None:
+    """Standard deviation, over rows and seeds, of the mean quality of *among*'s *index* on *task*.
+
+    ``None`` where no standard error is known.
+    """
+    measure = among[index].measures.get(task, "score")
+    errors = [e for s in among[index].scores(task) if (e := se_of(s, measure)) is not None]
     if not errors:
         return None
-    runs = [[quality_of(s, measure) for s in c.scores(of)] for c in among if not c.untouched]
+    runs = [[quality_of(s, measure) for s in c.scores(task)] for c in among if not c.untouched]
     between = pooled_sd([v for v in values if v is not None] for values in runs) or 0.0
     return float(np.hypot(max(errors), between / np.sqrt(len(errors))))
 

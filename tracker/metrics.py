@@ -25,6 +25,12 @@ from tracker.validation import unknown
 #: Fields of ``TaskScore``, the preferred first.
 Measure = Literal["score", "error", "bits_per_byte", "loss_nats"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
+MEASURE_NAMES: dict[Measure, str] = {
+    "score": "score",
+    "error": "error",
+    "bits_per_byte": "bits per byte",
+    "loss_nats": "loss in nats",
+}
 #: A table that does not say on how many rows it measured is taken to have seen so many: a perfect
 #: score then has an error of half of one.
 ROWS_UNSTATED = 1000
@@ -155,6 +161,12 @@ def value_from_error(error: Number, measure: Measure) -> Number:
 def score_of(run: TrialResult, task: str) -> TaskScore | None:
     """Validation score of *task*: choices are made on it, never on a test score."""
     return next((s for s in run.tasks if s.task == task and s.split == "validation"), None)
+
+
+def task_value(run: TrialResult, task: str, measure: Measure) -> float | None:
+    """Value of *measure* that *run* has on *task*, on validation, in its own unit."""
+    score = score_of(run, task)
+    return None if score is None else value_of(score, measure)
 
 
 def suite_of(run: TrialResult, suite: str) -> SuiteScore | None:

@@ -98,9 +98,12 @@ def in_measure(number: float | None, metric: str) -> str:
     return score(number) if metric == "score" or number is None else f"{number:.3f}"
 
 
-def quality(value: float | None, digits: int = 1) -> str:
-    """A quality: a score as per cent, minus a loss (it is below 0) as a number."""
-    if not present(value) or is_score(value):
+def quality(value: float | None, digits: int = 1, *, scored: bool | None = None) -> str:
+    """A quality: a score as per cent, minus a loss as a number.
+
+    *scored*: whether it is a mean of scores alone; by default whether it is 0 or more.
+    """
+    if not present(value) or (is_score(value) if scored is None else scored):
         return percent(value, digits)
     return f"{value:.4g}".replace("-", "−")
 

@@ -395,8 +395,12 @@ class TrialRecord(Frozen):
         return 0.0 if self.taken_over else self.result.cost.device_seconds or 0.0
 
 
+#: Target of a choice: a weighted quality, or by task a value in the unit of what the task is decided on.
+Target = float | dict[str, float]
+
+
 class Objective(Frozen):
-    """Objective of a recommendation: task weights, and bounds on measured quantities."""
+    """Objective of a recommendation: task weights, bounds on measured quantities, and what suffices."""
 
     weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         min_length=1, description="How much each task's score counts."
@@ -408,4 +412,13 @@ class Objective(Frozen):
         "of one trial, flops, adapter_bytes, seconds_per_1k_tokens, parameters, "
         "examples, examples.<task>; lower bounds: min.<task>. Configurations that parameters, examples, "
         "adapter_bytes or flops rule out are known before a run and never run.",
+    )
+    # Left out where there is none, as in every objective of before targets were kept.
+    target: Target | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What suffices: a weighted quality (`target: 0.8`), or a score by task "
+        "(`target: {intent: 0.9}`; of an error the most it may be). The smallest, then cheapest "
+        "configuration that reaches it with a probability of 90 % is recommended; where none does, "
+        "`recommend` exits with 4. A begun sweep may change it.",
     )

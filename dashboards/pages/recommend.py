@@ -27,7 +27,7 @@ from dashboards.components import (
 from dashboards.context import ADDRESS, RESULTS, PageContext
 from dashboards.exports import export_path, rows_command
 from dashboards.page import Page, connect_slow, slow_frame
-from dashboards.pages.recommend_choice import hero
+from dashboards.pages.recommend_choice import hero, target_words
 from dashboards.pages.recommend_form import FIELD, fields, form, query_of
 from dashboards.snapshot import SweepView
 from dashboards.state import Query, href, parse_query
@@ -35,10 +35,7 @@ from tracker.cache import SingleFlightCache
 from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.overrides import ObjectiveOverrides
 from tracker.decision.predict import Forecast
-from tracker.decision.recommendation import (
-    Recommendation,
-    TargetQuality,
-)
+from tracker.decision.recommendation import Recommendation
 from tracker.errors import (
     InputError,
     NoRecommendationError,
@@ -46,6 +43,7 @@ from tracker.errors import (
     NothingAdmittedError,
 )
 from tracker.export import TRAINERS
+from tracker.metrics import MEASURE_NAMES
 from tracker.numbers import (
     ABSENT,
     count,
@@ -130,7 +128,8 @@ def answered(
     right = html.Div([_caveats(found), _runners_up(found, theme)], className="stack column")
     return [
         hero(answer, _file_buttons(answer, query), outdated=outdated, price=price),
-        _target_quality(found.target_quality),
+        _target_quality(found),
+        _task_results(found),
         html.Div([left, right], className="columns"),
         _next_experiments(found),
         _constraints(found),
@@ -365,11 +364,36 @@ def _value(name: str, number: float | None) -> str:
     return count(number) if name.startswith("examples") else compact(number)
 
 
-def _target_quality(target: TargetQuality | None) -> html.Section | None:
+def _task_results(found: Recommendation) -> html.Section | None:
+    """What the choice measured on each task."""
+    if not found.task_results:
+        return None
+    rows = []
+    for result in found.task_results:
+        write = partial(in_measure, metric=result.measure)
+        name = result.name or MEASURE_NAMES[result.measure]
+        rows.append(
+            (
+                result.task,
+                name if result.measure == "score" else f"{name}, lower is better",
+                write(result.value.value),
+                limits(result.value.low, result.value.high, write),
+                count(result.rows),
+            )
+        )
+    head = ("Task", "Measure", "Measured", "80 % interval", "Rows")
+    lead = (
+        "Means over the seeds that ran, on validation; the intervals are over other rows and seeds."
+    )
+    return card("The choice, task by task", data_table(head, rows), lead=lead)
+
+
+def _target_quality(found: Recommendation) -> html.Section | None:
     """Whether anything measured reaches the target quality, and the data that would."""
+    target = found.target_quality
     if target is None:
         return None
-    goal, sure = quality(target.quality), probability(target.probability)
+    goal, sure = target_words(found), probability(target.probability)
     title = f"What reaches {goal}"
     if target.reached:
         words = (
@@ -381,6 +405,8 @@ def _target_quality(target: TargetQuality | None) -> html.Section | None:
         f"Nothing that was measured reaches {goal} with a probability of 90 %. The choice above comes "
         f"closest, with {sure}."
     )
+    if target.state == "unknown":
+        words += " That is too much to say that the target is not met: more seeds of it would tell."
     if not target.needed:
         none = (
             "No scaling law reaches it within 16 times the measured data and satisfies the limits."
@@ -396,8 +422,18 @@ def _target_quality(target: TargetQuality | None) -> html.Section | None:
         )
         for needed in target.needed
     ]
-    head = ("More data for", "Examples", "80 % interval", "Reaches it", "Measured up to")
-    caution = "The list holds what could satisfy the limits, if tuning loses no more than measured so far."
+    head = (
+        "More data for",
+        "Examples, if it does",
+        "80 % interval",
+        "Reaches it",
+        "Measured up to",
+    )
+    caution = (
+        "By the scaling laws within 16 times the measured data. The examples are of those draws of a law "
+        "that reach it, whose share is beside them. The list holds what could satisfy the limits, if tuning "
+        "loses no more than measured so far."
+    )
     return card(title, html.P(words), data_table(head, rows), note(caution))
 
 

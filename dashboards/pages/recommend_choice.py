@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from dash import html
@@ -17,6 +18,7 @@ from tracker.numbers import (
     ABSENT,
     count,
     duration,
+    in_measure,
     percent,
     plural,
     probability,
@@ -43,7 +45,7 @@ def hero(
     before, model, after = headline(choice)
     bounded = {name.partition(".")[2] for name in found.objective.constraints}
     # An interval about 0 is still one of a score.
-    write = percent if choice.scores else quality
+    write = percent if found.scored else partial(quality, scored=False)
     seconds = choice.measured.device_seconds
     clock = ""
     if seconds is not None:
@@ -112,10 +114,13 @@ def setting(choice: Candidate) -> str:
 
 def certainty(found: Recommendation) -> tuple[str, str]:
     """The verdict in a few words, and its tone."""
-    if found.target_quality is not None and found.missed:
-        return f"Nothing measured reaches {quality(found.target_quality.quality)}", "bad"
     if found.target_quality is not None:
-        return f"The smallest that reaches {quality(found.target_quality.quality)}", "good"
+        wanted = target_words(found)
+        return {
+            "met": (f"Target met: the smallest that reaches {wanted}", "good"),
+            "not met": (f"Target not met: nothing measured reaches {wanted}", "bad"),
+            "unknown": (f"Whether anything reaches {wanted} is unknown", "warn"),
+        }[found.target_quality.state]
     if not found.runners_up:
         return capitalised(unrivalled(found.candidates, found.rejected)), "warn"
     others = tied(found)
@@ -126,15 +131,39 @@ def certainty(found: Recommendation) -> tuple[str, str]:
     return f"Statistically tied with {plural(others, 'other')}", "warn"
 
 
+def target_words(found: Recommendation) -> str:
+    """The target of *found* as its page writes it: ``80.0 %``, or ``intent 90.0 %, spoken 0.2 or less``."""
+    target = found.target_quality
+    if target is None:
+        return ABSENT
+    if target.quality is not None:
+        return quality(target.quality, scored=found.scored)
+    return ", ".join(
+        f"{t.task} {in_measure(t.value, t.measure)}{' or less' * (t.measure != 'score')}"
+        for t in target.tasks
+    )
+
+
 def _certainty_facts(found: Recommendation) -> list[tuple[str, str, str]]:
     among = f"among {plural(found.admitted, 'candidate')} that satisfy your constraints"
     target = found.target_quality
     if target is not None:
-        title = f"Probability of reaching {quality(target.quality)}"
-        return [(title, probability(target.probability), among)]
+        facts = [
+            (
+                f"Probability of reaching {target_words(found)}",
+                probability(target.probability),
+                among,
+            )
+        ]
+        if len(target.tasks) > 1:
+            facts += [
+                (f"of reaching it on {t.task}", probability(t.probability), "this task alone")
+                for t in target.tasks
+            ]
+        return facts
     if not found.runners_up:
         return [("Probability of being the best", ABSENT, "there is no other to compare it with")]
-    scored = bool(found.choice.scores)
+    scored = found.scored
     regret = quality_gap(found.expected_regret, scored=scored, signed=False)
     return [
         ("Probability of being the best", probability(found.p_best), among),

@@ -18,9 +18,16 @@ from dashboards.analysis import PageAnalysis
 from dashboards.exports import QUESTION
 from dashboards.state import Query, href
 from tracker.constraints import NONE
-from tracker.decision.overrides import number_text, parse_bound, parse_number, parse_weight
+from tracker.decision.overrides import (
+    number_text,
+    parse_bound,
+    parse_number,
+    parse_weight,
+    target_texts,
+)
 from tracker.errors import InputError
 from tracker.metrics import Measure
+from tracker.trial import Objective
 
 FIELD = "recommend-field"
 _GROUPS = {
@@ -30,7 +37,8 @@ _GROUPS = {
     "data": ("Data on hand", "Configurations that need more examples are left out."),
     "target_quality": (
         "Target quality",
-        "If given, the answer is the smallest, cheapest model that reaches it.",
+        "If given, the answer is the smallest, cheapest model that reaches it: of the weighted quality, or "
+        "of tasks.",
     ),
 }
 #: Column of the results table, constraint, label, unit, and the unit's size in that of the constraint.
@@ -112,7 +120,10 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
             ("% at least", 0.01) if measures[task] == "score" else ("minus its loss, at least", 1)
         )
 
-    target = ("% or more", _PER_CENT) if scored else ("minus the loss, or more", 1.0)
+    def reached(task: str) -> tuple[str, float]:
+        return ("% or more", _PER_CENT) if measures[task] == "score" else ("or less", 1.0)
+
+    target = ("% or more", _PER_CENT) if scored else ("minus what is lost, or more", 1.0)
     return [
         *(Place("weight", "weight", task, task, "weight") for task in tasks),
         *(
@@ -139,6 +150,11 @@ def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
             if task in trained and len(trained) > 1
         ),
         Place("target_quality", "target_quality", "", "Quality", *target),
+        *(
+            Place("target_quality", "target_quality", task, task, *reached(task))
+            for task in tasks
+            if len(tasks) > 1
+        ),
     ]
 
 
@@ -150,7 +166,7 @@ def fields(analysis: PageAnalysis, query: Query) -> list[Field]:
     values = {
         "weight": weights,
         "constraint": bounds,
-        "target_quality": {"": query.get("target_quality") or ""},
+        "target_quality": _targets(objective, query),
     }
     known = places(analysis.table, analysis.measures)
     named = {place.name for place in known if place.option == "constraint"}
@@ -186,8 +202,28 @@ def query_of(analysis: PageAnalysis, query: Query, texts: Sequence[tuple[str, st
     return query.put(
         weight=[f"{name}={text}" for name, text in sorted(weights.items())],
         constraint=[f"{name}={text}" for name, text in sorted(bounds.items())],
-        target_quality=values.get(("target_quality", ""), ""),
+        target_quality=_target_in(objective, values),
     )
+
+
+def _targets(objective: Objective, query: Query) -> dict[str, str]:
+    """Text of the target by task, that of the weighted quality under no name."""
+    given = query.many("target_quality") or target_texts(objective.target)
+    pairs = (text.rpartition("=") for text in given)
+    return {name: value for name, _, value in pairs if value != NONE}
+
+
+def _target_in(objective: Objective, values: Mapping[tuple[str, str], str]) -> list[str]:
+    """The target for the address of the fields' *values*; nothing where it is the sweep file's."""
+    texts = [
+        f"{name}={text}" if name else text
+        for (option, name), text in sorted(values.items())
+        if option == "target_quality" and text
+    ]
+    own = target_texts(objective.target)
+    if sorted(texts) == sorted(own):
+        return []
+    return texts or [NONE]
 
 
 def form(path: str, query: Query, shown: Sequence[Field]) -> html.Section:

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--weight", action="append", default=[])
     parser.add_argument("--constraint", action="append", default=[])
-    parser.add_argument("--target-quality")
+    parser.add_argument("--target-quality", action="append", default=[])
     return parser
 
 
@@ -46,7 +46,7 @@ def _write(options: argparse.Namespace) -> None:
         options.sweep,
         weight=options.weight,
         constraint=options.constraint,
-        target_quality=options.target_quality or "",
+        target_quality=options.target_quality,
     )
     overrides_in(query)  # a wrong question ends this before anything is read
 

@@ -314,6 +314,7 @@ def data_files(sweep: ResolvedSweep) -> list[FileRef]:
 def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
     """The part of a sweep that may not change once it has begun: file less _MAY_CHANGE, digests."""
     spec = sweep.spec.model_dump(mode="json", exclude=set(_MAY_CHANGE))
+    spec["objective"].pop("target", None)  # it decides on what was run, not what is run
     if spec["keep"] == "best":
         spec["keep"] = "leaders"  # as earlier releases wrote it: a begun sweep keeps its digest
     digests = {

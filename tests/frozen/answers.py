@@ -25,7 +25,7 @@ from tracker.decision.analysis import Analysis
 from tracker.decision.explain import lines as recommendation_lines
 from tracker.decision.law_report import every_law, law_lines
 from tracker.decision.law_report import laws_as_json as laws_json
-from tracker.decision.overrides import parse_overrides
+from tracker.decision.overrides import parse_overrides, target_texts
 from tracker.decision.predict import predict
 from tracker.decision.recommend import recommend
 from tracker.errors import SftSelectError
@@ -69,8 +69,9 @@ def recommended(
 
 
 def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bool) -> Any:
-    objective = parse_overrides(question.weights, question.constraints).objective(sweep.objective)
-    answer = recommend(analysis.with_objective(objective), question.target_quality)
+    target = target_texts(question.target_quality)
+    asked = parse_overrides(question.weights, question.constraints, target)
+    answer = recommend(analysis.with_objective(asked.objective(sweep.objective)))
     if not whole:
         choice = answer.choice
         return {

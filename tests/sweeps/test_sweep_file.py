@@ -130,6 +130,21 @@ BAD_SWEEPS = {
         "objective: {weights: {intent: 1}, constraints: {over_reach.intent: 0.1}}",
         r"which no task produces; give tasks\.intent\.negative",
     ),
+    "target beyond the scale": (
+        "objective",
+        "objective: {weights: {intent: 1}, target: 80}",
+        r"objective\.target: found 80; allowed: above 0 and at most 1",
+    ),
+    "target of an unknown task": (
+        "objective",
+        "objective: {weights: {intent: 1}, target: {intend: 0.8}}",
+        r"objective\.target\.intend: found 'intend'; allowed: .*; did you mean 'intent'",
+    ),
+    "target that is neither": (
+        "objective",
+        "objective: {weights: {intent: 1}, target: high}",
+        r"objective\.target: found 'high'; allowed: ",
+    ),
     "warm-up longer than training": (
         "train",
         "train: {warmup: 100}",

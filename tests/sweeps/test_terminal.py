@@ -216,20 +216,25 @@ def test_the_laws_of_a_sweep_fit_on_a_screen(lawful: Path) -> None:
     assert lines[-1] == "Every law with its parameters: add --all"
 
 
-def test_a_recommendation_begins_with_three_lines(lawful: Path, tmp_path: Path) -> None:
+def test_a_recommendation_begins_with_four_lines(lawful: Path, tmp_path: Path) -> None:
     words = ["recommend", "lawful", "--workspace", lawful]
     short = call(*words).output.splitlines()
-    assert [line.partition(": ")[0] for line in short[:3]] == ["Choice", "How sure", "Next"]
-    assert len(short) == 4
-    assert short[3].startswith("Add --why ")
-    assert "-o recommended.yaml" in short[3]
+    assert [line.partition(": ")[0] for line in short[:4]] == [
+        "Choice",
+        "How sure",
+        "Scores",
+        "Next",
+    ]
+    assert len(short) == 5
+    assert short[4].startswith("Add --why ")
+    assert "-o recommended.yaml" in short[4]
     full = call(*words, "--why").output.splitlines()
-    assert full[:3] == short[:3]
+    assert full[:4] == short[:4]
     assert any(line.startswith("Question: ") for line in full)
     assert any(line.startswith("Caveat: ") for line in full)
     file = tmp_path / "recommended.yaml"
     written = call(*words, "-o", file).output.splitlines()
-    assert written[2] == f"Next: sft-select train {file} --workspace {lawful}"
+    assert written[3] == f"Next: sft-select train {file} --workspace {lawful}"
     assert file.exists()
 
 

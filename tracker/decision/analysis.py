@@ -219,6 +219,11 @@ class Analysis:
         return {task: self.measures.get(task, "score") for task in self.weights}
 
     @property
+    def scores_alone(self) -> bool:
+        """Whether every weighted task is decided on a score, so that a quality is a share."""
+        return all(measure == "score" for measure in self.weighted_measures.values())
+
+    @property
     def scored(self) -> tuple[ConfigurationResults, ...]:
         """Configurations with a score for every weighted task, smallest model first.
 

@@ -65,7 +65,7 @@ def _rows(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     if choice.rows is None or choice.rows >= ENOUGH_ROWS:
         return
     worst = points(Z * 0.5 / math.sqrt(choice.rows), 0, signed=False)
-    scored = all(measure == "score" for measure in analysis.weighted_measures.values())
+    scored = analysis.scores_alone
     error = f" (a score on so few is known to ± {worst} at worst)" if scored else ""
     yield (
         f"It was measured on {plural(choice.rows, 'validation row')}, which limits the answer{error}: give "

@@ -19,13 +19,15 @@ from tracker.decision.recommendation import (
     Recommendation,
     RunnerUp,
     TargetQuality,
+    TaskResult,
 )
-from tracker.decision.target_quality import weighted_curves
+from tracker.decision.target_quality import LIKELY, weighted_curves
 from tracker.laws.curves import configuration_laws
-from tracker.metrics import Estimate, Measure
+from tracker.metrics import MEASURE_NAMES, Estimate, Measure
 from tracker.metrics import interval as interval_of
 from tracker.numbers import (
     count,
+    in_measure,
     interval,
     is_score,
     number,
@@ -39,12 +41,24 @@ from tracker.numbers import (
     score,
     work,
 )
-from tracker.trial import Objective
+from tracker.trial import Objective, Target
+
+_LOSSES = frozenset({"bits_per_byte", "loss_nats"})
 
 
-def quality_text(estimate: Estimate) -> str:
-    """A quality with its interval: ``71.5 % (80 % interval 69.6 to 73.5 %)``."""
-    return with_interval(estimate, score if is_score(estimate.value) else quality)
+def quality_text(estimate: Estimate, *, scored: bool | None = None) -> str:
+    """A quality with its interval: ``71.5 % (80 % interval 69.6 to 73.5 %)``.
+
+    *scored*: whether it is a mean of scores alone; by default whether it is 0 or more.
+    """
+    return with_interval(estimate, quality_writer(estimate.value, scored))
+
+
+def quality_writer(value: float, scored: bool | None = None) -> Callable[[float], str]:
+    """Function that writes qualities like *value*; *scored* as of :func:`quality_text`."""
+    if scored if scored is not None else is_score(value):
+        return score
+    return partial(quality, scored=False)
 
 
 def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
@@ -55,34 +69,48 @@ def with_interval(estimate: Estimate, write: Callable[[float], str]) -> str:
     return f"{value} ({interval(estimate.low, estimate.high, write)})"
 
 
-def question(
-    objective: Objective,
-    target_quality: float | None,
-    measures: Mapping[str, Measure] = MappingProxyType({}),
-) -> str:
+def question(objective: Objective, measures: Mapping[str, Measure] = MappingProxyType({})) -> str:
     """The question in one line; *measures*: what each task is decided on, by default its score."""
     tasks = ", ".join(f"{name} {w:g}" for name, w in objective.weights.items() if w > 0)
     bounds = ", ".join(
         f"{name} {'>=' if name.startswith('min.') else '<='} {limit:g}"
         for name, limit in objective.constraints.items()
     )
-    scored = [
-        measures.get(name, "score") == "score" for name, w in objective.weights.items() if w > 0
-    ]
-    if any(scored):
-        what, best = (
-            "score" if all(scored) else "score, minus the loss of a task without a score",
-            "highest",
+    named = {measures.get(name, "score") for name, w in objective.weights.items() if w > 0}
+    if "score" in named:
+        minus = " or ".join(
+            word for word, of in (("error", {"error"}), ("loss", _LOSSES)) if named & of
         )
-        enough = f"at least {target_quality:g}" if target_quality is not None else ""
+        what = f"score, minus the {minus} of a task without a score" if minus else "score"
+        best = "highest"
     else:
-        named = {measures.get(name, "score") for name, w in objective.weights.items() if w > 0}
         what, best = "error" if named == {"error"} else "loss", "lowest"
-        enough = f"at most {-target_quality:g}" if target_quality is not None else ""
-    wanted = f"{best} weighted {what} ({tasks})"
-    if enough:
+    wanted, target = f"{best} weighted {what} ({tasks})", objective.target
+    if isinstance(target, dict):
+        wanted = f"smallest and cheapest with {target_text(target, measures)}"
+    elif target is not None:
+        enough = f"at least {target:g}" if best == "highest" else f"at most {-target:g}"
         wanted = f"smallest and cheapest with a weighted {what} ({tasks}) of {enough}"
     return f"{wanted}, subject to {bounds}" if bounds else wanted
+
+
+def target_text(target: Target, measures: Mapping[str, Measure]) -> str:
+    """A target in a few words: ``0.8``, or by task ``intent >= 0.9 and spoken <= 0.2``."""
+    if not isinstance(target, dict):
+        return f"{target:g}"
+    return " and ".join(
+        f"{task} {'>=' if measures.get(task, 'score') == 'score' else '<='} {value:g}"
+        for task, value in sorted(target.items())
+    )
+
+
+def wanted_text(target: TargetQuality) -> str:
+    """The target of an answer in the words of :func:`target_text`."""
+    if target.quality is not None:
+        return target_text(target.quality, {})
+    return target_text(
+        {t.task: t.value for t in target.tasks}, {t.task: t.measure for t in target.tasks}
+    )
 
 
 def reasons(
@@ -100,11 +128,11 @@ def reasons(
     *unrun*: how many rivals were not run at the largest training-set size and may be ahead there.
     """
     choice, top = analysis.candidates[index], analysis.candidates[best]
-    scored = is_score(choice.quality.value)
+    scored = analysis.scores_alone
     lines = [_headline(analysis, index, best, level, target_quality)]
     neighbours = " and those of similar configurations"
     origin = "its own runs" + neighbours * (choice.quality.source != "measured")
-    lines.append(f"Predicted quality {quality_text(choice.quality)}, from {origin}.")
+    lines.append(f"Predicted quality {quality_text(choice.quality, scored=scored)}, from {origin}.")
     if len(analysis.admitted) > 1:
         beside = "".join(f", and of {count(n)} not run at the largest size," for n in [unrun] if n)
         lines.append(
@@ -166,7 +194,7 @@ def _headline(
         none_needed = "No tuning is needed: " * (choice.method.name == "none")
         return (
             f"{none_needed}{choice.label} is the smallest, then cheapest, that reaches "
-            f"{target_quality.quality:g} (probability {probability(target_quality.probability)})."
+            f"{wanted_text(target_quality)} (probability {probability(target_quality.probability)})."
         )
     if target_quality is not None:
         return not_reached(target_quality, choice.label)
@@ -182,17 +210,39 @@ def _headline(
 
 def not_reached(target: TargetQuality, closest: str) -> str:
     """That nothing measured reaches the *target*, what comes *closest*, and what would reach it."""
-    text = (
-        f"Not reached: nothing measured reaches {target.quality:g} with probability 90 %; the closest is "
-        f"{closest} (probability {probability(target.probability)})."
-    )
+    wanted = wanted_text(target)
+    if target.state == "not met":
+        text = f"Target not met: nothing measured reaches {wanted}"
+    else:
+        text = (
+            f"Target met or not is unknown: nothing measured reaches {wanted} with probability 90 %"
+        )
+    text += f"; the closest is {closest} ({_sure(target)})."
     if not target.needed:
         return f"{text} No law says what would reach it within 16 times the data measured."
-    would = "; ".join(
-        f"{n.label} with {examples_text(n.examples)}, probability {probability(n.probability)}"
-        for n in target.needed
+    likely = [n for n in target.needed if n.probability >= LIKELY]
+    if likely:
+        would = "; ".join(
+            f"{n.label} with probability {probability(n.probability)}, at {examples_text(n.examples)}"
+            for n in likely
+        )
+        return f"{text} By their laws these reach it within 16 times the data measured: {would}."
+    most = target.needed[0]
+    return (
+        f"{text} No law is likely to reach it within 16 times the data measured: {most.label} does with "
+        f"probability {probability(most.probability)}, and takes {examples_text(most.examples)} then."
     )
-    return f"{text} By its law would reach it: {would}."
+
+
+def _sure(target: TargetQuality) -> str:
+    """How surely the choice reaches *target*, by task where it has several."""
+    if target.probability is None:
+        lacking = ", ".join(t.task for t in target.tasks if t.probability is None)
+        return f"probability not known: {lacking} not measured"
+    parts = [f"probability {probability(target.probability)}"]
+    if len(target.tasks) > 1:
+        parts += [f"{t.task} {probability(t.probability)}" for t in target.tasks]
+    return ", ".join(parts)
 
 
 def _with_more_data(analysis: Analysis, index: int) -> str | None:
@@ -205,7 +255,8 @@ def _with_more_data(analysis: Analysis, index: int) -> str | None:
         laws, analysis.weights, analysis.weighted_measures, np.array([2.0 * volume])
     )[:, 0]
     low, high = interval_of(draws)
-    predicted = quality_text(Estimate(value=float(np.median(draws)), low=low, high=high))
+    estimate = Estimate(value=float(np.median(draws)), low=low, high=high)
+    predicted = quality_text(estimate, scored=analysis.scores_alone)
     return f"With twice the data its curve predicts {predicted}."
 
 
@@ -220,7 +271,15 @@ def summary(recommendation: Recommendation) -> list[str]:
     if r.missed and r.target_quality is not None:
         first = not_reached(r.target_quality, r.choice.label)
     majorities = [f"Majority on {majority_text(majority)}" for majority in r.majorities]
-    return [first, f"How sure: {_certainty(r)}", *majorities, f"Next: {_next_step(r)}"]
+    scores = [f"Scores: {'; '.join(map(_task_result, r.task_results))}"] * bool(r.task_results)
+    return [first, f"How sure: {_certainty(r)}", *scores, *majorities, f"Next: {_next_step(r)}"]
+
+
+def _task_result(result: TaskResult) -> str:
+    """What the choice measured on a task: ``intent macro_f1 81.2 % (80 % interval 79.1 to 83.2 %)``."""
+    name = result.name or MEASURE_NAMES[result.measure]
+    text = f"{result.task} {name} {with_interval(result.value, partial(in_measure, metric=result.measure))}"
+    return text if result.measure == "score" else f"{text}, lower is better"
 
 
 def lines(recommendation: Recommendation) -> list[str]:
@@ -229,7 +288,7 @@ def lines(recommendation: Recommendation) -> list[str]:
     out = [*summary(r), f"Question: {r.question}", *r.why]
     out += [f"Forgetting on {suite}: {_lost(r, suite)}" for suite in choice.forgetting]
     out.append(f"Counted cost: {_cost(recommendation)}")
-    out += [_runner_up(runner) for runner in r.runners_up]
+    out += [_runner_up(runner, r.scored) for runner in r.runners_up]
     out += [f"To settle it: {_experiment(r, experiment)}" for experiment in r.next_experiments]
     out += [_satisfied(kept) for kept in r.satisfied if kept.probability is not None]
     out += [_rejection(rejection) for rejection in r.rejected]
@@ -249,15 +308,11 @@ def tied(recommendation: Recommendation) -> int:
 
 
 def _certainty(r: Recommendation) -> str:
-    scored = is_score(r.choice.quality.value)
-    parts = [
-        f"predicted quality {'' if scored else '(minus the loss) '}{quality_text(r.choice.quality)}"
-    ]
+    parts = [f"predicted quality {_kind(r)}{quality_text(r.choice.quality, scored=r.scored)}"]
     target = r.target_quality
     if target is not None:
-        sure = probability(target.probability)
         whose = "reaches" if target.reached else "the closest reaches"
-        parts.append(f"{whose} {target.quality:g} with probability {sure}")
+        parts.append(f"target {target.state}: {whose} {wanted_text(target)} with {_sure(target)}")
     if r.admitted > 1:
         parts.append(f"best with probability {probability(r.p_best)}")
     if ties := tied(r):
@@ -272,12 +327,23 @@ def _certainty(r: Recommendation) -> str:
     return ", ".join(parts)
 
 
+def _kind(r: Recommendation) -> str:
+    """What a quality is that is no score."""
+    if r.scored:
+        return ""
+    if any(r.choice.scores.get(t) is not None for t, w in r.objective.weights.items() if w > 0):
+        return "(scores, minus what is no score) "
+    measures = {t.measure for t in r.task_results if r.objective.weights.get(t.task)}
+    return f"(minus the {'error' if measures == {'error'} else 'loss'}) "
+
+
 def _next_step(r: Recommendation) -> str:
     if r.missed and r.target_quality is not None:
-        more = (
-            "measure with more data" if r.target_quality.needed else "measure other configurations"
-        )
-        return f"{more}, or leave the target quality out to take the best measured"
+        likely = any(n.probability >= LIKELY for n in r.target_quality.needed)
+        more = "measure with more data" if likely else "measure other configurations"
+        if r.target_quality.state == "unknown":
+            more = f"run more seeds of the closest, or {more}"
+        return f"{more}, or take the best measured: --target-quality none"
     if r.choice.method.name == "none":
         return "nothing to train; the untouched base is recommended"
     if (rival := r.likeliest_unrun) is not None:
@@ -316,7 +382,7 @@ def examples_text(examples: Estimate) -> str:
 
 
 def _experiment(r: Recommendation, experiment: NextExperiment) -> str:
-    return next_experiment_text(experiment, scored=is_score(r.choice.quality.value))
+    return next_experiment_text(experiment, scored=r.scored)
 
 
 def _lost(r: Recommendation, suite: str) -> str:
@@ -327,13 +393,13 @@ def _lost(r: Recommendation, suite: str) -> str:
     return f"{with_interval(r.choice.forgetting[suite], relative)} in bits per byte"
 
 
-def _runner_up(runner: RunnerUp) -> str:
+def _runner_up(runner: RunnerUp, scored: bool) -> str:
     verdict = "distinguishable" if runner.distinguishable else "statistically tied with the choice"
     if runner.surely_better:
         verdict = "better, but larger or more expensive"
-    value = runner.candidate.quality.value
-    gap = with_interval(runner.gap, _gap_writer(is_score(value)))
-    named = f"Runner-up: {runner.candidate.label}, quality {quality(value)}"
+    value = quality(runner.candidate.quality.value, scored=scored)
+    gap = with_interval(runner.gap, _gap_writer(scored))
+    named = f"Runner-up: {runner.candidate.label}, quality {value}"
     return f"{named}, the choice minus it {gap}, {verdict}"
 
 

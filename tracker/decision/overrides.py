@@ -8,46 +8,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tracker.constraints import NONE, bound_problem
 from tracker.errors import Argument, ArgumentError, InputError
-from tracker.trial import Objective
+from tracker.trial import Objective, Target
 
-_FORMS = {"weights": "TASK=NUMBER, such as intent=2", "constraints": "NAME=NUMBER, or NAME=none"}
+_FORMS = {
+    "weights": "TASK=NUMBER, such as intent=2",
+    "constraints": "NAME=NUMBER, or NAME=none",
+    "target_quality": "one NUMBER, of the weighted quality; TASK=NUMBER, once for each task; or none",
+}
 
 
 class ObjectiveOverrides(NamedTuple):
     """Changes to a sweep's objective for one question.
 
     ``weights`` replace the sweep's. ``constraints`` are added to the sweep's; ``None`` removes one.
-    ``target_quality``: take the smallest and cheapest of at least this quality.
+    ``target_quality``: in place of the sweep's target, ``none`` removes it.
     """
 
     weights: tuple[tuple[str, float], ...] = ()
     constraints: tuple[tuple[str, float | None], ...] = ()
-    target_quality: float | None = None
+    target_quality: Target | Literal["none"] | None = None
 
     def objective(self, base: Objective) -> Objective:
         """Objective of the sweep, *base*, with these changes."""
         bounds = {**base.constraints, **dict(self.constraints)}
         kept = {name: bound for name, bound in bounds.items() if bound is not None}
-        return Objective(weights=dict(self.weights) or base.weights, constraints=kept)
+        target = base.target if self.target_quality is None else self.target_quality
+        return Objective(
+            weights=dict(self.weights) or base.weights,
+            constraints=kept,
+            target=None if target == NONE else target,
+        )
 
 
 def parse_overrides(
     weights: Sequence[str] = (),
     constraints: Sequence[str] = (),
-    target_quality: float | None = None,
+    target_quality: Sequence[str] = (),
 ) -> ObjectiveOverrides:
-    """Parse overrides from texts ``NAME=VALUE``; raises ArgumentError with every problem."""
+    """Parse overrides from texts ``NAME=VALUE``; raises ArgumentError with every problem.
+
+    *target_quality*: one number, or ``none``, or a text ``TASK=NUMBER`` for each task.
+    """
     wrong: list[Argument] = []
     read_weights = _pairs("weights", weights, wrong)
     read_bounds = _pairs("constraints", constraints, wrong)
+    target = _target(target_quality, wrong)
     if wrong:
         raise ArgumentError(*wrong)
     kept = tuple((name, value) for name, value in read_weights if value is not None)
-    return ObjectiveOverrides(kept, tuple(read_bounds), target_quality)
+    return ObjectiveOverrides(kept, tuple(read_bounds), target)
+
+
+def target_texts(target: Target | Literal["none"] | None) -> list[str]:
+    """Texts that :func:`parse_overrides` reads as *target*."""
+    if isinstance(target, dict):
+        return [f"{task}={number_text(value)}" for task, value in target.items()]
+    if target is None:
+        return []
+    return [target if isinstance(target, str) else number_text(target)]
 
 
 def parse_number(text: str) -> float:
@@ -83,6 +105,27 @@ def parse_bound(name: str, text: str) -> float | None:
     if problem := bound_problem(name, value):
         raise InputError(problem)
     return value
+
+
+def _target(texts: Sequence[str], wrong: list[Argument]) -> Target | Literal["none"] | None:
+    """Parse the *texts* of a target; those that cannot be read go to *wrong*."""
+    by_task: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if len(texts) > 1 and not equals:
+            listed = ", ".join(map(repr, texts))
+            problem = f"found {listed}; allowed: {_FORMS['target_quality']}"
+            wrong.append(Argument("target_quality", problem))
+            return None
+        try:
+            if not equals:
+                return "none" if text == NONE else parse_number(text)
+            if name in by_task:
+                raise InputError("found twice; allowed: once")
+            by_task[name] = parse_number(value)
+        except InputError as error:
+            wrong.append(Argument("target_quality", str(error), name or None))
+    return by_task or None
 
 
 def _pairs(

@@ -10,9 +10,9 @@ The rule, among the candidates that keep every constraint:
    smallest model, then fewest counted training operations, then fewest training tokens. Without a noise floor
    only a difference of 0 is within noise, or negligible.
 
-With ``target_quality=Q`` the cheapest that reaches quality Q with P >= 0.9 is chosen instead; where none
-does, the rule above names the closest. Cost is counted cost: measured time is reported, and counts only in a
-constraint of the user.
+With a target the cheapest that reaches it with P >= 0.9 is chosen instead; where none does, the rule above
+names the closest (:mod:`tracker.decision.target_quality`). Cost is counted cost: measured time is reported,
+and counts only in a constraint of the user.
 
 There is no recommendation before a fine-tune is complete: untouched bases alone say nothing of tuning. One
 that reaches a stated quality on a hundred rows or more is an answer all the same: no tuning is needed.
@@ -20,43 +20,41 @@ that reaches a stated quality on a hundred rows or more is an answer all the sam
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from tracker.constraints import MEASURED, satisfied, sign
+from tracker.constraints import MEASURED, quality_deviation, satisfied, sign
 from tracker.decision.analysis import Analysis
 from tracker.decision.caveats import caveats
-from tracker.decision.explain import question, reasons
+from tracker.decision.explain import question, reasons, target_text
 from tracker.decision.majority import majorities_of
 from tracker.decision.next_experiments import next_experiments
 from tracker.decision.posterior import TIE
 from tracker.decision.recommendation import (
     ENOUGH_ROWS,
     Crossover,
-    ExamplesNeeded,
     Recommendation,
     RunnerUp,
-    TargetQuality,
+    TaskResult,
 )
 from tracker.decision.target_quality import (
-    examples_needed,
+    Reach,
+    check_target,
     measured_sizes,
-    reaching_quality,
+    reach_of,
     weighted_curves,
 )
+from tracker.decision.target_quality import answer as target_answer
 from tracker.decision.unrun import unrun_rivals
-from tracker.errors import (
-    Argument,
-    ArgumentError,
-    NoRecommendationError,
-    NothingAdmittedError,
-)
+from tracker.errors import NoRecommendationError, NothingAdmittedError
 from tracker.laws.crossover import CrossoverFit, crossover_of_curves
 from tracker.laws.curves import configuration_laws
-from tracker.metrics import Estimate, rounded
+from tracker.metrics import Estimate, normal_interval, rounded, task_value
 from tracker.numbers import count, number, plural, probability
 from tracker.trial import Status
 
@@ -67,48 +65,48 @@ _GRID = 257
 class Pick(NamedTuple):
     """Indices of the choice, the best, and the candidates tied with the best.
 
-    ``reached``: whether the choice reaches the target quality.
+    ``reach``: how surely each candidate reaches the target, where the objective has one.
     """
 
     choice: int
     best: int
     tied: tuple[int, ...]
-    reached: bool
+    reach: Reach | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the choice reaches the target."""
+        return self.reach is not None and bool(self.reach.reaching([self.choice]))
 
 
-def recommend(analysis: Analysis, target_quality: float | None = None) -> Recommendation:
+def recommend(analysis: Analysis) -> Recommendation:
     """Recommend a configuration under the objective of *analysis*, by the rule of the module.
 
-    *target_quality*: take the smallest and cheapest of at least this quality, in [0, 1] for scores; minus a
-    loss where the tasks are decided on a loss (:mod:`tracker.metrics`). Raises ArgumentError for
-    unknown tasks and constraints, NoRecommendationError where no fine-tune is complete and no untouched base
-    reaches the target quality, NothingAdmittedError where no candidate keeps the constraints.
+    With a target in the objective the smallest and cheapest that reaches it is taken. Raises ArgumentError
+    for unknown tasks and constraints, NoRecommendationError where no fine-tune is complete and no untouched
+    base reaches the target, NothingAdmittedError where no candidate keeps the constraints.
     """
-    return analysis.cached_for_objective(
-        ("recommendation", target_quality), lambda: _recommendation(analysis, target_quality)
-    )
+    return analysis.cached_for_objective("recommendation", lambda: _recommendation(analysis))
 
 
-def _check_answerable(analysis: Analysis, target_quality: float | None) -> None:
+def _check_answerable(analysis: Analysis) -> None:
     """Raise what :func:`recommend` raises before anything is chosen."""
     if not any(record.result.status is Status.COMPLETE for record in analysis.records):
         raise _none_complete(analysis)
-    scored = all(measure == "score" for measure in analysis.weighted_measures.values())
-    if target_quality is not None and scored and not 0 < target_quality <= 1:
-        problem = f"found {target_quality:g}; allowed: above 0 and at most 1"
-        raise ArgumentError(Argument("target_quality", problem))
+    if analysis.objective.target is not None:
+        check_target(analysis.objective.target, analysis.measures, list(analysis.weights))
     if not analysis.admitted:
         raise _nothing_admitted(analysis)
-    if scored and all(c.measured_quality == 0 for c in analysis.candidates):
+    if analysis.scores_alone and all(c.measured_quality == 0 for c in analysis.candidates):
         raise _all_zero(analysis)
 
 
-def _recommendation(analysis: Analysis, target_quality: float | None) -> Recommendation:
+def _recommendation(analysis: Analysis) -> Recommendation:
     objective = analysis.objective
-    _check_answerable(analysis, target_quality)
-    pick = choose(analysis, target_quality)
+    _check_answerable(analysis)
+    pick = choose(analysis)
     if all(results.untouched for results in analysis.scored):
-        _check_untouched(analysis, pick, target_quality)
+        _check_untouched(analysis, pick)
     index, posterior = pick.choice, analysis.posterior
     unrun = unrun_rivals(analysis, index)
     p_best = posterior.p_best(analysis.admitted)
@@ -116,10 +114,12 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         p_best[index] = posterior.p_best_of(index, analysis.admitted, unrun.gain)
     runners_up = _runners_up(analysis, index, p_best)
     regret = posterior.expected_regret(index, analysis.admitted, unrun.gain)
-    answer = _target_quality(analysis, pick, target_quality, objective.constraints)
+    answer = None
+    if objective.target is not None and pick.reach is not None:
+        answer = target_answer(analysis, objective.target, pick.reach, index)
     return Recommendation(
         sweep=analysis.sweep,
-        question=question(objective, target_quality, analysis.weighted_measures),
+        question=question(objective, analysis.measures),
         objective=objective,
         trial=analysis.scored[index].spec,
         choice=analysis.candidates[index],
@@ -153,25 +153,56 @@ def _recommendation(analysis: Analysis, target_quality: float | None) -> Recomme
         frontier=tuple(c.label for c in analysis.candidates if c.on_frontier),
         crossovers=_crossovers(analysis, index),
         target_quality=answer,
+        task_results=_task_results(analysis, index),
         tied=_tied(analysis, pick),
         unrun=unrun.named,
         majorities=majorities_of(analysis.scored[index], analysis.weights),
     )
 
 
-def choose(analysis: Analysis, target_quality: float | None = None) -> Pick:
+def choose(analysis: Analysis) -> Pick:
     """Choose a candidate by the rule of the module."""
     posterior, admitted = analysis.posterior, analysis.admitted
     by_cost = sorted(admitted, key=analysis.cost_order)
     best = max(by_cost, key=lambda i: posterior.mean[i])  # the cheapest among equals
     tied = tuple(i for i in by_cost if i == best or not posterior.distinguishable(best, i))
-    if target_quality is not None:
-        reaching = reaching_quality(posterior, by_cost, target_quality)
-        if reaching:
-            return Pick(reaching[0], best, tied, True)
+    reach = None
+    if analysis.objective.target is not None:
+        reach = reach_of(analysis, analysis.objective.target)
+        if reaching := reach.reaching(by_cost):
+            return Pick(reaching[0], best, tied, reach)
+        if (closest := reach.closest(by_cost, posterior.mean)) is not None:
+            return Pick(closest, best, tied, reach)
     tolerance = posterior.negligible + TIE
     index = next(i for i in by_cost if posterior.mean[best] - posterior.mean[i] <= tolerance)
-    return Pick(index, best, tied, False)
+    return Pick(index, best, tied, reach)
+
+
+def _task_results(analysis: Analysis, index: int) -> tuple[TaskResult, ...]:
+    """What the choice measured on each task, the weighted ones first."""
+    results, found = analysis.scored[index], []
+    for task in dict.fromkeys([*analysis.weights, *results.tasks]):
+        measure = analysis.measures.get(task, "score")
+        value = results.mean(partial(task_value, task=task, measure=measure))
+        if value is None:
+            continue
+        error = quality_deviation(analysis.scored, index, task)
+        ends = normal_interval(value, error, 0.0, 1.0 if measure == "score" else math.inf)
+        low, high = ends or (None, None)
+        found.append(
+            TaskResult(
+                task=task,
+                measure=measure,
+                name=results.scores(task)[0].score_name if measure in ("score", "error") else None,
+                value=Estimate(
+                    value=rounded(value),
+                    low=None if low is None else rounded(low),
+                    high=None if high is None else rounded(high),
+                ),
+                rows=results.rows([task]),
+            )
+        )
+    return tuple(found)
 
 
 def _tied(analysis: Analysis, pick: Pick) -> int:
@@ -278,24 +309,6 @@ def _crossover_between(analysis: Analysis, first: int, second: int, fit: Crossov
     )
 
 
-def _target_quality(
-    analysis: Analysis, pick: Pick, quality: float | None, constraints: Mapping[str, float]
-) -> TargetQuality | None:
-    if quality is None:
-        return None
-    needed: tuple[ExamplesNeeded, ...] = ()
-    if not pick.reached:
-        needed = examples_needed(
-            analysis.scored, analysis.weights, analysis.fits, quality, constraints
-        )
-    return TargetQuality(
-        quality=quality,
-        reached=pick.reached,
-        probability=analysis.posterior.p_at_least(pick.choice, quality),
-        needed=needed,
-    )
-
-
 # -- no recommendation yet ---------------------------------------------------------------------------
 
 #: What to do about fine-tunes that ended so; first comes what the user can change at once.
@@ -312,7 +325,7 @@ def _none_complete(analysis: Analysis) -> NoRecommendationError:
     return NoRecommendationError(why, _remedy(analysis))
 
 
-def _check_untouched(analysis: Analysis, pick: Pick, target_quality: float | None) -> None:
+def _check_untouched(analysis: Analysis, pick: Pick) -> None:
     """Check that an untouched base is an answer where nothing else is; raises NoRecommendationError."""
     rows = analysis.candidates[pick.choice].rows
     if pick.reached and rows is not None and rows >= ENOUGH_ROWS:
@@ -325,11 +338,12 @@ def _check_untouched(analysis: Analysis, pick: Pick, target_quality: float | Non
         f"only untouched base models were measured ({bases}), and no fine-tune {lacking}"
         f"{f' ({ended})' * bool(ended)}"
     )
-    if target_quality is not None:
-        sure = probability(analysis.posterior.p_at_least(pick.choice, target_quality))
+    if pick.reach is not None and analysis.objective.target is not None:
+        sure = probability(float(pick.reach.together[pick.choice]))
+        wanted = target_text(analysis.objective.target, analysis.measures)
         on = "an unknown number of" if rows is None else count(rows)
         why += (
-            f"; {analysis.candidates[pick.choice].model} untouched reaches {target_quality:g} with "
+            f"; {analysis.candidates[pick.choice].model} untouched reaches {wanted} with "
             f"probability {sure} on {on} rows, where 90 % on {ENOUGH_ROWS} rows would be an answer"
         )
     raise NoRecommendationError(why, _remedy(analysis))

@@ -6,15 +6,21 @@ apart in :class:`MeasuredCost`: the rest of a :class:`Recommendation` is the sam
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from tracker.constraints import Rejection, SatisfiedConstraint
 from tracker.decision.majority import Majority
 from tracker.frozen import Frozen
-from tracker.metrics import Estimate
+from tracker.metrics import Estimate, Measure
 from tracker.results import CountedCost, MeasuredCost
 from tracker.trial import MethodSpec, Objective, TrialSpec
 
 #: Fewer validation rows limit an answer: an untouched base is none on them, and a caveat names them.
 ENOUGH_ROWS = 100
+#: Whether a target is met; unknown: the runs do not tell.
+TargetState = Literal["met", "not met", "unknown"]
 
 
 class Candidate(Frozen):
@@ -44,6 +50,19 @@ class Candidate(Frozen):
     counted: CountedCost
     measured: MeasuredCost
     on_frontier: bool | None = None
+    rows: int | None = None
+
+
+class TaskResult(Frozen):
+    """Measured value of the choice on one task, on validation: mean over its seeds, in the measure's unit.
+
+    ``name``: of the score or error. ``rows``: the fewest that a seed was evaluated on.
+    """
+
+    task: str
+    measure: Measure
+    name: str | None = None
+    value: Estimate
     rows: int | None = None
 
 
@@ -91,16 +110,34 @@ class ExamplesNeeded(Frozen):
     largest_measured: int
 
 
+class TaskTarget(Frozen):
+    """Target of one task, in the unit of its *measure*: the least of a score, the most of an error or a loss.
+
+    ``probability``: that the choice reaches it; ``None`` where it did not measure the task.
+    """
+
+    task: str
+    measure: Measure
+    value: float
+    probability: float | None = None
+
+
 class TargetQuality(Frozen):
     """Whether the choice reaches the target quality, and the examples needed otherwise.
 
-    ``probability``: that the choice reaches it. Where no candidate does with P >= 0.9, ``reached`` is false,
-    the choice is the closest, and ``needed`` holds the laws' estimates, the smallest model first.
+    ``quality``: of a target for the weighted quality, ``tasks``: of a target by task; one of both is there.
+    ``probability``: that the choice reaches it, all tasks of it; ``None`` where it did not measure one.
+    Where no candidate reaches it with P >= 0.9, ``reached`` is false, the choice is the closest, and
+    ``needed`` holds the laws' estimates, the smallest model first; ``state`` says whether all surely miss it.
     """
 
-    quality: float
+    quality: float | None = None
+    tasks: tuple[TaskTarget, ...] = Field((), exclude_if=lambda value: not value)
+    state: TargetState = (
+        "met"  # of a file of before this was kept: only what was reached was written
+    )
     reached: bool
-    probability: float
+    probability: float | None
     needed: tuple[ExamplesNeeded, ...] = ()
 
 
@@ -160,7 +197,7 @@ class Recommendation(Frozen):
     judged; ``admitted``: how many of them keep every constraint. ``frontier``: labels of those on the Pareto
     front. ``tied``: how many other admitted candidates are statistically tied with the choice, ``None`` in
     files of before this was kept. ``majorities``: the tasks most of whose rows have one answer, with what
-    that answer scores.
+    that answer scores. ``task_results``: what the choice measured on each task, empty in older files.
     """
 
     sweep: str
@@ -186,6 +223,12 @@ class Recommendation(Frozen):
     tied: int | None = None
     majorities: tuple[Majority, ...] = ()
     unrun: tuple[UnrunRival, ...] = ()
+    task_results: tuple[TaskResult, ...] = Field((), exclude_if=lambda value: not value)
+
+    @property
+    def scored(self) -> bool:
+        """Whether the quality is a mean of scores alone, else minus a loss or an error is part of it."""
+        return all(t in self.choice.scores for t, w in self.objective.weights.items() if w > 0)
 
     @property
     def missed(self) -> bool:

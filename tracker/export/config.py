@@ -125,7 +125,7 @@ def config_of(answer: Recommendation, records: Iterable[TrialRecord]) -> Config:
         why = not_reached(answer.target_quality, answer.choice.label).rstrip(".")
         raise NoRecommendationError(
             f"{why[0].lower()}{why[1:]}",
-            "leave the target quality out: the best measured is written",
+            "leave the target quality out (none): the best measured is written",
         )
     if answer.trial.origin is not None:
         raise InputError(_not_ours(answer.trial.origin))

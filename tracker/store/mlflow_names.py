@@ -137,6 +137,10 @@ def objective(wanted: Objective) -> str:
     """Objective in one line, as much as a tag takes."""
     parts = [f"{task} {weight:g}" for task, weight in wanted.weights.items()]
     parts += [f"{name} bound {bound:g}" for name, bound in wanted.constraints.items()]
+    targets = wanted.target if isinstance(wanted.target, dict) else {"": wanted.target}
+    parts += [
+        f"target {task} {value:g}".replace("  ", " ") for task, value in targets.items() if value
+    ]
     return ", ".join(parts)[:_TAG_CHARACTERS]
 
 

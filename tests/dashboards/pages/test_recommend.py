@@ -157,7 +157,7 @@ def test_what_reaches_a_quality_is_said(view_of, records, words):
     view = view_of(records)
     near = words(content(view, Query.of(target_quality="0.5"), None))
     assert "What reaches 50.0 %" in near
-    assert "The smallest that reaches 50.0 %" in near
+    assert "Target met: the smallest that reaches 50.0 %" in near
     assert "Probability of reaching 50.0 %" in near
     assert "Probability of being the best" not in near  # another question was given
     assert "The choice above is the smallest model" in near
@@ -234,7 +234,7 @@ def test_the_sweep_file_s_question_leaves_the_address_bare(analysis):
 def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(analysis):
     shown = fields(analysis, Query("support"))
     typed = texts(shown, intent="1", peak_bytes="0.25", forgetting__english="", examples="1000")
-    typed = [(o, n, "85" if o == "target_quality" else t) for o, n, t in typed]
+    typed = [(o, n, "" if n else "85") if o == "target_quality" else (o, n, t) for o, n, t in typed]
     query = query_of(analysis, Query("support"), typed)
     assert query.many("weight") == ("intent=1", "slots=1")
     assert query.many("constraint") == (
@@ -250,6 +250,23 @@ def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(analysi
     assert again["constraint", "forgetting.english"] == ""
     assert again["target_quality", ""] == "85"
     assert query_of(analysis, query, texts(fields(analysis, query))) == query
+
+
+def test_a_target_of_the_sweep_file_is_shown_changed_and_dropped(view_of, records, words):
+    view = view_of(records)
+    view.analysis.objective = view.analysis.objective.model_copy(update={"target": {"intent": 0.5}})
+    shown = fields(view.analysis, Query("support"))
+    assert {f.place.name: f.text for f in shown if f.place.option == "target_quality"} == {
+        "": "", "intent": "50", "slots": "",
+    }  # fmt: skip
+    assert query_of(view.analysis, Query("support"), texts(shown)) == Query("support")
+    dropped = [(o, n, "" if o == "target_quality" else t) for o, n, t in texts(shown)]
+    query = query_of(view.analysis, Query("support"), dropped)
+    assert query.many("target_quality") == ("none",)
+    assert "Target met" not in words(content(view, query, None))
+    page = words(content(view, Query("support"), None))
+    assert "Target met: the smallest that reaches intent 50.0 %" in page
+    assert "The choice, task by task" in page
 
 
 def test_a_wrong_value_stays_as_typed_and_is_said_beside_its_field(analysis, words):
@@ -335,7 +352,7 @@ def test_a_target_that_nothing_reaches_leads_with_that(view_of, records, words):
     page = content(view_of(records), Query.of(target_quality="0.999"), None)
     first = words(page[0])
     assert first.startswith("Not reached; this comes closest")
-    assert "Nothing measured reaches 99.9 %" in first
+    assert "Target not met: nothing measured reaches 99.9 %" in first
     assert "Probability of reaching 99.9 %" in first
     assert "Train this" not in first
     assert "Probability of being the best" not in first

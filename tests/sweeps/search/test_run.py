@@ -23,7 +23,14 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search import outbox as outbox_module
 from sweeps.search import run as run_module
 from sweeps.search.engines.engine import Job
-from sweeps.search.run import Interruption, SweepRun, Terminated, run_sweep, worker_devices
+from sweeps.search.run import (
+    Interruption,
+    SweepRun,
+    Terminated,
+    _fixed_part,
+    run_sweep,
+    worker_devices,
+)
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine
 from sweeps.terminal import status_lines
@@ -273,3 +280,10 @@ def test_no_run_is_left_open_where_the_sweep_ends_early(
     (info,) = store.sweeps()
     assert (info.state, store.running("tiny")) == ("interrupted", [])
     assert "starting" not in " ".join(status_lines(info, store.running("tiny")))
+
+
+def test_a_target_may_be_given_to_a_begun_sweep(make_sweep: MakeSweep) -> None:
+    plain, _ = make_sweep(objective={"weights": {"intent": 1}})
+    aimed, _ = make_sweep(objective={"weights": {"intent": 1}, "target": {"intent": 0.5}})
+    assert aimed.spec.objective.target == {"intent": 0.5}
+    assert _fixed_part(plain) == _fixed_part(aimed)

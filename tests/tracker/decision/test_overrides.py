@@ -5,6 +5,7 @@ from tracker.decision.overrides import (
     number_text,
     parse_number,
     parse_overrides,
+    target_texts,
 )
 from tracker.errors import InputError
 from tracker.trial import Objective
@@ -19,12 +20,29 @@ def test_no_override_is_the_sweep_s_objective():
 
 
 def test_weights_replace_and_bounds_stand_beside():
-    found = parse_overrides(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], 0.9)
+    found = parse_overrides(["slots=1"], ["peak_bytes=8e9", "min.slots=0.5"], ["0.9"])
     assert found.target_quality == 0.9
     assert found.objective(SWEEP_OBJECTIVE) == Objective(
         weights={"slots": 1.0},
         constraints={"forgetting.english": 0.1, "peak_bytes": 8e9, "min.slots": 0.5},
+        target=0.9,
     )
+
+
+def test_a_target_is_a_number_or_one_by_task_and_can_be_dropped():
+    aimed = SWEEP_OBJECTIVE.model_copy(update={"target": 0.8})
+    assert parse_overrides().objective(aimed).target == 0.8
+    assert parse_overrides((), (), ["none"]).objective(aimed).target is None
+    by_task = parse_overrides((), (), ["a=b=0.5", "订票.x=1"]).objective(aimed).target
+    assert by_task == {"a=b": 0.5, "订票.x": 1.0}
+    assert target_texts(by_task) == ["a=b=0.5", "订票.x=1"]
+    for texts, problem in (
+        (["0.5", "intent=0.5"], "found '0.5', 'intent=0.5'; allowed: one NUMBER"),
+        (["intent=0.5", "intent=0.6"], r"target_quality\['intent'\]: found twice"),
+        (["much"], "target_quality: found 'much'; allowed: a number"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            parse_overrides((), (), texts)
 
 
 def test_a_bound_of_the_sweep_can_be_dropped_and_changed():

@@ -11,7 +11,7 @@ from tests.factories import numbered, recommend
 from tracker.decision.analysis import Analysis
 from tracker.decision.explain import lines, summary
 from tracker.decision.recommendation import Recommendation
-from tracker.decision.target_quality import examples_needed
+from tracker.decision.target_quality import Condition, examples_needed
 from tracker.errors import (
     InputError,
     NoRecommendationError,
@@ -168,7 +168,8 @@ def test_more_data_is_advised_only_where_the_limits_could_be_kept(
 ) -> None:
     configurations = by_configuration(sweep)
     fits = Analysis(sweep, BOTH).fits_of({"intent": "score", "slots": "score"})
-    found = examples_needed(configurations, {"intent": 2 / 3, "slots": 1 / 3}, fits, 0.83, limits)
+    wanted = Condition({"intent": 2 / 3, "slots": 1 / 3}, 0.83)
+    found = examples_needed(configurations, [wanted], fits, limits)
     assert {" ".join(n.label.split()[:2]) for n in found} == named
 
 
@@ -327,10 +328,12 @@ def test_where_nothing_reaches_the_target_there_is_nothing_to_export(record: Mak
     found = recommend(numbered(rows), INTENT, target_quality=0.9)
     assert found.missed
     assert summary(found)[0].startswith(
-        "Not reached: nothing measured reaches 0.9 with probability"
+        "Target not met: nothing measured reaches 0.9; the closest is small full"
     )
     assert "No law says what would reach it" in summary(found)[0]
-    with pytest.raises(NoRecommendationError, match=r"not reached: .*leave the target quality out"):
+    with pytest.raises(
+        NoRecommendationError, match=r"target not met: .*leave the target quality out"
+    ):
         config_of(found, rows)
 
 
@@ -408,9 +411,9 @@ def test_candidates_and_frontier(sweep: list[TrialRecord], answer: Recommendatio
 
 def test_lines_hold_the_whole_answer(sweep: list[TrialRecord]) -> None:
     text = lines(recommend(sweep, BOTH, target_quality=0.95))
-    starts = [line.partition(" ")[0] for line in text[:4]]
-    assert starts == ["Not", "How", "Next:", "Question:"]
-    assert text[3].startswith("Question: smallest and cheapest")
+    starts = [line.partition(" ")[0] for line in text[:5]]
+    assert starts == ["Target", "How", "Scores:", "Next:", "Question:"]
+    assert text[4].startswith("Question: smallest and cheapest")
     for start in ("Forgetting on english:", "Counted cost:", "Runner-up:", "Caveat:"):
         assert any(line.startswith(start) for line in text)
     assert text[-1] == "Measured: 10.0 s on cpu (not used to choose)"
