@@ -124,16 +124,19 @@ def plan(
     from sweeps.search.run import worker_devices
     from sweeps.search.schedule import expected_schedule, too_large
     from sweeps.search.study import begun_before_bounds
+    from sweeps.search.takeover import equal_trials
     from sweeps.search.workspace import SweepFolder
 
     quieten()
     resolved = read_checked(sweep, workspace)
     records = records_if_any(workspace, store, resolved.spec.name)
-    study = SweepFolder(workspace, resolved.spec.name).study_file
+    folder = SweepFolder(workspace, resolved.spec.name)
+    study = folder.study_file
     bounds = SearchBounds(resolved, legacy=begun_before_bounds(study, resolved.spec))
     made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)), bounds)
+    made = made._replace(equal=len(equal_trials(resolved, folder)))
     schedule = expected_schedule(resolved, records, made, bounds)
-    for warning in [*resolved.warnings, *filter(None, [too_large(resolved)])]:
+    for warning in [*resolved.warnings, *filter(None, [too_large(resolved), made.takeover_line])]:
         _note(warning)
     if as_json:
         shown = schedule.as_json(resolved.spec) if schedule else None

@@ -75,6 +75,13 @@ class TaskSpec(Frozen):
     )
 
 
+#: Fields of a task by which its answers are scored: they change neither a prompt nor what is trained.
+SCORING = frozenset({
+    *("score", "negative", "pattern", "tokens", "separator", "unordered", "tolerance", "schema"),
+    *("json_schema", "average", "own"),
+})  # fmt: skip
+
+
 class SuiteSpec(Frozen):
     """General suite, never trained on: plain text (``text``) or a held-out task (``task``)."""
 

@@ -22,6 +22,7 @@ from sweeps.search.bounds import Pruned, SearchBounds
 from sweeps.search.counted_cost import adapter, counted_work, model_config, training_steps
 from sweeps.search.space import lattice, trial_spec
 from sweeps.search.strategies import strategy_of
+from tracker.numbers import plural
 from tracker.trial import Configuration, Status, TrialRecord
 
 _RULE_STEP_SECONDS = 0.02  # framework overhead of one optimizer step
@@ -45,6 +46,8 @@ class Plan(NamedTuple):
     """Plan of a sweep; ``seconds`` and ``disk_bytes``: of all trials; ``basis``: the source of seconds.
 
     ``base_seconds``: of evaluating an untouched base. ``pruned``: design points that constraints rule out.
+    ``equal``: finished trials of other sweeps in the workspace that are equal to trials of the design: those
+    that the sweep comes to are taken over at no cost. ``seconds`` counts all trials as run.
     """
 
     points: list[PlannedPoint]
@@ -56,6 +59,18 @@ class Plan(NamedTuple):
     device_bytes: int
     basis: str
     pruned: list[Pruned]
+    equal: int = 0
+
+    @property
+    def takeover_line(self) -> str | None:
+        """What other sweeps have measured already; ``None`` where that is nothing."""
+        if not self.equal:
+            return None
+        found = f"{plural(self.equal, 'finished trial')} of other sweeps in this workspace"
+        return (
+            f"{found} {'is' if self.equal == 1 else 'are'} equal to trials of this design: those that it "
+            "comes to are taken over, not run, and cost nothing of its budget of device time"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The plan as plain data."""

@@ -1,4 +1,4 @@
-"""Takeover of finished trials: one that another sweep of the workspace has run is not run again.
+"""Takeover of finished trials: one that the workspace holds the measurement of is not run again.
 
 Two trials are equal where their keys are: a key is a hash of all that determines a fine-tune. The result is
 written into the journal of the trial here, with its origin; its answers are copied and its tuned model is
@@ -7,6 +7,9 @@ between takes over again.
 
 Only what an equal trial would end with again is taken over: a complete trial or one that diverged. One that
 failed, did not fit its device, or was stopped by hand or by a budget is run.
+
+A trial that differs from a complete one in nothing but how answers are scored would train the same model,
+which would give the same answers: those that were kept are scored anew. Its losses are the old ones.
 """
 
 from __future__ import annotations
@@ -14,18 +17,30 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from sweeps.data.encoding import label_set
 from sweeps.data.recorded import recorded_answer
+from sweeps.resolve import ResolvedSweep
+from sweeps.scores.task_scores import Answers, Verdict, judge, score_task
+from sweeps.search.space import hyperparameters, method_names, trial_spec
 from sweeps.search.workspace import SweepFolder, sweep_folders
 from tracker.errors import StoreError
 from tracker.files import json_lines, whole_folder, write_atomically
 from tracker.store.journal import Journal
-from tracker.trial import Status, TakenOver, TrialResult, TrialSpec
+from tracker.task import SCORING, TaskScore, TaskSpec
+from tracker.trial import Configuration, Status, TakenOver, TrialResult, TrialSpec
 
+#: What a row of a file of answers holds (:func:`sweeps.finetune.evaluate.answer_records`).
+Answer = dict[str, Any]
+_LOSSES = ("loss_nats", "loss_nats_se", "bits_per_byte", "bits_per_byte_se")
 _FINAL = frozenset({Status.COMPLETE, Status.DIVERGED})
 
 
@@ -46,6 +61,7 @@ class Takeover:
 
     def __init__(self, folder: SweepFolder, *, keep_models: bool) -> None:
         self.folder, self.keep_models = folder, keep_models
+        self._by_answers: dict[str, list[Ended]] | None = None
 
     def __call__(self, spec: TrialSpec) -> TrialResult | None:
         """Result of *spec*, which has none here, from an equal trial; ``None`` where there is none.
@@ -54,11 +70,29 @@ class Takeover:
         """
         equal = list(self._equal(spec.key))
         if not equal:
-            return None
-        best = max(equal, key=lambda ended: self._worth(ended, spec))
+            return self._rescored(spec)
+        best = max(equal, key=lambda ended: self._rank(ended, spec))
         result = best.result.model_copy(update={"spec": spec})
-        self._take(best, result)
+        _copy_answers(best, spec, self.folder.artifacts(spec.key))
+        self._keep(best, result)
         return result
+
+    def _rescored(self, spec: TrialSpec) -> TrialResult | None:
+        """Result of *spec* from the kept answers of a trial that differs in their scores alone."""
+        if self._by_answers is None:  # every journal is read, so only once
+            self._by_answers = _by_answers(self.folder.workspace)
+        for ended in self._by_answers.get(answers_key(spec), ()):
+            tasks = [_task_rescored(ended, task) for task in spec.tasks]
+            found = [task for task in tasks if task is not None]
+            if len(found) < len(tasks):
+                continue
+            scores = tuple(score for score, _ in found)
+            result = ended.result.model_copy(update={"spec": spec, "tasks": scores})
+            for score, rows in found:
+                _write_answers(rows, ended, score.task, spec, self.folder.artifacts(spec.key))
+            self._keep(ended, result, rescored=True)
+            return result
+        return None
 
     def _equal(self, key: str) -> Iterator[Ended]:
         """Trials of the workspace's other sweeps that have *key*: a file each, so looking is cheap."""
@@ -70,20 +104,20 @@ class Takeover:
                 if result is not None and result.status in _FINAL:
                     yield Ended(folder, result)
 
-    def _worth(self, ended: Ended, spec: TrialSpec) -> tuple[bool, bool]:
+    def _rank(self, ended: Ended, spec: TrialSpec) -> tuple[bool, bool]:
         """Of several, one with its model comes first, then one that recorded its answers alike."""
         alike = ended.result.spec.record_answers == spec.record_answers
         return self.keep_models and ended.model.is_dir(), alike
 
-    def _take(self, ended: Ended, result: TrialResult) -> None:
-        """Copy the files of *ended*, then write its *result* into the journal here."""
-        key = result.spec.key
-        _copy_answers(ended, result.spec, self.folder.artifacts(key))
+    def _keep(self, ended: Ended, result: TrialResult, *, rescored: bool = False) -> None:
+        """Link the model of *ended*, then write *result* into the journal here."""
+        key, origin = result.spec.key, ended.result.spec.key
         if self.keep_models:
             with suppress(OSError):  # none was kept, or its sweep drops it at this moment
                 _link(ended.model, self.folder.model(key))
-        journal = Journal(ended.folder.journal(key))
-        taken_over = journal.taken_over() or TakenOver(sweep=ended.folder.root.name, key=key)
+        journal = Journal(ended.folder.journal(origin))
+        first = journal.taken_over() or TakenOver(sweep=ended.folder.root.name, key=origin)
+        taken_over = first.model_copy(update={"rescored": first.rescored or rescored})
         self.folder.keep(key, result, journal.steps(), taken_over)
 
 
@@ -105,20 +139,134 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _copy_answers(ended: Ended, spec: TrialSpec, target: Path) -> None:
-    """Copy the files of answers, with no more in them than *spec* records."""
+    """Copy the files of answers to the tasks of *spec* that there are."""
     target.mkdir(parents=True, exist_ok=True)
+    for task in spec.tasks:
+        with suppress(OSError, ValueError):  # none were recorded, or they are not whole
+            _write_answers(_answers(ended, task.name), ended, task.name, spec, target)
+
+
+def _answers(ended: Ended, task: str) -> list[Answer]:
+    """Recorded answers to *task*, a row each; raises OSError or ValueError where there are none."""
+    file = ended.folder.artifacts(ended.result.spec.key) / _file(task)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _file(task: str) -> str:
+    return f"{task}.validation.jsonl"
+
+
+def _write_answers(
+    rows: Sequence[Answer], ended: Ended, task: str, spec: TrialSpec, target: Path
+) -> None:
+    """Write answers to *task* into the folder *target*, with no more in them than *spec* records."""
     recorded, wanted = ended.result.spec.record_answers, spec.record_answers
     if "none" in (recorded, wanted):
         return
-    for task in spec.tasks:
-        name = f"{task.name}.validation.jsonl"
-        with suppress(OSError):  # none were recorded
-            text = (ended.folder.artifacts(spec.key) / name).read_text(encoding="utf-8")
-            if (recorded, wanted) == ("all", "hashed"):
-                rows: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-                for row in rows:
-                    row.pop("prompt", None)
-                    for said in ("answer", "truth"):
-                        row[said] = recorded_answer(task, row[said], wanted)
-                text = json_lines(rows)
-            write_atomically(target / name, text)
+    if (recorded, wanted) == ("all", "hashed"):
+        of = next(each for each in spec.tasks if each.name == task)
+        rows = [{k: v for k, v in row.items() if k != "prompt"} for row in rows]
+        rows = [
+            row | {said: recorded_answer(of, row[said], wanted) for said in ("answer", "truth")}
+            for row in rows
+        ]
+    write_atomically(target / _file(task), json_lines(rows))
+
+
+# -- scored anew -------------------------------------------------------------------------------------
+
+
+def answers_key(spec: TrialSpec) -> str:
+    """Key of all that determines the model of *spec* and its answers, not how those are scored."""
+    plain = {
+        name: field.default for name, field in TaskSpec.model_fields.items() if name in SCORING
+    }
+    tasks = tuple(task.model_copy(update=plain) for task in spec.tasks)
+    return spec.model_copy(update={"tasks": tasks}).key
+
+
+def _by_answers(workspace: Path) -> dict[str, list[Ended]]:
+    """Complete trials of *workspace* whose answers were recorded, by :func:`answers_key`."""
+    found: dict[str, list[Ended]] = defaultdict(list)
+    for folder in sweep_folders(workspace):
+        for path in sorted(folder.journal("*").parent.glob("*.jsonl")):
+            if not folder.artifacts(path.stem).is_dir():
+                continue
+            with suppress(StoreError, OSError):
+                result = Journal(path).result()
+                if result is not None and result.status is Status.COMPLETE:
+                    found[answers_key(result.spec)].append(Ended(folder, result))
+    return found
+
+
+def _task_rescored(ended: Ended, task: TaskSpec) -> tuple[TaskScore, list[Answer]] | None:
+    """Score of *task* from the answers of *ended*, and these; ``None`` where not every one is known."""
+    old = next((s for s in ended.result.tasks if s.task == task.name), None)
+    if old is None or ended.result.spec.record_answers != "all":
+        return None
+    try:
+        rows = _answers(ended, task.name)
+        given, truth = [row["answer"] for row in rows], [row["truth"] for row in rows]
+        nats = np.array([row["nats"] for row in rows], dtype=float)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not rows or len(rows) != old.n:
+        return None
+    if task in ended.result.spec.tasks:
+        return old, rows
+    labels, known = label_set(task), np.ones(len(rows))
+    score = score_task(task, Answers(given, truth, nats, known, known), labels)
+    losses = {name: getattr(old, name) for name in _LOSSES}
+    for row in rows:
+        for name in Verdict._fields:
+            row.pop(name, None)
+        verdict = judge(task, row["answer"], row["truth"].strip(), labels)._asdict()
+        row.update({name: value for name, value in verdict.items() if value is not None})
+    return score.model_copy(update=losses), rows
+
+
+# -- before a run ------------------------------------------------------------------------------------
+
+
+def equal_trials(sweep: ResolvedSweep, folder: SweepFolder) -> list[TrialSpec]:
+    """Trials of other sweeps in the workspace that are equal to trials of the design of *sweep*.
+
+    Those of them that the sweep of *folder* has not run are taken over when it comes to them.
+    """
+    found: dict[str, TrialSpec] = {}
+    for other in sweep_folders(folder.workspace):
+        if other.root == folder.root:
+            continue
+        for path in sorted(other.journal("*").parent.glob("*.jsonl")):
+            if path.stem in found or folder.journal(path.stem).is_file():
+                continue
+            with suppress(StoreError, OSError):
+                result = Journal(path).result()
+                if result is not None and result.status in _FINAL and _fits(sweep, result.spec):
+                    found[path.stem] = result.spec
+    return list(found.values())
+
+
+def _fits(sweep: ResolvedSweep, spec: TrialSpec) -> bool:
+    """Whether *spec* is equal to a trial of the design, with a setting that the sweep's file allows."""
+    configuration = Configuration.of(spec)
+    if configuration.model not in sweep.models:
+        return False
+    if not configuration.untouched:
+        mixes, methods = sweep.spec.mixes, method_names(sweep.spec)
+        if configuration.mix not in mixes or configuration.method.name not in methods:
+            return False
+        if configuration.volume not in sweep.spec.volumes_of(configuration.mix):
+            return False
+        space = hyperparameters(sweep.spec, configuration.method.name)
+        method = configuration.method.model_dump()
+        if not all(_holds(allowed, method[name]) for name, allowed in space.items()):
+            return False
+    seed = 0 if configuration.untouched else spec.seed - sweep.spec.first_seed
+    return seed >= 0 and trial_spec(sweep, configuration, seed).key == spec.key
+
+
+def _holds(allowed: BaseDistribution, value: Any) -> bool:
+    if isinstance(allowed, FloatDistribution):
+        return value is not None and allowed.low <= value <= allowed.high
+    return isinstance(allowed, CategoricalDistribution) and value in allowed.choices

@@ -14,7 +14,7 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search import run as run_module
 from sweeps.search.run import SweepRun, run_sweep
 from sweeps.search.space import trial_spec, untouched_base
-from sweeps.search.takeover import Takeover
+from sweeps.search.takeover import Takeover, equal_trials
 from sweeps.search.workspace import SweepFolder
 from tests.sweeps.search.formula import FormulaEngine, answered
 from tracker.store.journal import Journal
@@ -56,6 +56,8 @@ def test_a_renamed_sweep_runs_no_equal_trial(
 ) -> None:
     first = run(make_sweep(budget={"trials": 7})[1])
     assert _Counting.ran == 7
+    renamed, _ = make_sweep(name="again", volumes=[40, 80, 160, 320])
+    assert len(equal_trials(renamed, SweepFolder(tmp_path / "runs", "again"))) == 7
     path = make_sweep(name="again", budget={"trials": 7})[1]
     second = run(path)
     assert _Counting.ran == 0
@@ -149,8 +151,8 @@ def test_no_more_of_answers_comes_along_than_is_recorded(
         answers = origin.artifacts(spec.key) / "intent.validation.jsonl"
         answers.parent.mkdir(parents=True, exist_ok=True)
         answers.write_text(json.dumps(row) + "\n")
-    asked = spec.model_copy(update={"record_answers": wanted})
-    taken = Takeover(other, keep_models=True)(asked)
+    wanted_spec = spec.model_copy(update={"record_answers": wanted})
+    taken = Takeover(other, keep_models=True)(wanted_spec)
     assert taken is not None
     assert taken.spec.record_answers == wanted
     found = list(other.artifacts(spec.key).iterdir())
@@ -189,3 +191,38 @@ def test_a_trial_of_a_third_sweep_names_the_one_that_ran_it(
     found = third.taken_over(spec.key)
     assert found is not None
     assert found.sweep == "tiny"
+
+
+def test_answers_are_scored_anew_where_only_their_score_differs(
+    ended: End, other: SweepFolder
+) -> None:
+    origin, spec = ended()
+    (task,) = spec.tasks
+    truth = ["alarm", "weather", "alarm", "out_of_scope"]
+    given = ["alarm", "alarm", "alarm", "weather"]
+    pairs = zip(given, truth, strict=True)
+    rows = [{"row": i, "answer": g, "truth": t, "nats": 1.5, "score": 9} for i, (g, t) in
+            enumerate(pairs)]  # fmt: skip
+    answers = origin.artifacts(spec.key) / "intent.validation.jsonl"
+    answers.parent.mkdir(parents=True)
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    exact = spec.model_copy(
+        update={"tasks": (task.model_copy(update={"score": "exact_match", "negative": None}),)}
+    )
+    assert Takeover(other, keep_models=True)(exact) is None, "24 rows were scored, 4 are kept"
+    old = answered(spec)
+    whole = old.tasks[0].model_copy(update={"n": 4})
+    origin.keep(spec.key, old.model_copy(update={"tasks": (whole,)}))
+    taken = Takeover(other, keep_models=True)(exact)
+    assert taken is not None
+    (score,) = taken.tasks
+    assert (score.score_name, score.score, score.n) == ("exact_match", 0.5, 4)
+    assert (score.loss_nats, score.bits_per_byte) == (whole.loss_nats, whole.bits_per_byte)
+    origin_of = other.taken_over(exact.key)
+    assert origin_of is not None
+    assert origin_of.rescored
+    assert origin_of.key == spec.key
+    kept = (other.artifacts(exact.key) / "intent.validation.jsonl").read_text()
+    assert [json.loads(line)["score"] for line in kept.splitlines()] == [1, 0, 1, 0]
+    longer = task.model_copy(update={"prompt": None})
+    assert Takeover(other, keep_models=True)(exact.model_copy(update={"tasks": (longer,)})) is None
