@@ -136,6 +136,7 @@ def drive(
     bounds: SearchBounds | None = None,
     listener: TrialListener | None = None,
     retry_failed: bool = False,
+    take_over: Callable[[TrialSpec], TrialResult | None] = lambda _: None,
 ) -> Driver:
     """A driver's whole run, or as far as *engine* lets it come."""
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -151,6 +152,7 @@ def drive(
         price=price,
         bounds=bounds,
         retry_failed=retry_failed,
+        take_over=take_over,
     )
     driver.run()
     return driver

@@ -4,94 +4,125 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sweeps.resolve import ResolvedSweep
-from sweeps.search import run as run_module
-from sweeps.search.run import SweepRun, run_sweep
+from sweeps.search.driver import Driver
+from sweeps.search.run import run_sweep
 from sweeps.search.space import trial_spec, untouched_base
 from sweeps.search.takeover import Takeover, equal_trials
 from sweeps.search.workspace import SweepFolder
-from tests.sweeps.search.formula import FormulaEngine, answered
+from tests.sweeps.search.formula import FormulaEngine, answered, drive
 from tracker.store.journal import Journal
 from tracker.store.store import Store
 from tracker.trial import Status, TrialSpec
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
-Run = Callable[[Path], SweepRun]
 
 
 End = Callable[..., tuple[SweepFolder, TrialSpec]]
 
 
-class _Counting(FormulaEngine):
-    """Engine by formula that counts the trials it ran."""
-
-    ran = 0
-
-    def submit(self, job: object) -> None:
-        type(self).ran += 1
-        super().submit(job)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Runs a sweep file in ``runs``, by formula; ``_Counting.ran``: trials that it ran."""
-
-    @contextmanager
-    def by_formula(_: ResolvedSweep) -> Iterator[FormulaEngine]:
-        _Counting.ran = 0
-        yield _Counting(2)
-
-    monkeypatch.setattr(run_module, "_engine", by_formula)
-    return lambda path: run_sweep(path, tmp_path / "runs")
+def _drive(sweep: ResolvedSweep, runs: Path, engine: FormulaEngine) -> Driver:
+    """The whole run of *sweep* in the workspace *runs*, without a store."""
+    folder = SweepFolder(runs, sweep.spec.name)
+    folder.root.mkdir(parents=True, exist_ok=True)
+    folder.sweep_file.touch()
+    take_over = Takeover(folder, keep_models=True)
+    return drive(sweep, folder, engine, in_memory=True, take_over=take_over)
 
 
-def test_a_renamed_sweep_runs_no_equal_trial(
-    run: Run, make_sweep: MakeSweep, tmp_path: Path
-) -> None:
-    first = run(make_sweep(budget={"trials": 7})[1])
-    assert _Counting.ran == 7
-    renamed, _ = make_sweep(name="again", volumes=[40, 80, 160, 320])
-    assert len(equal_trials(renamed, SweepFolder(tmp_path / "runs", "again"))) == 7
-    path = make_sweep(name="again", budget={"trials": 7})[1]
-    second = run(path)
-    assert _Counting.ran == 0
+def test_a_renamed_sweep_runs_no_equal_trial(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    """With real training: seven trials in one sweep, none in the next."""
+    small: dict[str, object] = {
+        "budget": {"trials": 7},
+        "general": {},
+        "volumes": [8],
+        "mixes": {"plain": {"intent": 1}},
+        "evaluation": {"rows": 4, "batch_size": 4, "max_new_tokens": 4},
+        "engine": {"kind": "local", "workers": 1},
+    }
+    runs = tmp_path / "runs"
+    first = run_sweep(make_sweep(**small)[1], runs)
+    assert len(first.records) == 7
+    renamed, path = make_sweep(**small, name="again")
+    assert len(equal_trials(renamed, SweepFolder(runs, "again"))) == 7
+    second = run_sweep(path, runs)
     assert [r.result for r in second.records] == [r.result for r in first.records]
-    assert {r.taken_over.sweep for r in second.records if r.taken_over} == {"tiny"}
+    assert [r.taken_over and r.taken_over.sweep for r in second.records] == ["tiny"] * 7
     assert sum(r.spent_seconds for r in second.records) == 0
     assert sum(r.result.cost.device_seconds or 0 for r in second.records) > 0, "shown all the same"
 
-    store = Store.open(tmp_path / "runs", create=False)
+    store = Store.open(runs, create=False)
     assert store.records("again") == second.records
-    key = second.records[0].result.spec.key
+    key = second.records[-1].result.spec.key
     tags = store.client.get_run(store.run_url_parts("again", key)[1]).data.tags
     assert tags["sft.origin.run"] == store.run_url_parts("tiny", key)[1]
-    folder = SweepFolder(tmp_path / "runs", "again")
-    assert folder.taken_over(key) == second.records[0].taken_over
-    steps = Journal(SweepFolder(tmp_path / "runs", "tiny").journal(key)).steps()
-    assert Journal(folder.journal(key)).steps() == steps
+    assert store.examples("again", key) == store.examples("tiny", key) != ()
+    folder, origin = SweepFolder(runs, "again"), SweepFolder(runs, "tiny")
+    events = {event["event"] for event in Journal(folder.journal(key)).events()}
+    assert "start" not in events, "no worker began it"
+    assert Journal(folder.journal(key)).steps() == Journal(origin.journal(key)).steps()
 
-    shutil.rmtree(tmp_path / "runs" / "tiny")
-    assert run(path).records == second.records, "the origin may go"
-    assert _Counting.ran == 0
+    shutil.rmtree(origin.root)
+    assert run_sweep(path, runs).records == second.records, "the origin may go"
 
 
-def test_what_was_taken_over_is_not_spent(run: Run, make_sweep: MakeSweep) -> None:
-    hours = 5 / 3600
-    first = run(make_sweep(budget={"gpu_hours": hours})[1])
-    spent = _Counting.ran
-    more = run(make_sweep(name="again", budget={"gpu_hours": hours})[1])
-    taken = [record for record in more.records if record.taken_over]
-    assert len(taken) >= len(first.records) == spent
-    assert _Counting.ran > 0, "the budget is whole, so the design goes on"
-    assert sum(r.spent_seconds for r in more.records) == pytest.approx(
-        sum(r.result.cost.device_seconds or 0 for r in more.records if not r.taken_over)
-    )
+def test_what_was_taken_over_is_not_spent(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    budget = {"budget": {"gpu_hours": 12 / 3600}}  # a trial by formula takes a second
+    engines = FormulaEngine(2), FormulaEngine(2), FormulaEngine(2)
+    _drive(make_sweep(**budget)[0], tmp_path, engines[0])
+    renamed, _ = make_sweep(**budget, name="again")
+    more = _drive(renamed, tmp_path, engines[1])
+    taken = [record for record in more.records.values() if record.taken_over]
+    assert len(taken) >= len(engines[0].ran) > 0
+    assert engines[1].ran, "the budget is whole, so the design goes on"
+    assert more.spent_seconds == len(engines[1].ran)
+    again = _drive(renamed, tmp_path, engines[2])
+    assert again.records == more.records, "resumed, it is the same"
+    assert not engines[2].ran
+
+
+@pytest.mark.parametrize("strategy", ["law", "halving"])
+def test_a_strategy_decides_alike_on_what_was_taken_over(
+    strategy: str, make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    search = {"strategy": strategy, "tuning": {"trials": 2}}
+    changes = {"budget": {"trials": 9}, "search": search}
+    first = _drive(make_sweep(**changes)[0], tmp_path, FormulaEngine(2))
+    engine = FormulaEngine(2)
+    second = _drive(make_sweep(**changes, name="again")[0], tmp_path, engine)
+    assert not engine.ran
+    keys = [[t.key for t in driver.trials] for driver in (first, second)]
+    assert keys[0] == keys[1]
+
+
+def test_killed_while_it_takes_over(
+    make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"budget": {"trials": 3}}
+    first = _drive(make_sweep(**changes)[0], tmp_path, FormulaEngine(2))
+    renamed, _ = make_sweep(**changes, name="again")
+    keep, kept = SweepFolder.keep, []
+
+    def killed_at_the_second(folder: SweepFolder, *arguments: object) -> None:
+        kept.append(folder)
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+        keep(folder, *arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepFolder, "keep", killed_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            _drive(renamed, tmp_path, FormulaEngine(2))
+    engine = FormulaEngine(2)
+    second = _drive(renamed, tmp_path, engine)
+    assert not engine.ran
+    results = [{n: r.result for n, r in driver.records.items()} for driver in (first, second)]
+    assert results[0] == results[1]
 
 
 @pytest.fixture
