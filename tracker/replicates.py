@@ -1,4 +1,4 @@
-"""Bootstrap replicates of a score: the values of a task's resamples as one immutable array."""
+"""Bootstrap replicates of a score, and other numbers of a result, as one immutable array."""
 
 from __future__ import annotations
 

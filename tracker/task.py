@@ -111,6 +111,20 @@ class LabelCounts(Frozen):
         return self
 
 
+class Confidence(Frozen):
+    """How right the likeliest of the answers that claim something are (:mod:`tracker.abstention`).
+
+    ``due``: rows whose truth claims something. By point, the likeliest answers first: ``nats``, -log of the
+    likelihood of the least likely answer that is kept; ``kept``: how many are; ``right``: the sum of their
+    scores.
+    """
+
+    due: int
+    nats: Replicates
+    kept: tuple[int, ...]
+    right: Replicates
+
+
 class TaskScore(Frozen):
     """Score of one trial on one task.
 
@@ -126,9 +140,11 @@ class TaskScore(Frozen):
     true answer, ``majority_score``: the score of giving that answer to every row. ``negatives``: share of the
     rows whose truth is the negative class, ``score_without_negatives``: the score on the others; both
     ``None`` for a task without one. ``labels``: counts by label, of a task whose answers are labels;
-    ``None`` of any other, and in results of before they were counted. ``replicates``: the score on
-    bootstrap resamples of the rows; the resamples depend on task and n alone, so two trials' replicates are
-    paired. ``score_se`` is their standard deviation; the losses' standard errors come from the rows likewise.
+    ``None`` of any other, and in results of before they were counted. ``confidence``: how right the likeliest
+    answers are; ``None`` where nothing was claimed, and in results of before it was known. ``replicates``:
+    the score on bootstrap resamples of the rows; the resamples depend on task and n alone, so two trials'
+    replicates are paired. ``score_se`` is their standard deviation; the losses' standard errors come from the
+    rows likewise.
     """
 
     task: str
@@ -153,6 +169,7 @@ class TaskScore(Frozen):
     negatives: IfMeasured = None
     score_without_negatives: IfMeasured = None
     labels: LabelCounts | None = Field(None, exclude_if=lambda value: value is None)
+    confidence: Confidence | None = Field(None, exclude_if=lambda value: value is None)
     replicates: Replicates = Replicates()
 
 

@@ -12,7 +12,12 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedTokenizerBase,
+)
 
 from sweeps.data.encoding import Rows
 from sweeps.data.prompts import Encoded, answer_texts, special_ids
@@ -28,8 +33,9 @@ from sweeps.scores.bootstrap import (
     resamples,
     standard_error,
 )
-from sweeps.scores.task_scores import Answers, judge, score_task
-from tracker.task import SuiteMeasure, SuiteScore, TaskScore, TaskSpec
+from sweeps.scores.task_scores import Answers, claims, judge, score_task, stripped
+from tracker.abstention import confidence
+from tracker.task import Confidence, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 from tracker.trial import EvaluationSpec, RecordAnswers
 
 #: Prompts are long and the same in every trial: only those of the worst rows are kept, and cut.
@@ -47,6 +53,13 @@ class TaskEvaluation(NamedTuple):
     score: TaskScore
     records: list[dict[str, Any]]
     bits: tuple[float, ...]
+
+
+class Given(NamedTuple):
+    """Greedy answers by row; ``nats`` (rows,): -log of each one's likelihood, its end token included."""
+
+    answers: list[str]
+    nats: Floats
 
 
 class Baseline(NamedTuple):
@@ -111,7 +124,7 @@ class Evaluator:
         """
         limit = self.settings.max_new_tokens if split == "test" else None
         nats = self.nats(rows.encoded)
-        given = self.answers(rows.encoded, limit)
+        given = self.generate(rows.encoded, limit)
         return self.judged(task, rows, nats, given, labels, split, record)
 
     def judged(
@@ -119,7 +132,7 @@ class Evaluator:
         task: TaskSpec,
         rows: Rows,
         nats: Floats,
-        given: Sequence[str],
+        given: Given,
         labels: frozenset[str] | None,
         split: str,
         record: RecordAnswers = "all",
@@ -128,11 +141,22 @@ class Evaluator:
         weights = resamples(task.name, len(rows.encoded))
         tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
-        score = score_task(task, Answers(given, rows.truth, nats, tokens, sizes), labels, split)
-        shown = recorded_counts(task, score.labels, record)
-        score = score.model_copy(update={"labels": shown})
+        score = score_task(
+            task, Answers(given.answers, rows.truth, nats, tokens, sizes), labels, split
+        )
+        kept = {
+            "labels": recorded_counts(task, score.labels, record),
+            "confidence": confidence_of(task, given, rows.truth, labels),
+        }
+        score = score.model_copy(update=kept)
         records = answer_records(
-            task, given, rows, nats, labels, lambda row: self._prompt(rows.encoded[row]), record
+            task,
+            given,
+            rows,
+            nats,
+            labels,
+            lambda row: self._prompt(rows.encoded[row]),
+            record,
         )
         bits = bits_replicates(nats / math.log(2), sizes, weights)
         return TaskEvaluation(score, records, tuple(bits.tolist()))
@@ -186,38 +210,43 @@ class Evaluator:
         return totals
 
     @torch.no_grad()
-    def answers(
+    def generate(
         self,
         encoded: Sequence[Encoded],
         limit: int | None = None,
         shown: frozenset[int] | None = None,
-    ) -> list[str]:
+    ) -> Given:
         """Greedy answers, stopped at the end-of-sequence token or after *limit* tokens.
 
         *limit*: by default a little more than the longest truth. *shown*: control tokens that are part of
-        an answer, by default those of the truths.
+        an answer, by default those of the truths. Raises DivergedError where a likelihood is no number.
         """
         if limit is None:
             limit = max(len(row.answer_ids) for row in encoded) + _SPARE_TOKENS
         limit = min(limit, self.settings.max_new_tokens)
-        given = [""] * len(encoded)
+        given, nats = [""] * len(encoded), np.zeros(len(encoded))
         shown = answered_controls(self.tokenizer, encoded) if shown is None else shown
         with self.clock.phase("generate"):
             for chosen in self._by_length(encoded):
-                for i, text in zip(
-                    chosen, self._generate([encoded[i] for i in chosen], limit, shown), strict=True
-                ):
+                texts, nats[chosen] = self._generate([encoded[i] for i in chosen], limit, shown)
+                for i, text in zip(chosen, texts, strict=True):
                     given[i] = text
                 self.beat()
-        return given
+        if not np.isfinite(nats).all():
+            odd = int(np.argmin(np.isfinite(nats)))
+            raise DivergedError(f"answer of likelihood {nats[odd]} nats to row {odd + 1}")
+        return Given(given, nats)
 
-    def _generate(self, rows: Sequence[Encoded], limit: int, shown: frozenset[int]) -> list[str]:
+    def _generate(self, rows: Sequence[Encoded], limit: int, shown: frozenset[int]) -> Given:
         """Generate answers to a batch of prompts; control tokens of *shown* are part of an answer."""
         pad = _pad_id(self.tokenizer)
         with self._autocast():
-            new = generated_ids(self.model, rows, limit, pad_id=pad, prepended=self.prepended)
+            new, nats = generated_ids(self.model, rows, limit, pad_id=pad, prepended=self.prepended)
         self.generated_tokens += int((new != pad).sum())
-        return answer_texts(self.tokenizer, new.tolist(), shown)
+        ended = (new == self.tokenizer.eos_token_id).cumsum(dim=1)
+        after_end = ended - (new == self.tokenizer.eos_token_id).long() > 0
+        summed = nats.masked_fill(after_end, 0.0).sum(dim=1).double().cpu().numpy()
+        return Given(answer_texts(self.tokenizer, new.tolist(), shown), summed)
 
     def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
         """Batches of indices by prompt length, so that little is padded."""
@@ -239,10 +268,26 @@ def answered_controls(
     return special_ids(tokenizer) & {token for row in encoded for token in row.answer_ids[:-1]}
 
 
+class _TokenNats(LogitsProcessor):
+    """-log of the likelihood of each token taken greedily, step by step; the logits stay as they are.
+
+    The logits of every step would be kept otherwise: 64 rows of 32 tokens of a large vocabulary are 1.2 GB.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
+        self.steps.append(scores.logsumexp(dim=-1) - scores.amax(dim=-1))
+        return scores
+
+
 def generated_ids(
     model: nn.Module, rows: Sequence[Encoded], limit: int, *, pad_id: int, prepended: int
-) -> Tensor:
-    """Greedy new tokens (rows, up to *limit*) after each prompt, on the model's device.
+) -> tuple[Tensor, Tensor]:
+    """Greedy new tokens after each prompt, and -log of the likelihood of each, both (rows, up to *limit*).
+
+    What stands after a row's end token is padding. On the model's device.
 
     Prompts are padded on the left, so that all answers begin together. *prepended*: virtual tokens that
     the method puts before the prompt. No more is generated than the model has positions for.
@@ -257,9 +302,15 @@ def generated_ids(
     ids, padding = ids.to(device), padding.to(device)
     if prepended:
         return _generated_after_virtual_tokens(model, ids, padding, limit, prepended)
+    nats = _TokenNats()
     mask = (torch.arange(width, device=device) >= padding[:, None]).long()
-    out: Tensor = model.generate(ids, attention_mask=mask, max_new_tokens=limit)  # type: ignore[operator]
-    return out[:, width:]
+    out: Tensor = model.generate(  # type: ignore[operator]
+        ids,
+        attention_mask=mask,
+        max_new_tokens=limit,
+        logits_processor=LogitsProcessorList([nats]),
+    )
+    return out[:, width:], torch.stack(nats.steps, dim=1)
 
 
 def position_limit(config: Any) -> int | None:
@@ -283,7 +334,7 @@ def _virtual_tokens(model: nn.Module) -> int:
 
 def _generated_after_virtual_tokens(
     model: Any, ids: Tensor, padding: Tensor, limit: int, count: int
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """New tokens with *count* virtual tokens right before each prompt, as in training.
 
     peft would put them before the padding, farther from the prompt the shorter it is: the same row
@@ -295,15 +346,19 @@ def _generated_after_virtual_tokens(
     embedded = embedded.scatter(1, before[:, :, None].expand_as(virtual), virtual)
     positions = torch.arange(embedded.shape[1], device=ids.device)
     mask = (positions >= padding[:, None]).long()
+    nats = _TokenNats()
     new: Tensor = base_model(model).generate(  # type: ignore[operator]
-        inputs_embeds=embedded, attention_mask=mask, max_new_tokens=limit
+        inputs_embeds=embedded,
+        attention_mask=mask,
+        max_new_tokens=limit,
+        logits_processor=LogitsProcessorList([nats]),
     )
-    return new
+    return new, torch.stack(nats.steps, dim=1)
 
 
 def answer_records(
     task: TaskSpec,
-    given: Sequence[str],
+    given: Given,
     rows: Rows,
     nats: Floats,
     labels: frozenset[str] | None,
@@ -313,7 +368,8 @@ def answer_records(
     """Records of the model's answers by row, for the file ``<task>.<split>.jsonl``.
 
     *nats*: of the true answer, summed; *prompt*: gives the text of a row by number. A record has ``row``,
-    ``file_row`` (in the data file, from 1), ``answer``, ``truth``, ``nats`` and ``score`` (in [0, 1]);
+    ``file_row`` (in the data file, from 1), ``answer``, ``truth``, ``nats``, ``answer_nats`` (of the given
+    answer, likewise) and ``score`` (in [0, 1]);
     ``valid`` and ``over_reach`` where the task has a format and a negative answer; ``prompt`` of the worst
     rows. Answer and truth are digests where *record* is ``hashed``, and there is no prompt; with ``none``
     there is no record.
@@ -321,7 +377,7 @@ def answer_records(
     if record == "none":
         return []
     records: list[dict[str, Any]] = []
-    for row, (answer, true) in enumerate(zip(given, rows.truth, strict=True)):
+    for row, (answer, true) in enumerate(zip(given.answers, rows.truth, strict=True)):
         said = answer.strip()
         verdict = judge(task, said, true.strip(), labels)
         judged = {name: v for name, v in verdict._asdict().items() if v is not None}
@@ -331,12 +387,25 @@ def answer_records(
             "answer": recorded_answer(task, said, record),
             "truth": recorded_answer(task, true, record),
             "nats": round(float(nats[row]), 5),
+            "answer_nats": round(float(given.nats[row]), 5),
         }
         records.append(kept | judged)
     worst = sorted(records, key=lambda kept: (kept["score"], -kept["nats"]))
     for kept in worst[:PROMPTS] if record == "all" else ():
         kept["prompt"] = prompt(kept["row"])[:PROMPT_CHARACTERS]
     return records
+
+
+def confidence_of(
+    task: TaskSpec, given: Given, truth: Sequence[str], labels: frozenset[str] | None
+) -> Confidence | None:
+    """How right the likeliest of the *given* answers are; ``None`` where none of them claims anything."""
+    task = stripped(task)
+    said, true = [a.strip() for a in given.answers], [t.strip() for t in truth]
+    claimed = [row for row, answer in enumerate(said) if claims(task, answer, labels)]
+    right = [judge(task, said[row], true[row], labels).score for row in claimed]
+    due = sum(t != task.negative for t in true)
+    return confidence(np.round(given.nats[claimed], 5), right, due)
 
 
 def suite_score(

@@ -21,7 +21,7 @@ from sweeps.data.examples import LocatedExample, laid_out
 from sweeps.data.prompts import Encoded, encode_examples, load_tokenizer
 from sweeps.data.readers import Row
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.evaluate import Evaluator, answered_controls
+from sweeps.finetune.evaluate import Evaluator, Given, answered_controls
 from sweeps.finetune.model import build_model, load_trained, prepended_tokens
 from sweeps.finetune.weights import load_model
 from sweeps.trial_files import with_found_base
@@ -160,7 +160,7 @@ class TrainedModel:
     ) -> Answered:
         """Answer *rows*, read from *path*; those that have a true answer are scored.
 
-        A record has ``row`` (from 1), ``answer``, and where the truth is known ``truth``, ``nats``, ``score``
+        A record has ``row`` (from 1), ``answer``, ``answer_nats`` (-log of its likelihood), and where the truth is known ``truth``, ``nats``, ``score``
         and what else an evaluation records of it. The answers are those of the evaluation on the same rows.
         Raises InputError with every row that cannot be read, or that is too long.
         """
@@ -175,8 +175,11 @@ class TrainedModel:
         evaluator = self._evaluator(len(rows), progress)
         format_ = self.card.answers.get(task.name, AnswerFormat())
         limit = self.card.trial.evaluation.max_new_tokens
-        given = evaluator.answers(encoded, limit, frozenset(format_.control_tokens))
-        records = [{"row": n, "answer": text.strip()} for n, text in enumerate(given, start=1)]
+        given = evaluator.generate(encoded, limit, frozenset(format_.control_tokens))
+        records: list[dict[str, Any]] = [
+            {"row": n, "answer": text.strip(), "answer_nats": round(float(nats), 5)}
+            for n, (text, nats) in enumerate(zip(*given, strict=True), start=1)
+        ]
         scored = [index for index, found in enumerate(known) if found]
         if not scored:
             return Answered(records, None)
@@ -187,7 +190,7 @@ class TrainedModel:
         )
         nats = evaluator.nats(truths.encoded)
         labels = None if format_.labels is None else frozenset(format_.labels)
-        of_scored = [given[i] for i in scored]
+        of_scored = Given([given.answers[i] for i in scored], given.nats[scored])
         judged = evaluator.judged(task, truths, nats, of_scored, labels, "test")
         for index, record in zip(scored, judged.records, strict=True):
             shown = {n: v for n, v in record.items() if n not in ("row", "file_row", "prompt")}

@@ -77,7 +77,7 @@ def judge(task: TaskSpec, given: str, truth: str, labels: frozenset[str] | None)
     task = stripped(task)
     score = (row_score(task) or exact_match)(given, truth)
     negative = task.negative is not None and truth == task.negative
-    over_reach = _claims(task, given, labels) if negative else None
+    over_reach = claims(task, given, labels) if negative else None
     return Verdict(score, _well_formed(task, given, labels), over_reach)
 
 
@@ -177,7 +177,7 @@ def _over_reach(
     negatives = [g for g, t in zip(given, truth, strict=True) if t == task.negative]
     if not negatives:
         return None
-    return float(np.mean([_claims(task, g, labels) for g in negatives]))
+    return float(np.mean([claims(task, g, labels) for g in negatives]))
 
 
 def _class_shares(
@@ -231,7 +231,8 @@ def label_counts(
     )
 
 
-def _claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:
+def claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:
+    """Whether a stripped *answer* claims something: well-formed as far as known, and not the negative one."""
     return answer != task.negative and _well_formed(task, answer, labels) is not False
 
 
@@ -241,7 +242,7 @@ def _precision_recall(
     """Micro precision and recall of claims, of tokens for ``token_f1``; ``None`` where there are none."""
     soft, split = task.score == "token_f1", _split(task)
     pairs = list(zip(given, truth, strict=True))
-    claimed = [(g, t) for g, t in pairs if _claims(task, g, labels)]
+    claimed = [(g, t) for g, t in pairs if claims(task, g, labels)]
     due = [(g, t) for g, t in pairs if t != task.negative]
     precision = [token_f1(g, t, split)[1] if soft else float(g == t) for g, t in claimed]
     recall = [token_f1(g, t, split)[2] if soft else float(g == t) for g, t in due]

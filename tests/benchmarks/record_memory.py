@@ -22,6 +22,7 @@ import numpy as np
 from tracker.store.finished_trials import ResultsCache
 from tracker.store.mlflow_names import digest_of
 from tracker.task import (
+    Confidence,
     FileRef,
     LabelCounts,
     PromptTemplate,
@@ -121,8 +122,15 @@ def _score(task: str, rng: np.random.Generator, labels: int) -> TaskScore:
         recall=losses[6],
         valid_format=losses[7],
         labels=_counts(labels, rng) if labels else None,
+        confidence=_confidence(rng),
         replicates=tuple(resampled.tolist()),
     )
+
+
+def _confidence(rng: np.random.Generator) -> Confidence:
+    kept = tuple(range(20, 420, 20))
+    nats = np.sort(rng.exponential(1, len(kept))).round(5)
+    return Confidence(due=400, nats=nats, kept=kept, right=np.round(0.9 * np.array(kept), 4))
 
 
 def _counts(labels: int, rng: np.random.Generator) -> LabelCounts:

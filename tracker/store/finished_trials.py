@@ -19,6 +19,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -272,11 +273,15 @@ class _SharedParts:
         for model, name in ((spec, "examples"), (result, "environment")):
             mapping = getattr(model, name)
             vars(model)[name] = self._known.setdefault((dict, *mapping.items()), mapping)
-        counted = [score.labels for score in result.tasks if score.labels is not None]
-        for labels in counted:
-            for name in ("names", "truths"):  # those of the rows, which every trial is evaluated on
-                column = getattr(labels, name)
-                vars(labels)[name] = self._known.setdefault((name, column), column)
+        # What follows from the rows, which every trial is evaluated on, or is much alike.
+        columns = {"labels": ("names", "truths"), "confidence": ("kept",)}
+        counted = []
+        for score, (field, names) in product(result.tasks, columns.items()):
+            if (part := getattr(score, field)) is not None:
+                counted.append(part)
+                for name in names:
+                    column = getattr(part, name)
+                    vars(part)[name] = self._known.setdefault((name, column), column)
         for part in (record, result, spec, result.cost, *result.tasks, *counted, *result.general):
             self._share_fields(part)
 

@@ -32,8 +32,8 @@ ORIGIN = "sft.taken_over"
 #: Where the metrics of single steps live; nothing else does.
 STEP_PREFIX = "train/"
 
-#: Identity, not measurement; replicates (for the paired tests) and counts by label live in result.json.
-_NOT_METRICS = frozenset({"task", "split", "score_name", "labels", "replicates"})
+#: Identity, not measurement; replicates (for the paired tests) and counts live in result.json.
+_NOT_METRICS = frozenset({"task", "split", "score_name", "labels", "confidence", "replicates"})
 _TRAIN_PARAMETERS = (
     "epochs",
     "batch_size",

@@ -92,8 +92,34 @@ def test_answers_are_greedy_whatever_the_batch(
 ) -> None:
     ours = evaluator(method, batch_size=batch_size)
     by_hand = [decoded_by_hand(ours, row) for row in some_rows]
-    assert ours.answers(some_rows) == ours.tokenizer.batch_decode(by_hand, skip_special_tokens=True)
+    assert ours.generate(some_rows).answers == ours.tokenizer.batch_decode(
+        by_hand, skip_special_tokens=True
+    )
     assert len(set(map(tuple, by_hand))) > 1, "answers depend on the prompt"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["full", "lora", "p_tuning_v1", "p_tuning_v2"])
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_likelihood_of_an_answer_is_that_of_its_tokens_up_to_the_end(
+    method: str,
+    ends: bool,
+    evaluator: MakeEvaluator,
+    tuned: Tuned,
+    some_rows: list[Encoded],
+) -> None:
+    model = tuned(method)
+    third = decoded_by_hand(evaluator(method, model), some_rows[0])[2] if ends else None
+    ours = evaluator(method, model, end=third)
+    by_hand = []
+    for row in some_rows:
+        answer = decoded_by_hand(ours, row)
+        ids = torch.tensor([[*row.prompt_ids, *answer]])
+        logits = ours.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        likely = logits[0, -len(answer) - 1 : -1].log_softmax(dim=-1)
+        by_hand.append(-float(likely[range(len(answer)), answer].sum()))
+    given = ours.generate(some_rows)
+    assert given.nats == pytest.approx(by_hand, rel=1e-3, abs=1e-3)
 
 
 @torch.no_grad()
@@ -106,7 +132,9 @@ def test_answers_end_at_the_tokenizers_end_token(
     ours = evaluator(method, model, end=third)
     by_hand = [decoded_by_hand(ours, row) for row in some_rows]
     assert third in by_hand[0][:3]
-    assert ours.answers(some_rows) == ours.tokenizer.batch_decode(by_hand, skip_special_tokens=True)
+    assert ours.generate(some_rows).answers == ours.tokenizer.batch_decode(
+        by_hand, skip_special_tokens=True
+    )
     pad = ours.tokenizer.pad_token_id
     assert ours.generated_tokens == sum(token != pad for ids in by_hand for token in ids)
 
@@ -116,11 +144,11 @@ def test_answers_end_at_the_tokenizers_end_token(
 def test_generation_settings_of_a_checkpoint_are_not_used(
     method: str, evaluator: MakeEvaluator, tuned: Tuned, some_rows: list[Encoded]
 ) -> None:
-    plain = evaluator(method).answers(some_rows)
+    plain = evaluator(method).generate(some_rows).answers
     model = tuned(method)
     settings = base_model(model).generation_config
     settings.repetition_penalty, settings.min_length, settings.num_beams = 5.0, 30, 3
-    assert evaluator(method, model).answers(some_rows) == plain
+    assert evaluator(method, model).generate(some_rows).answers == plain
 
 
 @torch.no_grad()

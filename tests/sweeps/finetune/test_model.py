@@ -232,7 +232,7 @@ def test_no_more_is_generated_than_there_are_positions(method: str) -> None:
     spec = METHODS.get(method, MethodSpec(name="none"))
     model = tune(GPT2LMHeadModel(config).eval(), spec)
     rows = [Encoded(tuple(range(3, 12)), (5,)), Encoded((7, 8), (5,))]
-    new = generated_ids(model, rows, 30, pad_id=0, prepended=prepended_tokens(spec))
+    new, _ = generated_ids(model, rows, 30, pad_id=0, prepended=prepended_tokens(spec))
     virtual = spec.virtual_tokens or 0
     assert new.shape == (2, 16 - 9 - virtual)
 
