@@ -222,7 +222,8 @@ class Evaluator:
         an answer, by default those of the truths. Raises DivergedError where a likelihood is no number.
         """
         if limit is None:
-            limit = max(len(row.answer_ids) for row in encoded) + _SPARE_TOKENS
+            longest = max((len(row.answer_ids) for row in encoded), default=0)
+            limit = longest + _SPARE_TOKENS
         limit = min(limit, self.settings.max_new_tokens)
         given, nats = [""] * len(encoded), np.zeros(len(encoded))
         shown = answered_controls(self.tokenizer, encoded) if shown is None else shown
@@ -268,7 +269,7 @@ def answered_controls(
     return special_ids(tokenizer) & {token for row in encoded for token in row.answer_ids[:-1]}
 
 
-class _TokenNats(LogitsProcessor):
+class _TokenNats(LogitsProcessor):  # type: ignore[misc]
     """-log of the likelihood of each token taken greedily, step by step; the logits stay as they are.
 
     The logits of every step would be kept otherwise: 64 rows of 32 tokens of a large vocabulary are 1.2 GB.

@@ -160,8 +160,9 @@ class TrainedModel:
     ) -> Answered:
         """Answer *rows*, read from *path*; those that have a true answer are scored.
 
-        A record has ``row`` (from 1), ``answer``, ``answer_nats`` (-log of its likelihood), and where the truth is known ``truth``, ``nats``, ``score``
-        and what else an evaluation records of it. The answers are those of the evaluation on the same rows.
+        A record has ``row`` (from 1), ``answer``, ``answer_nats`` (-log of its likelihood), and where the
+        truth is known ``truth``, ``nats``, ``score`` and what else an evaluation records of it. The answers
+        are those of the evaluation on the same rows.
         Raises InputError with every row that cannot be read, or that is too long.
         """
         whole = [_with_answer(task, row.fields) for row in rows]
