@@ -33,9 +33,8 @@ from sweeps.scores.bootstrap import (
     resamples,
     standard_error,
 )
-from sweeps.scores.task_scores import Answers, claims, judge, score_task, stripped
-from tracker.abstention import confidence
-from tracker.task import Confidence, SuiteMeasure, SuiteScore, TaskScore, TaskSpec
+from sweeps.scores.task_scores import Answers, confidence_of, judge, score_task
+from tracker.task import SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 from tracker.trial import EvaluationSpec, RecordAnswers
 
 #: Prompts are long and the same in every trial: only those of the worst rows are kept, and cut.
@@ -146,7 +145,7 @@ class Evaluator:
         )
         kept = {
             "labels": recorded_counts(task, score.labels, record),
-            "confidence": confidence_of(task, given, rows.truth, labels),
+            "confidence": confidence_of(task, given.answers, given.nats, rows.truth, labels),
         }
         score = score.model_copy(update=kept)
         records = answer_records(
@@ -395,18 +394,6 @@ def answer_records(
     for kept in worst[:PROMPTS] if record == "all" else ():
         kept["prompt"] = prompt(kept["row"])[:PROMPT_CHARACTERS]
     return records
-
-
-def confidence_of(
-    task: TaskSpec, given: Given, truth: Sequence[str], labels: frozenset[str] | None
-) -> Confidence | None:
-    """How right the likeliest of the *given* answers are; ``None`` where none of them claims anything."""
-    task = stripped(task)
-    said, true = [a.strip() for a in given.answers], [t.strip() for t in truth]
-    claimed = [row for row, answer in enumerate(said) if claims(task, answer, labels)]
-    right = [judge(task, said[row], true[row], labels).score for row in claimed]
-    due = sum(t != task.negative for t in true)
-    return confidence(np.round(given.nats[claimed], 5), right, due)
 
 
 def suite_score(

@@ -12,7 +12,8 @@ import numpy as np
 
 from sweeps.scores.bootstrap import Floats, bits_replicates, resamples, standard_error
 from sweeps.scores.text import characters, tokens
-from tracker.task import LabelCounts, ScoreName, TaskScore, TaskSpec
+from tracker.abstention import confidence
+from tracker.task import Confidence, LabelCounts, ScoreName, TaskScore, TaskSpec
 
 
 class Answers(NamedTuple):
@@ -229,6 +230,22 @@ def label_counts(
         answers=tuple(answers[name] for name in names),
         hits=tuple(hits[name] for name in names),
     )
+
+
+def confidence_of(
+    task: TaskSpec,
+    given: Sequence[str],
+    nats: Floats,
+    truth: Sequence[str],
+    labels: frozenset[str] | None,
+) -> Confidence | None:
+    """How right the likeliest answers are, of *nats* each; ``None`` where none of them claims anything."""
+    task = stripped(task)
+    said, true = [a.strip() for a in given], [t.strip() for t in truth]
+    claimed = [row for row, answer in enumerate(said) if claims(task, answer, labels)]
+    right = [judge(task, said[row], true[row], labels).score for row in claimed]
+    due = sum(t != task.negative for t in true)
+    return confidence(np.round(nats[claimed], 5), right, due)
 
 
 def claims(task: TaskSpec, answer: str, labels: frozenset[str] | None) -> bool:

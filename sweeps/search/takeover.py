@@ -27,16 +27,23 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from sweeps.data.encoding import label_set
-from sweeps.data.recorded import recorded_answer
+from sweeps.data.recorded import recorded_answer, recorded_counts
 from sweeps.resolve import ResolvedSweep
-from sweeps.scores.task_scores import Answers, Verdict, judge, score_task
+from sweeps.scores.task_scores import Answers, Verdict, confidence_of, judge, score_task
 from sweeps.search.space import hyperparameters, method_names, trial_spec
 from sweeps.search.workspace import SweepFolder, sweep_folders
 from tracker.errors import StoreError
 from tracker.files import json_lines, whole_folder, write_atomically
 from tracker.store.journal import Journal
 from tracker.task import SCORING, TaskScore, TaskSpec
-from tracker.trial import Configuration, Status, TakenOver, TrialResult, TrialSpec
+from tracker.trial import (
+    Configuration,
+    RecordAnswers,
+    Status,
+    TakenOver,
+    TrialResult,
+    TrialSpec,
+)
 
 #: What a row of a file of answers holds (:func:`sweeps.finetune.evaluate.answer_records`).
 Answer = dict[str, Any]
@@ -112,6 +119,7 @@ class Takeover:
     def _keep(self, ended: Ended, result: TrialResult, *, rescored: bool = False) -> None:
         """Link the model of *ended*, then write *result* into the journal here."""
         key, origin = result.spec.key, ended.result.spec.key
+        result = _as_recorded(result, ended.result.spec.record_answers)
         if self.keep_models:
             with suppress(OSError):  # none was kept, or its sweep drops it at this moment
                 _link(ended.model, self.folder.model(key))
@@ -119,6 +127,19 @@ class Takeover:
         first = journal.taken_over() or TakenOver(sweep=ended.folder.root.name, key=origin)
         taken_over = first.model_copy(update={"rescored": first.rescored or rescored})
         self.folder.keep(key, result, journal.steps(), taken_over)
+
+
+def _as_recorded(result: TrialResult, recorded: RecordAnswers) -> TrialResult:
+    """*result*, whose labels are named as *recorded* says, with them named as its own spec says."""
+    wanted = result.spec.record_answers
+    if recorded in (wanted, "none") or wanted == "all":
+        return result
+    of = {task.name: task for task in result.spec.tasks}
+    tasks = (
+        score.model_copy(update={"labels": recorded_counts(of[score.task], score.labels, wanted)})
+        for score in result.tasks
+    )
+    return result.model_copy(update={"tasks": tuple(tasks)})
 
 
 def _link(source: Path, target: Path) -> None:
@@ -208,6 +229,7 @@ def _task_rescored(ended: Ended, task: TaskSpec) -> tuple[TaskScore, list[Answer
         rows = _answers(ended, task.name)
         given, truth = [row["answer"] for row in rows], [row["truth"] for row in rows]
         nats = np.array([row["nats"] for row in rows], dtype=float)
+        likelihoods = [row.get("answer_nats") for row in rows]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if not rows or len(rows) != old.n:
@@ -216,13 +238,16 @@ def _task_rescored(ended: Ended, task: TaskSpec) -> tuple[TaskScore, list[Answer
         return old, rows
     labels, known = label_set(task), np.ones(len(rows))
     score = score_task(task, Answers(given, truth, nats, known, known), labels)
-    losses = {name: getattr(old, name) for name in _LOSSES}
+    kept: dict[str, Any] = {name: getattr(old, name) for name in _LOSSES}
+    if None not in likelihoods:
+        of_given = np.array(likelihoods, dtype=float)
+        kept["confidence"] = confidence_of(task, given, of_given, truth, labels)
     for row in rows:
         for name in Verdict._fields:
             row.pop(name, None)
         verdict = judge(task, row["answer"], row["truth"].strip(), labels)._asdict()
         row.update({name: value for name, value in verdict.items() if value is not None})
-    return score.model_copy(update=losses), rows
+    return score.model_copy(update=kept), rows
 
 
 # -- before a run ------------------------------------------------------------------------------------

@@ -13,11 +13,13 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
 from sweeps.search.run import run_sweep
 from sweeps.search.space import trial_spec, untouched_base
-from sweeps.search.takeover import Takeover, equal_trials
+from sweeps.search.takeover import Takeover, _as_recorded, equal_trials
 from sweeps.search.workspace import SweepFolder
+from tests.factories import task_score, trial_result
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
 from tracker.store.journal import Journal
 from tracker.store.store import Store
+from tracker.task import LabelCounts
 from tracker.trial import Status, TrialSpec
 
 MakeSweep = Callable[..., tuple[ResolvedSweep, Path]]
@@ -193,6 +195,23 @@ def test_no_more_of_answers_comes_along_than_is_recorded(
         assert "hashed:" in text
         assert "Alarm" not in text
         assert "Wake" not in text
+
+
+@pytest.mark.parametrize(
+    ("recorded", "wanted", "name"),
+    [("all", "all", "Alarm"), ("all", "none", "answer 1"), ("none", "all", "Alarm")],
+)
+def test_a_label_is_named_no_more_than_the_sweep_records(
+    recorded: str, wanted: str, name: str, ended: End
+) -> None:
+    """Of a result that recorded none the names are numbers already, whatever they are here."""
+    spec = ended()[1]
+    counts = LabelCounts(names=("Alarm",), truths=(1,), answers=(1,), hits=(1,))
+    told = spec.model_copy(update={"record_answers": wanted})
+    result = trial_result(told, tasks=(task_score(labels=counts),))
+    (score,) = _as_recorded(result, recorded).tasks
+    assert score.labels is not None
+    assert score.labels.names == (name,)
 
 
 def test_a_model_outlives_its_origin(ended: End, other: SweepFolder, tmp_path: Path) -> None:
