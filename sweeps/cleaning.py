@@ -59,10 +59,11 @@ class Cleaned(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A file to write: its name within the folder, and the rows' fields."""
+    """A file to write: its name within the folder, the rows' fields, and its encoding."""
 
     name: str
     rows: list[dict[str, Any]]
+    encoding: str | None
 
 
 def clean_data(sweep_file: Path, folder: Path) -> list[Cleaned]:
@@ -84,7 +85,9 @@ def clean_data(sweep_file: Path, folder: Path) -> list[Cleaned]:
     if files:
         with whole_folder(folder) as new:
             for file in files:
-                write_text(new / file.name, json_lines(file.rows))
+                place_of = new / file.name
+                place_of.parent.mkdir(parents=True, exist_ok=True)
+                place_of.write_bytes(json_lines(file.rows).encode(file.encoding or "utf-8"))
             write_text(new / "changes.yaml", changed_lines(done))
     return done
 
@@ -132,16 +135,16 @@ def _tasks(spec: SweepSpec, base: Path, place: str) -> Iterator[tuple[Cleaned, l
         if not out:
             yield cleaned, []
             continue
-        fields = [row.fields for row in read_rows(Path(source))]
+        fields = [row.fields for row in read_rows(Path(source), task.encoding)]
         gone = {item.line for rows in out.values() for item in rows}
         kept = [fields[item.example.row] for item in train if item.line not in gone]
         if not kept:
             raise InputError(f"{source}:1: found no row to keep; look at it by hand")
-        files, key = [_File(f"{name}/train.jsonl", kept)], f"tasks/{name}"
+        files, key = [_File(f"{name}/train.jsonl", kept, task.encoding)], f"tasks/{name}"
         changes = {f"{key}/train": f"{place}/{files[0].name}"}
         if is_part(paths["train"]):
             aside = [fields[item.example.row] for item in splits["validation"][1]]
-            files.append(_File(f"{name}/validation.jsonl", aside))
+            files.append(_File(f"{name}/validation.jsonl", aside, task.encoding))
             changes[f"{key}/validation"] = f"{place}/{files[-1].name}"
         elif entry.validation is None:  # found beside train, where it no longer is
             changes[f"{key}/validation"] = os.path.relpath(paths["validation"], base.resolve())
@@ -204,13 +207,14 @@ def _replay(spec: SweepSpec, base: Path, place: str) -> Iterator[tuple[Cleaned, 
     """The replay file less the texts of general suites."""
     if spec.replay is None:
         return
-    suites = [absolute(s.text, base) for s in spec.general.values() if s.text is not None]
     held_out: set[str] = set()
-    for path in suites:
-        held_out |= {similar_text(text) for text in read_texts(_file(path))}
-    path = absolute(spec.replay.text, base)
-    texts = read_texts(_file(path))
-    rows = read_rows(path)
+    for suite in spec.general.values():
+        if suite.text is not None:
+            held_out_texts = read_texts(_file(absolute(suite.text, base), suite.encoding))
+            held_out |= set(map(similar_text, held_out_texts))
+    path, encoding = absolute(spec.replay.text, base), spec.replay.encoding
+    texts = read_texts(_file(path, encoding))
+    rows = read_rows(path, encoding)
     gone = [index for index, text in enumerate(texts) if similar_text(text) in held_out]
     lines = {SUITE: [rows[index].line for index in gone]} if gone else {}
     cleaned = Cleaned("replay.text", str(path), len(texts), lines, {})
@@ -220,9 +224,9 @@ def _replay(spec: SweepSpec, base: Path, place: str) -> Iterator[tuple[Cleaned, 
     kept = [row.fields for index, row in enumerate(rows) if index not in set(gone)]
     if not kept:
         raise InputError(f"{path}:1: found no text to keep; look at it by hand")
-    file = _File("replay.jsonl", kept)
+    file = _File("replay.jsonl", kept, encoding)
     yield cleaned._replace(changes={"replay/text": f"{place}/{file.name}"}), [file]
 
 
-def _file(path: Path) -> FileRef:
-    return FileRef(path=str(path), sha256="", rows=0)
+def _file(path: Path, encoding: str | None) -> FileRef:
+    return FileRef(path=str(path), sha256="", rows=0, encoding=encoding)

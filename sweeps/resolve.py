@@ -32,7 +32,7 @@ from sweeps.data.examples import (
     is_part,
     nested_order,
     part_path,
-    read_located,
+    read_task_file,
     read_texts,
 )
 from sweeps.spec import SweepSpec
@@ -191,12 +191,19 @@ def _task(
     where: YamlPath = ("tasks" if name in spec.tasks else "general", name)
     task = unread_task(name, entry, report.settled.get(name))
     splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {}
+    differs = False
     for split, path in split_paths(entry, base).items():
-        examples = report.attempt(lambda p=path: read_located(task, p))  # type: ignore[misc]
-        if examples:
-            splits[split] = (path, examples)
-        elif examples is not None:  # of one file in two parts; a file without rows is not read
+        read = report.attempt(lambda p=path: read_task_file(task, p))  # type: ignore[misc]
+        if read and read.examples:
+            splits[split] = (path, read.examples)
+            report.warnings += read.notes
+            differs |= read.differs
+        elif read is not None:  # of one file in two parts; a file without rows is not read
             report.at((*where, "train"), _no_rows(split))
+    if (
+        not differs
+    ):  # the same rows as for an earlier release, of which the same trials have the same keys
+        task = task.model_copy(update={"reading": None})
     report.problems += label_problems(task, splits, spec.record_answers)
     for leak in leaks(splits):
         apart = not is_part(splits["train"][0]) if "train" in splits else True
@@ -229,6 +236,8 @@ def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None 
         negative=entry.negative,
         pattern=entry.pattern,
         labels=definitions(entry.labels),
+        encoding=entry.encoding,
+        turns=entry.turns if isinstance(entry, TaskEntry) else "last",
         **(new_settings(entry) if settled is None else settled),
     )
 
@@ -268,7 +277,7 @@ def _suite(
 ) -> SuiteSpec | None:
     entry = spec.general[name]
     if entry.text is not None:
-        file = _text_file(entry.text, base, report)
+        file = _text_file(entry.text, entry.encoding, base, report)
         return SuiteSpec(name=name, text=file, measure=entry.measure) if file else None
     task = _task(name, entry.task or entry, spec, base, report, models)
     return SuiteSpec(name=name, task=task, measure=entry.measure) if task else None
@@ -278,7 +287,8 @@ def _replay(
     spec: SweepSpec, base: Path, report: Report, general: Mapping[str, SuiteSpec]
 ) -> FileRef | None:
     """The replay file, which must not hold what a general suite holds."""
-    file = _text_file(spec.replay.text, base, report) if spec.replay else None
+    given = spec.replay
+    file = _text_file(given.text, given.encoding, base, report) if given else None
     if file is None:
         return None
     texts = read_texts(file)
@@ -420,8 +430,8 @@ def _check_lengths(
                 )
 
 
-def _text_file(path: str, base: Path, report: Report) -> FileRef | None:
+def _text_file(path: str, encoding: str | None, base: Path, report: Report) -> FileRef | None:
     place = str(absolute(path, base))
-    unread = FileRef(path=place, sha256="", rows=0)
+    unread = FileRef(path=place, sha256="", rows=0, encoding=encoding)
     texts = report.attempt(lambda: read_texts(unread))
-    return None if texts is None else file_ref(place, len(texts))
+    return None if texts is None else file_ref(place, len(texts), encoding)

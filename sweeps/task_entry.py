@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tracker.errors import printable
 from tracker.frozen import Frozen
-from tracker.task import PromptTemplate, ScoreName, SuiteMeasure
+from tracker.task import PromptTemplate, ScoreName, SuiteMeasure, Turns
 
 
 def _written_path(path: str) -> str:
@@ -30,6 +30,20 @@ def _label(name: str | None) -> str | None:
     return name
 
 
+def _encoding(name: str | None) -> str | None:
+    """*name*, which must be of a text encoding that Python knows."""
+    if name is None:
+        return None
+    try:
+        b"".decode(name)
+    except (LookupError, ValueError, TypeError):
+        raise ValueError(
+            f"found {name!r}; allowed: a text encoding, such as gb18030, big5, shift_jis, utf-16, cp1252"
+        ) from None
+    return name
+
+
+Encoding = Annotated[str | None, Field(max_length=40), AfterValidator(_encoding)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_written_path)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_label)]
 
@@ -55,7 +69,8 @@ class TaskFields(Frozen):
     prompt: PromptTemplate | None = Field(
         None,
         description="Prompt over the row's fields. Omitted: the rows carry their own layout "
-        "(messages; prompt and completion; instruction, input and output).",
+        "(messages; prompt and completion; instruction, input and output; conversations; chosen and "
+        "rejected).",
     )
     answer: str | None = Field(None, description='Template of the answer, such as "{label}".')
     score: ScoreName = Field("exact_match", description="The task's metric.")
@@ -74,6 +89,12 @@ class TaskFields(Frozen):
         "the instruction, or, of rows with their own layout, before the first user turn. Every answer must "
         "be one of them.",
         exclude_if=lambda labels: not labels,
+    )
+
+    encoding: Encoding = Field(
+        None,
+        description="Encoding of the files, such as gb18030; default: UTF-8.",
+        exclude_if=lambda value: value is None,
     )
 
     @field_validator("pattern")
@@ -95,7 +116,7 @@ class TaskFields(Frozen):
 
 
 class TaskEntry(TaskFields):
-    """Supervised tasks by name. Files: JSON Lines, CSV or Parquet."""
+    """Supervised tasks by name. Files: JSON Lines, a JSON array, CSV, TSV or Parquet; gzip of text."""
 
     train: FilePath | None = Field(
         None, description="Rows to train on; omitted for a held-out task."
@@ -108,6 +129,13 @@ class TaskEntry(TaskFields):
         "seeded and stratified by answer.",
     )
 
+    turns: Turns = Field(
+        "last",
+        description="Whose loss is trained in conversations: the last turn's, or all of the assistant's (a "
+        "turn's `weight` scales its loss, 0 leaves it out). Evaluated is the last turn.",
+        exclude_if=lambda value: value == "last",
+    )
+
     @model_validator(mode="after")
     def _has_rows(self) -> Self:
         if not (self.train or self.validation):
@@ -117,13 +145,14 @@ class TaskEntry(TaskFields):
 
 #: What a release may read in another way than an earlier one did, by field of TaskSpec: a begun sweep keeps
 #: what it began with (sweeps.preflight). Of those that the score alone reads, another score begins anew.
-SETTLED_FIELDS = ("tokens",)
+SETTLED_FIELDS = ("tokens", "reading")
 SETTLED_BY_SCORE = frozenset({"tokens"})
 
 
 def new_settings(entry: TaskFields) -> dict[str, Any]:
     """Settled fields of the task's TaskSpec, with their values, in a sweep that is begun now."""
-    return {"tokens": "normalised"} if entry.score == "token_f1" else {}
+    by_score = {"tokens": "normalised"} if entry.score == "token_f1" else {}
+    return {"reading": "whole", **by_score}
 
 
 class SuiteEntry(TaskFields):
@@ -156,3 +185,8 @@ class TextFile(Frozen):
     """A file of plain texts."""
 
     text: FilePath = Field(description="A file of plain texts (field `text`).")
+    encoding: Encoding = Field(
+        None,
+        description="Encoding of the file, such as gb18030; default: UTF-8.",
+        exclude_if=lambda value: value is None,
+    )

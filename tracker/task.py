@@ -16,6 +16,8 @@ from tracker.replicates import Replicates
 Name = Annotated[str, StringConstraints(pattern=r"^[\w@][\w@.+\-]*$")]
 #: The scores we compute ourselves; an outside table may hold others.
 ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
+#: Turns of a conversation whose loss is trained: the answer's, or every one of the assistant's.
+Turns = Literal["last", "all"]
 SuiteMeasure = Literal["bits_per_byte", "score"]
 #: A measure that older results do not have: left out of a result's text where it was not measured, so that
 #: theirs stays as it was.
@@ -23,11 +25,15 @@ IfMeasured = Annotated[float | None, Field(exclude_if=lambda value: value is Non
 
 
 class FileRef(Frozen):
-    """Data file, identified by its content. ``rows``: number of its records."""
+    """Data file, identified by its content. ``rows``: number of its records.
+
+    ``encoding``: of a file of plain texts, where it is not UTF-8; a task's files have the task's.
+    """
 
     path: str
     sha256: str
     rows: int
+    encoding: str | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class PromptTemplate(Frozen):
@@ -57,7 +63,10 @@ class TaskSpec(Frozen):
     scored by ``macro_f1`` takes the labels seen in training as its format instead. ``tokens``: what
     ``token_f1`` counts. ``normalised``: words without case, punctuation and articles, characters in scripts
     without spaces; sweeps of earlier releases keep ``characters`` (as written, Chinese and Japanese by
-    character) or ``None`` (white-space tokens alone), which stays out of dumps and keys.
+    character) or ``None`` (white-space tokens alone), which stays out of dumps and keys. ``encoding``: of
+    the files, ``None`` for UTF-8. ``turns``: whose loss is trained, the last turn's or every assistant's.
+    ``reading``: ``whole`` where mappings and lists are read as JSON, and history, tools and the like too;
+    ``None`` is as in earlier releases, and wherever that makes no difference.
     """
 
     name: str
@@ -73,6 +82,9 @@ class TaskSpec(Frozen):
     tokens: Literal["characters", "normalised"] | None = Field(
         None, exclude_if=lambda value: value is None
     )
+    encoding: str | None = Field(None, exclude_if=lambda value: value is None)
+    turns: Turns = Field("last", exclude_if=lambda value: value == "last")
+    reading: Literal["whole"] | None = Field(None, exclude_if=lambda value: value is None)
 
 
 #: Fields of a task by which its answers are scored: they change neither a prompt nor what is trained.

@@ -1,14 +1,12 @@
 """Examples: a data row's chat turns and its answer, laid out by templates or by the row's fields.
 
-A row is laid out by the task's templates or, without any, by the layout its own fields show:
-``messages`` (chat; the last assistant turn is the answer), ``prompt`` and ``completion`` (texts or
-chat turns), ``instruction``, ``input`` and ``output``, ``conversations`` (ShareGPT's chat).
+A row is laid out by the task's templates or, without any, by the layout its own fields show
+(``sweeps/data/layouts.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import random
 import re
@@ -19,13 +17,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.data.readers import Flaw, Row, raise_flaws, read_rows
+from sweeps.data.conversions import conversion
+from sweeps.data.layouts import (
+    LAYOUTS,
+    Conversation,
+    Layout,
+    Reading,
+    RowError,
+    Turn,
+    calls_text,
+    field_of,
+    layout_of,
+    turns_of,
+)
+from sweeps.data.readers import Row, raise_flaws, read_file, read_rows, rows_under
+from sweeps.data.source import Flaw, Form
 from tracker.errors import InputError
 from tracker.files import file_digest
 from tracker.task import FileRef, PromptTemplate, TaskSpec
-from tracker.validation import options, unknown
+from tracker.validation import options
 
-ROLES = ("system", "user", "assistant")
 #: The placeholder of a prompt's template where a task's label definitions stand.
 DEFINITIONS = "labels"
 
@@ -36,19 +47,19 @@ _PART_SEED = 0
 EVALUATION_SEED = 0
 
 
-class Turn(NamedTuple):
-    """One chat turn; ``role`` is one of ``ROLES``."""
-
-    role: str
-    content: str
-
-
 class Example(NamedTuple):
-    """A prompt (``messages``) and its answer; ``row``: its number in the file, from 0."""
+    """A prompt (``messages``) and its answer; ``row``: its number in the file, from 0.
+
+    ``tools``: JSON of the tools that may be called. ``call``: JSON of the calls that the answer makes, which
+    a model's template writes. ``weight``: of the answer's loss. Each as :class:`Turn` has it.
+    """
 
     messages: tuple[Turn, ...]
     answer: str
     row: int
+    tools: str = ""
+    call: str = ""
+    weight: float | None = None
 
 
 class LocatedExample(NamedTuple):
@@ -58,11 +69,32 @@ class LocatedExample(NamedTuple):
     line: int
 
 
-Layout = Callable[[dict[str, Any]], tuple[tuple[Turn, ...], str]]
+class ReadFile(NamedTuple):
+    """The examples of a file and how they were read.
+
+    ``layout``: its name, ``None`` where the task's templates laid the rows out. ``notes``: what a user should
+    know of it. ``differs``: whether earlier releases read the rows otherwise (``TaskSpec.reading``).
+    """
+
+    examples: list[LocatedExample]
+    form: Form
+    layout: str | None
+    notes: tuple[str, ...]
+    differs: bool
 
 
-class _RowError(Exception):
-    """A row that its layout cannot read."""
+class FirstLook(NamedTuple):
+    """What a data file is, before any task says how to read it; ``layout``: ``None`` without a known one."""
+
+    form: Form
+    layout: Layout | None
+    rows: list[Row]
+
+
+def look_at(path: Path, encoding: str | None = None) -> FirstLook:
+    """Read a data file and tell what it is. Raises ``InputError`` with every problem."""
+    rows, form = read_file(path, encoding)
+    return FirstLook(form, layout_of(rows[0].fields), rows)
 
 
 def read_examples(task: TaskSpec, file: FileRef) -> list[Example]:
@@ -75,11 +107,18 @@ def read_examples(task: TaskSpec, file: FileRef) -> list[Example]:
 
 def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:
     """Read the examples of the file at *path*, with their lines, as :func:`read_examples`."""
+    return read_task_file(task, path).examples
+
+
+def read_task_file(task: TaskSpec, path: str) -> ReadFile:
+    """Read the examples of the file at *path*, and say how; raises as :func:`read_examples`."""
     if part := _part(path):
-        both = read_located(task, part.file)
+        whole = read_task_file(task, part.file)
+        both = whole.examples
         split = parts([e for e, _ in both], float(part.share), task.score == "macro_f1")
-        return [both[index] for index in split[part.name]]
-    return laid_out(task, path, read_rows(Path(path)))
+        return whole._replace(examples=[both[index] for index in split[part.name]])
+    rows, form = read_file(Path(path), task.encoding)
+    return _read(task, path, rows, form)
 
 
 def laid_out(task: TaskSpec, path: str, rows: Sequence[Row]) -> list[LocatedExample]:
@@ -87,32 +126,46 @@ def laid_out(task: TaskSpec, path: str, rows: Sequence[Row]) -> list[LocatedExam
 
     Raises ``InputError`` with every problem, each as ``path:line: …``.
     """
-    lay_out = _layout(task, path, rows[0].fields)
+    return _read(task, path, rows, Form("")).examples
+
+
+def _read(task: TaskSpec, path: str, rows: Sequence[Row], form: Form) -> ReadFile:
+    reading = Reading(whole=task.reading == "whole")
+    layout = _layout(task, path, rows)
     found: list[LocatedExample] = []
     flaws: list[Flaw] = []
     for index, (line, fields) in enumerate(rows):
         try:
-            messages, answer = lay_out(fields)
-            _check(messages, answer)
-        except _RowError as error:
+            example = _example(layout.read(fields, reading), index)
+            _check(example)
+        except RowError as error:
             flaws.append(Flaw(line, str(error)))
         else:
-            found.append(LocatedExample(Example(messages, answer, index), line))
+            found.append(LocatedExample(example, line))
     raise_flaws(path, flaws)
-    return found
+    named = layout.name if task.prompt is None else None
+    notes = (f"{path}: {layout.note}",) if layout.note else ()
+    return ReadFile(found, form, named, notes, reading.differs)
+
+
+def _example(conversation: Conversation, row: int) -> Example:
+    messages, answer, tools = conversation
+    call = answer.fields if '"tool_calls"' in answer.fields else ""
+    return Example(messages, calls_text(answer), row, tools, call, answer.weight)
 
 
 def read_texts(file: FileRef) -> list[str]:
     """Read the ``text`` field of every row. Raises ``InputError`` with every problem."""
     texts: list[str] = []
     flaws: list[Flaw] = []
-    for line, fields in read_rows(Path(file.path)):
+    for line, fields in read_rows(Path(file.path), file.encoding):
         try:
-            texts.append(_text(_field(fields, "text")))
+            value = field_of(fields, "text")
+            texts.append(Reading(whole=False).text(value))
             if not texts[-1].strip():
-                raise _RowError("found an empty text; allowed: some text")
+                raise RowError("found an empty text; allowed: some text")
             _check_unicode(texts[-1])
-        except _RowError as error:
+        except RowError as error:
             flaws.append(Flaw(line, str(error)))
     raise_flaws(file.path, flaws)
     return texts
@@ -205,10 +258,13 @@ def whole_file(path: str) -> str:
     return part.file if part else path
 
 
-def file_ref(path: Path | str, rows: int | None = None) -> FileRef:
-    """Reference to the data file at *path*: its digest and number of *rows*. Raises ``InputError``."""
-    count = len(read_rows(Path(path))) if rows is None else rows
-    return FileRef(path=str(path), sha256=digest(str(path)), rows=count)
+def file_ref(path: Path | str, rows: int | None = None, encoding: str | None = None) -> FileRef:
+    """Reference to the data file at *path*: its digest and number of *rows*. Raises ``InputError``.
+
+    *encoding*: of a file of plain texts; a task's files have the task's.
+    """
+    count = len(read_rows(Path(path), encoding)) if rows is None else rows
+    return FileRef(path=str(path), sha256=digest(str(path)), rows=count, encoding=encoding)
 
 
 def is_part(path: str) -> bool:
@@ -223,8 +279,8 @@ def source_file(path: str) -> str:
 
 
 def prompt_text(example: Example) -> str:
-    """Contents of all turns of a prompt."""
-    return " ".join(turn.content for turn in example.messages)
+    """Contents of all turns of a prompt, calls of tools among them."""
+    return " ".join(map(calls_text, example.messages))
 
 
 def normalised(example: Example) -> str:
@@ -254,18 +310,21 @@ _PROSE_MARKS = re.compile(
 )
 
 
-def _layout(task: TaskSpec, path: str, first: dict[str, Any]) -> Layout:
+def _layout(task: TaskSpec, path: str, rows: Sequence[Row]) -> Layout:
     if task.prompt is not None and task.answer is not None:
         return _template_layout(task, task.prompt, task.answer)
     if task.prompt is not None or task.answer is not None:
         raise InputError(f"task {task.name}: found one of prompt and answer; give both or neither")
-    for needed, layout in _LAYOUTS.items():
-        if set(needed) <= first.keys():
-            return _with_definitions(layout, definition_lines(task))
-    layouts = " or ".join(" and ".join(needed) for needed in _LAYOUTS)
+    first = rows[0].fields
+    if layout := layout_of(first):
+        return _with_definitions(layout, definition_lines(task))
+    layouts = " or ".join(dict.fromkeys(" and ".join(each.needed) for each in LAYOUTS))
+    found = f"{path}:1: found fields {options(first)}; allowed: {layouts}; "
+    if len(rows) == 1 and (keys := rows_under(first)):
+        raise InputError(f"{found}or one row a line{conversion(Path(path), key=keys[0])}")
     raise InputError(
-        f"{path}:1: found fields {options(first)}; allowed: {layouts}; "
-        f"or give task {task.name!r} a prompt and an answer over these fields"
+        f"{found}or give task {task.name!r} a prompt and an answer over these fields, such as "
+        f"prompt: {{input: {_slot(first, 0)}}}, answer: {_slot(first, -1)}"
     )
 
 
@@ -279,15 +338,20 @@ def _with_definitions(layout: Layout, definitions: str) -> Layout:
     if not definitions:
         return layout
 
-    def lay_out(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-        turns, answer = layout(fields)
+    def read(fields: dict[str, Any], reading: Reading) -> Conversation:
+        conversation = layout.read(fields, reading)
+        turns = conversation.messages
         first = next((i for i, turn in enumerate(turns) if turn.role == "user"), None)
         if first is None:
-            return turns, answer  # refused: there is no prompt
+            return conversation  # refused: there is no prompt
         turn = turns[first]._replace(content=f"{definitions}\n{turns[first].content}")
-        return (*turns[:first], turn, *turns[first + 1 :]), answer
+        return conversation._replace(messages=(*turns[:first], turn, *turns[first + 1 :]))
 
-    return lay_out
+    return layout._replace(read=read)
+
+
+def _slot(fields: dict[str, Any], place: int) -> str:
+    return f'"{{{list(fields)[place]}}}"' if fields else '"{text}"'
 
 
 def _template_layout(task: TaskSpec, prompt: PromptTemplate, answer: str) -> Layout:
@@ -302,12 +366,13 @@ def _template_layout(task: TaskSpec, prompt: PromptTemplate, answer: str) -> Lay
     if any(DEFINITIONS in _fields_of(text) for text in templates.values()):
         definitions = ""  # they stand where the template has them
 
-    def lay_out(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-        filled = {name: fill(fields) for name, fill in fills.items()}
+    def read(fields: dict[str, Any], reading: Reading) -> Conversation:
+        filled = {name: fill(fields, reading) for name, fill in fills.items()}
         user = (filled.get("instruction"), definitions, filled["input"])
-        return _turns(filled.get("system"), *user), fill_answer(fields)
+        turns = turns_of(filled.get("system"), *user)
+        return Conversation(turns, Turn("assistant", fill_answer(fields, reading)))
 
-    return lay_out
+    return Layout("template", (), read)
 
 
 def _fields_of(template: str) -> set[str]:
@@ -317,7 +382,7 @@ def _fields_of(template: str) -> set[str]:
 
 def _compiled(
     template: str, where: str, given: Mapping[str, str]
-) -> Callable[[dict[str, Any]], str]:
+) -> Callable[[dict[str, Any], Reading], str]:
     """Compile a template to a function that fills it from what is *given*, else from a row's fields."""
     try:
         pieces = list(string.Formatter().parse(template))
@@ -328,116 +393,32 @@ def _compiled(
     ):
         raise InputError(f"{where}: found {template!r}; allowed: plain {{field}} placeholders")
 
-    def value(fields: dict[str, Any], name: str) -> str:
-        return given[name] if name in given else _text(_field(fields, name))
+    def value(fields: dict[str, Any], name: str, reading: Reading) -> str:
+        return given[name] if name in given else reading.text(field_of(fields, name))
 
-    def fill(fields: dict[str, Any]) -> str:
+    def fill(fields: dict[str, Any], reading: Reading) -> str:
         return "".join(
-            literal if name is None else literal + value(fields, name)
+            literal if name is None else literal + value(fields, name, reading)
             for literal, name, _, _ in pieces
         )
 
     return fill
 
 
-def _field(fields: dict[str, Any], name: str) -> Any:
-    if name not in fields:
-        raise _RowError(f"no field {name!r}: {unknown(name, fields)}")
-    if fields[name] is None:
-        raise _RowError(f"found null in field {name!r}; allowed: a value")
-    return fields[name]
-
-
-def _text(value: Any) -> str:
-    """A field's value as text: ``key: value; key: value`` for mappings, ``a, b`` for lists."""
-    if isinstance(value, str):
-        return value
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise _RowError(f"found {json.dumps(value)} within a field; allowed: a value")
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        # Parquet gives every row every key of a mapping, null where the row has none
-        present = {key: item for key, item in value.items() if item is not None}
-        return "; ".join(f"{key}: {_text(item)}" for key, item in present.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "none"
-    return str(value)
-
-
-def _turns(system: str | None, *user: str | None) -> tuple[Turn, ...]:
-    content = "\n".join(part for part in user if part)
-    return (*([Turn("system", system)] if system else []), Turn("user", content))
-
-
-def _messages_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-    *before, last = _chat(_field(fields, "messages"), "messages")
-    if last.role != "assistant":
-        raise _RowError(f"found a last turn of {last.role!r}; allowed: assistant, the answer")
-    return tuple(before), last.content
-
-
-def _completion_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-    prompt, completion = _field(fields, "prompt"), _field(fields, "completion")
-    messages = _chat(prompt, "prompt") if isinstance(prompt, list) else _turns(None, _text(prompt))
-    if isinstance(completion, list):
-        completion = _chat(completion, "completion")[-1].content
-    return tuple(messages), _text(completion)
-
-
-def _alpaca_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-    optional = (fields.get(name) for name in ("system", "input"))
-    system, text = (None if value is None else _text(value) for value in optional)
-    instruction = _text(_field(fields, "instruction"))
-    return _turns(system, instruction, text), _text(_field(fields, "output"))
-
-
-def _chat(turns: Any, field: str) -> list[Turn]:
-    if not isinstance(turns, list) or not turns:
-        raise _RowError(f"found no turns in {field!r}; allowed: a list of role and content")
-    chat: list[Turn] = []
-    for turn in turns:
-        if not isinstance(turn, dict) or not isinstance(turn.get("content"), str):
-            raise _RowError(f"found a turn without text in {field!r}; allowed: role and content")
-        if turn.get("role") not in ROLES:
-            raise _RowError(f"role in {field!r}: {unknown(str(turn.get('role')), ROLES)}")
-        chat.append(Turn(turn["role"], turn["content"]))
-    return chat
-
-
-def _sharegpt_layout(fields: dict[str, Any]) -> tuple[tuple[Turn, ...], str]:
-    turns = _field(fields, "conversations")
-    if isinstance(turns, list) and all(isinstance(t, dict) and "from" in t for t in turns):
-        known = {role: _SHAREGPT_ROLES.get(str(role), role) for role in (t["from"] for t in turns)}
-        turns = [{"role": known[t["from"]], "content": t.get("value")} for t in turns]
-    return _messages_layout({"messages": turns})
-
-
-#: Who speaks, as ShareGPT and the sets made from it write it.
-_SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bot": "assistant"}
-
-_LAYOUTS: dict[tuple[str, ...], Layout] = {
-    ("messages",): _messages_layout,
-    ("prompt", "completion"): _completion_layout,
-    ("instruction", "output"): _alpaca_layout,
-    ("conversations",): _sharegpt_layout,
-}
-
-
-def _check(messages: tuple[Turn, ...], answer: str) -> None:
-    if not answer.strip():
-        raise _RowError("found an empty answer, nothing to learn; allowed: some text")
-    if not any(turn.role == "user" and turn.content.strip() for turn in messages):
-        raise _RowError("found an empty prompt; allowed: some text in a user turn")
-    for text in (answer, *(turn.content for turn in messages)):
+def _check(example: Example) -> None:
+    if not example.answer.strip():
+        raise RowError("found an empty answer, nothing to learn; allowed: some text")
+    if not any(turn.role == "user" and turn.content.strip() for turn in example.messages):
+        raise RowError("found an empty prompt; allowed: some text in a user turn")
+    for text in (example.answer, *(turn.content for turn in example.messages)):
         _check_unicode(text)
 
 
 def _check_unicode(text: str) -> None:
     if not text.isascii() and re.search("[\ud800-\udfff]", text):
-        raise _RowError("found half of a surrogate pair; allowed: valid Unicode")
+        raise RowError("found half of a surrogate pair; allowed: valid Unicode")
 
 
 def has_layout(fields: dict[str, Any]) -> bool:
     """Whether rows with these *fields* have a known layout, so that they need no template."""
-    return any(set(needed) <= fields.keys() for needed in _LAYOUTS)
+    return layout_of(fields) is not None

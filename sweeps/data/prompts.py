@@ -8,18 +8,21 @@ on its answer.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import compress, takewhile
+from typing import Any
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
 from sweeps.base_models import checked_folder
-from sweeps.data.examples import Example, Turn
+from sweeps.data.examples import Example
+from sweeps.data.layouts import Turn
 from tracker.errors import InputError
 from tracker.trial import ModelSpec
 
@@ -66,9 +69,15 @@ def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def render(example: Example) -> list[dict[str, str]]:
+def render(example: Example) -> list[dict[str, Any]]:
     """Chat turns of a prompt, as ``apply_chat_template`` takes them."""
-    return [{"role": turn.role, "content": turn.content} for turn in example.messages]
+    return [rendered_turn(turn) for turn in example.messages]
+
+
+def rendered_turn(turn: Turn) -> dict[str, Any]:
+    """One chat turn, as ``apply_chat_template`` takes it, calls of tools included."""
+    further = json.loads(turn.fields) if turn.fields else {}
+    return {"role": turn.role, "content": turn.content, **further}
 
 
 def encode_examples(
@@ -212,9 +221,25 @@ def rendered(
         # transformers gives the function to its environment and takes none as an argument.
         compiled = chat_template_utils._compile_jinja_template(template)
         compiled.environment.globals[CLOCK] = TEMPLATE_DATE.strftime
-    turns = [render(example) for example in examples]
-    texts = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
-    return [str(text) for text in texts]
+    plain = [render(example) for example in examples if not example.tools]
+    texts = iter(
+        tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=opened)
+        if plain
+        else ()
+    )
+    return [
+        str(
+            tokenizer.apply_chat_template(
+                render(example),
+                tools=json.loads(example.tools),
+                tokenize=False,
+                add_generation_prompt=opened,
+            )
+            if example.tools
+            else next(texts)
+        )
+        for example in examples
+    ]
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:

@@ -18,7 +18,7 @@ import shlex
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow
 from pyarrow import parquet
@@ -59,6 +59,10 @@ class Row(NamedTuple):
 
     line: int
     fields: dict[str, Any]
+
+
+#: ``csv.QUOTE_MINIMAL`` or ``csv.QUOTE_NONE``.
+_Quoting = Literal[0, 3]
 
 
 class FileRows(NamedTuple):
@@ -394,7 +398,7 @@ def _csv(source: Source) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE_BYTES)  # of the process; the default refuses long documents
     delimiter, quoted = sniffed(source.head(), tabs=data_suffix(source.path) == ".tsv")
     source.form = source.form._replace(kind="CSV", delimiter=delimiter, quoted=quoted)
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: _Quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     records = csv.reader(_csv_lines(source), strict=True, delimiter=delimiter, quoting=quoting)
     try:
         header = next(records, [])
@@ -438,7 +442,7 @@ def sniffed(head: str, *, tabs: bool = False) -> tuple[str, bool]:
 def _is_even(head: str, delimiter: str, quoted: bool) -> bool:
     """Whether all whole rows of *head* have as many values as its header, two or more."""
     whole = head if len(head.encode()) < HEAD else head[: head.rfind("\n") + 1]
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: _Quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     lines = io.StringIO(whole, newline="")
     records = csv.reader(lines, strict=True, delimiter=delimiter, quoting=quoting)
     widths: set[int] = set()

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from sweeps.data.examples import Example, LocatedExample, Turn
+from sweeps.data.examples import Example, LocatedExample
+from sweeps.data.layouts import Turn
 from sweeps.data.prompts import (
     CLOCK,
     REFUSES,

@@ -24,7 +24,8 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from sweeps.data.examples import Example, Turn
+from sweeps.data.examples import Example
+from sweeps.data.layouts import Turn
 from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
 from sweeps.preflight import (
     CHARACTERS,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sweeps.data.checks import control_token_warnings, leaks, repetition_warnings, shared_texts
-from sweeps.data.examples import Example, LocatedExample, Turn
+from sweeps.data.examples import Example, LocatedExample
+from sweeps.data.layouts import Turn
 
 
 def rows(*pairs: tuple[str, str]) -> list[LocatedExample]:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from sweeps.data.checks import definition_warnings, undefined_labels
 from sweeps.data.encoding import label_set
-from sweeps.data.examples import Turn, file_ref, read_examples, read_located
+from sweeps.data.examples import file_ref, read_examples, read_located
+from sweeps.data.layouts import Turn
 from sweeps.resolve import definitions, unread_task
 from sweeps.task_entry import TaskEntry
 from tests.factories import task_spec, trial_spec

@@ -17,7 +17,6 @@ from pyarrow import parquet
 
 from sweeps.data.examples import (
     Example,
-    Turn,
     digest,
     file_ref,
     nested_order,
@@ -28,6 +27,7 @@ from sweeps.data.examples import (
     read_located,
     read_texts,
 )
+from sweeps.data.layouts import Turn
 from tracker.errors import InputError
 from tracker.task import FileRef, PromptTemplate, TaskSpec
 

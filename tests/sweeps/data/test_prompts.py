@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from sweeps.data.examples import Example, Turn
+from sweeps.data.examples import Example
+from sweeps.data.layouts import Turn
 from sweeps.data.prompts import (
     Encoded,
     answer_texts,
