@@ -38,15 +38,15 @@ def read(folder: Path, row: dict[str, Any], task: TaskSpec = TASK) -> Example:
     return example
 
 
-ASKED = (("user", "q"),)
-SYSTEM = (("system", "s"), *ASKED)
+QUESTION = (("user", "q"),)
+SYSTEM = (("system", "s"), *QUESTION)
 LONG = (("system", "s"), ("user", "p"), ("assistant", "b"), ("user", "q"))
 ANSWERED = said(("user", "q"), ("assistant", "a"))
 REFUSED = said(("user", "q"), ("assistant", "no"))
 LAYOUTS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "chat": ({"messages": said(*LONG, ("assistant", "a"))}, LONG),
     "a developer's turn": (
-        {"messages": said(("developer", "s"), *ASKED, ("assistant", "a"))},
+        {"messages": said(("developer", "s"), *QUESTION, ("assistant", "a"))},
         SYSTEM,
     ),
     "parts": (
@@ -56,9 +56,9 @@ LAYOUTS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
                 {"role": "assistant", "content": [{"text": "a"}]},
             ]
         },
-        ASKED,
+        QUESTION,
     ),
-    "ShareGPT": ({"conversations": shared(("human", "q"), ("gpt", "a"))}, ASKED),
+    "ShareGPT": ({"conversations": shared(("human", "q"), ("gpt", "a"))}, QUESTION),
     "ShareGPT with a system turn": (
         {"conversations": shared(("system", "s"), ("human", "q"), ("gpt", "a"))},
         SYSTEM,
@@ -77,20 +77,20 @@ LAYOUTS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         },
         LONG,
     ),
-    "prompt and completion": ({"prompt": "q", "completion": "a"}, ASKED),
+    "prompt and completion": ({"prompt": "q", "completion": "a"}, QUESTION),
     "completion of several turns": (
         {"prompt": said(*LONG[:2]), "completion": said(*LONG[2:], ("assistant", "a"))},
         LONG,
     ),
-    "pair of texts": ({"prompt": "q", "chosen": "a", "rejected": "no"}, ASKED),
+    "pair of texts": ({"prompt": "q", "chosen": "a", "rejected": "no"}, QUESTION),
     "pair of answers": (
         {"prompt": said(*SYSTEM), "chosen": ANSWERED[1:], "rejected": REFUSED[1:]},
         SYSTEM,
     ),
-    "pair of conversations": ({"chosen": ANSWERED, "rejected": REFUSED}, ASKED),
+    "pair of conversations": ({"chosen": ANSWERED, "rejected": REFUSED}, QUESTION),
     "pair with the prompt twice": (
         {"prompt": "q", "chosen": ANSWERED, "rejected": REFUSED},
-        ASKED,
+        QUESTION,
     ),
     "pair by question": (
         {"system": "s", "question": "q", "chosen": "a", "rejected": "no"},
@@ -98,11 +98,11 @@ LAYOUTS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     ),
     "pair by instruction": (
         {"instruction": "q", "input": "", "chosen": "a", "rejected": "no"},
-        ASKED,
+        QUESTION,
     ),
     "pair of one text": (
         {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: no"},
-        ASKED,
+        QUESTION,
     ),
     "pair behind a conversation": (
         {
@@ -110,7 +110,7 @@ LAYOUTS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
             "chosen": {"from": "gpt", "value": "a"},
             "rejected": {"from": "gpt", "value": "no"},
         },
-        ASKED,
+        QUESTION,
     ),
 }
 
@@ -153,13 +153,13 @@ def test_a_pair_is_said(tmp_path: Path) -> None:
 )
 def test_calls_of_tools(tmp_path: Path, call: dict[str, Any]) -> None:
     result = {"role": "function", "name": "weather", "content": "sun"}
-    asked = {"role": "user", "content": "q"}
+    question = {"role": "user", "content": "q"}
     answer = {"role": "assistant", "content": "a"}
-    found = read(tmp_path, {"messages": [asked, call, result, answer], "tools": [TOOL]})
+    found = read(tmp_path, {"messages": [question, call, result, answer], "tools": [TOOL]})
     turns = (Turn("user", "q"), Turn("assistant", "", CALLS))
     assert found.messages == (*turns, Turn("tool", "sun", '{"name": "weather"}'))
     assert json.loads(found.tools) == [TOOL]
-    found = read(tmp_path, {"messages": [asked, call], "tools": json.dumps([TOOL["function"]])})
+    found = read(tmp_path, {"messages": [question, call], "tools": json.dumps([TOOL["function"]])})
     assert (found.call, json.loads(found.tools)) == (CALLS, [TOOL])
     assert found.answer == '{"arguments": {"town": "北京"}, "name": "weather"}'
 
