@@ -73,7 +73,7 @@ class Reading:
             return canonical_json(value) if self.whole else _listed(value)
         return plain_text(value)
 
-    def further(self, fields: dict[str, Any], name: str) -> Any:
+    def added(self, fields: dict[str, Any], name: str) -> Any:
         """A field that earlier releases did not read; ``None`` where it has nothing."""
         value = fields.get(name)
         if value in (None, "", [], {}):
@@ -177,10 +177,10 @@ def _alpaca(fields: dict[str, Any], reading: Reading) -> Conversation:
 def _alpaca_prompt(fields: dict[str, Any], reading: Reading) -> tuple[Turn, ...]:
     optional = (fields.get(name) for name in ("system", "input"))
     system, text = (None if value is None else reading.text(value) for value in optional)
-    asked = turns_of(system, reading.text(field_of(fields, "instruction")), text)
-    history = _opened(reading.further(fields, "history"))
+    question = turns_of(system, reading.text(field_of(fields, "instruction")), text)
+    history = _opened(reading.added(fields, "history"))
     if history is None:
-        return asked
+        return question
     if not isinstance(history, list) or not all(
         isinstance(pair, list) and len(pair) == 2 for pair in history
     ):
@@ -190,31 +190,31 @@ def _alpaca_prompt(fields: dict[str, Any], reading: Reading) -> tuple[Turn, ...]
         for pair in history
         for role, text in zip(("user", "assistant"), pair, strict=True)
     ]
-    return (*asked[:-1], *past, asked[-1])
+    return (*question[:-1], *past, question[-1])
 
 
 def _pair(fields: dict[str, Any], reading: Reading) -> Conversation:
     """A preference pair: what was chosen is the answer, what was rejected is not read."""
     chosen = _opened(field_of(fields, "chosen"))
-    asked = _asked(fields, reading)
+    question = _question(fields, reading)
     if isinstance(chosen, dict):
         chosen = [chosen]
     if _is_chat(chosen):
         turns = _chat(chosen, "chosen", reading)
-        whole = turns if turns[0].role != "assistant" else [*asked, *turns]
-        if asked and asked[0].role == "system" and whole[0].role != "system":
-            whole = [asked[0], *whole]
+        whole = turns if turns[0].role != "assistant" else [*question, *turns]
+        if question and question[0].role == "system" and whole[0].role != "system":
+            whole = [question[0], *whole]
         return _conversation(whole, fields, reading, "chosen")
     text = reading.text(chosen)
-    if not asked:
+    if not question:
         return _conversation(_spoken(text), fields, reading, "chosen")
     prompt = fields.get("prompt")
     if isinstance(prompt, str) and text.startswith(prompt) and text != prompt:
         text = text[len(prompt) :].lstrip()
-    return Conversation(tuple(asked), Turn("assistant", text), _tools(fields, reading))
+    return Conversation(tuple(question), Turn("assistant", text), _tools(fields, reading))
 
 
-def _asked(fields: dict[str, Any], reading: Reading) -> list[Turn]:
+def _question(fields: dict[str, Any], reading: Reading) -> list[Turn]:
     """The prompt of a preference pair; empty where it is within what was chosen."""
     for field in ("messages", "conversations", "prompt"):
         value = _opened(fields.get(field))
@@ -307,13 +307,13 @@ def _with_system(turns: list[Turn], fields: dict[str, Any], reading: Reading) ->
     """*turns* behind the row's own ``system``, where they have none."""
     if turns and turns[0].role == "system":
         return turns
-    system = reading.further(fields, "system")
+    system = reading.added(fields, "system")
     return [Turn("system", reading.text(system)), *turns] if system is not None else turns
 
 
 def _tools(fields: dict[str, Any], reading: Reading) -> str:
     """JSON of the row's tools, in the form that chat templates take."""
-    tools = _opened(reading.further(fields, "tools") or reading.further(fields, "functions"))
+    tools = _opened(reading.added(fields, "tools") or reading.added(fields, "functions"))
     if tools in (None, []):
         return ""
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
@@ -340,14 +340,14 @@ def _turn(turn: Any, field: str, reading: Reading) -> Turn:
     weight = _weight(turn.get("weight"))
     if said in _CALLS:
         return Turn(role, "", _calls_json(_parsed_calls(content)), weight)
-    further: dict[str, Any] = {}
-    calls = reading.further(turn, "tool_calls") or reading.further(turn, "function_call")
+    fields_of_tool: dict[str, Any] = {}
+    calls = reading.added(turn, "tool_calls") or reading.added(turn, "function_call")
     if role == "assistant" and calls is not None:
         text = _content(content, field, role) if content is not None else ""
         return Turn(role, text, _calls_json(_parsed_calls(calls)), weight)
     if role == "tool":
-        further = {name: turn[name] for name in _TOOL_FIELDS if turn.get(name) is not None}
-    fields = json.dumps(further, ensure_ascii=False) if further else ""
+        fields_of_tool = {name: turn[name] for name in _TOOL_FIELDS if turn.get(name) is not None}
+    fields = json.dumps(fields_of_tool, ensure_ascii=False) if fields_of_tool else ""
     return Turn(role, _content(content, field, role), fields, weight)
 
 

@@ -76,8 +76,8 @@ def render(example: Example) -> list[dict[str, Any]]:
 
 def rendered_turn(turn: Turn) -> dict[str, Any]:
     """One chat turn, as ``apply_chat_template`` takes it, calls of tools included."""
-    further = json.loads(turn.fields) if turn.fields else {}
-    return {"role": turn.role, "content": turn.content, **further}
+    more = json.loads(turn.fields) if turn.fields else {}
+    return {"role": turn.role, "content": turn.content, **more}
 
 
 def encode_examples(
