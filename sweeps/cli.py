@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from sweeps.cli_answer import answer
 from sweeps.cli_control import control
 from sweeps.cli_data import doctor, import_, init
 from sweeps.cli_options import (
@@ -518,6 +519,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "status": status,
     "recommend": recommend,
     "train": train,
+    "answer": answer,
     "export": export,
     "dashboard": dashboard,
     "report": report,

@@ -17,18 +17,21 @@ from pydantic import ValidationError
 
 from sweeps.base_models import checked_folder
 from sweeps.finetune.contract import TrialHome
-from sweeps.finetune.trained_model import write_card
+from sweeps.finetune.trained_model import flavour, write_card
 from sweeps.finetune.trial import RECORDED_PACKAGES, disk_refusal, run_trial
 from sweeps.ownership import owned
+from sweeps.terminal import reads_line, score_line
+from tracker.decision.explain import lines as recommendation_lines
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
 from tracker.files import put_in_place, remove_leftovers, write_atomically
 from tracker.frozen import Frozen
-from tracker.store.model_registry import folder_digest
+from tracker.store.mlflow_names import group_tags, name_part
+from tracker.store.model_registry import Model, folder_digest
 from tracker.store.store import Store
 from tracker.store.test_reads import Reading
 from tracker.task import TaskScore
-from tracker.trial import Status, TrialResult, TrialSpec
+from tracker.trial import Configuration, Status, TrialResult, TrialSpec
 
 ALIAS = "recommended"
 #: Files by which a model's folder is known, and suffixes of all that is written into one.
@@ -135,9 +138,17 @@ def train_config(
             result = trained.result
             reads = _count_readings(store, config, trained)
             name = f"{config.sweep}-{config.trial.method.name}"
-            number = store.register_model(
-                config.sweep, made, name, ALIAS, config_text, _scores(result), evidence
+            model = Model(
+                made,
+                name,
+                ALIAS,
+                config_text,
+                evidence,
+                flavour(config.trial, config.versions),
+                page(name, config, result, reads),
+                _tags(config, result, reads),
             )
+            number = store.register_model(config.sweep, model, _scores(result))
             put_in_place(made, place)
             shutil.rmtree(home)
     except OSError as error:
@@ -161,12 +172,47 @@ def _count_readings(store: Store, config: Config, trained: _Trained) -> dict[str
 
 
 def _scores(result: TrialResult) -> dict[str, float]:
-    """The tasks' scores by their names in the registry."""
+    """The tasks' scores, their standard errors and numbers of rows by their names in the registry."""
     return {
-        f"eval/{score.task}/{score.split}/score": score.score
+        f"eval/{name_part(score.task)}/{score.split}/{measure}": float(value)
         for score in result.tasks
-        if score.score is not None
+        for measure in ("score", "score_se", "error", "error_se", "n")
+        if (value := getattr(score, measure)) is not None
     }
+
+
+def _tags(config: Config, result: TrialResult, reads: Mapping[str, int]) -> dict[str, str]:
+    """Tags of the registered version: what it was trained from, and its test scores."""
+    trial = config.trial
+    tags = group_tags(trial) | {"sft.sweep": config.sweep, "sft.trial": trial.key}
+    tags["sft.base"] = f"{trial.model.name} {trial.model.digest or ''}".strip()
+    for score in result.tasks:
+        if score.split == "test":
+            tags[f"sft.test.{name_part(score.task)}"] = score_line(score)
+    return tags | {f"sft.test_reads.{name_part(task)}": str(n) for task, n in reads.items()}
+
+
+def page(name: str, config: Config, result: TrialResult, reads: Mapping[str, int]) -> str:
+    """The model's page in the registry, in Markdown: what it is, its scores, why it, how to use it."""
+    trial = config.trial
+    base = f"`{trial.model.name}`" + (
+        f", SHA-256 `{trial.model.digest}`" if trial.model.digest else ""
+    )
+    text = [
+        f"**{Configuration.of(trial).label}**, seed {trial.seed}, of sweep `{config.sweep}`, trial "
+        f"`{trial.key}`; base {base}.",
+        "",
+        *(f"- {score.split} {score.task}: {score_line(score)}" for score in result.tasks),
+        *(f"- {task}: {reads_line(n)}" for task, n in reads.items()),
+        "",
+        f"Answer a file: `sft-select answer models:/{name}@{ALIAS} rows.jsonl -o answers.jsonl`. In Python: "
+        f'`mlflow.pyfunc.load_model("models:/{name}@{ALIAS}").predict(rows)`, with rows as DataFrame or list '
+        "of dicts.",
+    ]
+    if config.recommendation is not None:
+        text += ["", "**Why this one**", ""]
+        text += [f"- {line}" for line in recommendation_lines(config.recommendation)]
+    return "\n".join(text)
 
 
 def _complete_result(

@@ -28,6 +28,7 @@ from sweeps.trial_files import with_found_base
 from tracker.errors import InputError
 from tracker.files import read_bounded, write_atomically
 from tracker.frozen import Frozen
+from tracker.store.model_registry import Flavour
 from tracker.task import TaskScore, TaskSpec
 from tracker.trial import ModelSpec, TrialSpec
 from tracker.validation import options, unknown
@@ -157,8 +158,10 @@ class TrainedModel:
         path: str,
         rows: Sequence[Row],
         progress: Progress = lambda _done, _all: None,
+        *,
+        score: bool = True,
     ) -> Answered:
-        """Answer *rows*, read from *path*; those that have a true answer are scored.
+        """Answer *rows*, read from *path*; those that have a true answer are scored unless *score* is false.
 
         A record has ``row`` (from 1), ``answer``, ``answer_nats`` (-log of its likelihood), and where the
         truth is known ``truth``, ``nats``, ``score`` and what else an evaluation records of it. The answers
@@ -181,7 +184,7 @@ class TrainedModel:
             {"row": n, "answer": text.strip(), "answer_nats": round(float(nats), 5)}
             for n, (text, nats) in enumerate(zip(*given, strict=True), start=1)
         ]
-        scored = [index for index, found in enumerate(known) if found]
+        scored = [index for index, found in enumerate(known) if found and score]
         if not scored:
             return Answered(records, None)
         truths = Rows(
@@ -197,6 +200,19 @@ class TrainedModel:
             shown = {n: v for n, v in record.items() if n not in ("row", "file_row", "prompt")}
             records[index] |= shown
         return Answered(records, judged.score)
+
+    def predict(self, rows: Any, task: str | None = None) -> list[str]:
+        """Answers to *rows*, a DataFrame or dicts of fields, of the *task* of this name."""
+        records = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
+        plain = [{name: _plain(cell) for name, cell in record.items()} for record in records]
+        found = [
+            Row(line, {name: cell for name, cell in record.items() if not _is_missing(cell)})
+            for line, record in enumerate(plain, start=1)
+        ]
+        if not found:
+            return []
+        answered = self.answer(self.task(task), "rows", found, score=False)
+        return [record["answer"] for record in answered.records]
 
     def _encoded(
         self, task: TaskSpec, examples: Sequence[LocatedExample], known: Sequence[bool]
@@ -236,6 +252,49 @@ class TrainedModel:
         )
 
 
+#: What MLflow runs to load a registered model. Its text travels with the model's files.
+_CODE = '''\
+"""Answers to rows by the model beside this file, as it was evaluated. Needs sft-select."""
+
+from pathlib import Path
+
+import mlflow
+import pandas
+
+from sweeps.finetune.trained_model import TrainedModel
+
+
+class RowAnswers(mlflow.pyfunc.PythonModel):
+    """Rows as DataFrame or list of dicts; params={"task": NAME} where the model has several tasks."""
+
+    def load_context(self, context):
+        base = (context.model_config or {}).get("base")
+        self.model = TrainedModel.load(Path(context.artifacts["model"]), base or None)
+
+    def predict(self, context, model_input: pandas.DataFrame, params=None):
+        return self.model.predict(model_input, (params or {}).get("task") or None)
+
+
+mlflow.models.set_model(RowAnswers())
+'''
+
+
+def flavour(trial: TrialSpec, versions: Mapping[str, str]) -> Flavour:
+    """How MLflow predicts with a model of *trial*; *versions*: of the packages that it was measured with."""
+    templates = [
+        text
+        for task in trial.tasks
+        if task.prompt is not None
+        for text in task.prompt.model_dump().values()
+        if text
+    ]
+    laid_out_by_rows = any(task.prompt is None for task in trial.tasks)
+    fields = () if laid_out_by_rows else tuple(sorted(set().union(*map(_placeholders, templates))))
+    packages = ("sft-select", "torch", "transformers", "peft")
+    pinned = tuple(f"{name}=={versions[name]}" for name in packages if name in versions)
+    return Flavour(_CODE, pinned, fields, ("task",), {"base": ""})
+
+
 #: By the field that shows a layout: the field of its answer.
 _ANSWER_FIELDS = {"prompt": "completion", "instruction": "output"}
 
@@ -244,12 +303,11 @@ def _with_answer(task: TaskSpec, fields: Mapping[str, Any]) -> tuple[dict[str, A
     """A row's *fields* with something in place of an answer that it does not have, and whether it has one."""
     whole = dict(fields)
     if task.answer is not None:
-        names = {name for _, name, _, _ in string.Formatter().parse(task.answer) if name}
+        names = _placeholders(task.answer)
         prompts = "".join(
             text for text in (task.prompt.model_dump().values() if task.prompt else ()) if text
         )
-        shown = {name for _, name, _, _ in string.Formatter().parse(prompts) if name}
-        lacking = [name for name in names - shown if _is_empty(fields.get(name))]
+        lacking = [name for name in names - _placeholders(prompts) if _is_empty(fields.get(name))]
         return whole | dict.fromkeys(lacking, _STAND_IN), not lacking
     for name in ("messages", "conversations"):
         turns = fields.get(name)
@@ -267,6 +325,21 @@ def _with_answer(task: TaskSpec, fields: Mapping[str, Any]) -> tuple[dict[str, A
             lacks = _is_empty(fields.get(answer))
             return (whole | {answer: _STAND_IN} if lacks else whole), not lacks
     return whole, True
+
+
+def _placeholders(template: str) -> set[str]:
+    """Fields that a *template* is filled from."""
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a DataFrame as a file's row has it."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell of a DataFrame is empty: pandas writes NaN where a row lacks a field."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _is_empty(value: Any) -> bool:

@@ -21,6 +21,7 @@ from tests.tracker.store.stores import (
 from tracker.errors import InputError, StoreError
 from tracker.store.control import ACTIONS, ControlReply, RaisedBudget, new_request
 from tracker.store.journal import Step
+from tracker.store.model_registry import Model
 from tracker.store.store import LiveTrial, Store
 from tracker.store.test_reads import Reading
 from tracker.trial import MethodSpec, Status, TrialRecord, TrialSpec
@@ -390,7 +391,9 @@ class StoreContract:
         name = f"support-{uuid.uuid4().hex[:8]}"
 
         def register(alias: str) -> str:
-            return store.register_model("support", model, name, alias, "c: 1\n", {"test/f1": 0.5})
+            return store.register_model(
+                "support", Model(model, name, alias, "c: 1\n"), {"test/f1": 0.5}
+            )
 
         assert [register("best"), register("best"), register("live")] == ["1", "1", "1"]
         (model / "model.safetensors").write_bytes(b"others")

@@ -17,7 +17,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import ValidationError
@@ -371,24 +370,26 @@ class Store:
     def register_model(
         self,
         sweep: str | None,
-        folder: Path,
-        name: str,
-        alias: str,
-        config_text: str,
+        model: model_registry.Model,
         scores: Mapping[str, float],
-        evidence: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
-        """Register the model in *folder* as a version of *name*, point *alias* at it, return it.
+        """Register *model* as a version of its name, point its alias at it, return it.
 
-        The files go to a run of their own, beside ``config.yaml``, the files of *evidence* (text by name)
-        and the *scores* as metrics,
-        under the sweep's run where this store holds the sweep. The same files with the same
+        The files go to a run of their own, beside ``config.yaml``, the evidence and the *scores* as
+        metrics, under the sweep's run where this store holds the sweep. The same files with the same
         configuration are the same version.
         """
-        model = model_registry.Model(folder, name, alias, config_text, evidence)
         return model_registry.register(
             self._runs, sweep, model, lambda run: self._writer.log_values(run, scores)
         )
+
+    @_guarded
+    def model_folder(self, uri: str, into: Path) -> Path:
+        """Folder of the registered model *uri*, ``models:/<name>/<version>`` or ``models:/<name>@<alias>``.
+
+        On this disk, or brought to the folder *into*. InputError where there is no such model.
+        """
+        return model_registry.model_folder(self._runs, uri, into)
 
     @_guarded
     def read_test(self, sweep: str, readings: Sequence[Reading]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import InputError, OwnedError, SftSelectError, StoreError
 from tracker.export.config import Config
+from tracker.store.model_registry import Model
 from tracker.store.test_reads import Reading
 from tracker.trial import EvaluationSpec
 
@@ -33,10 +34,10 @@ class Registry:
         self.read: set[Reading] = set()
         self.down = False
 
-    def register_model(self, sweep: str, folder: Path, *_: object) -> str:
+    def register_model(self, sweep: str, model: Model, scores: object) -> str:
         if self.down:
             raise StoreError("the store does not answer; run the same command again")
-        self.registered.append(sorted(path.name for path in folder.iterdir()))
+        self.registered.append(sorted(path.name for path in model.folder.iterdir()))
         return str(len(self.registered))
 
     def read_test(self, sweep: str, readings: Sequence[Reading]) -> dict[str, int]:

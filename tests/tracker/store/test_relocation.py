@@ -9,6 +9,7 @@ import pytest
 
 from tests.tracker.store.stores import Records, begin
 from tracker.errors import InputError
+from tracker.store.model_registry import Model
 from tracker.store.relocation import Move, relocate
 from tracker.store.store import Store
 
@@ -54,7 +55,7 @@ def test_a_workspace_goes_on_in_another_place(
     store.end_trial("support", record, new / "model")
     store.keep_model("support", key, new / "model")
     store.end_trials("support", [make_record(2), make_record(3)])
-    store.register_model("support", new / "model", "m", "best", "c: 1\n", {})
+    store.register_model("support", Model(new / "model", "m", "best", "c: 1\n"), {})
     assert key in {record.result.spec.key for record in Store.open(new).records("support")}
     (version,) = store.client.search_model_versions("name = 'm'")
     assert version.source.startswith((new / "artifacts").as_uri())

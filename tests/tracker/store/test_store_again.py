@@ -11,6 +11,7 @@ from tests.tracker.store.stores import (
     begin,
     client_survives,
 )
+from tracker.store.model_registry import Model
 from tracker.store.store import Store
 
 
@@ -91,7 +92,9 @@ def test_registering_survives_dying_at_any_write(workspace: Path, tmp_path: Path
         name = f"model-{n}"
 
         def register(store: Store, name: str = name) -> str:
-            return store.register_model(None, tmp_path, name, "best", "c: 1\n", {"test/f1": 0.5})
+            return store.register_model(
+                None, Model(tmp_path, name, "best", "c: 1\n"), {"test/f1": 0.5}
+            )
 
         store = Store.open(workspace, project=f"registering-{n}")
         client = Dying(store.client, n)
