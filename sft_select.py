@@ -179,8 +179,8 @@ class Sweep:
         """Recommend a configuration, as ``sft-select recommend`` does.
 
         *weights*: how much each task counts, 0 or more, by task; in place of the sweep's. *constraints*:
-        bounds by name (``forgetting.<suite>``, ``min.<task>``, ``over_reach.<task>``, ``parameters``,
-        ``examples``, ``peak_bytes``; :mod:`tracker.constraints` has all, with units), added to the sweep's;
+        bounds by name (``forgetting.<suite>``, ``min.<task>``, ``recall.<task>``, ``over_reach.<task>``,
+        ``parameters``, ``peak_bytes``; :mod:`tracker.constraints` has all, with units), added to the sweep's;
         ``None`` removes one. *target_quality*: recommend the smallest and cheapest of at least this weighted
         quality, above 0 and at most 1 for scores, for losses minus the loss; or, by task, of at least this
         score and at most this error; in place of the sweep's, which ``"none"`` removes.

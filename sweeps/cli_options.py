@@ -160,8 +160,8 @@ def objective_of(
     """The sweep's objective with the weights, bounds and target of the command line."""
     from tracker.decision.overrides import parse_overrides
 
-    asked = parse_overrides(weights or (), bounds or (), target or ())
-    return asked.objective(store.objective(name))
+    overrides = parse_overrides(weights or (), bounds or (), target or ())
+    return overrides.objective(store.objective(name))
 
 
 def analysis_of(store: Store, name: str, objective: Objective | None = None) -> Analysis:

@@ -15,6 +15,7 @@ from sweeps.data.checks import (
     control_token_warnings,
     control_tokens,
     definition_warnings,
+    label_bound_problems,
     label_problems,
     leaks,
     negative_problem,
@@ -214,6 +215,9 @@ def _task(
     if negative:
         report.at((*where, "negative"), negative)
     report.problems += undefined_labels(task, splits, spec.record_answers)
+    bounds = spec.objective.constraints
+    for bound, problem in label_bound_problems(task, splits, bounds, spec.tasks):
+        report.at(("objective", "constraints", bound), problem)
     report.warnings += row_warnings(task, splits, spec.record_answers)
     report.warnings += definition_warnings(task, splits)
     report.warnings += repetition_warnings(splits, spec.record_answers)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from sweeps.spec import MixEntry, SweepSpec
-from tracker.constraints import allowed_names, bound_problem
+from tracker.constraints import SHARES, allowed_names, bound_problem, task_and_label
 from tracker.decision.target_quality import target_problem
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.validation import Problem, found, options, unknown, validate
@@ -109,9 +109,20 @@ def _objective(spec: SweepSpec) -> Iterator[Problem]:
 def _constraints(spec: SweepSpec) -> Iterator[Problem]:
     negative = [task for task, entry in spec.tasks.items() if entry.negative]
     allowed = allowed_names(spec.tasks, spec.general, negative)
-    for name, bound in spec.objective.constraints.items():
-        here = ("objective", "constraints", name)
+    for written, bound in spec.objective.constraints.items():
+        name, here = written, ("objective", "constraints", written)
         kind, _, task = name.partition(".")
+        label = None
+        if kind in SHARES:
+            task, label = task_and_label(task, spec.tasks)
+        if label and spec.record_answers != "all":
+            wording = (
+                f"found {name!r} with record_answers: {spec.record_answers}, so that no label is recorded by "
+                f"its name; allowed: {kind}.{task}, or record_answers: all"
+            )
+            yield Problem(here, wording)
+        if label and task in spec.tasks:  # against the data, once they are read
+            name = f"{kind}.{task}"
         if kind == "over_reach" and task in spec.tasks and name not in allowed:
             wording = f"found {name!r}, which no task produces; give tasks.{task}.negative"
             yield Problem(here, wording)

@@ -4,14 +4,17 @@ One set serves the sweep file, the command line, the search, the recommendation 
 says what is bounded: ``parameters``, ``examples`` (also ``examples.<task>``), ``flops`` and
 ``adapter_bytes`` are counted, the same on every machine and known before a run; ``device_seconds``,
 ``gpu_hours``, ``peak_bytes`` and ``seconds_per_1k_tokens`` are measured by clock and device;
-``forgetting.<suite>`` and ``over_reach.<task>`` are measured on rows. All of these are upper bounds;
-``min.<task>`` is a lower one, on the task's quality.
+``forgetting.<suite>`` and ``over_reach.<task>`` are measured on rows. All of these are upper bounds.
+``min.<task>`` is a lower one, on the task's quality; of a task that is decided on an error or a loss
+``max.<task>`` bounds it from above, in its own unit. ``precision.<task>`` and ``recall.<task>`` are lower
+bounds, and so are ``precision.<task>.<label>`` and ``recall.<task>.<label>``, of one label. A task's name
+may hold dots, and a label anything: the longest task's name that fits is taken.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from tracker.errors import Argument, ArgumentError
 from tracker.frozen import Frozen
+from tracker.labels import label_results
 from tracker.metrics import (
     Estimate,
     Measure,
@@ -28,10 +32,15 @@ from tracker.metrics import (
     quality_of,
     rounded,
     score_of,
+    score_variance,
     se_of,
     share_of_draws,
 )
+from tracker.metrics import (
+    value_of as measured_value,
+)
 from tracker.results import ConfigurationResults
+from tracker.task import TaskScore
 from tracker.trial import TrialResult
 from tracker.validation import unknown
 
@@ -44,6 +53,10 @@ CLOCKED = frozenset({"device_seconds", "gpu_hours", "seconds_per_1k_tokens"})
 GROWING = ("flops", "device_seconds", "gpu_hours")
 #: What more examples leave as it is, at the least.
 _NEVER_FALLS = (*GROWING, "examples", "peak_bytes", "parameters", "adapter_bytes")
+#: Lower bounds on shares of the rows that a task, or one of its labels, got right.
+SHARES = ("precision", "recall")
+#: What more data, or another seed, may yet mend: it rejects, and never ends the search of a configuration.
+_OF_QUALITY = frozenset({"min", "max", *SHARES})
 #: In place of a bound: removes the sweep's constraint.
 NONE = "none"
 
@@ -91,40 +104,78 @@ class Verdict(NamedTuple):
 
 
 def allowed_names(
-    tasks: Iterable[str], suites: Iterable[str], over_reach: Iterable[str] | None = None
+    tasks: Iterable[str],
+    suites: Iterable[str],
+    over_reach: Iterable[str] | None = None,
+    lowered: Collection[str] = (),
+    labels: Mapping[str, Iterable[str]] | None = None,
 ) -> list[str]:
     """Names of the constraints on a sweep with these *tasks* and general *suites*.
 
-    *over_reach*: the tasks that have a negative answer, by default all.
+    *over_reach*: the tasks that have a negative answer, by default all. *lowered*: those that are decided on
+    an error or a loss. *labels*: by task, where its answers are labels.
     """
     tasks = list(tasks)
     claimed = tasks if over_reach is None else over_reach
     return [
         *(f"forgetting.{suite}" for suite in suites),
-        *(f"min.{task}" for task in tasks),
+        *(f"{'max' if task in lowered else 'min'}.{task}" for task in tasks),
         *(f"over_reach.{task}" for task in claimed),
         *(f"examples.{task}" for task in tasks),
         *COUNTED,
         *MEASURED,
+        *(f"{kind}.{task}" for kind in SHARES for task in tasks),
+        *(
+            f"{kind}.{task}.{label}"
+            for kind in SHARES
+            for task, names in (labels or {}).items()
+            for label in names
+        ),
     ]
 
 
-def check_names(
-    constraints: Mapping[str, float], tasks: Iterable[str], suites: Iterable[str]
-) -> None:
-    """Check that a sweep with these *tasks* and *suites* measures every constraint; else ArgumentError."""
-    allowed = allowed_names(sorted(tasks), sorted(suites))
-    wrong = [Argument("constraints", unknown(n, allowed)) for n in constraints if n not in allowed]
+def check_names(constraints: Mapping[str, float], among: Sequence[ConfigurationResults]) -> None:
+    """Check that one of *among* was evaluated on what each constraint bounds; else ArgumentError."""
+    tasks = sorted({task for results in among for task in results.tasks})
+    suites = sorted({s.suite for results in among for run in results.runs for s in run.general})
+    measures = among[0].measures if among else {}
+    lowered = [task for task in tasks if measures.get(task, "score") != "score"]
+    labels: dict[str, dict[str, None]] = {}
+    if any(kind_of(name) in SHARES for name in constraints):
+        for score in (s for results in among for run in results.runs for s in run.tasks):
+            if score.labels:
+                labels.setdefault(score.task, {}).update(dict.fromkeys(score.labels.names))
+    allowed = allowed_names(tasks, suites, lowered=lowered, labels=labels)
+    # Earlier releases bounded minus a loss from below.
+    known = {*allowed, *(f"min.{t}" for t in lowered if constraints.get(f"min.{t}", 1) <= 0)}
+    wrong = [Argument("constraints", _unknown(n, allowed)) for n in constraints if n not in known]
     if wrong:
         raise ArgumentError(*wrong)
+
+
+def _unknown(name: str, allowed: Sequence[str]) -> str:
+    """The message for a *name* that is none of *allowed*; those of its kind come first."""
+    other = {"min": "max", "max": "min"}.get(kind_of(name))
+    swapped = f"{other}.{name.partition('.')[2]}"
+    if swapped in allowed:
+        lower = "an error or a loss, which is better the lower" if other == "max" else "a score"
+        return f"found {name!r}, but it is measured by {lower}; allowed: {swapped}"
+    return unknown(name, sorted(allowed, key=lambda each: kind_of(each) != kind_of(name)))
+
+
+def task_and_label(of: str, tasks: Iterable[str]) -> tuple[str, str | None]:
+    """Task, and label if any, that *of* names: the longest of *tasks* that it is or begins with."""
+    fits = [task for task in tasks if of == task or of.startswith(f"{task}.")]
+    task = max(fits, key=len, default=of)
+    return task, of[len(task) + 1 :] or None
 
 
 def bound_problem(name: str, bound: float) -> str | None:
     """Problem of *bound* for the constraint *name*; ``None`` where it has none."""
     kind = kind_of(name)
-    if kind == "over_reach" and not 0 <= bound <= 1:
+    if kind in ("over_reach", *SHARES) and not 0 <= bound <= 1:
         return f"found {bound:g}; allowed: 0 to 1"
-    if kind == "examples" and bound < 0:
+    if kind in ("examples", "max") and bound < 0:
         return f"found {bound:g}; allowed: 0 or more"
     if kind != "examples" and kind in (*COUNTED, *MEASURED) and bound <= 0:
         return f"found {bound:g}; allowed: above 0"
@@ -138,7 +189,12 @@ def kind_of(name: str) -> str:
 
 def is_lower(name: str) -> bool:
     """Whether *name* is a lower bound."""
-    return kind_of(name) == "min"
+    return kind_of(name) in ("min", *SHARES)
+
+
+def of_quality(name: str) -> bool:
+    """Whether *name* bounds a quality, which more data or another seed may mend."""
+    return kind_of(name) in _OF_QUALITY
 
 
 def sign(name: str) -> str:
@@ -171,13 +227,21 @@ def run_value(run: TrialResult, name: str, measures: Mapping[str, Measure]) -> f
     The untouched base takes no training and nothing is stored beside it.
     """
     kind, _, of = name.partition(".")
+    label = None
+    if kind in SHARES:
+        of, label = task_and_label(of, [s.task for s in run.tasks])
     score = score_of(run, of)
     untouched = run.spec.method.name == "none"
     value: float | None
-    if kind == "forgetting":
+    if kind in SHARES:
+        value = _share(score, kind, label)[0] if score else None
+    elif kind == "forgetting":
         value = forgetting_of(run, of)
     elif kind == "min":
         value = quality_of(score, measures.get(of, "score")) if score else None
+    elif kind == "max":
+        measure = measures.get(of, "score")
+        value = measured_value(score, measure) if score and measure != "score" else None
     elif kind == "over_reach":
         value = score.over_reach if score else None
     elif kind == "examples":
@@ -194,6 +258,43 @@ def run_value(run: TrialResult, name: str, measures: Mapping[str, Measure]) -> f
     return value
 
 
+def _share(score: TaskScore, kind: str, label: str | None) -> tuple[float | None, float | None]:
+    """Precision or recall (*kind*) in *score*, of *label* if given, and of how many rows it is the share.
+
+    Of a whole task the rows follow from the shares: the recall says how many are right, and the precision of
+    how many answers they are the share. Each is ``None`` where it is not known.
+    """
+    if label is not None:
+        counted = label_results([score.labels]) if score.labels else ()
+        for found in (each for each in counted if each.name == label):
+            rows = found.answers if kind == "precision" else found.truths
+            return (found.hits / rows, rows) if rows else (None, None)
+        return None, None
+    value = score.precision if kind == "precision" else score.recall
+    if value is None or score.n is None:
+        return value, None
+    claims = score.n * (1 - (score.negatives or 0.0))
+    if kind == "precision" and score.recall is not None:
+        claims = score.recall * claims / value if value else 1.0
+    return value, max(1.0, claims)
+
+
+def _row_error(run: TrialResult, name: str, measures: Mapping[str, Measure]) -> float | None:
+    """Standard error, from rows, of the quality that the constraint *name* bounds, of one run."""
+    kind, _, of = name.partition(".")
+    if kind not in SHARES:
+        score, measure = score_of(run, of), measures.get(of, "score")
+        known = score is not None and measured_value(score, measure) is not None
+        return se_of(score, measure) if known and score is not None else None
+    task, label = task_and_label(of, [s.task for s in run.tasks])
+    score = score_of(run, task)
+    value, rows = _share(score, kind, label) if score else (None, None)
+    if value is None or rows is None:
+        return None
+    rows = max(1, round(rows))
+    return math.sqrt(score_variance(value, value * (1 - value) / rows, rows))
+
+
 def value_of(results: ConfigurationResults, name: str) -> float | None:
     """Value that the constraint *name* bounds, of a configuration: the mean over the seeds that have it."""
     return results.mean(lambda run: run_value(run, name, results.measures))
@@ -205,10 +306,10 @@ def could_keep(
     """Whether the configuration trained on *times* its examples would keep every upper bound.
 
     What is counted or clocked of training grows with the examples. What is lost or over-reached is taken
-    as it was measured, size and memory too; a task's minimum is not checked, for more data raises scores.
+    as it was measured, size and memory too; bounds on quality are not checked, for more data raises it.
     """
     for name, limit in constraints.items():
-        if is_lower(name):
+        if of_quality(name):
             continue
         value = value_of(results, name)
         if value is None:
@@ -251,19 +352,20 @@ def _deviation(
     kind, _, of = name.partition(".")
     if kind == "forgetting" and of in lost and (high := lost[of].high) is not None:
         return (high - lost[of].value) / Z
-    return quality_deviation(among, index, of) if kind == "min" else None
+    return quality_deviation(among, index, name) if of_quality(name) else None
 
 
-def quality_deviation(among: Sequence[ConfigurationResults], index: int, task: str) -> float | None:
-    """Standard deviation, over rows and seeds, of the mean quality of *among*'s *index* on *task*.
+def quality_deviation(among: Sequence[ConfigurationResults], index: int, name: str) -> float | None:
+    """Standard deviation, over rows and seeds, of the mean of what *name* bounds of *among*'s *index*.
 
-    ``None`` where no standard error is known.
+    *name*: a bound on quality. ``None`` where no standard error is known.
     """
-    measure = among[index].measures.get(task, "score")
-    errors = [e for s in among[index].scores(task) if (e := se_of(s, measure)) is not None]
+    each = among[index]
+    found = [_row_error(run, name, each.measures) for run in each.runs]
+    errors = [error for error in found if error is not None]
     if not errors:
         return None
-    runs = [[quality_of(s, measure) for s in c.scores(task)] for c in among if not c.untouched]
+    runs = [[run_value(run, name, c.measures) for run in c.runs] for c in among if not c.untouched]
     between = pooled_sd([v for v in values if v is not None] for values in runs) or 0.0
     return float(np.hypot(max(errors), between / np.sqrt(len(errors))))
 

@@ -410,7 +410,9 @@ class Objective(Frozen):
         description="Upper bounds: forgetting.<suite>, over_reach.<task> (false positives on rows whose "
         "answer is `negative`), peak_bytes, device_seconds or gpu_hours (device_seconds / 3,600) "
         "of one trial, flops, adapter_bytes, seconds_per_1k_tokens, parameters, "
-        "examples, examples.<task>; lower bounds: min.<task>. Configurations that parameters, examples, "
+        "examples, examples.<task>, max.<task> (of a task measured by an error, which is better the lower); "
+        "lower bounds: min.<task> (its score), precision.<task> and recall.<task>, and of one label of it "
+        "precision.<task>.<label> and recall.<task>.<label>. Configurations that parameters, examples, "
         "adapter_bytes or flops rule out are known before a run and never run.",
     )
     # Left out where there is none, as in every objective of before targets were kept.

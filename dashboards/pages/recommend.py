@@ -359,7 +359,7 @@ def _value(name: str, number: float | None) -> str:
     """A value of the constraint *name* in its unit."""
     if name.startswith("min."):
         return quality(number)
-    if name.startswith(("forgetting.", "over_reach.")):
+    if name.startswith(("forgetting.", "over_reach.", "precision.", "recall.")):
         return percent(number)
     return count(number) if name.startswith("examples") else compact(number)
 

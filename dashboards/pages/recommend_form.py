@@ -15,9 +15,10 @@ import pandas as pd
 from dash import dcc, html
 
 from dashboards.analysis import PageAnalysis
+from dashboards.charts.tuned import METRIC_WORDS
 from dashboards.exports import QUESTION
 from dashboards.state import Query, href
-from tracker.constraints import NONE
+from tracker.constraints import NONE, SHARES, is_lower, kind_of
 from tracker.decision.overrides import (
     number_text,
     parse_bound,
@@ -68,7 +69,7 @@ class Place(NamedTuple):
     @property
     def is_quality(self) -> bool:
         """Whether it takes a score, of which a number up to 1 is a share, never so many per cent."""
-        named = self.option == "target_quality" or self.name.startswith("min.")
+        named = self.option == "target_quality" or is_lower(self.name)
         return named and self.factor == _PER_CENT
 
     def shown(self, text: str) -> str:
@@ -104,58 +105,78 @@ class Field(NamedTuple):
     problem: str | None
 
 
-def places(table: pd.DataFrame, measures: Mapping[str, Measure]) -> list[Place]:
+def places(
+    table: pd.DataFrame, measures: Mapping[str, Measure], weights: Mapping[str, float]
+) -> list[Place]:
     """A field for every task, and for every cost and loss that some trial of *table* measured."""
-    scored = all(measure == "score" for measure in measures.values())
     tasks = [task for task in dict.fromkeys(table["task"].dropna()) if task in measures]
     trained = set(table.loc[table["examples"] > 0, "task"])
-    suites = [c for c in table.columns if c.startswith("forgetting.") and table[c].notna().any()]
-    with_negatives = set(table.loc[table["over_reach"].notna(), "task"])
-
-    def limit(group: str, name: str, label: str, unit: str, factor: float = 1.0) -> Place:
-        return Place(group, "constraint", name, label, unit, factor)
-
-    def at_least(task: str) -> tuple[str, float]:
-        return (
-            ("% at least", 0.01) if measures[task] == "score" else ("minus its loss, at least", 1)
-        )
-
-    def reached(task: str) -> tuple[str, float]:
-        return ("% or more", _PER_CENT) if measures[task] == "score" else ("or less", 1.0)
-
-    target = ("% or more", _PER_CENT) if scored else ("minus what is lost, or more", 1.0)
     return [
         *(Place("weight", "weight", task, task, "weight") for task in tasks),
+        *_quality_places(table, measures, tasks),
         *(
-            limit(
-                "keep", name, f"Lost on {name.removeprefix('forgetting.')}", "% at most", _PER_CENT
-            )
-            for name in suites
-        ),
-        *(limit("keep", f"min.{t}", f"Score on {t}", *at_least(t)) for t in tasks),
-        *(
-            limit("keep", f"over_reach.{task}", f"False positives, {task}", "% at most", _PER_CENT)
-            for task in tasks
-            if task in with_negatives
-        ),
-        *(
-            limit("cost", name, label, f"{unit} at most", factor)
+            _limit("cost", name, label, f"{unit} at most", factor)
             for column, name, label, unit, factor in _COSTS
             if table[column].notna().any()
         ),
-        limit("data", "examples", "All tasks together", "examples"),
+        _limit("data", "examples", "All tasks together", "examples"),
         *(
-            limit("data", f"examples.{task}", task, "examples")
+            _limit("data", f"examples.{task}", task, "examples")
             for task in tasks
             if task in trained and len(trained) > 1
         ),
-        Place("target_quality", "target_quality", "", "Quality", *target),
-        *(
-            Place("target_quality", "target_quality", task, task, *reached(task))
-            for task in tasks
-            if len(tasks) > 1
-        ),
+        *_target_places(measures, tasks, weights),
     ]
+
+
+def _limit(group: str, name: str, label: str, unit: str, factor: float = 1.0) -> Place:
+    return Place(group, "constraint", name, label, unit, factor)
+
+
+def _quality_places(
+    table: pd.DataFrame, measures: Mapping[str, Measure], tasks: Sequence[str]
+) -> list[Place]:
+    """Limits on what was lost, on each task's score or error, and on its shares that were measured."""
+    suites = [c for c in table.columns if c.startswith("forgetting.") and table[c].notna().any()]
+    measured = {
+        share: set(table.loc[table[share].notna(), "task"]) for share in (*SHARES, "over_reach")
+    }
+
+    def bounded(task: str) -> Place:
+        if measures[task] == "score":
+            return _limit("keep", f"min.{task}", f"Score on {task}", "% at least", _PER_CENT)
+        what = METRIC_WORDS[measures[task]]
+        return _limit("keep", f"max.{task}", f"{what} on {task}", "at most")
+
+    def share(name: str, label: str, unit: str) -> list[Place]:
+        return [
+            _limit("keep", f"{name}.{task}", label.format(task), unit, _PER_CENT)
+            for task in tasks
+            if task in measured[name]
+        ]
+
+    lost = [(name, f"Lost on {name.removeprefix('forgetting.')}") for name in suites]
+    return [
+        *(_limit("keep", name, label, "% at most", _PER_CENT) for name, label in lost),
+        *map(bounded, tasks),
+        *share("precision", "Precision on {}", "% at least"),
+        *share("recall", "Recall on {}", "% at least"),
+        *share("over_reach", "False positives, {}", "% at most"),
+    ]
+
+
+def _target_places(
+    measures: Mapping[str, Measure], tasks: Sequence[str], weights: Mapping[str, float]
+) -> list[Place]:
+    """The target of the weighted quality, and where there are several tasks that of each."""
+    weighted = [measures[task] for task in tasks if weights.get(task, 0) > 0]
+    scored = all(measure == "score" for measure in weighted)
+    unit = ("% or more", _PER_CENT) if scored else ("minus what is lost, or more", 1.0)
+    found = [Place("target_quality", "target_quality", "", "Quality", *unit)]
+    for task in tasks if len(tasks) > 1 else ():
+        unit = ("% or more", _PER_CENT) if measures[task] == "score" else ("or less", 1.0)
+        found.append(Place("target_quality", "target_quality", task, task, *unit))
+    return found
 
 
 def fields(analysis: PageAnalysis, query: Query) -> list[Field]:
@@ -168,11 +189,18 @@ def fields(analysis: PageAnalysis, query: Query) -> list[Field]:
         "constraint": bounds,
         "target_quality": _targets(objective, query),
     }
-    known = places(analysis.table, analysis.measures)
+    known = places(analysis.table, analysis.measures, objective.weights)
     named = {place.name for place in known if place.option == "constraint"}
     # A bound without a field of its own gets one: every bound in force must be seen.
-    known += [Place("cost", "constraint", n, n, "at most") for n in bounds if n not in named]
+    known += [_unlisted_place(name) for name in bounds if name not in named]
     return [_field_of(place, values[place.option].get(place.name, "")) for place in known]
+
+
+def _unlisted_place(name: str) -> Place:
+    """Place of the constraint *name* that no other place is for, such as one on a label."""
+    if kind_of(name) in SHARES:
+        return Place("keep", "constraint", name, name, "% at least", _PER_CENT)
+    return Place("cost", "constraint", name, name, "at least" if is_lower(name) else "at most")
 
 
 def _field_of(place: Place, text: str) -> Field:
@@ -183,11 +211,11 @@ def _field_of(place: Place, text: str) -> Field:
 def query_of(analysis: PageAnalysis, query: Query, texts: Sequence[tuple[str, str, str]]) -> Query:
     """The address for the *texts* in the fields, each with its option and name."""
     objective = analysis.objective
-    known = {(p.option, p.name): p for p in places(analysis.table, analysis.measures)}
+    known = {
+        (p.option, p.name): p for p in places(analysis.table, analysis.measures, objective.weights)
+    }
     values = {
-        (option, name): known.get((option, name), Place("", option, name, "", "")).read(
-            text.strip()
-        )
+        (option, name): known.get((option, name), _unknown_place(option, name)).read(text.strip())
         for option, name, text in texts
     }
     weights = {name: text for (option, name), text in values.items() if option == "weight" and text}
@@ -220,10 +248,14 @@ def _target_in(objective: Objective, values: Mapping[tuple[str, str], str]) -> l
         for (option, name), text in sorted(values.items())
         if option == "target_quality" and text
     ]
-    own = target_texts(objective.target)
-    if sorted(texts) == sorted(own):
+    given = target_texts(objective.target)
+    if sorted(texts) == sorted(given):
         return []
     return texts or [NONE]
+
+
+def _unknown_place(option: str, name: str) -> Place:
+    return _unlisted_place(name) if option == "constraint" else Place("", option, name, "", "")
 
 
 def form(path: str, query: Query, shown: Sequence[Field]) -> html.Section:
@@ -303,7 +335,7 @@ def _quality(text: str, factor: float) -> None:
 
 
 def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
-    parts = (text.partition("=") for text in texts)
+    parts = (text.rpartition("=") for text in texts)  # a label may have one in its name
     return [(name, value) for name, _, value in parts]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from sweeps.data.examples import (
     similar_text,
 )
 from sweeps.data.recorded import quoted
+from tracker.constraints import SHARES, task_and_label
 from tracker.numbers import plural
 from tracker.task import TaskSpec
 from tracker.trial import RecordAnswers
@@ -220,6 +221,36 @@ def negative_problem(task: TaskSpec, splits: Splits, record: RecordAnswers = "al
         return f"found {task.negative!r}, no row's answer; allowed: one of {len(listed)} answers"
     hint = did_you_mean(task.negative, listed)
     return f"found {task.negative!r}, no row's answer; allowed: {options(listed)}{hint}"
+
+
+def label_bound_problems(
+    task: TaskSpec, splits: Splits, constraints: Mapping[str, float], tasks: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Report constraints on a label of *task* that its data do not have, each with its name.
+
+    *tasks*: every name of a task, each of which may begin with another's.
+    """
+    labels = {
+        split: {item.example.answer.strip() for item in examples}
+        for split, (_, examples) in splits.items()
+    }
+    known = sorted({label.name for label in task.labels}.union(*labels.values()))
+    for name in constraints:
+        kind, _, of = name.partition(".")
+        named, label = task_and_label(of, tasks) if kind in SHARES else (of, None)
+        if named != task.name or label is None:
+            continue
+        if label not in known:
+            yield (
+                name,
+                f"found label {label!r}; allowed: {options(known)}{did_you_mean(label, known)}",
+            )
+        elif kind == "recall" and label not in labels.get("validation", ()):
+            yield (
+                name,
+                f"found label {label!r}, which no validation row has, so that its recall is not measured; "
+                "allowed: a label with validation rows",
+            )
 
 
 def undefined_labels(

@@ -2,8 +2,8 @@
 
 What is known before a run (parameters, examples, stored bytes, training operations) prunes the design. A
 configuration that broke a measured upper bound (forgetting, false positives on negatives, device time,
-memory) gets no other seed, and no more data where the quantity cannot fall with it. A lower bound never
-prunes, since more data raises scores; it ranks repeats. Under a budget of trials, measured times decide
+memory) gets no other seed, and no more data where the quantity cannot fall with it. A bound on quality never
+prunes, since more data raises quality; it ranks repeats. Under a budget of trials, measured times decide
 nothing, so that the same sweep runs the same trials on any machine.
 """
 

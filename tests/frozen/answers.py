@@ -70,8 +70,8 @@ def recommended(
 
 def _recommended(sweep: Sweep, question: Question, analysis: Analysis, whole: bool) -> Any:
     target = target_texts(question.target_quality)
-    asked = parse_overrides(question.weights, question.constraints, target)
-    answer = recommend(analysis.with_objective(asked.objective(sweep.objective)))
+    overrides = parse_overrides(question.weights, question.constraints, target)
+    answer = recommend(analysis.with_objective(overrides.objective(sweep.objective)))
     if not whole:
         choice = answer.choice
         return {

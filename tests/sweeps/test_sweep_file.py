@@ -130,6 +130,16 @@ BAD_SWEEPS = {
         "objective: {weights: {intent: 1}, constraints: {over_reach.intent: 0.1}}",
         r"which no task produces; give tasks\.intent\.negative",
     ),
+    "precision of an unknown task": (
+        "objective",
+        "objective: {weights: {intent: 1}, constraints: {precision.intend: 0.5}}",
+        r"found 'precision\.intend'; allowed: .*; did you mean 'precision\.intent'",
+    ),
+    "recall in per cent": (
+        "objective",
+        "objective: {weights: {intent: 1}, constraints: {recall.intent.天气: 80}}",
+        r"objective\.constraints\.recall\.intent\.天气: found 80; allowed: 0 to 1",
+    ),
     "target beyond the scale": (
         "objective",
         "objective: {weights: {intent: 1}, target: 80}",

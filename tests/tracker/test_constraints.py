@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.factories import recommend
-from tracker.constraints import bound_problem, could_keep, judge
+from tests.factories import recommend, task_score
+from tracker.constraints import bound_problem, could_keep, judge, task_and_label
 from tracker.decision.explain import lines
 from tracker.decision.recommendation import Recommendation
-from tracker.errors import InputError, NotEnoughDataError
+from tracker.errors import InputError, NotEnoughDataError, NothingAdmittedError
 from tracker.results import by_configuration
+from tracker.task import LabelCounts, TaskScore
 from tracker.trial import Objective, TrialRecord
 
 Make = Callable[..., TrialRecord]
@@ -192,3 +193,129 @@ def test_what_needs_more_examples_than_are_on_hand_is_left_out(record: Make) -> 
             if "examples" in bounds
             else [float(many.result.spec.examples["intent"])]
         )
+
+
+# -- precision, recall, and those of one label -------------------------------------------------------
+
+
+def _scored(made: TrialRecord, *scores: TaskScore) -> TrialRecord:
+    result = made.result.model_copy(update={"tasks": scores})
+    return made.model_copy(update={"result": result})
+
+
+def _labelled(record: Make) -> list[TrialRecord]:
+    """The better one has the lower recall, of 退款.申请 a half; each answers 天气 never."""
+
+    def counts(hits: int, answers: int) -> LabelCounts:
+        names = ("退款.申请", "other", "天气")
+        return LabelCounts(
+            names=names, truths=(40, 55, 5), answers=(answers, 60, 0), hits=(hits, 50, 0)
+        )
+
+    return [
+        _scored(
+            record(model="large"),
+            task_score(score=0.9, n=100, precision=0.9, recall=0.6, labels=counts(20, 25)),
+        ),
+        _scored(
+            record(),
+            task_score(score=0.8, n=100, precision=0.7, recall=0.8, labels=counts(32, 64)),
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "model"),
+    [
+        ({}, "large"),
+        ({"recall.intent": 0.7}, "small"),
+        ({"precision.intent": 0.8}, "large"),
+        ({"recall.intent.退款.申请": 0.75}, "small"),
+        ({"recall.intent.退款.申请": 0.5, "precision.intent.退款.申请": 0.8}, "large"),
+    ],
+)
+def test_precision_and_recall_are_bounded_from_below(
+    record: Make, constraints: dict[str, float], model: str
+) -> None:
+    found = recommend(_labelled(record), Objective(weights={"intent": 1}, constraints=constraints))
+    assert found.choice.model == model
+    for kept in found.satisfied:
+        assert kept.probability is not None
+        assert 0 < kept.probability < 1
+    rejecting = [
+        name for name in sorted(constraints) if name.startswith("precision") or model == "small"
+    ]
+    assert [r.constraint for r in found.rejected] == rejecting
+
+
+def test_a_share_is_kept_with_the_probability_of_its_rows(record: Make) -> None:
+    """32 of 40 right is 0.8 with a standard error of 0.063; of 64 answers 32 right is 0.5 of 0.062."""
+    for name, bound, probability in (
+        ("recall.intent.退款.申请", 0.8 - 0.063, 0.841),
+        ("precision.intent.退款.申请", 0.5 - 0.062, 0.841),
+        ("recall.intent", 0.8 - 0.04, 0.841),  # of 100 rows
+    ):
+        rows = _labelled(record)[1:]
+        objective = Objective(weights={"intent": 1}, constraints={name: bound})
+        (kept,) = recommend(rows, objective).satisfied
+        assert kept.probability == pytest.approx(probability, abs=0.03)
+
+
+def test_a_label_that_is_never_answered_has_no_precision(record: Make) -> None:
+    objective = Objective(weights={"intent": 1}, constraints={"precision.intent.天气": 0.1})
+    with pytest.raises(NothingAdmittedError, match=r"rejects 2 \(2 not measured\)"):
+        recommend(_labelled(record), objective)
+    objective = Objective(weights={"intent": 1}, constraints={"recall.intent.天气": 0.1})
+    with pytest.raises(NothingAdmittedError, match=r"the nearest is small .* with 0"):
+        recommend(_labelled(record), objective)
+
+
+def test_an_unknown_label_names_the_nearest(record: Make) -> None:
+    for wrong, nearest in (
+        ("recall.intent.退款申请", "recall.intent.退款.申请"),
+        ("recall.intend", "recall.intent"),
+        ("precision.intent.othr", "precision.intent.other"),
+    ):
+        objective = Objective(weights={"intent": 1}, constraints={wrong: 0.5})
+        with pytest.raises(InputError, match=f"did you mean '{nearest}'"):
+            recommend(_labelled(record), objective)
+    assert bound_problem("recall.intent", 90) == "found 90; allowed: 0 to 1"
+
+
+def test_of_names_with_dots_the_longest_task_is_meant() -> None:
+    tasks = ["a", "a.b", "意图"]
+    assert task_and_label("a.b", tasks) == ("a.b", None)
+    assert task_and_label("a.b.c.d", tasks) == ("a.b", "c.d")
+    assert task_and_label("a.c", tasks) == ("a", "c")
+    assert task_and_label("意图.a.b", tasks) == ("意图", "a.b")
+    assert task_and_label("ab", tasks) == ("ab", None)
+
+
+def test_an_error_is_bounded_from_above(record: Make) -> None:
+    def spoken(error: float) -> TaskScore:
+        return task_score("spoken", None, score_name="wer", error=error, error_se=0.01)
+
+    rows = [
+        _scored(record(model="large"), task_score(score=0.9), spoken(0.3)),
+        _scored(record(), task_score(score=0.8), spoken(0.1)),
+    ]
+    objective = Objective(weights={"intent": 1}, constraints={"max.spoken": 0.11})
+    found = recommend(rows, objective)
+    assert found.choice.model == "small"
+    assert found.satisfied[0].probability == pytest.approx(0.841, abs=0.01)
+    assert "Rejected by max.spoken <= 0.11: 1; the best was" in " ".join(lines(found))
+    # As objectives of before wrote it: minus the error.
+    assert (
+        recommend(
+            rows, Objective(weights={"intent": 1}, constraints={"min.spoken": -0.11})
+        ).choice.model
+        == "small"
+    )
+    for wrong, hint in (
+        ("min.spoken", "allowed: max.spoken"),
+        ("max.intent", "allowed: min.intent"),
+    ):
+        with pytest.raises(InputError, match=hint):
+            recommend(rows, Objective(weights={"intent": 1}, constraints={wrong: 0.2}))
+    (large,) = (c for c in by_configuration(rows) if c.spec.model.name == "large")
+    assert could_keep(large, {"max.spoken": 0.11}, 4.0), "more data may yet reach it"

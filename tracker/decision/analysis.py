@@ -238,11 +238,7 @@ class Analysis:
 
     def _split_scored(self) -> tuple[tuple[ConfigurationResults, ...], tuple[Rejection, ...]]:
         configurations, weights = self.configurations, self.weights
-        tasks = {task for results in configurations for task in results.tasks}
-        suites = {
-            s.suite for results in configurations for run in results.runs for s in run.general
-        }
-        check_names(self.objective.constraints, tasks, suites)
+        check_names(self.objective.constraints, configurations)
         scored, unscored = split_scored(configurations, weights)
         if not scored:
             raise NotEnoughDataError(

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tracker.constraints import Rejection, SatisfiedConstraint
+from tracker.constraints import Rejection, SatisfiedConstraint, sign
 from tracker.decision.analysis import Analysis
 from tracker.decision.majority import majority_text
 from tracker.decision.recommendation import (
@@ -73,8 +73,7 @@ def question(objective: Objective, measures: Mapping[str, Measure] = MappingProx
     """The question in one line; *measures*: what each task is decided on, by default its score."""
     tasks = ", ".join(f"{name} {w:g}" for name, w in objective.weights.items() if w > 0)
     bounds = ", ".join(
-        f"{name} {'>=' if name.startswith('min.') else '<='} {limit:g}"
-        for name, limit in objective.constraints.items()
+        f"{name} {sign(name)} {limit:g}" for name, limit in objective.constraints.items()
     )
     named = {measures.get(name, "score") for name, w in objective.weights.items() if w > 0}
     if "score" in named:
@@ -415,7 +414,7 @@ def _cost(recommendation: Recommendation) -> str:
 
 
 def _bound(constraint: str, limit: float) -> str:
-    return f"{constraint} {'>=' if constraint.startswith('min.') else '<='} {limit:g}"
+    return f"{constraint} {sign(constraint)} {limit:g}"
 
 
 def _satisfied(h: SatisfiedConstraint) -> str:

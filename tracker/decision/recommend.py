@@ -43,10 +43,10 @@ from tracker.decision.recommendation import (
     TaskResult,
 )
 from tracker.decision.target_quality import (
-    Reach,
+    TargetChances,
     check_target,
     measured_sizes,
-    reach_of,
+    target_chances,
     weighted_curves,
 )
 from tracker.decision.target_quality import answer as target_answer
@@ -65,18 +65,18 @@ _GRID = 257
 class Pick(NamedTuple):
     """Indices of the choice, the best, and the candidates tied with the best.
 
-    ``reach``: how surely each candidate reaches the target, where the objective has one.
+    ``chances``: how surely each candidate reaches the target, where the objective has one.
     """
 
     choice: int
     best: int
     tied: tuple[int, ...]
-    reach: Reach | None = None
+    chances: TargetChances | None = None
 
     @property
     def reached(self) -> bool:
         """Whether the choice reaches the target."""
-        return self.reach is not None and bool(self.reach.reaching([self.choice]))
+        return self.chances is not None and bool(self.chances.reaching([self.choice]))
 
 
 def recommend(analysis: Analysis) -> Recommendation:
@@ -115,8 +115,8 @@ def _recommendation(analysis: Analysis) -> Recommendation:
     runners_up = _runners_up(analysis, index, p_best)
     regret = posterior.expected_regret(index, analysis.admitted, unrun.gain)
     answer = None
-    if objective.target is not None and pick.reach is not None:
-        answer = target_answer(analysis, objective.target, pick.reach, index)
+    if objective.target is not None and pick.chances is not None:
+        answer = target_answer(analysis, objective.target, pick.chances, index)
     return Recommendation(
         sweep=analysis.sweep,
         question=question(objective, analysis.measures),
@@ -166,16 +166,16 @@ def choose(analysis: Analysis) -> Pick:
     by_cost = sorted(admitted, key=analysis.cost_order)
     best = max(by_cost, key=lambda i: posterior.mean[i])  # the cheapest among equals
     tied = tuple(i for i in by_cost if i == best or not posterior.distinguishable(best, i))
-    reach = None
+    chances = None
     if analysis.objective.target is not None:
-        reach = reach_of(analysis, analysis.objective.target)
-        if reaching := reach.reaching(by_cost):
-            return Pick(reaching[0], best, tied, reach)
-        if (closest := reach.closest(by_cost, posterior.mean)) is not None:
-            return Pick(closest, best, tied, reach)
+        chances = target_chances(analysis, analysis.objective.target)
+        if reaching := chances.reaching(by_cost):
+            return Pick(reaching[0], best, tied, chances)
+        if (closest := chances.closest(by_cost, posterior.mean)) is not None:
+            return Pick(closest, best, tied, chances)
     tolerance = posterior.negligible + TIE
     index = next(i for i in by_cost if posterior.mean[best] - posterior.mean[i] <= tolerance)
-    return Pick(index, best, tied, reach)
+    return Pick(index, best, tied, chances)
 
 
 def _task_results(analysis: Analysis, index: int) -> tuple[TaskResult, ...]:
@@ -186,7 +186,7 @@ def _task_results(analysis: Analysis, index: int) -> tuple[TaskResult, ...]:
         value = results.mean(partial(task_value, task=task, measure=measure))
         if value is None:
             continue
-        error = quality_deviation(analysis.scored, index, task)
+        error = quality_deviation(analysis.scored, index, f"min.{task}")
         ends = normal_interval(value, error, 0.0, 1.0 if measure == "score" else math.inf)
         low, high = ends or (None, None)
         found.append(
@@ -338,8 +338,8 @@ def _check_untouched(analysis: Analysis, pick: Pick) -> None:
         f"only untouched base models were measured ({bases}), and no fine-tune {lacking}"
         f"{f' ({ended})' * bool(ended)}"
     )
-    if pick.reach is not None and analysis.objective.target is not None:
-        sure = probability(float(pick.reach.together[pick.choice]))
+    if pick.chances is not None and analysis.objective.target is not None:
+        sure = probability(float(pick.chances.together[pick.choice]))
         wanted = target_text(analysis.objective.target, analysis.measures)
         on = "an unknown number of" if rows is None else count(rows)
         why += (

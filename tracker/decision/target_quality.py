@@ -56,7 +56,7 @@ class Condition(NamedTuple):
     task: str | None = None
 
 
-class Reach(NamedTuple):
+class TargetChances(NamedTuple):
     """How surely each candidate reaches a target.
 
     ``probabilities`` (k, C): by condition and candidate, NaN where a task was not measured; ``together``
@@ -119,7 +119,7 @@ def target_problem(value: float, measure: Measure | None) -> str | None:
     return None
 
 
-def reach_of(analysis: Analysis, target: Target) -> Reach:
+def target_chances(analysis: Analysis, target: Target) -> TargetChances:
     """How surely each candidate of *analysis* reaches *target*."""
     if not isinstance(target, dict):
         conditions = [Condition(analysis.weights, target)]
@@ -130,7 +130,7 @@ def reach_of(analysis: Analysis, target: Target) -> Reach:
             for task, value in sorted(target.items())
         ]
     found = np.array([_probabilities(analysis, condition) for condition in conditions])
-    return Reach(tuple(conditions), found, found.prod(axis=0))
+    return TargetChances(tuple(conditions), found, found.prod(axis=0))
 
 
 def _probabilities(analysis: Analysis, condition: Condition) -> Array:
@@ -150,10 +150,10 @@ def _probabilities(analysis: Analysis, condition: Condition) -> Array:
     )
 
 
-def answer(analysis: Analysis, target: Target, reach: Reach, index: int) -> TargetQuality:
+def answer(analysis: Analysis, target: Target, chances: TargetChances, index: int) -> TargetQuality:
     """Whether candidate *index*, the choice, reaches *target*, and the examples needed where it does not."""
-    sure = float(reach.together[index])
-    state = reach.state(analysis.admitted)
+    sure = float(chances.together[index])
+    state = chances.state(analysis.admitted)
     by_task = tuple(
         TaskTarget(
             task=condition.task,
@@ -162,16 +162,16 @@ def answer(analysis: Analysis, target: Target, reach: Reach, index: int) -> Targ
             probability=None if np.isnan(p) else rounded(float(p)),
         )
         for condition, p in zip(
-            reach.conditions, reach.probabilities[:, index].tolist(), strict=True
+            chances.conditions, chances.probabilities[:, index].tolist(), strict=True
         )
         if condition.task is not None
     )
     needed: tuple[ExamplesNeeded, ...] = ()
     if state != "met":
-        measures = {t: analysis.measures[t] for c in reach.conditions for t in c.weights}
+        measures = {t: analysis.measures[t] for c in chances.conditions for t in c.weights}
         needed = examples_needed(
             analysis.scored,
-            reach.conditions,
+            chances.conditions,
             analysis.fits_of(measures),
             analysis.objective.constraints,
         )
@@ -258,9 +258,9 @@ def _needed(
     sizes = np.geomspace(start, MAX_EXTRAPOLATION * end, _GRID)
     fulfilled = []
     for condition in conditions:
-        own = {task: laws[task] for task in condition.weights}
+        laws_of_it = {task: laws[task] for task in condition.weights}
         fulfilled.append(
-            weighted_curves(own, condition.weights, measures, sizes) >= condition.quality
+            weighted_curves(laws_of_it, condition.weights, measures, sizes) >= condition.quality
         )
     reaches = np.all(fulfilled, axis=0)
     replicates_reaching = reaches.any(axis=1)

@@ -36,7 +36,7 @@ from sweeps.search.strategies.strategy import (
     scored,
     seconds_taken,
 )
-from tracker.constraints import is_lower
+from tracker.constraints import of_quality
 from tracker.decision.forecast_posterior import ForecastPosterior, forecast_posterior
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array
@@ -359,7 +359,7 @@ class Law(Strategy):
                 continue
             if o.status is not Status.COMPLETE:
                 probability[self._of(o)] = 0.0
-            elif any(not is_lower(name) for name in o.excesses):
+            elif any(not of_quality(name) for name in o.excesses):
                 for key in _constraint_keys(o.configuration.curve):
                     kept.setdefault(key, []).append(float(not o.broken))
         for i, curve in enumerate(self.configurations):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.space import design_point, untouched_base
-from tracker.constraints import is_lower, never_falls
+from tracker.constraints import never_falls, of_quality
 from tracker.metrics import measures_of, weighted_loss, weighted_quality, weighted_se
 from tracker.trial import Configuration, Objective, Status, TrialRecord, TrialResult
 
@@ -69,13 +69,13 @@ class Outcome(NamedTuple):
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """Upper bounds that the trial broke: no other seed of its configuration is run."""
-        return tuple(n for n, over in self.excesses.items() if over > 0 and not is_lower(n))
+        """Bounds on losses and costs that the trial broke: no other seed of its configuration is run."""
+        return tuple(n for n, over in self.excesses.items() if over > 0 and not of_quality(n))
 
     @property
     def missed(self) -> int:
-        """Number of lower bounds that the trial missed: those that miss fewer are repeated first."""
-        return sum(over > 0 for name, over in self.excesses.items() if is_lower(name))
+        """Number of bounds on quality that the trial missed: those that miss fewer are repeated first."""
+        return sum(over > 0 for name, over in self.excesses.items() if of_quality(name))
 
     @property
     def ends_growth(self) -> bool:

@@ -252,6 +252,31 @@ def test_what_is_changed_goes_to_the_address_in_the_command_line_s_words(analysi
     assert query_of(analysis, query, texts(fields(analysis, query))) == query
 
 
+def test_bounds_on_precision_recall_and_a_label_have_fields(view_of, records):
+    analysis = view_of(records).analysis
+    bounds = analysis.objective.constraints | {"recall.intent.退=款": 0.5}
+    analysis.objective = analysis.objective.model_copy(update={"constraints": bounds})
+    shown = fields(analysis, Query("support"))
+    assert {
+        f.place.name: (f.place.group, f.text, f.place.unit)
+        for f in shown
+        if f.place.name.startswith(("precision.", "recall."))
+    } == {
+        "precision.intent": ("keep", "", "% at least"),
+        "precision.slots": ("keep", "", "% at least"),
+        "recall.intent": ("keep", "", "% at least"),
+        "recall.slots": ("keep", "", "% at least"),
+        "recall.intent.退=款": ("keep", "50", "% at least"),
+    }
+    assert query_of(analysis, Query("support"), texts(shown)) == Query("support")
+    typed = [*texts(shown, precision__intent="0.9"), ("constraint", "recall.intent.退=款", "60")]
+    query = query_of(analysis, Query("support"), typed)
+    assert query.many("constraint") == ("precision.intent=0.9", "recall.intent.退=款=0.6")
+    assert dict(overrides_in(query).constraints) == {
+        "precision.intent": 0.9, "recall.intent.退=款": 0.6,
+    }  # fmt: skip
+
+
 def test_a_target_of_the_sweep_file_is_shown_changed_and_dropped(view_of, records, words):
     view = view_of(records)
     view.analysis.objective = view.analysis.objective.model_copy(update={"target": {"intent": 0.5}})

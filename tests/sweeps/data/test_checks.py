@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.data.checks import control_token_warnings, leaks, repetition_warnings, shared_texts
+from sweeps.data.checks import (
+    control_token_warnings,
+    label_bound_problems,
+    leaks,
+    repetition_warnings,
+    shared_texts,
+)
 from sweeps.data.examples import Example, LocatedExample
 from sweeps.data.layouts import Turn
+from tests.factories import task_spec
 
 
 def rows(*pairs: tuple[str, str]) -> list[LocatedExample]:
@@ -82,3 +89,23 @@ def test_control_tokens_written_in_rows_are_counted() -> None:
     labels = rows(("a", "<|yes|>"), ("b", "<|no|>"))
     assert not list(control_token_warnings({"t": ("t.jsonl", labels)}, ["<|yes|>", "<|no|>"], "m"))
     assert not list(control_token_warnings({"t": ("t.jsonl", split)}, [], "m"))
+
+
+def test_a_bound_on_a_label_is_checked_against_the_rows() -> None:
+    splits = {
+        "train": ("train.jsonl", rows(("a", "退款"), ("b", "天气.明天"))),
+        "validation": ("validation.jsonl", rows(("c", "退款"))),
+    }
+    bounds = {
+        "recall.t.b.退款": 0.5,
+        "precision.t.b.天气.明天": 0.5,
+        "recall.t.b.天气.明天": 0.5,
+        "precision.t.b.天气明天": 0.5,
+        "recall.t.b": 0.5,
+        "recall.t.x": 0.5,
+        "min.t.b": 0.5,
+    }
+    found = dict(label_bound_problems(task_spec("t.b"), splits, bounds, ["t", "t.b"]))
+    assert list(found) == ["recall.t.b.天气.明天", "precision.t.b.天气明天"]
+    assert "which no validation row has" in found["recall.t.b.天气.明天"]
+    assert found["precision.t.b.天气明天"].endswith("; did you mean '天气.明天'?")

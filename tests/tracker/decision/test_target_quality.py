@@ -37,7 +37,7 @@ def _sweep(record: Make) -> list[TrialRecord]:
     return numbered(rows)
 
 
-def _asked(rows: list[TrialRecord], target: Target) -> Recommendation:
+def _answer(rows: list[TrialRecord], target: Target) -> Recommendation:
     return recommend(rows, Objective(weights=WEIGHTS, target=target))
 
 
@@ -56,7 +56,7 @@ def _asked(rows: list[TrialRecord], target: Target) -> Recommendation:
 def test_the_objective_s_target_decides_the_choice(
     record: Make, target: Target, model: str, state: TargetState
 ) -> None:
-    found = _asked(_sweep(record), target)
+    found = _answer(_sweep(record), target)
     assert found.target_quality is not None
     assert (found.choice.model, found.target_quality.state) == (model, state)
     assert found.target_quality.reached is (state == "met")
@@ -65,7 +65,7 @@ def test_the_objective_s_target_decides_the_choice(
 
 def test_between_met_and_not_met_it_is_unknown(record: Make) -> None:
     rows = [record(scores={"intent": s, "slots": s}, seed=i) for i, s in enumerate((0.68, 0.72))]
-    found = _asked(rows, 0.7)
+    found = _answer(rows, 0.7)
     assert found.target_quality is not None
     assert found.target_quality.state == "unknown"
     assert 0.1 < (found.target_quality.probability or 0) < 0.9
@@ -91,7 +91,7 @@ def test_a_target_by_task_takes_the_likeliest_where_nothing_reaches_it(record: M
     """The best by weighted quality is not what comes closest to the target of one task."""
     rows = [record(scores={"intent": 0.55, "slots": 0.70}, seed=i) for i in range(2)]
     rows += [record(model="large", scores={"intent": 0.95, "slots": 0.4}, seed=i) for i in range(2)]
-    found = _asked(numbered(rows), {"slots": 0.72})
+    found = _answer(numbered(rows), {"slots": 0.72})
     assert found.target_quality is not None
     assert not found.target_quality.reached
     assert found.choice.model == "small"
@@ -125,9 +125,9 @@ def test_of_an_error_the_target_is_the_most_it_may_be(record: Make) -> None:
 
 def test_a_target_names_tasks_of_the_sweep(record: Make) -> None:
     with pytest.raises(ArgumentError, match="did you mean 'intent'"):
-        _asked(_sweep(record), {"intend": 0.5})
+        _answer(_sweep(record), {"intend": 0.5})
     with pytest.raises(ArgumentError, match="above 0 and at most 1"):
-        _asked(_sweep(record), 80)
+        _answer(_sweep(record), 80)
 
 
 def test_no_target_stays_out_of_an_objective_s_text() -> None:
