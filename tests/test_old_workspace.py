@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sweeps.resolve import read_sweep
-from sweeps.search.run import _digest, _fixed_part
+from sweeps.search.identity import digest_of, identity_of
 from sweeps.terminal import status_lines
 from tests import old_workspace
 from tests.frozen.difference import difference_text, differences
@@ -72,7 +72,7 @@ def test_what_is_fixed_of_a_begun_sweep_has_the_digest_that_it_began_with(
 ) -> None:
     """A default that changes, or a new field that counts, would refuse the sweep's own file."""
     for name, one in expected.items():
-        digest = _digest(_fixed_part(read_sweep(root / f"{name}.yaml")))
+        digest = digest_of(identity_of(read_sweep(root / f"{name}.yaml")))
         assert digest == one["digest"]
         assert begun[name].digest == one["digest"], "as the store has it"
 

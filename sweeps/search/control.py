@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from sweeps.search.driver import Driver, exceeds
+from sweeps.search.generations import CLONE
 from sweeps.search.space import hyperparameters, method_names, model_names, trial_spec
-from sweeps.search.study import CLONE, Clone, PlannedTrial
+from sweeps.search.study import Clone, PlannedTrial
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
 from tracker.numbers import plural
@@ -114,7 +115,7 @@ class Control:
 
     def _stop_trial(self, request: Request) -> str:
         trial = self._trial(request)
-        if (record := self.driver.records.get(trial.number)) is not None:
+        if (record := self.driver.records.get(trial.place)) is not None:
             raise InputError(
                 f"trial {trial.number} has ended already ({record.result.status.value}); only one "
                 "that is queued or runs can be stopped"
@@ -127,7 +128,7 @@ class Control:
     def _clone(self, request: Request) -> str:
         driver, source = self.driver, self._trial(request)
         for trial in driver.trials:
-            clone = driver.study.clone(trial.number) if trial.stage == CLONE else None
+            clone = driver.study.clone(trial.place) if trial.stage == CLONE else None
             if clone is not None and clone.request == request.id:  # before a driver died
                 return f"trial {trial.number} is that clone"
         if len(driver.trials) != len(driver.study.trials()):
@@ -185,10 +186,14 @@ class Control:
         """The trial that *request* names. Raises InputError where there is none."""
         trials, number = self.driver.trials, request.trial
         assert number is not None, "a request about a trial carries its number"
-        if number >= len(trials):
-            allowed = f"0 to {len(trials) - 1}" if trials else "none yet"
+        found = next((trial for trial in trials if trial.number == number), None)
+        if found is None:
+            last = max((trial.number for trial in trials), default=None)
+            allowed = (
+                "none yet" if last is None else f"0 to {last}, those of the present sweep file"
+            )
             raise InputError(f"found trial {number}; allowed: {allowed}")
-        return trials[number]
+        return found
 
     def _show(self) -> None:
         """Show the sweep's state, size, workers and budget in the store."""

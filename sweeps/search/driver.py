@@ -7,6 +7,10 @@ command again continues a sweep; no trial that ended runs again.
 Users may control a running sweep (:mod:`sweeps.search.control`). A strategy counts only the trials that it
 proposed, so its proposals depend neither on clones nor on when anybody paused or stopped anything.
 
+A sweep whose file was changed keeps trials (:mod:`sweeps.search.generations`). They count in its budget once,
+and end without being run: as the first proposals of a strategy that decides as it goes, else where the
+strategy comes to propose them.
+
 Where results are kept and who is notified of them is a parameter: the disk and the tracking store in a sweep
 (:class:`~sweeps.search.workspace.SweepFolder`, :class:`~sweeps.search.outbox.Outbox`), memory and nobody in
 a replay (:mod:`sweeps.search.engines.instant`).
@@ -17,24 +21,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
-from sweeps.search.engines.engine import Died, Ended, Engine, Job, Progress, Refused
+from sweeps.search.contract import NullRequestHandler, RequestHandler, Results, TrialListener
+from sweeps.search.engines.engine import Died, Ended, Engine, Progress, Refused
+from sweeps.search.generations import CLONE
+from sweeps.search.kept import KeptTrials
 from sweeps.search.retention import Retention
 from sweeps.search.space import trial_spec
 from sweeps.search.strategies import strategy_of
 from sweeps.search.strategies.strategy import (
     BrokenBounds,
     Outcome,
+    Proposal,
     Strategy,
     outcome,
     weighted_score,
 )
-from sweeps.search.study import CLONE, BudgetChange, Clone, PlannedTrial, StudyAdapter
-from sweeps.spec import Budget, SweepSpec
+from sweeps.search.study import BudgetChange, Clone, PlannedTrial, StudyAdapter
+from sweeps.spec import Budget
 from tracker.errors import InputError, StoreError
 from tracker.numbers import number, plural
 from tracker.store.journal import Attempts
@@ -42,7 +49,6 @@ from tracker.trial import (
     Configuration,
     Cost,
     Status,
-    TakenOver,
     TrialRecord,
     TrialResult,
     TrialSpec,
@@ -51,87 +57,6 @@ from tracker.trial import (
 _POLL_SECONDS = 1.0
 _TURN_SECONDS = 0.05
 _UNAFFORDABLE = 10  # so many proposals in a row that the budget cannot pay for: it counts as spent
-
-
-class Results(Protocol):
-    """Results of trials by key, and the files that trials leave behind."""
-
-    def result(self, key: str) -> TrialResult | None:
-        """The trial's result; ``None`` until it has ended."""
-
-    def keep(self, key: str, result: TrialResult) -> None:
-        """Write a result on behalf of a worker that is gone."""
-
-    def taken_over(self, key: str) -> TakenOver | None:
-        """Where the trial's result is from, if it was not run in this sweep."""
-
-    def first_result(self, key: str) -> TrialResult | None:
-        """The trial's first result, also where it was retried since."""
-
-    def attempts(self, key: str) -> Attempts:
-        """Attempts at the trial, which is not under way, since it made progress."""
-
-    def note(self, key: str, event: dict[str, Any]) -> None:
-        """Write down what became of the trial's worker: an event of :mod:`tracker.store.journal`."""
-
-    def job(self, key: str, spec: TrialSpec, sweep: SweepSpec) -> Job:
-        """The trial with its paths, as an engine takes it."""
-
-    def tidy(self, key: str) -> None:
-        """Remove the files that only a running trial needs."""
-
-    def drop_model(self, key: str) -> None:
-        """Remove the trial's tuned model, if there is one."""
-
-
-class TrialListener(Protocol):
-    """Receives the events of trials; ``problem``: why it cannot at present, else ``None``."""
-
-    problem: str | None
-
-    def stored(self) -> Mapping[str, TrialResult]:
-        """Results that it holds, by the trial's key."""
-
-    def begin(self, number: int, stage: str, spec: TrialSpec) -> None:
-        """The trial is under way."""
-
-    def progress(self, number: int, key: str) -> None:
-        """The trial has taken steps."""
-
-    def end(self, record: TrialRecord) -> None:
-        """The trial has ended."""
-
-
-class RequestHandler(Protocol):
-    """Carries out users' requests to a running sweep, in the driver's thread."""
-
-    def begin(self, driver: Driver) -> None:
-        """Carry out the requests made while no driver ran; later ones are for *driver*."""
-
-    def poll(self) -> None:
-        """Carry out the requests made since the last call."""
-
-    def last_poll(self) -> bool:
-        """Carry out requests made just as the last trial ended; whether there were any."""
-
-    def end(self) -> None:
-        """Refuse requests that come after the last trial."""
-
-
-class NullRequestHandler:
-    """A handler without requests."""
-
-    def begin(self, driver: Driver) -> None:
-        """Do nothing."""
-
-    def poll(self) -> None:
-        """Do nothing."""
-
-    def last_poll(self) -> bool:
-        return False
-
-    def end(self) -> None:
-        """Do nothing."""
 
 
 class Driver:
@@ -169,8 +94,9 @@ class Driver:
         self.retry_failed, self.take_over = retry_failed, take_over
         self.paused = self.stopped = False
         self.trials: list[PlannedTrial] = []
-        self.proposals: list[int] = []  # numbers of the trials that the strategy proposed, in order
-        self.records: dict[int, TrialRecord] = {}
+        self.proposals: list[int] = []  # places of the trials that the strategy proposed, in order
+        self.records: dict[int, TrialRecord] = {}  # by place
+        self._kept = KeptTrials(study, sweep, self.strategy)
         self.running: dict[str, PlannedTrial] = {}
         self.steps: dict[str, tuple[int, dict[str, float]]] = {}
         self._retention = Retention(sweep.spec.objective)
@@ -276,12 +202,12 @@ class Driver:
         self._repeat_raises(index)
         if self._done_proposing:
             return False
-        needs = min(self.strategy.needs(index), index)
+        needs = min(max(self.strategy.needs(index), self._kept.observed), index)
         if not all(n in self.records or self._as_failed(n, index) for n in self.proposals[:needs]):
             return False
         self._tell_up_to(needs)
         observed = self._observed(needs, index)
-        proposal = None if self._budget_is_spent() else self.strategy.propose(index, observed)
+        proposal = self._proposal(index, observed)
         if proposal is None:
             self._done_proposing = True
             return False
@@ -293,6 +219,16 @@ class Driver:
         configuration = self.study.ask(number, proposal, index, may_run, self.bounds.points)
         self._add(number, proposal.stage, configuration, proposal.seed)
         return True
+
+    def _proposal(self, index: int, observed: Sequence[Outcome]) -> Proposal | None:
+        """Proposal *index*; ``None`` where the design is done, or the budget is spent."""
+        if index < self._kept.observed:
+            return self.strategy.kept[index]
+        spent = self._budget_is_spent()
+        if spent and (self._kept.observed or not self._kept.trials):
+            return None
+        proposal = self.strategy.propose(index, observed)
+        return None if spent and not self._kept.has(proposal) else proposal
 
     def _as_failed(self, number: int, index: int) -> bool:
         """Whether proposal *index* depends on how trial *number* failed, not on how it ended later."""
@@ -308,14 +244,15 @@ class Driver:
                 observed[at] = self._outcome(at, record)
         return observed
 
-    def _add(self, number: int, stage: str, configuration: Configuration, seed: int) -> None:
+    def _add(self, place: int, stage: str, configuration: Configuration, seed: int) -> None:
         """Add a trial that the study holds to those of this driver, and queue it."""
-        spec = trial_spec(self.sweep, configuration, seed)
-        if stage == CLONE:
-            trial = PlannedTrial(number, stage, configuration, seed, spec, spec.key)
-        else:
-            trial = PlannedTrial(number, stage, configuration, seed, *self._with_new_key(spec))
-            self.proposals.append(number)
+        spec = self._kept.as_run(trial_spec(self.sweep, configuration, seed))
+        key = spec.key
+        if stage != CLONE:
+            spec, key = self._with_new_key(spec)
+            self.proposals.append(place)
+        number = self._kept.number(place, key)
+        trial = PlannedTrial(place, number, stage, configuration, seed, spec, key)
         self.trials.append(trial)
         if stage == CLONE or self._fits_budget(trial):
             self._enqueue(trial)
@@ -323,7 +260,7 @@ class Driver:
     def _with_new_key(self, spec: TrialSpec) -> tuple[TrialSpec, str]:
         """*spec* with the next seed whose key is new: a repeated configuration is another seed of it."""
         while (key := spec.key) in self._keys:
-            spec = spec.model_copy(update={"seed": spec.seed + 1})
+            spec = self._kept.as_run(spec.model_copy(update={"seed": spec.seed + 1}))
         self._keys.add(key)
         return spec, key
 
@@ -332,12 +269,14 @@ class Driver:
         budget, price = self.sweep.spec.budget, self.price(trial.spec)
         if budget is None or budget.gpu_hours is None or price is None:
             return True
+        if trial.key in self._kept.trials:  # paid
+            return True
         if self._committed_seconds + price <= budget.gpu_hours * 3600 * (1 + 1e-12):
             self._committed_seconds += price
             self._unaffordable = 0
             return True
         self._unaffordable += 1 if self.strategy.skips else _UNAFFORDABLE
-        self.records[trial.number] = TrialRecord(
+        self.records[trial.place] = TrialRecord(
             number=trial.number,
             stage=trial.stage,
             result=TrialResult(
@@ -355,10 +294,10 @@ class Driver:
         if self.retry_failed and result is not None and result.status is Status.FAILED:
             self._retry(trial)
             result = None
-        if trial.number in self._retried:
+        if trial.place in self._retried:
             failed = self.results.first_result(trial.key)
             if failed is not None:
-                self._failures[trial.number] = _record_of(trial, failed)
+                self._failures[trial.place] = _record_of(trial, failed)
         if result is None and self.under_way(trial.key):
             self._duplicates.setdefault(trial.key, []).append(trial)
             return
@@ -374,7 +313,7 @@ class Driver:
             self.results.tidy(trial.key)
             taken_over = self.results.taken_over(trial.key)
             record = _record_of(trial, result).model_copy(update={"taken_over": taken_over})
-            self.records[trial.number] = record
+            self.records[trial.place] = record
             if self._stored.get(trial.key) != result:
                 self._stored[trial.key] = result
                 self.listener.end(record)
@@ -382,25 +321,34 @@ class Driver:
     def _retry(self, trial: PlannedTrial) -> None:
         """Write down that a trial that failed is run again, first in the study."""
         if trial.stage != CLONE:
-            self._retried[trial.number] = self._proposals_at_start
-            self.study.retry(trial.number, self._proposals_at_start)
+            self._retried[trial.place] = self._proposals_at_start
+            self.study.retry(trial.place, self._proposals_at_start)
         self.results.note(trial.key, {"event": "retry"})
 
     def _budget_is_spent(self) -> bool:
-        """Whether a budget of device time is used up; trials without a price count as the mean one."""
-        budget = self.sweep.spec.budget
+        """Whether the budget is used up, by trials that were kept too.
+
+        Of a budget of device time, trials without a price count as the mean one.
+        """
+        budget, kept = self.sweep.spec.budget, self._kept.proposed
+        new = [n for n in self.proposals if self.trials[n].key not in self._kept.trials]
+        if budget is not None and budget.trials is not None:
+            return bool(kept) and len(kept) + len(new) >= budget.trials
         if self._committed_seconds or self._unaffordable:  # prices are known
             return self._unaffordable >= _UNAFFORDABLE
-        if budget is None or budget.gpu_hours is None or not self._outcomes:
+        if budget is None or budget.gpu_hours is None or not (self._outcomes or kept):
             return False
-        seconds = sum(outcome.spent for outcome in self._outcomes)
-        ran = sum(not outcome.taken_over for outcome in self._outcomes)
-        expected = seconds * (len(self.proposals) - self._taken_over()) / max(ran, 1)
-        return expected >= budget.gpu_hours * 3600
+        before = [self._kept.seconds(each.key, self.results) for each in kept]
+        ended = (
+            (o, self.trials[n].key) for o, n in zip(self._outcomes, self.proposals, strict=False)
+        )
+        told = [o.spent for o, key in ended if key not in self._kept.trials and not o.taken_over]
+        mean = sum(told) / len(told) if told else sum(before) / max(len(before), 1)
+        return sum(before) + mean * (len(new) - self._taken_over(new)) >= budget.gpu_hours * 3600
 
-    def _taken_over(self) -> int:
-        """How many proposals were taken over, at no cost."""
-        ended = (self.records.get(number) for number in self.proposals)
+    def _taken_over(self, places: Sequence[int]) -> int:
+        """How many trials of *places* were taken over, at no cost."""
+        ended = (self.records.get(place) for place in places)
         return sum(record is not None and record.taken_over is not None for record in ended)
 
     # -- dispatch and record ---------------------------------------------------------------------
@@ -461,9 +409,9 @@ class Driver:
     def _record(self, trial: PlannedTrial, result: TrialResult) -> None:
         """Record the result of a trial and of its duplicates, remove its files, notify the listener."""
         self.steps.pop(trial.key, None)
-        record = self.records[trial.number] = _record_of(trial, result)
+        record = self.records[trial.place] = _record_of(trial, result)
         for duplicate in self._duplicates.pop(trial.key, ()):
-            self.records[duplicate.number] = _record_of(duplicate, result)
+            self.records[duplicate.place] = _record_of(duplicate, result)
         self.results.tidy(trial.key)
         self._drop_models()
         self.listener.end(record)
@@ -511,7 +459,9 @@ class Driver:
 
     def add_clone(self, clone: Clone) -> PlannedTrial:
         """Add *clone* to the study and queue it; it comes on top of any budget."""
-        self.study.add_clone(clone)
+        spec = self._kept.as_run(trial_spec(self.sweep, clone.configuration, clone.seed))
+        kept = self._kept.trials.get(spec.key)
+        self.study.add_clone(clone, spec.key, kept and kept.number)
         self._add(len(self.trials), CLONE, clone.configuration, clone.seed)
         return self.trials[-1]
 
@@ -550,7 +500,8 @@ class Driver:
 
     def _outcome(self, index: int, record: TrialRecord) -> Outcome:
         """Outcome of proposal *index*, which ended as *record* says, as the strategy observes it."""
-        trial, objective = self.trials[record.number], self.sweep.spec.objective
+        trial = self.trials[self.proposals[index]]
+        objective = self.sweep.spec.objective
         excesses = self.bounds.excesses(record.result)
         seen = excesses if not self.bounds.legacy or self.strategy.sees_legacy_excesses else {}
         ended = outcome(record, trial.configuration, trial.seed, objective, seen)
@@ -561,6 +512,12 @@ class Driver:
         self._stored = dict(self.listener.stored())
         while len(self.trials) < self._trials_at_start and self._propose_next():
             pass
+        requests = {
+            clone.request for trial in self.trials if (clone := self.study.clone(trial.place))
+        }
+        for kept in self._kept.trials.values():
+            if kept.request is not None and kept.request not in requests:
+                self.add_clone(Clone(kept.configuration, kept.seed, kept.request))
 
 
 def _record_of(trial: PlannedTrial, result: TrialResult) -> TrialRecord:

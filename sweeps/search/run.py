@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
-from sweeps.preflight import read_checked, settled
+from sweeps.preflight import read_checked
 from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
@@ -23,27 +21,36 @@ from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Engine
 from sweeps.search.engines.local import LocalEngine
+from sweeps.search.identity import (
+    GENERATION_LENGTH,
+    Identity,
+    compared,
+    data_files,
+    earlier_digests,
+    earlier_lengths,
+    generation_of,
+    write_change,
+    write_identity,
+)
+from sweeps.search.kept import kept_trials
 from sweeps.search.outbox import Outbox
 from sweeps.search.strategies import strategy_of
 from sweeps.search.study import StudyAdapter
 from sweeps.search.takeover import Takeover
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine as EngineSpec
-from tracker.errors import InputError
 from tracker.files import write_text
+from tracker.numbers import plural
 from tracker.store import data_profile, database_server, tracking_uri
 from tracker.store.journal import Journal
 from tracker.store.runs import Undelivered
 from tracker.store.store import Store
-from tracker.task import FileRef
 from tracker.trial import RecordAnswers, TrialRecord
 
 #: How long to wait for the store at the end; what it does not take by then, the next start sends.
 _PATIENCE_SECONDS = {"finished": 120.0, "stopped": 30.0, "interrupted": 10.0}
 #: From the least to the most.
 _RECORDED: tuple[RecordAnswers, ...] = ("none", "hashed", "all")
-#: Parts of a sweep file that may change between two starts: they do not change what a trial is.
-_MAY_CHANGE = frozenset({"budget", "engine", "price", "record_answers"})
 
 
 class SweepRun(NamedTuple):
@@ -80,23 +87,21 @@ def run_sweep(
     sweep = _read(path, workspace, store_uri, note)
     folder = SweepFolder(workspace, sweep.spec.name)
     with folder.locked():
-        identity = _unchanged(sweep, folder)
-        begun = identity is not None
-        identity = identity or _fixed_part(sweep)
+        begun = folder.identity is not None
         if words := _recorded_before(sweep, folder):
             note(words)
-        write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
-        with _owned_study(sweep, folder, study_uri, note) as study:
+        with owned_study(sweep, folder, study_uri, note) as (study, identity):
             store = Store.open(workspace, store_uri)
             store.fence(study.is_owned)
+            write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
             planned = None if begun else strategy_of(sweep).planned
-            _register(store, sweep, folder, _digest(identity), planned)
+            _register(store, sweep, folder, identity.digest, planned)
             # Opened first and closed last: whatever fails in between, the store says that no driver runs.
             with _open_outbox(store, sweep, folder, note) as session:
                 if study_uri:
                     _take_results(store, sweep.spec.name, folder)
                 if not begun:  # the store has compared it with what the sweep began with
-                    write_text(folder.identity_file, json.dumps(identity, indent=1))
+                    write_identity(folder, identity)
                 with _engine(sweep) as engine:
                     box = session.outbox
                     driver = Driver(
@@ -113,7 +118,7 @@ def run_sweep(
                     with closing(driver):
                         driver.run()
                     session.last_state = "stopped" if driver.stopped else "finished"
-    records = [driver.records[number] for number in sorted(driver.records)]
+    records = sorted(driver.records.values(), key=lambda record: record.number)
     return SweepRun(records, session.undelivered, driver.stopped)
 
 
@@ -164,13 +169,45 @@ def _take_results(store: Store, sweep: str, folder: SweepFolder) -> None:
 
 
 @contextmanager
-def _owned_study(
+def owned_study(
     sweep: ResolvedSweep, folder: SweepFolder, uri: str | None, note: Callable[[str], None]
-) -> Iterator[StudyAdapter]:
-    """The sweep's study at *uri*, by default in its folder; this driver owns it."""
+) -> Iterator[tuple[StudyAdapter, Identity]]:
+    """The sweep's study at *uri*, by default in its folder, for its present file; this driver owns it.
+
+    A file that extends the sweep begins a generation of the study. Raises InputError for one that may not.
+    """
+    identity = compared(sweep, folder)
     uri = uri or f"sqlite:///{folder.study_file.resolve()}"
-    with closing(StudyAdapter(uri, sweep.spec, note=note)) as study, study.owned(folder.root):
-        yield study
+    generation = generation_of(identity, folder)
+    if generation is None and not folder.begun:  # another workspace may have extended it
+        with closing(StudyAdapter(uri, sweep.spec, note=note)) as first:
+            present = identity.digest[:GENERATION_LENGTH]
+            generation = present if first.has_generation(present) else None
+    with (
+        closing(StudyAdapter(uri, sweep.spec, note=note, generation=generation)) as study,
+        study.owned(folder.root),
+    ):
+        if identity.before is not None:
+            _extend(sweep, folder, identity, study, note)
+        yield study, identity
+
+
+def _extend(
+    sweep: ResolvedSweep,
+    folder: SweepFolder,
+    identity: Identity,
+    study: StudyAdapter,
+    note: Callable[[str], None],
+) -> None:
+    """Go on with a changed file: the study knows what is kept, then the folder knows the file."""
+    SearchBounds(sweep).check()
+    lengths = earlier_lengths(folder)
+    kept = kept_trials(sweep, study.stored_trials(), folder, lengths)
+    study.begin_generation(kept, lengths)
+    write_change(folder, identity)
+    (folder.root / data_profile.FILE).unlink(missing_ok=True)  # its mixes and sizes may be others
+    ended = plural(len(study.kept), "trial")
+    note(f"the sweep file was changed: {'; '.join(identity.changes)}; {ended} of before are kept")
 
 
 @dataclass(slots=True)
@@ -294,115 +331,10 @@ def _register(
         sweep.spec.name,
         spec_text=folder.sweep_file.read_text(encoding="utf-8"),
         spec_digest=digest,
+        earlier=earlier_digests(folder),
         planned=planned,
         datasets=data_files(sweep),
         objective=sweep.spec.objective,
         notes=sweep.warnings,
         data=profile_once(sweep, folder.root / data_profile.FILE),
     )
-
-
-def data_files(sweep: ResolvedSweep) -> list[FileRef]:
-    """Every data file of the sweep, once."""
-    files: list[FileRef | None] = [sweep.replay]
-    for task in sweep.every_task:
-        files += [task.train, task.validation, task.test]
-    files += [suite.text for suite in sweep.general.values()]
-    return list({file.sha256: file for file in files if file is not None}.values())
-
-
-def _fixed_part(sweep: ResolvedSweep) -> dict[str, Any]:
-    """The part of a sweep that may not change once it has begun: file less _MAY_CHANGE, digests."""
-    spec = sweep.spec.model_dump(mode="json", exclude=set(_MAY_CHANGE))
-    spec["objective"].pop("target", None)  # it decides on what was run, not what is run
-    if spec["keep"] == "best":
-        spec["keep"] = "leaders"  # as earlier releases wrote it: a begun sweep keeps its digest
-    digests = {
-        Path(file.path).name + ":" + file.sha256[:8]: file.sha256 for file in data_files(sweep)
-    }
-    models = {name: model.digest for name, model in sweep.models.items()}
-    return {"file": spec, "data": digests, "models": models, **settled(sweep)}
-
-
-def _unchanged(sweep: ResolvedSweep, folder: SweepFolder) -> dict[str, Any] | None:
-    """What is fixed of a begun sweep; InputError, showing the difference, where it was begun otherwise.
-
-    A model or data file that lies elsewhere, but is the same by its digest, is no difference. ``None`` where
-    no readable file says how the sweep was begun: it is new, or a disk lost the file. Then the store decides,
-    which has the digest alone.
-    """
-    now = json.loads(json.dumps(_fixed_part(sweep)))
-    begun = folder.identity
-    if begun is None:
-        return None
-    now["file"] = _at_recorded_places(begun.get("file"), now["file"], begun, now)
-    changes = list(_differences(begun, now))
-    if changes:
-        raise InputError(
-            [
-                f"{sweep.spec.name}: begun with another sweep file or data; restore them, or give the "
-                "changed sweep another `name` (budget, engine, price and record_answers may change)",
-                *changes,
-                *(_COSTS[key] for key in _COSTS if any(f" {key}:" in line for line in changes)),
-            ]
-        )
-    return dict(now)
-
-
-def _at_recorded_places(
-    was: Any, present: Any, begun: Mapping[str, Any], now: Mapping[str, Any]
-) -> Any:
-    """*present*, a part of the sweep file, with the paths of *was* where the same model or file was moved."""
-    if isinstance(was, list) and isinstance(present, list) and len(was) == len(present):
-        pairs = zip(was, present, strict=True)
-        return [_at_recorded_places(old, new, begun, now) for old, new in pairs]
-    if not (isinstance(was, dict) and isinstance(present, dict)):
-        return present
-    kept = {}
-    for key, new in present.items():
-        old = was.get(key)
-        if key not in _PLACES or not (isinstance(old, str) and isinstance(new, str)):
-            kept[key] = _at_recorded_places(old, new, begun, now)
-            continue
-        # A model's digest is compared by its name.
-        same = key == "path" or (
-            Path(old).name == Path(new).name and _is_same_file(old, begun, now)
-        )
-        kept[key] = old if same else new
-    return kept
-
-
-#: Keys of a sweep file whose values are paths: of models, and of data files.
-_PLACES = frozenset({"path", "train", "validation", "test", "text"})
-
-
-def _is_same_file(path: str, begun: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether one file alone is called as *path* is, and its digest, or those of its parts, are as begun."""
-    name = Path(path).name
-
-    def digests(identity: Mapping[str, Any]) -> list[tuple[str, str]]:
-        parts = (key.rpartition(":")[0] for key in identity.get("data", {}))
-        found = zip(parts, identity.get("data", {}).values(), strict=True)
-        return sorted((part, sha) for part, sha in found if part.partition("#")[0] == name)
-
-    was = digests(begun)
-    return was == digests(now) and len({part for part, _ in was}) == len(was) > 0
-
-
-#: What a change costs, of those that a message advises.
-_COSTS = {
-    "file.train.max_length": "with another max_length every trial is another trial: those that ended stay "
-    "as they are under this name, and under another `name` all are run again",
-}
-
-
-def _differences(begun: Any, now: Any, path: str = "") -> Iterator[str]:
-    if isinstance(begun, Mapping) and isinstance(now, Mapping):
-        for key in dict.fromkeys([*begun, *now]):
-            yield from _differences(begun.get(key), now.get(key), f"{path}.{key}" if path else key)
-    elif begun != now:
-        yield f"  {path}: was {json.dumps(begun)}, is {json.dumps(now)}"
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -150,6 +150,33 @@ def is_complete(method: MethodSpec) -> bool:
     return method.name == "none" or method.learning_rate is not None
 
 
+def in_space(spec: SweepSpec, configuration: Configuration) -> bool:
+    """Whether the sweep's search space holds *configuration*, an untouched base among them."""
+    model, method = configuration.model, configuration.method
+    if model not in model_names(spec):
+        return False
+    if configuration.untouched:
+        return True
+    if method.name not in method_names(spec) or configuration.mix not in spec.mixes:
+        return False
+    space = hyperparameters(spec, method.name)
+    given = {
+        name for name in ("learning_rate", *_CHOICES) if getattr(method, name, None) is not None
+    }
+    return (
+        configuration.volume in spec.volumes_of(configuration.mix)
+        and given <= set(space)
+        and all(_holds(space[name], getattr(method, name)) for name in space)
+    )
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, FloatDistribution):
+        return isinstance(value, float) and distribution.low <= value <= distribution.high
+    assert isinstance(distribution, CategoricalDistribution)
+    return value in distribution.choices
+
+
 def volume_near(volumes: Sequence[int], wanted: float) -> int:
     """The nearest of *volumes* to *wanted*, by ratio; the smaller of two."""
     return min(volumes, key=lambda v: (abs(math.log(v / wanted)), v))

@@ -2,9 +2,14 @@
 
 One writer. Ask is idempotent: all of a trial's values are sampled before the first of them is stored, by a
 sampler that is seeded by the proposal's index, and are stored as a whole; a trial that was half stored when
-the driver died gets the same values. Users' requests are stored here too, so that a resumed sweep is the
-same: clones as failed trials, which no sampler learns from, and raised budgets with the proposal before
-which they were raised.
+the driver died gets the same values.
+
+Users' requests are stored here too, so that a resumed sweep is the same: clones as failed trials, which no
+sampler learns from, and raised budgets with the proposal before which they were raised.
+
+A sweep whose file was changed goes on in a generation: an Optuna study of its own beside the first, which
+knows the trials that it keeps of the earlier ones. A trial has a place in each of these studies, and one
+number in the whole sweep, by which people know it.
 """
 
 from __future__ import annotations
@@ -25,6 +30,22 @@ from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 
 from sweeps.search.bounds import kept_names
+from sweeps.search.generations import (
+    APART_BY,
+    CLONE,
+    CLONED,
+    KEY,
+    NUMBER,
+    REQUEST,
+    SEED_GIVEN,
+    VALUES,
+    KeptTrial,
+    StoredTrial,
+    kept_as_data,
+    kept_of_data,
+    qualified,
+    stored_trial,
+)
 from sweeps.search.lease import Lease
 from sweeps.search.space import (
     hyperparameters,
@@ -46,18 +67,19 @@ SEED = 20_240_229
 _SAMPLES, _LEARNED, _AT_RANDOM, _APART = 200, 10, 100, 1_000_003
 #: Names of attributes in the study.
 _BOUNDS = "bounds"
-_SEED, _VALUES = "seed", "values"
-_CLONED, _REQUEST, _RAISED = "clone", "request", "raised"
-_RETRIED = "retried"
+_RAISED, _RETRIED = "raised", "retried"
+_NUMBERING, _KEPT, _LENGTHS = "numbering", "kept", "max_lengths"
 
-#: Stage of a trial that a user requested as a clone.
-CLONE = "clone"
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class PlannedTrial(NamedTuple):
-    """A trial of the study; ``seed`` counts from the sweep's first, that of ``spec`` does not."""
+    """A trial of the study at ``place``; ``number``: in the whole sweep, the place until its file changes.
 
+    ``seed`` counts from the sweep's first, that of ``spec`` does not.
+    """
+
+    place: int
     number: int
     stage: str
     configuration: Configuration
@@ -162,7 +184,8 @@ class StudyAdapter:
 
     Samplers are seeded by *seed*, the sweep's first seed and the trial's number. Every call but
     :meth:`close` goes through ``guard``: it may wait, and raises StoreError where the database does not
-    answer at all. *note* is called with each wait while it is opened.
+    answer at all. *note* is called with each wait while it is opened. *generation*: of the sweep's file,
+    where that was changed since it was begun.
     """
 
     def __init__(
@@ -171,10 +194,12 @@ class StudyAdapter:
         spec: SweepSpec,
         seed: int = SEED,
         note: Callable[[str], None] = lambda _: None,
+        generation: str | None = None,
     ) -> None:
         optuna.logging.set_verbosity(logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.spec, self.seed = spec, seed + spec.first_seed
+        self.name = f"{spec.name}{APART_BY}{generation}" if generation else spec.name
         self.guard = Guard(uri, note)
         self._lease: Lease | None = None
         try:
@@ -193,7 +218,7 @@ class StudyAdapter:
         """The sweep's study, made where there is none."""
         study = optuna.create_study(
             storage=self._storage,
-            study_name=self.spec.name,
+            study_name=self.name,
             direction="maximize",
             load_if_exists=True,
         )
@@ -263,20 +288,20 @@ class StudyAdapter:
         if number >= len(self.trials()):
             self.study.ask()
         frozen = self.trials()[number]
-        if _SEED in frozen.user_attrs:
+        if SEED_GIVEN in frozen.user_attrs:
             stored = _suggest(FixedTrial(frozen.params), self.spec, proposal)
             return configuration_of(self.spec, stored)
         trial = Trial(self.study, frozen._trial_id)
-        sampled: dict[str, Any] | None = frozen.user_attrs.get(_VALUES)
+        sampled: dict[str, Any] | None = frozen.user_attrs.get(VALUES)
         if sampled is None:
             at = number if index is None else index
             sampled = self._sample(frozen, at, proposal, may_run, fallback)
-            trial.set_user_attr(_VALUES, sampled)
+            trial.set_user_attr(VALUES, sampled)
         self.study.sampler = ProposalSampler(nothing, _study_names(sampled), free=False)
         values = _suggest(trial, self.spec, proposal)
         trial.set_user_attr("stage", proposal.stage)
         # Last: with the seed the trial is stored whole.
-        trial.set_user_attr(_SEED, values["seed"])
+        trial.set_user_attr(SEED_GIVEN, values["seed"])
         return configuration_of(self.spec, values)
 
     def _sample(
@@ -299,14 +324,103 @@ class StudyAdapter:
                 break
         return sampled
 
+    # -- generations -----------------------------------------------------------------------------
+
     @_guarded
-    def add_clone(self, clone: Clone) -> None:
-        """Store a trial outside of the strategy, with the next number; a request's clone is stored once."""
+    def begin_generation(self, kept: Sequence[KeptTrial], max_lengths: Sequence[int]) -> None:
+        """Go on with the present file of the sweep, from now on; may be repeated.
+
+        *kept* and *max_lengths* (those of earlier files whose trials are kept) count where this study has no
+        trial yet. New trials are numbered after those of all studies.
+        """
+        here, stored = self.trials(), self.stored_trials()
+        after = 1 + max((trial.number for trial in stored), default=-1)
+        if not here:
+            every = [each for study in self._all_studies() for each in _raises(study)]
+            raised = {each.request: [*each._replace(since=0)] for each in every}
+            self.study.set_user_attr(_RAISED, list(raised.values()))
+            self.study.set_user_attr(_LENGTHS, list(max_lengths))
+            self.study.set_user_attr(_KEPT, [kept_as_data(trial) for trial in kept])
+        self.study.set_user_attr(_NUMBERING, [len(here), after])
+
+    @property
+    @_guarded
+    def is_extended(self) -> bool:
+        """Whether the sweep's file was changed since the sweep was begun."""
+        return _NUMBERING in self.study.user_attrs
+
+    @property
+    @_guarded
+    def kept(self) -> tuple[KeptTrial, ...]:
+        """Trials that this generation keeps of earlier ones."""
+        return tuple(kept_of_data(data) for data in self.study.user_attrs.get(_KEPT, ()))
+
+    @property
+    @_guarded
+    def max_lengths(self) -> tuple[int, ...]:
+        """Maximal lengths of earlier files of the sweep, with which kept trials were run."""
+        return tuple(self.study.user_attrs.get(_LENGTHS, ()))
+
+    @_guarded
+    def number(self, place: int, key: str, wanted: int | None = None) -> int:
+        """Number in the sweep of the trial *key* at *place*; of a new one *wanted*, or the next."""
+        since, _ = self.study.user_attrs.get(_NUMBERING, (None, 0))
+        trial = self.trials()[place]
+        if NUMBER in trial.user_attrs:
+            return int(trial.user_attrs[NUMBER])
+        if since is None or place < since:
+            return place
+        number = self._next_number(place) if wanted is None else wanted
+        for name, value in ((KEY, key), (NUMBER, number)):  # with the number both are there
+            self._storage.set_trial_user_attr(trial._trial_id, name, value)
+        return number
+
+    def _next_number(self, place: int) -> int:
+        since, first = self.study.user_attrs[_NUMBERING]
+        numbers = (trial.user_attrs.get(NUMBER, -1) for trial in self.trials()[since:place])
+        return int(max(first, 1 + max(numbers, default=-1)))
+
+    @_guarded
+    def stored_trials(self) -> list[StoredTrial]:
+        """Trials of all the sweep's studies, by number; one that a later study keeps is there again."""
+        stored = (
+            stored_trial(study.study_name, trial)
+            for study in self._all_studies()
+            for trial in study.get_trials(deepcopy=False)
+        )
+        return sorted(filter(None, stored), key=lambda trial: (trial.number, trial.study))
+
+    @_guarded
+    def has_generation(self, generation: str) -> bool:
+        """Whether the sweep went on with the file of *generation*, here or in another workspace."""
+        names = optuna.get_all_study_names(self._storage)
+        return f"{self.spec.name}{APART_BY}{generation}" in names
+
+    def _all_studies(self) -> list[Study]:
+        """The studies of the sweep, one for each file that it had."""
+        names = sorted(optuna.get_all_study_names(self._storage))
+        return [
+            optuna.load_study(study_name=name, storage=self._storage)
+            for name in names
+            if name.partition(APART_BY)[0] == self.spec.name
+        ]
+
+    # -- users' requests -------------------------------------------------------------------------
+
+    @_guarded
+    def add_clone(self, clone: Clone, key: str, number: int | None = None) -> None:
+        """Store the trial *key* outside of the strategy, at the next place; a request's once.
+
+        *number*: in the sweep, where it is not the next.
+        """
         trials = self.study.get_trials(deepcopy=False)
-        if any(trial.user_attrs.get(_REQUEST) == clone.request for trial in trials):
+        if any(trial.user_attrs.get(REQUEST) == clone.request for trial in trials):
             return  # by a try whose end was not known
         values = study_values(self.spec, clone.configuration, clone.seed)
-        attributes = {"stage": CLONE, _CLONED: values, _REQUEST: clone.request}
+        attributes: dict[str, Any] = {"stage": CLONE, CLONED: values, REQUEST: clone.request}
+        if _NUMBERING in self.study.user_attrs:
+            free = self._next_number(len(trials))
+            attributes |= {KEY: key, NUMBER: free if number is None else number}
         self.study.add_trial(create_trial(state=TrialState.FAIL, user_attrs=attributes))
 
     @_guarded
@@ -314,10 +428,10 @@ class StudyAdapter:
         """The clone with *number*; ``None`` where there is no such trial or it is no clone."""
         trials = self.trials()
         attributes = trials[number].user_attrs if number < len(trials) else {}
-        if _CLONED not in attributes:
+        if CLONED not in attributes:
             return None
-        values = attributes[_CLONED]
-        return Clone(configuration_of(self.spec, values), values["seed"], attributes[_REQUEST])
+        values = attributes[CLONED]
+        return Clone(configuration_of(self.spec, values), values["seed"], attributes[REQUEST])
 
     @_guarded
     def raise_budget(self, raised: BudgetChange) -> None:
@@ -346,7 +460,7 @@ class StudyAdapter:
     @_guarded
     def raised(self) -> list[BudgetChange]:
         """All raised budgets, in order."""
-        return [BudgetChange(*each) for each in self.study.user_attrs.get(_RAISED, [])]
+        return _raises(self.study)
 
     @_guarded
     def tell(self, number: int, quality: float | None, constraints: Mapping[str, float]) -> None:
@@ -377,6 +491,10 @@ class StudyAdapter:
             return ProposalSampler(RandomSampler(seed), fixed, free=True)
         inner = TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         return ProposalSampler(inner, fixed, free=choice is None)
+
+
+def _raises(study: Study) -> list[BudgetChange]:
+    return [BudgetChange(*each) for each in study.user_attrs.get(_RAISED, [])]
 
 
 def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
@@ -425,13 +543,13 @@ def _suggest(
     name = "volume" if volumes == spec.volumes else f"volume/{mix}"
     values |= {"method": method, "mix": mix, "volume": trial.suggest_categorical(name, volumes)}
     for setting, distribution in hyperparameters(spec, method).items():
-        qualified = _qualified(values["model"], method, setting)
+        parameter = qualified(values["model"], method, setting)
         if isinstance(distribution, FloatDistribution):
             low, high, log = distribution.low, distribution.high, distribution.log
-            values[setting] = trial.suggest_float(qualified, low, high, log=log)
+            values[setting] = trial.suggest_float(parameter, low, high, log=log)
         else:
             assert isinstance(distribution, CategoricalDistribution)
-            values[setting] = trial.suggest_categorical(qualified, distribution.choices)
+            values[setting] = trial.suggest_categorical(parameter, distribution.choices)
     return values
 
 
@@ -442,10 +560,5 @@ def _study_names(values: Mapping[str, Any]) -> dict[str, Any]:
         names |= {"volume": values["volume"], f"volume/{values['mix']}": values["volume"]}
     settings = values.keys() - {"model", "method", "mix", "volume", "seed"}
     for name in settings:
-        names[_qualified(values["model"], values["method"], name)] = values[name]
+        names[qualified(values["model"], values["method"], name)] = values[name]
     return names
-
-
-def _qualified(model: str, method: str, setting: str) -> str:
-    """Optuna's name of a hyper-parameter, which is tuned per model and method."""
-    return f"{model}/{method}/{setting}"

@@ -30,6 +30,9 @@ class SweepFolder:
         self.root = workspace / sweep
         self.sweep_file = self.root / "sweep.yaml"
         self.identity_file = self.root / "plan.json"
+        self.changes_file = (
+            self.root / "changes.jsonl"
+        )  # of the sweep file, since the sweep was begun
         self.study_file = self.root / "study.db"
         self.baselines = workspace / "baselines"
 

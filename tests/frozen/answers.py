@@ -10,12 +10,12 @@ import yaml
 
 from sweeps.playground.write import write_playground
 from sweeps.resolve import ResolvedSweep, read_sweep
+from sweeps.search.identity import digest_of, identity_of
 from sweeps.search.plan import make_plan
 from sweeps.search.replay.replay import replay
 from sweeps.search.replay.report import lines as replay_lines
 from sweeps.search.replay.report import report
 from sweeps.search.replay.table import RecordedTable
-from sweeps.search.run import _digest, _fixed_part
 from sweeps.search.schedule import expected_schedule
 from sweeps.search.strategies import STRATEGIES
 from sweeps.spec import Halving
@@ -164,7 +164,7 @@ def _plan(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Any:
     # The models' folders are this machine's, and a part of what is fixed.
     models = tuple(model.model_copy(update={"path": model.label}) for model in sweep.spec.models)
     spec = sweep.spec.model_copy(update={"models": models})
-    fixed = _fixed_part(ResolvedSweep(**{**_fields(sweep), "spec": spec}))
+    fixed = identity_of(ResolvedSweep(**{**_fields(sweep), "spec": spec}))
     return plain(
         {
             "plan": plan,
@@ -172,7 +172,7 @@ def _plan(sweep: ResolvedSweep, records: Sequence[TrialRecord]) -> Any:
             "begun": sketch(plain(begun.as_json(sweep.spec))) if begun else None,
             "warnings": sweep.warnings,
             "fixed": fixed,
-            "digest": _digest(fixed),
+            "digest": digest_of(fixed),
         }
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -178,6 +178,7 @@ class Store:
         *,
         spec_text: str,
         spec_digest: str,
+        earlier: Collection[str] = (),
         planned: int | None,
         datasets: Sequence[FileRef],
         objective: Objective,
@@ -188,15 +189,15 @@ class Store:
 
         *objective*, *notes* (what a reader must know) and *data* (what its rows look like) are kept
         for its recommendation and pages. Trials that a killed driver left running are closed until
-        they are begun again. StoreError where *name* was begun with another digest: its trials would
-        not compare.
+        they are begun again. StoreError where *name* was begun with another digest, which is not among
+        those of *earlier* files of the sweep: its trials would not compare.
         """
         parent = self._runs.sweeps().get(name)
         if parent is None:
             tags = {"sft.kind": "sweep", "sft.sweep": name, "sft.digest": spec_digest}
             parent = self.client.create_run(self._runs.experiment_id, tags=tags, run_name=name)
         begun = parent.data.tags["sft.digest"]
-        if begun != spec_digest:
+        if begun not in {spec_digest, *earlier}:
             raise StoreError(
                 f"sweep {name!r} was begun with a file of digest {begun[:12]}, this one has "
                 f"{spec_digest[:12]}; restore that file or give the sweep another name"
@@ -209,7 +210,8 @@ class Store:
         self._writer.log_inputs(parent.info.run_id, [(file, "sweep") for file in datasets])
         self._writer.close_running(parent)
         count = "" if planned is None else str(planned)
-        tags = {"sft.planned": count, _OBJECTIVE: mlflow_names.objective(objective), **kept}
+        tags = {"sft.digest": spec_digest, "sft.planned": count, **kept}
+        tags[_OBJECTIVE] = mlflow_names.objective(objective)
         self._writer.set_state(parent, "running", tags)
 
     @_guarded

@@ -79,11 +79,12 @@ class Ats(Strategy):
 
     @cached_property
     def _trials(self) -> list[Configuration]:
-        return [trial for level in self._levels for trial in level]
+        kept = {each.configuration for each in self.kept}
+        return [trial for level in self._levels for trial in level if trial not in kept]
 
     @property
     def planned(self) -> int:
-        whole = len(self.bases) + len(self._trials)
+        whole = self.body_from + len(self._trials)
         return min(whole, self.limit) if self.limit else whole
 
     def needs(self, number: int) -> int:
@@ -92,7 +93,7 @@ class Ats(Strategy):
     def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if number >= self.planned:
             return None
-        if number < len(self.bases):
+        if number < self.body_from:
             return self._base(number)
         trials = self._trials
         trial = self._in_turn(

@@ -31,6 +31,8 @@ class Grid(Strategy):
     the tuned settings; then the best are repeated with more seeds.
     """
 
+    observes_kept = False  # its design is that of a sweep that was begun with the present file
+
     @cached_property
     def _tunings(self) -> list[Configuration]:
         trials = self.spec.search.tuning.trials

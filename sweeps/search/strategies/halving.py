@@ -44,6 +44,7 @@ class Halving(Strategy):
     """
 
     skips = False  # a rung that is not whole says nothing of who goes on
+    observes_kept = False  # for the same reason: rungs are those of the present file
 
     @cached_property
     def _configurations(self) -> list[Configuration]:

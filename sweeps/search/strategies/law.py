@@ -97,6 +97,9 @@ class Law(Strategy):
         self._index = {curve: i for i, curve in enumerate(self.configurations)}
         self._rounds: list[tuple[int, list[Proposal]]] = []
 
+    def knows(self, configuration: Configuration) -> bool:
+        return configuration.untouched or configuration.curve in self._index
+
     def target(self, config: int) -> int:
         """The training-set size at which a configuration is judged: the largest of its mix that may run."""
         return self.bounds.volumes(self.configurations[config])[-1]
@@ -108,7 +111,7 @@ class Law(Strategy):
 
     @property
     def planned(self) -> int:
-        whole = len(self.bases) + len(self.configurations) * len(self.spec.volumes)
+        whole = len(self.bounds.bases) + len(self.configurations) * len(self.spec.volumes)
         return min(whole, self.limit) if self.limit else whole
 
     def needs(self, number: int) -> int:
@@ -141,11 +144,14 @@ class Law(Strategy):
 
     def _next_round(self, observed: Sequence[Outcome]) -> list[Proposal]:
         """The trials of the next round; none when regret is low enough or the budget pays for none."""
-        if not observed:
-            return [self._base(i) for i in range(len(self.bases))]
+        start = len(self.kept)
+        if len(observed) == start and self.bases:
+            return [self._base(start + i) for i in range(len(self.bases))]
         left = self._left(observed)
         if not scored(observed):
-            return self._first_runs() if len(observed) == len(self.bases) else []
+            return self._first_runs() if len(observed) == self.body_from else []
+        if len(observed) == self.body_from and (new := self._first_of_new_methods(observed)):
+            return new
         repeats = self._repeats(observed, left)
         reserved = len(repeats) if self.limit else 0
         return self._search(observed, left - reserved) or repeats
@@ -205,6 +211,15 @@ class Law(Strategy):
                 proposals += [Proposal("law", curve._replace(volume=size)) for size in sizes]
         return proposals
 
+    def _first_of_new_methods(self, observed: Sequence[Outcome]) -> list[Proposal]:
+        """First runs of what a changed file added to the methods: settings of which nothing is known."""
+        known = {o.configuration.method for o in observed} if self.kept else None
+        return [
+            each
+            for each in (self._first_runs() if known else ())
+            if each.configuration is not None and each.configuration.method not in (known or ())
+        ]
+
     def _cover(self, observed: Sequence[Outcome], left: float) -> list[Proposal]:
         """Configurations without a run, on the least data, cheapest first, within a share of the budget.
 
@@ -221,7 +236,9 @@ class Law(Strategy):
             for config, curve in enumerate(self.configurations)
             if config not in seen
         ]
-        share = left - (1 - _COVER) * self._budget if self._budget else math.inf
+        before = sum(o.seconds or 0.0 for o in observed[: len(self.kept)])
+        budget = self._budget - before
+        share = left - (1 - _COVER) * budget if self._budget else math.inf
         proposals: list[Proposal] = []
         for configuration in sorted(unseen, key=cost_model.seconds):
             share -= cost_model.seconds(configuration)

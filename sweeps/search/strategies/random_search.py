@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
-from sweeps.search.space import is_tunable, lattice
+from sweeps.search.space import design_point, is_tunable, lattice
 from sweeps.search.strategies.strategy import ANCHORS, Outcome, Proposal, Strategy, repeatable
 from tracker.trial import Configuration
 
@@ -16,7 +19,10 @@ class Random(Strategy):
 
     @property
     def planned(self) -> int:
-        return self.limit or len(self.bases) + len(self.bounds.points) + self._repeats
+        if self.limit:
+            return self.limit
+        new = sum(self._runs[point] == 0 for point in self.bounds.points)
+        return self.body_from + new + self._repeats
 
     @property
     def _repeats(self) -> int:
@@ -29,7 +35,7 @@ class Random(Strategy):
     def propose(self, number: int, observed: Sequence[Outcome]) -> Proposal | None:
         if number >= self.planned:
             return None
-        if number < len(self.bases):
+        if number < self.body_from:
             return self._base(number)
         body = self.planned - self._repeats
         if number >= body:
@@ -40,21 +46,40 @@ class Random(Strategy):
         point = self._in_turn(number, observed, self._point, len(self.bounds.points))
         return Proposal("sample", point) if point else None
 
+    @cached_property
+    def _runs(self) -> Counter[Configuration]:
+        """How often each design point ran before the sweep's file was changed."""
+        return Counter(
+            design_point(each.configuration) for each in self.kept if each.configuration is not None
+        )
+
     def _point(self, turn: int) -> Configuration:
-        """Design point number *turn* of the random order, with its setting where it has only one."""
-        every = self.bounds.points
-        order = np.random.default_rng(turn // len(every)).permutation(len(every))
-        point = every[int(order[turn % len(every)])]
+        """Design point number *turn* of the random order, with its setting where it has only one.
+
+        Every point comes once in each round; one that was kept is left out of as many rounds.
+        """
+        every, at = self.bounds.points, 0
+        while True:
+            order = np.random.default_rng(at).permutation(len(every))
+            left = [every[int(place)] for place in order if self._runs[every[int(place)]] <= at]
+            if turn < len(left):
+                break
+            turn, at = turn - len(left), at + 1
+        point = left[turn]
         if is_tunable(self.spec, point.method.name):
             return point
         return point._replace(method=lattice(self.spec, point.method.name, 1)[0])
 
     def _repeat_best(self, at: int, observed: Sequence[Outcome]) -> Proposal | None:
-        ranked = repeatable(observed)
-        more = self.spec.seeds - 1
-        if at // more >= len(ranked):
-            return None
-        return Proposal("repeat", ranked[at // more].configuration, 1 + at % more)
+        done = {(each.configuration, each.seed) for each in self.kept}
+        repeats = (
+            (o.configuration, seed)
+            for o in repeatable(observed)
+            for seed in range(1, self.spec.seeds)
+            if (o.configuration, seed) not in done
+        )
+        found = next(islice(repeats, at, None), None)
+        return Proposal("repeat", *found) if found else None
 
 
 class Tpe(Random):

@@ -101,22 +101,41 @@ class Strategy(ABC):
     goes on with cheaper trials after one that the rest of the budget cannot pay for. ``corrects``: whether
     a failed trial that was run again may enter its next proposals. Not where the number of a proposal is its
     place in a list that earlier outcomes give: another list would repeat some trials and leave others out.
+    ``observes_kept``: whether the trials that a sweep with a changed file keeps are its first outcomes; else
+    it proposes its whole design, and what of that was kept has ended already.
     """
 
     skips = True
     corrects = False
+    observes_kept = True
     sees_legacy_excesses = False
 
     def __init__(self, sweep: ResolvedSweep, bounds: SearchBounds | None = None) -> None:
         self.sweep, self.spec = sweep, sweep.spec
         self.bounds = bounds or SearchBounds(sweep)
         self.bases = self.bounds.bases
+        self.kept: tuple[Proposal, ...] = ()
         self.limit = self.spec.budget.trials if self.spec.budget else None
 
     def set_budget(self, sweep: ResolvedSweep) -> None:
         """Change the budget to that of *sweep*, in all else the same; earlier proposals stay."""
         self.sweep, self.spec = sweep, sweep.spec
         self.limit = self.spec.budget.trials if self.spec.budget else None
+
+    def keep(self, kept: Sequence[Proposal]) -> None:
+        """Go on after *kept*, the sweep's trials before its file was changed: their outcomes come first."""
+        self.kept = tuple(kept)
+        known = {each.configuration for each in kept}
+        self.bases = [name for name in self.bases if untouched_base(name) not in known]
+
+    def knows(self, configuration: Configuration) -> bool:  # noqa: ARG002 - for those that do not know all
+        """Whether an outcome of *configuration*, which the search space has, can be observed."""
+        return True
+
+    @property
+    def body_from(self) -> int:
+        """Number of the first proposal after those that were kept and the untouched bases."""
+        return len(self.kept) + len(self.bases)
 
     @property
     @abstractmethod
@@ -150,12 +169,12 @@ class Strategy(ABC):
 
         Candidates that are forbidden when their turn comes are skipped, *most* of them in a row.
         """
-        broken, turn = BrokenBounds(observed), number - len(self.bases)
+        broken, turn = BrokenBounds(observed), number - self.body_from
         if not broken:
             return candidate(turn)
         turn, chosen = 0, None
-        for earlier in range(len(self.bases), number + 1):
-            count = self.needs(earlier)
+        for earlier in range(self.body_from, number + 1):
+            count = max(self.needs(earlier), len(self.kept))
             for skipped in range(most + 1):
                 chosen = candidate(turn)
                 turn += 1
@@ -169,7 +188,7 @@ class Strategy(ABC):
         return max(0, number + 1 - self.spec.search.window)
 
     def _base(self, number: int) -> Proposal:
-        return Proposal("baseline", untouched_base(self.bases[number]))
+        return Proposal("baseline", untouched_base(self.bases[number - len(self.kept)]))
 
 
 class BrokenBounds:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
+from sweeps.search.contract import TrialListener
 from sweeps.search.control import Control
-from sweeps.search.driver import Driver, TrialListener
+from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Died, Ended, Engine, Event, Job, Progress, Refused
 from sweeps.search.engines.instant import NullListener
 from sweeps.search.study import StudyAdapter

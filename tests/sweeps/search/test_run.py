@@ -23,11 +23,11 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search import outbox as outbox_module
 from sweeps.search import run as run_module
 from sweeps.search.engines.engine import Job
+from sweeps.search.identity import identity_of
 from sweeps.search.run import (
     Interruption,
     SweepRun,
     Terminated,
-    _fixed_part,
     run_sweep,
     worker_devices,
 )
@@ -79,8 +79,8 @@ def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
     _, path = make_sweep(budget={"trials": 3})
     run(path)
     folder = SweepFolder(tmp_path / "runs", "tiny")
-    _, path = make_sweep(budget={"trials": 3}, seeds=3)
-    with pytest.raises(InputError, match="seeds: was 2, is 3"):
+    _, path = make_sweep(budget={"trials": 3}, first_seed=3)
+    with pytest.raises(InputError, match="first_seed: was 0, is 3"):
         run(path)
     folder.identity_file.write_text("{")
     with pytest.raises(SftSelectError, match="was begun with a file of digest") as raised:
@@ -88,7 +88,7 @@ def test_a_changed_file_is_refused_also_where_the_plan_was_torn(
     assert "\n" not in str(raised.value)
     _, path = make_sweep(budget={"trials": 3})
     assert len(run(path).records) == 3, "the file it was begun with is still good"
-    assert json.loads(folder.identity_file.read_text())["file"]["seeds"] == 2
+    assert json.loads(folder.identity_file.read_text())["file"]["first_seed"] == 0
 
 
 def test_a_sweep_whose_models_and_data_were_moved_goes_on(
@@ -286,4 +286,4 @@ def test_a_target_may_be_given_to_a_begun_sweep(make_sweep: MakeSweep) -> None:
     plain, _ = make_sweep(objective={"weights": {"intent": 1}})
     aimed, _ = make_sweep(objective={"weights": {"intent": 1}, "target": {"intent": 0.5}})
     assert aimed.spec.objective.target == {"intent": 0.5}
-    assert _fixed_part(plain) == _fixed_part(aimed)
+    assert identity_of(plain) == identity_of(aimed)
