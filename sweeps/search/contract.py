@@ -1,17 +1,14 @@
-"""The contract of the driver with what surrounds it: where results are kept, who listens, who asks."""
+"""The contract of the driver with its surroundings: where results are kept, and who is notified of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
 from tracker.store.journal import Attempts
 from tracker.trial import TakenOver, TrialRecord, TrialResult, TrialSpec
-
-if TYPE_CHECKING:
-    from sweeps.search.driver import Driver
 
 
 class Results(Protocol):
@@ -61,35 +58,3 @@ class TrialListener(Protocol):
 
     def end(self, record: TrialRecord) -> None:
         """The trial has ended."""
-
-
-class RequestHandler(Protocol):
-    """Carries out users' requests to a running sweep, in the driver's thread."""
-
-    def begin(self, driver: Driver) -> None:
-        """Carry out the requests made while no driver ran; later ones are for *driver*."""
-
-    def poll(self) -> None:
-        """Carry out the requests made since the last call."""
-
-    def last_poll(self) -> bool:
-        """Carry out requests made just as the last trial ended; whether there were any."""
-
-    def end(self) -> None:
-        """Refuse requests that come after the last trial."""
-
-
-class NullRequestHandler:
-    """A handler without requests."""
-
-    def begin(self, driver: Driver) -> None:
-        """Do nothing."""
-
-    def poll(self) -> None:
-        """Do nothing."""
-
-    def last_poll(self) -> bool:
-        return False
-
-    def end(self) -> None:
-        """Do nothing."""

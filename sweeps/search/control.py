@@ -189,9 +189,9 @@ class Control:
         found = next((trial for trial in trials if trial.number == number), None)
         if found is None:
             last = max((trial.number for trial in trials), default=None)
-            allowed = (
-                "none yet" if last is None else f"0 to {last}, those of the present sweep file"
-            )
+            allowed = "none yet" if last is None else f"0 to {last}"
+            if self.driver.study.is_extended:
+                allowed += ", of the design of the present sweep file"
             raise InputError(f"found trial {number}; allowed: {allowed}")
         return found
 

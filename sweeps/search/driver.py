@@ -22,10 +22,11 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
-from sweeps.search.contract import NullRequestHandler, RequestHandler, Results, TrialListener
+from sweeps.search.contract import Results, TrialListener
 from sweeps.search.engines.engine import Died, Ended, Engine, Progress, Refused
 from sweeps.search.generations import CLONE
 from sweeps.search.kept import KeptTrials
@@ -57,6 +58,38 @@ from tracker.trial import (
 _POLL_SECONDS = 1.0
 _TURN_SECONDS = 0.05
 _UNAFFORDABLE = 10  # so many proposals in a row that the budget cannot pay for: it counts as spent
+
+
+class RequestHandler(Protocol):
+    """Carries out users' requests to a running sweep, in the driver's thread."""
+
+    def begin(self, driver: Driver) -> None:
+        """Carry out the requests made while no driver ran; later ones are for *driver*."""
+
+    def poll(self) -> None:
+        """Carry out the requests made since the last call."""
+
+    def last_poll(self) -> bool:
+        """Carry out requests made just as the last trial ended; whether there were any."""
+
+    def end(self) -> None:
+        """Refuse requests that come after the last trial."""
+
+
+class NullRequestHandler:
+    """A handler without requests."""
+
+    def begin(self, driver: Driver) -> None:
+        """Do nothing."""
+
+    def poll(self) -> None:
+        """Do nothing."""
+
+    def last_poll(self) -> bool:
+        return False
+
+    def end(self) -> None:
+        """Do nothing."""
 
 
 class Driver:
