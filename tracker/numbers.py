@@ -66,6 +66,11 @@ def points(value: float | None, digits: int = 1, *, signed: bool = True) -> str:
     return _hundredths(value, f"{'+' if signed else ''}.{digits}f", "points")
 
 
+def likelihood(nats: float) -> str:
+    """A likelihood of which *nats* is -log: 0.48 → ``0.619``."""
+    return number(math.exp(-nats)) if nats < 700 else f"10^-{nats / math.log(10):.0f}"
+
+
 def relative(value: float | None) -> str:
     """A relative change, such as what a general suite lost: 0.054 → ``+5.4 %``."""
     return signed_percent(value)

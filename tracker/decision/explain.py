@@ -10,6 +10,7 @@ import numpy as np
 
 from tracker.constraints import Rejection, SatisfiedConstraint, sign
 from tracker.decision.analysis import Analysis
+from tracker.decision.answer_quality import abstention_text, summary_lines
 from tracker.decision.majority import majority_text
 from tracker.decision.recommendation import (
     ENOUGH_ROWS,
@@ -263,7 +264,7 @@ def summary(recommendation: Recommendation) -> list[str]:
     """The answer in three lines: the choice, how sure it is, what to do next.
 
     Where a target quality is not reached, the first line says so and what would reach it. A task most of
-    whose rows have one answer has a line more.
+    whose rows have one answer has a line more, and answers that are counted by label two.
     """
     r = recommendation
     first = f"Choice: {r.choice.label}"
@@ -271,7 +272,9 @@ def summary(recommendation: Recommendation) -> list[str]:
         first = not_reached(r.target_quality, r.choice.label)
     majorities = [f"Majority on {majority_text(majority)}" for majority in r.majorities]
     scores = [f"Scores: {'; '.join(map(_task_result, r.task_results))}"] * bool(r.task_results)
-    return [first, f"How sure: {_certainty(r)}", *scores, *majorities, f"Next: {_next_step(r)}"]
+    answers = summary_lines(r.worst_labels, r.abstention)
+    sure = f"How sure: {_certainty(r)}"
+    return [first, sure, *scores, *majorities, *answers, f"Next: {_next_step(r)}"]
 
 
 def _task_result(result: TaskResult) -> str:
@@ -292,6 +295,7 @@ def lines(recommendation: Recommendation) -> list[str]:
     out += [_satisfied(kept) for kept in r.satisfied if kept.probability is not None]
     out += [_rejection(rejection) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
+    out += [f"To withhold on {abstention_text(each)}" for each in r.abstention]
     out += [f"Caveat: {caveat}" for caveat in r.caveats]
     seconds = choice.measured.device_seconds
     if seconds is not None:

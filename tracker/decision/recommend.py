@@ -30,6 +30,7 @@ import numpy as np
 
 from tracker.constraints import MEASURED, quality_deviation, satisfied, sign
 from tracker.decision.analysis import Analysis
+from tracker.decision.answer_quality import abstention, worst_labels
 from tracker.decision.caveats import caveats
 from tracker.decision.explain import question, reasons, target_text
 from tracker.decision.majority import majorities_of
@@ -157,6 +158,8 @@ def _recommendation(analysis: Analysis) -> Recommendation:
         tied=_tied(analysis, pick),
         unrun=unrun.named,
         majorities=majorities_of(analysis.scored[index], analysis.weights),
+        worst_labels=worst_labels(analysis.scored[index], analysis.weights),
+        abstention=abstention(analysis.scored[index], analysis.weights, objective.constraints),
     )
 
 

@@ -10,7 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from tracker.abstention import Threshold
 from tracker.constraints import Rejection, SatisfiedConstraint
+from tracker.decision.answer_quality import WorstLabel
 from tracker.decision.majority import Majority
 from tracker.frozen import Frozen
 from tracker.metrics import Estimate, Measure
@@ -198,6 +200,8 @@ class Recommendation(Frozen):
     front. ``tied``: how many other admitted candidates are statistically tied with the choice, ``None`` in
     files of before this was kept. ``majorities``: the tasks most of whose rows have one answer, with what
     that answer scores. ``task_results``: what the choice measured on each task, empty in older files.
+    ``worst_labels``: of tasks whose answers are labels; ``abstention``: of those whose answers have a
+    likelihood.
     """
 
     sweep: str
@@ -222,6 +226,8 @@ class Recommendation(Frozen):
     target_quality: TargetQuality | None = None
     tied: int | None = None
     majorities: tuple[Majority, ...] = ()
+    worst_labels: tuple[WorstLabel, ...] = Field((), exclude_if=lambda value: not value)
+    abstention: tuple[Threshold, ...] = Field((), exclude_if=lambda value: not value)
     unrun: tuple[UnrunRival, ...] = ()
     task_results: tuple[TaskResult, ...] = Field((), exclude_if=lambda value: not value)
 
