@@ -23,6 +23,7 @@ from sweeps.data.checks import (
     row_warnings,
     shared_texts,
     undefined_labels,
+    weight_problems,
 )
 from sweeps.data.examples import (
     EVALUATION_SEED,
@@ -221,6 +222,9 @@ def _task(
     report.warnings += row_warnings(task, splits, spec.record_answers)
     report.warnings += definition_warnings(task, splits)
     report.warnings += repetition_warnings(splits, spec.record_answers)
+    for unread in weight_problems(task, splits):
+        refused = unread.serious and not report.begun
+        (report.problems if refused else report.warnings).append(unread.wording)
     _check_lengths(task, splits, spec, report, models)
     for model in by_tokenizer(models):
         _check_control_tokens(model, splits, report)

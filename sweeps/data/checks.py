@@ -306,6 +306,50 @@ def row_warnings(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") 
             )
 
 
+class UnreadWeights(NamedTuple):
+    """Weights of turns that ``turns`` does not heed; ``serious``: a row is trained against what it says."""
+
+    wording: str
+    serious: bool
+
+
+def weight_problems(task: TaskSpec, splits: Splits) -> Iterator[UnreadWeights]:
+    """Report training rows with weights that ``turns: last`` does not read, or with nothing to train."""
+    path, examples = splits.get("train", ("", ()))
+    if task.turns == "all":
+        nothing = [item for item in examples if not any(_weights(item))]
+        if nothing:
+            yield UnreadWeights(
+                f"{path}:{nothing[0].line}: found weight 0 on every turn of {plural(len(nothing), 'row')}; "
+                "allowed: one turn to train at least; take them out",
+                serious=True,
+            )
+        return
+    other = [item for item in examples if item.example.weight not in (None, 1)]
+    if other:
+        yield UnreadWeights(
+            f"{path}:{other[0].line}: found weight {other[0].example.weight:g} on the answer of "
+            f"{plural(len(other), 'row')}, which turns: last trains whole; set turns: all, which reads them",
+            serious=True,
+        )
+        return
+    more = [
+        i for i in examples if any(t.weight for t in i.example.messages if t.role == "assistant")
+    ]
+    if more:
+        yield UnreadWeights(
+            f"{path}:{more[0].line}: {plural(len(more), 'row')} with a weight on earlier turns; turns: last "
+            "trains the answer alone, turns: all trains them too",
+            serious=False,
+        )
+
+
+def _weights(item: LocatedExample) -> list[float]:
+    """Weights of the assistant's turns, the answer's last; 1 where the row says none."""
+    said = [turn.weight for turn in item.example.messages if turn.role == "assistant"]
+    return [1.0 if weight is None else weight for weight in (*said, item.example.weight)]
+
+
 def token_counter(tokenizer_file: Path) -> Callable[[Sequence[str]], list[int]]:
     """A function that counts the tokens of texts, without special tokens."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))

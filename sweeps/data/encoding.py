@@ -20,10 +20,17 @@ from sweeps.data.examples import (
     read_texts,
 )
 from sweeps.data.mixes import StreamRow, stream
-from sweeps.data.prompts import Encoded, encode_examples, encode_texts, load_tokenizer, render
+from sweeps.data.prompts import (
+    Encoded,
+    encode_examples,
+    encode_texts,
+    load_tokenizer,
+    render,
+    written_answers,
+)
 from tracker.errors import InputError
 from tracker.export.recipe import Row
-from tracker.task import FileRef, TaskSpec
+from tracker.task import FileRef, TaskSpec, Turns
 from tracker.trial import ModelSpec, TrialSpec
 
 
@@ -40,7 +47,7 @@ def training_stream(spec: TrialSpec) -> list[Encoded]:
     order = training_order(spec)
     length = spec.train.max_length
     sources: dict[str | None, _EncodedRows] = {
-        name: _task_rows(task, train_file(task), spec.model, length)
+        name: _task_rows(task, train_file(task), spec.model, length, task.turns)
         for name, task in trained_tasks(spec).items()
     }
     if spec.replay is not None:
@@ -104,7 +111,7 @@ def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec, *, whole: bo
     source = _task_rows(task, file, spec.model, spec.train.max_length)
     return Rows(
         tuple(source.rows(chosen)),
-        tuple(examples[i].answer for i in chosen),
+        tuple(written_answers(load_tokenizer(spec.model), [examples[i] for i in chosen])),
         tuple(examples[i].row for i in chosen),
     )
 
@@ -151,10 +158,13 @@ class _EncodedRows:
 
 
 @lru_cache(maxsize=64)
-def _task_rows(task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int) -> _EncodedRows:
+def _task_rows(
+    task: TaskSpec, file: FileRef, model: ModelSpec, max_length: int, turns: Turns = "last"
+) -> _EncodedRows:
+    """Rows of a task's *file*; *turns*: whose loss is marked, for evaluation the last."""
     examples, tokenizer = _examples(task, file), load_tokenizer(model)
     return _EncodedRows(
-        lambda wanted: encode_examples(tokenizer, [examples[i] for i in wanted], max_length)
+        lambda wanted: encode_examples(tokenizer, [examples[i] for i in wanted], max_length, turns)
     )
 
 

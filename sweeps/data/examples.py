@@ -7,6 +7,7 @@ A row is laid out by the task's templates or, without any, by the layout its own
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import random
 import re
@@ -151,6 +152,8 @@ def _read(task: TaskSpec, path: str, rows: Sequence[Row], form: Form) -> ReadFil
 def _example(conversation: Conversation, row: int) -> Example:
     messages, answer, tools = conversation
     call = answer.fields if '"tool_calls"' in answer.fields else ""
+    if call and answer.content:
+        call = json.dumps({"content": answer.content, **json.loads(call)}, ensure_ascii=False)
     return Example(messages, calls_text(answer), row, tools, call, answer.weight)
 
 

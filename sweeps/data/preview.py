@@ -115,7 +115,7 @@ def preview_rows(
         examples = [item.example for item in located]
         for model in every_model:
             tokenizer = load_tokenizer(model)
-            encoded = encode_examples(tokenizer, examples, max_length)
+            encoded = encode_examples(tokenizer, examples, max_length, task.turns)
             for item, row in zip(located, encoded, strict=True):
                 pieces = tuple(_pieces(tokenizer, row))
                 size = len(row), sum(trained for _, trained in _marked(row))
@@ -138,7 +138,8 @@ def preview_turns(example: Example, longest: int = LONGEST_PIECE) -> list[tuple[
 
 def _marked(row: Encoded) -> list[tuple[int, bool]]:
     """Every token of a row, with whether it is trained."""
-    return [*((i, False) for i in row.prompt_ids), *((i, True) for i in row.answer_ids)]
+    ids = (*row.prompt_ids, *row.answer_ids)
+    return [(i, weight > 0) for i, weight in zip(ids, row.token_weights, strict=True)]
 
 
 def _pieces(tokenizer: PreTrainedTokenizerBase, row: Encoded) -> Iterator[Piece]:

@@ -9,12 +9,13 @@ on its answer.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import compress, takewhile
-from typing import Any
+from itertools import accumulate, compress, takewhile
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -24,6 +25,7 @@ from sweeps.base_models import checked_folder
 from sweeps.data.examples import Example
 from sweeps.data.layouts import Turn
 from tracker.errors import InputError
+from tracker.task import Turns
 from tracker.trial import ModelSpec
 
 MAX_ROWS_SHOWN = 5
@@ -34,16 +36,37 @@ REFUSES = "the chat template refuses these turns: "
 TEMPLATE_DATE = datetime(2026, 1, 1)
 
 
+class TrainedTurn(NamedTuple):
+    """An earlier turn of the assistant whose loss is trained: its prompt's tokens *start* to *stop*."""
+
+    start: int
+    stop: int
+    weight: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One row's token ids; ``truncated``: the prompt lost tokens to the length limit."""
+    """One row's token ids; ``truncated``: the prompt lost tokens to the length limit.
+
+    ``earlier``: turns within the prompt that are trained too. ``weight``: of the loss of the answer's tokens.
+    """
 
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     truncated: bool = False
+    earlier: tuple[TrainedTurn, ...] = ()
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.answer_ids)
+
+    @property
+    def token_weights(self) -> list[float]:
+        """Weight of each token's loss, prompt and answer; 0 where none is trained."""
+        weights = [0.0] * len(self.prompt_ids) + [self.weight] * len(self.answer_ids)
+        for turn in self.earlier:
+            weights[turn.start : turn.stop] = [turn.weight] * (turn.stop - turn.start)
+        return weights
 
 
 @lru_cache(maxsize=8)
@@ -81,14 +104,19 @@ def rendered_turn(turn: Turn) -> dict[str, Any]:
 
 
 def encode_examples(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    max_length: int,
+    turns: Turns = "last",
 ) -> list[Encoded]:
     """Encode examples as token ids, at most *max_length* each, answer and end token included.
 
     Too long a prompt loses tokens from the left of its last user turn; the frame around it (system
-    turn, role marks) and the answer stay whole. Raises ``InputError`` for rows that cannot fit.
+    turn, role marks) and the answer stay whole. *turns*: ``all`` marks the assistant's earlier turns as
+    trained too, each at its row's weight; rows to evaluate have the last alone. Raises ``InputError`` for
+    rows that cannot fit, and where a template writes turns or calls in a way that cannot be trained.
     """
-    rows, misfits = _encoded(tokenizer, examples, max_length)
+    rows, misfits = _encoded(tokenizer, examples, max_length, turns)
     if misfits:
         shown = [(f"row {examples[i].row + 1}", rows[i]) for i in misfits]
         raise InputError(misfit_wordings(shown, max_length))
@@ -105,7 +133,11 @@ def misfits(
     """
     frames: dict[tuple[str, ...], int] = {}
     candidates: list[int] = []
+    uncertain = []
     for index, example in enumerate(examples):
+        if uses_tools(example):  # a template writes more than texts
+            uncertain.append(index)
+            continue
         roles = tuple(turn.role for turn in example.messages)
         if roles not in frames:
             probe = Example(tuple(Turn(role, "a") for role in roles), "a", 0)
@@ -116,7 +148,6 @@ def misfits(
             candidates.append(index)
     chosen = [examples[index] for index in candidates]
     prompts = prompt_texts(tokenizer, chosen) if chosen else []
-    uncertain = []
     for index, example, prompt in zip(candidates, chosen, prompts, strict=True):
         question = _question(example)
         kept = len(prompt.encode()) - len(question.encode()) + len(example.answer.encode())
@@ -127,7 +158,10 @@ def misfits(
 
 
 def _encoded(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    max_length: int,
+    turns: Turns = "last",
 ) -> tuple[list[Encoded], list[int]]:
     """Every example encoded, and the indices of those that *max_length* cannot hold."""
     if not examples:
@@ -135,17 +169,21 @@ def _encoded(
     prompts = prompt_texts(tokenizer, examples)
     prompt_ids = _ids(tokenizer, prompts)
     end = _end_id(tokenizer)
-    closed = [(*ids, end) for ids in answer_ids(tokenizer, [e.answer for e in examples])]
+    closed = [(*ids, end) for ids in answer_ids(tokenizer, written_answers(tokenizer, examples))]
     too_long = [len(p) + len(a) > max_length for p, a in zip(prompt_ids, closed, strict=True)]
     rows = [Encoded(p, a) for p, a in zip(prompt_ids, closed, strict=True)]
+    if turns == "all":
+        marked = trained_turns(tokenizer, examples, prompts)
+        given = zip(rows, examples, marked, strict=True)
+        rows = [replace(row, earlier=m, weight=weight_of(e.weight)) for row, e, m in given]
     misfits: list[int] = []
     for index in compress(range(len(rows)), too_long):
         room = max_length - len(closed[index])
-        shortened = _shortened(tokenizer, prompts[index], examples[index], room)
-        if shortened is None:
+        cut = _cut(tokenizer, prompts[index], examples[index], room)
+        if cut is None:
             misfits.append(index)
         else:
-            rows[index] = Encoded(shortened, closed[index], truncated=True)
+            rows[index] = _shortened(rows[index], cut)
     return rows, misfits
 
 
@@ -242,6 +280,117 @@ def rendered(
     ]
 
 
+def uses_tools(example: Example) -> bool:
+    """Whether a row tells of tools, calls one or has its result, which a chat template must write."""
+    return bool(example.tools or example.call or any(t.fields for t in example.messages))
+
+
+def weight_of(weight: float | None) -> float:
+    """Weight of a turn's loss; 1 where the row says none."""
+    return 1.0 if weight is None else weight
+
+
+def written_answers(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[str]:
+    """The answers as the model is to write them: calls of tools as its own chat template does.
+
+    Raises InputError where there is no template, or it writes no calls.
+    """
+    return [_written_call(tokenizer, e) if e.call else e.answer for e in examples]
+
+
+def _written_call(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
+    more = json.loads(example.call)
+    answer = Turn("assistant", more.pop("content", ""), json.dumps(more, ensure_ascii=False))
+    if tokenizer.chat_template is not None:
+        (prompt,) = prompt_texts(tokenizer, [example])
+        conversation = example._replace(messages=(*example.messages, answer))
+        try:
+            (whole,) = rendered(tokenizer, [conversation], opened=False)
+        except Exception as error:  # a template may fail in any way on what it does not expect
+            raise InputError(f"{tokenizer.name_or_path}: {REFUSES}{error}") from None
+        text = whole[len(prompt) :] if whole.startswith(prompt) else ""
+        text = _NO_THOUGHTS.sub("", text.partition(str(tokenizer.eos_token))[0]).rstrip()
+        if all(call["function"]["name"] in text for call in more["tool_calls"]):
+            return text
+    raise InputError(
+        f"{tokenizer.name_or_path}: found an answer that calls a tool (row {example.row + 1}), which the "
+        "model's chat template does not write; take a model whose template writes tool_calls, or give the "
+        "call as the content of the turn"
+    )
+
+
+#: Thinking without a thought, which some templates write before an answer that has none.
+_NO_THOUGHTS = re.compile(r"\A\s*<think>\s*</think>\s*")
+
+
+def trained_turns(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], prompts: Sequence[str]
+) -> list[tuple[TrainedTurn, ...]]:
+    """Tokens of the assistant's earlier turns in each of *prompts*, less those of weight 0.
+
+    A turn's tokens are those of what the model would have to write there: its text after the words that open
+    an answer, and the end token that closes it. Raises InputError where a template writes a turn that others
+    follow in another way than one that is to be given: what would be trained is then not what is asked for.
+    """
+    turns = [
+        (index, place, turn)
+        for index, example in enumerate(examples)
+        for place, turn in enumerate(example.messages)
+        if turn.role == "assistant" and weight_of(turn.weight) > 0
+    ]
+    before = [examples[i]._replace(messages=examples[i].messages[:place]) for i, place, _ in turns]
+    openings = prompt_texts(tokenizer, before) if before else []
+    found: list[list[TrainedTurn]] = [[] for _ in examples]
+    offsets: dict[int, Sequence[tuple[int, int]]] = {}
+    for (index, place, turn), opening in zip(turns, openings, strict=True):
+        stop = _turn_end(tokenizer, turn, opening, prompts[index])
+        if stop is None:
+            raise InputError(
+                f"row {examples[index].row + 1}: turn {place + 1} is not written by the chat template of "
+                f"{tokenizer.name_or_path} as the row has it, once turns follow; {A_ROW_A_TURN}"
+            )
+        if index not in offsets:
+            encoded = tokenizer(
+                prompts[index], add_special_tokens=False, return_offsets_mapping=True
+            )
+            offsets[index] = encoded["offset_mapping"]
+        tokens = _inside(offsets[index], len(opening), stop)
+        start = max(tokens[0], 1) if tokens else 0  # nothing comes before the first token
+        if tokens and start <= tokens[-1]:
+            found[index].append(TrainedTurn(start, tokens[-1] + 1, weight_of(turn.weight)))
+    return list(map(tuple, found))
+
+
+#: What helps where earlier turns cannot be trained.
+A_ROW_A_TURN = (
+    "set turns: last, or give each turn a row of its own: jq -c '. as $r | range(.messages | length) | "
+    'select($r.messages[.].role == "assistant") | $r + {messages: $r.messages[: . + 1]}\' FILE > NEW'
+)
+
+
+def _turn_end(
+    tokenizer: PreTrainedTokenizerBase, turn: Turn, opening: str, prompt: str
+) -> int | None:
+    """Where an earlier turn ends in *prompt*, its end token included; ``None`` where it is another one."""
+    if not prompt.startswith(opening):
+        return None
+    end, rest = str(tokenizer.eos_token), prompt[len(opening) :]
+    if '"tool_calls"' in turn.fields:
+        text, closed, _ = rest.partition(end)
+        calls = json.loads(turn.fields)["tool_calls"]
+        written = closed and all(call["function"]["name"] in text for call in calls)
+        return len(opening) + len(text) + len(end) if written else None
+    text = turn.content.strip()
+    space = len(rest) - len(rest.lstrip())
+    if not text or not rest[space:].startswith(text):
+        return None
+    stop = space + len(text)
+    closing = re.compile(rf"\s*{re.escape(end)}").match(rest, stop)
+    if closing is None and rest[stop : stop + 1].isalnum():
+        return None  # it goes on with words that the row does not have
+    return len(opening) + (closing.end() if closing else stop)
+
+
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:
     if not texts:
         return []
@@ -251,20 +400,32 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple
     return [tuple(ids) for ids in encoded["input_ids"]]
 
 
-def _shortened(
+def _cut(
     tokenizer: PreTrainedTokenizerBase, prompt: str, example: Example, room: int
-) -> tuple[int, ...] | None:
-    """The prompt in *room* tokens, or ``None`` if its frame alone takes more."""
+) -> set[int] | None:
+    """Tokens to take out, by place, so that the prompt fits in *room*; ``None`` if its frame is longer."""
     text = _question(example)
     start = prompt.rfind(text)
     encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
-    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    inside = [i for i, (a, b) in enumerate(offsets) if start <= a < b <= start + len(text)]
-    excess = len(ids) - room
-    if start < 0 or excess >= len(inside):
-        return None
-    cut = set(inside[:excess])
-    return tuple(token for i, token in enumerate(ids) if i not in cut)
+    inside = _inside(encoded["offset_mapping"], start, start + len(text))
+    excess = len(encoded["input_ids"]) - room
+    return None if start < 0 or excess >= len(inside) else set(inside[:excess])
+
+
+def _inside(offsets: Sequence[tuple[int, int]], start: int, stop: int) -> list[int]:
+    """Tokens, by place, of the characters from *start* to *stop*; one that is partly outside is none."""
+    return [i for i, (a, b) in enumerate(offsets) if start <= a < b <= stop]
+
+
+def _shortened(row: Encoded, cut: set[int]) -> Encoded:
+    """*row* less some tokens of its prompt."""
+    kept = tuple(token for i, token in enumerate(row.prompt_ids) if i not in cut)
+    gone = [0, *accumulate(i in cut for i in range(len(row.prompt_ids)))]
+    earlier = tuple(
+        TrainedTurn(turn.start - gone[turn.start], turn.stop - gone[turn.stop], turn.weight)
+        for turn in row.earlier
+    )
+    return replace(row, prompt_ids=kept, truncated=True, earlier=earlier)
 
 
 def _question(example: Example) -> str:

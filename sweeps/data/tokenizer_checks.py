@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from sweeps.data.prompts import (
     prompt_texts,
     rendered,
     special_ids,
+    trained_turns,
+    uses_tools,
+    written_answers,
 )
 from sweeps.data.recorded import quoted
 from sweeps.scores.task_scores import exact_match, row_score
@@ -73,7 +77,9 @@ def tokenizer_problems(
     refused = [line for file in files if (line := _refusal(name, tokenizer, file, record))]
     if refused:
         return Amiss(refused, [])
-    problems: list[str] = []
+    problems = [line for file in files for line in _unwritten(name, tokenizer, file)]
+    if problems:
+        return Amiss(problems, [])
     notes = list(_template_notes(name, tokenizer, files))
     seen: set[str] = set()
     for file in files:
@@ -123,6 +129,53 @@ def _refusal(
         f"{file.path}:{item.line}: the chat template of {name} refuses {_of(len(bad), len(file.rows))} rows, "
         f"this one first{said}; {_cure(tokenizer, item.example)}"
     )
+
+
+def _unwritten(name: str, tokenizer: PreTrainedTokenizerBase, file: RowsOf) -> Iterator[str]:
+    """Lines on rows with tools or turns that the template leaves out or writes in another way."""
+    tools = [item for item in file.rows if uses_tools(item.example)]
+    lost = [(item, what) for item in tools if (what := _lost_of_tools(tokenizer, item.example))]
+    if lost:
+        item, what = lost[0]
+        yield (
+            f"{file.path}:{item.line}: the chat template of {name} does not write {what} of "
+            f"{_of(len(lost), len(file.rows))} rows, this one first; take a model whose template has tools, "
+            "or leave these rows out"
+        )
+        return
+    if file.task.turns == "last" or file.task.train is None or file.task.train.path != file.path:
+        return
+    bad = [(i, why) for i in file.rows if (why := _why_untrained(tokenizer, i.example))]
+    if bad:
+        item, why = bad[0]
+        yield f"{file.path}:{item.line}: {why} ({_of(len(bad), len(file.rows))} rows)"
+
+
+def _lost_of_tools(tokenizer: PreTrainedTokenizerBase, example: Example) -> str | None:
+    """What of a row's tools the prompt or the answer lacks as the template writes them."""
+    (prompt,) = prompt_texts(tokenizer, [example])
+    tools = [tool["function"].get("name", "") for tool in json.loads(example.tools or "[]")]
+    if any(tool not in prompt for tool in tools):
+        return "the tools"
+    for turn in example.messages:
+        calls = json.loads(turn.fields or "{}").get("tool_calls", [])
+        if any(call["function"]["name"] not in prompt for call in calls):
+            return "the calls of tools"
+        if turn.role == "tool" and turn.content.strip() not in prompt:
+            return "a tool's turn"
+    try:
+        written_answers(tokenizer, [example])
+    except InputError:
+        return "the calls of tools"
+    return None
+
+
+def _why_untrained(tokenizer: PreTrainedTokenizerBase, example: Example) -> str | None:
+    try:
+        trained_turns(tokenizer, [example], prompt_texts(tokenizer, [example]))
+    except InputError as error:
+        return str(error).partition(": ")[2]
+    return None
 
 
 def _why_refused(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example]) -> str | None:

@@ -7,7 +7,7 @@ cost more than the rest of the step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -23,7 +23,9 @@ IGNORED = -100
 def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
     """A padded batch: ``input_ids``, ``attention_mask`` and ``labels``, each (rows, longest).
 
-    Padding is on the right. Labels are the answer's tokens; prompt and padding carry ``IGNORED``.
+    Padding is on the right. Labels are the trained tokens: the answer's, and those of earlier turns that are
+    trained too; what else is prompt, and padding, carry ``IGNORED``. Where some token's loss is weighted by
+    another number than 0 or 1 there are ``weights`` too.
     """
     width = max(map(len, rows))
     padding = [width - len(row) for row in rows]
@@ -32,7 +34,11 @@ def collate(rows: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
     ]
     labels = [[*_labels(r), *[IGNORED] * p] for r, p in zip(rows, padding, strict=True)]
     mask = [[1] * len(row) + [0] * p for row, p in zip(rows, padding, strict=True)]
-    columns = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    columns: dict[str, list[Any]] = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    if _weighted(rows):
+        columns["weights"] = [
+            [*r.token_weights, *[0] * p] for r, p in zip(rows, padding, strict=True)
+        ]
     return {name: torch.tensor(values) for name, values in columns.items()}
 
 
@@ -44,22 +50,30 @@ def pack(rows: Sequence[Encoded]) -> dict[str, Tensor]:
     """
     ids = [[*row.prompt_ids, *row.answer_ids] for row in rows]
     positions = [range(len(row)) for row in rows]
-    columns = {"input_ids": ids, "labels": map(_labels, rows), "position_ids": positions}
+    columns: dict[str, Iterable[Any]] = {
+        "input_ids": ids,
+        "labels": map(_labels, rows),
+        "position_ids": positions,
+    }
+    if _weighted(rows):
+        columns["weights"] = [row.token_weights for row in rows]
     return {name: torch.tensor([list(chain(*column))]) for name, column in columns.items()}
 
 
 def answer_nats(model: nn.Module, batch: dict[str, Tensor], *, prepended: int) -> Tensor:
-    """Negative log likelihood in nats, shaped like the labels; 0 where no answer token is.
+    """Negative log likelihood in nats, shaped like the labels; 0 where no trained token is.
 
+    Each is multiplied by its weight where the batch has weights.
     *prepended*: positions the method puts before the prompt (``model.prepended_tokens``).
     """
     answers = batch["labels"] != IGNORED
     # The logits at a position predict the token after it.
     predicting = functional.pad(answers[:, 1:], (prepended, 1)).flatten().nonzero().flatten()
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "weights")}
     logits = _logits(model, inputs, predicting)
     nats = functional.cross_entropy(logits.float(), batch["labels"][answers], reduction="none")
-    return torch.zeros(answers.shape, device=nats.device).masked_scatter(answers, nats)
+    placed = torch.zeros(answers.shape, device=nats.device).masked_scatter(answers, nats)
+    return placed * batch["weights"] if "weights" in batch else placed
 
 
 def _logits(model: nn.Module, inputs: dict[str, Any], positions: Tensor) -> Tensor:
@@ -83,4 +97,13 @@ def _logits(model: nn.Module, inputs: dict[str, Any], positions: Tensor) -> Tens
 
 
 def _labels(row: Encoded) -> list[int]:
+    if row.earlier or row.weight != 1:
+        ids = (*row.prompt_ids, *row.answer_ids)
+        return [i if weight else IGNORED for i, weight in zip(ids, row.token_weights, strict=True)]
     return [IGNORED] * len(row.prompt_ids) + list(row.answer_ids)
+
+
+def _weighted(rows: Sequence[Encoded]) -> bool:
+    """Whether the loss of some token counts neither whole nor not at all."""
+    weights = {turn.weight for row in rows for turn in row.earlier} | {row.weight for row in rows}
+    return not weights <= {0.0, 1.0}
