@@ -29,26 +29,84 @@ from sweeps.cli_options import (
 from tracker.errors import InputError, SftSelectError, one_line
 
 if TYPE_CHECKING:
+    from sweeps.guess import Question
     from tracker.importing.metric_names import Direction
     from tracker.importing.trials import OutsideTable
     from tracker.trial import TrialRecord
 
 
 def init(
-    data: Annotated[list[Path], typer.Argument(help="Training files: JSONL, CSV or Parquet.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Train files, or folders with one: JSON, JSONL, CSV, TSV, Parquet, .gz."
+        ),
+    ],
     model: Annotated[list[str], typer.Option(help="Base model folder or hub id; repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Sweep file to write.")] = Path(
         "sweep.yaml"
     ),
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Field, or template over fields, of the answer; TASK=FIELD for one task."
+        ),
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Field, or template over fields, of the input; likewise."),
+    ] = None,
+    format_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="fields, or the layout that the rows have (chat, sharegpt …); likewise.",
+        ),
+    ] = None,
 ) -> None:
-    """Draft a commented sweep file from your data."""
-    from sweeps.init import draft_sweep
+    """Draft a commented sweep file from your data.
+
+    Validation and test files are found beside the train files. Where two readings are possible you are
+    asked; in a script, --answer, --input and --format say it.
+    """
+    from sweeps.guess import Wanted
+    from sweeps.init import draft_sweep, guessed_lines
     from tracker.files import write_text
 
     if output.exists():
         raise InputError(f"{output}: exists; name another file with -o, or move it away")
-    write_text(output, draft_sweep(data, model, output.parent))
-    typer.echo(f"wrote {output}; read it, then: sft-select plan {shlex.quote(str(output))}")
+    options = {"answer": answer, "input": input_, "format": format_}
+    wanted = Wanted(**{option: _stated(option, values or ()) for option, values in options.items()})
+    ask = _user_choice if sys.stdin.isatty() and sys.stdout.isatty() else None
+    draft = draft_sweep(data, model, output.parent, wanted, ask)
+    write_text(output, draft.text)
+    for guess in draft.guesses:
+        for line in guessed_lines(guess):
+            typer.echo(line)
+    typer.echo(f"wrote {output}; read it, then: sft-select doctor {shlex.quote(str(output))}")
+
+
+def _stated(option: str, values: Sequence[str]) -> dict[str | None, str]:
+    """An option's values by task, of ``TASK=VALUE``; of ``None`` for every task."""
+    stated: dict[str | None, str] = {}
+    for value in values:
+        task, equals, rest = value.partition("=")
+        key, what = (task, rest) if equals and "{" not in task else (None, value)
+        if not what or key == "" or key in stated:
+            raise InputError(
+                f"--{option}: found {value!r}; allowed: FIELD, or TASK=FIELD once a task"
+            )
+        stated[key] = what
+    return stated
+
+
+def _user_choice(question: Question) -> str:
+    """The user's answer to a question, in one line with its default."""
+    choices = " / ".join(choice.replace("\n", " + ") for choice in question.choices)
+    text = f"{question.path.name}: which is {question.wording}: {choices}?"
+    while (said := str(typer.prompt(text, default=question.default))) not in question.choices:
+        typer.echo(f"found {said!r}; allowed: {choices}", err=True)
+    return said
 
 
 def doctor(

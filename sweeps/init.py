@@ -1,4 +1,4 @@
-"""Draft of a sweep file from data files: fields guessed from the rows, commented, ready to run."""
+"""Draft of a sweep file from data files: tasks guessed from the rows, commented, ready to run."""
 
 from __future__ import annotations
 
@@ -8,104 +8,110 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from textwrap import fill
+from typing import Any, NamedTuple
 
 from sweeps.base_models import max_positions, model_spec
 from sweeps.data.checks import Lengths, leaks
-from sweeps.data.examples import LocatedExample, has_layout, is_part, read_located
-from sweeps.data.readers import Row, read_rows
-from sweeps.resolve import split_paths
-from sweeps.scores.text import tokens
-from sweeps.spec import ModelEntry
-from sweeps.task_entry import TaskEntry
+from sweeps.data.examples import Example, LocatedExample, is_part
+from sweeps.data.mixes import split_volume
+from sweeps.data.preview import preview_turns
+from sweeps.data.splits import train_files, train_of
+from sweeps.guess import NOTHING_SAID, Ask, Guess, Wanted, guess_task
+from sweeps.spec import RESERVED, ModelEntry
 from tracker.errors import InputError
-from tracker.task import FileRef, PromptTemplate, ScoreName, TaskSpec
-from tracker.validation import options
+from tracker.numbers import count
+from tracker.trial import MixSpec
+from tracker.validation import options, unknown
 
-SUFFIXES = (".jsonl", ".csv", ".parquet")
-INPUT_NAMES = (
-    "text", "sentence", "question", "query", "utterance", "input", "prompt", "message", "document",
-    "content", "body", "review", "article", "source",
-)  # fmt: skip
-ANSWER_NAMES = (
-    "label", "intent", "category", "class", "answer", "target", "output", "response", "completion",
-    "slots", "entities", "summary", "translation", "topic", "sentiment",
-)  # fmt: skip
-IDENTIFIERS = frozenset({"id", "idx", "index", "uuid", "guid", "row"})
-NEGATIVES = (
-    "out_of_scope", "out-of-scope", "out of scope", "oos", "none", "other", "unknown",
-    "not_applicable", "n/a", "na", "null", "irrelevant", "nothing",
-)  # fmt: skip
-MAX_LABELS = 500
-MAX_LABEL_CHARACTERS = 60
-LONG_ANSWER_WORDS = 4
 LARGEST_VOLUME = 8000
+#: Examples below which a training set makes a step or two, from which nothing is learned.
+SMALLEST_VOLUME = 8
+SIZES = 4  # of training sets, a mix; a scaling law needs three or more
 LONGEST_ROW, LONGEST_ANSWER = 2048, 1024  # tokens: what a draft asks for at most
 FRAME_TOKENS = 24  # role marks and the like, which a count of the texts does not see
 _VIRTUAL_TOKENS = 16  # of P-tuning: they take positions before the row's tokens
 CHARACTERS_PER_TOKEN = 3  # on the safe side, where there is no tokenizer to ask
 SMALL_MODEL_PARAMETERS = 20_000_000
+_WIDTH = 98
+_ROUND = (10, 12, 15, 20, 25, 30, 40, 50, 60, 70, 80, 90)
+#: Rows by which one task may exceed another and be mixed in equal shares alone.
+_ABOUT_EQUAL = 1.1
 
 
-class Guess(NamedTuple):
-    """Task guessed from a data file. ``fields``: input and answer, where rows need a template."""
+class Draft(NamedTuple):
+    """Text of a sweep file, and what it was drafted from, a task each."""
 
-    name: str
-    path: Path
-    fields: tuple[str, str] | None
-    unused: tuple[str, ...]
-    score: ScoreName
-    negative: str | None
-    splits: Mapping[str, tuple[str, Sequence[LocatedExample]]]
-
-    @property
-    def train_rows(self) -> int:
-        """Rows to train on, after validation was set aside where it has to be."""
-        return len(self.splits["train"][1])
+    text: str
+    guesses: tuple[Guess, ...]
 
 
-def draft_sweep(data: list[Path], models: list[str], folder: Path = Path()) -> str:
-    """Text of a sweep file for *data* (train files, or folders with one), for a file in *folder*.
+def draft_sweep(
+    data: Sequence[Path],
+    models: Sequence[str],
+    folder: Path = Path(),
+    wanted: Wanted = NOTHING_SAID,
+    ask: Ask | None = None,
+) -> Draft:
+    """Sweep file for *data* (train files, or folders with one), for a file in *folder*.
 
-    Raises ``InputError`` for data that cannot be read or has no two fields for input and answer.
+    *wanted*: what the user says of the data; *ask*: who answers what is ambiguous, nobody where ``None``.
+    Raises ``InputError`` for data that cannot be read, has no two fields for input and answer, or can be
+    read in two ways.
     """
     if not models:
         raise InputError("found no model; give a model folder or a hub id (org/name)")
     guesses: dict[str, Guess] = {}
     for path in _train_files(data):
-        guess = _guess(path, taken=guesses)
+        guess = guess_task(path, guesses, wanted, ask)
         guesses[guess.name] = guess
+    _check_named(wanted, guesses)
     entries = [ModelEntry(path=_model_path(model)) for model in models]
+    tasks = tuple(guesses.values())
     parts = (
-        _head(next(iter(guesses)), entries, folder),
+        _head(tasks[0].name, entries, folder),
         _methods(entries),
-        _tasks(guesses.values(), folder),
+        _tasks(tasks, folder),
         _general(),
-        _design(list(guesses.values())),
-        _training(entries, list(guesses.values())),
-        _goal(list(guesses.values())),
+        _design(tasks),
+        _training(entries, tasks),
+        _goal(tasks),
     )
-    return "\n".join(parts)
+    return Draft("\n".join(parts), tasks)
+
+
+def guessed_lines(guess: Guess) -> list[str]:
+    """What was guessed of a task, and the row it was first guessed from: its prompt and its answer."""
+    example, line = guess.splits["train"][1][0]
+    if guess.templates is None:
+        reading = "rows with a layout of their own"
+    else:
+        reading = (
+            f"input {_quoted(guess.templates.input)}, answer {_quoted(guess.templates.answer)}"
+        )
+    rows = ", ".join(f"{count(len(rows))} {split}" for split, (_, rows) in guess.splits.items())
+    lines = [
+        f"{guess.name}: {guess.form}{reading}; score {guess.suited.name} ({guess.suited.why}); {rows}",
+        *(f"  note: {note}" for note in guess.notes),
+        f"  {guess.path.name}:{line}",
+    ]
+    for who, text in preview_turns(example):
+        first, *rest = text.split("\n")
+        lines += [f"  {who:9} {first}", *(f"  {'':9} {line}" for line in rest)]
+    return lines
 
 
 def _train_files(data: Iterable[Path]) -> list[Path]:
     """Each path as a train file; the other splits beside one are found from it."""
     files: list[Path] = []
-    for path in data:
+    for path in map(_located, data):
         if path.is_dir():
-            candidates = [path / f"train{suffix}" for suffix in SUFFIXES]
-            present = [file for file in candidates if file.is_file()]
-            if not present:
-                names = options(file.name for file in candidates)
-                raise InputError(f"{path}: found a folder without a train file; allowed: {names}")
-            files.append(present[0])
-        elif path.stem not in ("validation", "test") or not path.with_stem("train").is_file():
-            files.append(path)
+            files += train_files(path)
         else:
-            files.append(path.with_stem("train"))
+            files.append(train_of(path))
     if not files:
         raise InputError("found no data; give a file of rows or a folder with train.jsonl")
-    return list(dict.fromkeys(_located(file) for file in files))
+    return list(dict.fromkeys(files))
 
 
 def _located(path: Path) -> Path:
@@ -114,75 +120,12 @@ def _located(path: Path) -> Path:
     return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
 
 
-def _guess(path: Path, taken: Iterable[str]) -> Guess:
-    rows = read_rows(path)
-    fields = None if has_layout(rows[0].fields) else _fields(path, rows)
-    task = TaskSpec(
-        name=_name(path, taken),
-        validation=FileRef(path=str(path), sha256="", rows=0),
-        prompt=fields and PromptTemplate(input=f"{{{fields[0]}}}"),
-        answer=fields and f"{{{fields[1]}}}",
-    )
-    answers = [item.example.answer for item in read_located(task, str(path))]
-    structured = fields is not None and isinstance(rows[0].fields[fields[1]], dict | list)
-    score: ScoreName = "token_f1" if structured else _score(answers)
-    task = task.model_copy(update={"score": score})
-    given = {"train": str(path)} | _beside(path)
-    paths = split_paths(TaskEntry(**given), path.parent)
-    splits = {s: (given.get(s, file), read_located(task, file)) for s, file in paths.items()}
-    counts = Counter(item.example.answer for item in splits["train"][1])
-    unused = [name for name in rows[0].fields if name not in (fields or ()) and fields]
-    return Guess(task.name, path, fields, tuple(unused), score, _negative(counts, score), splits)
-
-
-def _beside(path: Path) -> dict[str, str]:
-    """The other splits beside ``train.*``."""
-    if path.stem != "train":
-        return {}
-    siblings = {split: path.with_stem(split) for split in ("validation", "test")}
-    return {split: str(file) for split, file in siblings.items() if file.is_file()}
-
-
-def _name(path: Path, taken: Iterable[str]) -> str:
-    stem = path.parent.name if path.stem == "train" else path.stem
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-") or "task"
-    used = set(taken)
-    numbered = (f"{name}_{number}" for number in range(2, len(used) + 3))
-    return name if name not in used else next(n for n in numbered if n not in used)
-
-
-def _fields(path: Path, rows: list[Row]) -> tuple[str, str]:
-    """The input and the answer: by customary names, else long text and short, repeated text."""
-    names = [name for name in rows[0].fields if name.lower() not in IDENTIFIERS]
-    if len(names) < 2:
-        raise InputError(
-            f"{path}:1: found fields {options(rows[0].fields)}; allowed: one to read from and one "
-            "to answer with, at least"
-        )
-    texts = {name: [json.dumps(row.fields.get(name)) for row in rows] for name in names}
-    length = {name: sum(map(len, values)) / len(values) for name, values in texts.items()}
-    distinct = {name: len(set(values)) for name, values in texts.items()}
-    by_custom = [name for custom in ANSWER_NAMES for name in names if name.lower() == custom]
-    answer = next(iter(by_custom), min(names, key=lambda n: (distinct[n], length[n])))
-    rest = [name for name in names if name != answer]
-    by_custom = [name for custom in INPUT_NAMES for name in rest if name.lower() == custom]
-    return next(iter(by_custom), max(rest, key=lambda n: length[n])), answer
-
-
-def _score(answers: list[str]) -> ScoreName:
-    counts = Counter(answers)
-    short = max(map(len, counts)) <= MAX_LABEL_CHARACTERS
-    if short and len(counts) <= min(MAX_LABELS, max(2, len(answers) // 4)):
-        return "macro_f1"
-    words = sum(len(tokens(answer)) for answer in answers) / len(answers)
-    return "token_f1" if words >= LONG_ANSWER_WORDS else "exact_match"
-
-
-def _negative(counts: Counter[str], score: ScoreName) -> str | None:
-    """The answer that seems to be the negative class, if any; among free answers it must recur."""
-    answers = {answer.strip().lower(): answer for answer in counts}
-    negative = next((answers[name] for name in NEGATIVES if name in answers), None)
-    return negative if negative and (score == "macro_f1" or counts[negative] > 1) else None
+def _check_named(wanted: Wanted, tasks: Iterable[str]) -> None:
+    """Refuse options for a task that there is not."""
+    for option, stated in wanted._asdict().items():
+        for task in stated:
+            if task is not None and task not in tasks:
+                raise InputError(f"--{option}: task {unknown(task, tasks)}")
 
 
 def _model_path(model: str) -> str:
@@ -191,21 +134,53 @@ def _model_path(model: str) -> str:
     return str(_located(path)) if path.is_dir() or model[:1] in (".", "/", "~") else model
 
 
+# -- YAML --------------------------------------------------------------------------------------------
+
+
 def _relative(path: str | Path, folder: Path) -> str:
     return _quoted(Path(os.path.relpath(path, folder.resolve())).as_posix())
 
 
-def _quoted(text: str) -> str:
-    """JSON's quotes are YAML's, and need no list of what must be quoted."""
-    return (
-        text
-        if re.fullmatch(r"[A-Za-z_./-][\w./-]*", text) and not _reads_otherwise(text)
-        else (json.dumps(text, ensure_ascii=False))
-    )
+def _quoted(value: Any) -> str:
+    """A value of YAML; JSON's quotes are YAML's, and need no list of what must be quoted."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_./-][\w./-]*", value):
+        reserved = (
+            "null",
+            "true",
+            "false",
+            ".inf",
+            "-.inf",
+            ".nan",
+            "-",
+            "---",
+            "...",
+            "yes",
+            "no",
+        )
+        if value.lower() not in reserved and value.isascii():
+            return value
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _reads_otherwise(text: str) -> bool:
-    return text.lower() in ("null", "true", "false", ".inf", "-.inf", ".nan", "-", "---", "...")
+def _comment(text: str, indent: int = 0) -> str:
+    """*text* as lines of a comment, none wider than a page."""
+    start = " " * indent + "# "
+    return fill(
+        text, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _said(line: str, comment: str) -> list[str]:
+    """A *line* with its *comment* behind it, or above it where both are too wide for one line."""
+    if not comment:
+        return [line]
+    if len(line) + len(comment) + 4 <= _WIDTH:
+        return [f"{line}  # {comment}"]
+    return [_comment(comment, len(line) - len(line.lstrip())), line]
+
+
+# -- the parts of the file ---------------------------------------------------------------------------
 
 
 def _head(name: str, entries: list[ModelEntry], folder: Path) -> str:
@@ -214,15 +189,19 @@ def _head(name: str, entries: list[ModelEntry], folder: Path) -> str:
     lines = []
     for entry in entries:
         seen[entry.label] += 1
-        path = (
-            _relative(entry.path, folder) if Path(entry.path).is_absolute() else _quoted(entry.path)
-        )
-        distinct = f", name: {_quoted(f'{entry.label}-{seen[entry.label]}')}"
-        lines.append(f"  - {{path: {path}{distinct if counts[entry.label] > 1 else ''}}}")
+        here = Path(entry.path).is_absolute()
+        path = _relative(entry.path, folder) if here else _quoted(entry.path)
+        lines.append(f"  - path: {path}")
+        if counts[entry.label] > 1:
+            lines.append(f"    name: {_quoted(f'{entry.label}-{seen[entry.label]}')}")
     listed = "\n".join(lines)
+    if name in RESERVED or name.startswith("mlflow.db"):
+        name = f"{name}-sweep"
     return f"""\
-# Base models, methods, training-set sizes and task mixes to compare. `sft-select plan` shows what
-# will run, `sft-select run` starts it. Paths are relative to this folder.
+# Base models, methods, training-set sizes and task mixes to compare.
+# `sft-select doctor` checks it and shows a row of each task as it is trained, `sft-select plan`
+# shows what will run, `sft-select run` starts it. Paths are relative to this folder.
+# Every key: SWEEP_FILE.md beside sft-select's README, or `python -m sweeps.reference`.
 name: {_quoted(name)}
 
 # Folders in the Hugging Face format, or hub ids (with `revision`). Several sizes of one family
@@ -244,13 +223,19 @@ def _methods(entries: list[ModelEntry]) -> str:
     )
     return f"""\
 # The learning rate is tuned per model and method within these ranges: a fair comparison needs it.
-# Other LoRA variants: rslora, dora, pissa, lora_plus. P-tuning v2 is a prefix of keys
-# and values in every layer, which takes rates up to 1e-1 (small models 5e-1) and no gradient
-# checkpointing; v1 is virtual tokens at the input alone, which learn less.
 methods:
-  full: {{learning_rate: {{{full}, log: true}}}}
-  lora: {{rank: [8, 32], variant: [plain], learning_rate: {{{lora}, log: true}}}}
-  p_tuning: {{virtual_tokens: [{_VIRTUAL_TOKENS}], variant: [v2], learning_rate: {{{p_tuning}, log: true}}}}
+  full:
+    learning_rate: {{{full}, log: true}}
+  lora:
+    rank: [8, 32]
+    variant: [plain]  # also rslora, dora, pissa, lora_plus
+    learning_rate: {{{lora}, log: true}}
+  # v2 is a prefix of keys and values in every layer, which takes rates up to 1e-1 (small models
+  # 5e-1) and no gradient checkpointing; v1 is virtual tokens at the input alone, which learn less.
+  p_tuning:
+    virtual_tokens: [{_VIRTUAL_TOKENS}]
+    variant: [v2]
+    learning_rate: {{{p_tuning}, log: true}}
 """
 
 
@@ -259,96 +244,204 @@ def _tasks(guesses: Iterable[Guess], folder: Path) -> str:
 
 
 def _task(guess: Guess, folder: Path) -> str:
-    lines = [f"  {guess.name}:", f"    train: {_relative(guess.path, folder)}"]
+    rows = count(guess.train_rows)
+    lines = [f"  {guess.name}:"]
+    lines += _said(f"    train: {_relative(guess.path, folder)}", f"{rows} rows; {guess.form}")
     for split in ("validation", "test"):
         path, examples = guess.splits.get(split, (None, ()))
         if path is None:
             lines.append("    # test: rows for the final report alone; no choice uses them")
-        elif "#" in Path(path).name:
-            lines.append(f"    validation_share: 0.1  # {len(examples)} rows; or a file of its own")
+        elif is_part(path):
+            lines += _said(
+                "    validation_share: 0.1", f"{len(examples)} rows of train; or a file of its own"
+            )
         else:
-            lines.append(f"    {split}: {_relative(path, folder)}  # {len(examples)} rows")
-    if guess.fields:
-        source, answer = (f"{{{name}}}" for name in guess.fields)
-        unused = f"  # fields not used: {options(guess.unused)}" if guess.unused else ""
-        instruction = "Give the label." if guess.score == "macro_f1" else "Give the answer."
-        lines += [
-            "    # Say in the instruction what the model should do.",
-            f"    prompt: {{instruction: {_quoted(instruction)}, input: {_quoted(source)}}}{unused}",
-            f"    answer: {_quoted(answer)}",
-        ]
-    else:
-        lines.append("    # The rows carry their own layout, so there is no prompt or answer here.")
-    distinct = len({item.example.answer for item in guess.splits["train"][1]})
-    lines.append(f"    score: {guess.score}  # {distinct} different answers in train")
-    if guess.negative:
+            lines += _said(
+                f"    {split}: {_relative(path, folder)}", f"{count(len(examples))} rows"
+            )
+    if guess.encoding:
+        lines += _said(f"    encoding: {guess.encoding}", "guessed from the bytes")
+    lines += _reading(guess)
+    lines += [_comment(note, 4) for note in guess.notes]
+    lines += _said(f"    score: {guess.suited.name}", guess.suited.why)
+    lines += [f"    {key}: {_quoted(value)}" for key, value in guess.suited.keys.items()]
+    if guess.suited.negative:
         comment = "any other answer to such a row is a false positive (over-reach)"
-        lines.append(f"    negative: {_quoted(guess.negative)}  # {comment}")
+        lines += _said(f"    negative: {_quoted(guess.suited.negative)}", comment)
     return "\n".join(lines) + "\n"
+
+
+def _reading(guess: Guess) -> list[str]:
+    """How the rows are read: the lines of the prompt and the answer."""
+    if guess.templates is None:
+        return ["    # The rows carry their own layout, so there is no prompt or answer here."]
+    unused = (
+        [_comment(f"Fields that are not used: {options(guess.unused)}.", 4)] if guess.unused else []
+    )
+    return [
+        *unused,
+        "    # Say in the instruction what the model should do.",
+        "    prompt:",
+        f"      instruction: {_quoted(_instruction(guess))}",
+        f"      input: {_quoted(guess.templates.input)}",
+        f"    answer: {_quoted(guess.templates.answer)}",
+    ]
+
+
+_HAN, _KANA = re.compile("[\u4e00-\u9fff]"), re.compile("[\u3041-\u30ff]")
+#: What a draft tells the model to do, in English and Chinese.
+_INSTRUCTIONS = {
+    "macro_f1": ("Give the label.", "请给出标签。"),
+    "multilabel_f1": ("Give every label that applies.", "请给出所有适用的标签。"),
+    "number": ("Give the number.", "请给出数字。"),
+    "json": ("Give the answer as JSON.", "请以 JSON 格式给出答案。"),
+}
+
+
+def _instruction(guess: Guess) -> str:
+    english, chinese = _INSTRUCTIONS.get(guess.suited.name, ("Give the answer.", "请给出答案。"))
+    texts = [item.example.messages[-1].content for item in guess.splits["train"][1][:50]]
+    in_chinese = sum(bool(_HAN.search(text)) and not _KANA.search(text) for text in texts)
+    return chinese if 2 * in_chinese > len(texts) else english
 
 
 def _general() -> str:
     return """\
 # What tuning must not forget: general text, and tasks that are never trained on.
 # general:
-#   english: {text: general.jsonl, measure: bits_per_byte}
+#   english:
+#     text: general.jsonl
+#     measure: bits_per_byte
 """
 
 
-def _design(guesses: list[Guess]) -> str:
-    names = [guess.name for guess in guesses]
-    mixes = {"all": names} | ({f"only_{n}": [n] for n in names} if len(names) > 1 else {})
-    listed = "\n".join(
-        f"  {mix}: {{{', '.join(f'{name}: 1' for name in tasks)}}}" for mix, tasks in mixes.items()
-    )
-    rows = min(guess.train_rows for guess in guesses)
-    return f"""\
-# Training-set sizes in examples, each nested in the next; a scaling law needs three or more.
-# The smallest task has {rows} rows to train on.
-volumes: [{", ".join(map(str, _volumes(rows)))}]
+class _Mix(NamedTuple):
+    """A drafted mix: weights by task, its training-set sizes, and what it is."""
 
-# `<task>: weight`; other keys: extra_epochs, replay, volumes.
-mixes:
-{listed}
-"""
+    weights: dict[str, int]
+    volumes: list[int]
+    comment: str
 
 
-def _volumes(rows: int) -> list[int]:
-    """Four training-set sizes, each twice the one before, the smallest a round number."""
-    smallest = min(rows, LARGEST_VOLUME) // 8
-    if smallest < 2:
-        return [rows]
-    scale = 10 ** (len(str(smallest)) - 1)
-    return [smallest // scale * scale * 2**step for step in range(4)]
+def _design(guesses: Sequence[Guess]) -> str:
+    rows = {guess.name: guess.train_rows for guess in guesses}
+    mixes = _mixes(rows)
+    volumes = sorted({volume for mix in mixes.values() for volume in mix.volumes})
+    listed = ", ".join(f"{name} {count(number)}" for name, number in rows.items())
+    lines = [
+        "# Training-set sizes in examples, over all tasks of a mix, each nested in the next; a scaling law",
+        "# needs three or more.",
+        _comment(f"Rows to train on: {listed}."),
+    ]
+    if max(rows.values()) > 2 * LARGEST_VOLUME:
+        lines.append(
+            _comment("Larger sizes cost in proportion; add them where the curves still rise.")
+        )
+    lines += [
+        f"volumes: [{', '.join(map(str, volumes))}]",
+        "",
+        "# `<task>: weight` each; other keys: extra_epochs, replay, volumes (a mix's part of the sizes).",
+        "mixes:",
+    ]
+    for name, mix in mixes.items():
+        lines += _said(f"  {name}:", mix.comment)
+        lines += [f"    {task}: {weight}" for task, weight in mix.weights.items()]
+        if mix.volumes != volumes:
+            lines.append(f"    volumes: [{', '.join(map(str, mix.volumes))}]")
+    return "\n".join(lines) + "\n"
 
 
-def _training(entries: list[ModelEntry], guesses: list[Guess]) -> str:
+def _mixes(rows: Mapping[str, int]) -> dict[str, _Mix]:
+    """Mixes of tasks with these numbers of rows: as they come, in equal shares, and each alone."""
+    weights: dict[str, tuple[dict[str, int], str]] = {}
+    if len(rows) > 1 and max(rows.values()) > _ABOUT_EQUAL * min(rows.values()):
+        weights["natural"] = (dict(rows), "in proportion to the rows")
+    weights["all"] = (dict.fromkeys(rows, 1), "in equal shares" if len(rows) > 1 else "")
+    if len(rows) > 1:
+        weights |= {f"only_{name}": ({name: 1}, f"{name} alone") for name in rows}
+    most = {name: _most(shares, rows) for name, (shares, _) in weights.items()}
+    ladder = _ladder(max(most.values()))
+    return {
+        name: _Mix(shares, _sizes(ladder, most[name], shares), comment)
+        for name, (shares, comment) in weights.items()
+    }
+
+
+def _most(weights: Mapping[str, int], rows: Mapping[str, int]) -> int:
+    """Examples that a mix has rows for: a task's share must not exceed the task."""
+    total = sum(weights.values())
+    return min(rows[task] * total // weight for task, weight in weights.items())
+
+
+def _ladder(most: int) -> list[int]:
+    """Sizes, each half of the next: the four largest from a round number, those below for smaller mixes."""
+    if most < 2 * SMALLEST_VOLUME:
+        return [most]
+    smallest = min(most, LARGEST_VOLUME) / 2 ** (SIZES - 1)
+    scale = 10 ** max(-1, len(str(int(smallest))) - 2)
+    first = max((r * scale for r in _ROUND if r * scale <= smallest), default=smallest)
+    top = [round(first * 2**step) for step in range(SIZES)]
+    below: list[int] = []
+    while (half := (below or top)[0] // 2) >= SMALLEST_VOLUME:
+        below.insert(0, half)
+    return [size for size in (*below, *top) if size >= SMALLEST_VOLUME]
+
+
+def _sizes(ladder: Iterable[int], most: int, weights: Mapping[str, int]) -> list[int]:
+    """The largest sizes of the *ladder* that a mix has rows for, and at which every task has a row."""
+    mix = MixSpec(name="mix", weights=dict(weights))
+    fitting = [
+        size for size in ladder if size <= most and min(split_volume(mix, size).values()) > 0
+    ]
+    return fitting[-SIZES:] or [min(most, LARGEST_VOLUME)]
+
+
+def _training(entries: list[ModelEntry], guesses: Sequence[Guess]) -> str:
     row, answer = (max(lengths) for lengths in zip(*_longest(entries, guesses), strict=True))
     folders = [Path(entry.path) for entry in entries if Path(entry.path).is_dir()]
     positions = [max(8, n - _VIRTUAL_TOKENS) for folder in folders if (n := max_positions(folder))]
-    wanted = max(64, -(-(row + FRAME_TOKENS) // 32) * 32)
-    max_length = min(wanted, LONGEST_ROW, *positions)
-    new_tokens = min(max(8, -(-(answer + 1) // 8) * 8), LONGEST_ANSWER)
+    wanted = max(64, _rounded_up(row + FRAME_TOKENS, 32))
+    least = _rounded_up(answer + 2 * FRAME_TOKENS, 32)  # prompts are cut to fit, answers never
+    max_length = min(wanted, max(LONGEST_ROW, least), *positions)
+    new_tokens = min(max(8, _rounded_up(answer + 1, 8)), LONGEST_ANSWER)
     return f"""\
-# The longest rows seen take about {row} tokens, the longest answers {answer}.
-train: {{epochs: 3, batch_size: 16, max_length: {max_length}}}
-evaluation: {{rows: 500, max_new_tokens: {new_tokens}}}
+# The longest rows take about {row} tokens, the longest answers {answer}.
+train:
+  epochs: 3
+  batch_size: 16
+  max_length: {max_length}
+evaluation:
+  rows: 500
+  max_new_tokens: {new_tokens}
 """
 
 
-def _longest(entries: list[ModelEntry], guesses: list[Guess]) -> list[tuple[int, int]]:
+def _rounded_up(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _longest(entries: list[ModelEntry], guesses: Sequence[Guess]) -> list[tuple[int, int]]:
     """Tokens of the longest row and of the longest answer, per task and tokenizer on hand."""
     files = [Path(entry.path) / "tokenizer.json" for entry in entries]
     found: list[tuple[int, int]] = []
     for guess in guesses:
-        examples = guess.splits["train"][1]
+        examples = _long_rows([item for _, rows in guess.splits.values() for item in rows])
         found += [Lengths(file, examples).longest for file in files if file.is_file()]
         if not any(file.is_file() for file in files):
-            texts = [("".join(t.content for t in e.messages), e.answer) for e, _ in examples]
-            row = max(len(prompt) + len(answer) for prompt, answer in texts)
-            answer = max(len(answer) for _, answer in texts)
+            row = max(_characters(item.example) for item in examples)
+            answer = max(len(item.example.answer) for item in examples)
             found.append((row // CHARACTERS_PER_TOKEN + 1, answer // CHARACTERS_PER_TOKEN + 1))
     return found
+
+
+def _long_rows(examples: Sequence[LocatedExample]) -> list[LocatedExample]:
+    """The rows with the most characters, and those with the longest answers: few enough to count tokens."""
+    longest = sorted(examples, key=lambda item: -_characters(item.example))[:100]
+    return [*longest, *sorted(examples, key=lambda item: -len(item.example.answer))[:99]]
+
+
+def _characters(example: Example) -> int:
+    return sum(len(turn.content) for turn in example.messages) + len(example.answer)
 
 
 def _parameters(entry: ModelEntry) -> int | None:
@@ -358,28 +451,39 @@ def _parameters(entry: ModelEntry) -> int | None:
         return None  # `plan` will say what is wrong with it; here it only picks a range
 
 
-def _goal(guesses: list[Guess]) -> str:
-    weights = ", ".join(f"{guess.name}: 1" for guess in guesses)
+def _goal(guesses: Sequence[Guess]) -> str:
+    weights = "\n".join(f"    {guess.name}: 1" for guess in guesses)
     text = f"""\
-# Upper bounds that a recommended model must keep: forgetting.<suite>, over_reach.<task>, peak_bytes,
-# device_seconds, gpu_hours, flops, adapter_bytes, seconds_per_1k_tokens, parameters, examples; a lower
-# one: min.<task>.
-objective: {{weights: {{{weights}}}, constraints: {{}}}}
+objective:
+  weights:
+{weights}
+  # Bounds that a recommended model must keep. At most: forgetting.<suite>, over_reach.<task>,
+  # peak_bytes, device_seconds, gpu_hours, flops, adapter_bytes, seconds_per_1k_tokens, parameters,
+  # examples. At least: min.<task>.
+  constraints: {{}}
 seeds: 2
-budget: {{trials: 60}}  # or {{gpu_hours: 8}}: hours on a device, training and evaluation, over all workers
-search: {{strategy: law}}  # grid | random | tpe | halving
-engine: {{kind: local, workers: auto}}
+budget:
+  trials: 60  # or {{gpu_hours: 8}}: hours on a device, training and evaluation, over all workers
+search:
+  strategy: law  # grid | random | tpe | halving
+engine:
+  kind: local
+  workers: auto
 
 # What is recorded of rows and answers beside the scores: all | hashed (digests) | none.
 record_answers: all
 """
+    return text + _leakage(guesses)
+
+
+def _leakage(guesses: Iterable[Guess]) -> str:
     leaked = [
         (guess.name, leak.wording)
         for guess in guesses
         for leak in leaks(guess.splits)
         if not (leak.loose and is_part(guess.splits["train"][0]))
     ]
-    if leaked:
-        listed = "\n".join(f"# {name}: {leak.split(': ', 1)[1]}" for name, leak in leaked)
-        text += f"\n# Take these rows out, then this line:\n{listed}\nallow_leakage: true\n"
-    return text
+    if not leaked:
+        return ""
+    listed = "\n".join(_comment(f"{name}: {leak.split(': ', 1)[1]}") for name, leak in leaked)
+    return f"\n# Take these rows out, then this line:\n{listed}\nallow_leakage: true\n"

@@ -189,6 +189,24 @@ def _skipped(file: BinaryIO) -> bool:
     return True
 
 
+def likely_encoding(path: Path) -> str | None:
+    """The encoding that the text at *path* seems to have, where it is not UTF-8; ``None`` where it is.
+
+    Told from the beginning of the file, up to its first bytes that are no UTF-8. Raises OSError.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as packed:
+        compressed = packed.read(2) == b"\x1f\x8b"
+    with cast(BinaryIO, (gzip.open if compressed else open)(path, "rb")) as file:
+        while content := file.read(HEAD):
+            try:
+                decoder.decode(content)
+            except UnicodeDecodeError:
+                whole = content + file.readline(HEAD)
+                return _guessed_encoding(whole[: whole.rfind(b"\n") + 1] or whole)
+    return None
+
+
 def _guessed_encoding(content: bytes) -> str:
     """The likeliest encoding of bytes that are not UTF-8."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):

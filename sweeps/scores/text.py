@@ -17,6 +17,7 @@ _OTHERS = (
 )
 _AS_WRITTEN = re.compile(rf"[{_HAN_AND_KANA}]|[^\s{_HAN_AND_KANA}]+")
 _NO_SPACES = f"{_HAN_AND_KANA}{_OTHERS}"
+_SPACELESS = re.compile(f"[{_NO_SPACES}]")
 _TOKENS = re.compile(rf"[{_NO_SPACES}]|[^\s{_NO_SPACES}]+")
 #: Not taken apart by NFKC: Thai and Lao am, each one character to those who write it.
 _FOLDED = re.compile("[^\u0e33\u0eb3]+")
@@ -35,6 +36,11 @@ def characters(text: str) -> list[str]:
 def tokens(text: str) -> list[str]:
     """Tokens of the :func:`normalised` text: words, and each character of a script without spaces."""
     return _TOKENS.findall(normalised(text))
+
+
+def without_spaces(text: str) -> bool:
+    """Whether *text* holds a script that is written without spaces, such as Chinese or Thai."""
+    return _SPACELESS.search(text) is not None
 
 
 def normalised(text: str) -> str:

@@ -32,7 +32,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def drafted(folder: Path, data: list[Path], model: Path) -> tuple[str, ResolvedSweep]:
     folder.mkdir(exist_ok=True)
-    text = draft_sweep(data, [str(model)], folder)
+    text = draft_sweep(data, [str(model)], folder).text
     (folder / "sweep.yaml").write_text(text, encoding="utf-8")
     return text, read_sweep(folder / "sweep.yaml")
 
@@ -62,7 +62,7 @@ def test_a_classification_folder(tmp_path: Path, tiny_data: Path, tiny_model: Pa
 def test_p_tuning_is_a_prefix_with_a_prefix_s_learning_rates(
     tmp_path: Path, tiny_data: Path, tiny_model: Path, model: str, highest: float
 ) -> None:
-    text = draft_sweep([tiny_data], [model or str(tiny_model)], tmp_path)
+    text = draft_sweep([tiny_data], [model or str(tiny_model)], tmp_path).text
     (tmp_path / "sweep.yaml").write_text(text)
     spec = load_sweep(tmp_path / "sweep.yaml")
     p_tuning = spec.methods.p_tuning
@@ -95,7 +95,7 @@ def test_mappings_are_scored_by_token(tmp_path: Path, tiny_model: Path) -> None:
     rows = [{"text": f"row {i}", "slots": slots[i % 3]} for i in range(60)]
     _, sweep = drafted(tmp_path, [write(tmp_path / "book" / "train.jsonl", rows)], tiny_model)
     assert sweep.tasks["book"].score == "token_f1"
-    assert sweep.tasks["book"].negative == "none"
+    assert sweep.tasks["book"].negative == "{}"
 
 
 def test_unfamiliar_names_are_distinguished_by_their_values(
@@ -205,9 +205,9 @@ def test_a_model_folder_that_is_yet_to_come(
     tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = draft_sweep([tiny_data], ["./later", "org/name"], tmp_path / "other")
-    assert "{path: ../later}" in text
-    assert "{path: org/name}" in text
+    text = draft_sweep([tiny_data], ["./later", "org/name"], tmp_path / "other").text
+    assert "- path: ../later\n" in text
+    assert "- path: org/name\n" in text
 
 
 def test_the_drafted_strategy_fits_its_budget(
@@ -217,7 +217,7 @@ def test_the_drafted_strategy_fits_its_budget(
     text, sweep = drafted(tmp_path, [tiny_data], tiny_model)
     assert sweep.spec.search.strategy == "law"
     every = get_args(Search.model_fields["strategy"].annotation)
-    comment = re.search(r"search: .*# (.*)", text)
+    comment = re.search(r"strategy: .*# (.*)", text)
     assert comment is not None
     assert {"law", *comment[1].split(" | ")} == set(every) - _UNADVERTISED
     settings = configurations(sweep.spec)
@@ -235,7 +235,7 @@ def test_the_drafted_strategy_fits_its_budget(
 def test_two_models_of_one_name(tmp_path: Path, tiny_data: Path, tiny_model: Path) -> None:
     copy = tmp_path / "copy" / tiny_model.name
     shutil.copytree(tiny_model, copy)
-    text = draft_sweep([tiny_data], [str(tiny_model), str(copy)], tmp_path)
+    text = draft_sweep([tiny_data], [str(tiny_model), str(copy)], tmp_path).text
     (tmp_path / "sweep.yaml").write_text(text)
     names = list(read_sweep(tmp_path / "sweep.yaml").models)
     assert names == [f"{tiny_model.name}-1", f"{tiny_model.name}-2"]
