@@ -55,9 +55,11 @@ def answer(
     from sweeps.data.readers import read_rows
     from sweeps.finetune.model import quieten
     from sweeps.finetune.trained_model import TrainedModel
-    from sweeps.terminal import print_lines, reads_line, score_line
+    from sweeps.terminal import print_lines
+    from tracker.decision.explain import score_line
     from tracker.files import json_lines, write_text
     from tracker.numbers import plural
+    from tracker.store.test_reads import reads_line
 
     quieten()
     _check_output(output, rows)

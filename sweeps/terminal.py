@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 import time
@@ -16,14 +15,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tracker.decision.explain import lines, quality_text, summary
+from tracker.decision.explain import lines, quality_text, score_line, summary
 from tracker.decision.majority import majorities, majority_text
-from tracker.metrics import MEASURE_NAMES, Interval, Measure, normal_interval, se_of, value_of
+from tracker.metrics import MEASURE_NAMES, Interval, Measure
 from tracker.numbers import (
     count,
     duration,
     in_measure,
-    interval,
     limits,
     percent,
     plural,
@@ -35,6 +33,7 @@ from tracker.numbers import (
     work,
 )
 from tracker.price import with_price
+from tracker.store.test_reads import reads_line
 from tracker.trial import Status
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from tracker.price import Price
     from tracker.store.runs import Undelivered
     from tracker.store.store import SweepInfo
-    from tracker.task import SuiteScore, TaskScore
+    from tracker.task import SuiteScore
     from tracker.trial import Cost, TrialRecord, TrialResult
 
 #: Of a table that goes to a file or a pipe.
@@ -368,26 +367,6 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
     text += [_suite_line(suite) for suite in final.result.general if suite.forgetting is not None]
     text += _cost_line(final.result.cost)
     return [*text, f"registered as {final.name} version {final.version}; files in {final.folder}"]
-
-
-def score_line(measured: TaskScore) -> str:
-    """A task's score with its interval and the number of rows that it was measured on."""
-    measure: Measure = "error" if measured.score is None and measured.error is not None else "score"
-    value, error = value_of(measured, measure), se_of(measured, measure)
-    most = 1.0 if measure == "score" else math.inf
-    ends = None if value is None else normal_interval(value, error, 0.0, most)
-    spread = ""
-    if ends is not None:
-        spread = f" ({interval(*ends, lambda end: in_measure(end, measure))})"
-    rows = "" if measured.n is None else f" on {plural(measured.n, 'row')}"
-    return f"{measured.score_name} {in_measure(value, measure)}{spread}{rows}"
-
-
-def reads_line(reads: int) -> str:
-    """How often a test file was read for a sweep."""
-    times = "once" if reads == 1 else f"{count(reads)} times"
-    chosen = "" if reads == 1 else "; a choice made by its scores is no longer measured by them"
-    return f"test was read {times} for this sweep{chosen}"
 
 
 def _weighted_quality(result: TrialResult, answer: Recommendation | None) -> list[str]:

@@ -20,8 +20,8 @@ from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.trained_model import flavour, write_card
 from sweeps.finetune.trial import RECORDED_PACKAGES, disk_refusal, run_trial
 from sweeps.ownership import owned
-from sweeps.terminal import reads_line, score_line
 from tracker.decision.explain import lines as recommendation_lines
+from tracker.decision.explain import score_line
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
 from tracker.files import put_in_place, remove_leftovers, write_atomically
@@ -29,7 +29,7 @@ from tracker.frozen import Frozen
 from tracker.store.mlflow_names import group_tags, name_part
 from tracker.store.model_registry import Model, folder_digest
 from tracker.store.store import Store
-from tracker.store.test_reads import Reading
+from tracker.store.test_reads import Reading, reads_line
 from tracker.task import TaskScore
 from tracker.trial import Configuration, Status, TrialResult, TrialSpec
 

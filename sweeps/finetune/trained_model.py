@@ -204,9 +204,9 @@ class TrainedModel:
     def predict(self, rows: Any, task: str | None = None) -> list[str]:
         """Answers to *rows*, a DataFrame or dicts of fields, of the *task* of this name."""
         records = rows.to_dict("records") if hasattr(rows, "to_dict") else list(rows)
-        plain = [{name: _plain(cell) for name, cell in record.items()} for record in records]
+        plain = [{name: _plain(value) for name, value in record.items()} for record in records]
         found = [
-            Row(line, {name: cell for name, cell in record.items() if not _is_missing(cell)})
+            Row(line, {name: value for name, value in record.items() if not _is_missing(value)})
             for line, record in enumerate(plain, start=1)
         ]
         if not found:

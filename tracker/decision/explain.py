@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from tracker.decision.recommendation import (
 )
 from tracker.decision.target_quality import LIKELY, weighted_curves
 from tracker.laws.curves import configuration_laws
-from tracker.metrics import MEASURE_NAMES, Estimate, Measure
+from tracker.metrics import MEASURE_NAMES, Estimate, Measure, normal_interval, se_of, value_of
 from tracker.metrics import interval as interval_of
 from tracker.numbers import (
     count,
@@ -42,6 +43,7 @@ from tracker.numbers import (
     score,
     work,
 )
+from tracker.task import TaskScore
 from tracker.trial import Objective, Target
 
 _LOSSES = frozenset({"bits_per_byte", "loss_nats"})
@@ -282,6 +284,19 @@ def _task_result(result: TaskResult) -> str:
     name = result.name or MEASURE_NAMES[result.measure]
     text = f"{result.task} {name} {with_interval(result.value, partial(in_measure, metric=result.measure))}"
     return text if result.measure == "score" else f"{text}, lower is better"
+
+
+def score_line(measured: TaskScore) -> str:
+    """A task's score with its interval and the number of rows that it was measured on."""
+    measure: Measure = "error" if measured.score is None and measured.error is not None else "score"
+    value, error = value_of(measured, measure), se_of(measured, measure)
+    most = 1.0 if measure == "score" else math.inf
+    ends = None if value is None else normal_interval(value, error, 0.0, most)
+    spread = ""
+    if ends is not None:
+        spread = f" ({interval(*ends, lambda end: in_measure(end, measure))})"
+    rows = "" if measured.n is None else f" on {plural(measured.n, 'row')}"
+    return f"{measured.score_name} {in_measure(value, measure)}{spread}{rows}"
 
 
 def lines(recommendation: Recommendation) -> list[str]:

@@ -120,10 +120,10 @@ def model_folder(runs: Runs, uri: str, into: Path) -> Path:
         found = None
     if found is None:
         there = ", ".join(str(version.version) for version in versions)
-        held = (
+        known = (
             f"it has the versions {there}" if versions else "there is no such model in the registry"
         )
-        raise InputError(f"{uri}: found no such version; {held}")
+        raise InputError(f"{uri}: found no such version; {known}")
     run = runs.client.get_run(found.run_id)
     folder = runs.artifacts.folder(run.info.artifact_uri)
     if folder is not None:

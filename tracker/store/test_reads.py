@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tracker.numbers import count
 from tracker.store.runs import Runs
 
 _PREFIX = "sft.test_read"
@@ -35,6 +36,13 @@ def count_readings(runs: Runs, sweep: str, sha256: str) -> int:
     """How often the test file with this *sha256* was read for the sweep."""
     tags = runs.client.get_experiment(runs.experiment_id).tags
     return sum(key.startswith(_key(sweep, sha256)) for key in tags)
+
+
+def reads_line(reads: int) -> str:
+    """How often a test file was read for a sweep."""
+    times = "once" if reads == 1 else f"{count(reads)} times"
+    chosen = "" if reads == 1 else "; a choice made by its scores is no longer measured by them"
+    return f"test was read {times} for this sweep{chosen}"
 
 
 def _key(sweep: str, sha256: str) -> str:
