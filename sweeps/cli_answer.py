@@ -16,7 +16,7 @@ from tracker.errors import InputError
 
 if TYPE_CHECKING:
     from sweeps.finetune.trained_model import ModelCard
-    from tracker.task import TaskSpec
+    from tracker.task import TaskScore, TaskSpec
 
 REGISTERED = "models:/"
 _SECONDS_BETWEEN_LINES = 5.0
@@ -56,7 +56,6 @@ def answer(
     from sweeps.finetune.model import quieten
     from sweeps.finetune.trained_model import TrainedModel
     from sweeps.terminal import print_lines
-    from tracker.decision.explain import score_line
     from tracker.files import json_lines, write_text
     from tracker.numbers import plural
     from tracker.store.test_reads import reads_line
@@ -85,15 +84,21 @@ def answer(
         scored = None if score is None else score.model_dump(mode="json", exclude={"replicates"})
         typer.echo(json.dumps(facts | {"score": scored, "test_reads": reads}, indent=1))
         return
-    text = [f"answered {plural(len(found), 'row')} of task {asks.name}; wrote {output}"]
+    first = f"answered {plural(len(found), 'row')} of task {asks.name}; wrote {output}"
+    counted = [reads_line(reads)] if reads is not None else []
+    print_lines([first, _score_line(score, len(found)), *counted, *notes])
+
+
+def _score_line(score: TaskScore | None, rows: int) -> str:
+    """The score of the answers to so many *rows*, or that there is none."""
+    from tracker.decision.explain import score_line
+    from tracker.numbers import plural
+
     if score is None:
-        text.append("no row has a true answer, so there is no score")
-    else:
-        unknown = len(found) - (score.n or 0)
-        rest = f"; {plural(unknown, 'row')} without a true answer" if unknown else ""
-        text.append(f"{asks.name}: {score_line(score)}{rest}")
-    text += [reads_line(reads)] if reads is not None else []
-    print_lines([*text, *notes])
+        return "no row has a true answer, so there is no score"
+    unknown = rows - (score.n or 0)
+    rest = f"; {plural(unknown, 'row')} without a true answer" if unknown else ""
+    return f"{score.task}: {score_line(score)}{rest}"
 
 
 class _Lines:

@@ -135,20 +135,11 @@ def train_config(
         ):
             remove_leftovers(home)
             trained = _complete_result(config, home, _records(place), _ConsoleReporter(show))
-            result = trained.result
             reads = _count_readings(store, config, trained)
-            name = f"{config.sweep}-{config.trial.method.name}"
-            model = Model(
-                made,
-                name,
-                ALIAS,
-                config_text,
-                evidence,
-                flavour(config.trial, config.versions),
-                page(name, config, result, reads),
-                _tags(config, result, reads),
+            model = _described(config, config_text, made, trained.result, reads)._replace(
+                evidence=evidence
             )
-            number = store.register_model(config.sweep, model, _scores(result))
+            number = store.register_model(config.sweep, model, _scores(trained.result))
             put_in_place(made, place)
             shutil.rmtree(home)
     except OSError as error:
@@ -158,7 +149,23 @@ def train_config(
     finally:
         with suppress(OSError):  # another trial's is there
             partial.rmdir()
-    return FinalModel(result, folder, name, number, reads)
+    return FinalModel(trained.result, folder, model.name, number, reads)
+
+
+def _described(
+    config: Config, config_text: str, made: Path, result: TrialResult, reads: Mapping[str, int]
+) -> Model:
+    """The model in the folder *made* as it is registered, but for its evidence."""
+    name = f"{config.sweep}-{config.trial.method.name}"
+    return Model(
+        made,
+        name,
+        ALIAS,
+        config_text,
+        flavour=flavour(config.trial, config.versions),
+        page=page(name, config, result, reads),
+        tags=_tags(config, result, reads),
+    )
 
 
 def _count_readings(store: Store, config: Config, trained: _Trained) -> dict[str, int]:
