@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -51,7 +52,6 @@ def answer(
 
     Prompts are rendered, and answers generated and scored, as in the evaluation of `train`.
     """
-    from sweeps.data.examples import digest
     from sweeps.data.readers import read_rows
     from sweeps.finetune.model import quieten
     from sweeps.finetune.trained_model import TrainedModel
@@ -62,31 +62,33 @@ def answer(
 
     quieten()
     _check_output(output, rows)
-    with ExitStack() as stack:
-        folder = Path(model)
-        if model.startswith(REGISTERED):
-            into = stack.enter_context(tempfile.TemporaryDirectory())
-            folder = open_store(workspace, store).model_folder(model, Path(into))
+    with _folder(model, workspace, store) as folder:
         trained = TrainedModel.load(folder, base)
-        asks = trained.task(task)
+        chosen = trained.task(task)
         found = read_rows(rows)
-        answered = trained.answer(asks, str(rows), found, _Lines())
+        answered = trained.answer(chosen, str(rows), found, _Lines())
     write_text(output, json_lines(answered.records))
-    score = answered.score
-    reads: int | None = None
-    notes: list[str] = []
-    if score is not None:
-        sha256 = digest(str(rows))
-        if asks.test is not None and asks.test.sha256 == sha256:
-            reads, notes = _count_reading(trained.card, asks, workspace, store)
+    score, reading = answered.score, _Reading(None)
+    if score is not None and _is_test(chosen, rows):
+        reading = _count_reading(trained.card, chosen, workspace, store)
     if as_json:
-        facts: dict[str, Any] = {"task": asks.name, "rows": len(found), "output": str(output)}
+        facts: dict[str, Any] = {"task": chosen.name, "rows": len(found), "output": str(output)}
         scored = None if score is None else score.model_dump(mode="json", exclude={"replicates"})
-        typer.echo(json.dumps(facts | {"score": scored, "test_reads": reads}, indent=1))
+        typer.echo(json.dumps(facts | {"score": scored, "test_reads": reading.reads}, indent=1))
         return
-    first = f"answered {plural(len(found), 'row')} of task {asks.name}; wrote {output}"
-    counted = [reads_line(reads)] if reads is not None else []
-    print_lines([first, _score_line(score, len(found)), *counted, *notes])
+    first = f"answered {plural(len(found), 'row')} of task {chosen.name}; wrote {output}"
+    counted = reading.note if reading.reads is None else reads_line(reading.reads)
+    print_lines([first, _score_line(score, len(found)), *([counted] if counted else [])])
+
+
+@contextmanager
+def _folder(model: str, workspace: Path, store: str | None) -> Iterator[Path]:
+    """Folder of the *model* that a user named; one from a server is gone when the block is done."""
+    if not model.startswith(REGISTERED):
+        yield Path(model)
+        return
+    with tempfile.TemporaryDirectory() as into:
+        yield open_store(workspace, store).model_folder(model, Path(into))
 
 
 def _score_line(score: TaskScore | None, rows: int) -> str:
@@ -122,20 +124,32 @@ def _check_output(output: Path, rows: Path) -> None:
         raise InputError(f"{output}: holds the rows; name another file with -o")
 
 
-def _count_reading(
-    card: ModelCard, task: TaskSpec, workspace: Path, store: str | None
-) -> tuple[int | None, list[str]]:
-    """Count this reading of the test file of *task* in the store, where there is one; a line says if not."""
+class _Reading(NamedTuple):
+    """How often test was read, this time included; ``note``: why it was not counted."""
+
+    reads: int | None
+    note: str = ""
+
+
+def _is_test(task: TaskSpec, rows: Path) -> bool:
+    from sweeps.data.examples import digest
+
+    return task.test is not None and task.test.sha256 == digest(str(rows))
+
+
+def _count_reading(card: ModelCard, task: TaskSpec, workspace: Path, store: str | None) -> _Reading:
+    """Count this reading of the test file of *task* in the store, where there is one."""
     import secrets
 
     from tracker.store.test_reads import Reading
 
     if store is None and not has_store(workspace):
         why = f"no tracking store in {workspace}; name its --workspace"
-        return None, [f"these are the task's test rows; this reading is not counted: {why}"]
+        return _Reading(None, f"these are the task's test rows; this reading is not counted: {why}")
     opened = open_store(workspace, store)
     if not opened.is_writable:
-        return None, ["this reading of test is not counted: the tracking store cannot be written"]
+        why = "the tracking store cannot be written"
+        return _Reading(None, f"these are the task's test rows; this reading is not counted: {why}")
     assert task.test is not None
     reading = Reading(task.test.sha256, secrets.token_hex(8), f"answer {card.trial.key}")
-    return opened.read_test(card.sweep, [reading])[reading.sha256], []
+    return _Reading(opened.read_test(card.sweep, [reading])[reading.sha256])

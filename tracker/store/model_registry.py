@@ -2,8 +2,8 @@
 
 The files (safetensors, configuration, tokenizer) are artifacts under ``model/`` of a run of their own and
 the version's source; ``mlflow artifacts download --artifact-uri models:/<name>@<alias>`` brings them back.
-Beside them stands MLflow's flavour ``python_function`` by models from code: a file of Python, and no pickle, that
-whoever trained it gives (:class:`Flavour`). Tracker itself loads no model.
+Beside them stands MLflow's flavour ``python_function`` by models from code: a file of Python that whoever
+trained it gives (:class:`Flavour`), and no pickle of anything. Tracker itself loads no model.
 """
 
 from __future__ import annotations
