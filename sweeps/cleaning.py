@@ -29,7 +29,7 @@ from sweeps.sweep_file import load_sweep
 from tracker.errors import InputError
 from tracker.files import absolute, json_lines, whole_folder, write_text, yaml_text
 from tracker.numbers import count, plural
-from tracker.task import FileRef, TaskSpec
+from tracker.task import LABEL_SCORES, FileRef, TaskSpec
 from tracker.trial import ModelSpec
 
 MAX_LINES_SHOWN = 5
@@ -174,7 +174,7 @@ def left_out(
             leave(item, LEAKS)
     for index in too_long([item.example for item in train]):
         leave(train[index], TOO_LONG)
-    if task.score == "macro_f1":
+    if task.score in LABEL_SCORES:
         for rows in conflicts([item for item in train if item.line not in reasons]):
             for item in _minority(rows):
                 leave(item, CONFLICTS)

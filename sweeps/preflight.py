@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from sweeps.base_models import checked_folder
+from sweeps.data.encoding import row_fields
 from sweeps.data.examples import read_located
 from sweeps.data.mixes import replay_rows, split_volume
 from sweeps.data.prompts import encode_examples, load_tokenizer
@@ -19,20 +20,27 @@ from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
 from sweeps.resolve import Report, ResolvedSweep, TaskSettings, read_sweep
+from sweeps.scores.score_function import function_values
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import SweepSpec
 from sweeps.task_entry import SETTLED_BY_SCORE, SETTLED_FIELDS, SuiteEntry, new_settings
 from tracker.errors import InputError
-from tracker.numbers import plural
+from tracker.numbers import count, plural
 from tracker.strict_yaml import YamlPath, read
 from tracker.task import TaskSpec
-from tracker.trial import MethodSpec, ModelSpec
+from tracker.trial import MethodSpec, ModelSpec, RecordAnswers
 
 #: Keys of the file that says how a sweep was begun: the models' end tokens, the settled fields of its tasks
-#: by task, and, in place of them for an earlier release, the tasks whose ``token_f1`` counts characters.
+#: by task, the digests of schemas and own functions by task, and, of an earlier release, the tasks whose
+#: ``token_f1`` counts characters.
 END_TOKENS = "end_tokens"
 TASK_SETTINGS = "task_settings"
+SCORE_FILES = "score_files"
 CHARACTERS = "character_tokens"
+
+
+#: True answers on which a user's own function is tried.
+TRIED_ROWS = 10
 
 
 def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
@@ -54,7 +62,12 @@ def settled(sweep: ResolvedSweep) -> dict[str, Any]:
     ends = {name: model.end_token for name, model in sweep.models.items() if model.end_token}
     characters = sorted({task.name for task in sweep.every_task if task.tokens == "characters"})
     tasks = {task.name: settings for task in sweep.every_task if (settings := _settings(task))}
-    kept = {END_TOKENS: ends, CHARACTERS: characters, TASK_SETTINGS: tasks}
+    files = {
+        task.name: [file.sha256 for file in task.score_files]
+        for task in sweep.every_task
+        if task.score_files
+    }
+    kept = {END_TOKENS: ends, CHARACTERS: characters, TASK_SETTINGS: tasks, SCORE_FILES: files}
     return {key: value for key, value in kept.items() if value}
 
 
@@ -106,10 +119,34 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     for index, model in enumerate(sweep.models.values()):
         where: YamlPath = ("models", index)
         report.attempt(lambda m=model, w=where: _check_model(m, w, sweep, files, report), where)  # type: ignore[misc]
+    for file in files:
+        if file.task.function is not None and file.path == file.task.validation.path:
+            report.attempt(lambda f=file: _try_function(f, sweep.spec.record_answers, report))  # type: ignore[misc]
     report.warnings += _warmup_notes(sweep.spec)
     if report.problems:
         raise InputError(dict.fromkeys(report.problems))
     return replace(sweep, warnings=tuple(dict.fromkeys([*sweep.warnings, *report.warnings])))
+
+
+def _try_function(file: RowsOf, record: RecordAnswers, report: Report) -> None:
+    """Try the user's own function on true answers; raises InputError where it fails on each."""
+    scorer, rows = file.task.function, file.rows[:TRIED_ROWS]
+    assert scorer is not None, "the task has a function"
+    fields = row_fields(file.task, file.path, [item.example.row for item in rows])
+    answers = [item.example.answer.strip() for item in rows]
+    found = function_values(scorer, answers, fields)
+    failed = [i for i, each in enumerate(found) if each.value is None]
+    if not failed:
+        return
+    first = found[failed[0]]
+    words = f"{first.error}: {first.words}" if record == "all" else first.error
+    problem = (
+        f"{file.path}:{rows[failed[0]].line}: {scorer.function} of {scorer.file.path} fails on "
+        f"{count(len(failed))} of {count(len(rows))} true answers; the first: {words}"
+    )
+    if len(failed) == len(rows):
+        raise InputError(f"{problem}; mend the function")
+    report.warnings.append(f"{problem}; such rows have no score")
 
 
 def _template_end(model: ModelSpec, files: list[RowsOf]) -> str | None:

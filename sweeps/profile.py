@@ -13,6 +13,7 @@ from sweeps.data.examples import Example, nested_order, normalised, read_example
 from sweeps.data.mixes import replay_rows, split_volume
 from sweeps.data.recorded import recorded_label
 from sweeps.resolve import ResolvedSweep
+from sweeps.scores.labels import labels_of
 from tracker.files import write_text
 from tracker.store.data_profile import (
     DataProfile,
@@ -129,7 +130,12 @@ def _split(
     ruler: _Ruler,
     record: RecordAnswers,
 ) -> SplitProfile:
-    answers = Counter(row.answer for row in rows)
+    several = task.score == "multilabel_f1"
+    answers = Counter(
+        label
+        for row in rows
+        for label in (labels_of(task, row.answer) if several else [row.answer])
+    )
     prompts = [normalised(row) for row in rows]
     repeated = {split: sum(p in known for p in prompts) for split, known in earlier.items()}
     # The first of the nested order: what the smallest volume holds, and no label twice where many are.
@@ -143,7 +149,7 @@ def _split(
             for place, (label, count) in enumerate(answers.most_common(LABELS), start=1)
         ),
         distinct=len(answers),
-        fewest=min(answers.values()),
+        fewest=min(answers.values(), default=0),
         repeated=len(prompts) - len(set(prompts)),
         seen={split: rows_seen for split, rows_seen in repeated.items() if rows_seen},
         lengths=ruler.lengths(

@@ -12,6 +12,7 @@ from sweeps.data.checks import (
     Leak,
     Lengths,
     Splits,
+    answer_problems,
     control_token_warnings,
     control_tokens,
     definition_warnings,
@@ -37,6 +38,8 @@ from sweeps.data.examples import (
     read_task_file,
     read_texts,
 )
+from sweeps.scores.json_answers import load_schema
+from sweeps.scores.text import found_separators
 from sweeps.spec import SweepSpec
 from sweeps.sweep_file import load_sweep
 from sweeps.task_entry import TaskEntry, TaskFields, new_settings
@@ -44,7 +47,7 @@ from tracker.errors import InputError
 from tracker.files import absolute
 from tracker.numbers import percent
 from tracker.strict_yaml import Document, YamlPath, read
-from tracker.task import FileRef, LabelDefinition, SuiteSpec, TaskSpec
+from tracker.task import FileRef, LabelDefinition, ScoreFunction, SourceFile, SuiteSpec, TaskSpec
 from tracker.trial import ModelSpec
 from tracker.validation import dotted
 
@@ -202,11 +205,12 @@ def _task(
             differs |= read.differs
         elif read is not None:  # of one file in two parts; a file without rows is not read
             report.at((*where, "train"), _no_rows(split))
-    if (
-        not differs
-    ):  # the same rows as for an earlier release, of which the same trials have the same keys
+    if not differs:
+        # the same rows as for an earlier release, of which the same trials have the same keys
         task = task.model_copy(update={"reading": None})
+    task = task.model_copy(update=_score_settings(entry, splits, base, report, where))
     report.problems += label_problems(task, splits, spec.record_answers)
+    report.problems += answer_problems(task, splits, spec.record_answers)
     for leak in leaks(splits):
         apart = not is_part(splits["train"][0]) if "train" in splits else True
         _note_leak(leak, spec, report, apart=apart)
@@ -240,7 +244,7 @@ def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None 
         validation=_UNREAD,
         prompt=entry.prompt,
         answer=entry.answer,
-        score=entry.score,
+        score=entry.written_function[1] if entry.written_function else entry.score,
         negative=entry.negative,
         pattern=entry.pattern,
         labels=definitions(entry.labels),
@@ -248,6 +252,39 @@ def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None 
         turns=entry.turns if isinstance(entry, TaskEntry) else "last",
         **(new_settings(entry) if settled is None else settled),
     )
+
+
+def _score_settings(
+    entry: TaskFields, splits: Splits, base: Path, report: Report, where: YamlPath
+) -> dict[str, Any]:
+    """Fields of the TaskSpec that its score reads, from the entry, the data and files beside them."""
+    settings: dict[str, Any] = {
+        "unordered": entry.unordered,
+        "average": entry.average,
+        "tolerance": entry.tolerance,
+    }
+    if entry.score == "multilabel_f1" or entry.unordered:
+        answers = (item.example.answer for _, rows in splits.values() for item in rows)
+        settings["separators"] = entry.separator or found_separators(answers)
+    if entry.json_schema is not None:
+        path = str(absolute(entry.json_schema, base))
+        if report.attempt(lambda: load_schema(path), (*where, "json_schema")) is not None:
+            settings["json_schema"] = SourceFile(path=path, sha256=digest(path))
+    if entry.written_function is not None:
+        file, function = entry.written_function
+        path = str(absolute(file, base))
+        found = report.attempt(lambda: digest(path), (*where, "score"))
+        if found is not None:
+            low, high = entry.limits
+            settings["function"] = ScoreFunction(
+                file=SourceFile(path=path, sha256=found),
+                function=function,
+                low=low,
+                high=high,
+                minimize=entry.direction == "minimize",
+                seconds=entry.seconds_per_row or ScoreFunction.model_fields["seconds"].default,
+            )
+    return settings
 
 
 def definitions(labels: Mapping[str, str]) -> tuple[LabelDefinition, ...]:

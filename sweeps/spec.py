@@ -399,6 +399,12 @@ class SweepSpec(Frozen):
     allow_leakage: bool = Field(
         False, description="Accept evaluation rows that are also training rows."
     )
+    allow_code: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Run the Python files that tasks name as their score, in every worker. They may do "
+        "whatever you may: set it for files you trust.",
+    )
 
     def volumes_of(self, mix: str) -> tuple[int, ...]:
         """The volumes that *mix* is run at, ascending."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from sweeps.spec import MixEntry, SweepSpec
+from sweeps.task_entry import SuiteEntry, TaskEntry
 from tracker.constraints import SHARES, allowed_names, bound_problem, task_and_label
 from tracker.decision.target_quality import target_problem
 from tracker.strict_yaml import Document, YamlPath, read
@@ -26,8 +27,8 @@ def load_sweep(file: Path | Document) -> SweepSpec:
 def _contradictions(spec: SweepSpec) -> list[Problem]:
     """Every contradiction between parts of *spec*."""
     checks = (
-        *(_models, _volumes, _names, _mixes, _objective, _constraints, _target, _tuning),
-        *(_limits, _memory, _size),
+        *(_models, _volumes, _names, _code, _mixes, _objective, _constraints, _target),
+        *(_tuning, _limits, _memory, _size),
     )
     return [problem for check in checks for problem in check(spec)]
 
@@ -73,6 +74,22 @@ def _names(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem(("general", name), wording)
 
 
+def _code(spec: SweepSpec) -> Iterator[Problem]:
+    """A score of one's own runs only where the file says that it may."""
+    if spec.allow_code:
+        return
+    for part, entries in (("tasks", spec.tasks), ("general", spec.general)):
+        for name, entry in entries.items():
+            inner = isinstance(entry, SuiteEntry) and entry.task is not None
+            held_out = entry.held_out if isinstance(entry, SuiteEntry) else entry
+            if held_out is not None and held_out.written_function:
+                wording = (
+                    f"found {held_out.score}, Python code that would run in every worker; allowed: with "
+                    "allow_code: true at the top of this file, if you trust it"
+                )
+                yield Problem((part, name, *(("task",) if inner else ()), "score"), wording)
+
+
 def _mixes(spec: SweepSpec) -> Iterator[Problem]:
     for name, mix in spec.mixes.items():
         here = ("mixes", name)
@@ -107,7 +124,7 @@ def _objective(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _constraints(spec: SweepSpec) -> Iterator[Problem]:
-    negative = [task for task, entry in spec.tasks.items() if entry.negative]
+    negative = [task for task, entry in spec.tasks.items() if _has_negative(entry)]
     allowed = allowed_names(spec.tasks, spec.general, negative)
     for written, bound in spec.objective.constraints.items():
         name, here = written, ("objective", "constraints", written)
@@ -145,6 +162,11 @@ def _target(spec: SweepSpec) -> Iterator[Problem]:
             yield Problem((*here, task), problem)
     if target == {}:
         yield Problem(here, "found no task; allowed: a number, or a number by task")
+
+
+def _has_negative(entry: TaskEntry) -> bool:
+    """Whether rows of the task may claim nothing: of several labels, one may have none."""
+    return entry.negative is not None or entry.score == "multilabel_f1"
 
 
 def _tuning(spec: SweepSpec) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ Types are frozen and strict. What was not measured is ``None``, never 0.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -14,8 +14,22 @@ from tracker.replicates import Replicates
 
 #: Of a method or a metric: ours, or whatever an outside table calls it.
 Name = Annotated[str, StringConstraints(pattern=r"^[\w@][\w@.+\-]*$")]
-#: The scores we compute ourselves; an outside table may hold others.
-ScoreName = Literal["exact_match", "macro_f1", "token_f1"]
+#: The scores we compute ourselves; an outside table, or a user's own function, may have others.
+ScoreName = Literal[
+    "exact_match",
+    "macro_f1",
+    "token_f1",
+    "multilabel_f1",
+    "number",
+    "json",
+    "chrf",
+    "rouge_l",
+]
+#: Scores of answers that are labels, one or several: those of training are the format.
+LABEL_SCORES: frozenset[str] = frozenset({"macro_f1", "multilabel_f1"})
+#: F1 of several labels a row: over all labels, the mean over labels, the mean over rows.
+Average = Literal["micro", "macro", "samples"]
+AVERAGES: tuple[Average, ...] = get_args(Average)
 #: Turns of a conversation whose loss is trained: the answer's, or every one of the assistant's.
 Turns = Literal["last", "all"]
 SuiteMeasure = Literal["bits_per_byte", "score"]
@@ -51,6 +65,38 @@ class LabelDefinition(Frozen):
     definition: str
 
 
+class SourceFile(Frozen):
+    """File that a score reads, identified by its content."""
+
+    path: str
+    sha256: str
+
+
+class Tolerance(Frozen):
+    """Tolerance of a number: by how much it may be off, as a number or as a share of the true one."""
+
+    absolute: float = Field(0.0, ge=0, description="By how much, in the answer's own unit.")
+    relative: float = Field(0.0, ge=0, description="By how much, as a share of the true number.")
+
+
+class ScoreFunction(Frozen):
+    """Score that a function of the user's gives: (answer, row) to a number from ``low`` to ``high``.
+
+    ``high`` is ``None`` for an error (``minimize``) without a limit. ``seconds``: what one row may take.
+    """
+
+    file: SourceFile
+    function: str
+    low: float = 0.0
+    high: float | None = 1.0
+    minimize: bool = False
+    seconds: float = 10.0
+
+
+def _absent(value: object) -> bool:
+    return value is None or value is False
+
+
 class TaskSpec(Frozen):
     """One supervised task.
 
@@ -67,6 +113,11 @@ class TaskSpec(Frozen):
     the files, ``None`` for UTF-8. ``turns``: whose loss is trained, the last turn's or every assistant's.
     ``reading``: ``whole`` where mappings and lists are read as JSON, and history, tools and the like too;
     ``None`` is as in earlier releases, and wherever that makes no difference.
+
+    What only some scores read is left out of dumps where it is not set. ``separators``: of the parts of an
+    answer. ``unordered``: the answer is a set of parts. ``average``: which F1 of several labels is the
+    score. ``tolerance``: of ``number``. ``json_schema``: of ``json``. ``function``: the user's, of which
+    ``score`` is the name.
     """
 
     name: str
@@ -75,22 +126,32 @@ class TaskSpec(Frozen):
     test: FileRef | None = None
     prompt: PromptTemplate | None = None
     answer: str | None = None
-    score: ScoreName = "exact_match"
+    score: ScoreName | Name = "exact_match"
     negative: str | None = None
     pattern: str | None = None
     labels: tuple[LabelDefinition, ...] = Field((), exclude_if=lambda labels: not labels)
-    tokens: Literal["characters", "normalised"] | None = Field(
-        None, exclude_if=lambda value: value is None
-    )
-    encoding: str | None = Field(None, exclude_if=lambda value: value is None)
+    tokens: Literal["characters", "normalised"] | None = Field(None, exclude_if=_absent)
+    encoding: str | None = Field(None, exclude_if=_absent)
     turns: Turns = Field("last", exclude_if=lambda value: value == "last")
-    reading: Literal["whole"] | None = Field(None, exclude_if=lambda value: value is None)
+    reading: Literal["whole"] | None = Field(None, exclude_if=_absent)
+    separators: tuple[str, ...] | None = Field(None, exclude_if=_absent)
+    unordered: bool = Field(False, exclude_if=_absent)
+    average: Average | None = Field(None, exclude_if=_absent)
+    tolerance: Tolerance | None = Field(None, exclude_if=_absent)
+    json_schema: SourceFile | None = Field(None, exclude_if=_absent)
+    function: ScoreFunction | None = Field(None, exclude_if=_absent)
+
+    @property
+    def score_files(self) -> tuple[SourceFile, ...]:
+        """Files beside the data that its score reads."""
+        code = self.function.file if self.function else None
+        return tuple(file for file in (self.json_schema, code) if file is not None)
 
 
 #: Fields of a task by which its answers are scored: they change neither a prompt nor what is trained.
 SCORING = frozenset({
-    *("score", "negative", "pattern", "tokens", "separator", "unordered", "tolerance", "schema"),
-    *("json_schema", "average", "own"),
+    *("score", "negative", "pattern", "tokens", "separators", "unordered", "tolerance"),
+    *("json_schema", "average", "function"),
 })  # fmt: skip
 
 
@@ -141,9 +202,9 @@ class TaskScore(Frozen):
     """Score of one trial on one task.
 
     ``loss_nats``: mean nats per answer token. ``bits_per_byte``: answer bits over answer UTF-8 bytes.
-    ``score``: the task's own metric, in [0, 1]; ``error``: an outside table's metric that is better the
-    smaller, 0 or more without a limit above (word error rate, squared error); ``score_name``: the name of
-    either, ``None`` where only losses are known.
+    ``score``: the task's own metric, in [0, 1]; ``error``: a metric of an outside table, or of a user's own
+    function, that is better the smaller, 0 or more without a limit above (word error rate, squared error);
+    ``score_name``: the name of either, ``None`` where only losses are known.
     ``n``: rows evaluated, ``None`` where an outside table does not say. ``precision``: of the answers that
     claim something (valid and not negative), the share that is right; ``recall``: of the rows whose truth
     claims something, the share that is right (token-level for ``token_f1``). ``valid_format``: share of
@@ -153,10 +214,12 @@ class TaskScore(Frozen):
     rows whose truth is the negative class, ``score_without_negatives``: the score on the others; both
     ``None`` for a task without one. ``labels``: counts by label, of a task whose answers are labels;
     ``None`` of any other, and in results of before they were counted. ``confidence``: how right the likeliest
-    answers are; ``None`` where nothing was claimed, and in results of before it was known. ``replicates``:
-    the score on bootstrap resamples of the rows; the resamples depend on task and n alone, so two trials'
-    replicates are paired. ``score_se`` is their standard deviation; the losses' standard errors come from the
-    rows likewise.
+    answers are; ``None`` where nothing was claimed, and in results of before it was known. ``figures``:
+    further figures of the score, each in [0, 1]: ``micro``, ``macro`` and ``samples`` F1 of several labels,
+    ``valid_json`` and ``valid_schema`` shares. ``unscored``: rows without a score, of which the user's
+    function failed; the score is of the others. ``replicates``: the score on bootstrap resamples of the rows;
+    the resamples depend on task and n alone, so two trials' replicates are paired. ``score_se`` is their
+    standard deviation; the losses' standard errors come from the rows likewise.
     """
 
     task: str
@@ -182,6 +245,8 @@ class TaskScore(Frozen):
     score_without_negatives: IfMeasured = None
     labels: LabelCounts | None = Field(None, exclude_if=lambda value: value is None)
     confidence: Confidence | None = Field(None, exclude_if=lambda value: value is None)
+    figures: dict[str, float] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    unscored: int | None = Field(None, exclude_if=lambda value: value is None)
     replicates: Replicates = Replicates()
 
 

@@ -42,7 +42,7 @@ from dashboards.trials.fields import (
     with_interval,
 )
 from dashboards.trials.reader import TrialDetails
-from tracker.numbers import ABSENT, count, duration, percent, plural, quality
+from tracker.numbers import ABSENT, count, duration, number, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import RecordAnswers, TrialRecord
 
@@ -292,7 +292,11 @@ def _examples(task: TaskExamples, record: RecordAnswers) -> html.Section:
 
 def _example(example: Example) -> html.Li:
     marks = [pill("wrong", "bad")]
-    if example.score > 0:
+    if example.failed is not None:
+        marks = [pill(f"no score: {example.failed}", "warn")]
+    elif example.score is None:
+        marks = [pill(f"error {number(example.error)}", "warn")]
+    elif example.score > 0:
         marks = [pill(f"partly right, {percent(example.score)}", "warn")]
     if example.over_reach:
         marks.append(pill("false positive (over-reach): the row has no label", "warn"))

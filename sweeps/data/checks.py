@@ -19,9 +19,12 @@ from sweeps.data.examples import (
     similar_text,
 )
 from sweeps.data.recorded import quoted
+from sweeps.scores.json_answers import INVALID, fits, parsed
+from sweeps.scores.labels import labels_of
+from sweeps.scores.number import final_number
 from tracker.constraints import SHARES, task_and_label
 from tracker.numbers import plural
-from tracker.task import TaskSpec
+from tracker.task import LABEL_SCORES, TaskSpec
 from tracker.trial import RecordAnswers
 from tracker.validation import did_you_mean, options
 
@@ -188,19 +191,21 @@ def control_tokens(tokenizer_file: Path) -> list[str]:
 def label_problems(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:
     """Report labels of evaluation rows that are not in train: most often misspelt.
 
-    As far as *record* allows in words of the rows, like the other checks.
+    As far as *record* allows in words of the rows, like the other checks. Of several labels in an answer
+    each is looked at: their combinations may be new.
     """
-    if task.score != "macro_f1" or "train" not in splits:
+    if task.score not in LABEL_SCORES or "train" not in splits:
         return
-    known = {item.example.answer.strip() for item in splits["train"][1]}
+    known = {label for item in splits["train"][1] for label in labels_of(task, item.example.answer)}
     known |= {task.negative.strip()} if task.negative is not None else set()
     labels = sorted(known)
     for split in ("validation", "test"):
         path, examples = splits.get(split, ("", ()))
         unseen: dict[str, int] = {}
         for item in examples:
-            if (label := item.example.answer.strip()) not in known:
-                unseen.setdefault(label, item.line)
+            for label in labels_of(task, item.example.answer):
+                if label not in known:
+                    unseen.setdefault(label, item.line)
         for label, line in unseen.items():
             allowed = f"{options(labels)}{did_you_mean(label, labels)}"
             if record != "all":
@@ -209,6 +214,32 @@ def label_problems(task: TaskSpec, splits: Splits, record: RecordAnswers = "all"
                 f"{path}:{line}: found label {quoted(label, record)}, never seen in train; "
                 f"allowed: {allowed}"
             )
+
+
+def answer_problems(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:
+    """Report the first true answer of each file that its score cannot read, such as one without a number."""
+    negative = None if task.negative is None else task.negative.strip()
+    for path, examples in splits.values():
+        for item in examples:
+            answer = item.example.answer.strip()
+            problem = None if answer == negative else _unreadable(task, answer)
+            if problem:
+                found = quoted(_short(answer), record)
+                yield f"{path}:{item.line}: found answer {found}, {problem}; correct the row"
+                break
+
+
+def _unreadable(task: TaskSpec, answer: str) -> str | None:
+    """Why a true answer cannot be scored; ``None`` where it can."""
+    if task.score == "number" and final_number(answer) is None:
+        return "which has no number; allowed with score: number: a text with one, such as #### 42"
+    if task.score != "json":
+        return None
+    if parsed(answer) is INVALID:
+        return "which is no JSON; allowed with score: json: a JSON value"
+    if task.json_schema is not None and not fits(answer, task.json_schema):
+        return "which is not valid by json_schema; allowed: answers that are"
+    return None
 
 
 def negative_problem(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> str | None:
@@ -261,8 +292,9 @@ def undefined_labels(
     known, undefined = set(defined), dict[str, str]()
     for path, examples in splits.values() if defined else ():
         for item in examples:
-            if (label := item.example.answer.strip()) not in known:
-                undefined.setdefault(label, f"{path}:{item.line}")
+            for label in labels_of(task, item.example.answer):
+                if label not in known:
+                    undefined.setdefault(label, f"{path}:{item.line}")
     for label, place in list(undefined.items())[:MAX_UNDEFINED_SHOWN]:
         hint = did_you_mean(label, defined) if record == "all" else ""
         yield (
@@ -276,7 +308,8 @@ def undefined_labels(
 
 def definition_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
     """Warn of definitions of labels that no row has as its answer."""
-    answers = {item.example.answer.strip() for _, examples in splits.values() for item in examples}
+    rows = (item.example.answer for _, examples in splits.values() for item in examples)
+    answers = {label for answer in rows for label in labels_of(task, answer)}
     unused = [label.name for label in task.labels if label.name not in answers]
     if unused:
         yield (
@@ -287,12 +320,12 @@ def definition_warnings(task: TaskSpec, splits: Splits) -> Iterator[str]:
 
 def row_warnings(task: TaskSpec, splits: Splits, record: RecordAnswers = "all") -> Iterator[str]:
     """Warn of classes with a single example, and of true answers that do not match the task's pattern."""
-    if task.score == "macro_f1" and "train" in splits:
+    if task.score in LABEL_SCORES and "train" in splits:
         path, examples = splits["train"]
-        counts = Counter(item.example.answer for item in examples)
-        for item in examples:
-            label = item.example.answer
-            if counts[label] == 1:
+        labels = [labels_of(task, item.example.answer) for item in examples]
+        counts = Counter(label for found in labels for label in found)
+        for item, found in zip(examples, labels, strict=True):
+            for label in (each for each in found if counts[each] == 1):
                 others = [other for other in counts if counts[other] > 1]
                 hint = did_you_mean(label, others) if record == "all" else ""
                 yield f"{path}:{item.line}: label {quoted(label, record)} has a single example{hint}"

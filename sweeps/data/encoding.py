@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from sweeps.data.examples import (
     nested_order,
     read_examples,
     read_texts,
+    whole_file,
 )
 from sweeps.data.mixes import StreamRow, stream
 from sweeps.data.prompts import (
@@ -28,18 +30,24 @@ from sweeps.data.prompts import (
     render,
     written_answers,
 )
+from sweeps.data.readers import read_rows
+from sweeps.scores.labels import labels_of
 from tracker.errors import InputError
 from tracker.export.recipe import Row
-from tracker.task import FileRef, TaskSpec, Turns
+from tracker.task import LABEL_SCORES, FileRef, TaskSpec, Turns
 from tracker.trial import ModelSpec, TrialSpec
 
 
 class Rows(NamedTuple):
-    """Encoded rows, true answers, and ``numbers`` in the file (from 0), in the order of evaluation."""
+    """Encoded rows, true answers, and ``numbers`` in the file (from 0), in the order of evaluation.
+
+    ``fields``: of a task scored by the user's own function alone, what the file holds of each row.
+    """
 
     encoded: tuple[Encoded, ...]
     truth: tuple[str, ...]
     numbers: tuple[int, ...]
+    fields: tuple[dict[str, Any], ...] | None = None
 
 
 def training_stream(spec: TrialSpec) -> list[Encoded]:
@@ -113,7 +121,16 @@ def evaluation_rows(task: TaskSpec, file: FileRef, spec: TrialSpec, *, whole: bo
         tuple(source.rows(chosen)),
         tuple(written_answers(load_tokenizer(spec.model), [examples[i] for i in chosen])),
         tuple(examples[i].row for i in chosen),
+        tuple(row_fields(task, file.path, [examples[i].row for i in chosen]))
+        if task.function
+        else None,
     )
+
+
+def row_fields(task: TaskSpec, path: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Fields of the rows of these *numbers* (from 0) in the file at *path*, for a user's own function."""
+    rows = read_rows(Path(whole_file(path)), task.encoding)
+    return [rows[number].fields for number in numbers]
 
 
 def suite_text(file: FileRef, spec: TrialSpec) -> Rows:
@@ -134,13 +151,14 @@ def label_set(task: TaskSpec) -> frozenset[str] | None:
 
     Without white space around them, as answers are compared.
     """
-    if task.labels and task.score in ("macro_f1", "exact_match"):
+    labelled = task.score in LABEL_SCORES
+    if task.labels and (labelled or task.score == "exact_match"):
         return frozenset(label.name for label in task.labels)
-    if task.score != "macro_f1":
+    if not labelled:
         return None
     answers = {example.answer for example in _examples(task, task.train or task.validation)}
-    negative = {task.negative} if task.negative else set()
-    return frozenset(answer.strip() for answer in answers | negative)
+    labels = {label for answer in answers for label in labels_of(task, answer)}
+    return frozenset(labels | ({task.negative.strip()} if task.negative else set()))
 
 
 class _EncodedRows:

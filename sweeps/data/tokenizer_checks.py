@@ -24,10 +24,10 @@ from sweeps.data.prompts import (
     written_answers,
 )
 from sweeps.data.recorded import quoted
-from sweeps.scores.task_scores import exact_match, row_score
+from sweeps.scores.task_scores import row_score
 from tracker.errors import InputError
 from tracker.numbers import count
-from tracker.task import TaskSpec
+from tracker.task import LABEL_SCORES, TaskSpec
 from tracker.trial import RecordAnswers
 
 _SAMPLE = 500
@@ -275,12 +275,12 @@ def _lost_answers(
     firsts: dict[str, LocatedExample] = {}
     for item in file.rows:
         firsts.setdefault(item.example.answer, item)
-    labels = file.task.score == "macro_f1"
+    labels = file.task.score in LABEL_SCORES
     answers = list(firsts) if labels else list(firsts)[:: max(1, len(firsts) // _SAMPLE)]
     ids = answer_ids(tokenizer, answers)
     kept = special_ids(tokenizer) & {token for row in ids for token in row}
     read = answer_texts(tokenizer, ids, kept)
-    score = row_score(file.task) or exact_match
+    score = row_score(file.task)
     scores = [score(b.strip(), a.strip()) for a, b in zip(answers, read, strict=True)]
     lost = [i for i, value in enumerate(scores) if value < 1]
     if not lost:

@@ -33,6 +33,7 @@ from sweeps.scores.bootstrap import (
     resamples,
     standard_error,
 )
+from sweeps.scores.score_function import RowValue, function_values
 from sweeps.scores.task_scores import Answers, confidence_of, judge, score_task
 from tracker.task import SuiteMeasure, SuiteScore, TaskScore, TaskSpec
 from tracker.trial import EvaluationSpec, RecordAnswers
@@ -140,9 +141,12 @@ class Evaluator:
         weights = resamples(task.name, len(rows.encoded))
         tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
         sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
-        score = score_task(
-            task, Answers(given.answers, rows.truth, nats, tokens, sizes), labels, split
-        )
+        values = None
+        if task.function is not None:
+            said = [answer.strip() for answer in given.answers]
+            values = function_values(task.function, said, rows.fields or (), self.beat)
+        answers = Answers(given.answers, rows.truth, nats, tokens, sizes, values)
+        score = score_task(task, answers, labels, split)
         kept = {
             "labels": recorded_counts(task, score.labels, record),
             "confidence": confidence_of(task, given.answers, given.nats, rows.truth, labels),
@@ -156,6 +160,7 @@ class Evaluator:
             labels,
             lambda row: self._prompt(rows.encoded[row]),
             record,
+            values,
         )
         bits = bits_replicates(nats / math.log(2), sizes, weights)
         return TaskEvaluation(score, records, tuple(bits.tolist()))
@@ -364,6 +369,7 @@ def answer_records(
     labels: frozenset[str] | None,
     prompt: Callable[[int], str],
     record: RecordAnswers,
+    values: Sequence[RowValue] | None = None,
 ) -> list[dict[str, Any]]:
     """Records of the model's answers by row, for the file ``<task>.<split>.jsonl``.
 
@@ -371,15 +377,17 @@ def answer_records(
     ``file_row`` (in the data file, from 1), ``answer``, ``truth``, ``nats``, ``answer_nats`` (of the given
     answer, likewise) and ``score`` (in [0, 1]);
     ``valid`` and ``over_reach`` where the task has a format and a negative answer; ``prompt`` of the worst
-    rows. Answer and truth are digests where *record* is ``hashed``, and there is no prompt; with ``none``
-    there is no record.
+    rows. *values*: what the user's own function gave: an ``error`` in place of the score where it is
+    minimized, ``failed`` where it gave nothing. Answer and truth are digests where *record* is ``hashed``,
+    and there is no prompt; with ``none`` there is no record.
     """
     if record == "none":
         return []
     records: list[dict[str, Any]] = []
     for row, (answer, true) in enumerate(zip(given.answers, rows.truth, strict=True)):
         said = answer.strip()
-        verdict = judge(task, said, true.strip(), labels)
+        value = None if values is None else values[row]
+        verdict = judge(task, said, true.strip(), labels, value)
         judged = {name: v for name, v in verdict._asdict().items() if v is not None}
         kept: dict[str, Any] = {
             "row": row,
@@ -389,11 +397,18 @@ def answer_records(
             "nats": round(float(nats[row]), 5),
             "answer_nats": round(float(given.nats[row]), 5),
         }
+        if value is not None and value.words and record == "all":
+            judged["failed"] = f"{value.error}: {value.words}"
         records.append(kept | judged)
-    worst = sorted(records, key=lambda kept: (kept["score"], -kept["nats"]))
+    worst = sorted(records, key=_worst_first)
     for kept in worst[:PROMPTS] if record == "all" else ():
         kept["prompt"] = prompt(kept["row"])[:PROMPT_CHARACTERS]
     return records
+
+
+def _worst_first(kept: dict[str, Any]) -> tuple[float, float]:
+    """Place of a record: rows without a score, then the lowest score, or the largest error."""
+    return kept.get("score", -kept.get("error", math.inf)), -kept["nats"]
 
 
 def suite_score(

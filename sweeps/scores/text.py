@@ -1,9 +1,12 @@
-"""Text of answers as scores read it: tokens in any script, and texts without case, marks and articles."""
+"""Text of answers as scores read it: tokens in any script, normalised texts, and the parts of an answer."""
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 #: Han, kana and the marks of both, every character of which is a token (as CMRC 2018).
 _HAN_AND_KANA = (
@@ -43,6 +46,16 @@ def without_spaces(text: str) -> bool:
     return _SPACELESS.search(text) is not None
 
 
+def plain_words(text: str) -> list[str]:
+    """Runs of letters and digits in lower case, and each character of a script without spaces.
+
+    Of English what the package rouge-score takes for words; its own tokens leave out every other letter.
+    """
+    folded = folded_text(text)
+    kept = (c if c.isalnum() or unicodedata.category(c).startswith("M") else " " for c in folded)
+    return _TOKENS.findall("".join(kept))
+
+
 def normalised(text: str) -> str:
     """Text in lower case and one width, without punctuation and English articles.
 
@@ -80,3 +93,64 @@ def _kept(text: str, at: int) -> str:
         if mark == "." and not before.isalnum():
             return mark
     return "" if mark in _INSIDE and before.isalnum() else " "
+
+
+#: Marks that usually stand between the parts of an answer, by kind, the least ambiguous first.
+SEPARATORS: tuple[tuple[str, ...], ...] = (
+    (";", "；"),
+    ("|", "｜"),
+    ("\n",),
+    ("\t",),
+    (",", "，", "、"),
+    ("/", "／"),
+    (" ",),
+)
+#: Taken where no answer shows which it is: what rarely stands within a part.
+USUAL_SEPARATORS = tuple(mark for kind in SEPARATORS[:5] for mark in kind)
+#: These stand within parts too: they separate only where the parts are answers by themselves as well.
+_DOUBTFUL = SEPARATORS[5:]
+
+
+def parts(text: str, separators: Sequence[str] | None = None) -> list[str]:
+    """Parts of an answer, stripped, in order: items of a JSON array, else what *separators* divide.
+
+    Empty ones are left out. Items that are no text are written as JSON.
+    """
+    listed = _json_array(text)
+    if listed is not None:
+        items = [item if isinstance(item, str) else _as_json(item) for item in listed]
+    else:
+        marks = USUAL_SEPARATORS if separators is None else separators
+        items = re.split("|".join(map(re.escape, marks)), text)
+    return [item.strip() for item in items if item.strip()]
+
+
+def found_separators(answers: Iterable[str]) -> tuple[str, ...] | None:
+    """Separators of the parts of *answers*; ``None`` where they are JSON arrays, or none has two parts.
+
+    The least ambiguous kind that divides at least half as many answers as any other.
+    """
+    plain = [answer for answer in dict.fromkeys(answers) if _json_array(answer) is None]
+    whole = {answer.strip() for answer in plain}
+    divided = {}
+    for kind in SEPARATORS:
+        split = [found for answer in plain if len(found := parts(answer, kind)) > 1]
+        pieces = {piece for found in split for piece in found}
+        if kind not in _DOUBTFUL or 2 * len(pieces & whole) >= len(pieces):
+            divided[kind] = len(split)
+    most = max(divided.values(), default=0)
+    return next((kind for kind, n in divided.items() if n and 2 * n >= most), None)
+
+
+def _json_array(text: str) -> list[Any] | None:
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -31,7 +31,17 @@ _EXTENDS = frozenset(
 )
 #: Settings of a task that say how its answers are scored: prompts and training know none of them.
 _SCORING = frozenset(
-    {"score", "pattern", "negative", "separator", "unordered", "tolerance", "schema", "average"}
+    {
+        "score",
+        "pattern",
+        "negative",
+        "separator",
+        "unordered",
+        "tolerance",
+        "json_schema",
+        "average",
+    }
+    | {"range", "direction", "seconds_per_row"}
 )
 #: Digits of a digest that name a generation of the study.
 GENERATION_LENGTH = 12

@@ -27,7 +27,7 @@ from tracker.files import Inline, comment, is_special, read_bounded, write_text,
 from tracker.frozen import Frozen
 from tracker.numbers import percent
 from tracker.strict_yaml import MAX_BYTES, Document, read
-from tracker.task import ScoreName, TaskScore
+from tracker.task import Name, TaskScore
 from tracker.trial import TrialRecord, TrialSpec, without_locations
 from tracker.validation import unknown, validate
 
@@ -71,7 +71,7 @@ class MeasuredScore(Frozen):
 
     task: str
     n: int
-    score_name: ScoreName
+    score_name: Name
     score: float | None = None
     score_se: float | None = None
     loss_nats: float | None = None

@@ -33,7 +33,9 @@ ORIGIN = "sft.taken_over"
 STEP_PREFIX = "train/"
 
 #: Identity, not measurement; replicates (for the paired tests) and counts live in result.json.
-_NOT_METRICS = frozenset({"task", "split", "score_name", "labels", "confidence", "replicates"})
+_NOT_METRICS = frozenset(
+    {"task", "split", "score_name", "labels", "confidence", "figures", "replicates"}
+)
 _TRAIN_PARAMETERS = (
     "epochs",
     "batch_size",
@@ -177,8 +179,7 @@ def name_part(text: str) -> str:
 
 def _task_metrics(score: TaskScore) -> dict[str, float | None]:
     prefix = f"{'eval' if score.split == 'validation' else 'test'}/{name_part(score.task)}"
-    return {
-        f"{prefix}/{name}": getattr(score, name)
-        for name in TaskScore.model_fields
-        if name not in _NOT_METRICS
+    values = {
+        name: getattr(score, name) for name in TaskScore.model_fields if name not in _NOT_METRICS
     }
+    return {f"{prefix}/{name}": value for name, value in (values | score.figures).items()}

@@ -6,6 +6,7 @@ Bounded in files, bytes, rows and characters: the files were written by any vers
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NamedTuple
 
 from tracker.numbers import count
@@ -18,6 +19,9 @@ MAX_FILES, MAX_BYTES, MAX_ROWS, MAX_WORST, MAX_CHARACTERS = 40, 16_000_000, 20_0
 class Example(NamedTuple):
     """Model's answer to one row. ``score`` in [0, 1]; ``nats``: of the true answer, summed.
 
+    Of a user's own function: ``score`` is ``None`` where it gives an ``error`` instead, smaller the better,
+    or where it ``failed``, with its reason.
+
     ``prompt`` as the model read it; ``None`` where it was not kept. ``valid``: the answer has the task's
     format; ``over_reach``: it claims something where nothing is to be claimed; ``None`` where not known.
     ``file_row``: the row's number in its data file, from 1; ``None`` where it was not kept.
@@ -27,11 +31,13 @@ class Example(NamedTuple):
     prompt: str | None
     answer: str
     truth: str
-    score: float
+    score: float | None
     nats: float | None
     valid: bool | None
     over_reach: bool | None
     file_row: int | None = None
+    error: float = 0.0
+    failed: str | None = None
 
 
 class TaskExamples(NamedTuple):
@@ -73,12 +79,19 @@ def worst_of(task: str, split: str, text: str) -> TaskExamples:
     """Worst wrong answers among the lines of *text*; other lines are skipped."""
     lines = text.split("\n")
     examples = [e for line in lines[:MAX_ROWS] if (e := _example(line)) is not None]
-    wrong = [example for example in examples if example.score < 1]
-    worst = sorted(wrong, key=lambda e: (e.score, -(e.nats or 0.0)))[:MAX_WORST]
+    wrong = [example for example in examples if _badness(example) > 0]
+    worst = sorted(wrong, key=lambda e: (-_badness(e), -(e.nats or 0.0)))[:MAX_WORST]
     left_out = (
         f"only the first {count(MAX_ROWS)} rows were read" if len(lines) > MAX_ROWS + 1 else None
     )
     return TaskExamples(task, split, len(examples), len(wrong), tuple(worst), left_out)
+
+
+def _badness(example: Example) -> float:
+    """How far an answer is from right; an answer whose scoring failed comes before all."""
+    if example.failed is not None:
+        return math.inf
+    return example.error if example.score is None else 1 - example.score
 
 
 def _example(line: str) -> Example | None:
@@ -90,13 +103,19 @@ def _example(line: str) -> Example | None:
         return None
     answer, truth = _text(record["answer"]), _text(record["truth"])
     score, row = _number(record.get("score")), _number(record.get("row"))
+    error = _number(record.get("error"))
+    failed = _text(record["failed"]) if record.get("failed") else None
+    if score is None and error is None and failed is None:
+        score = float(answer == truth)  # of before scores were kept
     file_row = _number(record.get("file_row"))
     return Example(
         row=-1 if row is None else int(row),
         prompt=_text(record["prompt"]) if "prompt" in record else None,
         answer=answer,
         truth=truth,
-        score=float(answer == truth) if score is None else score,  # of before scores were kept
+        score=score,
+        error=error or 0.0,
+        failed=failed,
         nats=_number(record.get("nats")),
         valid=_flag(record.get("valid")),
         over_reach=_flag(record.get("over_reach")),

@@ -46,7 +46,7 @@ def test_what_is_no_record_is_passed_over_and_much_is_cut(monkeypatch: pytest.Mo
     found = worst_of("intent", "test", "nonsense\n[1]\n\n" + lines([long]))
     (only,) = found.worst
     assert len(only.answer) == examples.MAX_CHARACTERS + 1
-    assert only[5:] == (None, None, None, None)
+    assert only[5:9] == (None, None, None, None)
     monkeypatch.setattr(examples, "MAX_ROWS", 2)
     assert worst_of("intent", "test", lines(ROWS)).left_out == "only the first 2 rows were read"
     assert worst_of("intent", "test", lines(ROWS[:2])).left_out is None
