@@ -207,6 +207,26 @@ class Sweep:
         objective = overrides.objective(self.analysis.objective)
         return recommend(self.analysis.with_objective(objective))
 
+    def exclude(self, trial: int, why: str) -> None:
+        """Exclude the finished *trial*, by its number, from every answer, as ``sft-select exclude`` does.
+
+        *why*: the reason, which pages and status show. Reversible by :meth:`include`; nothing runs again.
+
+        Raises InputError where no such trial has ended, or *why* is empty.
+        """
+        from tracker.store.exclusion import finished, reason
+
+        why = reason(why)
+        self.store.exclude(self.name, finished(self.store, self.name, str(trial)), why)
+        self.__dict__.pop("analysis", None)
+
+    def include(self, trial: int) -> None:
+        """Count the excluded *trial* again; raises InputError where it is not excluded."""
+        from tracker.store.exclusion import finished
+
+        self.store.include(self.name, finished(self.store, self.name, str(trial)))
+        self.__dict__.pop("analysis", None)
+
     def predict(
         self,
         task: str,

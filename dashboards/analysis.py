@@ -5,6 +5,7 @@ Every answer is tracker's, so that a page and the command line cannot disagree.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +14,7 @@ from dashboards.answers import Answer, work_out
 from dashboards.charts.marks import LawLine
 from dashboards.charts.progress import BestSoFar, best_so_far
 from dashboards.charts.scaling import law_lines
-from dashboards.trials.frame import trial_frame
+from dashboards.trials.frame import frame_with_excluded, trial_frame
 from tracker.cache import SingleFlightCache
 from tracker.decision.analysis import MAX_OBJECTIVES, Analysis
 from tracker.decision.overrides import ObjectiveOverrides
@@ -25,7 +26,10 @@ from tracker.trial import Objective, TrialRecord
 
 
 class PageAnalysis(Analysis):
-    """As :class:`~tracker.decision.analysis.Analysis`; *data*: what its rows look like, where it was kept."""
+    """As :class:`~tracker.decision.analysis.Analysis`, with what pages show beside it.
+
+    *data*: what its rows look like, where it was kept. *excluded*: finished trials that count for no answer.
+    """
 
     def __init__(
         self,
@@ -36,9 +40,10 @@ class PageAnalysis(Analysis):
         notes: Sequence[str] = (),
         data: DataProfile | None = None,
         earlier: Analysis | None = None,
+        excluded: Sequence[TrialRecord] = (),
     ) -> None:
         super().__init__(records, objective, sweep=sweep, notes=notes, earlier=earlier)
-        self.data = data
+        self.data, self.excluded = data, tuple(excluded)
         self._answers = SingleFlightCache(MAX_OBJECTIVES)
 
     @classmethod
@@ -52,13 +57,31 @@ class PageAnalysis(Analysis):
     def _sharing(cls, analysis: Analysis) -> PageAnalysis:
         page = cls.__new__(cls)
         page.__dict__.update(analysis.__dict__)
-        page.data, page._answers = None, SingleFlightCache(MAX_OBJECTIVES)
+        page.data, page.excluded, page._answers = None, (), SingleFlightCache(MAX_OBJECTIVES)
         return page
 
     @property
     def trials(self) -> pd.DataFrame:
-        """One row per trial, newest first (:func:`dashboards.trials.frame.trial_frame`)."""
-        return self.cached_for_objective("trials", lambda: trial_frame(self))
+        """One row per trial, newest first (:func:`dashboards.trials.frame.trial_frame`).
+
+        Those that are excluded say why in a column ``excluded``, which is there where some are.
+        """
+        return self.cached_for_objective("trials", self._trials)
+
+    def _trials(self) -> pd.DataFrame:
+        if not self.excluded:
+            return trial_frame(self)
+        return frame_with_excluded(self, Analysis(self.excluded, self.objective))
+
+    @property
+    def listed(self) -> tuple[TrialRecord, ...]:
+        """Every finished trial, also those that are excluded."""
+        return (*self.records, *self.excluded)
+
+    def _digest(self) -> str:
+        reasons = "".join(f"{record.number}:{record.excluded}" for record in self.excluded)
+        digest = super()._digest()
+        return hashlib.sha256((digest + reasons).encode()).hexdigest()[:12] if reasons else digest
 
     def fits_by_task(self, metric: Metric) -> dict[str, CurveFits]:
         """The laws of every task; a metric's are fitted together, once."""
@@ -85,7 +108,7 @@ class PageAnalysis(Analysis):
     @property
     def tally(self) -> Tally:
         """What became of its trials, and what they took."""
-        return self.cached("tally", lambda: tally([r.result for r in self.records]))
+        return self.cached("tally", lambda: tally([*self.records, *self.excluded]))
 
     def answer(self, overrides: ObjectiveOverrides = ObjectiveOverrides()) -> Answer:  # noqa: B008 - frozen
         """The whole answer to *overrides*; without them, to the sweep file's question.

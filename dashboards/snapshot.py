@@ -21,6 +21,7 @@ from typing import NamedTuple
 from dashboards.analysis import PageAnalysis
 from tracker.errors import StoreError
 from tracker.store.control import ControlRecord
+from tracker.store.exclusion import excluded_of
 from tracker.store.store import LiveTrial, Store, SweepInfo
 
 _LOG = logging.getLogger(__name__)
@@ -180,12 +181,16 @@ class Snapshot:
         name, store = info.name, self._store
         running = tuple(store.running(name)) if info.is_live else ()
         log = tuple(store.control_log(name))
-        if last is not None and last.info.counts == info.counts:
+        now = info.counts, excluded_of(info.facts)
+        if last is not None and now == (last.info.counts, excluded_of(last.info.facts)):
             return SweepView(info, last.analysis, running, self._clock(), log)
         earlier = last.analysis if last else None
         data = (earlier and earlier.data) or store.data_profile(name)  # it never changes
         with frozen_from_gc() if last is None else nullcontext():
-            analysis = PageAnalysis.of_sweep(store, name, data=data, earlier=earlier)
+            excluded = store.excluded(name) if excluded_of(info.facts) else ()
+            analysis = PageAnalysis.of_sweep(
+                store, name, data=data, earlier=earlier, excluded=excluded
+            )
         if earlier is not None and earlier.version == analysis.version:
             analysis = earlier  # its laws and answers are those of the same records
         return SweepView(info, analysis, running, self._clock(), log)

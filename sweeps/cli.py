@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 from sweeps.cli_answer import answer
 from sweeps.cli_control import control
 from sweeps.cli_data import doctor, import_, init
+from sweeps.cli_keep import delete, exclude, gc
 from sweeps.cli_options import (
     WORKSPACE,
     All,
@@ -231,7 +232,8 @@ def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
     from tracker.decision.recommend import recommend
 
     try:
-        return summary(recommend(Analysis(records, load_sweep(sweep).objective)))
+        counted = [record for record in records if record.excluded is None]
+        return summary(recommend(Analysis(counted, load_sweep(sweep).objective)))
     except NotEnoughDataError as error:
         return [str(error)]
 
@@ -526,6 +528,9 @@ _VERBS: dict[str, Callable[..., None]] = {
     "predict": predict,
     "laws": laws,
     "import": import_,
+    "exclude": exclude,
+    "delete": delete,
+    "gc": gc,
     "relocate": relocate,
     "control": control,
 }

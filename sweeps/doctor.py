@@ -13,9 +13,8 @@ import psutil
 
 from sweeps.data.preview import CLOSE, OPEN, Mark, Piece, Preview, PreviewedRow, preview_rows
 from sweeps.resolve import ResolvedSweep
-from sweeps.terminal import memory
 from tracker.errors import SftSelectError, one_line
-from tracker.numbers import count, plural
+from tracker.numbers import count, memory, plural
 from tracker.store.store import Store
 
 _PACKAGES = (

@@ -11,8 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.terminal import memory
-from tracker.numbers import percent, plural, rough_duration
+from tracker.numbers import memory, percent, plural, rough_duration
 from tracker.price import with_price
 
 if TYPE_CHECKING:

@@ -188,5 +188,4 @@ def _label(trial: PlannedTrial) -> str:
 
 def _spending(driver: Driver) -> Spending:
     facts = {name: str(value) for name, value in facts_of(driver).items()}
-    results = [record.result for record in driver.records.values()]
-    return Spending.of(tally(results), facts, driver.planned)
+    return Spending.of(tally(list(driver.records.values())), facts, driver.planned)

@@ -61,18 +61,20 @@ def spending_line(spending: Spending, *, live: bool) -> str:
 
 
 class Standing(NamedTuple):
-    """Standing of a sweep: ``spending``, the ``best`` trial, those ``running``, those that ``failed``."""
+    """Standing of a sweep: ``spending``, the ``best`` trial; those ``running``, ``failed``, ``excluded``."""
 
     spending: Spending
     best: BestTrial | None
     running: Sequence[LiveTrial]
     failed: Sequence[TrialRecord]
     live: bool
+    excluded: Sequence[TrialRecord] = ()
 
     def lines(self) -> list[str]:
         """Costs, and the best so far."""
         text = [spending_line(self.spending, live=self.live)] if self.spending.ended else []
-        return [*text, self.best.line()] if self.best else text
+        text += [self.best.line()] if self.best else []
+        return [*text, *(f"trial {r.number} is excluded: {r.excluded}" for r in self.excluded)]
 
     def as_json(self) -> dict[str, Any]:
         """As plain values; what is not known is ``None``."""
@@ -86,6 +88,10 @@ class Standing(NamedTuple):
             "cost_left": _money(spending.left_seconds, spending.price),
             "seconds_to_go": None if clock is None else list(clock),
             "best": self.best and self.best._asdict(),
+            "excluded": [
+                {"number": record.number, "key": record.result.spec.key, "why": record.excluded}
+                for record in self.excluded
+            ],
             "running": [
                 {
                     "number": trial.number,
@@ -105,9 +111,9 @@ def _money(seconds: float | None, price: Price | None) -> dict[str, Any] | None:
 
 def standing_of(store: Store, info: SweepInfo) -> Standing:
     """Standing of the sweep of *info*, by its trials in the store."""
-    records = store.records(info.name)
+    records, excluded = store.records(info.name), store.excluded(info.name)
     spending = Spending.of(
-        tally([record.result for record in records]),
+        tally([*records, *excluded]),
         info.facts,
         info.to_come,
         finished=info.state == "finished",
@@ -117,4 +123,4 @@ def standing_of(store: Store, info: SweepInfo) -> Standing:
     except StoreError:  # begun by a version that kept no objective
         best = None
     failed = [record for record in records if record.result.status is Status.FAILED]
-    return Standing(spending, best, store.running(info.name), failed, info.is_live)
+    return Standing(spending, best, store.running(info.name), failed, info.is_live, excluded)

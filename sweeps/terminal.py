@@ -66,15 +66,6 @@ def print_lines(text: Iterable[str]) -> None:
         console.print(line)
 
 
-def memory(size: float) -> str:
-    """Bytes in the unit that reads best: ``37 MiB``, ``20.3 GiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit != "GiB" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
 # -- run and status ----------------------------------------------------------------------------------------
 
 

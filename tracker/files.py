@@ -252,17 +252,26 @@ def is_leftover(path: Path) -> bool:
     return _LEFTOVER.fullmatch(path.name) is not None
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in *folder* while they wrote: half files, half folders.
+def leftovers(folder: Path) -> list[Path]:
+    """What killed processes left in *folder* while they wrote: half files, half folders.
 
-    What a process that lives writes is locked, and stays. A folder that was about to be replaced is put
-    back where nothing has come into its place. An OSError is no reason to stop.
+    What a process that lives writes is locked, and is none.
     """
     with suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            found = _LEFTOVER.fullmatch(entry.name)
-            if found is not None and not _is_locked(Path(entry.path)):
-                _remove_leftover(Path(entry.path), found["name"], found["kind"] or found["old"])
+        entries = [Path(entry.path) for entry in os.scandir(folder)]
+        return [path for path in entries if is_leftover(path) and not _is_locked(path)]
+    return []
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the :func:`leftovers` in *folder*.
+
+    A folder that was about to be replaced is put back where nothing has come into its place. An OSError is
+    no reason to stop.
+    """
+    for path in leftovers(folder):
+        if found := _LEFTOVER.fullmatch(path.name):
+            _remove_leftover(path, found["name"], found["kind"] or found["old"])
 
 
 def _remove_leftover(path: Path, name: str, kind: str) -> None:

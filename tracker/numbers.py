@@ -168,6 +168,15 @@ def rough_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def memory(size: float) -> str:
+    """Bytes in the unit that reads best: ``37 MiB``, ``20.3 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit != "GiB" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
 def money(amount: float, currency: str) -> str:
     """An amount of money: ``2.50 EUR``, ``1,234 EUR``, never rounded to nothing: ``less than 0.01 EUR``."""
     if 0 < amount < 0.01:

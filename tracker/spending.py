@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from tracker.price import Price
-from tracker.trial import Status, TrialResult
+from tracker.trial import Status, TrialRecord, TrialResult
 
 #: How sure an interval is meant to be.
 COVERAGE = 0.8
@@ -154,14 +154,15 @@ class Tally(NamedTuple):
         return sum(self.by_status.values())
 
 
-def tally(results: Sequence[TrialResult]) -> Tally:
-    """Tally of *results*."""
-    found = Counter(result.status for result in results)
+def tally(records: Sequence[TrialRecord]) -> Tally:
+    """Tally of *records*; those that were taken over took no time of this sweep."""
+    found = Counter(record.result.status for record in records)
+    ran = [record.result for record in records if record.taken_over is None]
     return Tally(
         {status.value: found[status] for status in Status},
-        tuple(seconds for result in results if (seconds := result.cost.device_seconds)),
-        _clock_per_device_second(results),
-        bool(results) and all(result.spec.origin is not None for result in results),
+        tuple(seconds for record in records if (seconds := record.spent_seconds)),
+        _clock_per_device_second(ran),
+        bool(records) and all(record.result.spec.origin is not None for record in records),
     )
 
 

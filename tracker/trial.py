@@ -381,13 +381,14 @@ class TrialRecord(Frozen):
     """Result with its place in the sweep: ``number`` as in the study, ``stage`` of the design.
 
     ``taken_over``: where the result is from, if the trial was not run in this sweep; its cost was then not
-    spent here.
+    spent here. ``excluded``: why it counts for no answer, if somebody excluded it.
     """
 
     number: int
     stage: str
     result: TrialResult
     taken_over: TakenOver | None = Field(None, exclude_if=lambda value: value is None)
+    excluded: str | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
     def spent_seconds(self) -> float:

@@ -41,3 +41,5 @@ dagfuncs.bytes = (value) => {
   const step = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(1, value)) / 3)));
   return `${(value / 1000 ** step).toPrecision(3)} ${["B", "kB", "MB", "GB", "TB"][step]}`;
 };
+/* A trial that somebody excluded: no answer counts it. */
+dagfuncs.isExcluded = (params) => params.data != null && params.data.excluded != null;

@@ -75,6 +75,9 @@ def content(record: TrialRecord, ways: Sequence[Choice], weighing: Weighing) -> 
     return [
         actions(ways),
         page_head(f"Trial {record.number}", words_of(record), badge=pill(words, tone)),
+        notice("It is excluded: no answer and no law counts it.", record.excluded)
+        if record.excluded
+        else None,
         notice("It ended without a result.", result.reason, "bad" if tone == "bad" else "")
         if result.reason
         else None,

@@ -75,7 +75,7 @@ def requested_numbers(query: Query) -> tuple[int, ...]:
 
 def requested_records(view: SweepView, query: Query) -> list[TrialRecord]:
     """Those of the requested trials that have ended, in their order."""
-    by_number = {r.number: r for r in view.analysis.records}
+    by_number = {r.number: r for r in view.analysis.listed}
     return [by_number[number] for number in requested_numbers(query) if number in by_number]
 
 
@@ -212,7 +212,7 @@ class _Callbacks:
             return [], True, self.context.nothing(search)
         if is_detail(query):
             return [], True, details(view, query)
-        if not view.analysis.records:
+        if not view.analysis.listed:
             return [], True, empty("No trial has ended yet", "They appear here as they end.")
         return head(view, query), False, []
 
@@ -235,7 +235,7 @@ class _Callbacks:
         *sorted_by*: the sort and filters of the grid's last request. *shown*: the grid as it was made.
         """
         view, query = self.context.view(search), parse_query(search)
-        if view is None or not view.analysis.records:
+        if view is None or not view.analysis.listed:
             return [], None
         frame = view.analysis.trials
         columns = columns_of(frame.columns)
@@ -419,6 +419,7 @@ def grid(frame: pd.DataFrame, query: Query, sweep: str, ticked: Sequence[int] = 
             "theme": {"function": _GRID_THEME},
             "initialState": initial_state(state_in(query, frame.columns), words),
             "suppressFieldDotNotation": True,
+            "rowClassRules": {"excluded": "isExcluded(params)"},
             "animateRows": False,
             "cacheBlockSize": BLOCK,
             "maxBlocksInCache": BLOCKS,

@@ -60,6 +60,7 @@ _REST = (
     Column("stage", "Stage", "plain", 100, words=True, usual=False),
     Column("reason", "Reason", "plain", 280, words=True),
 )
+_EXCLUDED = Column("excluded", "Excluded", "plain", 200, words=True)  # where some are
 
 
 def trial_frame(analysis: Analysis) -> pd.DataFrame:
@@ -81,12 +82,31 @@ def trial_frame(analysis: Analysis) -> pd.DataFrame:
         trials = trials.join(wide.astype(float).add_prefix(f"{measure}."))
     trials = trials.join(analysis.trial_quality["value"].rename("quality"))
     trials = trials.sort_values("number", ascending=False).reset_index()
-    trials["method"] = trials["method"].map(method_label)
+    return _typed(trials.assign(method=trials["method"].map(method_label)))
+
+
+def frame_with_excluded(analysis: Analysis, excluded: Analysis) -> pd.DataFrame:
+    """Frame of *analysis* and of the *excluded* trials, which say why in the column ``excluded``."""
+    why = {record.result.spec.key: record.excluded for record in excluded.records}
+    frames = [trial_frame(each).astype(object) for each in (analysis, excluded) if each.records]
+    trials = pd.concat(frames, ignore_index=True).sort_values("number", ascending=False)
+    trials["excluded"] = trials["key"].map(why).astype(object)
+    trials["key"] = trials["key"].astype(str)
+    return _typed(trials.reset_index(drop=True))
+
+
+def _typed(trials: pd.DataFrame) -> pd.DataFrame:
+    """*trials* with its numbers as such, and its texts as categories."""
+    for field in trials.columns:
+        if str(field).partition(".")[0] in ("score", "over_reach", "valid_format", "forgetting"):
+            trials[field] = trials[field].astype(float)
     numbers = [column.field for column in (*_CONFIGURATION, *_REST) if not column.words]
     trials[numbers] = trials[numbers].astype(float)  # one all of ``None`` would pass for text
     for column in (*_CONFIGURATION, *_REST):
         if column.words:
             trials[column.field] = _categories(trials[column.field])
+    if "excluded" in trials:
+        trials["excluded"] = _categories(trials["excluded"])
     return trials
 
 
@@ -112,7 +132,8 @@ def columns_of(fields: Iterable[str]) -> tuple[Column, ...]:
     lost = _measured(names, "forgetting.", "lost", "percent", usual=True)
     over = _measured(names, "over_reach.", "false positives", "percent", usual=False)
     valid = _measured(names, "valid_format.", "valid answers", "share", usual=False)
-    return (*_CONFIGURATION, *scores, *lost, *_REST, *over, *valid)
+    excluded = (_EXCLUDED,) if "excluded" in names else ()
+    return (*_CONFIGURATION, *excluded, *scores, *lost, *_REST, *over, *valid)
 
 
 def _measured(

@@ -80,7 +80,7 @@ class Outbox:
     def stored(self) -> dict[str, TrialResult]:
         """Results that the store holds, by the trial's key; none while it is down."""
         try:
-            records = self.store.records(self.sweep)
+            records = [*self.store.records(self.sweep), *self.store.excluded(self.sweep)]
         except StoreError as error:
             self.problem = str(error)
             return {}

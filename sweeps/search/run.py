@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -39,9 +39,10 @@ from sweeps.search.study import StudyAdapter
 from sweeps.search.takeover import Takeover
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine as EngineSpec
+from tracker.errors import StoreError
 from tracker.files import write_text
 from tracker.numbers import plural
-from tracker.store import data_profile, database_server, tracking_uri
+from tracker.store import data_profile, database_server, exclusion, tracking_uri
 from tracker.store.journal import Journal
 from tracker.store.runs import Undelivered
 from tracker.store.store import Store
@@ -88,6 +89,7 @@ def run_sweep(
     folder = SweepFolder(workspace, sweep.spec.name)
     with folder.locked():
         begun = folder.identity is not None
+        excluded: Mapping[str, exclusion.Excluded] = {}
         if words := _recorded_before(sweep, folder):
             note(words)
         with owned_study(sweep, folder, study_uri, note) as (study, identity):
@@ -118,7 +120,11 @@ def run_sweep(
                     with closing(driver):
                         driver.run()
                     session.last_state = "stopped" if driver.stopped else "finished"
+                    with suppress(StoreError):
+                        excluded = store.exclusions(sweep.spec.name)
     records = sorted(driver.records.values(), key=lambda record: record.number)
+    if excluded:
+        records = exclusion.marked(records, excluded)
     return SweepRun(records, session.undelivered, driver.stopped)
 
 
@@ -161,7 +167,7 @@ def _recorded_before(sweep: ResolvedSweep, folder: SweepFolder) -> str | None:
 
 def _take_results(store: Store, sweep: str, folder: SweepFolder) -> None:
     """Write journals of trials that ended under a driver of another workspace, with this study and store."""
-    for record in store.records(sweep):
+    for record in [*store.records(sweep), *store.excluded(sweep)]:
         key = record.result.spec.key
         events = {event["event"] for event in Journal(folder.journal(key)).events()}
         if not events & {"start", "result"}:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +154,20 @@ class SweepFolder:
         Raises OwnedError, naming the owner, when another driver holds it, InputError where there can be no
         such folder.
         """
-        with owned(
+        with self.owned():
+            self._remove_leftovers()
+            yield
+
+    def owned(self) -> AbstractContextManager[None]:
+        """The sweep's lock, as :meth:`locked`, without removing anything."""
+        return owned(
             self.root / "driver",
             lambda owner: (
                 f"{self.root.name}: another driver runs this sweep: {owner}; wait for it, "
                 "or stop it and run the same command again"
             ),
             "give a --workspace that can be",
-        ):
-            self._remove_leftovers()
-            yield
+        )
 
 
 def sweep_folders(workspace: Path) -> list[SweepFolder]:

@@ -3,6 +3,7 @@ import pytest
 
 from tests.dashboards.conftest import make_records
 from tracker.spending import ForecastInterval, Spending, forecast, tally
+from tracker.trial import TakenOver
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +44,12 @@ def test_the_interval_holds_in_four_of_five_cases():
 
 
 def test_trials_that_wait_for_more_than_the_device_take_longer_on_the_clock(records):
-    assert tally([record.result for record in records]).clock_per_device_second == pytest.approx(
-        1.0
-    )
-    slow = [
-        record.result.model_copy(update={"started_at": record.result.started_at - 1})
-        for record in records
-    ]
-    seconds = sum(result.cost.device_seconds for result in slow)
+    assert tally(records).clock_per_device_second == pytest.approx(1.0)
+    slow = []
+    for record in records:
+        result = record.result.model_copy(update={"started_at": record.result.started_at - 1})
+        slow.append(record.model_copy(update={"result": result}))
+    seconds = sum(record.result.cost.device_seconds for record in slow)
     assert tally(slow).clock_per_device_second == pytest.approx(1 + len(slow) / seconds)
     assert tally([]).clock_per_device_second == 1.0
     ahead = forecast(Spending((10.0,) * 10, 10, 40, workers=2, clock_per_device_second=1.5))
@@ -65,12 +64,22 @@ def test_what_is_burnt_is_a_share_of_the_budget_else_of_the_plan():
 
 
 def test_trials_that_never_ran_are_no_measure(records):
-    first = records[0].result
+    first, result = records[0], records[0].result
     never = [
-        first.model_copy(update={"cost": first.cost.model_copy(update={"device_seconds": seconds})})
+        result.model_copy(
+            update={"cost": result.cost.model_copy(update={"device_seconds": seconds})}
+        )
         for seconds in (None, 0.0)
     ]
-    found = tally([first, *never])
-    assert found.seconds == (first.cost.device_seconds,)
+    found = tally([first, *(first.model_copy(update={"result": each}) for each in never)])
+    assert found.seconds == (result.cost.device_seconds,)
     assert found.ended == 3
     assert not found.imported
+
+
+def test_what_was_taken_over_is_shown_and_not_spent(records):
+    origin = TakenOver(sweep="before", key=records[0].result.spec.key)
+    taken = records[0].model_copy(update={"taken_over": origin})
+    found = tally([taken, records[1]])
+    assert found.seconds == (records[1].result.cost.device_seconds,)
+    assert found.ended == 2

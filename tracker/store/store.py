@@ -23,7 +23,15 @@ from pydantic import ValidationError
 
 from tracker.errors import RefusedError, StoreError
 from tracker.frozen import Frozen
-from tracker.store import bulk_write, database_setup, mlflow_names, model_registry, tracking_uri
+from tracker.store import (
+    bulk_write,
+    database_setup,
+    exclusion,
+    mlflow_names,
+    model_registry,
+    removal,
+    tracking_uri,
+)
 from tracker.store.artifacts import Artifacts
 from tracker.store.control import (
     ControlRecord,
@@ -407,6 +415,36 @@ class Store:
         self._runs.artifacts.log_folder(run, folder, "model")
 
     @_guarded
+    def exclude(self, sweep: str, record: TrialRecord, why: str) -> None:
+        """Exclude a finished trial from the sweep's answers; see :mod:`tracker.store.exclusion`."""
+        key = record.result.spec.key
+        exclusion.set_excluded(self._runs, self._runs.sweep(sweep), key, record.number, why)
+
+    @_guarded
+    def include(self, sweep: str, record: TrialRecord) -> None:
+        """Count an excluded trial again; InputError where it is not excluded."""
+        exclusion.unset_excluded(self._runs, self._runs.sweep(sweep), record.result.spec.key)
+
+    @_guarded
+    def holdings(self, sweep: str, key: str | None = None) -> removal.Holdings:
+        """What the store holds of *sweep*, or of its trial *key*."""
+        if key is not None:
+            return removal.of_trial(self._runs, sweep, key)
+        return removal.of_sweep(self._runs, sweep)
+
+    @_guarded
+    def remove(self, stored: removal.Holdings) -> None:
+        """Delete the runs, their artifacts and cached results; registered models stay."""
+        removal.remove(self._runs, stored, self.workspace / "cache")
+        self._forget()
+
+    @_guarded
+    def garbage(self) -> tuple[list[Path], list[Path]]:
+        """Artifacts of deleted runs, and cached results of sweeps that are gone."""
+        stale = removal.stale_caches(self._runs, self.workspace)
+        return list(removal.artifacts_of_deleted(self._runs)), list(stale)
+
+    @_guarded
     def add_request(self, sweep: str, request: Request) -> None:
         """Keep *request* for the sweep's driver. InputError where the sweep cannot do it now."""
         parent = self._runs.sweep(sweep)
@@ -468,8 +506,22 @@ class Store:
 
     @_guarded
     def records(self, sweep: str) -> list[TrialRecord]:
-        """Records of all finished trials, by number; deleted runs are gone."""
-        return self._ended.records(self._runs.sweep(sweep).info.run_id)
+        """Records of all finished trials that count, by number; deleted runs are gone."""
+        return self._split(sweep)[0]
+
+    @_guarded
+    def excluded(self, sweep: str) -> list[TrialRecord]:
+        """Records of the finished trials that were excluded, by number; each says why."""
+        return self._split(sweep)[1]
+
+    @_guarded
+    def exclusions(self, sweep: str) -> dict[str, exclusion.Excluded]:
+        """Exclusions of the sweep by the trial's key, without reading a result."""
+        return exclusion.excluded_of_tags(self._runs.sweep(sweep).data.tags)
+
+    def _split(self, sweep: str) -> tuple[list[TrialRecord], list[TrialRecord]]:
+        parent = self._runs.sweep(sweep)
+        return exclusion.split(self._ended.records(parent.info.run_id), parent.data.tags)
 
     @_guarded
     def running(self, sweep: str) -> list[LiveTrial]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dashboards.analysis import PageAnalysis
 from dashboards.exports import csv_text
 from dashboards.pages.trials import shown_fields
 from dashboards.state import Query
@@ -47,3 +48,22 @@ def test_tasks_stand_in_the_objective_s_order_and_then_by_name(analysis):
     assert order(intent=2, slots=1) == ["score.intent", "score.slots"]
     assert order(slots=1) == ["score.slots", "score.intent"]
     assert order(unknown=1) == ["score.intent", "score.slots"]
+
+
+def test_excluded_trials_are_listed_with_their_reason_and_count_for_nothing(records, analysis):
+    out = records[-2].model_copy(update={"excluded": "its rows were mixed up"})
+    counted = [record for record in records if record.number != out.number]
+    page = PageAnalysis(counted, analysis.objective, excluded=[out])
+    frame = page.trials
+    assert [r["number"] for r in plain_rows(frame)] == [r.number for r in reversed(records)]
+    why = {row["number"]: row["excluded"] for row in plain_rows(frame) if row["excluded"]}
+    assert why == {out.number: "its rows were mixed up"}
+    assert "excluded" in {column.field for column in columns_of(frame.columns)}
+    assert out.result.spec.key not in set(page.table["key"])
+    same = [name for name in analysis.trials.columns if name not in ("quality", "excluded")]
+    assert (
+        frame[same].dtypes.astype(str).tolist() == analysis.trials[same].dtypes.astype(str).tolist()
+    )
+    assert page.version != PageAnalysis(counted, analysis.objective).version
+    alone = PageAnalysis([], analysis.objective, excluded=[out])
+    assert len(alone.trials) == 1
