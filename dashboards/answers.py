@@ -105,7 +105,7 @@ def command(sweep: str, overrides: ObjectiveOverrides) -> str:
         words += ["--weight", f"{task}={number_text(weight)}"]
     for name, bound in overrides.constraints:
         words += ["--constraint", f"{name}={NONE if bound is None else number_text(bound)}"]
-    for text in target_texts(overrides.target_quality):
+    for text in target_texts(overrides.target):
         words += ["--target-quality", text]
     return shlex.join([*words, "-o", FILE_NAME])
 

@@ -25,23 +25,29 @@ class ObjectiveOverrides(NamedTuple):
     """Changes to a sweep's objective for one question.
 
     ``weights`` replace the sweep's. ``constraints`` are added to the sweep's; ``None`` removes one.
-    ``target_quality``: in place of the sweep's target, ``none`` removes it.
+    ``target_quality``: in place of the sweep's target, one by task as pairs; ``none`` removes it.
     """
 
     weights: tuple[tuple[str, float], ...] = ()
     constraints: tuple[tuple[str, float | None], ...] = ()
-    target_quality: Target | Literal["none"] | None = None
+    target_quality: float | tuple[tuple[str, float], ...] | Literal["none"] | None = None
 
     def objective(self, base: Objective) -> Objective:
         """Objective of the sweep, *base*, with these changes."""
         bounds = {**base.constraints, **dict(self.constraints)}
         kept = {name: bound for name, bound in bounds.items() if bound is not None}
-        target = base.target if self.target_quality is None else self.target_quality
+        target = base.target if self.target_quality is None else self.target
         return Objective(
             weights=dict(self.weights) or base.weights,
             constraints=kept,
             target=None if target == NONE else target,
         )
+
+    @property
+    def target(self) -> Target | Literal["none"] | None:
+        """The target in place of the sweep's, as an objective has it."""
+        wanted = self.target_quality
+        return dict(wanted) if isinstance(wanted, tuple) else wanted
 
 
 def parse_overrides(
@@ -60,7 +66,14 @@ def parse_overrides(
     if wrong:
         raise ArgumentError(*wrong)
     kept = tuple((name, value) for name, value in read_weights if value is not None)
-    return ObjectiveOverrides(kept, tuple(read_bounds), target)
+    return ObjectiveOverrides(kept, tuple(read_bounds), pairs_of(target))
+
+
+def pairs_of(
+    target: Target | Literal["none"] | None,
+) -> float | tuple[tuple[str, float], ...] | Literal["none"] | None:
+    """*target* with one by task as pairs, which can be a key."""
+    return tuple(sorted(target.items())) if isinstance(target, dict) else target
 
 
 def target_texts(target: Target | Literal["none"] | None) -> list[str]:

@@ -291,6 +291,8 @@ def test_a_target_of_the_sweep_file_is_shown_changed_and_dropped(view_of, record
     assert "Target met" not in words(content(view, query, None))
     page = words(content(view, Query("support"), None))
     assert "Target met: the smallest that reaches intent 50.0 %" in page
+    typed = Query.of("support", target_quality=("intent=0.4", "slots=0.3"))
+    assert "reaches intent 40.0 %, slots 30.0 %" in words(content(view, typed, None))
     assert "The choice, task by task" in page
 
 
