@@ -66,6 +66,11 @@ def points(value: float | None, digits: int = 1, *, signed: bool = True) -> str:
     return _hundredths(value, f"{'+' if signed else ''}.{digits}f", "points")
 
 
+def mean_count(value: float) -> str:
+    """A number of things, or its mean over runs: ``3``, ``2.5``."""
+    return count(int(value)) if value == int(value) else number(value)
+
+
 def likelihood(nats: float) -> str:
     """A likelihood of which *nats* is -log: 0.48 → ``0.619``."""
     return number(math.exp(-nats)) if nats < 700 else f"10^-{nats / math.log(10):.0f}"

@@ -27,6 +27,7 @@ from dashboards.components import (
 from dashboards.context import ADDRESS, RESULTS, PageContext
 from dashboards.exports import export_path, rows_command
 from dashboards.page import Page, connect_slow, slow_frame
+from dashboards.pages.by_label import choice_cards
 from dashboards.pages.recommend_choice import hero, target_words
 from dashboards.pages.recommend_form import FIELD, fields, form, query_of
 from dashboards.snapshot import SweepView
@@ -130,6 +131,7 @@ def answered(
         hero(answer, _file_buttons(answer, query), outdated=outdated, price=price),
         _target_quality(found),
         _task_results(found),
+        *choice_cards(found.worst_labels, found.abstention),
         html.Div([left, right], className="columns"),
         _next_experiments(found),
         _constraints(found),

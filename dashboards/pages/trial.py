@@ -9,6 +9,7 @@ from dash import html
 
 from dashboards.charts.loss_curves import LossCurve, draw_loss_curves, loss_curve
 from dashboards.charts.progress import trial_label
+from dashboards.charts.risk_coverage import risk_coverage
 from dashboards.charts.theme import Palette
 from dashboards.charts.wording import compact
 from dashboards.components import (
@@ -24,6 +25,7 @@ from dashboards.components import (
     pill,
     tiles,
 )
+from dashboards.pages.by_label import confusions_card, labels_card, likelihood_card
 from dashboards.trials.fields import (
     CONFIGURATION,
     COST,
@@ -42,6 +44,7 @@ from dashboards.trials.fields import (
     with_interval,
 )
 from dashboards.trials.reader import TrialDetails
+from tracker.labels import label_results
 from tracker.numbers import ABSENT, count, duration, number, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
 from tracker.trial import RecordAnswers, TrialRecord
@@ -102,7 +105,7 @@ def actions(ways: Sequence[Choice]) -> html.Nav:
 def readings(
     record: TrialRecord, reading: TrialDetails, colours: Palette, weighing: Weighing
 ) -> list[Any]:
-    """The part of the page that is read from the store: link, learning curve, worst answers."""
+    """The part of the page that is read from the store, or drawn: learning curve, answers by label, worst."""
     return [
         problem(reading),
         mlflow_link(reading),
@@ -111,12 +114,30 @@ def readings(
             colours,
             trained=record.result.spec.method.name != "none",
         ),
+        *_answers_by_label(record, colours, weighing),
         *(
-            _examples(each, record.result.spec.record_answers)
+            section
             for each in sorted(reading.examples, key=lambda each: weighing.place(each.task))
+            for section in (
+                confusions_card(each),
+                _examples(each, record.result.spec.record_answers),
+            )
         ),
         None if reading.examples or reading.problem else _no_answers(record),
     ]
+
+
+def _answers_by_label(record: TrialRecord, colours: Palette, weighing: Weighing) -> list[Any]:
+    """Cards of every task whose answers were counted by label, or by likelihood."""
+    cards: list[Any] = []
+    for measured in weighing.in_order(record.result.tasks):
+        split = "" if measured.split == "validation" else f", {measured.split} rows"
+        if measured.labels is not None:
+            cards.append(labels_card(f"{measured.task}{split}", label_results([measured.labels])))
+        if measured.confidence is not None:
+            data = risk_coverage(measured.task, measured.confidence)
+            cards.append(likelihood_card(data, colours, split))
+    return cards
 
 
 def problem(reading: TrialDetails) -> Any:

@@ -12,7 +12,7 @@ from tracker.abstention import PRECISIONS, Threshold, threshold
 from tracker.frozen import Frozen
 from tracker.labels import LabelResult, label_results, worst_first
 from tracker.metrics import Estimate
-from tracker.numbers import interval, likelihood, number, percent, plural, score
+from tracker.numbers import interval, likelihood, mean_count, percent, score
 from tracker.results import ConfigurationResults
 
 #: Labels of each task that are named.
@@ -68,7 +68,7 @@ def worst_labels_text(found: Sequence[WorstLabel]) -> str:
     for each in found:
         by_task.setdefault(each.task, []).append(
             f"{each.label} (precision {_share(each.precision, 'never answered')}, recall "
-            f"{_share(each.recall, 'no row has it')}, {rows_text(each.rows)})"
+            f"{_share(each.recall, 'no row has it')}, {_rows(each.rows)})"
         )
     return "; ".join(f"{task}: {', '.join(labels)}" for task, labels in by_task.items())
 
@@ -99,11 +99,6 @@ def summary_lines(worst: Sequence[WorstLabel], thresholds: Sequence[Threshold]) 
     return text
 
 
-def rows_text(rows: float) -> str:
-    """A number of rows, or their mean over seeds: ``3 rows``, ``2.5 rows``."""
-    return plural(int(rows), "row") if rows == int(rows) else f"{number(rows)} rows"
-
-
 def _worst(task: str, found: LabelResult) -> WorstLabel:
     return WorstLabel(
         task=task,
@@ -112,6 +107,10 @@ def _worst(task: str, found: LabelResult) -> WorstLabel:
         precision=found.precision,
         recall=found.recall,
     )
+
+
+def _rows(rows: float) -> str:
+    return "1 row" if rows == 1 else f"{mean_count(rows)} rows"
 
 
 def _share(value: Estimate | None, absent: str) -> str:

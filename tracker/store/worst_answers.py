@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any, NamedTuple
 
 from tracker.numbers import count
@@ -14,6 +15,8 @@ from tracker.store.runs import Runs
 
 #: Per trial: files read, bytes of each, rows of each, worst rows kept, characters of each text.
 MAX_FILES, MAX_BYTES, MAX_ROWS, MAX_WORST, MAX_CHARACTERS = 40, 16_000_000, 20_000, 20, 2000
+#: Confused pairs kept of each task.
+MAX_CONFUSIONS = 10
 
 
 class Example(NamedTuple):
@@ -40,11 +43,21 @@ class Example(NamedTuple):
     failed: str | None = None
 
 
+class Confusion(NamedTuple):
+    """An answer given in place of the truth, in ``rows`` rows ``of`` those with this truth."""
+
+    truth: str
+    answer: str
+    rows: int
+    of: int
+
+
 class TaskExamples(NamedTuple):
     """Worst answers to a task, the lowest score first, then the highest loss; none that is right.
 
     ``rows``: how many were looked at; ``wrong``: how many of them score below 1; ``left_out``: why not
-    all of the file was read, in words, or ``None``.
+    all of the file was read, in words, or ``None``. ``confusions``: the wrong answers that recur, the most
+    frequent first.
     """
 
     task: str
@@ -53,6 +66,7 @@ class TaskExamples(NamedTuple):
     wrong: int
     worst: tuple[Example, ...]
     left_out: str | None = None
+    confusions: tuple[Confusion, ...] = ()
 
 
 def read_examples(runs: Runs, run_id: str) -> tuple[TaskExamples, ...]:
@@ -84,7 +98,19 @@ def worst_of(task: str, split: str, text: str) -> TaskExamples:
     left_out = (
         f"only the first {count(MAX_ROWS)} rows were read" if len(lines) > MAX_ROWS + 1 else None
     )
-    return TaskExamples(task, split, len(examples), len(wrong), tuple(worst), left_out)
+    found = _confusions(examples)
+    return TaskExamples(task, split, len(examples), len(wrong), tuple(worst), left_out, found)
+
+
+def _confusions(examples: list[Example]) -> tuple[Confusion, ...]:
+    truths = Counter(example.truth.strip() for example in examples)
+    pairs = Counter(
+        (example.truth.strip(), example.answer.strip())
+        for example in examples
+        if 0 < _badness(example) < math.inf
+    )
+    ranked = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_CONFUSIONS]
+    return tuple(Confusion(*pair, rows, truths[pair[0]]) for pair, rows in ranked if rows > 1)
 
 
 def _badness(example: Example) -> float:
