@@ -5,6 +5,7 @@ Only rows that a trial uses are tokenised: training sets are often a small part 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from sweeps.data.prompts import (
     encode_texts,
     load_tokenizer,
     render,
+    weight_of,
     written_answers,
 )
 from sweeps.data.readers import read_rows
@@ -80,19 +82,26 @@ def training_order(spec: TrialSpec) -> list[StreamRow]:
 
 def rows_as_text(spec: TrialSpec) -> list[Row]:
     """The rows of :func:`training_stream` as text, for other trainers."""
-    examples = {
-        name: read_examples(task, train_file(task)) for name, task in trained_tasks(spec).items()
-    }
+    tasks = trained_tasks(spec)
+    examples = {name: read_examples(task, train_file(task)) for name, task in tasks.items()}
     texts = read_texts(spec.replay) if spec.replay else []
     rows = []
     for at in training_order(spec):
         if at.task is None:
             rows.append(Row(None, texts[at.row], "replay"))
             continue
-        example = examples[at.task][at.row]
-        answer = {"role": "assistant", "content": example.answer}
-        rows.append(Row([*render(example), answer], None, at.task))
+        rows.append(_row_as_text(examples[at.task][at.row], tasks[at.task]))
     return rows
+
+
+def _row_as_text(example: Example, task: TaskSpec) -> Row:
+    content = {"content": "" if example.call else example.answer}
+    answer = {"role": "assistant", **content, **json.loads(example.call or "{}")}
+    turns = [*render(example), answer]
+    tools = json.loads(example.tools) if example.tools else None
+    weights = [weight_of(t.weight) if t.role == "assistant" else 0.0 for t in example.messages]
+    last = weight_of(example.weight)
+    return Row(turns, None, task.name, tools, (*weights, last) if task.turns == "all" else ())
 
 
 def trained_tasks(spec: TrialSpec) -> dict[str, TaskSpec]:

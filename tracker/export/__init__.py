@@ -40,11 +40,18 @@ def export_config(
 def recipe_for(config: Config, to: str) -> Recipe:
     """What :func:`export_config` writes beside the rows, as text and without reading any row.
 
-    Raises as it does. Only rows can tell whether earlier turns of the assistant are in them, so the
-    note about those is not here.
+    Raises as it does, and InputError where the trial trains every turn of conversations: what a trainer is
+    told of them, only the rows can say.
     """
+    from tracker.errors import InputError
     from tracker.export import recipe
 
+    spec = config.trial
+    if any(task.turns == "all" for task in spec.tasks if task.name in spec.examples):
+        raise InputError(
+            f"turns: all: what {TRAINERS.get(to, to)} is told depends on rows; write its files with them: "
+            f"sft-select export CONFIG --to {to}"
+        )
     found: Recipe = _module(to).recipe_of(config, recipe.planned(config.trial))
     return found
 

@@ -22,43 +22,57 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pissa": {"peft_init_lora_weights": "pissa"},
     "lora_plus": {"loraplus_lr_ratio": LORA_PLUS_RATIO},
 }
-_CHATS = {
+#: Of a turn: whether it is trained.
+_TRAINED = "train"
+_CHATS: dict[str, Any] = {
     "path": "train.jsonl",
     "ds_type": "json",
     "type": "chat_template",
     "field_messages": "messages",
     "roles_to_train": ["assistant"],
 }
-_TEXTS = {"path": "replay.jsonl", "ds_type": "json", "type": "completion"}
+_TEXTS: dict[str, Any] = {"path": "replay.jsonl", "ds_type": "json", "type": "completion"}
 
 
 def recipe_of(config: Config, amount: Amount) -> Recipe:
     """``axolotl.yaml`` for so many rows. InputError for a method that Axolotl lacks."""
     recipe.check_method(config, "Axolotl", VARIANTS)
-    notes: list[str] = []
-    if amount.earlier:
-        notes.append("earlier turns of the assistant are trained too; the trial masks them")
+    notes = recipe.turn_notes(amount, "Axolotl", split=False)
     plan = recipe.schedule(config.trial, amount.chats + amount.texts)
-    settings = _settings(config.trial, plan, replay=amount.texts > 0)
+    chats = _CHATS | ({"message_field_training": _TRAINED} if amount.earlier else {})
+    datasets = [chats, _TEXTS] if amount.texts else [chats]
+    settings = _settings(config.trial, plan, datasets)
     return Recipe({"axolotl.yaml": recipe.headed(config, COMMAND, settings, notes)}, notes)
 
 
 def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     """Write ``axolotl.yaml``, ``train.jsonl`` (chats) and, for replay, ``replay.jsonl`` (texts).
 
-    Loss is on the assistant's turns; the chat template is the tokenizer's own. InputError for a
+    Loss is on the turns that the trial trains; the chat template is the tokenizer's own. InputError for a
     method that Axolotl lacks.
     """
-    made = recipe_of(config, recipe.amount(config.trial, rows))
-    chats = [row.messages for row in rows if row.messages is not None]
+    amount = recipe.amount(config.trial, rows)
+    made = recipe_of(config, amount)
+    chats = [_row(row, marked=amount.earlier) for row in rows if row.messages is not None]
     texts = [row.text for row in rows if row.text is not None]
-    files = [recipe.write_rows(folder / "train.jsonl", [{"messages": turns} for turns in chats])]
+    files = [recipe.write_rows(folder / "train.jsonl", chats)]
     if texts:
         files.append(recipe.write_rows(folder / "replay.jsonl", [{"text": t} for t in texts]))
     return Exported([*recipe.write_files(folder, made), *files], COMMAND, made.notes)
 
 
-def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any]:
+def _row(row: Row, *, marked: bool) -> dict[str, Any]:
+    """A chat; *marked*: with whether each turn is trained."""
+    tools = {"tools": row.tools} if row.tools else {}
+    if not marked:
+        return {"messages": row.turns, **tools}
+    trained = set(row.trained)
+    turns = [turn | {_TRAINED: place in trained} for place, turn in enumerate(row.turns)]
+    return {"messages": turns, **tools}
+
+
+def _settings(spec: TrialSpec, plan: Schedule, datasets: list[dict[str, Any]]) -> dict[str, Any]:
+    replay = len(datasets) > 1
     train, method = spec.train, spec.method
     settings: dict[str, Any] = {"base_model": recipe.model_location(spec)}
     if spec.model.revision:
@@ -75,7 +89,7 @@ def _settings(spec: TrialSpec, plan: Schedule, *, replay: bool) -> dict[str, Any
             **VARIANTS[recipe.variant(spec)],
         }
     return settings | {
-        "datasets": [_CHATS, _TEXTS] if replay else [_CHATS],
+        "datasets": datasets,
         "val_set_size": 0.0,
         # The rows hold every pass, in the trial's order; texts have a file of their own: mixed.
         "shuffle_merged_datasets": replay,

@@ -23,7 +23,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pissa": {"pissa_init": True, "pissa_iter": -1},  # -1: exact, as the trial's
     "lora_plus": {"loraplus_lr_ratio": LORA_PLUS_RATIO},
 }
-_DATASET = {
+_DATASET: dict[str, dict[str, Any]] = {
     "train": {
         "file_name": "train.jsonl",
         "formatting": "sharegpt",
@@ -37,10 +37,12 @@ _DATASET = {
         },
     }
 }
+#: Of a set with tools, whose calls and results have roles of their own here.
+_CALL, _RESULT = "function_call", "observation"
 
 
-def recipe_of(config: Config, amount: Amount) -> Recipe:
-    """``llamafactory.yaml`` and ``dataset_info.json`` for so many rows.
+def recipe_of(config: Config, amount: Amount, *, tools: bool = False) -> Recipe:
+    """``llamafactory.yaml`` and ``dataset_info.json`` for so many rows; *tools*: whether some have tools.
 
     InputError for a method that LLaMA-Factory lacks.
     """
@@ -51,10 +53,15 @@ def recipe_of(config: Config, amount: Amount) -> Recipe:
             f"{amount.texts} rows of replayed plain text are left out: LLaMA-Factory takes no plain "
             "text in stage sft, so expect more forgetting than the sweep measured"
         )
-    settings = _settings(config.trial, recipe.schedule(config.trial, amount.chats))
+    split = _is_split(amount)
+    notes += recipe.turn_notes(amount, "LLaMA-Factory", split=split)
+    if tools:
+        notes.append("calls of tools are written by LLaMA-Factory's own template, not the model's")
+    plan = recipe.schedule(config.trial, amount.turns if split else amount.chats)
+    settings = _settings(config.trial, plan, history=amount.every)
     files = {
         "llamafactory.yaml": recipe.headed(config, COMMAND, settings, notes),
-        "dataset_info.json": json.dumps(_DATASET, indent=2) + "\n",
+        "dataset_info.json": json.dumps(_dataset(tools), indent=2) + "\n",
     }
     return Recipe(files, notes)
 
@@ -62,16 +69,60 @@ def recipe_of(config: Config, amount: Amount) -> Recipe:
 def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
     """Write ``llamafactory.yaml``, ``dataset_info.json`` and ``train.jsonl`` (chats) to *folder*.
 
-    Loss is on the last turn alone; the chat template is the tokenizer's own. InputError for a
+    Loss is on the turns that the trial trains; the chat template is the tokenizer's own. InputError for a
     method that LLaMA-Factory lacks.
     """
-    made = recipe_of(config, recipe.amount(config.trial, rows))
-    chats = [{"messages": row.messages} for row in rows if row.messages is not None]
-    data = recipe.write_rows(folder / "train.jsonl", chats)
+    amount = recipe.amount(config.trial, rows)
+    tools = any(_uses_tools(row) for row in rows)
+    made = recipe_of(config, amount, tools=tools)
+    chats = [row for row in rows if row.messages is not None]
+    chats = recipe.a_row_a_turn(chats) if _is_split(amount) else chats
+    data = recipe.write_rows(folder / "train.jsonl", [_row(row) for row in chats])
     return Exported([*recipe.write_files(folder, made), data], COMMAND, made.notes)
 
 
-def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
+def _is_split(amount: Amount) -> bool:
+    """Whether each trained turn needs a row of its own: it is neither the last alone, nor every turn."""
+    return amount.turns > 0 and not amount.every
+
+
+def _uses_tools(row: Row) -> bool:
+    return bool(row.tools) or any(
+        turn["role"] == "tool" or "tool_calls" in turn for turn in row.turns
+    )
+
+
+def _dataset(tools: bool) -> dict[str, Any]:
+    """What ``dataset_info.json`` says; *tools*: whether some rows have tools."""
+    if not tools:
+        return _DATASET
+    train = _DATASET["train"]
+    tags = {**train["tags"], "function_tag": _CALL, "observation_tag": _RESULT}
+    return {"train": train | {"columns": {**train["columns"], "tools": "tools"}, "tags": tags}}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    if not _uses_tools(row):
+        return {"messages": row.turns}
+    tools = [tool.get("function", tool) for tool in row.tools or []]
+    return {
+        "messages": list(map(_turn, row.turns)),
+        "tools": json.dumps(tools, ensure_ascii=False) if tools else "",
+    }
+
+
+def _turn(turn: dict[str, Any]) -> dict[str, str]:
+    """A turn with the roles of calls and results."""
+    if "tool_calls" in turn:
+        calls = [call["function"] for call in turn["tool_calls"]]
+        return {"role": _CALL, "content": json.dumps(calls, ensure_ascii=False)}
+    return {
+        "role": _RESULT if turn["role"] == "tool" else turn["role"],
+        "content": turn["content"],
+    }
+
+
+def _settings(spec: TrialSpec, plan: Schedule, *, history: bool) -> dict[str, Any]:
     train, method = spec.train, spec.method
     settings: dict[str, Any] = {"model_name_or_path": recipe.model_location(spec)}
     if spec.model.revision:
@@ -91,7 +142,7 @@ def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
         "dataset": "train",
         "dataset_dir": ".",
         "cutoff_len": train.max_length,
-        "mask_history": True,
+        "mask_history": not history,
         "packing": train.packing,
         "disable_shuffling": True,  # the rows hold every pass, in the trial's order
         "learning_rate": method.learning_rate,

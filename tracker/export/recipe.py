@@ -20,11 +20,33 @@ from tracker.validation import options
 
 
 class Row(NamedTuple):
-    """A training row: chat turns, the last one the assistant's, or plain ``text`` (replay)."""
+    """A training row: chat turns, the last one the assistant's, or plain ``text`` (replay).
 
-    messages: list[dict[str, str]] | None
+    ``tools``: that may be called. ``weights``: of each turn's loss; empty where the last alone is trained.
+    """
+
+    messages: list[dict[str, Any]] | None
     text: str | None
     task: str
+    tools: list[dict[str, Any]] | None = None
+    weights: tuple[float, ...] = ()
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """The chat turns; empty for plain text."""
+        return self.messages or []
+
+    @property
+    def trained(self) -> list[int]:
+        """Places of the turns that are trained."""
+        if not self.weights:
+            return [len(self.turns) - 1] if self.turns else []
+        return [place for place, weight in enumerate(self.weights) if weight > 0]
+
+    @property
+    def said(self) -> list[int]:
+        """Places of the assistant's turns."""
+        return [place for place, turn in enumerate(self.turns) if turn["role"] == "assistant"]
 
 
 class Exported(NamedTuple):
@@ -38,12 +60,17 @@ class Exported(NamedTuple):
 class Amount(NamedTuple):
     """Training rows, all passes counted: ``chats``, and ``texts`` of replay.
 
-    ``earlier``: some chat holds a turn of the assistant before its answer.
+    ``earlier``: some chat holds a turn of the assistant before its answer. ``every``: all chats train all of
+    the assistant's turns, and some train more than the last. ``turns``: trained turns of all chats, where
+    some train another than the last alone; else 0. ``weighted``: some weight is neither 0 nor 1.
     """
 
     chats: int
     texts: int
     earlier: bool = False
+    every: bool = False
+    turns: int = 0
+    weighted: bool = False
 
 
 class Recipe(NamedTuple):
@@ -99,15 +126,44 @@ def amount(spec: TrialSpec, rows: Sequence[Row]) -> Amount:
 
     InputError where their number is not the trial's: the data files are others.
     """
-    chats = [row.messages for row in rows if row.messages is not None]
+    chats = [row for row in rows if row.messages is not None]
     expected = planned(spec).chats
     if len(chats) != expected:
         raise InputError(
             f"found {len(chats)} training rows; allowed: {expected}, every pass of this trial; "
             "export from the data files that the configuration names"
         )
-    earlier = any(turn["role"] == "assistant" for turns in chats for turn in turns[:-1])
-    return Amount(len(chats), len(rows) - len(chats), earlier)
+    other = any(row.trained != [len(row.turns) - 1] for row in chats)
+    return Amount(
+        len(chats),
+        len(rows) - len(chats),
+        earlier=any(len(row.said) > 1 for row in chats),
+        every=other and all(row.trained == row.said for row in chats),
+        turns=sum(len(row.trained) for row in chats) if other else 0,
+        weighted=any(not set(row.weights) <= {0.0, 1.0} for row in chats),
+    )
+
+
+def a_row_a_turn(rows: Sequence[Row]) -> list[Row]:
+    """A chat for each trained turn of *rows*, ended by it, for a trainer that trains the last turn alone."""
+    return [
+        row._replace(messages=row.turns[: place + 1], weights=())
+        for row in rows
+        for place in row.trained
+    ]
+
+
+def turn_notes(amount: Amount, trainer: str, *, split: bool) -> list[str]:
+    """What *trainer* does otherwise with the trained turns; *split*: whether each has a row of its own."""
+    notes = []
+    if split:
+        notes.append(
+            f"each trained turn is a row of its own, behind the turns before it: {amount.turns} rows of "
+            f"{amount.chats} conversations, so a step is of other rows than the trial's"
+        )
+    if amount.weighted:
+        notes.append(f"{trainer} trains a turn whole or not at all: weights are taken as 1 above 0")
+    return notes
 
 
 def schedule(spec: TrialSpec, kept: int) -> Schedule:

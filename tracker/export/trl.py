@@ -24,7 +24,9 @@ def recipe_of(config: Config, amount: Amount) -> Recipe:
             f"{amount.texts} rows of replayed plain text are left out: TRL takes no plain text beside "
             "prompt/completion rows, so expect more forgetting than the sweep measured"
         )
-    settings = _settings(config.trial, recipe.schedule(config.trial, amount.chats))
+    notes += recipe.turn_notes(amount, "TRL", split=amount.turns > 0)
+    plan = recipe.schedule(config.trial, amount.turns or amount.chats)
+    settings = _settings(config.trial, plan)
     return Recipe({"trl.yaml": recipe.headed(config, COMMAND, settings, notes)}, notes)
 
 
@@ -33,13 +35,19 @@ def export(config: Config, rows: Sequence[Row], folder: Path) -> Exported:
 
     Loss is on the completion alone. InputError for a method or LoRA variant that TRL lacks.
     """
-    made = recipe_of(config, recipe.amount(config.trial, rows))
-    chats = [row.messages for row in rows if row.messages is not None]
+    amount = recipe.amount(config.trial, rows)
+    made = recipe_of(config, amount)
+    chats = [row for row in rows if row.messages is not None]
     data = recipe.write_rows(
         folder / "train.jsonl",
-        [{"prompt": turns[:-1], "completion": turns[-1:]} for turns in chats],
+        [_row(row) for row in (recipe.a_row_a_turn(chats) if amount.turns else chats)],
     )
     return Exported([*recipe.write_files(folder, made), data], COMMAND, made.notes)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    tools = {"tools": row.tools} if row.tools else {}
+    return {"prompt": row.turns[:-1], "completion": row.turns[-1:], **tools}
 
 
 def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
