@@ -358,8 +358,8 @@ def run(path: Path, workspace: Path, trials: int = 6) -> str:
     volumes = [content["volumes"][0]]
     first = next(iter(content["mixes"]))
     mix = content["mixes"][first]
-    mix["volumes"] = volumes = [mix.get("volumes", volumes)[0]]
-    content |= {"volumes": volumes, "mixes": {first: mix}, "budget": {"trials": trials}, "seeds": 1}
+    mix["volumes"] = [mix.get("volumes", volumes)[0]]
+    content |= {"volumes": list(mix["volumes"]), "mixes": {first: mix}, "budget": {"trials": trials}, "seeds": 1}
     content["train"]["epochs"] = 1
     content["evaluation"]["rows"] = 16
     content["objective"]["weights"] = {t: 1 for t in mix if t in content["tasks"]}
