@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from sweeps.data.checks import label_problems
 from sweeps.data.examples import FirstLook, LocatedExample, laid_out, look_at, read_located
@@ -24,7 +24,7 @@ from sweeps.scores.suited import Suited, suited_score
 from sweeps.spec import MixEntry
 from sweeps.task_entry import TaskEntry
 from tracker.errors import InputError
-from tracker.task import PromptTemplate, ScoreName
+from tracker.task import PromptTemplate
 from tracker.validation import options, unknown
 
 INPUT_NAMES = (
@@ -144,28 +144,48 @@ def guess_task(path: Path, taken: Iterable[str], wanted: Wanted, ask: Ask | None
     look = look_at(path, encoding)
     templates = _templates(path, look, name, wanted, ask)
     given: dict[str, Any] = {"train": str(path), "encoding": encoding}
-    given |= {split: str(file) for split, file in beside(path).items()}
+    near = {split: str(file) for split, file in beside(path).items()}
+    given |= near
     if templates:
         given |= {"prompt": PromptTemplate(input=templates.input), "answer": templates.answer}
-    entry = TaskEntry(**given)
-    task = unread_task(name, entry)
-    answers = [item.example.answer for item in laid_out(task, str(path), look.rows)]
-    field = _single_field(templates.answer) if templates else None
-    raw = [row.fields[field] for row in look.rows] if field else []
-    suited = _until_scored(suited_score(answers, raw, field or ""))
-    task = task.model_copy(update={"score": suited.name, "negative": suited.negative})
-    splits = {
-        split: (given.get(split, file), read_located(task, file))
-        for split, file in split_paths(entry, path.parent).items()
-    }
+    task = unread_task(name, TaskEntry(**given))
+    rows = laid_out(task, str(path), look.rows)
+    rows = [*rows, *(row for file in near.values() for row in read_located(task, file))]
+    suited = suited_score(
+        [row.example.answer for row in rows], templates.answer if templates else ""
+    )
+    splits, unseen = _splits(name, given, suited)
+    notes = []
+    if unseen:
+        notes.append(f"{suited.name} wants every label in train: {unseen.split(': ', 1)[1]}")
+        suited = _without_labels(suited)
+        splits, _ = _splits(name, given, suited)
     layout = None if templates else look.layout
-    notes = [layout.note] if layout and layout.note else []
-    if unseen := list(label_problems(task, splits)):
-        suited = suited._replace(name="exact_match")
-        notes.append(f"macro_f1 wants every label in train: {unseen[0].split(': ', 1)[1]}")
+    if layout and layout.note:
+        notes.append(layout.note)
     form = ", ".join(filter(None, (look.form.words, layout and layout.name)))
     unused = [n for n in look.rows[0].fields if templates and n not in templates.fields]
     return Guess(name, path, form, encoding, templates, tuple(unused), suited, splits, tuple(notes))
+
+
+def _splits(
+    name: str, given: Mapping[str, Any], suited: Suited
+) -> tuple[dict[str, tuple[str, Sequence[LocatedExample]]], str | None]:
+    """Path and rows by split of a task with this score, and the first label that train never has."""
+    entry = TaskEntry(**given, score=suited.name, negative=suited.negative, **suited.keys)
+    task = unread_task(name, entry)
+    splits: dict[str, tuple[str, Sequence[LocatedExample]]] = {
+        split: (given.get(split, file), read_located(task, file))
+        for split, file in split_paths(entry, Path()).items()
+    }
+    return splits, next(label_problems(task, splits), None)
+
+
+def _without_labels(suited: Suited) -> Suited:
+    """The score of labels of which train need not have all, for one that wants them there."""
+    if suited.name == "multilabel_f1":
+        return suited._replace(name="token_f1", keys={"unordered": True, **suited.keys})
+    return suited._replace(name="exact_match")
 
 
 def _encoding(path: Path) -> str | None:
@@ -174,15 +194,6 @@ def _encoding(path: Path) -> str | None:
         return None if data_suffix(path) == ".parquet" else likely_encoding(path)
     except (OSError, EOFError, zlib.error):
         return None
-
-
-def _until_scored(suited: Suited) -> Suited:
-    keys = {k: v for k, v in suited.keys.items() if k in TaskEntry.model_fields}
-    instead = {"multilabel_f1": "token_f1", "number": "exact_match", "json": "token_f1"}
-    name = suited.name
-    if name not in get_args(ScoreName):
-        name = instead.get(name, "token_f1")
-    return suited._replace(name=name, keys=keys)
 
 
 def _name(path: Path, taken: Iterable[str]) -> str:
@@ -431,7 +442,3 @@ def _named_fields(value: str | None) -> list[str]:
 
 def _template(value: str) -> str:
     return value if "{" in value else f"{{{value}}}"
-
-
-def _single_field(template: str) -> str | None:
-    return template[1:-1] if _TEMPLATE.fullmatch(template) else None

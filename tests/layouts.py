@@ -359,7 +359,12 @@ def run(path: Path, workspace: Path, trials: int = 6) -> str:
     first = next(iter(content["mixes"]))
     mix = content["mixes"][first]
     mix["volumes"] = [mix.get("volumes", volumes)[0]]
-    content |= {"volumes": list(mix["volumes"]), "mixes": {first: mix}, "budget": {"trials": trials}, "seeds": 1}
+    content |= {
+        "volumes": list(mix["volumes"]),
+        "mixes": {first: mix},
+        "budget": {"trials": trials},
+        "seeds": 1,
+    }
     content["train"]["epochs"] = 1
     content["evaluation"]["rows"] = 16
     content["objective"]["weights"] = {t: 1 for t in mix if t in content["tasks"]}

@@ -9,15 +9,12 @@ import pytest
 
 from sweeps.guess import NOTHING_SAID, Guess, Question, Wanted, guess_task
 from sweeps.init import draft_sweep, guessed_lines
+from sweeps.preflight import read_checked
 from tests.layouts import LAYOUTS, Layout, drafted, jsonl, labelled
 from tracker.errors import InputError
 
-PENDING = ("Chinese multi-label", "list of labels", "numbers", "JSON slots, most empty")
 
-
-@pytest.mark.parametrize(
-    "layout", [x for x in LAYOUTS if x.name not in PENDING], ids=lambda layout: str(layout.name)
-)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: str(layout.name))
 def test_the_doctor_accepts_every_draft(layout: Layout, tmp_path: Path, tiny_model: Path) -> None:
     _, sweep = drafted(layout, tmp_path, tiny_model)
     assert not sweep.spec.allow_leakage
@@ -161,3 +158,24 @@ def test_labels_that_train_never_had_are_no_refused_draft(tmp_path: Path, tiny_m
     guess = guess_task(tmp_path / "train.jsonl", (), NOTHING_SAID, None)
     assert guess.suited.name == "exact_match"
     assert "rare" in guess.notes[0]
+
+
+def test_several_labels_that_train_never_had_are_no_refused_draft(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    def rows(start: int, *more: str) -> list[dict[str, Any]]:
+        pairs = [("red", "blue"), ("blue",), ("red",), ("green", "red"), ("green",)]
+        texts = [*(", ".join(pairs[i % 5]) for i in range(60)), *more]
+        return [{"text": f"row {start + i}", "colours": text} for i, text in enumerate(texts)]
+
+    jsonl(tmp_path / "train.jsonl", rows(0))
+    jsonl(tmp_path / "dev.jsonl", rows(100))
+    assert (
+        guess_task(tmp_path / "train.jsonl", (), NOTHING_SAID, None).suited.name == "multilabel_f1"
+    )
+    jsonl(tmp_path / "dev.jsonl", rows(100, "red, amber"))
+    draft = draft_sweep([tmp_path], [str(tiny_model)], tmp_path)
+    (tmp_path / "sweep.yaml").write_text(draft.text)
+    task = read_checked(tmp_path / "sweep.yaml", tmp_path / "runs").tasks[tmp_path.name]
+    assert (task.score, task.unordered) == ("token_f1", True)
+    assert "amber" in draft.text

@@ -90,11 +90,11 @@ def test_free_answers_from_csv_without_validation(tmp_path: Path, tiny_model: Pa
     assert sweep.spec.volumes == (10, 20, 40, 80)
 
 
-def test_mappings_are_scored_by_token(tmp_path: Path, tiny_model: Path) -> None:
+def test_mappings_are_scored_as_json(tmp_path: Path, tiny_model: Path) -> None:
     slots = [{}, {"time": "noon"}, {"people": "two"}]
     rows = [{"text": f"row {i}", "slots": slots[i % 3]} for i in range(60)]
     _, sweep = drafted(tmp_path, [write(tmp_path / "book" / "train.jsonl", rows)], tiny_model)
-    assert sweep.tasks["book"].score == "token_f1"
+    assert sweep.tasks["book"].score == "json"
     assert sweep.tasks["book"].negative == "{}"
 
 
@@ -112,7 +112,7 @@ def test_rows_with_a_layout_need_no_template(tmp_path: Path, tiny_model: Path) -
     rows = [{"prompt": f"say {i}", "completion": str(i)} for i in range(40)]
     text, sweep = drafted(tmp_path, [write(tmp_path / "chat.jsonl", rows)], tiny_model)
     assert sweep.tasks["chat"].prompt is None
-    assert sweep.tasks["chat"].score == "exact_match"
+    assert sweep.tasks["chat"].score == "number"
     assert "carry their own layout" in text
 
 
