@@ -138,41 +138,8 @@ class Evaluator:
         record: RecordAnswers = "all",
     ) -> TaskEvaluation:
         """Evaluation of the answers *given* to *rows* and of the loss there, *nats*, as :meth:`task`."""
-        weights = resamples(task.name, len(rows.encoded))
-        tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
-        sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
-        values = None
-        if task.function is not None:
-            said = [answer.strip() for answer in given.answers]
-            values = function_values(task.function, said, rows.fields or (), self.beat)
-        answers = Answers(given.answers, rows.truth, nats, tokens, sizes, values)
-        score = score_task(task, answers, labels, split)
-        kept = {
-            "labels": recorded_counts(task, score.labels, record),
-            "confidence": confidence_of(task, given.answers, given.nats, rows.truth, labels),
-        }
-        score = score.model_copy(update=kept)
-        records = answer_records(
-            task,
-            given,
-            rows,
-            nats,
-            labels,
-            lambda row: self._prompt(rows.encoded[row]),
-            record,
-            values,
-        )
-        bits = bits_replicates(nats / math.log(2), sizes, weights)
-        return TaskEvaluation(score, records, tuple(bits.tolist()))
-
-    def _prompt(self, row: Encoded) -> str:
-        """Prompt as the model reads it, cut to the length limit; special tokens separate its lines."""
-        special = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
-        parts = groupby(row.prompt_ids, key=lambda token: token in special)
-        texts = [
-            self.tokenizer.decode(list(tokens)) for is_special, tokens in parts if not is_special
-        ]
-        return "\n".join(text.strip("\n") for text in texts if text.strip())
+        settings = labels, split, record
+        return evaluation_of(task, rows, nats, given, *settings, self.tokenizer, self.beat)
 
     def text(self, suite: str, rows: Rows, before: Baseline) -> SuiteEvaluation:
         """Evaluate plain text: bits per UTF-8 byte, after a beginning-of-sequence token.
@@ -285,6 +252,54 @@ class _TokenNats(LogitsProcessor):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002
         self.steps.append(scores.logsumexp(dim=-1) - scores.amax(dim=-1))
         return scores
+
+
+def evaluation_of(
+    task: TaskSpec,
+    rows: Rows,
+    nats: Floats,
+    given: Given,
+    labels: frozenset[str] | None,
+    split: str,
+    record: RecordAnswers,
+    tokenizer: PreTrainedTokenizerBase,
+    beat: Callable[[], None] = lambda: None,
+) -> TaskEvaluation:
+    """Evaluation of the answers *given* to *rows* and of the loss there, *nats*; no model is run."""
+    weights = resamples(task.name, len(rows.encoded))
+    tokens = np.array([len(r.answer_ids) for r in rows.encoded], dtype=float)
+    sizes = np.array([max(1, len(t.encode())) for t in rows.truth], dtype=float)
+    values = None
+    if task.function is not None:
+        said = [answer.strip() for answer in given.answers]
+        values = function_values(task.function, said, rows.fields or (), beat)
+    answers = Answers(given.answers, rows.truth, nats, tokens, sizes, values)
+    score = score_task(task, answers, labels, split)
+    kept = {
+        "labels": recorded_counts(task, score.labels, record),
+        "confidence": confidence_of(task, given.answers, given.nats, rows.truth, labels),
+    }
+    score = score.model_copy(update=kept)
+    records = answer_records(
+        task,
+        given,
+        rows,
+        nats,
+        labels,
+        lambda row: _prompt(tokenizer, rows.encoded[row]),
+        record,
+        values,
+    )
+    bits = bits_replicates(nats / math.log(2), sizes, weights)
+    return TaskEvaluation(score, records, tuple(bits.tolist()))
+
+
+def _prompt(tokenizer: PreTrainedTokenizerBase, row: Encoded) -> str:
+    """Prompt as the model reads it, cut to the length limit; special tokens separate its lines."""
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    parts = groupby(row.prompt_ids, key=lambda token: token in special)
+    texts = [tokenizer.decode(list(tokens)) for is_special, tokens in parts if not is_special]
+    return "\n".join(text.strip("\n") for text in texts if text.strip())
 
 
 def generated_ids(

@@ -26,13 +26,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from sweeps.data.encoding import label_set
+from sweeps.data.encoding import evaluation_rows, label_set
 from sweeps.data.recorded import recorded_answer, recorded_counts
 from sweeps.resolve import ResolvedSweep
-from sweeps.scores.task_scores import Answers, Verdict, confidence_of, judge, score_task
+from sweeps.scores.bootstrap import Floats
+from sweeps.scores.task_scores import UnscoredError
 from sweeps.search.space import hyperparameters, method_names, trial_spec
 from sweeps.search.workspace import SweepFolder, sweep_folders
-from tracker.errors import StoreError
+from tracker.errors import InputError, StoreError
 from tracker.files import json_lines, whole_folder, write_atomically
 from tracker.store.journal import Journal
 from tracker.task import SCORING, TaskScore, TaskSpec
@@ -63,6 +64,13 @@ class Ended(NamedTuple):
         return self.folder.model(self.result.spec.key)
 
 
+class Rescored(NamedTuple):
+    """Score of a task from kept answers; ``records``: these, judged anew, or ``None`` where they stay."""
+
+    score: TaskScore
+    records: list[Answer] | None
+
+
 class Takeover:
     """Takes trials over into the sweep of *folder*; *keep_models*: with their tuned models."""
 
@@ -79,7 +87,8 @@ class Takeover:
         if not equal:
             return self._rescored(spec)
         best = max(equal, key=lambda ended: self._rank(ended, spec))
-        result = best.result.model_copy(update={"spec": spec})
+        scores = _as_recorded(best.result.tasks, best.result.spec.record_answers, spec)
+        result = best.result.model_copy(update={"spec": spec, "tasks": scores})
         _copy_answers(best, spec, self.folder.artifacts(spec.key))
         self._keep(best, result)
         return result
@@ -89,14 +98,18 @@ class Takeover:
         if self._by_answers is None:  # every journal is read, so only once
             self._by_answers = _by_answers(self.folder.workspace)
         for ended in self._by_answers.get(answers_key(spec), ()):
-            tasks = [_task_rescored(ended, task) for task in spec.tasks]
-            found = [task for task in tasks if task is not None]
-            if len(found) < len(tasks):
+            found = [_task_rescored(ended, task, spec) for task in spec.tasks]
+            tasks = [task for task in found if task is not None]
+            if len(tasks) < len(found):
                 continue
-            scores = tuple(score for score, _ in found)
+            scores = tuple(task.score for task in tasks)
             result = ended.result.model_copy(update={"spec": spec, "tasks": scores})
-            for score, rows in found:
-                _write_answers(rows, ended, score.task, spec, self.folder.artifacts(spec.key))
+            target = self.folder.artifacts(spec.key)
+            _copy_answers(ended, spec, target)
+            for task in tasks:
+                if task.records:  # what an earlier score said is replaced
+                    text = json_lines(task.records)
+                    write_atomically(target / _file(task.score.task), text)
             self._keep(ended, result, rescored=True)
             return result
         return None
@@ -119,7 +132,6 @@ class Takeover:
     def _keep(self, ended: Ended, result: TrialResult, *, rescored: bool = False) -> None:
         """Link the model of *ended*, then write *result* into the journal here."""
         key, origin = result.spec.key, ended.result.spec.key
-        result = _as_recorded(result, ended.result.spec.record_answers)
         if self.keep_models:
             with suppress(OSError):  # none was kept, or its sweep drops it at this moment
                 _link(ended.model, self.folder.model(key))
@@ -129,17 +141,18 @@ class Takeover:
         self.folder.keep(key, result, journal.steps(), taken_over)
 
 
-def _as_recorded(result: TrialResult, recorded: RecordAnswers) -> TrialResult:
-    """*result*, whose labels are named as *recorded* says, with them named as its own spec says."""
-    wanted = result.spec.record_answers
+def _as_recorded(
+    scores: Sequence[TaskScore], recorded: RecordAnswers, spec: TrialSpec
+) -> tuple[TaskScore, ...]:
+    """*scores*, whose labels are named as *recorded* says, with them named as *spec* records them."""
+    wanted = spec.record_answers
     if recorded in (wanted, "none") or wanted == "all":
-        return result
-    of = {task.name: task for task in result.spec.tasks}
-    tasks = (
+        return tuple(scores)
+    of = {task.name: task for task in spec.tasks}
+    return tuple(
         score.model_copy(update={"labels": recorded_counts(of[score.task], score.labels, wanted)})
-        for score in result.tasks
+        for score in scores
     )
-    return result.model_copy(update={"tasks": tuple(tasks)})
 
 
 def _link(source: Path, target: Path) -> None:
@@ -220,34 +233,50 @@ def _by_answers(workspace: Path) -> dict[str, list[Ended]]:
     return found
 
 
-def _task_rescored(ended: Ended, task: TaskSpec) -> tuple[TaskScore, list[Answer]] | None:
-    """Score of *task* from the answers of *ended*, and these; ``None`` where not every one is known."""
+def _task_rescored(ended: Ended, task: TaskSpec, spec: TrialSpec) -> Rescored | None:
+    """Score of *task*, one of *spec*, from the answers of *ended*; ``None`` where not every one is known."""
+    from sweeps.data.prompts import load_tokenizer
+    from sweeps.finetune.evaluate import Given, evaluation_of
+
     old = next((s for s in ended.result.tasks if s.task == task.name), None)
     if old is None or ended.result.spec.record_answers != "all":
         return None
     try:
-        rows = _answers(ended, task.name)
-        given, truth = [row["answer"] for row in rows], [row["truth"] for row in rows]
-        nats = np.array([row["nats"] for row in rows], dtype=float)
-        likelihoods = [row.get("answer_nats") for row in rows]
+        kept = _answers(ended, task.name)
+        said, nats = [row["answer"] for row in kept], _numbers(kept, "nats")
+        numbers = [row["file_row"] - 1 for row in kept]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not rows or len(rows) != old.n:
-        return None
     if task in ended.result.spec.tasks:
-        return old, rows
-    labels, known = label_set(task), np.ones(len(rows))
-    score = score_task(task, Answers(given, truth, nats, known, known), labels)
-    kept: dict[str, Any] = {name: getattr(old, name) for name in _LOSSES}
-    if None not in likelihoods:
-        of_given = np.array(likelihoods, dtype=float)
-        kept["confidence"] = confidence_of(task, given, of_given, truth, labels)
-    for row in rows:
-        for name in Verdict._fields:
-            row.pop(name, None)
-        verdict = judge(task, row["answer"], row["truth"].strip(), labels)._asdict()
-        row.update({name: value for name, value in verdict.items() if value is not None})
-    return score.model_copy(update=kept), rows
+        return Rescored(_as_recorded([old], "all", spec)[0], None)
+    rows = evaluation_rows(task, task.validation, spec)
+    if numbers != list(rows.numbers) or len(kept) != old.n:
+        return None
+    likely = _numbers(kept, "answer_nats") if "answer_nats" in kept[0] else None
+    given = Given(said, np.zeros(len(said)) if likely is None else likely)
+    try:
+        score, records, _ = evaluation_of(
+            task,
+            rows,
+            nats,
+            given,
+            label_set(task),
+            "validation",
+            spec.record_answers,
+            load_tokenizer(spec.model),
+        )
+    except UnscoredError as error:
+        raise InputError(f"task {task.name}: {error}; mend it, then run again") from error
+    losses = {name: getattr(old, name) for name in _LOSSES}
+    if likely is None:  # an earlier release did not record how likely answers are
+        losses["confidence"] = None
+        for record in records:
+            del record["answer_nats"]
+    return Rescored(score.model_copy(update=losses), records)
+
+
+def _numbers(rows: Sequence[Answer], name: str) -> Floats:
+    return np.array([row[name] for row in rows], dtype=float)
 
 
 # -- before a run ------------------------------------------------------------------------------------

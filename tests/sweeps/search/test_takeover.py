@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.data.encoding import evaluation_rows
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
 from sweeps.search.run import run_sweep
 from sweeps.search.space import trial_spec, untouched_base
 from sweeps.search.takeover import Takeover, _as_recorded, equal_trials
 from sweeps.search.workspace import SweepFolder
-from tests.factories import task_score, trial_result
+from tests.factories import task_score
 from tests.sweeps.search.formula import FormulaEngine, answered, drive
+from tracker.files import json_lines
 from tracker.store.journal import Journal
 from tracker.store.store import Store
 from tracker.task import LabelCounts
@@ -71,6 +73,20 @@ def test_a_renamed_sweep_runs_no_equal_trial(make_sweep: MakeSweep, tmp_path: Pa
 
     shutil.rmtree(origin.root)
     assert run_sweep(path, runs).records == second.records, "the origin may go"
+
+    text = path.read_text()
+    assert "score: macro_f1" in text
+    path.write_text(text.replace("score: macro_f1", "score: token_f1"))
+    rescored = run_sweep(path, runs)
+    assert [r.taken_over and r.taken_over.rescored for r in rescored.records] == [True] * 7
+    for record, earlier in zip(rescored.records, second.records, strict=True):
+        (score,), (old,) = record.result.tasks, earlier.result.tasks
+        assert score.score_name == "token_f1"
+        assert (score.n, score.loss_nats, score.exact_match) == (4, old.loss_nats, old.exact_match)
+        assert score.confidence is not None or old.confidence is None
+    key = rescored.records[0].result.spec.key
+    assert store.examples("again", key)
+    assert "start" not in {event["event"] for event in Journal(folder.journal(key)).events()}
 
 
 def test_what_was_taken_over_is_not_spent(make_sweep: MakeSweep, tmp_path: Path) -> None:
@@ -208,8 +224,7 @@ def test_a_label_is_named_no_more_than_the_sweep_records(
     spec = ended()[1]
     counts = LabelCounts(names=("Alarm",), truths=(1,), answers=(1,), hits=(1,))
     told = spec.model_copy(update={"record_answers": wanted})
-    result = trial_result(told, tasks=(task_score(labels=counts),))
-    (score,) = _as_recorded(result, recorded).tasks
+    (score,) = _as_recorded([task_score(labels=counts)], recorded, told)
     assert score.labels is not None
     assert score.labels.names == (name,)
 
@@ -243,36 +258,58 @@ def test_a_trial_of_a_third_sweep_names_the_one_that_ran_it(
     assert found.sweep == "tiny"
 
 
+@pytest.mark.parametrize("wanted", ["all", "hashed", "none"])
 def test_answers_are_scored_anew_where_only_their_score_differs(
-    ended: End, other: SweepFolder
+    wanted: str, ended: End, other: SweepFolder
 ) -> None:
     origin, spec = ended()
     (task,) = spec.tasks
-    truth = ["alarm", "weather", "alarm", "out_of_scope"]
-    given = ["alarm", "alarm", "alarm", "weather"]
-    pairs = zip(given, truth, strict=True)
-    rows = [{"row": i, "answer": g, "truth": t, "nats": 1.5, "score": 9} for i, (g, t) in
-            enumerate(pairs)]  # fmt: skip
+    rows = evaluation_rows(task, task.validation, spec)
+    assert len(rows.truth) == 24
+    given = [truth if row % 2 else "no label" for row, truth in enumerate(rows.truth)]
+    kept = [
+        {"row": row, "file_row": number + 1, "answer": said, "truth": truth, "nats": 1.5}
+        for row, (number, said, truth) in enumerate(
+            zip(rows.numbers, given, rows.truth, strict=True)
+        )
+    ]
     answers = origin.artifacts(spec.key) / "intent.validation.jsonl"
     answers.parent.mkdir(parents=True)
-    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
     exact = spec.model_copy(
-        update={"tasks": (task.model_copy(update={"score": "exact_match", "negative": None}),)}
+        update={
+            "tasks": (task.model_copy(update={"score": "exact_match", "negative": None}),),
+            "record_answers": wanted,
+        }
     )
-    assert Takeover(other, keep_models=True)(exact) is None, "24 rows were scored, 4 are kept"
-    old = answered(spec)
-    whole = old.tasks[0].model_copy(update={"n": 4})
-    origin.keep(spec.key, old.model_copy(update={"tasks": (whole,)}))
+    answers.write_text(json_lines(kept[:-1]))
+    assert Takeover(other, keep_models=True)(exact) is None, "one answer is missing"
+    answers.write_text(json_lines(kept))
     taken = Takeover(other, keep_models=True)(exact)
     assert taken is not None
-    (score,) = taken.tasks
-    assert (score.score_name, score.score, score.n) == ("exact_match", 0.5, 4)
-    assert (score.loss_nats, score.bits_per_byte) == (whole.loss_nats, whole.bits_per_byte)
+    (score,), (old,) = taken.tasks, answered(spec).tasks
+    assert (score.score_name, score.score, score.n) == ("exact_match", 0.5, 24)
+    assert (score.loss_nats, score.bits_per_byte) == (old.loss_nats, old.bits_per_byte)
+    assert score.confidence is None, "nobody recorded how likely the answers were"
+    assert other.result(exact.key) == taken
     origin_of = other.taken_over(exact.key)
     assert origin_of is not None
     assert origin_of.rescored
     assert origin_of.key == spec.key
-    kept = (other.artifacts(exact.key) / "intent.validation.jsonl").read_text()
-    assert [json.loads(line)["score"] for line in kept.splitlines()] == [1, 0, 1, 0]
+    file = other.artifacts(exact.key) / "intent.validation.jsonl"
+    assert file.exists() == (wanted != "none")
+    if wanted != "none":
+        made = [json.loads(line) for line in file.read_text().splitlines()]
+        assert [row["score"] for row in made] == [0, 1] * 12
+        assert all(("hashed:" in row["answer"]) == (wanted == "hashed") for row in made)
     longer = task.model_copy(update={"prompt": None})
     assert Takeover(other, keep_models=True)(exact.model_copy(update={"tasks": (longer,)})) is None
+
+
+def test_answers_that_are_known_by_digests_alone_are_no_answers(
+    ended: End, other: SweepFolder
+) -> None:
+    origin, spec = ended(record_answers="hashed")
+    origin.artifacts(spec.key).mkdir(parents=True)
+    (task,) = spec.tasks
+    exact = spec.model_copy(update={"tasks": (task.model_copy(update={"score": "exact_match"}),)})
+    assert Takeover(other, keep_models=True)(exact) is None
