@@ -105,7 +105,7 @@ def test_what_cannot_be_is_one_line(verb: Verb, words: tuple[str, ...], why: str
     assert "\n" not in str(raised.value)
 
 
-def test_a_key_in_two_sweeps_is_asked_back(verb: Verb, here: Path) -> None:
+def test_a_key_in_two_sweeps_needs_the_sweep(verb: Verb, here: Path) -> None:
     key = Store.open(here / "runs").records("tiny")[0].result.spec.key
     with pytest.raises(InputError, match="give one of tiny/0, again/0"):
         verb("exclude", key, "--why", "x")

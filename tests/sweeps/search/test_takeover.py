@@ -223,8 +223,8 @@ def test_a_label_is_named_no_more_than_the_sweep_records(
     """Of a result that recorded none the names are numbers already, whatever they are here."""
     spec = ended()[1]
     counts = LabelCounts(names=("Alarm",), truths=(1,), answers=(1,), hits=(1,))
-    told = spec.model_copy(update={"record_answers": wanted})
-    (score,) = _as_recorded([task_score(labels=counts)], recorded, told)
+    wanted_spec = spec.model_copy(update={"record_answers": wanted})
+    (score,) = _as_recorded([task_score(labels=counts)], recorded, wanted_spec)
     assert score.labels is not None
     assert score.labels.names == (name,)
 
