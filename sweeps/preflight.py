@@ -54,7 +54,33 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
 
     sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun, begun_settings)
     begun = SweepFolder(workspace, sweep.spec.name).identity
-    return preflight(sweep, path) if begun is None else _with_ends(sweep, begun.get(END_TOKENS, {}))
+    if begun is None:
+        return preflight(sweep, path)
+    sweep = _with_ends(sweep, begun.get(END_TOKENS, {}))
+    return _preflight_of_new(sweep, path, begun)
+
+
+def _preflight_of_new(sweep: ResolvedSweep, path: Path, begun: Mapping[str, Any]) -> ResolvedSweep:
+    """*sweep*, begun with another file perhaps, with its preflight where models or methods are new."""
+    old, before = begun.get("models", {}), begun.get("file", {}).get("methods", {})
+    models = [name for name in sweep.models if name not in old]
+    methods = [m for m in _methods(sweep.spec) if not before.get(m.name)]
+    if not (models or methods):
+        return sweep
+    only = replace(sweep, models={name: sweep.models[name] for name in models})
+    checked = preflight(only, path) if models else sweep
+    report = Report(read(path), begun=False)
+    for index, (name, model) in enumerate(sweep.models.items()):
+        if name not in models:
+            folder, trust = Path(checked_folder(model)), model.trust_remote_code
+            kind = read_model_config(folder, trust=trust).model_type
+            tried = unfit(model, methods, sweep.spec.train)
+            _note_unfit(model, kind, ("models", index), tried, report)
+    if report.problems:
+        raise InputError(dict.fromkeys(report.problems))
+    found = {**sweep.models, **checked.models}
+    warnings = dict.fromkeys([*sweep.warnings, *checked.warnings])
+    return replace(sweep, models=found, warnings=tuple(warnings))
 
 
 def settled(sweep: ResolvedSweep) -> dict[str, Any]:
@@ -116,8 +142,9 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     files = list(_files(sweep))
     ends = {name: _template_end(model, files) for name, model in sweep.models.items()}
     sweep = _with_ends(sweep, {name: end for name, end in ends.items() if end})
-    for index, model in enumerate(sweep.models.values()):
-        where: YamlPath = ("models", index)
+    places = [model.label for model in sweep.spec.models]
+    for model in sweep.models.values():
+        where: YamlPath = ("models", places.index(model.name))
         report.attempt(lambda m=model, w=where: _check_model(m, w, sweep, files, report), where)  # type: ignore[misc]
     for file in files:
         if file.task.function is not None and file.path == file.task.validation.path:

@@ -33,6 +33,7 @@ from tracker.numbers import (
     work,
 )
 from tracker.price import with_price
+from tracker.store import file_changes
 from tracker.store.test_reads import reads_line
 from tracker.trial import Status
 
@@ -87,7 +88,7 @@ def status_lines(
     planned = f" of {info.to_come:,}" if info.to_come else ""
     counts = ", ".join(f"{n:,} {status}" for status, n in info.counts.items())
     text = [f"{info.name}: {info.state}, {info.ended:,}{planned} trials ended ({counts})"]
-    text += [f"  {line}" for line in standing.lines()]
+    text += [f"  {line}" for line in (*standing.lines(), *file_changes.lines(info.facts))]
     text += failed_lines(standing.failed, f"sft-select run FILE{place}", indent="  ")
     text += undelivered_lines(info.undelivered, f"sft-select run FILE{place}", indent="  ")
     if silence := _silence(info, time.time() if now is None else now):

@@ -40,6 +40,7 @@ from tracker.errors import NoRecommendationError, SftSelectError
 from tracker.numbers import count, duration, limits, money, percent, plural, quality, time_span
 from tracker.price import with_price
 from tracker.spending import Forecast, ForecastInterval, Spending, forecast
+from tracker.store import file_changes
 from tracker.store.control import ControlRecord, request_text
 from tracker.store.store import LiveTrial
 
@@ -228,6 +229,8 @@ def _reading_aids(view: SweepView) -> list[html.Div]:
     """What a quality of the head does not say: a majority of one answer, or that nothing follows from it."""
     analysis = view.analysis
     found = majority_notices(_best_majorities(view))
+    if changes := file_changes.lines(view.info.facts):
+        found.append(notice("The sweep file was changed", "; ".join(map(capitalised, changes))))
     tuned = analysis.table["method"] != "none"
     if view.info.is_live or (tuned & (analysis.table["status"] == "complete")).any():
         return found  # the Recommendation page answers, or will

@@ -19,7 +19,8 @@ from sweeps.resolve import ResolvedSweep
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import InputError
 from tracker.files import json_lines, write_text
-from tracker.task import FileRef
+from tracker.store.file_changes import FileChange
+from tracker.task import SCORING, FileRef
 
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
 _MAY_CHANGE = frozenset({"budget", "engine", "price", "record_answers"})
@@ -29,20 +30,8 @@ _EXTENDS = frozenset(
     {"models", "methods", "volumes", "mixes", "seeds", "objective", "search", "keep"}
     | {"allow_leakage", "allow_code"}
 )
-#: Settings of a task that say how its answers are scored: prompts and training know none of them.
-_SCORING = frozenset(
-    {
-        "score",
-        "pattern",
-        "negative",
-        "separator",
-        "unordered",
-        "tolerance",
-        "json_schema",
-        "average",
-    }
-    | {"range", "direction", "seconds_per_row"}
-)
+#: Settings of a task that say how its answers are scored, as a sweep file has them.
+_SCORING = SCORING | {"range", "direction", "seconds_per_row"}
 #: Digits of a digest that name a generation of the study.
 GENERATION_LENGTH = 12
 
@@ -64,16 +53,12 @@ class Identity(NamedTuple):
         return digest_of(self.content)
 
 
-class FileChange(NamedTuple):
-    """A change of a begun sweep's file, at epoch seconds ``time``, from digest to digest.
+class Extension(NamedTuple):
+    """A ``change`` of a begun sweep's file, from digest to digest; ``max_length``: the earlier file's."""
 
-    ``max_length``: the earlier file's.
-    """
-
-    time: float
+    change: FileChange
     before: str
     after: str
-    changes: tuple[str, ...]
     max_length: int
 
 
@@ -209,7 +194,7 @@ def _line(key: str, new: Iterable[Any], gone: Iterable[Any], changed: Iterable[A
 # -- the journal of changes ------------------------------------------------------------------------
 
 
-def changes_of(folder: SweepFolder) -> list[FileChange]:
+def extensions_of(folder: SweepFolder) -> list[Extension]:
     """Changes of the sweep's file since it was begun, the earliest first; a torn line is left out."""
     try:
         lines = folder.changes_file.read_text(encoding="utf-8").splitlines()
@@ -219,7 +204,8 @@ def changes_of(folder: SweepFolder) -> list[FileChange]:
     for line in lines:
         try:
             entry = json.loads(line)
-            found.append(FileChange(**{**entry, "changes": tuple(entry["changes"])}))
+            change = FileChange(entry.pop("time"), tuple(entry.pop("changes")))
+            found.append(Extension(change, **entry))
         except (ValueError, KeyError, TypeError):
             continue
     return found
@@ -227,14 +213,14 @@ def changes_of(folder: SweepFolder) -> list[FileChange]:
 
 def earlier_digests(folder: SweepFolder) -> set[str]:
     """Digests of the files that the sweep has had."""
-    return {digest for change in changes_of(folder) for digest in (change.before, change.after)}
+    return {digest for each in extensions_of(folder) for digest in (each.before, each.after)}
 
 
 def earlier_lengths(folder: SweepFolder) -> list[int]:
     """``train.max_length`` of the files that the sweep has had, the latest first; of the present one too."""
     identity = folder.identity
     present = [identity["file"]["train"]["max_length"]] if identity else []
-    earlier = [change.max_length for change in reversed(changes_of(folder))]
+    earlier = [each.max_length for each in reversed(extensions_of(folder))]
     return list(dict.fromkeys([*present, *earlier]))
 
 
@@ -244,11 +230,14 @@ def write_change(folder: SweepFolder, identity: Identity) -> None:
     May be repeated: a driver that was killed in between finds the change again.
     """
     assert identity.before is not None, "a change has a file before it"
-    changes, digest = changes_of(folder), identity.digest
-    if not changes or (changes[-1].before, changes[-1].after) != (identity.before, digest):
+    known, digest = extensions_of(folder), identity.digest
+    if not known or (known[-1].before, known[-1].after) != (identity.before, digest):
         length = (folder.identity or identity.content)["file"]["train"]["max_length"]
-        changes.append(FileChange(time.time(), identity.before, digest, identity.changes, length))
-        write_text(folder.changes_file, json_lines(change._asdict() for change in changes))
+        change = FileChange(time.time(), identity.changes)
+        known.append(Extension(change, identity.before, digest, length))
+        entries = ({**each._asdict(), **each.change._asdict()} for each in known)
+        lines = json_lines({k: v for k, v in e.items() if k != "change"} for e in entries)
+        write_text(folder.changes_file, lines)
     write_identity(folder, identity)
 
 
@@ -259,7 +248,7 @@ def write_identity(folder: SweepFolder, identity: Identity) -> None:
 
 def generation_of(identity: Identity, folder: SweepFolder) -> str | None:
     """Generation of the study for this file; ``None`` for the file that the sweep was begun with."""
-    known = changes_of(folder)
+    known = extensions_of(folder)
     first = known[0].before if known else identity.before or identity.digest
     return None if identity.digest == first else identity.digest[:GENERATION_LENGTH]
 

@@ -91,28 +91,36 @@ def kept_trials(
     that ended: with a larger one that trial would have learned or answered another row.
     """
     present = sweep.spec.train.max_length
+    every = [present, *(length for length in lengths if length < present)]
     kept: dict[str, KeptTrial] = {}
     shorter: list[TrialSpec] = []
     for trial, spec in _specs(sweep, stored):
-        lengths_of = [present, *(length for length in lengths if length < present)]
-        for length in lengths_of:
-            run = with_length(spec, length)
-            journal = folder.journal(run.key).exists()
-            if length != present:
-                if folder.result(run.key) is None:
-                    continue
-                shorter.append(run)
-            if not journal and not (trial.told and length == present and trial.key != run.key):
-                continue
-            if run.key not in kept or trial.key == run.key:
-                seed = run.seed - sweep.spec.first_seed if run.mix else 0
-                number = trial.number if journal else None
-                kept[run.key] = KeptTrial(
-                    run.key, number, trial.stage, trial.configuration, seed, length, trial.request
-                )
-            break
+        runs = [with_length(spec, length) for length in every]
+        begun = next((run for run in runs if _begun(run, present, folder)), None)
+        if begun is None and not trial.told:
+            continue
+        run = begun or spec  # it was told, so it ran: under another key, as its scores were others
+        if run is not spec:
+            shorter.append(run)
+        if run.key not in kept or trial.key == run.key:
+            kept[run.key] = KeptTrial(
+                run.key,
+                trial.number if begun else None,
+                trial.stage,
+                trial.configuration,
+                run.seed - sweep.spec.first_seed if run.mix else 0,
+                run.train.max_length,
+                trial.request,
+            )
     _check_uncut(shorter, present)
     return list(kept.values())
+
+
+def _begun(run: TrialSpec, present: int, folder: SweepFolder) -> bool:
+    """Whether the sweep began *run*; with an earlier maximal length, whether it ended it."""
+    if not folder.journal(run.key).exists():
+        return False
+    return run.train.max_length == present or folder.result(run.key) is not None
 
 
 def with_length(spec: TrialSpec, length: int) -> TrialSpec:

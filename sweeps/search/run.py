@@ -28,6 +28,7 @@ from sweeps.search.identity import (
     data_files,
     earlier_digests,
     earlier_lengths,
+    extensions_of,
     generation_of,
     write_change,
     write_identity,
@@ -42,7 +43,7 @@ from sweeps.spec import Engine as EngineSpec
 from tracker.errors import StoreError
 from tracker.files import write_text
 from tracker.numbers import plural
-from tracker.store import data_profile, database_server, exclusion, tracking_uri
+from tracker.store import data_profile, database_server, exclusion, file_changes, tracking_uri
 from tracker.store.journal import Journal
 from tracker.store.runs import Undelivered
 from tracker.store.store import Store
@@ -232,7 +233,10 @@ def _open_outbox(
     """An outbox that on exit sends the sweep's last state and waits for the store."""
     outbox = Outbox(store, sweep.spec.name, folder, keep_models=sweep.spec.keep == "all")
     session = _OutboxSession(outbox)
-    outbox.state("running")  # there is a driver: said before anything that may take long
+    changes = [each.change for each in extensions_of(folder)]
+    facts = {file_changes.FACT_NAME: file_changes.as_fact(changes)} if changes else {}
+    # There is a driver: said before anything that may take long.
+    outbox.state("running", **facts)
     try:
         yield session
     finally:

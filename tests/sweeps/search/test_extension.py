@@ -12,14 +12,20 @@ import pytest
 
 from sweeps.preflight import read_checked
 from sweeps.resolve import ResolvedSweep
+from sweeps.search import identity as identity_module
 from sweeps.search import run as run_module
+from sweeps.search.control import Control
 from sweeps.search.driver import Driver
 from sweeps.search.engines.instant import NullListener
-from sweeps.search.identity import changes_of, write_identity
+from sweeps.search.identity import compared, extensions_of, write_identity
 from sweeps.search.run import owned_study, run_sweep
+from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
 from tests.factories import sweep_text
-from tests.sweeps.search.formula import FormulaEngine
+from tests.sweeps.search.formula import Asker, FormulaEngine
+from tracker.errors import InputError
+from tracker.store import file_changes
+from tracker.store.control import new_request
 from tracker.store.store import Store
 from tracker.trial import TrialRecord
 
@@ -72,7 +78,7 @@ class Lab:
         run = run_sweep(self.file(**changes), self.root / runs, note=self.notes.append)
         return Ended(run.records, list(self.engine.ran))
 
-    def drive(self, runs: str = "runs", **changes: Any) -> Ended:
+    def drive(self, runs: str = "runs", inbox: Asker | None = None, **changes: Any) -> Ended:
         """As :meth:`go`, without a tracking store."""
         file = self.file(**changes)
         sweep = read_checked(file, self.root / runs)
@@ -80,7 +86,8 @@ class Lab:
         folder.root.mkdir(parents=True, exist_ok=True)
         with owned_study(sweep, folder, None, self.notes.append) as (study, identity):
             write_identity(folder, identity)
-            driver = Driver(sweep, folder, study, self.engine, NullListener())
+            control = Control(inbox) if inbox else None
+            driver = Driver(sweep, folder, study, self.engine, NullListener(), control=control)
             driver.run()
         records = sorted(driver.records.values(), key=lambda record: record.number)
         return Ended(records, list(self.engine.ran))
@@ -144,6 +151,146 @@ def test_a_sweep_that_grew_is_one_in_the_store(lab: Lab) -> None:
     stored = lab.stored()
     assert Counter(r.result.spec.key for r in stored) == Counter([*first.ran, *grown.ran])
     assert sorted(r.number for r in stored) == list(range(len(stored)))
-    (change,) = changes_of(SweepFolder(lab.root / "runs", "tiny"))
-    assert change.changes == ("models: added b", "methods: added lora", "volumes: added 160")
+    (extension,) = extensions_of(SweepFolder(lab.root / "runs", "tiny"))
+    assert extension.change.changes == (
+        "models: added b",
+        "methods: added lora",
+        "volumes: added 160",
+    )
     assert "the sweep file was changed: models: added b" in "".join(lab.notes)
+    (info,) = Store.open(lab.root / "runs", create=False).sweeps()
+    assert file_changes.of_facts(info.facts) == [extension.change]
+    assert "models: added b" in file_changes.lines(info.facts)[0]
+
+
+def test_two_changes_in_a_row_and_back_again(lab: Lab) -> None:
+    first = lab.drive()
+    second = lab.drive(models=lab.models("a", "b"))
+    third = lab.drive(models=lab.models("a", "b", "c"), volumes=[40, 80, 160])
+    assert not {*first.ran} & {*second.ran}
+    assert not {*first.ran, *second.ran} & {*third.ran}
+    numbers = {r.result.spec.key: r.number for r in (*first.records, *second.records)}
+    assert all(numbers.get(r.result.spec.key, r.number) == r.number for r in third.records)
+    assert len({r.number for r in third.records}) == len(third.records)
+    back = lab.drive()
+    assert (back.ran, back.records) == ([], first.records), "what was added has left"
+    again = lab.drive(models=lab.models("a", "b", "c"), volumes=[40, 80, 160])
+    assert (again.ran, again.records) == ([], third.records)
+    assert len(extensions_of(SweepFolder(lab.root / "runs", "tiny"))) == 4
+
+
+def test_the_design_that_is_back_numbers_what_it_adds_after_all_others(lab: Lab) -> None:
+    first = lab.drive(budget={"trials": 3})
+    second = lab.drive(models=lab.models("a", "b"), budget={"trials": 8})
+    back = lab.drive()
+    added = [r.number for r in back.records if r.result.spec.key in back.ran]
+    known = [r.number for r in (*first.records, *second.records)]
+    assert min(added) > max(known)
+    assert lab.drive().records == back.records
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "schedule": ({"train": {"epochs": 2, "batch_size": 8, "max_length": 96}}, "file.train.epochs"),
+    "shorter": ({"train": {"epochs": 1, "batch_size": 8, "max_length": 64}}, "train.max_length"),
+    "mix": ({"mixes": {"plain": {"intent": 1, "extra_epochs": {"intent": 1}}}}, "mixes.plain"),
+    "rows": (
+        {"evaluation": {"rows": 12, "batch_size": 24, "max_new_tokens": 8}},
+        "evaluation.rows",
+    ),
+    "seed": ({"first_seed": 5}, "file.first_seed"),
+}
+
+
+def test_what_would_make_ended_trials_wrong_is_refused_with_its_field(lab: Lab) -> None:
+    lab.drive(budget={"trials": 2})
+    for case, (changes, field) in REFUSED.items():
+        with pytest.raises(InputError, match="another `name`") as refused:
+            lab.drive(budget={"trials": 2}, **changes)
+        assert any(field in line for line in refused.value.problems), case
+    assert not lab.drive(budget={"trials": 2}).ran, "the file that is restored goes on"
+
+
+def test_a_template_that_changed_is_refused(lab: Lab) -> None:
+    lab.drive(budget={"trials": 2})
+    template = lab.file(budget={"trials": 2})
+    template.write_text(template.read_text().replace("name the intent", "which intent"))
+    folder = SweepFolder(lab.root / "runs", "tiny")
+    with pytest.raises(InputError, match=r"file\.tasks\.intent\.prompt"):
+        compared(read_checked(template, lab.root / "runs"), folder)
+
+
+def test_a_longer_max_length_keeps_what_it_would_not_change(lab: Lab) -> None:
+    first = lab.drive(budget={"trials": 4})
+    longer = {"train": {"epochs": 1, "batch_size": 8, "max_length": 128}}
+    grown = lab.drive(budget={"trials": 4}, **longer)
+    assert (grown.ran, grown.records) == ([], first.records), "by their old keys"
+    more = lab.drive(budget={"trials": 6}, **longer)
+    lengths = {
+        r.result.spec.train.max_length for r in more.records if r.result.spec.key in more.ran
+    }
+    assert (len(more.ran), lengths) == (2, {128})
+
+
+def test_a_longer_max_length_is_refused_where_rows_were_cut(lab: Lab) -> None:
+    def of(length: int) -> dict[str, Any]:
+        return {"train": {"epochs": 1, "batch_size": 8, "max_length": length}}
+
+    lab.drive(budget={"trials": 2}, **of(24), mixes={"replayed": {"intent": 1, "replay": 0.5}})
+    with pytest.raises(InputError, match=r"raised from 24 to 96, and trials of a that ended had"):
+        lab.drive(budget={"trials": 2}, **of(96), mixes={"replayed": {"intent": 1, "replay": 0.5}})
+
+
+@pytest.mark.parametrize("strategy", ["grid", "random"])
+def test_a_driver_killed_in_a_change_goes_on_as_if_nothing_was(
+    strategy: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before each of the writes that a change makes, one after the other."""
+    changes = {**larger(lab, strategy), "budget": {"trials": 12}}
+    small = {**begun(strategy), "budget": {"trials": 5}}
+    lab.drive("whole", **small)
+    whole = lab.drive("whole", **changes)
+    lab.drive(**small)
+    for module, name in (
+        (run_module, "kept_trials"),
+        (StudyAdapter, "begin_generation"),
+        (run_module, "write_change"),
+        (identity_module, "write_text"),
+        (identity_module, "write_identity"),
+        (StudyAdapter, "ask"),
+        (StudyAdapter, "number"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                lab.drive(**changes)
+    last = lab.drive(**changes)
+    assert [(r.number, r.result.spec.key) for r in last.records] == [
+        (r.number, r.result.spec.key) for r in whole.records
+    ]
+    assert len(extensions_of(SweepFolder(lab.root / "runs", "tiny"))) == 1
+
+
+def _killed(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def test_a_clone_stays_a_clone_on_top_of_the_budget(lab: Lab) -> None:
+    asker = Asker({2: [new_request("clone", trial=1, changes={"seed": "7"})]})
+    first = lab.drive(inbox=asker, budget={"trials": 5})
+    assert len(first.records) == 6
+    grown = lab.drive(models=lab.models("a", "b"), budget={"trials": 9})
+    (clone,) = (r for r in grown.records if r.stage == "clone")
+    (before,) = (r for r in first.records if r.stage == "clone")
+    assert clone == before
+    assert clone.result.spec.seed == 7
+    assert not {*grown.ran} & {*first.ran}
+    assert len({r.result.spec.key for r in (*first.records, *grown.records)}) == 10
+
+
+def test_a_budget_that_was_raised_by_request_stays_raised(lab: Lab) -> None:
+    raised = new_request("raise_budget", budget={"trials": 5})
+    first = lab.drive(inbox=Asker({1: [raised]}), budget={"trials": 3})
+    assert len(first.ran) == 5
+    assert not lab.drive(models=lab.models("a", "b"), budget={"trials": 4}).ran
+    more = lab.drive(models=lab.models("a", "b"), budget={"trials": 7})
+    assert len(more.ran) == 2
