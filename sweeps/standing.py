@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from tracker.errors import StoreError
 from tracker.metrics import measures_of, weighted_quality
-from tracker.numbers import duration, quality, time_span
+from tracker.numbers import duration, plural, quality, time_span
 from tracker.price import Price, with_price
 from tracker.spending import Spending, forecast, tally
+from tracker.store.exclusion import LEFT
 from tracker.store.runs import LiveTrial, SweepInfo
 from tracker.store.store import Store
 from tracker.trial import Configuration, Objective, Status, TrialRecord
@@ -74,7 +75,11 @@ class Standing(NamedTuple):
         """Costs, and the best so far."""
         text = [spending_line(self.spending, live=self.live)] if self.spending.ended else []
         text += [self.best.line()] if self.best else []
-        return [*text, *(f"trial {r.number} is excluded: {r.excluded}" for r in self.excluded)]
+        left = [r for r in self.excluded if (r.excluded or "").startswith(LEFT)]
+        by_hand = [r for r in self.excluded if r not in left]
+        if left:
+            text.append(f"{plural(len(left), 'trial')} left the design with a change of the file")
+        return [*text, *(f"trial {r.number} is excluded: {r.excluded}" for r in by_hand)]
 
     def as_json(self) -> dict[str, Any]:
         """As plain values; what is not known is ``None``."""

@@ -161,6 +161,15 @@ class Driver:
         return proposals + len(clones - self._keys)
 
     @property
+    def design(self) -> set[str] | None:
+        """Keys of the whole design, where it was proposed to its end: what it lacks is no part of it."""
+        limit = self.strategy.limit
+        cut = limit is not None and len(self.proposals) >= limit
+        if not self._done_proposing or self.strategy.observes_kept or cut:
+            return None
+        return None if self._budget_is_spent() else {trial.key for trial in self.trials}
+
+    @property
     def outcomes(self) -> Sequence[Outcome]:
         """Outcomes of the proposals that have entered the study, in the order of proposing."""
         return self._outcomes

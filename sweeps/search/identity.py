@@ -31,7 +31,7 @@ _EXTENDS = frozenset(
     | {"allow_leakage", "allow_code"}
 )
 #: Settings of a task that say how its answers are scored, as a sweep file has them.
-_SCORING = SCORING | {"range", "direction", "seconds_per_row"}
+_SCORING = SCORING | {"separator", "range", "direction", "seconds_per_row"}
 #: Digits of a digest that name a generation of the study.
 GENERATION_LENGTH = 12
 

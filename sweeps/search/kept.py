@@ -6,7 +6,7 @@ had, and never run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from sweeps.data.encoding import evaluation_rows, suite_text, training_stream
 from sweeps.data.prompts import Encoded
@@ -19,7 +19,9 @@ from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import InputError
 from tracker.numbers import plural
-from tracker.trial import TrialSpec
+from tracker.store.exclusion import LEFT
+from tracker.store.store import Store
+from tracker.trial import Configuration, TrialSpec
 
 
 class KeptTrials:
@@ -121,6 +123,39 @@ def _begun(run: TrialSpec, present: int, folder: SweepFolder) -> bool:
     if not folder.journal(run.key).exists():
         return False
     return run.train.max_length == present or folder.result(run.key) is not None
+
+
+def mark_left(
+    store: Store, sweep: ResolvedSweep, lengths: Sequence[int], design: Collection[str] | None
+) -> None:
+    """Exclude the trials in *store* that the present file no longer has, and count those that are back.
+
+    They stay recorded. *lengths*: of earlier files; *design*: keys of its whole design, where that is known.
+    """
+    name = sweep.spec.name
+    every = [sweep.spec.train.max_length, *lengths]
+    for record in [*store.records(name), *store.excluded(name)]:
+        why, marked = _left(sweep, record.result.spec, every, design), record.excluded
+        if why is not None and marked is None:
+            store.exclude(name, record, f"{LEFT}{why}")
+        elif why is None and marked is not None and marked.startswith(LEFT):
+            store.include(name, record)
+
+
+def _left(
+    sweep: ResolvedSweep, spec: TrialSpec, lengths: Iterable[int], design: Collection[str] | None
+) -> str | None:
+    """Why the present file does not have the trial *spec*; ``None`` where it has."""
+    configuration = Configuration.of(spec)
+    if not in_space(sweep.spec, configuration):
+        return f"the sweep file no longer has {configuration.label}"
+    seed = max(0, spec.seed - sweep.spec.first_seed)
+    run = trial_spec(sweep, configuration, seed)
+    if not any(with_length(run, length).key == spec.key for length in lengths):
+        return "a score of the sweep file is another now"
+    if design is not None and spec.key not in design:
+        return "the present sweep file proposes it no longer"
+    return None
 
 
 def with_length(spec: TrialSpec, length: int) -> TrialSpec:

@@ -33,7 +33,7 @@ from sweeps.search.identity import (
     write_change,
     write_identity,
 )
-from sweeps.search.kept import kept_trials
+from sweeps.search.kept import kept_trials, mark_left
 from sweeps.search.outbox import Outbox
 from sweeps.search.strategies import strategy_of
 from sweeps.search.study import StudyAdapter
@@ -103,6 +103,8 @@ def run_sweep(
             with _open_outbox(store, sweep, folder, note) as session:
                 if study_uri:
                     _take_results(store, sweep.spec.name, folder)
+                if study.is_extended:
+                    mark_left(store, sweep, study.max_lengths, None)
                 if not begun:  # the store has compared it with what the sweep began with
                     write_identity(folder, identity)
                 with _engine(sweep) as engine:
@@ -122,6 +124,8 @@ def run_sweep(
                         driver.run()
                     session.last_state = "stopped" if driver.stopped else "finished"
                     with suppress(StoreError):
+                        if study.is_extended and not driver.stopped:
+                            mark_left(store, sweep, study.max_lengths, driver.design)
                         excluded = store.exclusions(sweep.spec.name)
     records = sorted(driver.records.values(), key=lambda record: record.number)
     if excluded:

@@ -20,6 +20,8 @@ from tracker.trial import TrialRecord
 _TAG = "sft.excluded"  # of a trial's run
 _FACT = "excluded."  # of a sweep, before the trial's key
 _MOST_CHARACTERS = 1000
+#: How the reason begins where a sweep's present file no longer has the trial: it counts again with that.
+LEFT = "left the design: "
 
 
 class Finished(Protocol):

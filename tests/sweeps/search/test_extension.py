@@ -21,6 +21,7 @@ from sweeps.search.identity import compared, extensions_of, write_identity
 from sweeps.search.run import owned_study, run_sweep
 from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
+from sweeps.standing import standing_of
 from tests.factories import sweep_text
 from tests.sweeps.search.formula import Asker, FormulaEngine
 from tracker.errors import InputError
@@ -148,9 +149,11 @@ def test_what_ended_is_kept_and_what_is_new_runs(strategy: str, lab: Lab) -> Non
 def test_a_sweep_that_grew_is_one_in_the_store(lab: Lab) -> None:
     first = lab.go(**begun("grid"))
     grown = lab.go(**larger(lab, "grid"))
-    stored = lab.stored()
+    store = Store.open(lab.root / "runs", create=False)
+    stored = [*store.records("tiny"), *store.excluded("tiny")]
     assert Counter(r.result.spec.key for r in stored) == Counter([*first.ran, *grown.ran])
     assert sorted(r.number for r in stored) == list(range(len(stored)))
+    assert {r.result.spec.key for r in store.records("tiny")} == {*grown.keys}, "the larger design"
     (extension,) = extensions_of(SweepFolder(lab.root / "runs", "tiny"))
     assert extension.change.changes == (
         "models: added b",
@@ -158,9 +161,28 @@ def test_a_sweep_that_grew_is_one_in_the_store(lab: Lab) -> None:
         "volumes: added 160",
     )
     assert "the sweep file was changed: models: added b" in "".join(lab.notes)
-    (info,) = Store.open(lab.root / "runs", create=False).sweeps()
+    (info,) = store.sweeps()
     assert file_changes.of_facts(info.facts) == [extension.change]
     assert "models: added b" in file_changes.lines(info.facts)[0]
+
+
+def test_what_the_file_no_longer_has_leaves_the_design_and_may_be_back(lab: Lab) -> None:
+    both = {"models": lab.models("a", "b"), "volumes": [40]}
+    first = lab.go(**both)
+    of_b = {r.result.spec.key for r in first.records if r.result.spec.model.name == "b"}
+    assert of_b
+    left = lab.go(models=lab.models("a"), volumes=[40, 80])
+    counted = {r.result.spec.key for r in lab.stored()}
+    assert counted == {*first.keys, *left.ran} - of_b
+    store = Store.open(lab.root / "runs", create=False)
+    excluded = store.excluded("tiny")
+    assert {r.result.spec.key for r in excluded} == of_b, "they stay recorded"
+    assert all("left the design" in (r.excluded or "") for r in excluded)
+    (info,) = store.sweeps()
+    assert f"{len(of_b)} trials left the design" in " ".join(standing_of(store, info).lines())
+    back = lab.go(**both)
+    assert not back.ran
+    assert {r.result.spec.key for r in lab.stored()} == {*first.keys}
 
 
 def test_two_changes_in_a_row_and_back_again(lab: Lab) -> None:
