@@ -411,6 +411,11 @@ class SweepSpec(Frozen):
         return self.mixes[mix].volumes or self.volumes
 
 
+def lowered(spec: SweepSpec) -> list[str]:
+    """Tasks of *spec* that are measured by an error, which is better the lower."""
+    return [name for name, task in spec.tasks.items() if task.direction == "minimize"]
+
+
 def json_schema() -> str:
     """The JSON Schema of a sweep file, for editors."""
     return json.dumps(SweepSpec.model_json_schema(), indent=1) + "\n"

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from sweeps.spec import MixEntry, SweepSpec
+from sweeps.spec import MixEntry, SweepSpec, lowered
 from sweeps.task_entry import SuiteEntry, TaskEntry
-from tracker.constraints import SHARES, allowed_names, bound_problem, task_and_label
+from tracker.constraints import SHARES, allowed_names, bound_problem, task_and_label, unknown_name
 from tracker.decision.target_quality import target_problem
+from tracker.metrics import Measure
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.validation import Problem, found, options, unknown, validate
 
@@ -125,7 +126,7 @@ def _objective(spec: SweepSpec) -> Iterator[Problem]:
 
 def _constraints(spec: SweepSpec) -> Iterator[Problem]:
     negative = [task for task, entry in spec.tasks.items() if _has_negative(entry)]
-    allowed = allowed_names(spec.tasks, spec.general, negative)
+    allowed = allowed_names(spec.tasks, spec.general, negative, lowered(spec))
     for written, bound in spec.objective.constraints.items():
         name, here = written, ("objective", "constraints", written)
         kind, _, task = name.partition(".")
@@ -144,7 +145,7 @@ def _constraints(spec: SweepSpec) -> Iterator[Problem]:
             wording = f"found {name!r}, which no task produces; give tasks.{task}.negative"
             yield Problem(here, wording)
         elif name not in allowed:
-            yield Problem(here, unknown(name, allowed))
+            yield Problem(here, unknown_name(name, allowed))
         elif kind == "min" and not 0 <= bound <= 1:  # a file's tasks are scored
             yield Problem(here, f"found {bound:g}; allowed: 0 to 1")
         elif problem := bound_problem(name, bound):
@@ -153,12 +154,15 @@ def _constraints(spec: SweepSpec) -> Iterator[Problem]:
 
 def _target(spec: SweepSpec) -> Iterator[Problem]:
     target, here = spec.objective.target, ("objective", "target")
-    if isinstance(target, float) and (problem := target_problem(target, "score")):
+    falling = lowered(spec)
+    weighted = [task for task, weight in spec.objective.weights.items() if weight > 0]
+    measure: Measure | None = None if any(task in falling for task in weighted) else "score"
+    if isinstance(target, float) and (problem := target_problem(target, measure)):
         yield Problem(here, problem)
     for task, value in target.items() if isinstance(target, dict) else ():
         if task not in spec.tasks:
             yield Problem((*here, task), unknown(task, spec.tasks))
-        elif problem := target_problem(value, "score"):
+        elif problem := target_problem(value, "error" if task in falling else "score"):
             yield Problem((*here, task), problem)
     if target == {}:
         yield Problem(here, "found no task; allowed: a number, or a number by task")

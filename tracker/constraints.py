@@ -148,12 +148,14 @@ def check_names(constraints: Mapping[str, float], among: Sequence[ConfigurationR
     allowed = allowed_names(tasks, suites, lowered=lowered, labels=labels)
     # Earlier releases bounded minus a loss from below.
     known = {*allowed, *(f"min.{t}" for t in lowered if constraints.get(f"min.{t}", 1) <= 0)}
-    wrong = [Argument("constraints", _unknown(n, allowed)) for n in constraints if n not in known]
+    wrong = [
+        Argument("constraints", unknown_name(n, allowed)) for n in constraints if n not in known
+    ]
     if wrong:
         raise ArgumentError(*wrong)
 
 
-def _unknown(name: str, allowed: Sequence[str]) -> str:
+def unknown_name(name: str, allowed: Sequence[str]) -> str:
     """The message for a *name* that is none of *allowed*; those of its kind come first."""
     other = {"min": "max", "max": "min"}.get(kind_of(name))
     swapped = f"{other}.{name.partition('.')[2]}"

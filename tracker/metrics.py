@@ -231,6 +231,16 @@ def weighted_quality(
     return total
 
 
+def perfect_quality(weights: Mapping[str, float], measures: Mapping[str, Measure]) -> float:
+    """Weighted quality without error: the share by *weights* of the tasks that are decided on a score.
+
+    The weighted error is so much less the weighted quality: a score's is 1 less the score, a loss its own.
+    """
+    wanted = shares(weights)
+    scored = sum(w for t, w in wanted.items() if measures.get(t, "score") == "score")
+    return round(float(scored), 12)  # exactly 1 of scores alone
+
+
 def weighted_se(
     run: TrialResult, weights: Mapping[str, float], measures: Mapping[str, Measure]
 ) -> float | None:

@@ -24,11 +24,12 @@ from sweeps.search.plan import Plan
 from sweeps.search.space import configurations, design_point
 from sweeps.search.strategies.strategy import weighted_score
 from sweeps.search.study import StudyAdapter, study_values
-from sweeps.spec import SweepSpec
+from sweeps.spec import SweepSpec, lowered
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array, log_law
 from tracker.laws.prior import prior
 from tracker.laws.surrogate import surrogate_forecast
+from tracker.metrics import perfect_quality
 from tracker.task import TaskScore
 from tracker.trial import Configuration, Cost, Status, TrialRecord, TrialResult, TrialSpec
 
@@ -187,14 +188,16 @@ def _expected_result(
     prices: Mapping[Configuration, float],
     base_seconds: float,
 ) -> TrialResult:
-    """The trial's result with its expected score, at the price of its design point.
+    """The trial's result with its expected score, or 1 less it as its error, at its design point's price.
 
     Untouched bases have no score, and no trial has one on a general suite: constraints are unknown.
     """
     configuration, score = Configuration.of(spec), scores.score(spec)
     seconds = base_seconds if configuration.untouched else prices[design_point(configuration)]
     tasks = [
-        TaskScore(task=task.name, score_name=task.score, score=score)
+        TaskScore(task=task.name, score_name=task.score, error=1 - score)
+        if task.function is not None and task.function.minimize
+        else TaskScore(task=task.name, score_name=task.score, score=max(score, 0.0))
         for task in spec.tasks
         if score is not None
     ]
@@ -282,14 +285,15 @@ def forecast_scores(
     Not the mean forecast: where little is known that makes all configurations alike, and a search among
     equals never ends.
     """
-    design = configurations(sweep.spec)
+    design, falling = configurations(sweep.spec), lowered(sweep.spec)
     rows = _rows(design)
+    perfect = perfect_quality(sweep.spec.objective.weights, dict.fromkeys(falling, "error"))
     runs: dict[int, list[tuple[float, float]]] = {}
     for record in sorted(records, key=lambda r: r.number):
         row = rows.get(Configuration.of(record.result.spec).curve)
         score = _score(sweep, record)
         if row is not None and score is not None:
-            error = max(1 - score, _LEAST_ERROR)
+            error = max(perfect - score, _LEAST_ERROR)
             runs.setdefault(row, []).append((float(record.result.spec.volume), error))
     if not runs:
         return []
@@ -302,7 +306,8 @@ def forecast_scores(
         curves.append(CurveRuns(points[:, 0], points[:, 1], keys, groups, model.parameters))
     volumes = sweep.spec.volumes
     errors = [surrogate_forecast(curves, volume, [volume], "score").draws for volume in volumes]
-    scores = np.clip(1 - np.stack(errors, axis=-1), 0.0, 1.0)  # draws, configurations, volumes
+    least = -np.inf if falling else 0.0  # an error has no limit above
+    scores = np.clip(1 - np.stack(errors, axis=-1), least, 1.0)  # draws, configurations, volumes
     measured = sum(len(points) for points in runs.values())
     picks = (np.arange(count) + 0.5) / count * len(scores)
     return [ExpectedScores(rows, volumes, scores[int(pick)], measured) for pick in picks]

@@ -294,3 +294,33 @@ def test_a_file_of_something_else(tmp_path: Path) -> None:
     assert problem.startswith(
         "sweep.yaml:1: found a list of 1; allowed: a mapping with name, models, "
     )
+
+
+def test_a_task_that_is_minimized_is_bounded_from_above(tmp_path: Path) -> None:
+    (tmp_path / "scores.py").write_text("def wer(answer, row):\n    return 0.0\n")
+    tasks = (
+        "tasks: {intent: {train: a.jsonl}, spoken: {train: a.jsonl, score: ./scores.py:wer, "
+        "range: [0, null], direction: minimize}}\nallow_code: true"
+    )
+
+    def problems(objective: str) -> str:
+        changed = LINES | {"tasks": tasks, "objective": f"objective: {objective}"}
+        path = tmp_path / "sweep.yaml"
+        path.write_text("\n".join(changed.values()))
+        try:
+            load_sweep(path)
+        except InputError as error:
+            return str(error)
+        return ""
+
+    for objective, problem in (
+        ("constraints: {max.spoken: 3.5}", ""),
+        ("constraints: {min.spoken: 0.5}", "better the lower; allowed: max.spoken"),
+        ("constraints: {max.intent: 0.5}", "a score; allowed: min.intent"),
+        ("constraints: {max.spoken: -1}", "found -1; allowed: 0 or more"),
+        ("target: {spoken: 3.5}", ""),
+        ("target: {spoken: -1}", "allowed: 0 or more, the most that the error may be"),
+    ):
+        found = problems(f"{{weights: {{intent: 1}}, {objective}}}")
+        assert problem in found
+        assert bool(found) == bool(problem), found

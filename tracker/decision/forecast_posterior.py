@@ -56,14 +56,13 @@ class ForecastPosterior(NamedTuple):
 
 
 def forecast_posterior(
-    forecast: SurrogateForecast, curves: Sequence[CurveRuns], allowed: Array, *, scores: bool
+    forecast: SurrogateForecast, curves: Sequence[CurveRuns], allowed: Array, *, perfect: float
 ) -> ForecastPosterior:
-    """Posterior from the *forecast* of *curves*; *scores*: their values are errors of scores.
+    """Posterior from the *forecast* of *curves*, whose values are the *perfect* quality less the quality.
 
     *allowed* (C,): the probability that a configuration keeps the constraints.
     """
-    errors = measured_or_forecast(forecast, curves)
-    draws = 1 - errors if scores else -errors
+    draws = perfect - measured_or_forecast(forecast, curves)
     return ForecastPosterior(draws, draws.mean(axis=0), draws.std(axis=0), allowed, forecast)
 
 

@@ -187,7 +187,8 @@ def _row_noise(
                 (n, count), *_ = sizes
                 replicates = np.mean([s.replicates for s in scores], axis=0)
                 pick = generator(task, str(n), count).integers(count, size=DRAWS)
-                noise[:, i] += weight * (replicates - replicates.mean())[pick]
+                sign = 1 if configuration.measures.get(task, "score") == "score" else -1
+                noise[:, i] += sign * weight * (replicates - replicates.mean())[pick]
                 if lacking := _beyond_replicates(scores, float(replicates.var()), n):
                     noise[:, i] += weight * lacking * _normals_over_rows(configuration, task, n)
             elif sd := _row_sd(scores, configuration.measures.get(task, "score")):

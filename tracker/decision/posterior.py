@@ -45,6 +45,7 @@ from tracker.metrics import (
     Source,
     interval,
     limited,
+    perfect_quality,
     rounded,
     share_of_draws,
     weighted_quality,
@@ -327,9 +328,7 @@ def _noise_and_surface(
 
 def _ceiling(configuration: ConfigurationResults, weights: Mapping[str, float]) -> float:
     """Quality of a model without error: a score of 1, a loss of 0."""
-    return float(
-        sum(w for t, w in weights.items() if configuration.measures.get(t, "score") == "score")
-    )
+    return perfect_quality(weights, configuration.measures)
 
 
 def _all_scores(configuration: ConfigurationResults, weights: Mapping[str, float]) -> bool:

@@ -18,7 +18,7 @@ from tracker.decision.recommendation import UnrunRival
 from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Array
 from tracker.laws.surrogate import surrogate_forecast
-from tracker.metrics import share_of_draws, weighted_quality
+from tracker.metrics import perfect_quality, share_of_draws, weighted_quality
 from tracker.results import ConfigurationResults
 
 #: A rival less likely ahead is not named.
@@ -61,12 +61,13 @@ def _unrun(analysis: Analysis, choice: int) -> UnrunRivals:
         curves.setdefault(results.configuration.curve.label, []).append(results)
     names = list(curves)
     scored = measures == {"score"}
-    runs = [_runs(analysis, curves[name], scored) for name in names]
+    perfect = perfect_quality(analysis.weights, analysis.measures)
+    runs = [_runs(analysis, curves[name], perfect) for name in names]
     sizes = sorted({float(c.spec.volume) for c in tuned})
     targets = [float(_largest(analysis, curves[name][0])) for name in names]
     forecast = surrogate_forecast(runs, targets, sizes, "score" if scored else "loss")
     pick = generator("unrun").integers(len(forecast.draws), size=DRAWS)
-    quality = (1 - forecast.draws if scored else -forecast.draws)[pick]
+    quality = (perfect - forecast.draws)[pick]
     best, found = analysis.posterior.draws[:, choice], []
     gain = none.gain.copy()
     for rival in rivals:
@@ -115,8 +116,8 @@ def _group(results: ConfigurationResults) -> _Group:
     return c.model, c.method.name, c.method.variant, c.mix
 
 
-def _runs(analysis: Analysis, curve: list[ConfigurationResults], scored: bool) -> CurveRuns:
-    """Runs of one curve, of the weighted error: 1 minus the quality of scores, or the loss."""
+def _runs(analysis: Analysis, curve: list[ConfigurationResults], perfect: float) -> CurveRuns:
+    """Runs of one curve, of the weighted error: the *perfect* quality minus the quality."""
     runs = [(c.spec.volume, run) for c in curve for run in c.runs]
     quality = np.array(
         [weighted_quality(run, analysis.weights, analysis.measures) for _, run in runs], dtype=float
@@ -124,7 +125,7 @@ def _runs(analysis: Analysis, curve: list[ConfigurationResults], scored: bool) -
     spec = curve[0].spec
     return CurveRuns(
         sizes=np.array([float(volume) for volume, _ in runs]),
-        values=np.maximum(1 - quality if scored else -quality, _LEAST_ERROR),
+        values=np.maximum(perfect - quality, _LEAST_ERROR),
         keys=tuple(run.spec.key for _, run in runs),
         groups=curve[0].configuration.groups(spec.model.family),
         parameters=spec.model.parameters,

@@ -20,6 +20,7 @@ from sweeps.search.strategies.strategy import (
     Proposal,
     Strategy,
     best_measured,
+    perfect_quality_of,
     within_bounds,
 )
 from tracker.trial import Configuration
@@ -108,8 +109,14 @@ class Ats(Strategy):
         grows with its extrapolation, so configurations are compared over the same one.
         """
         losses: dict[Configuration, dict[int, float]] = {}
-        for outcome in within_bounds(self._of_whole_levels(observed)):
-            losses.setdefault(outcome.configuration.curve, {})[outcome.volume] = _loss(outcome)
+        counted = within_bounds(self._of_whole_levels(observed))
+        qualities = [o.quality for o in counted if o.quality is not None]
+        perfect = perfect_quality_of(self.spec, qualities)
+        for outcome, quality in zip(counted, qualities, strict=True):
+            loss = max(
+                perfect - quality, _LEAST_ERROR
+            )  # the measured one, or a score's distance from 1
+            losses.setdefault(outcome.configuration.curve, {})[outcome.volume] = loss
         expected = {
             curve: accept_then_stop(list(by_size), list(by_size.values())).at(self.spec.volumes[-1])
             for curve, by_size in losses.items()
@@ -128,11 +135,3 @@ class Ats(Strategy):
                 break
             whole.add(volume)
         return [o for o in observed if o.volume in whole]
-
-
-def _loss(outcome: Outcome) -> float:
-    """Loss of a trial: the measured one, else a score's distance from 1."""
-    assert outcome.quality is not None
-    if outcome.quality < 0:
-        return -outcome.quality
-    return max(1.0 - outcome.quality, _LEAST_ERROR)

@@ -31,6 +31,7 @@ from sweeps.search.strategies.strategy import (
     Proposal,
     Strategy,
     best_measured,
+    perfect_quality_of,
     rank,
     repeatable,
     scored,
@@ -343,22 +344,23 @@ class Law(Strategy):
         for o in scored(observed):
             assert o.quality is not None
             runs.setdefault(self._of(o), []).append((o.volume, o.quality))
-        scores = any(q >= 0 for points in runs.values() for _, q in points)
+        perfect = perfect_quality_of(self.spec, (q for points in runs.values() for _, q in points))
+        scores = perfect == 1
         noise = _run_noise(observed) or (_SCORE_NOISE if scores else None)
         curves = [
-            self._curve(i, curve, runs.get(i, []), scores)._replace(noise_sd=noise)
+            self._curve(i, curve, runs.get(i, []), perfect)._replace(noise_sd=noise)
             for i, curve in enumerate(self.configurations)
         ]
         volumes = [float(volume) for volume in self.spec.volumes]
         targets = [float(self.target(i)) for i in range(len(curves))]
         forecast = surrogate_forecast(curves, targets, volumes, "score" if scores else "loss")
-        return forecast_posterior(forecast, curves, self._allowed(observed), scores=scores)
+        return forecast_posterior(forecast, curves, self._allowed(observed), perfect=perfect)
 
     def _curve(
-        self, index: int, curve: Configuration, runs: Sequence[tuple[int, float]], scores: bool
+        self, index: int, curve: Configuration, runs: Sequence[tuple[int, float]], perfect: float
     ) -> CurveRuns:
         sizes = np.array([float(volume) for volume, _ in runs])
-        errors = np.array([max(1 - q, _LEAST_ERROR) if scores else -q for _, q in runs])
+        errors = np.array([max(perfect - q, _LEAST_ERROR) for _, q in runs])
         keys = tuple(f"{index}/{i}" for i in range(len(runs)))
         model = self.sweep.models[curve.model]
         return CurveRuns(sizes, errors, keys, curve.groups(model.family), model.parameters)

@@ -17,8 +17,15 @@ from typing import NamedTuple
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.space import design_point, untouched_base
+from sweeps.spec import SweepSpec, lowered
 from tracker.constraints import never_falls, of_quality
-from tracker.metrics import measures_of, weighted_loss, weighted_quality, weighted_se
+from tracker.metrics import (
+    measures_of,
+    perfect_quality,
+    weighted_loss,
+    weighted_quality,
+    weighted_se,
+)
 from tracker.trial import Configuration, Objective, Status, TrialRecord, TrialResult
 
 #: Design points whose seeds give the noise floor, whatever the budget leaves for the rest.
@@ -247,6 +254,15 @@ def scored(observed: Sequence[Outcome]) -> list[Outcome]:
         for o in observed
         if o.status is Status.COMPLETE and o.quality is not None and o.stage != "baseline"
     ]
+
+
+def perfect_quality_of(spec: SweepSpec, qualities: Iterable[float]) -> float:
+    """Weighted quality without error of the sweep *spec*, some of whose trials have *qualities*.
+
+    0 where all lie below 0 although the tasks are scored: minus a loss, of a replayed table.
+    """
+    perfect = perfect_quality(spec.objective.weights, dict.fromkeys(lowered(spec), "error"))
+    return perfect if perfect < 1 or any(quality >= 0 for quality in qualities) else 0.0
 
 
 def seconds_taken(observed: Sequence[Outcome]) -> list[tuple[Configuration, float]]:

@@ -29,7 +29,7 @@ def posterior(allowed: list[float] | None = None) -> ForecastPosterior:
     curves = [curve(), curve(0.18, 0.18, 0.18, 0.18), curve(0.5, size=50.0)]
     seen = forecast([0.2, 0.2, 0.4], noise=0.02)
     chances = np.array(allowed or [1.0, 1.0, 1.0])
-    return forecast_posterior(seen, curves, chances, scores=True)
+    return forecast_posterior(seen, curves, chances, perfect=1.0)
 
 
 def test_runs_at_the_target_size_replace_the_forecast() -> None:
@@ -54,6 +54,6 @@ def test_what_is_likely_to_break_a_constraint_is_out() -> None:
 
 def test_losses_are_better_the_lower_they_are() -> None:
     seen = forecast([2.0, 1.0], noise=0.02)
-    found = forecast_posterior(seen, [curve(), curve()], np.ones(2), scores=False)
+    found = forecast_posterior(seen, [curve(), curve()], np.ones(2), perfect=0.0)
     assert found.mean == pytest.approx([-2.0, -1.0], rel=0.02)
     assert int(found.value.argmax()) == 1
