@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sweeps.data.conversions import conversion
+from sweeps.data.conversions import SQUAD, conversion, query
 from sweeps.data.layouts import (
     LAYOUTS,
     Conversation,
@@ -323,12 +323,25 @@ def _layout(task: TaskSpec, path: str, rows: Sequence[Row]) -> Layout:
         return _with_definitions(layout, definition_lines(task))
     layouts = " or ".join(dict.fromkeys(" and ".join(each.needed) for each in LAYOUTS))
     found = f"{path}:1: found fields {options(first)}; allowed: {layouts}; "
-    if len(rows) == 1 and (keys := rows_under(first)):
-        raise InputError(f"{found}or one row a line{conversion(Path(path), key=keys[0])}")
+    if converted := _layout_conversion(Path(path), rows):
+        raise InputError(f"{found}or rows of such fields{converted}")
     raise InputError(
         f"{found}or give task {task.name!r} a prompt and an answer over these fields, such as "
         f"prompt: {{input: {_slot(first, 0)}}}, answer: {_slot(first, -1)}"
     )
+
+
+def _layout_conversion(path: Path, rows: Sequence[Row]) -> str:
+    """The line that makes rows with a layout of rows that hold them deeper within; empty where none does."""
+    first = rows[0].fields
+    if "paragraphs" in first:
+        return query(path, SQUAD)
+    for name, value in first.items():
+        if isinstance(value, dict) and layout_of(value):
+            each = ".[] | " if path.suffix == ".json" and len(rows) > 1 else ""
+            return query(path, f"{each}.{name}")
+    keys = rows_under(first) if len(rows) == 1 else []
+    return conversion(path, key=keys[0]) if keys else ""
 
 
 def definition_lines(task: TaskSpec) -> str:
@@ -420,8 +433,3 @@ def _check(example: Example) -> None:
 def _check_unicode(text: str) -> None:
     if not text.isascii() and re.search("[\ud800-\udfff]", text):
         raise RowError("found half of a surrogate pair; allowed: valid Unicode")
-
-
-def has_layout(fields: dict[str, Any]) -> bool:
-    """Whether rows with these *fields* have a known layout, so that they need no template."""
-    return layout_of(fields) is not None

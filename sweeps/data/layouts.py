@@ -6,6 +6,7 @@ Calls of tools keep what a model's own chat template needs to write them.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -281,12 +282,13 @@ def _is_answered(fields: dict[str, Any]) -> bool:
 
 
 def _opened(value: Any) -> Any:
-    """*value*, or the list or mapping of which it is the JSON, as cells of tables hold it."""
+    """*value*, or the list or mapping that its text is in JSON or in Python, as cells of tables hold it."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                return parse(value)
+            except (ValueError, RecursionError, SyntaxError, MemoryError):
+                continue
     return value
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import pyarrow
 from pyarrow import parquet
 
-from sweeps.data.conversions import conversion
+from sweeps.data.conversions import conversion, query
 from sweeps.data.source import (
     HEAD,
     MAX_FILE_BYTES,
@@ -141,7 +141,7 @@ def raise_flaws(path: Path | str, flaws: Iterable[Flaw]) -> None:
     lines: dict[str, list[int]] = {}
     for line, wording in flaws:
         lines.setdefault(wording, []).append(line)
-    problems = [f"{path}:{at[0]}: {wording}{_also(at[1:])}" for wording, at in lines.items()]
+    problems = [f"{path}:{at[0]}: {_with_lines(wording, at[1:])}" for wording, at in lines.items()]
     hidden = len(problems) - MAX_PROBLEMS_SHOWN
     if hidden > 0:
         problems = [*problems[:MAX_PROBLEMS_SHOWN], f"{path}: and {hidden} more problems"]
@@ -152,6 +152,13 @@ def raise_flaws(path: Path | str, flaws: Iterable[Flaw]) -> None:
 def _near_file(path: Path) -> str:
     names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
     return did_you_mean(path.name, names) or "; name a readable data file"
+
+
+def _with_lines(wording: str, lines: list[int]) -> str:
+    """*wording* with further *lines* of which it is true, before the line that helps."""
+    help_at = re.search("; to (convert it|leave such rows out): ", wording)
+    end = help_at.start() if help_at else len(wording)
+    return wording[:end] + _also(lines) + wording[end:]
 
 
 def _also(lines: list[int]) -> str:
@@ -174,18 +181,36 @@ def _json(source: Source) -> Iterator[Row]:
 
 
 def _json_lines(source: Source) -> Iterator[Row]:
-    decoder, flaws = _Decoder(), source.flaws
+    decoder, flaws = _Decoder(source), source.flaws
+    first: dict[str, Any] | None = None
+    line = 0
     for line, text in source.lines():
         if text is None or not text.strip():
             continue
         try:
-            yield from decoder.row(decoder.decode(text), line, flaws)
+            for row in decoder.row(decoder.decode(text), line, flaws):
+                first = row.fields if first is None else {}
+                yield row
         except json.JSONDecodeError as error:
             flaws.append(Flaw(line, _broken(text, error, source)))
             if line == 1 and ("\0" in text or text.strip() in ("{", "[")):
                 return  # UTF-16, or one object over many lines: every further line is broken too
         except RecursionError:
             flaws.append(Flaw(line, _TOO_DEEP))
+    if first and data_suffix(source.path) == ".json" and (converted := _turned(source, first)):
+        flaws.append(Flaw(1, f"found one object of all rows; allowed: an object a row{converted}"))
+
+
+def _turned(source: Source, value: dict[str, Any]) -> str:
+    """The line that converts one object that holds all rows, by column or by key; empty for one row."""
+    columns = list(value.values())
+    if all(isinstance(column, dict) for column in columns) and len(columns) > 1:
+        if all(key.isdigit() for column in columns for key in column):
+            return conversion(source.path, columns=True)
+        return query(source.path, ".[]") if len({frozenset(c) for c in columns}) == 1 else ""
+    if not all(isinstance(c, list) and len(c) > 1 and not isinstance(c[0], dict) for c in columns):
+        return ""
+    return conversion(source.path, columns=True) if len({len(c) for c in columns}) == 1 else ""
 
 
 class _Wrapped(NamedTuple):
@@ -227,7 +252,7 @@ def _array(source: Source) -> Iterator[Row]:
     if text is None:
         return
     wrapped = _wrapped(text) if source.form.wrapper else None
-    decoder, line, counted = _Decoder(), 1, 0
+    decoder, line, counted = _Decoder(source, ".[] | "), 1, 0
     position, mark = wrapped.position if wrapped else _after_space(text, 0), "["
     while mark in ("[", ","):
         position = _after_space(text, position + 1)
@@ -290,8 +315,9 @@ def _after_space(text: str, position: int) -> int:
 class _Decoder:
     """JSON decoder that notes what is no JSON, or no use, within a row, and goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source, each: str = "") -> None:
         self._found: dict[str, None] = {}
+        self._path, self._each = source.path, each
         json_decoder = json.JSONDecoder(
             object_pairs_hook=self._pairs,
             parse_constant=self._constant,
@@ -304,13 +330,27 @@ class _Decoder:
         """The row of the last decoded *value*, or its flaws."""
         found, self._found = list(self._found), {}
         if not isinstance(value, dict):
-            found.insert(0, f"found a JSON {_KINDS[type(value)]}; allowed: one object per line")
+            found.insert(0, self._no_object(value))
         elif len(found) == 0 and _depth(value) > MAX_DEPTH:
             found.append(_TOO_DEEP)
         for wording in found:
             flaws.append(Flaw(line, wording))
         if not found:
             yield Row(line, value)
+
+    def _no_object(self, value: Any) -> str:
+        """What is wrong with a row that is no object, and the line that makes objects of such rows."""
+        wording, each = (
+            f"found a JSON {_KINDS[type(value)]}; allowed: one object per line",
+            self._each,
+        )
+        if isinstance(value, list) and value and isinstance(value[0], list):
+            value, each = value[0], ".[] | "  # one array of all rows
+        if isinstance(value, list) and len(value) == 2:
+            return wording + query(self._path, each + "{text: .[0], label: .[1]}")
+        if isinstance(value, str):
+            return wording + query(self._path, each + "{text: .}")
+        return wording
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         fields = dict(pairs)
@@ -371,6 +411,8 @@ def _broken(text: str, error: json.JSONDecodeError, source: Source) -> str:
             "found an object over several lines; allowed: one object per line, or one array of objects"
             f"{_object_conversion(source)}"
         )
+    if stripped.startswith("{'"):
+        return f"found a mapping as Python writes it; allowed: JSON{conversion(source.path, literals=True)}"
     if "\r" in stripped and "\n" not in stripped:
         return "found lines that end in CR alone; save the file with LF or CRLF"
     return f"found broken JSON: {error.msg} at column {error.colno}"
@@ -386,8 +428,8 @@ def _object_conversion(source: Source) -> str:
     if isinstance(value, dict):
         if keys := rows_under(value):
             return conversion(source.path, key=keys[0])
-        if value and all(isinstance(column, list | dict) for column in value.values()):
-            return conversion(source.path, columns=True)
+        if converted := _turned(source, value):
+            return converted
     return conversion(source.path, objects=True)
 
 

@@ -153,6 +153,12 @@ UNREAD: dict[str, Callable[[Path], object]] = {
     "a.bz2": lambda path: None,
     "splits.json": _text(json.dumps({"train": ROWS, "n": 1}, indent=1)),
     "columns.json": _text(json.dumps({k: [row[k] for row in ROWS] for k in ROWS[0]}, indent=1)),
+    "one line of columns.json": _text(json.dumps({k: [row[k] for row in ROWS] for k in ROWS[0]})),
+    "by place.json": _text(pandas.DataFrame(ROWS).to_json()),
+    "by key.json": _text(json.dumps({"a": ROWS[0], "b": ROWS[1]})),
+    "lists.json": _text(json.dumps([list(row.values()) for row in ROWS])),
+    "lists.jsonl": _text("".join(json.dumps(list(row.values())) + "\n" for row in ROWS)),
+    "python.jsonl": _text("".join(f"{row!r}\n" for row in ROWS)),
     "objects.json": _text("\n".join(json.dumps(row, indent=2) for row in ROWS)),
 }
 

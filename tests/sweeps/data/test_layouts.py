@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,47 @@ def test_rows_that_are_refused(tmp_path: Path, case: str) -> None:
     (tmp_path / "FILE").write_text(json.dumps(row) + "\n" + json.dumps(good) + "\n")
     subprocess.run(command, shell=True, cwd=tmp_path, check=True)
     assert json.loads((tmp_path / "NEW").read_text()) == good
+
+
+DEEP: dict[str, tuple[Any, dict[str, Any]]] = {
+    "squad.json": (
+        {
+            "version": "1.1",
+            "data": [
+                {"paragraphs": [{"context": "c", "qas": [{"question": "q", "answers": []}]}]},
+            ],
+        },
+        {"context": "c", "question": "q", "answer": "none"},
+    ),
+    "requests.json": (
+        [{"id": i, "body": {"messages": ANSWERED}} for i in range(2)],
+        {"messages": ANSWERED},
+    ),
+    "splits.json": (
+        {"train": [{"prompt": "q", "completion": "a"}]},
+        {"prompt": "q", "completion": "a"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_rows_within_rows_have_a_conversion_that_works(tmp_path: Path, name: str) -> None:
+    value, row = DEEP[name]
+    (tmp_path / name).write_text(json.dumps(value))
+    with pytest.raises(InputError) as caught:
+        read_examples(TASK, UNREAD.model_copy(update={"path": str(tmp_path / name)}))
+    (problem,) = caught.value.problems
+    command = problem.split("to convert it: ")[1].replace("python -c", f"{sys.executable} -c")
+    if not shutil.which("jq"):
+        pytest.skip("no jq here")
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    (new,) = set(tmp_path.iterdir()) - {tmp_path / name}
+    assert look_at(new).rows[0].fields == row
+
+
+def test_a_cell_that_python_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["messages"], [str(ANSWERED)]])
+    (found,) = read_examples(TASK, UNREAD.model_copy(update={"path": str(path)}))
+    assert found == Example((Turn("user", "q"),), "a", 0)
