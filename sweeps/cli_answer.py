@@ -41,6 +41,9 @@ def answer(
     task: Annotated[
         str | None, typer.Option(help="Task of the rows, where the model has several.")
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of the rows' text; default: that of the task's files.")
+    ] = None,
     base: Annotated[
         str | None, typer.Option(help="Where an adapter's base model is, if it was moved.")
     ] = None,
@@ -65,7 +68,7 @@ def answer(
     with _folder(model, workspace, store) as folder:
         trained = TrainedModel.load(folder, base)
         chosen = trained.task(task)
-        found = read_rows(rows)
+        found = read_rows(rows, encoding or chosen.encoding)
         answered = trained.answer(chosen, str(rows), found, _Lines())
     write_text(output, json_lines(answered.records))
     score, reading = answered.score, _Reading(None)
@@ -73,7 +76,11 @@ def answer(
         reading = _count_reading(trained.card, chosen, workspace, store)
     if as_json:
         facts: dict[str, Any] = {"task": chosen.name, "rows": len(found), "output": str(output)}
-        scored = None if score is None else score.model_dump(mode="json", exclude={"replicates"})
+        scored = (
+            None
+            if score is None
+            else score.model_dump(mode="json", exclude={"split", "replicates"})
+        )
         typer.echo(json.dumps(facts | {"score": scored, "test_reads": reading.reads}, indent=1))
         return
     first = f"answered {plural(len(found), 'row')} of task {chosen.name}; wrote {output}"

@@ -92,6 +92,30 @@ class Layout(NamedTuple):
     note: str = ""
 
 
+def with_answer(fields: dict[str, Any], stand_in: str) -> tuple[dict[str, Any], bool]:
+    """A row's *fields* with *stand_in* for an answer that it does not have, and whether it has one."""
+    for name in ("messages", "conversations", "conversation"):
+        turns = _opened(fields.get(name))
+        if _is_chat(turns) and isinstance(turns[-1], dict):
+            last = turns[-1]
+            said = str(last.get("role", last.get("from")))
+            if _OTHER_ROLES.get(said, said) == "assistant" or "chosen" in fields:
+                return fields, True
+            keys = ("from", "value") if "from" in last else ("role", "content")
+            answer = dict(zip(keys, ("assistant", stand_in), strict=True))
+            return fields | {name: [*turns, answer]}, False
+    for name, answered in (("prompt", "completion"), ("instruction", "output")):
+        if name in fields and "chosen" not in fields:
+            lacks = is_blank(fields.get(answered))
+            return (fields | {answered: stand_in} if lacks else fields), not lacks
+    return fields, True
+
+
+def is_blank(value: Any) -> bool:
+    """Whether a field holds nothing."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def layout_of(fields: dict[str, Any]) -> Layout | None:
     """The layout of rows with these *fields*; ``None`` where they need a template."""
     fitting = [layout for layout in LAYOUTS if set(layout.needed) <= fields.keys()]

@@ -18,6 +18,7 @@ from torch import nn
 from sweeps.base_models import content_digest
 from sweeps.data.encoding import Rows, evaluation_rows, label_set
 from sweeps.data.examples import LocatedExample, laid_out
+from sweeps.data.layouts import is_blank, with_answer
 from sweeps.data.prompts import Encoded, encode_examples, load_tokenizer
 from sweeps.data.readers import Row
 from sweeps.finetune.clock import Clock
@@ -295,10 +296,6 @@ def flavour(trial: TrialSpec, versions: Mapping[str, str]) -> Flavour:
     return Flavour(_CODE, pinned, fields, ("task",), {"base": ""})
 
 
-#: By the field that shows a layout: the field of its answer.
-_ANSWER_FIELDS = {"prompt": "completion", "instruction": "output"}
-
-
 def _with_answer(task: TaskSpec, fields: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """A row's *fields* with something in place of an answer that it does not have, and whether it has one."""
     whole = dict(fields)
@@ -307,24 +304,9 @@ def _with_answer(task: TaskSpec, fields: Mapping[str, Any]) -> tuple[dict[str, A
         prompts = "".join(
             text for text in (task.prompt.model_dump().values() if task.prompt else ()) if text
         )
-        lacking = [name for name in names - _placeholders(prompts) if _is_empty(fields.get(name))]
+        lacking = [name for name in names - _placeholders(prompts) if is_blank(fields.get(name))]
         return whole | dict.fromkeys(lacking, _STAND_IN), not lacking
-    for name in ("messages", "conversations"):
-        turns = fields.get(name)
-        if isinstance(turns, list) and turns and isinstance(turns[-1], dict):
-            said = turns[-1].get("role", turns[-1].get("from"))
-            if said in ("user", "human", "system", "tool"):
-                keys = ("from", "value") if "from" in turns[-1] else ("role", "content")
-                speaker = "gpt" if "from" in turns[-1] else "assistant"
-                return whole | {
-                    name: [*turns, dict(zip(keys, (speaker, _STAND_IN), strict=True))]
-                }, False
-            return whole, True
-    for name, answer in _ANSWER_FIELDS.items():
-        if name in fields and "chosen" not in fields:
-            lacks = _is_empty(fields.get(answer))
-            return (whole | {answer: _STAND_IN} if lacks else whole), not lacks
-    return whole, True
+    return with_answer(whole, _STAND_IN)
 
 
 def _placeholders(template: str) -> set[str]:
@@ -340,7 +322,3 @@ def _plain(value: Any) -> Any:
 def _is_missing(value: Any) -> bool:
     """Whether a cell of a DataFrame is empty: pandas writes NaN where a row lacks a field."""
     return value is None or (isinstance(value, float) and value != value)
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
