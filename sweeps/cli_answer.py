@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REGISTERED = "models:/"
 _SECONDS_BETWEEN_LINES = 5.0
+_NOT_SHOWN = {"split", "replicates"}
 
 
 def answer(
@@ -58,10 +59,7 @@ def answer(
     from sweeps.data.readers import read_rows
     from sweeps.finetune.model import quieten
     from sweeps.finetune.trained_model import TrainedModel
-    from sweeps.terminal import print_lines
     from tracker.files import json_lines, write_text
-    from tracker.numbers import plural
-    from tracker.store.test_reads import reads_line
 
     quieten()
     _check_output(output, rows)
@@ -74,18 +72,26 @@ def answer(
     score, reading = answered.score, _Reading(None)
     if score is not None and _is_test(chosen, rows):
         reading = _count_reading(trained.card, chosen, workspace, store)
+    facts: dict[str, Any] = {"task": chosen.name, "rows": len(found), "output": str(output)}
+    _say(facts, score, reading, as_json=as_json)
+
+
+def _say(
+    facts: dict[str, Any], score: TaskScore | None, reading: _Reading, *, as_json: bool
+) -> None:
+    """Print what was answered, its score, and how often test was read."""
+    from sweeps.terminal import print_lines
+    from tracker.numbers import plural
+    from tracker.store.test_reads import reads_line
+
     if as_json:
-        facts: dict[str, Any] = {"task": chosen.name, "rows": len(found), "output": str(output)}
-        scored = (
-            None
-            if score is None
-            else score.model_dump(mode="json", exclude={"split", "replicates"})
-        )
-        typer.echo(json.dumps(facts | {"score": scored, "test_reads": reading.reads}, indent=1))
+        kept = None if score is None else score.model_dump(mode="json", exclude=_NOT_SHOWN)
+        typer.echo(json.dumps(facts | {"score": kept, "test_reads": reading.reads}, indent=1))
         return
-    first = f"answered {plural(len(found), 'row')} of task {chosen.name}; wrote {output}"
+    rows = facts["rows"]
+    first = f"answered {plural(rows, 'row')} of task {facts['task']}; wrote {facts['output']}"
     counted = reading.note if reading.reads is None else reads_line(reading.reads)
-    print_lines([first, _score_line(score, len(found)), *([counted] if counted else [])])
+    print_lines([first, _score_line(score, rows), *([counted] if counted else [])])
 
 
 @contextmanager

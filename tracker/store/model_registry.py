@@ -88,7 +88,7 @@ def register(runs: Runs, sweep: str | None, model: Model, log_scores: Callable[[
     for key, value in model.tags.items():  # again: how often test was read has changed
         runs.client.set_model_version_tag(model.name, version, key, value)
     if model.page:
-        page = model.page[:_PAGE_CHARACTERS]
+        page = _cut(model.page)
         runs.client.update_model_version(model.name, version, page)
         runs.client.update_registered_model(model.name, page)
     runs.client.set_registered_model_alias(model.name, model.alias, version)
@@ -129,6 +129,15 @@ def model_folder(runs: Runs, uri: str, into: Path) -> Path:
     if folder is not None:
         return folder / FILES
     return Path(runs.client.download_artifacts(found.run_id, FILES, str(into)))
+
+
+def _cut(page: str) -> str:
+    """As much of *page* as MLflow takes, in whole lines; one that is cut says where the rest is."""
+    if len(page) <= _PAGE_CHARACTERS:
+        return page
+    rest = "\n\nThe rest is among the artifacts of the source run."
+    kept, _, _ = page[: _PAGE_CHARACTERS - len(rest)].rpartition("\n")
+    return kept + rest
 
 
 def _flavour_files(flavour: Flavour, run: Run) -> dict[str, str]:
