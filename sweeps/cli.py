@@ -11,7 +11,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +58,6 @@ from tracker.errors import (
 
 if TYPE_CHECKING:
     from sweeps.search.run import SweepRun
-    from tracker.trial import TrialRecord
 
 #: Exit code of a run whose trials ended, but are not all in the tracking store.
 _UNDELIVERED = 4
@@ -176,7 +175,7 @@ def run(
     if as_json:
         typer.echo(json.dumps([_trial_json(record) for record in done.records], indent=1))
     else:
-        print_lines([ended_line(done.records), *_recommended(sweep, done.records)])
+        print_lines([ended_line(done.records), *_recommended(sweep, done)])
         where = place(workspace, store)
         typer.echo(
             f"next: sft-select recommend {shlex.quote(str(sweep))} -o recommended.yaml{where}"
@@ -224,7 +223,7 @@ def _run(
     return done
 
 
-def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
+def _recommended(sweep: Path, done: SweepRun) -> list[str]:
     """The recommendation of a sweep's ended trials in three lines, or why there is none yet."""
     from sweeps.sweep_file import load_sweep
     from tracker.decision.analysis import Analysis
@@ -232,8 +231,9 @@ def _recommended(sweep: Path, records: Sequence[TrialRecord]) -> list[str]:
     from tracker.decision.recommend import recommend
 
     try:
-        counted = [record for record in records if record.excluded is None]
-        return summary(recommend(Analysis(counted, load_sweep(sweep).objective)))
+        counted = [record for record in done.records if record.excluded is None]
+        objective = load_sweep(sweep).objective
+        return summary(recommend(Analysis(counted, objective, notes=done.notes)))
     except NotEnoughDataError as error:
         return [str(error)]
 

@@ -58,12 +58,13 @@ _RECORDED: tuple[RecordAnswers, ...] = ("none", "hashed", "all")
 class SweepRun(NamedTuple):
     """Result of :func:`run_sweep`: all ended trials, and what the next start has to bring to the store.
 
-    ``stopped``: a user stopped it before the sweep was done.
+    ``stopped``: a user stopped it before the sweep was done. ``notes``: warnings, which its answers repeat.
     """
 
     records: list[TrialRecord]
     undelivered: tuple[Undelivered, ...] = ()
     stopped: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def run_sweep(
@@ -130,7 +131,7 @@ def run_sweep(
     records = sorted(driver.records.values(), key=lambda record: record.number)
     if excluded:
         records = exclusion.marked(records, excluded)
-    return SweepRun(records, session.undelivered, driver.stopped)
+    return SweepRun(records, session.undelivered, driver.stopped, sweep.warnings)
 
 
 def _read(
