@@ -135,6 +135,9 @@ def trial_line(driver: Driver, record: TrialRecord) -> str:
         outcome = f"quality {quality(measured)}"
     seconds = result.cost.device_seconds
     took = "" if seconds is None else f" in {seconds:.1f} s"
+    if record.taken_over is not None:
+        how = "scored anew" if record.taken_over.rescored else "taken over"
+        took = f", {how} from {record.taken_over.sweep}"
     return f"{label_of(record)}: {outcome}{took}"
 
 

@@ -39,6 +39,20 @@ def best_trial(records: Iterable[TrialRecord], objective: Objective) -> BestTria
     return best
 
 
+def takeover_line(records: Iterable[TrialRecord]) -> str | None:
+    """How many of *records* were taken over, and what that saved; ``None`` where none were."""
+    taken = [record for record in records if record.taken_over is not None]
+    if not taken:
+        return None
+    saved = sum(record.result.cost.device_seconds or 0.0 for record in taken)
+    anew = sum(record.taken_over is not None and record.taken_over.rescored for record in taken)
+    scored = f" ({anew:,} scored anew)" if anew else ""
+    return (
+        f"{plural(len(taken), 'trial')} taken over{scored}, which took {duration(saved)} where "
+        f"{'it' if len(taken) == 1 else 'they'} ran and cost nothing here"
+    )
+
+
 def label_of(record: TrialRecord) -> str:
     """Configuration of a trial, and its seed."""
     configuration = Configuration.of(record.result.spec)
@@ -62,7 +76,7 @@ def spending_line(spending: Spending, *, live: bool) -> str:
 
 
 class Standing(NamedTuple):
-    """Standing of a sweep: ``spending``, the ``best`` trial; those ``running``, ``failed``, ``excluded``."""
+    """Standing of a sweep: ``spending``, the ``best`` trial; those ``running``, ``failed``, and so on."""
 
     spending: Spending
     best: BestTrial | None
@@ -70,10 +84,12 @@ class Standing(NamedTuple):
     failed: Sequence[TrialRecord]
     live: bool
     excluded: Sequence[TrialRecord] = ()
+    taken_over: Sequence[TrialRecord] = ()
 
     def lines(self) -> list[str]:
         """Costs, and the best so far."""
         text = [spending_line(self.spending, live=self.live)] if self.spending.ended else []
+        text += [line] if (line := takeover_line(self.taken_over)) else []
         text += [self.best.line()] if self.best else []
         left = [r for r in self.excluded if (r.excluded or "").startswith(LEFT)]
         by_hand = [r for r in self.excluded if r not in left]
@@ -96,6 +112,11 @@ class Standing(NamedTuple):
             "excluded": [
                 {"number": record.number, "key": record.result.spec.key, "why": record.excluded}
                 for record in self.excluded
+            ],
+            "taken_over": [
+                {"number": record.number, **record.taken_over.model_dump(mode="json")}
+                for record in self.taken_over
+                if record.taken_over is not None
             ],
             "running": [
                 {
@@ -128,4 +149,6 @@ def standing_of(store: Store, info: SweepInfo) -> Standing:
     except StoreError:  # begun by a version that kept no objective
         best = None
     failed = [record for record in records if record.result.status is Status.FAILED]
-    return Standing(spending, best, store.running(info.name), failed, info.is_live, excluded)
+    taken = [record for record in records if record.taken_over is not None]
+    running = store.running(info.name)
+    return Standing(spending, best, running, failed, info.is_live, excluded, taken)

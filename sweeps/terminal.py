@@ -15,6 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sweeps.standing import takeover_line
 from tracker.decision.explain import lines, quality_text, score_line, summary
 from tracker.decision.majority import majorities, majority_text
 from tracker.metrics import MEASURE_NAMES, Interval, Measure
@@ -74,8 +75,10 @@ def ended_line(records: Sequence[TrialRecord]) -> str:
     """How many trials ended, by status, and their device time."""
     counts = Counter(record.result.status.value for record in records)
     statuses = ", ".join(f"{n:,} {status}" for status, n in counts.items())
-    seconds = sum(record.result.cost.device_seconds or 0.0 for record in records)
-    return f"{plural(len(records), 'trial')} ended: {statuses}; {duration(seconds)} of device time"
+    seconds = sum(record.spent_seconds for record in records)
+    taken = takeover_line(records)
+    text = f"{plural(len(records), 'trial')} ended: {statuses}; {duration(seconds)} of device time"
+    return f"{text}; {taken}" if taken else text
 
 
 def status_lines(

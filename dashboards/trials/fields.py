@@ -15,7 +15,7 @@ from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shar
 from tracker.metrics import interval as draws_interval
 from tracker.numbers import ABSENT, count, duration, percent, quality
 from tracker.task import SuiteScore, TaskScore
-from tracker.trial import Status, TrialRecord, TrialResult
+from tracker.trial import Status, TakenOver, TrialRecord, TrialResult
 
 QUALITY, CONFIGURATION, TRAINING, SCORES, GENERAL, COST = GROUPS = (
     *("Quality", "Configuration", "Training", "Scores", "General ability", "Cost"),
@@ -321,10 +321,19 @@ def _cost(record: TrialRecord) -> Iterator[Field]:
         "Trained parameters": compact(cost.trained_parameters),
         "Stored beside the base": compact(cost.adapter_bytes, "B"),
         "Seconds per 1,000 answer tokens": _number(cost.seconds_per_1k_tokens),
+        "Spent by": _origin(record.taken_over),
     }
     yield from _given(COST, values)
     for phase, seconds in cost.phases.items():
         yield Field(COST, f"Seconds in {phase.replace('_', ' ')}", numbers.number(seconds))
+
+
+def _origin(taken_over: TakenOver | None) -> str | None:
+    """The sweep that a trial's cost was spent by, where that is another one or another score's."""
+    if taken_over is None:
+        return None
+    anew = ", its answers scored anew" if taken_over.rescored else ""
+    return f"sweep {taken_over.sweep}{anew}: taken over at no cost"
 
 
 def _given(group: str, values: dict[str, object]) -> Iterator[Field]:

@@ -76,7 +76,7 @@ class Takeover:
 
     def __init__(self, folder: SweepFolder, *, keep_models: bool) -> None:
         self.folder, self.keep_models = folder, keep_models
-        self._by_answers: dict[str, list[Ended]] | None = None
+        self._alike: dict[_Coarse, list[tuple[SweepFolder, str]]] | None = None
 
     def __call__(self, spec: TrialSpec) -> TrialResult | None:
         """Result of *spec*, which has none here, from an equal trial; ``None`` where there is none.
@@ -95,9 +95,13 @@ class Takeover:
 
     def _rescored(self, spec: TrialSpec) -> TrialResult | None:
         """Result of *spec* from the kept answers of a trial that differs in their scores alone."""
-        if self._by_answers is None:  # every journal is read, so only once
-            self._by_answers = _by_answers(self.folder.workspace)
-        for ended in self._by_answers.get(answers_key(spec), ()):
+        if self._alike is None:  # every journal is read, so only once
+            self._alike = _ended_alike(self.folder.workspace)
+        alike = self._alike.get(_coarse(spec))
+        wanted = answers_key(spec) if alike else ""
+        for ended in (_with_answers(*trial, wanted) for trial in alike or ()):
+            if ended is None:
+                continue
             found = [_task_rescored(ended, task, spec) for task in spec.tasks]
             tasks = [task for task in found if task is not None]
             if len(tasks) < len(found):
@@ -219,18 +223,35 @@ def answers_key(spec: TrialSpec) -> str:
     return spec.model_copy(update={"tasks": tasks}).key
 
 
-def _by_answers(workspace: Path) -> dict[str, list[Ended]]:
-    """Complete trials of *workspace* whose answers were recorded, by :func:`answers_key`."""
-    found: dict[str, list[Ended]] = defaultdict(list)
+#: What of a trial is read of every journal, so that few are read whole.
+_Coarse = tuple[str | None, float | None, int, int]
+
+
+def _coarse(spec: TrialSpec) -> _Coarse:
+    return spec.model.digest, spec.method.learning_rate, spec.volume, spec.seed
+
+
+def _ended_alike(workspace: Path) -> dict[_Coarse, list[tuple[SweepFolder, str]]]:
+    """Keys of the ended trials of *workspace* whose answers may have been kept, by what they are in short."""
+    found: dict[_Coarse, list[tuple[SweepFolder, str]]] = defaultdict(list)
     for folder in sweep_folders(workspace):
         for path in sorted(folder.journal("*").parent.glob("*.jsonl")):
-            if not folder.artifacts(path.stem).is_dir():
-                continue
-            with suppress(StoreError, OSError):
-                result = Journal(path).result()
-                if result is not None and result.status is Status.COMPLETE:
-                    found[answers_key(result.spec)].append(Ended(folder, result))
+            with suppress(OSError, ValueError, LookupError, TypeError):  # has not ended
+                last = path.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
+                spec = json.loads(last)["result"]["spec"]
+                model, rate = spec["model"]["digest"], spec["method"]["learning_rate"]
+                coarse = model, rate, spec["volume"], spec["seed"]
+                found[coarse].append((folder, path.stem))
     return found
+
+
+def _with_answers(folder: SweepFolder, key: str, wanted: str) -> Ended | None:
+    """The trial *key* of *folder*, if it is complete and has the :func:`answers_key` *wanted*."""
+    with suppress(StoreError, OSError):
+        result = folder.result(key)
+        if result is not None and result.status is Status.COMPLETE:
+            return Ended(folder, result) if answers_key(result.spec) == wanted else None
+    return None
 
 
 def _task_rescored(ended: Ended, task: TaskSpec, spec: TrialSpec) -> Rescored | None:

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from sweeps import cli
 from sweeps.finetune.final import FinalModel
 from sweeps.standing import Standing
-from sweeps.terminal import _between, final_lines, status_lines
+from sweeps.terminal import _between, ended_line, final_lines, status_lines
 from tests.benchmarks.synthetic import synthetic_sweep
-from tests.factories import law_score, recommend, scored_record, store_sweep
+from tests.factories import law_score, numbered, recommend, scored_record, store_sweep
 from tracker.errors import SftSelectError
 from tracker.export.config import Config
 from tracker.importing.rows import REQUIRED
@@ -26,7 +26,7 @@ from tracker.spending import Spending
 from tracker.store.runs import SweepInfo
 from tracker.store.store import Store
 from tracker.task import SuiteScore
-from tracker.trial import Objective, TrialRecord
+from tracker.trial import Objective, TakenOver, TrialRecord
 
 _NOTHING_SPENT = Spending((), 0, None)
 SIZES = [0, *(200 * 2**k for k in range(6))]
@@ -372,3 +372,17 @@ def test_the_ends_of_the_scale_bound_no_score() -> None:
     assert _between(Interval(low=0.2, high=1.0), "score") == "above 20.0 %"
     assert _between(Interval(low=0.2, high=0.9), "score") == "20.0 to 90.0 %"
     assert _between(Interval(low=1.2, high=1.9), "loss_nats") == "1.200 to 1.900"
+
+
+def test_what_was_taken_over_is_shown_and_not_spent() -> None:
+    records = numbered(scored_record(volume=volume, seconds=30.0) for volume in (100, 200, 400))
+    origin = TakenOver(sweep="before", key=records[0].result.spec.key)
+    taken = [
+        records[0].model_copy(update={"taken_over": origin}),
+        records[1].model_copy(update={"taken_over": origin.model_copy(update={"rescored": True})}),
+        records[2],
+    ]
+    line = ended_line(taken)
+    assert "; 30 s of device time; 2 trials taken over (1 scored anew)" in line
+    assert "which took 1 min 0 s where they ran and cost nothing here" in line
+    assert "taken over" not in ended_line(records)
