@@ -132,7 +132,25 @@ def _sweep(path: Path, workspace: Path) -> Examination:
     if sweep.spec.record_answers != "all":
         said = f"record_answers: {sweep.spec.record_answers}; rows are not shown"
         notes.append(Check("note", said))
-    return Examination([Check("sweep", _sweep_words(path, sweep), True), *notes], rows)
+    files = list(_score_files(sweep))
+    return Examination([Check("sweep", _sweep_words(path, sweep), True), *files, *notes], rows)
+
+
+def _score_files(sweep: ResolvedSweep) -> Iterator[Check]:
+    """Files that scores read beside the data: schemas, and the user's functions, which every worker runs."""
+    for task in sweep.every_task:
+        if task.json_schema is not None:
+            file = task.json_schema
+            yield Check("score", f"{task.name}: schema {file.path}, SHA-256 {file.sha256[:12]}")
+        if (function := task.function) is not None:
+            end = "no limit" if function.high is None else f"{function.high:g}"
+            better = "smaller" if function.minimize else "larger"
+            yield Check(
+                "score",
+                f"{task.name}: {function.function} of {function.file.path}, SHA-256 "
+                f"{function.file.sha256[:12]}, from {function.low:g} to {end}, {better} is better, "
+                f"{function.seconds:g} s a row; it runs in every worker",
+            )
 
 
 def _sweep_words(path: Path, sweep: ResolvedSweep) -> str:

@@ -37,7 +37,7 @@ _SMALL_TALK = (
 
 
 def write_topics(folder: Path, rows: int = 300, seed: int = 0) -> None:
-    """Comments with the topics they speak of, ``交通，美食``; one in ten speaks of none."""
+    """Comments with the topics they speak of, ``交通`` and ``美食``; one in ten speaks of none."""
     rng = random.Random(seed)
     found: dict[str, str] = {}
     while len(found) < rows:
@@ -61,7 +61,9 @@ def write_slots(folder: Path, rows: int = 300, seed: int = 0) -> None:
         turn = " ".join(rng.sample(_SMALL_TALK, rng.choice((1, 2, 3))))
         found.setdefault(turn, NO_SLOT)
     while len(found) < rows:
-        filled = {slot: rng.choice(SLOTS[slot]) for slot in rng.sample(list(SLOTS), rng.choice((1, 2)))}
+        filled = {
+            slot: rng.choice(SLOTS[slot]) for slot in rng.sample(list(SLOTS), rng.choice((1, 2)))
+        }
         words = {"city": "in {}", "day": "on {}", "people": "for {} people"}
         said = " ".join(words[slot].format(value) for slot, value in filled.items())
         turn = f"{rng.choice(('I need a room', 'book a table', 'find me a flight', 'a ticket'))} {said}"

@@ -31,6 +31,14 @@ MEASURE_NAMES: dict[Measure, str] = {
     "bits_per_byte": "bits per byte",
     "loss_nats": "loss in nats",
 }
+#: Further figures of a score (``TaskScore.figures``) in words.
+FIGURES = {
+    "micro": "micro F1",
+    "macro": "macro F1",
+    "samples": "F1 by row",
+    "valid_json": "valid JSON",
+    "valid_schema": "valid by the schema",
+}
 #: A table that does not say on how many rows it measured is taken to have seen so many: a perfect
 #: score then has an error of half of one.
 ROWS_UNSTATED = 1000

@@ -36,7 +36,7 @@ from dashboards.charts.tuned import (
     tuned_of,
     volumes_of,
 )
-from dashboards.charts.wording import WithInterval, escaped, estimate
+from dashboards.charts.wording import WithInterval, escaped, estimate, score_name
 from dashboards.state import Query, one_of
 from tracker.laws.curves import TUNE_STAGE, CurveFits, CurveKey, Metric, curve_key
 from tracker.laws.fitted_law import MAX_EXTRAPOLATION, MAX_HELD_OUT_ERROR, FittedLaw, Prediction
@@ -268,9 +268,8 @@ def _metric_title(metric: Metric, rows: pd.DataFrame) -> str:
     if metric == "error":
         name = str(rows["score_name"].iloc[0]) if len(rows) else "error"
         return f"{name} (lower is better)"
-    names = {"macro_f1": "Macro-F1", "token_f1": "Token-F1", "exact_match": "Exact match"}
-    name = str(rows["score_name"].iloc[0]) if len(rows) else "score"
-    return f"{names.get(name, 'Score')} on validation"
+    name = score_name(str(rows["score_name"].iloc[0]) if len(rows) else "score", "score")
+    return f"{name[:1].upper()}{name[1:]} on validation"
 
 
 def _curve(

@@ -23,6 +23,23 @@ def compact(value: float | None, unit: str = "") -> str:
     return f"{text} {prefix}{unit}" if unit else f"{text}{prefix}"
 
 
+_SCORES = {
+    "exact_match": "exact match",
+    "macro_f1": "macro-F1",
+    "token_f1": "token-F1",
+    "multilabel_f1": "F1 of several labels",
+    "number": "right numbers",
+    "json": "F1 of JSON values",
+    "chrf": "chrF",
+    "rouge_l": "ROUGE-L",
+}
+
+
+def score_name(name: str, other: str | None = None) -> str:
+    """Name of a score as people read it; of one that is not ours *other*, else as it is."""
+    return _SCORES.get(name, other or name)
+
+
 def about(value: float | None) -> str:
     """A size that is known only roughly, two digits: 417 → ``420``, 12345 → ``12,000``."""
     if not present(value) or value <= 0:

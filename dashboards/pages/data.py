@@ -18,6 +18,7 @@ from dashboards.charts.data import (
     mix_contents,
 )
 from dashboards.charts.theme import Palette, palette
+from dashboards.charts.wording import score_name
 from dashboards.components import (
     Links,
     behind,
@@ -45,7 +46,6 @@ from tracker.store.data_profile import (
 
 TITLE = "Data"
 PATH = "/data"
-SCORES = {"macro_f1": "macro-F1", "token_f1": "token-F1", "exact_match": "exact match"}
 ROLES = {"answer": "answer to learn", "text": "text"}
 
 
@@ -91,7 +91,7 @@ def _without_profile(view: SweepView) -> html.Section:
         rows.append(
             (
                 str(task),
-                ", ".join(SCORES.get(name, name) for name in names) or "loss alone",
+                ", ".join(score_name(name) for name in names) or "loss alone",
                 count(group["n"].max()),
                 count(most) if most == most else ABSENT,
             )
@@ -172,7 +172,7 @@ def _tasks_table(profile: DataProfile) -> html.Section:
         rows.append(
             (
                 task.name,
-                SCORES.get(task.score, task.score),
+                score_name(task.score),
                 *(ABSENT if split is None else count(split.rows) for split in at.values()),
                 count(first.distinct),
                 task.negative or ABSENT,

@@ -45,8 +45,10 @@ from dashboards.trials.fields import (
 )
 from dashboards.trials.reader import TrialDetails
 from tracker.labels import label_results
+from tracker.metrics import FIGURES
 from tracker.numbers import ABSENT, count, duration, number, percent, plural, quality
 from tracker.store.worst_answers import Example, TaskExamples
+from tracker.task import TaskScore
 from tracker.trial import RecordAnswers, TrialRecord
 
 _CURVE_HEIGHT = 320
@@ -245,7 +247,32 @@ def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:
     )
     if any(known.is_missing for score in result.tasks if (known := score_of(score))):
         note += f" {NO_INTERVAL_WHY}"
-    return card("Scores", data_table(head, rows), lead=note)
+    figures = [text for score in result.tasks if (text := _figures(score))]
+    return card("Scores", data_table(head, rows), *map(_note, figures), lead=note)
+
+
+def _note(text: str) -> html.P:
+    return html.P(text, className="note")
+
+
+def _figures(score: TaskScore) -> str:
+    """Further figures of a score in a sentence, with what they are; empty where it has none."""
+    parts = [f"{FIGURES[name]} {percent(value)}" for name, value in score.figures.items()]
+    texts = []
+    if parts:
+        texts.append(f"{score.task}: {', '.join(parts)}.")
+    if "micro" in score.figures:
+        texts.append(
+            "Micro F1 is over all labels given, macro F1 the mean over labels, F1 by row the mean over rows."
+        )
+    if "valid_json" in score.figures:
+        texts.append("The score is the F1 of values with their paths; what is no JSON scores 0.")
+    if score.unscored:
+        texts.append(
+            f"{score.task}: the score function failed on {plural(score.unscored, 'row')}; the score is of "
+            "the others, and the worst answers below show why."
+        )
+    return " ".join(texts)
 
 
 def _group(known: Sequence[Field], group: str) -> html.Section | None:

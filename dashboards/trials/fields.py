@@ -11,7 +11,7 @@ import numpy as np
 from dashboards.charts.theme import method_label
 from dashboards.charts.wording import compact
 from tracker import numbers
-from tracker.metrics import Measure, Z, normal_interval, quality_of, se_of, shares
+from tracker.metrics import FIGURES, Measure, Z, normal_interval, quality_of, se_of, shares
 from tracker.metrics import interval as draws_interval
 from tracker.numbers import ABSENT, count, duration, percent, quality
 from tracker.task import SuiteScore, TaskScore
@@ -288,8 +288,11 @@ def _task(score: TaskScore) -> Iterator[Field]:
         ("recall", score.recall),
         ("valid answers", score.valid_format),
         ("false positives on negatives (over-reach)", score.over_reach),
+        *((FIGURES[name], value) for name, value in score.figures.items()),
     ):
         yield Field(SCORES, f"{task}: {words}", percent(value))
+    if score.unscored is not None:
+        yield Field(SCORES, f"{task}: rows without a score", count(score.unscored))
 
 
 def _suite(suite: SuiteScore) -> Iterator[Field]:

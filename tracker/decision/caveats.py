@@ -51,6 +51,7 @@ def caveats(analysis: Analysis, index: int) -> tuple[str, ...]:
         *_noise(analysis, choice),
         *_learning_rate(analysis, choice),
         *_format(analysis, choice),
+        *_unscored(analysis, choice),
         *_limits(analysis, choice),
         *_law(analysis, index),
         *_label_swaps(analysis),
@@ -152,6 +153,23 @@ def _format(analysis: Analysis, choice: Candidate) -> Iterator[str]:
             yield (
                 f"On {task} it has false positives on {percent(share)} of the negatives (over-reach); "
                 f"the untouched base on {percent(before)}."
+            )
+
+
+def _unscored(analysis: Analysis, choice: Candidate) -> Iterator[str]:
+    """Rows on which the user's score function failed, of which the choice has no score."""
+    failed: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    for record in analysis.records:
+        if record.result.spec.key in choice.keys:
+            for score in record.result.tasks:
+                failed[score.task] += score.unscored or 0
+                rows[score.task] += score.n or 0
+    for task, number_failed in sorted(failed.items()):
+        if number_failed:
+            yield (
+                f"On {task} the score function failed on {count(number_failed)} of {count(rows[task])} "
+                "answers: its score is of the others; the trial's page shows the answers and the errors."
             )
 
 
