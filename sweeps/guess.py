@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ ANSWER_NAMES = (
     *("solution", "highlights", "gold", "genre", "language_code", "rating", "stars", "keyword"),
     *("标签", "类别", "意图", "答案", "回答", "分类", "情感", "摘要", "槽位", "实体", "译文", "输出", "主题"),
 )  # fmt: skip
+#: What answers an instruction, whatever else is said of the row.
+_REPLIES = ("response", "output", "answer", "completion", "reply")
 #: Fields that are one input together, in the order in which they are read.
 TOGETHER = (
     *(("context", "question"), ("passage", "question"), ("premise", "hypothesis")),
@@ -310,10 +313,23 @@ def _fields(path: Path, rows: list[Row], name: str, wanted: Wanted, ask: Ask | N
     if answer is None:
         left = [c for c in usable if c.name not in _named_fields(source)]
         answer = _choose(path, _answers(left), "--answer", "the answer", ask)
+    _check_spans(path, rows, answer)
     if source is None:
         left = [c for c in usable if c.name not in _named_fields(answer)]
         source = _choose(path, _inputs(left), "--input", "the input", ask)
     return Templates(_template(source), _template(answer))
+
+
+def _check_spans(path: Path, rows: list[Row], answer: str) -> None:
+    """Refuse SQuAD's answers, of which each is a text and where it starts."""
+    value = rows[0].fields.get(answer)
+    if not (isinstance(value, dict) and {"text", "answer_start"} <= value.keys()):
+        return
+    new = shlex.quote(f"plain_{path.stem.partition('.')[0]}.jsonl")
+    raise InputError(
+        f"{path}:1: found spans of text in {answer!r}, as SQuAD has them; allowed: a text; to convert it: "
+        f"jq -c '.{answer} = (.{answer}.text[0] // \"none\")' {shlex.quote(path.name)} > {new}"
+    )
 
 
 def _choose(path: Path, names: list[str], option: str, what: str, ask: Ask | None) -> str:
@@ -358,11 +374,11 @@ def _is_about(column: _Column) -> bool:
 def _answers(columns: list[_Column]) -> list[str]:
     """Fields that may be the answer, the likeliest first."""
     named = _customary([c.name for c in columns], ANSWER_NAMES)
-    whole = {c.name for c in columns if c.whole}
-    named = [n for n in named if n in whole] or named
     if len(named) == len(columns):  # one of them is read from
         also_read = _customary(named, INPUT_NAMES)
         named = [n for n in named if n not in also_read[:1]]
+    if any(c.name.lower() == "instruction" for c in columns):  # else a reply's category is one too
+        named = [n for n in named if n.lower() in _REPLIES] or named
     if named:
         chosen = [c for name in named for c in columns if c.name == name]
         return _distinct([*chosen, *(c for c in columns if any(_names(c, k) for k in chosen))])

@@ -26,7 +26,7 @@ from tracker.validation import options, unknown
 
 LARGEST_VOLUME = 8000
 #: Examples below which a training set makes a step or two, from which nothing is learned.
-SMALLEST_VOLUME = 8
+SMALLEST_VOLUME = 6
 SIZES = 4  # of training sets, a mix; a scaling law needs three or more
 LONGEST_ROW, LONGEST_ANSWER = 2048, 1024  # tokens: what a draft asks for at most
 FRAME_TOKENS = 24  # role marks and the like, which a count of the texts does not see
@@ -81,14 +81,13 @@ def draft_sweep(
 
 
 def guessed_lines(guess: Guess) -> list[str]:
-    """What was guessed of a task, and the row it was first guessed from: its prompt and its answer."""
-    example, line = guess.splits["train"][1][0]
-    if guess.templates is None:
-        reading = "rows with a layout of their own"
-    else:
-        reading = (
-            f"input {_quoted(guess.templates.input)}, answer {_quoted(guess.templates.answer)}"
-        )
+    """What was guessed of a task, and the first row that claims something: its prompt and its answer."""
+    rows_of = guess.splits["train"][1]
+    nothing = (guess.suited.negative, "[]")
+    telling = (item for item in rows_of if item.example.answer.strip() not in nothing)
+    example, line = next(telling, rows_of[0])
+    read = guess.templates
+    reading = f"; input {_quoted(read.input)}, answer {_quoted(read.answer)}" if read else ""
     rows = ", ".join(f"{count(len(rows))} {split}" for split, (_, rows) in guess.splits.items())
     lines = [
         f"{guess.name}: {guess.form}{reading}; score {guess.suited.name} ({guess.suited.why}); {rows}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,15 @@ def each(count: int = 60, **fields: str) -> list[dict[str, Any]]:
         (
             {"context": "a long context {i}", "question": "q {i}", "answer": "it is {i} of them"},
             ("{context}\n{question}", "{answer}"),
+        ),
+        (
+            {
+                "instruction": "do {i}",
+                "context": "it is {a}",
+                "response": "done {i} of it",
+                "category": "{a}",
+            },
+            ("{instruction}\n{context}", "{response}"),
         ),
         ({"doc_id": "{i}", "words": "some words {i}", "k": "{a}"}, ("{words}", "{k}")),
         ({"text": "t {i}", "label": "{a}", "label_text": "name {a}"}, ("{text}", "{label_text}")),
@@ -179,3 +190,15 @@ def test_several_labels_that_train_never_had_are_no_refused_draft(
     task = read_checked(tmp_path / "sweep.yaml", tmp_path / "runs").tasks[tmp_path.name]
     assert (task.score, task.unordered) == ("token_f1", True)
     assert "amber" in draft.text
+
+
+def test_spans_are_refused_with_the_line_that_converts_them(tmp_path: Path) -> None:
+    spans = [{"text": ["noon"], "answer_start": [3]}, {"text": [], "answer_start": []}]
+    rows = [{"context": f"c {i}", "question": f"q {i}", "answers": spans[i % 2]} for i in range(40)]
+    with pytest.raises(InputError, match="spans of text in 'answers'") as raised:
+        guessed(tmp_path, rows)
+    command = str(raised.value).partition("to convert it: ")[2]
+    if shutil.which("jq"):
+        subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+        guess = guess_task(tmp_path / "plain_rows.jsonl", (), NOTHING_SAID, None)
+        assert {item.example.answer for item in guess.splits["train"][1]} == {"noon", "none"}
