@@ -507,8 +507,13 @@ def _note(warning: str) -> None:
 def _trial_json(record: Any) -> dict[str, Any]:
     result = record.result
     scores = {score.task: score.score for score in result.tasks}
+    errors = {score.task: score.error for score in result.tasks if score.error is not None}
     spec = {"key": result.spec.key, "number": record.number, "stage": record.stage}
-    return spec | {"status": result.status.value, "reason": result.reason, "scores": scores}
+    return (
+        spec
+        | {"status": result.status.value, "reason": result.reason, "scores": scores}
+        | ({"errors": errors} if errors else {})
+    )
 
 
 #: In the order of work, in which ``--help`` lists them.

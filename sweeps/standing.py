@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tracker.errors import StoreError
-from tracker.metrics import measures_of, weighted_quality
+from tracker.metrics import measures_of, perfect_quality, weighted_quality
 from tracker.numbers import duration, plural, quality, time_span
 from tracker.price import Price, with_price
 from tracker.spending import Spending, forecast, tally
@@ -17,15 +17,19 @@ from tracker.trial import Configuration, Objective, Status, TrialRecord
 
 
 class BestTrial(NamedTuple):
-    """Best complete trial: its weighted quality, its number, its configuration and seed in words."""
+    """Best complete trial: its weighted quality, its number, its configuration and seed in words.
+
+    ``scored``: the quality is a mean of scores alone.
+    """
 
     quality: float
     number: int
     label: str
+    scored: bool = True
 
     def line(self) -> str:
         """It in a line."""
-        return f"best so far {quality(self.quality)}  {self.label}"
+        return f"best so far {quality(self.quality, scored=self.scored)}  {self.label}"
 
 
 def best_trial(records: Iterable[TrialRecord], objective: Objective) -> BestTrial | None:
@@ -33,9 +37,11 @@ def best_trial(records: Iterable[TrialRecord], objective: Objective) -> BestTria
     best: BestTrial | None = None
     for record in sorted(records, key=lambda record: record.number):
         result = record.result
-        measured = weighted_quality(result, objective.weights, measures_of([result]))
+        measures = measures_of([result])
+        measured = weighted_quality(result, objective.weights, measures)
         if measured is not None and (best is None or measured > best.quality):
-            best = BestTrial(measured, record.number, label_of(record))
+            scored = perfect_quality(objective.weights, measures) == 1
+            best = BestTrial(measured, record.number, label_of(record), scored)
     return best
 
 

@@ -373,11 +373,12 @@ def _weighted_quality(result: TrialResult, answer: Recommendation | None) -> lis
         return []
     noise = ""
     if answer.noise_floor is not None:
-        floor = quality_gap(answer.noise_floor, scored=measured > 0, signed=False)
+        floor = quality_gap(answer.noise_floor, scored=answer.scored, signed=False)
         noise = f"; the noise floor of one run is {floor}"
     return [
-        f"validation quality, weighted: {quality(measured)} "
-        f"(predicted on average over seeds: {quality_text(answer.choice.quality)}{noise})"
+        f"validation quality, weighted: {quality(measured, scored=answer.scored)} "
+        f"(predicted on average over seeds: "
+        f"{quality_text(answer.choice.quality, scored=answer.scored)}{noise})"
     ]
 
 

@@ -19,7 +19,7 @@ from dashboards.charts.theme import (
 )
 from dashboards.charts.wording import compact, escaped
 from tracker.decision.analysis import Analysis
-from tracker.numbers import is_score, quality
+from tracker.numbers import quality
 
 #: Dots that can still be seen apart, and that a browser draws quickly.
 _MAX_DOTS = 250
@@ -45,7 +45,8 @@ class BestSoFar(NamedTuple):
 
     ``uncounted``: trials left out because their cost or one of the weighted scores is unknown;
     ``thinned``: others left out of a large sweep, none of which raised the best. ``best_trial``: the trial
-    with the best quality, whether or not its cost is known; the earlier of equals.
+    with the best quality, whether or not its cost is known; the earlier of equals. ``scored``: quality is a
+    mean of scores alone.
     """
 
     trials: tuple[ScoredTrial, ...]
@@ -53,6 +54,7 @@ class BestSoFar(NamedTuple):
     uncounted: int
     thinned: int = 0
     best_trial: ScoredTrial | None = None
+    scored: bool = True
 
     @property
     def has_cost(self) -> bool:
@@ -88,7 +90,12 @@ def best_so_far(analysis: Analysis) -> BestSoFar:
     first = ended.dropna(subset=["quality"]).nlargest(1, "quality")  # keeps the order of equals
     unknown, thinned = len(ended) - len(scored), len(scored) - len(shown)
     return BestSoFar(
-        _trials(shown), tuple(shown["best"]), unknown, thinned, next(iter(_trials(first)), None)
+        _trials(shown),
+        tuple(shown["best"]),
+        unknown,
+        thinned,
+        next(iter(_trials(first)), None),
+        analysis.scores_alone,
     )
 
 
@@ -143,7 +150,12 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
                 | ({"color": colours.muted} if method == "none" else {}),
             },
             customdata=[
-                [t.number, escaped(t.label), quality(t.quality), compact(t.spent, "FLOP")]
+                [
+                    t.number,
+                    escaped(t.label),
+                    quality(t.quality, scored=data.scored),
+                    compact(t.spent, "FLOP"),
+                ]
                 for t in trials
             ],
             hovertemplate="<b>%{customdata[1]}</b><br>quality %{customdata[2]}<br>"
@@ -158,7 +170,7 @@ def draw_best_so_far(data: BestSoFar, colours: Palette) -> Chart:
         },
         yaxis={
             "title": "Quality (weighted)",
-            "tickformat": ".0%" if all(map(is_score, data.best)) else "~g",
+            "tickformat": ".0%" if data.scored else "~g",
         },
     )
     return figure

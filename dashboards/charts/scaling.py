@@ -112,9 +112,12 @@ def scaling_state(table: pd.DataFrame, query: Query) -> ScalingState | None:
     if options is None:
         return None
     models = tuple(sizes_of(tuned))
+    task = one_of(options.task, query.get("task"))
+    of_task = tuned[tuned["task"] == task]
+    measured = [metric for metric in options.metric if of_task[metric].notna().any()]
     return ScalingState(
-        task=one_of(options.task, query.get("task")),
-        metric=one_of(options.metric, query.get("metric")),
+        task=task,
+        metric=one_of(measured or options.metric, query.get("metric")),
         mix=one_of(options.mix, query.get("mix")),
         models=tuple(m for m in models if m in query.many("models")) or models,
         log_x=query.get("axis") != "linear",

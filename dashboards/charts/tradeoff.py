@@ -72,13 +72,21 @@ def suites_first(answer: Recommendation) -> list[str]:
 def tradeoff_of(answer: Recommendation, candidates: Sequence[Candidate], suite: str) -> Tradeoff:
     """Trade-off of the *candidates* of *answer*, with the limit that its objective sets."""
     limit = answer.objective.constraints.get(f"forgetting.{suite}")
-    return tradeoff(candidates, suite, chosen=answer.choice.label, limit=limit)
+    label, scored = answer.choice.label, answer.scored
+    return tradeoff(candidates, suite, chosen=label, limit=limit, scored=scored)
 
 
 def tradeoff(
-    candidates: Sequence[Candidate], suite: str, *, chosen: str, limit: float | None = None
+    candidates: Sequence[Candidate],
+    suite: str,
+    *,
+    chosen: str,
+    limit: float | None = None,
+    scored: bool = True,
 ) -> Tradeoff:
     """Trade-off of *candidates* with forgetting of *suite* measured; *chosen*: the recommended label.
+
+    *scored*: their quality is a mean of scores alone.
 
     The front is taken over the two quantities drawn, so that the picture explains itself; the
     recommendation's marks front counts cost too.
@@ -90,7 +98,7 @@ def tradeoff(
         TradeoffPoint(c.label, c.method.name, -negative, lost, bool(on), c.label == chosen)
         for c, (negative, lost), on in zip(known, losses, front, strict=True)
     ]
-    scored = all(bool(c.scores) for c in known)
+    scored = scored and all(bool(c.scores) for c in known)
     return Tradeoff(
         suite, tuple(sorted(points, key=lambda s: (s.forgetting, s.quality))), limit, scored
     )
@@ -242,7 +250,7 @@ def beyond_words(data: Tradeoff, window: PlotWindow) -> list[str]:
     if below:
         lie = "lies" if len(below) == 1 else "lie"
         to = "at" if len(below) == 1 else "down to"
-        words.append(f"{len(below)} {lie} below ▾, {to} {quality(min(below))}")
+        words.append(f"{len(below)} {lie} below ▾, {to} {quality(min(below), scored=data.scored)}")
     if data.limit is not None and data.limit > window.most:
         words.append(f"your limit, {percent(data.limit, 0)}, lies beyond")
     return words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -219,7 +219,7 @@ def _reasons(found: Recommendation) -> html.Section:
 def _caveats(found: Recommendation) -> html.Section:
     noise = "No configuration has several seeds, so the noise between runs is assumed."
     if found.noise_floor is not None:
-        scored = bool(found.choice.scores)
+        scored = found.scored
         floor = quality_gap(found.noise_floor, scored=scored, signed=False)
         noise = f"Quality differs between seeds alone by a standard deviation of {floor}."
     points = [html.Li(line) for line in (*found.caveats, noise)]
@@ -239,7 +239,12 @@ def _tradeoff(answer: Answer, theme: str | None) -> html.Section:
     methods = [m for m in ordered_methods(spot.method for spot in data.points) if m != "none"]
     ranked = sorted(data.points, key=lambda spot: (not spot.front, -spot.quality))[:_TABLE_ROWS]
     rows = [
-        (s.label, quality(s.quality), percent(s.forgetting), "yes" if s.front else "no")
+        (
+            s.label,
+            quality(s.quality, scored=data.scored),
+            percent(s.forgetting),
+            "yes" if s.front else "no",
+        )
         for s in ranked
     ]
     head = ("Configuration", "Quality", f"Lost on {data.suite}", "On the front")
@@ -301,7 +306,7 @@ def _next_experiments(found: Recommendation) -> html.Section | None:
     head = (
         "Runs", "Cost", "Regret removed", "Distinguishes choice and rival", "Another is ahead then",
     )  # fmt: skip
-    scored = bool(found.choice.scores)
+    scored = found.scored
     rows = [
         (
             run.label,
@@ -325,8 +330,12 @@ def _constraints(found: Recommendation) -> html.Section | None:
     if not found.rejected and not found.satisfied:
         return None
     rejected = {r.constraint: r for r in found.rejected}
-    rows = [_constraint_row(kept, rejected.pop(kept.constraint, None)) for kept in found.satisfied]
-    rows += [_constraint_row(None, rejection) for rejection in rejected.values()]
+    write = partial(quality, scored=found.scored)
+    rows = [
+        _constraint_row(kept, rejected.pop(kept.constraint, None), write)
+        for kept in found.satisfied
+    ]
+    rows += [_constraint_row(None, rejection, write) for rejection in rejected.values()]
     head = (
         "Constraint", "Limit", "The choice has", "Surely satisfied", "Rejected", "Not measured",
         "The best of the rejected", "Its quality", "Its value",
@@ -339,7 +348,9 @@ def _constraints(found: Recommendation) -> html.Section | None:
 
 
 def _constraint_row(
-    satisfied: SatisfiedConstraint | None, rejection: Rejection | None
+    satisfied: SatisfiedConstraint | None,
+    rejection: Rejection | None,
+    write: Callable[[float | None], str],
 ) -> tuple[str, ...]:
     constraint = satisfied or rejection
     assert constraint is not None
@@ -352,7 +363,7 @@ def _constraint_row(
         count(rejection.count if rejection else 0),
         count(rejection.unmeasured if rejection else 0),
         (rejection and rejection.best) or ABSENT,
-        quality(rejection.best_quality if rejection else None),
+        write(rejection.best_quality if rejection else None),
         _value(name, rejection.best_value if rejection else None),
     )
 

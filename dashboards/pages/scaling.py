@@ -206,7 +206,8 @@ def _badge(laws: Laws) -> html.Span | None:
 
 def _pickers(tuned: pd.DataFrame, state: ScalingState, links: Links) -> html.Div:
     models = tuple(sizes_of(tuned))
-    metrics = [(m, words) for m, words in METRIC_WORDS.items() if tuned[m].notna().any()]
+    of_task = tuned[tuned["task"] == state.task]
+    metrics = [(m, words) for m, words in METRIC_WORDS.items() if of_task[m].notna().any()]
     axes, axis = [("", "Log"), ("linear", "Linear")], "" if state.log_x else "linear"
     views = [("", "Apart"), ("together", "Together")]
     view = "together" if state.together else ""

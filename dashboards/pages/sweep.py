@@ -279,7 +279,8 @@ def _best(view: SweepView) -> tuple[str, str]:
     measured = Weighing(analysis.objective.weights, analysis.measures).quality(record.result)
     words = "" if measured is None else f"; {interval_words(measured)}"
     luck = "; the best of many is partly luck" if len(best.trials) > _MANY_TRIALS else ""
-    return quality(best.best_trial.quality), f"{best.best_trial.label}{words}{luck}"
+    shown = quality(best.best_trial.quality, scored=analysis.scores_alone)
+    return shown, f"{best.best_trial.label}{words}{luck}"
 
 
 def _progress(view: SweepView, cost: Spending) -> html.Section:
@@ -377,7 +378,13 @@ def _best_table(best: BestSoFar) -> Any:
         if len(pairs) < len(best.trials):
             notes.append("The table holds the trials that raised the best, and the last ones.")
     rows = [
-        (str(t.number), t.label, compact(t.spent, "FLOP"), quality(t.quality), quality(value))
+        (
+            str(t.number),
+            t.label,
+            compact(t.spent, "FLOP"),
+            quality(t.quality, scored=best.scored),
+            quality(value, scored=best.scored),
+        )
         for t, value in pairs
     ]
     head = ("Trial", "Configuration", "Spent so far", "Quality", "Best so far")

@@ -216,7 +216,7 @@ def _quality(record: TrialRecord, weighing: Weighing) -> tuple[str, str, str]:
         detail = f"weighted mean of the tasks; {detail}"
     elif left_out:
         detail += f", without the error of {' and '.join(left_out)}, which is not known"
-    return "Quality", quality(measured.value), detail
+    return "Quality", quality(measured.value, scored=measured.is_share), detail
 
 
 def _scores(record: TrialRecord, weighing: Weighing) -> html.Section:

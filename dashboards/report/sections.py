@@ -18,7 +18,7 @@ from dashboards.snapshot import SweepView
 from dashboards.state import Query
 from dashboards.trials.frame import plain_rows
 from tracker.errors import SftSelectError
-from tracker.numbers import ABSENT, count, duration, percent, plural, quality
+from tracker.numbers import ABSENT, count, duration, in_measure, percent, plural, quality
 from tracker.price import Price, with_price
 
 #: Rows of the table of the best trials.
@@ -79,25 +79,32 @@ def best_trials(view: SweepView) -> Any:
         return card(
             title, empty("No trial has a score yet", "Trials appear as they end.", small=True)
         )
-    tasks = [name for name in scored.columns if name.startswith("score.")]
+    tasks = [name for name in scored.columns if name.startswith(("score.", "error."))]
     suites = [name for name in scored.columns if name.startswith("forgetting.")]
     best = scored.sort_values(["quality", "number"], ascending=[False, True]).head(MAX_TRIALS)
     columns = ("Trial", "Model", "Method", "Examples", "Mix", "Quality")
     table = data_table(
         (
             *columns,
-            *(name.removeprefix("score.") for name in tasks),
+            *(
+                name.removeprefix("score.")
+                if name.startswith("score.")
+                else f"{name.removeprefix('error.')}, lower is better"
+                for name in tasks
+            ),
             *(f"Lost on {name.removeprefix('forgetting.')}" for name in suites),
             "Device time",
         ),
-        [_trial(row, tasks, suites) for row in plain_rows(best)],
+        [_trial(row, tasks, suites, view.analysis.scores_alone) for row in plain_rows(best)],
         text=(1, 2, 4),
     )
     lead = f"{count(len(best))} of {plural(len(scored), 'scored trial')}, by weighted quality."
     return card(title, table, lead=lead)
 
 
-def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[str, ...]:
+def _trial(
+    row: dict[str, Any], tasks: list[str], suites: list[str], scored: bool
+) -> tuple[str, ...]:
     variant = row["variant"] or ""
     rank = "" if row["rank"] is None else f"rank {count(row['rank'])}"
     return (
@@ -106,8 +113,11 @@ def _trial(row: dict[str, Any], tasks: list[str], suites: list[str]) -> tuple[st
         " ".join(part for part in (row["method"], variant, rank) if part),
         count(row["volume"]),
         str(row["mix"] or ABSENT),
-        quality(row["quality"]),
-        *(percent(row[task]) for task in tasks),
+        quality(row["quality"], scored=scored),
+        *(
+            percent(row[task]) if task.startswith("score.") else in_measure(row[task], "error")
+            for task in tasks
+        ),
         *(percent(row[suite]) for suite in suites),
         duration(row["device_seconds"]),
     )

@@ -67,14 +67,14 @@ def trial_frame(analysis: Analysis) -> pd.DataFrame:
     """One row per trial of *analysis*, newest first; absent is NaN or ``None``.
 
     Tasks stand in the order of the objective's weights, then the others by name. Beside the columns of the
-    results table: ``quality``, ``score.<task>``, ``over_reach.<task>``, ``valid_format.<task>`` and
-    ``forgetting.<suite>``.
+    results table: ``quality``, ``score.<task>``, ``error.<task>``, ``over_reach.<task>``,
+    ``valid_format.<task>`` and ``forgetting.<suite>``.
     """
     table, weights = analysis.table, analysis.objective.weights
     suites = [name for name in table.columns if name.startswith("forgetting.")]
     trials = table.drop_duplicates("key").set_index("key")[[*_PLAIN, *suites]]
     scored = table[table["task"].notna()]
-    for measure in ("score", "over_reach", "valid_format"):
+    for measure in ("score", "error", "over_reach", "valid_format"):
         measured = scored[scored[measure].notna()]
         wide = measured.pivot_table(index="key", columns="task", values=measure, aggfunc="first")
         weighted = [task for task in weights if task in wide]
@@ -98,7 +98,13 @@ def frame_with_excluded(analysis: Analysis, excluded: Analysis) -> pd.DataFrame:
 def _typed(trials: pd.DataFrame) -> pd.DataFrame:
     """*trials* with its numbers as such, and its texts as categories."""
     for field in trials.columns:
-        if str(field).partition(".")[0] in ("score", "over_reach", "valid_format", "forgetting"):
+        if str(field).partition(".")[0] in (
+            "score",
+            "error",
+            "over_reach",
+            "valid_format",
+            "forgetting",
+        ):
             trials[field] = trials[field].astype(float)
     numbers = [column.field for column in (*_CONFIGURATION, *_REST) if not column.words]
     trials[numbers] = trials[numbers].astype(float)  # one all of ``None`` would pass for text
@@ -129,6 +135,7 @@ def columns_of(fields: Iterable[str]) -> tuple[Column, ...]:
     """The grid's columns for a frame that has *fields*, the most important first."""
     names = [str(field) for field in fields]
     scores = _measured(names, "score.", "score", "share", usual=True)
+    scores += _measured(names, "error.", "error, lower is better", "rate", usual=True)
     lost = _measured(names, "forgetting.", "lost", "percent", usual=True)
     over = _measured(names, "over_reach.", "false positives", "percent", usual=False)
     valid = _measured(names, "valid_format.", "valid answers", "share", usual=False)
@@ -137,7 +144,12 @@ def columns_of(fields: Iterable[str]) -> tuple[Column, ...]:
 
 
 def _measured(
-    names: list[str], prefix: str, word: str, form: Literal["share", "percent"], *, usual: bool
+    names: list[str],
+    prefix: str,
+    word: str,
+    form: Literal["share", "percent", "rate"],
+    *,
+    usual: bool,
 ) -> list[Column]:
     return [
         Column(name, f"{name.removeprefix(prefix)}, {word}", form, 140 + 30 * (not usual),

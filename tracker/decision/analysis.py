@@ -221,7 +221,8 @@ class Analysis:
     @property
     def scores_alone(self) -> bool:
         """Whether every weighted task is decided on a score, so that a quality is a share."""
-        return all(measure == "score" for measure in self.weighted_measures.values())
+        weighted = (task for task, weight in self.objective.weights.items() if weight > 0)
+        return all(self.measures.get(task, "score") == "score" for task in weighted)
 
     @property
     def scored(self) -> tuple[ConfigurationResults, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 from tracker.constraints import MEASURED, keeps
 from tracker.decision.analysis import Analysis
@@ -16,7 +17,7 @@ from tracker.decision.recommendation import ENOUGH_ROWS, Candidate
 from tracker.decision.unrun import unrun_rivals
 from tracker.laws.curves import CurveKey, configuration_laws
 from tracker.laws.points import ASSUMED_NOISE
-from tracker.metrics import Z
+from tracker.metrics import MEASURE_NAMES, Z
 from tracker.numbers import count, number, percent, plural, points, probability, quality
 from tracker.trial import MethodSpec, Status
 
@@ -53,6 +54,7 @@ def caveats(analysis: Analysis, index: int) -> tuple[str, ...]:
         *_format(analysis, choice),
         *_unscored(analysis, choice),
         *_limits(analysis, choice),
+        *_units(analysis),
         *_law(analysis, index),
         *_label_swaps(analysis),
         *_outliers(analysis, choice),
@@ -71,6 +73,21 @@ def _rows(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     yield (
         f"It was measured on {plural(choice.rows, 'validation row')}, which limits the answer{error}: give "
         f"every task {ENOUGH_ROWS} or more."
+    )
+
+
+def _units(analysis: Analysis) -> Iterator[str]:
+    """That a weighted quality adds scores and errors, each in its own unit."""
+    lost = {t: m for t, m in analysis.weighted_measures.items() if m != "score"}
+    scored = [task for task in analysis.weights if task not in lost]
+    if not lost or not scored:
+        return
+    weights, first, second = analysis.weights, scored[0], next(iter(lost))
+    rate, name = number(weights[second] / weights[first]), MEASURE_NAMES[lost[second]]
+    yield (
+        f"The quality adds scores and subtracts what is no score, each in its own unit, so the weights are "
+        f"an exchange rate: 1 less of {second} ({name}) counts as much as {rate} more "
+        f"of {first} (100 points are 1). Where no such rate is meant, bound {second} by max.{second} instead."
     )
 
 
@@ -210,10 +227,11 @@ def _law(analysis: Analysis, index: int) -> Iterator[str]:
 def _outliers(analysis: Analysis, choice: Candidate) -> Iterator[str]:
     """Outliers, those of the choice first; the posterior already down-weights them."""
     outliers = sorted(analysis.posterior.outliers, key=lambda s: s.key not in choice.keys)
+    write = partial(quality, scored=analysis.scores_alone)
     for outlier in outliers[:_MOST_OUTLIERS]:
         yield (
-            f"Trial {outlier.key} ({outlier.label}) measured {quality(outlier.quality)}; its other seeds and "
-            f"similar configurations predict {quality(outlier.expected)}: it is down-weighted, run it again."
+            f"Trial {outlier.key} ({outlier.label}) measured {write(outlier.quality)}; its other seeds and "
+            f"similar configurations predict {write(outlier.expected)}: it is down-weighted, run it again."
         )
     if len(outliers) > _MOST_OUTLIERS:
         others = ", ".join(s.key for s in outliers[_MOST_OUTLIERS:])

@@ -187,9 +187,10 @@ def _untouched(analysis: Analysis, choice: Candidate) -> str:
     if not better:
         return "The untouched base suffices: nothing needs to be trained."
     best = max(better, key=lambda r: r.best_quality or 0.0)
+    value = quality(best.best_quality, scored=analysis.scores_alone)
     return (
         "No tuned model does better and keeps every constraint, so the base is left untouched: "
-        f"{best.constraint} alone rejects {best.best}, quality {quality(best.best_quality)}."
+        f"{best.constraint} alone rejects {best.best}, quality {value}."
     )
 
 
@@ -325,7 +326,7 @@ def lines(recommendation: Recommendation) -> list[str]:
     out += [_runner_up(runner, r.scored) for runner in r.runners_up]
     out += [f"To settle it: {_experiment(r, experiment)}" for experiment in r.next_experiments]
     out += [_satisfied(kept) for kept in r.satisfied if kept.probability is not None]
-    out += [_rejection(rejection) for rejection in r.rejected]
+    out += [_rejection(rejection, r.scored) for rejection in r.rejected]
     out += [_crossover(crossover) for crossover in r.crossovers]
     out += [f"To withhold on {abstention_text(each)}" for each in r.abstention]
     out += [f"Caveat: {caveat}" for caveat in r.caveats]
@@ -457,13 +458,13 @@ def _satisfied(h: SatisfiedConstraint) -> str:
     return f"Keeps {_bound(h.constraint, h.limit)} with probability {probability(h.probability)}"
 
 
-def _rejection(r: Rejection) -> str:
+def _rejection(r: Rejection, scored: bool) -> str:
     if r.limit is None:
         return f"Rejected: {count(r.count)} without {r.constraint}"
     # In the unit of the bound, which stands as it was written.
     value = "" if r.best_value is None else f" at {number(r.best_value)}"
     unknown = f", {count(r.unmeasured)} of them not measured" if r.unmeasured else ""
-    best = "" if r.best_quality is None else f", quality {quality(r.best_quality)}"
+    best = "" if r.best_quality is None else f", quality {quality(r.best_quality, scored=scored)}"
     return (
         f"Rejected by {_bound(r.constraint, r.limit)}: {count(r.count)}{unknown}; "
         f"the best was {r.best}{best}{value}"

@@ -158,3 +158,20 @@ def test_a_law_that_rarely_reaches_the_target_is_not_said_to(probability: float,
     )
     fields: dict[str, Any] = {"reached": False, "probability": 0.01, "state": "not met"}
     assert said in not_reached(TargetQuality(quality=0.9, needed=(needed,), **fields), "b")
+
+
+def test_a_quality_of_a_score_and_an_error_is_no_share(record: Make) -> None:
+    """0.8 less 0.2, by equal weights, is 0.3 and not 30 %; what the weights mean is a caveat."""
+    spoken = task_score("spoken", None, score_name="wer", error=0.2, error_se=0.01)
+    rows = []
+    for seed in range(2):
+        made = record(scores={"intent": 0.8}, seed=seed)
+        result = made.result.model_copy(update={"tasks": (*made.result.tasks, spoken)})
+        rows.append(made.model_copy(update={"result": result}))
+    found = recommend(numbered(rows), Objective(weights={"intent": 1, "spoken": 1}))
+    assert not found.scored
+    assert found.choice.quality.value == pytest.approx(0.3, abs=0.02)
+    assert "quality (scores, minus what is no score) 0.3" in summary(found)[1]
+    (rate,) = (caveat for caveat in found.caveats if "exchange rate" in caveat)
+    assert "1 less of spoken (error) counts as much as 1 more of intent" in rate
+    assert recommend(rows, Objective(weights={"intent": 1})).scored
