@@ -62,7 +62,7 @@ def answer(
     from tracker.files import json_lines, write_text
 
     quieten()
-    _check_output(output, rows)
+    _check(output, rows, encoding)
     with _folder(model, workspace, store) as folder:
         trained = TrainedModel.load(folder, base)
         chosen = trained.task(task)
@@ -129,8 +129,14 @@ class _Lines:
             typer.echo(f"answered {done:,} of {of:,} rows", err=True)
 
 
-def _check_output(output: Path, rows: Path) -> None:
-    """Raise InputError for a place that answers cannot be written to, before they are made."""
+def _check(output: Path, rows: Path, encoding: str | None) -> None:
+    """Raise InputError for what is wrong with the options, before a model is loaded."""
+    from sweeps.task_entry import known_encoding
+
+    try:
+        known_encoding(encoding)
+    except ValueError as error:
+        raise InputError(f"--encoding: {error}") from None
     if output.is_dir():
         raise InputError(f"{output}: found a folder; allowed: a file; name one with -o")
     if output.exists() and rows.exists() and output.samefile(rows):

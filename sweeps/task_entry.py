@@ -38,7 +38,7 @@ def _label(name: str | None) -> str | None:
     return name
 
 
-def _encoding(name: str | None) -> str | None:
+def known_encoding(name: str | None) -> str | None:
     """*name*, which must be of a text encoding that Python knows."""
     if name is None:
         return None
@@ -51,7 +51,7 @@ def _encoding(name: str | None) -> str | None:
     return name
 
 
-Encoding = Annotated[str | None, Field(max_length=40), AfterValidator(_encoding)]
+Encoding = Annotated[str | None, Field(max_length=40), AfterValidator(known_encoding)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_written_path)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_label)]
 

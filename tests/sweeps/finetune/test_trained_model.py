@@ -218,6 +218,10 @@ def test_what_cannot_be_answered_is_refused_in_a_line(trained: Trained, tmp_path
             (trained.final.folder, rows, "-o", out, "--task", "intents"),
             "--task: found 'intents'; allowed: intent",
         ),
+        (
+            (trained.final.folder, rows, "-o", out, "--encoding", "x"),
+            "--encoding: found 'x'; allow",
+        ),
         (("models:/s-lora/9", rows, "-o", out), "found no such version; it has the versions 1"),
         (("models:/none/1", rows, "-o", out), "there is no such model in the registry"),
         (("models:/s-lora", rows, "-o", out), "allowed: models:/NAME/VERSION"),
