@@ -96,7 +96,8 @@ def likelihood_card(data: RiskCoverage, colours: Palette, split: str = "") -> ht
         behind("Show precision at a fixed recall", _at_recall(data)),
         behind("Show the numbers", data_table(head, numbers)),
         lead="The likeliest answers first: how many are right if the others are withheld. An answer that "
-        "claims nothing (the negative one, or one out of the format) is not counted.",
+        "claims nothing (the negative one, or one out of the format) is not counted. Where an answer may be "
+        "right in part, its score counts.",
     )
 
 

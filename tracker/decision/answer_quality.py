@@ -17,6 +17,8 @@ from tracker.results import ConfigurationResults
 
 #: Labels of each task that are named.
 WORST = 3
+#: Scores of which an answer is right or wrong. Of any other a precision would be a mean score.
+RIGHT_OR_WRONG = frozenset({"exact_match", "macro_f1", "number"})
 
 
 class WorstLabel(Frozen):
@@ -46,7 +48,7 @@ def worst_labels(results: ConfigurationResults, tasks: Collection[str]) -> tuple
 def abstention(
     results: ConfigurationResults, tasks: Collection[str], constraints: Mapping[str, float]
 ) -> tuple[Threshold, ...]:
-    """Thresholds of the run that is trained again, by task and wanted precision.
+    """Thresholds of the run that is trained again, by task and wanted precision; of right or wrong answers.
 
     Wanted is what a constraint ``precision.<task>`` asks for, else :data:`tracker.abstention.PRECISIONS`. A
     precision that every answer together has needs none and is left out.
@@ -55,7 +57,8 @@ def abstention(
     for task in tasks:
         asked = constraints.get(f"precision.{task}")
         scores = [s for s in results.runs[0].tasks if (s.task, s.split) == (task, "validation")]
-        for kept in (s.confidence for s in scores if s.confidence is not None):
+        known = [s.confidence for s in scores if s.score_name in RIGHT_OR_WRONG]
+        for kept in (each for each in known if each is not None):
             wanted = PRECISIONS if asked is None else (asked,)
             of_task = [threshold(task, kept, precision) for precision in wanted]
             found += [each for each in of_task if each.coverage is None or each.coverage < 1]

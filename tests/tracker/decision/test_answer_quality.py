@@ -73,6 +73,7 @@ def test_what_needs_no_threshold_and_what_was_not_measured_has_none() -> None:
     right = confidence(NATS, np.ones(100), due=100)
     assert [each.precision for each in answer(confidence=right).abstention] == [0.99], "not surely"
     assert answer(confidence=right).abstention[0].nats is None
+    assert answer(score_name="chrf").abstention == (), "a mean of scores is no precision"
     plain = answer(labels=None, confidence=None)
     assert (plain.worst_labels, plain.abstention) == ((), ())
     assert not any(line.startswith(("Worst", "Precision")) for line in summary(plain))
