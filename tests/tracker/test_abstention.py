@@ -59,7 +59,7 @@ def test_a_threshold_keeps_the_most_answers_that_are_surely_right() -> None:
 
 @pytest.mark.parametrize("wanted", [0.9, 0.95])
 def test_a_threshold_holds_on_other_rows_in_nine_sweeps_of_ten(wanted: float) -> None:
-    """Right with probability .99 exp(-.8 nats); whoever takes the best point is wrong in half of them."""
+    """Right with probability .99 exp(-.8 nats); the best point itself is wrong in half of them."""
     rng, false, naive, sweeps = np.random.default_rng(0), 0, 0, 200
 
     def right(nats: np.ndarray) -> np.ndarray:

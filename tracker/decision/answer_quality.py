@@ -55,11 +55,11 @@ def abstention(
     """
     found = []
     for task in tasks:
-        asked = constraints.get(f"precision.{task}")
+        bound = constraints.get(f"precision.{task}")
         scores = [s for s in results.runs[0].tasks if (s.task, s.split) == (task, "validation")]
         known = [s.confidence for s in scores if s.score_name in RIGHT_OR_WRONG]
         for kept in (each for each in known if each is not None):
-            wanted = PRECISIONS if asked is None else (asked,)
+            wanted = PRECISIONS if bound is None else (bound,)
             of_task = [threshold(task, kept, precision) for precision in wanted]
             found += [each for each in of_task if each.coverage is None or each.coverage < 1]
     return tuple(found)

@@ -28,8 +28,8 @@ def tables(node: Any) -> list[DataTable]:
     return [found for child in children for found in tables(child)]
 
 
-def cells(table: DataTable) -> list[list[str]]:
-    return [[cell.children for cell in row.children] for row in table.body]
+def texts(table: DataTable) -> list[list[str]]:
+    return [[entry.children for entry in row.children] for row in table.body]
 
 
 def counts(labels: int) -> LabelCounts:
@@ -46,13 +46,13 @@ def counts(labels: int) -> LabelCounts:
 def test_the_worst_labels_are_in_sight_and_the_others_behind() -> None:
     card = labels_card("intent", label_results([counts(10)]))
     first, rest = tables(card)
-    assert [row[0] for row in cells(first)] == [f"标签{k}" for k in range(8)]
-    assert [row[0] for row in cells(rest)] == ["标签8", "标签9"]
-    assert cells(first)[3][:4] == ["标签3", "10", "4", "3"]
+    assert [row[0] for row in texts(first)] == [f"标签{k}" for k in range(8)]
+    assert [row[0] for row in texts(rest)] == ["标签8", "标签9"]
+    assert texts(first)[3][:4] == ["标签3", "10", "4", "3"]
     found = share(3, 4)
     assert found is not None
-    assert cells(first)[3][4].startswith("75.0 % (")
-    assert cells(first)[3][4].endswith(f"{100 * (found.high or 0):.1f} %)")
+    assert texts(first)[3][4].startswith("75.0 % (")
+    assert texts(first)[3][4].endswith(f"{100 * (found.high or 0):.1f} %)")
 
 
 def test_a_task_without_counts_has_no_card() -> None:
@@ -69,7 +69,7 @@ def test_confused_pairs_are_counted_the_most_frequent_first() -> None:
     found = worst_of("intent", "validation", text)
     assert found.confusions == (Confusion("退款", "物流", 3, 4), Confusion("物流", "退款", 2, 2))
     (table,) = tables(confusions_card(found))
-    assert cells(table) == [["退款", "物流", "3", "75 %"], ["物流", "退款", "2", "100 %"]]
+    assert texts(table) == [["退款", "物流", "3", "75 %"], ["物流", "退款", "2", "100 %"]]
     assert confusions_card(found._replace(confusions=())) is None
 
 
@@ -78,13 +78,13 @@ def test_thresholds_and_precision_at_a_recall_stand_below_the_curve() -> None:
     kept = confidence(nats, nats < 0.5, due=100)
     assert kept is not None
     thresholds, recalls, numbers = tables(likelihood_card(risk_coverage("intent", kept), LIGHT))
-    assert [row[:3] for row in cells(thresholds)] == [
+    assert [row[:3] for row in texts(thresholds)] == [
         ["90 %", "0.613", "50 %"],
         ["95 %", "0.613", "50 %"],
         ["99 %", "not surely reached", "–"],
     ]
-    assert cells(recalls)[0][:3] == ["50 %", "0.613", "50 %"]
-    assert cells(recalls)[1][-1] == "not reached"
+    assert texts(recalls)[0][:3] == ["50 %", "0.613", "50 %"]
+    assert texts(recalls)[1][-1] == "not reached"
     assert len(numbers.body) == 20
 
 
@@ -93,5 +93,5 @@ def test_the_recommendation_names_labels_and_thresholds() -> None:
     assert kept is not None
     worst = WorstLabel(task="intent", label="发票", rows=2.5, recall=share(0, 20))
     labels, withheld = choice_cards([worst], [threshold("intent", kept, 0.9)])
-    assert cells(tables(labels)[0])[0][:4] == ["intent", "发票", "2.5", "never answered"]
-    assert cells(tables(withheld)[0])[0][:4] == ["intent", "90 %", "0.905", "67 %"]
+    assert texts(tables(labels)[0])[0][:4] == ["intent", "发票", "2.5", "never answered"]
+    assert texts(tables(withheld)[0])[0][:4] == ["intent", "90 %", "0.905", "67 %"]

@@ -63,7 +63,7 @@ def test_the_system_turn_may_have_them(tmp_path: Path) -> None:
     assert turns == (Turn("system", LINES), Turn("user", "钱呢"))
 
 
-def test_rows_with_their_own_layout_have_them_first_of_what_the_user_says(tmp_path: Path) -> None:
+def test_rows_with_a_layout_have_them_first_of_what_the_user_says(tmp_path: Path) -> None:
     system, first, *rest = only(tmp_path, {"messages": CHAT})
     assert system == Turn("system", "简洁。")
     assert first == Turn("user", f"{LINES}\n你好")
@@ -82,8 +82,8 @@ def test_an_answer_template_may_name_a_field_labels(tmp_path: Path) -> None:
 def test_without_definitions_the_placeholder_is_a_field(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"labels": "a or b", "y": "a"}')
-    told = task_spec("t", prompt=PromptTemplate(input="{labels}?"), answer="{y}")
-    (example,) = read_examples(told, file_ref(path))
+    task = task_spec("t", prompt=PromptTemplate(input="{labels}?"), answer="{y}")
+    (example,) = read_examples(task, file_ref(path))
     assert example.messages == (Turn("user", "a or b?"),)
 
 
@@ -102,17 +102,17 @@ def test_an_answer_without_a_definition_is_named_with_its_line(tmp_path: Path) -
     path = tmp_path / "train.jsonl"
     rows = [{"prompt": "a", "completion": c} for c in ("refund", "refnud", "refund", "other")]
     path.write_text("\n".join(map(json.dumps, rows)))
-    told = task_spec("t", labels=definitions({"refund": "money back", "parcel": "where"}))
-    splits = {"train": (str(path), read_located(told, str(path)))}
-    misspelt, other = undefined_labels(told, splits)
+    task = task_spec("t", labels=definitions({"refund": "money back", "delivery": "where"}))
+    splits = {"train": (str(path), read_located(task, str(path)))}
+    misspelt, other = undefined_labels(task, splits)
     assert misspelt.startswith(
         f"{path}:2: found answer 'refnud', which `labels` of task t does not"
     )
-    assert misspelt.endswith("allowed: parcel, refund; did you mean 'refund'?")
+    assert misspelt.endswith("allowed: delivery, refund; did you mean 'refund'?")
     assert ":4: found answer 'other'" in other
-    (unused,) = definition_warnings(told, splits)
-    assert unused.startswith("task t: labels: no row's answer is parcel;")
-    hashed = "\n".join(undefined_labels(told, splits, "hashed"))
+    (unused,) = definition_warnings(task, splits)
+    assert unused.startswith("task t: labels: no row's answer is delivery;")
+    hashed = "\n".join(undefined_labels(task, splits, "hashed"))
     assert "refnud" not in hashed
     assert "'other'" not in hashed
 
@@ -120,8 +120,8 @@ def test_an_answer_without_a_definition_is_named_with_its_line(tmp_path: Path) -
 def test_many_answers_without_a_definition_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(json.dumps({"prompt": "a", "completion": f"c{i}"}) for i in range(9)))
-    told = task_spec("t", labels=definitions({"x": "y"}))
-    found = list(undefined_labels(told, {"train": (str(path), read_located(told, str(path)))}))
+    task = task_spec("t", labels=definitions({"x": "y"}))
+    found = list(undefined_labels(task, {"train": (str(path), read_located(task, str(path)))}))
     assert len(found) == 6
     assert found[-1] == "tasks.t.labels: and 4 more answers without a definition"
 

@@ -56,11 +56,11 @@ def test_counts_by_label_name_no_label_but_the_negative_one(file: Path) -> None:
     counts = LabelCounts(
         names=("yes", "none", "no"), truths=(3, 2, 1), answers=(1, 1, 1), hits=(1, 0, 1)
     )
-    told = task(file).model_copy(update={"negative": "none"})
-    assert recorded_counts(told, counts, "all") is counts
-    hashed, unnamed = (recorded_counts(told, counts, r) for r in ("hashed", "none"))
+    labelled = task(file).model_copy(update={"negative": "none"})
+    assert recorded_counts(labelled, counts, "all") is counts
+    hashed, unnamed = (recorded_counts(labelled, counts, r) for r in ("hashed", "none"))
     assert hashed is not None
-    assert hashed.names[0] == recorded_answer(told, "yes", "hashed")
+    assert hashed.names[0] == recorded_answer(labelled, "yes", "hashed")
     assert hashed.names[1] == "none"
     assert unnamed is not None
     assert unnamed.names == ("answer 1", "none", "answer 3")

@@ -67,10 +67,10 @@ def test_counts_by_label_are_scikit_learns(pairs: list[tuple[str, str]]) -> None
     counts = scored(answers, truth, frozenset("abcde"), score="macro_f1").labels
     assert counts is not None
     assert set(counts.names) == set("abcde")
-    cells = multilabel_confusion_matrix(truth, answers, labels=counts.names)
-    assert counts.truths == tuple(cells[:, 1].sum(axis=1))
-    assert counts.answers == tuple(cells[:, :, 1].sum(axis=1))
-    assert counts.hits == tuple(cells[:, 1, 1])
+    found = multilabel_confusion_matrix(truth, answers, labels=counts.names)
+    assert counts.truths == tuple(found[:, 1].sum(axis=1))
+    assert counts.answers == tuple(found[:, :, 1].sum(axis=1))
+    assert counts.hits == tuple(found[:, 1, 1])
     assert list(counts.truths) == sorted(counts.truths, reverse=True)
 
 

@@ -42,9 +42,13 @@ def answer(objective: Objective = OBJECTIVE, **fields: object) -> Recommendation
 def test_the_worst_labels_are_named_with_precision_and_recall() -> None:
     worst = answer().worst_labels
     assert [each.label for each in worst] == ["发票", "物流", "退款"], "none that is always right"
-    invoice, parcel, refund = worst
+    invoice, logistics, refund = worst
     assert (invoice.precision, invoice.recall) == (None, share(0, 20))
-    assert (parcel.precision, parcel.recall, parcel.rows) == (share(18, 20), share(18, 30), 30)
+    assert (logistics.precision, logistics.recall, logistics.rows) == (
+        share(18, 20),
+        share(18, 30),
+        30,
+    )
     assert refund.precision == share(38, 60)
 
 
