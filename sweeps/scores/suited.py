@@ -122,6 +122,8 @@ def _numbers(claims: Counter[str]) -> Suited | None:
 
 def _slots(claims: Counter[str]) -> Suited | None:
     """Slots: answers each part of which is a name and its value (``time: noon; people: two``)."""
+    if any(text[0:1] in ("{", "[") for text in claims):
+        return None  # JSON, of which a few are none
     separators = found_separators(claims) or SEPARATORS[0]
     found = [part for text in claims for part in parts(text, separators)]
     if len(found) < 2 or sum(bool(_SLOT.fullmatch(part)) for part in found) < _MOST * len(found):

@@ -64,6 +64,12 @@ WORDS = ("red", "green", "blue", "amber", "violet", "grey", "white", "black")
         (each(lambda i: f"it is thing {i} of the many"), "token_f1", {}, None),
         (each(lambda i: f"第{i}号线今天停运"), "token_f1", {}, None),
         (each(lambda i: f"รถไฟขบวนที่ {i} มาช้า"), "token_f1", {}, None),
+        (
+            each(lambda i: json.dumps({"rows of it": i, "x": 1}) if i else "oops"),
+            "token_f1",
+            {},
+            None,
+        ),
         (each(lambda i: f"w{i}"), "exact_match", {}, None),
         (each(lambda i: f"say {i}: " + " ".join(DRAW.choices(WORDS, k=40))), "chrf", {}, None),
         (
