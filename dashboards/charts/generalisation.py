@@ -9,6 +9,7 @@ configurations, which does (as :func:`tracker.results.forgetting` has it).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -541,10 +542,11 @@ def points_at(data: Generalisation, model: str, volume: int) -> list[Configurati
 def cost_sentence(point: ConfigurationPoint, data: Generalisation) -> str:
     """Sentence on the quality gained and lost at *point*, with 80 % intervals."""
     base = data.bases.get(point.model)
-    start = "" if base is None else f"from {quality(base.value)} "
+    write = partial(quality, scored=data.scored)
+    start = "" if base is None else f"from {write(base.value)} "
     what = "tasks it was not trained on" if data.cost == TRANSFER else data.cost
     return (
-        f"{method_label(point.method)}: quality {start}to {estimate(point.quality, quality)}; "
+        f"{method_label(point.method)}: quality {start}to {estimate(point.quality, write)}; "
         f"{lost_words(point.lost, what)}."
     )
 

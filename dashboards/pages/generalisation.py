@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from dash import html
@@ -291,9 +292,10 @@ def _spoken(data: Generalisation, group: list[str]) -> str:
 def _points_table(data: Generalisation, models: Sequence[str]) -> html.Div:
     front = {model: set(data.front(models)) for model in models}
     points = [p for path in data.paths for p in path.points] + list(data.others)
-    rows = [_point_row(p, front[p.model]) for p in points if p.model in models]
+    write = partial(quality, scored=data.scored)
+    rows = [_point_row(p, front[p.model], write) for p in points if p.model in models]
     bases = [
-        (model, "Untouched base", "0", quality(base.value), limits(base.low, base.high, quality),
+        (model, "Untouched base", "0", write(base.value), limits(base.low, base.high, write),
          percent(0.0), ABSENT, ABSENT)
         for model, base in data.bases.items()
         if model in models
@@ -305,14 +307,18 @@ def _points_table(data: Generalisation, models: Sequence[str]) -> html.Div:
     return data_table(head, [*bases, *rows], text=(0, 1))
 
 
-def _point_row(point: ConfigurationPoint, front: set[tuple[float, float]]) -> tuple[str, ...]:
+def _point_row(
+    point: ConfigurationPoint,
+    front: set[tuple[float, float]],
+    write: Callable[[float | None], str],
+) -> tuple[str, ...]:
     lost, score = point.lost, point.quality
     return (
         point.model,
         point.setting,
         count(point.volume),
-        quality(score.value),
-        limits(score.low, score.high, quality),
+        write(score.value),
+        limits(score.low, score.high, write),
         percent(lost.value),
         limits(lost.low, lost.high, percent),
         "yes" if (lost.value, score.value) in front else "no",

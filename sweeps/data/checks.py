@@ -262,7 +262,7 @@ def label_bound_problems(
     *tasks*: every name of a task, each of which may begin with another's.
     """
     labels = {
-        split: {item.example.answer.strip() for item in examples}
+        split: {label for item in examples for label in labels_of(task, item.example.answer)}
         for split, (_, examples) in splits.items()
     }
     known = sorted({label.name for label in task.labels}.union(*labels.values()))

@@ -109,3 +109,11 @@ def test_a_bound_on_a_label_is_checked_against_the_rows() -> None:
     assert list(found) == ["recall.t.b.天气.明天", "precision.t.b.天气明天"]
     assert "which no validation row has" in found["recall.t.b.天气.明天"]
     assert found["precision.t.b.天气明天"].endswith("; did you mean '天气.明天'?")
+
+
+def test_a_bound_may_name_each_of_several_labels() -> None:
+    several = task_spec("t", score="multilabel_f1", negative="无")
+    splits = {"validation": ("v.jsonl", rows(("a", "交通, 美食"), ("b", "无")))}
+    bounds = {"recall.t.美食": 0.5, "recall.t.交通, 美食": 0.5}
+    (problem,) = label_bound_problems(several, splits, bounds, ["t"])
+    assert problem[0] == "recall.t.交通, 美食"
