@@ -42,6 +42,12 @@ def test_first_starts_are_killed(tmp_path: Path) -> None:
     assert all(tried == held for tried, held in counts)
 
 
+def test_an_extension_is_killed(tmp_path: Path) -> None:
+    options = ("--tries", "1", "--seed", "3", "--strategies", "grid")
+    said = command("extension", *options, "--folder", str(tmp_path))
+    assert "extensions: 1 tried, 1 held" in said
+
+
 def test_a_crash_point_fails(tmp_path: Path) -> None:
     only = "rename tracker/files.py:put_in_place < sweeps/finetune/checkpoint.py:save_checkpoint"
     said = command("inject", "--only", only, "--limit", "2", "--folder", str(tmp_path))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from sweeps.preflight import read_checked
 from sweeps.resolve import ResolvedSweep
@@ -22,7 +23,7 @@ from sweeps.search.run import owned_study, run_sweep
 from sweeps.search.study import StudyAdapter
 from sweeps.search.workspace import SweepFolder
 from sweeps.standing import standing_of
-from tests.factories import sweep_text
+from tests.factories import recommend, sweep_text
 from tests.sweeps.search.formula import Asker, FormulaEngine
 from tracker.errors import InputError
 from tracker.store import file_changes
@@ -316,3 +317,52 @@ def test_a_budget_that_was_raised_by_request_stays_raised(lab: Lab) -> None:
     assert not lab.drive(models=lab.models("a", "b"), budget={"trials": 4}).ran
     more = lab.drive(models=lab.models("a", "b"), budget={"trials": 7})
     assert len(more.ran) == 2
+
+
+@pytest.mark.slow
+def test_a_finished_grid_plus_a_model_a_size_and_a_score_with_real_training(
+    tmp_path: Path, tiny_model: Path, tiny_data: Path
+) -> None:
+    """Counted in MLflow: one run a trial; the recommendation is that of a sweep begun with it all."""
+    task = yaml.safe_load(sweep_text(tiny_model, tiny_data))["tasks"]["intent"]
+    small: dict[str, Any] = {
+        "models": [{"path": str(tiny_model), "name": "a"}],
+        "methods": {"full": {"learning_rate": [1e-2, 3e-2]}},
+        "volumes": [40, 80, 120],
+        "mixes": {"plain": {"intent": 1}},
+        "general": {},
+        "seeds": 1,
+        "train": {"epochs": 6, "batch_size": 16, "max_length": 96},
+        "evaluation": {"rows": 40, "batch_size": 40, "max_new_tokens": 4},
+        "engine": {"kind": "local", "workers": 1},
+    }
+    scored = {"intent": {**task, "score": "exact_match"}}
+    large = {
+        **small,
+        "models": [{"path": str(tiny_model), "name": name} for name in ("a", "b")],
+        "volumes": [40, 80, 120, 160],
+        "tasks": scored,
+    }
+    file = tmp_path / "sweep.yaml"
+
+    def run(content: dict[str, Any], name: str = "tiny") -> list[TrialRecord]:
+        file.write_text(sweep_text(tiny_model, tiny_data, **content, name=name))
+        return run_sweep(file, tmp_path / "runs").records
+
+    first = run(small)
+    grown = run(large)
+    trained = [record for record in grown if record.taken_over is None]
+    assert len(first) == 1 + 2 + 2
+    assert len(grown) == 2 * (1 + 2 + 3)
+    assert len(trained) == len(grown) - len(first), "what is new alone was trained"
+    store = Store.open(tmp_path / "runs", create=False)
+    runs = store.client.search_runs(["1"], "tags.`sft.kind` = 'trial'")
+    keys = Counter(run.data.tags["sft.key"] for run in runs)
+    assert set(keys.values()) == {1}
+    assert len(keys) == len(first) + len(grown), "those of the old score stay recorded"
+    assert {r.result.spec.key for r in store.records("tiny")} == {r.result.spec.key for r in grown}
+    begun_large = run(large, "large")
+    assert all(r.taken_over for r in begun_large), "equal trials, in another sweep"
+    objective = store.objective("tiny")
+    choices = [recommend(records, objective).choice for records in (grown, begun_large)]
+    assert choices[0] == choices[1]
