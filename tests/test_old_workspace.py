@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sweeps.resolve import read_sweep
 from sweeps.search.identity import digest_of, identity_of
@@ -121,3 +122,25 @@ def same(was: Any, now: Any, close: float = 1e-5) -> None:
     found = list(differences(was, now, close=close))
     if found:
         pytest.fail(difference_text(found), pytrace=False)
+
+
+def test_it_may_grow(archive: Path, tmp_path: Path) -> None:
+    """Half-way through, its file gets a smaller training-set size and more budget."""
+    root = tmp_path / "workspace"
+    old_workspace.unpack(archive, root)
+    for name, before in {name: Begun.of(root, name) for name in old_workspace.ENDED}.items():
+        file = root / f"{name}.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["volumes"] = [40, *content["volumes"]]
+        content["budget"] = {"trials": content["budget"]["trials"] + 2}
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        done = end_of(root, name)
+        assert done.returncode == 0, done.stderr
+        assert "the sweep file was changed: volumes: added 40" in done.stdout + done.stderr
+        after = {key: old_workspace.journal(root, name, key) for key in before.journals}
+        assert after == before.journals, "what had ended has not run again"
+        store = Store.open(root / "runs", create=False)
+        stored = [*store.records(name), *store.excluded(name)]
+        assert len({record.number for record in stored}) == len(stored)
+        assert {record.result.spec.key for record in stored} >= set(before.journals)
+        assert 0 < len(stored) <= content["budget"]["trials"]

@@ -129,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--each", action="store_true", help="print each seed's, too")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--fraction", type=float, default=0.5)
     options = parser.parse_args()
@@ -136,7 +137,11 @@ def main() -> None:
     hours = options.fraction * table.full_seconds / 3600
     budget = Budget(trials=options.trials) if options.trials else Budget(gpu_hours=hours)
     for strategy in options.strategies:
-        found = [compared(table, strategy, seed, budget) for seed in range(options.seeds)]
+        found = []
+        for seed in range(options.seeds):
+            found.append(compared(table, strategy, seed, budget))
+            if options.each:
+                print(f"{strategy} {seed}: {found[-1]}", flush=True)
         gaps = [each.grown - each.large for each in found]
         error = stdev(gaps) / len(gaps) ** 0.5
         print(
