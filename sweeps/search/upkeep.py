@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from sweeps.search.generations import APART_BY
 from sweeps.search.retention import Retention
 from sweeps.search.workspace import SweepFolder, sweep_folders
 from sweeps.sweep_file import load_sweep
@@ -127,13 +128,15 @@ def delete(store: Store, found: Deletion, study_uri: str | None = None) -> None:
 
 
 def _delete_study(uri: str | None, sweep: str, key: str | None) -> None:
-    """Delete the study of *sweep* in a database of its own; with one trial alone it stays."""
+    """Delete the studies of *sweep*, one a file that it had, in their database; not with one trial alone."""
     if uri is None or key is not None:
         return
     import optuna
 
     try:
-        optuna.delete_study(study_name=sweep, storage=uri)
+        for name in optuna.get_all_study_names(uri):
+            if name.partition(APART_BY)[0] == sweep:
+                optuna.delete_study(study_name=name, storage=uri)
     except KeyError:  # it was never begun, or is deleted
         return
     except Exception as error:
