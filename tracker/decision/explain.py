@@ -306,15 +306,15 @@ def score_line(measured: TaskScore) -> str:
     if ends is not None:
         spread = f" ({interval(*ends, lambda end: in_measure(end, measure))})"
     rows = "" if measured.n is None else f" on {plural(measured.n, 'row')}"
-    return f"{measured.score_name} {in_measure(value, measure)}{spread}{rows}{_figures(measured)}"
+    return f"{measured.score_name} {in_measure(value, measure)}{spread}{_figures(measured)}{rows}"
 
 
 def _figures(measured: TaskScore) -> str:
-    """Further figures of a score, and the rows that have none: ``(micro 61.2 %, macro 40.3 %)``."""
+    """Other figures of a score, and the rows that have none: ``, micro F1 61.2 %, macro F1 40.3 %,``."""
     parts = [f"{FIGURES[name]} {percent(value)}" for name, value in measured.figures.items()]
     if measured.unscored:
-        parts.append(f"the score function failed on {plural(measured.unscored, 'row')}")
-    return f" ({', '.join(parts)})" if parts else ""
+        parts.append(f"none for {plural(measured.unscored, 'row')} on which the function failed")
+    return f", {', '.join(parts)}," if parts else ""
 
 
 def lines(recommendation: Recommendation) -> list[str]:

@@ -77,6 +77,8 @@ def majority_text(found: Majority) -> str:
         text += f"; it scores {score(found.score)}"
     if found.without_negatives is not None:
         text += f", and {score(found.without_negatives)} on the rows that are not negatives"
+    if found.score is None:
+        return f"{text}."
     if not found.weighed:
         return f"{text}. The objective does not weigh this score."
     return f"{text}. The objective weighs the score on all rows."
