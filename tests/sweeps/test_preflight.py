@@ -318,8 +318,9 @@ def test_a_begun_sweep_keeps_the_end_that_it_began_with(base: Path, tiny_data: P
     file, workspace = base.parent / "sweep" / "sweep.yaml", base.parent / "runs"
     folder = SweepFolder(workspace, "tiny")
     folder.root.mkdir(parents=True)
-    for identity, end in (({}, None), ({END_TOKENS: {"base": "<|user|>"}}, "<|user|>")):
-        folder.identity_file.write_text(json.dumps(identity))
+    known = {"models": {"base": "digest"}, "file": {"methods": {"full": {"learning_rate": 1e-3}}}}
+    for ends, end in (({}, None), ({END_TOKENS: {"base": "<|user|>"}}, "<|user|>")):
+        folder.identity_file.write_text(json.dumps(known | ends))
         assert read_checked(file, workspace).models["base"].end_token == end
 
 
