@@ -361,7 +361,8 @@ def train(
         ),
     )
     if as_json:
-        facts = {"model": final.name, "version": final.version, "folder": str(final.folder)}
+        facts: dict[str, Any] = {"model": final.name, "version": final.version}
+        facts |= {"folder": str(final.folder), "test_reads": dict(final.test_reads)}
         typer.echo(json.dumps(facts | {"result": final.result.model_dump(mode="json")}, indent=1))
     else:
         print_lines(final_lines(final, loaded))
