@@ -93,7 +93,9 @@ class PlainProgress:
         if self.already is None:
             self.already = len(driver.records)
             if self.already:
-                self._say(f"resuming: {self.already} of {driver.planned} trials have ended")
+                ended = f"{self.already} of {driver.planned} trials have ended"
+                taken = sum(r.taken_over is not None for r in driver.records.values())
+                self._say(f"resuming: {ended}{f', {taken} of them taken over' if taken else ''}")
             self.shown |= set(driver.records)
         for number in sorted(set(driver.records) - self.shown):
             self.shown.add(number)
