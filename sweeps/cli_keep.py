@@ -99,6 +99,8 @@ def delete(
     opened = open_store(workspace, store)
     sweep, key, named = _named(opened, target)
     found = deletion(opened, workspace, sweep, key)
+    folder = found.folder
+    lacks_study = key is None and folder.begun and not (study_uri or folder.study_file.exists())
     what = (
         f"{named}: {plural(len(found.stored.runs), 'run')} in MLflow, {memory(found.bytes)} on disk"
     )
@@ -108,6 +110,12 @@ def delete(
         typer.confirm(f"Delete {what}?", abort=True)
     delete_found(opened, found, study_uri)
     typer.echo(f"deleted {what}")
+    if lacks_study:
+        typer.echo(
+            f"note: the study of {sweep} is in a database of its own, and stays: give the --study-uri that "
+            "`run` was given to delete it too",
+            err=True,
+        )
 
 
 def gc(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,6 +17,8 @@ import sft_select
 from sweeps import cli
 from sweeps.resolve import ResolvedSweep
 from sweeps.search import run as run_module
+from sweeps.search import upkeep
+from sweeps.search.generations import APART_BY
 from sweeps.search.run import run_sweep
 from sweeps.search.workspace import SweepFolder
 from tests.factories import sweep_text
@@ -186,3 +189,31 @@ def test_gc_removes_what_nothing_needs(verb: Verb, here: Path) -> None:
     assert [record.result.spec.key for record in again] == keys
     with folder.locked():
         assert "tiny: runs now" in verb("gc").output
+
+
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next(
+    verb: Verb, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = here / "runs"
+    other = Store.open(runs).records("again")
+
+    def killed(path: Path) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upkeep, "remove_folder", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            verb("delete", "tiny", "--yes")
+    assert (runs / "tiny").exists()
+    assert [info.name for info in Store.open(runs).sweeps()] == ["again"]
+    verb("delete", "tiny", "--yes")
+    assert not (runs / "tiny").exists()
+    assert Store.open(runs).records("again") == other
+
+
+def test_studies_in_another_database_are_deleted_with_the_sweep(verb: Verb, here: Path) -> None:
+    uri = f"sqlite:///{here}/studies.db"
+    for name in ("tiny", f"tiny{APART_BY}0a1b", "tinyx"):
+        optuna.create_study(study_name=name, storage=uri)
+    verb("delete", "tiny", "--yes", "--study-uri", uri)
+    assert optuna.get_all_study_names(uri) == ["tinyx"]
