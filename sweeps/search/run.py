@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,6 @@ def run_sweep(
     folder = SweepFolder(workspace, sweep.spec.name)
     with folder.locked():
         begun = folder.identity is not None
-        excluded: Mapping[str, exclusion.Excluded] = {}
         if words := _recorded_before(sweep, folder):
             note(words)
         with owned_study(sweep, folder, study_uri, note) as (study, identity):
@@ -109,15 +108,11 @@ def run_sweep(
                 if not begun:  # the store has compared it with what the sweep began with
                     write_identity(folder, identity)
                 with _engine(sweep) as engine:
-                    box = session.outbox
+                    parts = sweep, folder, study, engine, session.outbox
                     driver = Driver(
-                        sweep,
-                        folder,
-                        study,
-                        engine,
-                        box,
+                        *parts,
                         watch=watch,
-                        control=Control(box),
+                        control=Control(session.outbox),
                         retry_failed=retry_failed,
                         take_over=Takeover(folder, keep_models=sweep.spec.keep != "none"),
                     )
@@ -127,11 +122,16 @@ def run_sweep(
                     with suppress(StoreError):
                         if study.is_extended and not driver.stopped:
                             mark_left(store, sweep, study.max_lengths, driver.design)
-                        excluded = store.exclusions(sweep.spec.name)
-    records = sorted(driver.records.values(), key=lambda record: record.number)
-    if excluded:
-        records = exclusion.marked(records, excluded)
+                    records = _marked(driver.records.values(), store, sweep.spec.name)
     return SweepRun(records, session.undelivered, driver.stopped, sweep.warnings)
+
+
+def _marked(records: Iterable[TrialRecord], store: Store, sweep: str) -> list[TrialRecord]:
+    """*records* by number; those that are excluded say why, unless the store is down."""
+    ordered = sorted(records, key=lambda record: record.number)
+    with suppress(StoreError):
+        return exclusion.marked(ordered, store.exclusions(sweep))
+    return ordered
 
 
 def _read(
