@@ -142,14 +142,13 @@ def _cut(page: str) -> str:
 
 def _flavour_files(flavour: Flavour, run: Run) -> dict[str, str]:
     """Files by which MLflow loads a model from code, by name."""
-    from mlflow import __version__
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of MLflow at its own types, when it is imported
-        from mlflow import pyfunc
+        from mlflow import __version__
         from mlflow.models import Model as Description
         from mlflow.models import ModelSignature
+        from mlflow.pyfunc import add_to_model  # mlflow.pyfunc itself is imported when it is used
+        from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
         from mlflow.types.schema import AnyType
 
     signature = None
@@ -158,7 +157,7 @@ def _flavour_files(flavour: Flavour, run: Run) -> dict[str, str]:
         params = ParamSchema([ParamSpec(name, "string", "") for name in flavour.parameters])
         signature = ModelSignature(inputs, Schema([ColSpec("string")]), params)
     described = Description(run_id=run.info.run_id, signature=signature)
-    pyfunc.add_to_model(
+    add_to_model(
         described,
         loader_module="mlflow.pyfunc.model",
         python_env="python_env.yaml",
