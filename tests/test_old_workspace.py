@@ -12,6 +12,7 @@ import yaml
 
 from sweeps.resolve import read_sweep
 from sweeps.search.identity import digest_of, identity_of
+from sweeps.standing import standing_of
 from sweeps.terminal import status_lines
 from tests import old_workspace
 from tests.frozen.difference import difference_text, differences
@@ -63,9 +64,10 @@ def test_it_opens_as_it_was_left(
         same(as_today(one["begun"]), as_today(begun[name].state))
     store = Store.open(root / "runs", create=False)
     for info in store.sweeps():
-        first, *running = status_lines(info, store.running(info.name))
+        standing = standing_of(store, info)
+        first, *_ = status_lines(info, standing)
         assert first.startswith(f"{info.name}: ")
-        assert running, "the trial that was under way"
+        assert standing.running, "the trial that was under way"
 
 
 def test_what_is_fixed_of_a_begun_sweep_has_the_digest_that_it_began_with(
