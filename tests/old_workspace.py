@@ -163,7 +163,9 @@ def as_today(recorded: dict[str, Any]) -> dict[str, Any]:
         data["recommendation"].pop("trial", None)
     for sentences in ("question", "why", "caveats"):
         del data["recommendation"][sentences]
-    data["recommendation"].pop("task_results", None)  # what the choice measured is there in the trial
+    data["recommendation"].pop(
+        "task_results", None
+    )  # what the choice measured is there in the trial
     for experiment in data["recommendation"]["next_experiments"]:
         del experiment["label"]
     return state | {"recommended": data}

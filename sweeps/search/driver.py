@@ -384,8 +384,8 @@ class Driver:
         ended = (
             (o, self.trials[n].key) for o, n in zip(self._outcomes, self.proposals, strict=False)
         )
-        told = [o.spent for o, key in ended if key not in self._kept.trials and not o.taken_over]
-        mean = sum(told) / len(told) if told else sum(before) / max(len(before), 1)
+        spent = [o.spent for o, key in ended if key not in self._kept.trials and not o.taken_over]
+        mean = sum(spent) / len(spent) if spent else sum(before) / max(len(before), 1)
         return sum(before) + mean * (len(new) - self._taken_over(new)) >= budget.gpu_hours * 3600
 
     def _taken_over(self, places: Sequence[int]) -> int:

@@ -24,7 +24,7 @@ _SETTINGS = ("learning_rate", "variant", "rank", "virtual_tokens")
 class StoredTrial(NamedTuple):
     """A trial as a study of the sweep stores it, whatever file that study was made for.
 
-    ``study``: its name; ``key``: where the study has it; ``told``: whether it ended with a quality;
+    ``study``: its name; ``key``: where the study has it; ``is_observed``: whether it ended with a quality;
     ``request``: of a clone.
     """
 
@@ -34,7 +34,7 @@ class StoredTrial(NamedTuple):
     stage: str
     configuration: Configuration
     seed: int
-    told: bool
+    is_observed: bool
     request: str | None
 
 

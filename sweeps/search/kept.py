@@ -99,9 +99,11 @@ def kept_trials(
     for trial, spec in _specs(sweep, stored):
         runs = [with_length(spec, length) for length in every]
         begun = next((run for run in runs if _begun(run, present, folder)), None)
-        if begun is None and not trial.told:
+        if begun is None and not trial.is_observed:
             continue
-        run = begun or spec  # it was told, so it ran: under another key, as its scores were others
+        run = (
+            begun or spec
+        )  # it ended with a quality, so it ran: under another key, by other scores
         if run is not spec:
             shorter.append(run)
         if run.key not in kept or trial.key == run.key:

@@ -49,7 +49,7 @@ def recipe_for(config: Config, to: str) -> Recipe:
     spec = config.trial
     if any(task.turns == "all" for task in spec.tasks if task.name in spec.examples):
         raise InputError(
-            f"turns: all: what {TRAINERS.get(to, to)} is told depends on rows; write its files with them: "
+            f"turns: all: the settings for {TRAINERS.get(to, to)} depend on the rows; write its files with them: "
             f"sft-select export CONFIG --to {to}"
         )
     found: Recipe = _module(to).recipe_of(config, recipe.planned(config.trial))

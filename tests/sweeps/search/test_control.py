@@ -149,7 +149,7 @@ def test_pause_lets_trials_end_and_starts_none(
     assert words(counting, twice)[1].startswith("the sweep is paused already")
     assert words(counting, idle) == (False, "the sweep is not paused; there is nothing to resume")
     assert [state for state, _ in counting.states] == ["running", "paused", "running"]
-    assert counting.states[0][1] == {"planned": 8, "workers": 2, "budget_trials": 8}
+    assert counting.states[0][1] == {"planned": 8, "workers": 2, "budget_trials": 8, "price": ""}
 
 
 def test_stop_leaves_the_rest_for_the_next_start(
