@@ -49,8 +49,8 @@ def recipe_for(config: Config, to: str) -> Recipe:
     spec = config.trial
     if any(task.turns == "all" for task in spec.tasks if task.name in spec.examples):
         raise InputError(
-            f"turns: all: the settings for {TRAINERS.get(to, to)} depend on the rows; write its files with them: "
-            f"sft-select export CONFIG --to {to}"
+            f"turns: all: the settings for {TRAINERS.get(to, to)} depend on the rows; write its files with "
+            f"them: sft-select export CONFIG --to {to}"
         )
     found: Recipe = _module(to).recipe_of(config, recipe.planned(config.trial))
     return found
