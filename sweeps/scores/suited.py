@@ -74,8 +74,14 @@ def suited_score(answers: Sequence[str], field: str = "") -> Suited:
 
 def _negative(counts: Counter[str]) -> str | None:
     """The answer that seems to be the negative class, if any."""
-    answers = {answer.lower(): answer for answer in counts}
+    answers = {_alone(answer).lower(): answer for answer in counts}
     return next((answers[name] for name in NEGATIVES if name in answers), None)
+
+
+def _alone(answer: str) -> str:
+    """*answer*, or of a list of one label that label."""
+    value = parsed(answer)
+    return str(value[0]) if isinstance(value, list) and len(value) == 1 else answer
 
 
 def _listed(counts: Counter[str]) -> Suited | None:

@@ -38,6 +38,12 @@ WORDS = ("red", "green", "blue", "amber", "violet", "grey", "white", "black")
             {"separator": "，"},
             "无",
         ),
+        (
+            each(lambda i: json.dumps(some("交通", "美食", "教育") if i % 4 else ["无"])),
+            "multilabel_f1",
+            {},
+            json.dumps(["无"]),
+        ),
         (each(lambda i: "; ".join(some(*WORDS[:6]))), "multilabel_f1", {"separator": ";"}, None),
         (
             each(lambda i: "|".join(some("a b", "c", "d", "e"))),
