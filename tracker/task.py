@@ -249,6 +249,10 @@ class TaskScore(Frozen):
     unscored: int | None = Field(None, exclude_if=lambda value: value is None)
     replicates: Replicates = Replicates()
 
+    def __hash__(self) -> int:
+        """By what tells scores apart; a mapping has no hash."""
+        return hash((self.task, self.split, self.n, self.score, self.loss_nats, self.replicates))
+
 
 class SuiteScore(Frozen):
     """Score on a general suite before (untouched base) and after tuning, with standard errors from rows.

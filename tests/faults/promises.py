@@ -111,7 +111,11 @@ PROMISES: list[Promise] = [
             "self.arrived = Terminated if number == signal.SIGTERM else KeyboardInterrupt",
             "raise Terminated if number == signal.SIGTERM else KeyboardInterrupt",
         ),
-        ("if changes:", "if False:"),
+    ),
+    *_of(
+        "sweeps/search/identity.py",
+        "tests/sweeps/search/test_run.py",
+        ("if wrong:", "if False:"),
     ),
     # -- study, lease, retention, outbox -------------------------------------------------------------
     *_of(

@@ -61,10 +61,8 @@ def test_rerun_has_nothing_to_do(swept: tuple[Path, Path]) -> None:
     sweep, workspace = swept
     again = cli("run", sweep, "--workspace", workspace)
     assert again.returncode == 0
-    ended, choice, sure, following, last = again.stdout.splitlines()
-    assert [line.partition(": ")[0] for line in (choice, sure, following)] == [
-        *("Choice", "How sure", "Next")
-    ]
+    ended, *summary, last = again.stdout.splitlines()
+    assert [line.partition(": ")[0] for line in summary] == ["Choice", "How sure", "Scores", "Next"]
     assert ended.startswith("7 trials ended: 7 complete; ")
     assert last == f"next: sft-select recommend {sweep} -o recommended.yaml --workspace {workspace}"
     assert "resuming: 7 of 7" in again.stderr

@@ -94,8 +94,10 @@ def test_the_report_runs_none(folder: Path) -> None:
 
 def test_every_child_is_started_by_the_one_rule() -> None:
     room = Path(cli_options.__file__).parent
-    starting = [path.name for path in room.rglob("*.py") if "sys.executable" in path.read_text()]
-    assert starting == ["cli_options.py"]
+    texts = {path.name: path.read_text() for path in room.rglob("*.py")}
+    starting = {name: text for name, text in texts.items() if "sys.executable" in text}
+    assert sorted(starting) == ["cli_options.py", "score_function.py"]
+    assert all('[sys.executable, "-P", ' in text for text in starting.values())
 
 
 @pytest.mark.slow

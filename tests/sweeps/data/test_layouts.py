@@ -285,7 +285,7 @@ def test_rows_within_rows_have_a_conversion_that_works(tmp_path: Path, name: str
     assert look_at(new).rows[0].fields == row
 
 
-def test_a_cell_in_the_notation_of_python_is_read(tmp_path: Path) -> None:
+def test_a_value_in_the_notation_of_python_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([["messages"], [str(ANSWERED)]])

@@ -33,6 +33,7 @@ from sweeps.search.run import (
 )
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine
+from sweeps.standing import standing_of
 from sweeps.terminal import status_lines
 from tests.sweeps.search.formula import FormulaEngine
 from tracker.errors import InputError, OwnedError, SftSelectError
@@ -279,7 +280,7 @@ def test_no_run_is_left_open_where_the_sweep_ends_early(
     store = Store.open(tmp_path / "runs")
     (info,) = store.sweeps()
     assert (info.state, store.running("tiny")) == ("interrupted", [])
-    assert "starting" not in " ".join(status_lines(info, store.running("tiny")))
+    assert "starting" not in " ".join(status_lines(info, standing_of(store, info)))
 
 
 def test_a_target_may_be_given_to_a_begun_sweep(make_sweep: MakeSweep) -> None:

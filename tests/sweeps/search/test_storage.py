@@ -183,7 +183,7 @@ def test_a_commit_whose_end_is_unknown_is_stored_once(study: StudyAdapter) -> No
     guard.meanwhile = lambda _: None
     base, clone = Proposal("baseline", untouched_base("a")), untouched_base("b")
     study.ask(0, base)
-    study.add_clone(Clone(clone, 3, "request"))
+    study.add_clone(Clone(clone, 3, "request"), "key")
     study.tell(0, 0.5, {})
     study.raise_budget(BudgetChange(1, 9, None, "request"))
     assert [trial.value for trial in study.trials()] == [0.5, None]
