@@ -369,13 +369,7 @@ def label_counts(
         if task.score != "exact_match" or task.unordered or not few:
             return None
     answers, hits = Counter(given), Counter(g for g, t in zip(given, truth, strict=True) if g == t)
-    names = sorted(truths.keys() | (labels or set()), key=lambda name: (-truths[name], name))
-    return LabelCounts(
-        names=tuple(names),
-        truths=tuple(truths[name] for name in names),
-        answers=tuple(answers[name] for name in names),
-        hits=tuple(hits[name] for name in names),
-    )
+    return _counted(truths.keys() | (labels or set()), truths, answers, hits)
 
 
 def _counts_of_several(
@@ -386,7 +380,13 @@ def _counts_of_several(
     truths = Counter(label for row in true for label in row)
     answers = Counter(label for row in said for label in row)
     hits = Counter(label for a, b in zip(said, true, strict=True) for label in a & b)
-    known = truths.keys() | (labels - {task.negative})
+    return _counted(truths.keys() | (labels - {task.negative}), truths, answers, hits)
+
+
+def _counted(
+    known: Iterable[str], truths: Counter[str], answers: Counter[str], hits: Counter[str]
+) -> LabelCounts:
+    """Counts of the *known* labels, the most frequent first."""
     names = sorted(known, key=lambda name: (-truths[name], name))
     return LabelCounts(
         names=tuple(names),

@@ -202,8 +202,8 @@ PROMISES: list[Promise] = [
         "tests/sweeps/data/test_encoding.py",
         ("chosen = _nested_rows(file, task, EVALUATION_SEED)[:limit]", "chosen = chosen[:limit]"),
         (
-            "return frozenset(answer.strip() for answer in answers | negative)",
-            "return frozenset(answers | negative)",
+            "return frozenset(labels | ({task.negative.strip()} if task.negative else set()))",
+            "return frozenset(labels | ({task.negative} if task.negative else set()))",
         ),
         (
             "order = np.random.default_rng(EVALUATION_SEED).permutation(len(texts))",
@@ -271,18 +271,25 @@ PROMISES: list[Promise] = [
     *_of(
         "sweeps/scores/task_scores.py",
         "tests/sweeps/scores/test_scores.py",
-        ("if not shared:", "if False:"),
         (
-            "return np.asarray((f1 * present).sum(axis=1) / present.sum(axis=1))",
-            "return np.asarray(f1.mean(axis=1))",
-        ),
-        (
-            "negatives = [g for g, t in zip(given, truth, strict=True) if t == task.negative]",
+            "negatives = [g for g, t in zip(given, truth, strict=True) if _is_negative(task, t)]",
             "negatives = list(given)",
         ),
-        ("due = [(g, t) for g, t in pairs if t != task.negative]", "due = pairs"),
         ("return answer in labels", "return True"),
         ("bits = answers.nats / math.log(2)", "bits = answers.nats"),
+    ),
+    *_of(
+        "sweeps/scores/overlap.py",
+        "tests/sweeps/scores/test_scores.py",
+        ("if not shared:", "if False:"),
+    ),
+    *_of(
+        "sweeps/scores/labels.py",
+        "tests/sweeps/scores/test_scores.py",
+        (
+            "means = (f1 * present).sum(axis=1) / np.maximum(due, 1)",
+            "means = f1.mean(axis=1)",
+        ),
     ),
     *_of(
         "sweeps/scores/bootstrap.py",
@@ -325,7 +332,7 @@ PROMISES: list[Promise] = [
             "if not keeps(name, value, limit):",
         ),
         ("side = -1 if is_lower(name) else 1", "side = 1"),
-        ('if kind == "over_reach" and not 0 <= bound <= 1:', "if False:"),
+        ('if kind in ("over_reach", *SHARES) and not 0 <= bound <= 1:', "if False:"),
     ),
     *_of(
         "tracker/decision/posterior.py",
