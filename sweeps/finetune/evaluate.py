@@ -125,21 +125,9 @@ class Evaluator:
         limit = self.settings.max_new_tokens if split == "test" else None
         nats = self.nats(rows.encoded)
         given = self.generate(rows.encoded, limit)
-        return self.judged(task, rows, nats, given, labels, split, record)
-
-    def judged(
-        self,
-        task: TaskSpec,
-        rows: Rows,
-        nats: Floats,
-        given: Given,
-        labels: frozenset[str] | None,
-        split: str,
-        record: RecordAnswers = "all",
-    ) -> TaskEvaluation:
-        """Evaluation of the answers *given* to *rows* and of the loss there, *nats*, as :meth:`task`."""
-        settings = labels, split, record
-        return evaluation_of(task, rows, nats, given, *settings, self.tokenizer, self.beat)
+        return evaluation_of(
+            task, rows, nats, given, labels, split, record, self.tokenizer, self.beat
+        )
 
     def text(self, suite: str, rows: Rows, before: Baseline) -> SuiteEvaluation:
         """Evaluate plain text: bits per UTF-8 byte, after a beginning-of-sequence token.

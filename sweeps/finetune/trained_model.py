@@ -22,7 +22,7 @@ from sweeps.data.layouts import is_blank, with_answer
 from sweeps.data.prompts import Encoded, encode_examples, load_tokenizer
 from sweeps.data.readers import Row
 from sweeps.finetune.clock import Clock
-from sweeps.finetune.evaluate import Evaluator, Given, answered_controls
+from sweeps.finetune.evaluate import Evaluator, Given, answered_controls, evaluation_of
 from sweeps.finetune.model import build_model, load_trained, prepended_tokens
 from sweeps.finetune.weights import load_model
 from sweeps.trial_files import with_found_base
@@ -192,11 +192,22 @@ class TrainedModel:
             tuple(encoded[i] for i in scored),
             tuple(examples[i].example.answer for i in scored),
             tuple(scored),
+            fields=tuple(rows[i].fields for i in scored) if task.function else None,
         )
         nats = evaluator.nats(truths.encoded)
         labels = None if format_.labels is None else frozenset(format_.labels)
         of_scored = Given([given.answers[i] for i in scored], given.nats[scored])
-        judged = evaluator.judged(task, truths, nats, of_scored, labels, "test")
+        judged = evaluation_of(
+            task,
+            truths,
+            nats,
+            of_scored,
+            labels,
+            "test",
+            "all",
+            evaluator.tokenizer,
+            evaluator.beat,
+        )
         for index, record in zip(scored, judged.records, strict=True):
             shown = {n: v for n, v in record.items() if n not in ("row", "file_row", "prompt")}
             records[index] |= shown

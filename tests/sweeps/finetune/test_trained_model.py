@@ -14,12 +14,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sweeps.cli import app
+from sweeps.data.examples import digest
+from sweeps.data.readers import read_rows
 from sweeps.finetune.final import FinalModel, train_config
 from sweeps.finetune.trained_model import CARD, TrainedModel
 from tests.sweeps.finetune.test_trial import MakeSpec
 from tracker.errors import InputError, StoreError
 from tracker.export.config import Config
 from tracker.store.store import Store
+from tracker.task import ScoreFunction, SourceFile
 from tracker.trial import EvaluationSpec, MixSpec
 
 #: Of MLflow at its own types, when it is imported.
@@ -85,6 +88,21 @@ def test_answers_and_score_are_the_evaluations(
     assert found["score"]["score"] == test.score
     assert found["score"]["n"] == test.n == 120
     assert found["score"]["loss_nats"] == pytest.approx(test.loss_nats)
+
+
+def test_a_score_of_the_users_own_reads_the_rows(trained: Trained, tmp_path: Path) -> None:
+    code = tmp_path / "scores.py"
+    code.write_text("def right(answer, row):\n    return float(answer == row['label'])\n")
+    function = ScoreFunction(
+        file=SourceFile(path=str(code), sha256=digest(str(code))), function="right"
+    )
+    model = TrainedModel.load(trained.final.folder)
+    task = model.task().model_copy(update={"score": "right", "function": function})
+    path = trained.data / "test.jsonl"
+    found = model.answer(task, str(path), read_rows(path))
+    right = [record["answer"] == record["truth"] for record in found.records]
+    assert found.score is not None
+    assert found.score.score == pytest.approx(sum(right) / len(right))
 
 
 def test_each_scored_reading_of_test_is_counted(trained: Trained, tmp_path: Path) -> None:
