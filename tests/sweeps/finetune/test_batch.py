@@ -7,9 +7,20 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GraniteConfig,
+    LlamaConfig,
+    OPTConfig,
+    PreTrainedConfig,
+)
 
 from sweeps.data.prompts import Encoded
+from sweeps.finetune import batch as batches
 from sweeps.finetune.batch import IGNORED, answer_nats, collate, pack
 from sweeps.finetune.model import base_model, prepended_tokens
 from tests.sweeps.conftest import METHODS
@@ -128,3 +139,67 @@ def test_another_family_gives_its_plain_nats(some_rows: list[Encoded]) -> None:
     for row, found in zip(some_rows, nats, strict=True):
         answer = found[len(row.prompt_ids) : len(row)]
         torch.testing.assert_close(answer, plain_nats(model, row), **CLOSE)
+
+
+def _loss_and_gradients(model: nn.Module, rows: list[Encoded], prepended: int) -> list[Tensor]:
+    loss = answer_nats(model, collate(rows, pad_id=0), prepended=prepended).sum()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [loss.detach(), *torch.autograd.grad(loss, trained)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_logits_in_chunks_change_nothing(
+    method: str, tuned: Tuned, some_rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty-one answer tokens, one alone and then four chunks of five."""
+    model, prepended = tuned(method), prepended_tokens(METHODS[method])
+    if METHODS[method].name == "none":
+        model = model.requires_grad_(True)
+    whole = _loss_and_gradients(model, some_rows, prepended)
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    monkeypatch.setattr(batches, "CHUNK_LOGITS", 5 * head.out_features)
+    shown: list[int] = []
+    with head.register_forward_hook(lambda _m, inputs, _out: shown.append(len(inputs[0]))):
+        chunked = _loss_and_gradients(model, some_rows, prepended)
+    assert shown[:5] == [1, 5, 5, 5, 5], "the first in the model's pass"
+    assert sorted(shown[5:]) == [5, 5, 5, 5], "the others again, for their gradients"
+    assert chunked[0].item() == pytest.approx(whole[0].item(), rel=1e-6)
+    for a, b in zip(chunked, whole, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+LLAMA_LIKE = SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 16}
+FAMILIES: dict[str, PreTrainedConfig] = {
+    "plain": LlamaConfig(**LLAMA_LIKE),
+    "capped": Gemma2Config(**LLAMA_LIKE, final_logit_softcapping=3.0),
+    "multiplied": CohereConfig(**LLAMA_LIKE, logit_scale=0.3, pad_token_id=0),
+    "divided": GraniteConfig(**LLAMA_LIKE, logits_scaling=7.0),
+    "projected": OPTConfig(**SIZES, ffn_dim=64, word_embed_proj_dim=16),
+}
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("family", [*FAMILIES, "unknown"])
+def test_chunks_know_what_a_family_does_to_its_logits(
+    family: str, autocast: bool, some_rows: list[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(FAMILIES.get(family, FAMILIES["capped"])).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    if family == "unknown":
+        monkeypatch.setattr(batches, "_CAPS", ())
+    shown: list[int] = []
+    head = model.get_output_embeddings()
+    head.register_forward_hook(lambda _m, inputs, _out: shown.append(len(inputs[0])))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        whole = _loss_and_gradients(model, some_rows, 0)
+        monkeypatch.setattr(batches, "CHUNK_LOGITS", 7 * 300)
+        chunked = [_loss_and_gradients(model, some_rows, 0) for _ in range(2)][-1]
+    assert chunked[0].item() == pytest.approx(whole[0].item(), rel=1e-6)
+    if not autocast:  # sums of bfloat16 gradients are rounded anew
+        for a, b in zip(chunked, whole, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    assert (21 in shown[1:]) == (family == "unknown"), "all at once, as before, where it must be"
