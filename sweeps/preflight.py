@@ -21,6 +21,7 @@ from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
 from sweeps.resolve import Report, ResolvedSweep, TaskSettings, read_sweep
 from sweeps.scores.score_function import function_values
+from sweeps.search.space import methods_of
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import SweepSpec
 from sweeps.task_entry import SETTLED_BY_SCORE, SETTLED_FIELDS, SuiteEntry, new_settings
@@ -64,17 +65,21 @@ def _preflight_of_new(sweep: ResolvedSweep, path: Path, begun: Mapping[str, Any]
     """*sweep*, begun with another file perhaps, with its preflight where models or methods are new."""
     old, before = begun.get("models", {}), begun.get("file", {}).get("methods", {})
     models = [name for name in sweep.models if name not in old]
-    methods = [m for m in _methods(sweep.spec) if not before.get(m.name)]
-    if not (models or methods):
+    methods = {
+        name: [m for m in _methods(sweep.spec, name) if not before.get(m.name)]
+        for name in sweep.models
+        if name in old
+    }
+    if not (models or any(methods.values())):
         return sweep
     only = replace(sweep, models={name: sweep.models[name] for name in models})
     checked = preflight(only, path) if models else sweep
     report = Report(read(path), begun=False)
     for index, (name, model) in enumerate(sweep.models.items()):
-        if name not in models:
+        if methods.get(name):
             folder, trust = Path(checked_folder(model)), model.trust_remote_code
             kind = read_model_config(folder, trust=trust).model_type
-            tried = unfit(model, methods, sweep.spec.train)
+            tried = unfit(model, methods[name], sweep.spec.train)
             _note_unfit(model, kind, ("models", index), tried, report)
     if report.problems:
         raise InputError(dict.fromkeys(report.problems))
@@ -206,7 +211,7 @@ def _check_model(
     report.warnings += found.notes
     if not found.problems:
         report.problems += _too_many_positions(model, tokenizer, config, sweep.spec, files)
-    tried = unfit(model, _methods(sweep.spec), sweep.spec.train)
+    tried = unfit(model, _methods(sweep.spec, model.name), sweep.spec.train)
     _note_unfit(model, config.model_type, where, tried, report)
 
 
@@ -227,13 +232,12 @@ def _files(sweep: ResolvedSweep) -> Iterator[RowsOf]:
                 yield RowsOf(task, file.path, read_located(task, file.path))
 
 
-def _methods(spec: SweepSpec) -> list[MethodSpec]:
-    """Every method with each of its variants."""
+def _methods(spec: SweepSpec, model: str) -> list[MethodSpec]:
+    """Every method that tunes *model*, with each of its variants."""
     return [
         MethodSpec(name=name, variant=variant)
-        for name, settings in spec.methods
-        if settings is not None
-        for variant in getattr(settings, "variant", (None,))
+        for name in methods_of(spec, model)
+        for variant in getattr(getattr(spec.methods, name), "variant", (None,))
     ]
 
 

@@ -34,6 +34,17 @@ MAX_PROCESSES = 1_024
 Volume = Annotated[int, Field(ge=1, le=MAX_EXAMPLES)]
 
 
+MethodName = Literal["full", "lora", "p_tuning"]
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("found no choices; allowed: one value or a list of them")
+    if len(set(values)) < len(values):
+        raise ValueError(f"found {', '.join(map(str, values))}; allowed: each choice once")
+    return values
+
+
 class ModelEntry(Frozen):
     """Base models to tune."""
 
@@ -45,6 +56,11 @@ class ModelEntry(Frozen):
     family: Label | None = Field(None, description="Models of one family share a scaling law.")
     trust_remote_code: bool = Field(
         False, description="Allow Python code from the model folder to run."
+    )
+    methods: Annotated[tuple[MethodName, ...], AfterValidator(_distinct)] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Those of the sweep's methods that tune it, such as [lora]; default: all.",
     )
 
     @property
@@ -80,14 +96,6 @@ def _choices(kind: Any) -> BeforeValidator:
         return value if isinstance(value, list | tuple) else (value,)
 
     return BeforeValidator(as_tuple, json_schema_input_type=kind | list[kind])
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("found no choices; allowed: one value or a list of them")
-    if len(set(values)) < len(values):
-        raise ValueError(f"found {', '.join(map(str, values))}; allowed: each choice once")
-    return values
 
 
 def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -57,6 +57,12 @@ def _models(spec: SweepSpec) -> Iterator[Problem]:
                 f"found the name {entry.label!r} {names[entry.label]} times; allowed: once; "
                 "give each a `name`",
             )
+        there = [name for name, settings in spec.methods if settings is not None]
+        if unknown := [name for name in entry.methods or () if name not in there]:
+            yield Problem(
+                ("models", index, "methods"),
+                f"found {', '.join(unknown)}; allowed: {', '.join(there)}, the methods of this sweep",
+            )
 
 
 def _volumes(spec: SweepSpec) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from sweeps.search.driver import Driver, exceeds
 from sweeps.search.generations import CLONE
-from sweeps.search.space import hyperparameters, method_names, model_names, trial_spec
+from sweeps.search.space import hyperparameters, methods_of, model_names, trial_spec
 from sweeps.search.study import Clone, PlannedTrial
 from sweeps.spec import Budget, SweepSpec
 from tracker.errors import InputError
@@ -249,7 +249,7 @@ def cloned(
 
     model = take("model", _one_of(model_names(spec)), source.model)
     before = None if source.untouched else source.method.name
-    method = take("method", _one_of(method_names(spec)), before)
+    method = take("method", _one_of(methods_of(spec, model)), before)
     mix = take("mix", _one_of(spec.mixes), source.mix or None)
     if problems:
         raise InputError(problems)

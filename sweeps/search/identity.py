@@ -140,7 +140,9 @@ def _kept_part(identity: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
         if name in there["mixes"]
     }
     here, others = _by_label(whole["models"]), _by_label(there["models"])
-    file["models"] = {label: here[label] for label in here if label in others}
+    file["models"] = {
+        label: _without(here[label], {"methods"}) for label in here if label in others
+    }
     data, replays = dict(identity["data"]), (whole["replay"], there["replay"])
     if None in replays:  # none of the other's trials has any
         del file["replay"]

@@ -30,9 +30,15 @@ def method_names(spec: SweepSpec) -> list[str]:
     return [name for name, settings in spec.methods if settings is not None]
 
 
+def methods_of(spec: SweepSpec, model: str) -> list[str]:
+    """Names of the methods that tune *model*: all of the sweep's, or those that its entry names."""
+    named = next((entry.methods for entry in spec.models if entry.label == model), None)
+    return [name for name in method_names(spec) if named is None or name in named]
+
+
 def pairs(spec: SweepSpec) -> list[tuple[str, str]]:
-    """Every model with every method, by name: see :attr:`tracker.trial.Configuration.pair`."""
-    return list(itertools.product(model_names(spec), method_names(spec)))
+    """Every model with every method that tunes it: see :attr:`tracker.trial.Configuration.pair`."""
+    return [(model, method) for model in model_names(spec) for method in methods_of(spec, model)]
 
 
 def design_points(spec: SweepSpec) -> list[Configuration]:
@@ -157,7 +163,7 @@ def in_space(spec: SweepSpec, configuration: Configuration) -> bool:
         return False
     if configuration.untouched:
         return True
-    if method.name not in method_names(spec) or configuration.mix not in spec.mixes:
+    if method.name not in methods_of(spec, model) or configuration.mix not in spec.mixes:
         return False
     space = hyperparameters(spec, method.name)
     given = {

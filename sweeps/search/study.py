@@ -51,6 +51,7 @@ from sweeps.search.space import (
     hyperparameters,
     is_complete,
     method_names,
+    methods_of,
     model_names,
     untouched_base,
 )
@@ -537,7 +538,9 @@ def _suggest(
     values["model"] = trial.suggest_categorical("model", model_names(spec))
     if proposal.configuration is not None and proposal.configuration.untouched:
         return values | {"method": "none"}
-    method = trial.suggest_categorical("method", method_names(spec))
+    methods = methods_of(spec, values["model"])
+    name = "method" if methods == method_names(spec) else f"method/{values['model']}"
+    method = trial.suggest_categorical(name, methods)
     mix = trial.suggest_categorical("mix", list(spec.mixes))
     volumes = spec.volumes_of(mix)
     name = "volume" if volumes == spec.volumes else f"volume/{mix}"
@@ -556,6 +559,8 @@ def _suggest(
 def _study_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fixed values by the names of Optuna's parameters."""
     names = {name: value for name, value in values.items() if name in ("model", "method", "mix")}
+    if "method" in values:
+        names[f"method/{values['model']}"] = values["method"]
     if "mix" in values:
         names |= {"volume": values["volume"], f"volume/{values['mix']}": values["volume"]}
     settings = values.keys() - {"model", "method", "mix", "volume", "seed"}

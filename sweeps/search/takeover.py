@@ -31,7 +31,7 @@ from sweeps.data.recorded import recorded_answer, recorded_counts
 from sweeps.resolve import ResolvedSweep
 from sweeps.scores.bootstrap import Floats
 from sweeps.scores.task_scores import UnscoredError
-from sweeps.search.space import hyperparameters, method_names, trial_spec
+from sweeps.search.space import hyperparameters, methods_of, trial_spec
 from sweeps.search.workspace import SweepFolder, sweep_folders
 from tracker.errors import InputError, StoreError
 from tracker.files import json_lines, whole_folder, write_atomically
@@ -328,7 +328,7 @@ def _fits(sweep: ResolvedSweep, spec: TrialSpec) -> bool:
     if configuration.model not in sweep.models:
         return False
     if not configuration.untouched:
-        mixes, methods = sweep.spec.mixes, method_names(sweep.spec)
+        mixes, methods = sweep.spec.mixes, methods_of(sweep.spec, configuration.model)
         if configuration.mix not in mixes or configuration.method.name not in methods:
             return False
         if configuration.volume not in sweep.spec.volumes_of(configuration.mix):

@@ -120,6 +120,21 @@ class StrategyContract:
             assert len(engine.ran) == len(whole.trials)
         assert 12 < len(whole.trials) <= TRIALS
 
+    def test_a_model_is_tuned_by_the_methods_of_its_entry_alone(
+        self, make: MakeSweep, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        models = [
+            {"path": str(tiny_model), "name": "a"},
+            {"path": str(tiny_model), "name": "b", "methods": ["lora"]},
+        ]
+        folder = SweepFolder(tmp_path, "tiny")
+        with pytest.raises(KeyboardInterrupt):
+            drive(make(models=models), folder, FormulaEngine(2, die_after=8))
+        driver = drive(make(models=models), folder, FormulaEngine(2))
+        tuned = {t.configuration.pair for t in driver.trials if not t.configuration.untouched}
+        assert {method for model, method in tuned if model == "b"} == {"lora"}
+        assert {method for model, method in tuned if model == "a"} > {"lora"}
+
     def test_interruption_changes_nothing_and_repeats_nothing(
         self, make: MakeSweep, whole: Driver, tmp_path: Path
     ) -> None:
