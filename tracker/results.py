@@ -4,8 +4,9 @@ The table is the only form in which laws and pages see results; decisions are ta
 the table, by origin (absent values are ``None``/``NaN``, never 0):
 
 - trial: ``key number stage status reason seed``
-- configuration: ``model parameters family method variant rank virtual_tokens learning_rate mix volume``
-  and ``examples`` (of this row's task; 0 where the mix does not train it, absent where an outside table
+- configuration: ``model parameters family method variant rank virtual_tokens learning_rate mix volume``,
+  the other hyper-parameters of :data:`tracker.trial.HYPERPARAMETERS` where some trial has them, and
+  ``examples`` (of this row's task; 0 where the mix does not train it, absent where an outside table
   does not say how the volume splits). The untouched base has ``method == "none"``, ``volume == 0`` and
   ``mix == ""``.
 - task score: ``task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se
@@ -50,7 +51,15 @@ from tracker.metrics import (
     value_of,
 )
 from tracker.task import TaskScore
-from tracker.trial import Configuration, MethodSpec, Status, TrialRecord, TrialResult, TrialSpec
+from tracker.trial import (
+    HYPERPARAMETERS,
+    Configuration,
+    MethodSpec,
+    Status,
+    TrialRecord,
+    TrialResult,
+    TrialSpec,
+)
 
 _SCORE_COLUMNS = (
     "task n loss_nats loss_nats_se bits_per_byte bits_per_byte_se score_name score score_se "
@@ -70,8 +79,15 @@ def results_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     """Results table of *records*, ordered by trial number, then task as the trial lists them."""
     rows = [row for record in sorted(records, key=lambda r: r.number) for row in _rows(record)]
     fixed = [*_TRIAL_COLUMNS, "examples", *_SCORE_COLUMNS, *_COST_COLUMNS]
-    suites = dict.fromkeys(column for row in rows for column in row if column not in fixed)
-    return pd.DataFrame(rows, columns=pd.Index([*fixed, *suites]))
+    present = {column for row in rows for column in row}
+    own = [name for name in HYPERPARAMETERS if name in present and name not in fixed]
+    suites = dict.fromkeys(c for row in rows for c in row if c not in fixed and c not in own)
+    return pd.DataFrame(rows, columns=pd.Index([*fixed, *own, *suites]))
+
+
+def method_columns(table: pd.DataFrame) -> list[str]:
+    """Columns of a results table that hold the method and its hyper-parameters, for :func:`method_of`."""
+    return ["method", *(name for name in HYPERPARAMETERS if name in table)]
 
 
 def extended_table(
@@ -128,6 +144,7 @@ def _trial_columns(record: TrialRecord) -> dict[str, Any]:
         "rank": method.rank,
         "virtual_tokens": method.virtual_tokens,
         "learning_rate": method.learning_rate,
+        **method.settings,
         "mix": spec.mix.name if spec.mix else "",
         "volume": spec.volume,
     }
@@ -144,20 +161,18 @@ def _suite_columns(result: TrialResult) -> dict[str, Any]:
     return columns
 
 
-def method_of(row: pd.Series[Any] | Mapping[str, Any]) -> MethodSpec:
+def method_of(row: pd.Series[Any] | Mapping[Any, Any]) -> MethodSpec:
     """Method of a *row* of the table; what a row leaves empty, or has no column for, is ``None``."""
 
     def known(column: str) -> Any:
         value = row.get(column)
-        return None if pd.isna(value) else value
+        if pd.isna(value):
+            return None
+        return value.item() if isinstance(value, np.generic) else value
 
-    rank, tokens, rate = (known(c) for c in ("rank", "virtual_tokens", "learning_rate"))
+    # A column with an absent value holds whole numbers as floats, which validation takes back.
     return MethodSpec(
-        name=row["method"],
-        variant=known("variant"),
-        rank=None if rank is None else int(rank),
-        virtual_tokens=None if tokens is None else int(tokens),
-        learning_rate=None if rate is None else float(rate),
+        name=row["method"], **{name: known(name) for name in HYPERPARAMETERS if name in row}
     )
 
 

@@ -65,10 +65,36 @@ LORA_ALPHA = 32
 LORA_PLUS_RATIO = 16
 
 
+#: ``MethodSpec.target_modules``: every linear layer but the output's, as peft means it.
+ALL_LINEAR = "all-linear"
+#: Hyper-parameters of a method by name, each with the word that labels write before its value; None: none.
+HYPERPARAMETERS: dict[str, str | None] = {
+    "variant": None,
+    "rank": "r",
+    "virtual_tokens": "tokens",
+    "alpha": "alpha",
+    "dropout": "dropout",
+    "target_modules": "modules",
+    "epochs": "epochs",
+    "batch_size": "batch",
+    "weight_decay": "decay",
+    "learning_rate": "lr",
+}
+
+
+def _unsaid(value: object) -> bool:
+    return value is None
+
+
 class MethodSpec(Frozen):
     """Tuning method with its hyper-parameters; ``none`` is the untouched base, every method's zero.
 
     Our own methods are ``full``, ``lora`` and ``p_tuning``; an outside table may hold any other.
+
+    ``epochs``, ``batch_size`` (examples per optimiser step) and ``weight_decay`` are the method's own;
+    ``None``: those of the trial's schedule. ``alpha``, ``dropout`` and ``target_modules`` are LoRA's;
+    ``None``: 32, 0 and every linear layer. ``target_modules``: names or endings of names of modules, apart
+    by commas, or ``all-linear``. Those six stay out of dumps and keys where they are ``None``.
     """
 
     name: Name
@@ -76,19 +102,40 @@ class MethodSpec(Frozen):
     rank: int | None = None
     virtual_tokens: int | None = None
     learning_rate: float | None = None
+    epochs: int | None = Field(None, ge=1, exclude_if=_unsaid)
+    batch_size: int | None = Field(None, ge=1, exclude_if=_unsaid)
+    weight_decay: float | None = Field(None, ge=0, exclude_if=_unsaid)
+    alpha: float | None = Field(None, gt=0, exclude_if=_unsaid)
+    dropout: float | None = Field(None, ge=0, lt=1, exclude_if=_unsaid)
+    target_modules: str | None = Field(None, exclude_if=_unsaid)
+
+    @property
+    def settings(self) -> dict[str, str | float]:
+        """Hyper-parameters that have a value, by name."""
+        values = {name: getattr(self, name) for name in HYPERPARAMETERS}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def modules(self) -> list[str] | None:
+        """Names, or endings of names, of the modules that LoRA adapts; ``None``: every linear layer."""
+        named = self.target_modules or ALL_LINEAR
+        return None if named == ALL_LINEAR else named.split(",")
+
+    @property
+    def lora_alpha(self) -> float:
+        """LoRA's alpha, also where the method does not say it; a whole number as an ``int``."""
+        alpha = LORA_ALPHA if self.alpha is None else self.alpha
+        return int(alpha) if alpha == int(alpha) else alpha
 
     @property
     def label(self) -> str:
         """Method in a few words, such as ``lora rslora r=8 lr=0.003``."""
         parts: list[str] = [self.name]
-        if self.variant:
-            parts.append(self.variant)
-        if self.rank is not None:
-            parts.append(f"r={self.rank}")
-        if self.virtual_tokens is not None:
-            parts.append(f"tokens={self.virtual_tokens}")
-        if self.learning_rate is not None:
-            parts.append(f"lr={self.learning_rate:.3g}")
+        for name, value in self.settings.items():
+            word = HYPERPARAMETERS[name]
+            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            if text:
+                parts.append(f"{word}={text}" if word else text)
         return " ".join(parts)
 
     @property
@@ -111,7 +158,7 @@ class MixSpec(Frozen):
 
 
 class TrainSpec(Frozen):
-    """Training schedule, the same for every method."""
+    """Training schedule of all methods, of which a method may have its own part: ``TrialSpec.schedule``."""
 
     # An outside table may state 0 epochs, or many: `sweeps.sweep_file` holds a sweep file to the schema's.
     epochs: int = Field(
@@ -225,6 +272,26 @@ class TrialSpec(Frozen):
         if known is None:
             known = self.__dict__[_KEY] = self._digest()
         return known
+
+    @property
+    def schedule(self) -> TrainSpec:
+        """Training schedule of this trial: ``train`` with the method's own passes, batch and weight decay.
+
+        A method's batch is what an optimiser step sees: it is made in forward passes of equal size, each
+        of at most ``train.batch_size`` examples.
+        """
+        method = self.method
+        own: dict[str, Any] = {
+            name: value
+            for name in ("epochs", "weight_decay")
+            if (value := getattr(method, name)) is not None
+        }
+        if method.batch_size is not None:
+            at_once = min(self.train.batch_size, method.batch_size)
+            while method.batch_size % at_once:
+                at_once -= 1
+            own |= {"batch_size": at_once, "accumulation": method.batch_size // at_once}
+        return self.train.model_copy(update=own) if own else self.train
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy with changes, as pydantic's; a changed copy has another key."""

@@ -33,6 +33,7 @@ from dashboards.charts.theme import (
 from dashboards.charts.wording import escaped, estimate
 from tracker.metrics import normal_interval
 from tracker.numbers import count, interval, percent, plural, points
+from tracker.results import method_columns
 
 AnswerMeasure = Literal["recall", "precision", "over_reach", "valid_format"]
 #: In the order of the panels, with what each is called and means.
@@ -45,7 +46,7 @@ ANSWER_MEASURES: dict[AnswerMeasure, tuple[str, str]] = {
     ),
     "valid_format": ("Valid format", "the share of answers in the required form"),
 }
-_NEEDED = "method variant rank virtual_tokens learning_rate mix volume n".split()
+_NEEDED = "mix volume n".split()
 
 
 class AnswerShare(NamedTuple):
@@ -101,7 +102,7 @@ def answer_quality(
     names it; of a method that is not there the setting run at the most sizes, in the most runs.
     """
     wanted = (table["task"] == task) & (table["status"] == "complete") & (table["model"] == model)
-    rows = with_settings(table.loc[wanted, [*_NEEDED, *ANSWER_MEASURES]])
+    rows = with_settings(table.loc[wanted, [*method_columns(table), *_NEEDED, *ANSWER_MEASURES]])
     base = rows[rows["method"] == "none"]
     tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
     tuned = tuned[tuned["setting"] == tuned["method"].map(_most_measured(tuned) | settings)]
@@ -139,7 +140,7 @@ def answer_rates(table: pd.DataFrame) -> list[AnswerRates]:
     """Every configuration of which some rate was measured, by task, model, method, mix and size."""
     complete = (table["status"] == "complete") & table["task"].notna()
     wanted = complete & table[list(ANSWER_MEASURES)].notna().any(axis=1)
-    columns = ["task", "model", "parameters", *_NEEDED, *ANSWER_MEASURES]
+    columns = ["task", "model", "parameters", *method_columns(table), *_NEEDED, *ANSWER_MEASURES]
     rows = with_settings(table.loc[wanted, columns])
     place = ["task", "parameters", "model", "method", "setting", "mix", "volume"]
     rows["mix"] = rows["mix"].fillna("")

@@ -37,15 +37,14 @@ from tracker.decision.analysis import Analysis
 from tracker.decision.pareto import pareto_front
 from tracker.metrics import MEASURES, Measure, normal_interval
 from tracker.numbers import count, percent, plural, quality
-from tracker.results import method_of, quality_table
+from tracker.results import method_columns, method_of, quality_table
+from tracker.trial import HYPERPARAMETERS
 
 #: The cost axis of what tuning does to tasks that the mix does not train.
 TRANSFER = "transfer"
 #: The query's word for the weighted mean of all tasks, for all models apart, and in one chart.
 ALL = "all"
 TOGETHER = "together"
-_SETTING = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
-_CONFIGURATION = ["model", *_SETTING, "mix", "volume"]
 
 
 class GeneralisationChoices(NamedTuple):
@@ -195,12 +194,10 @@ def untrained_tasks(table: pd.DataFrame) -> dict[str, list[str]]:
 
 def with_settings(table: pd.DataFrame) -> pd.DataFrame:
     """Add a column ``setting`` to *table*: the method with its hyper-parameters in a few words."""
-    kinds = table[_SETTING].drop_duplicates()
-    labels = [
-        _label(tuple(None if pd.isna(part) else part for part in row))
-        for row in kinds.itertuples(index=False)
-    ]
-    return table.merge(kinds.assign(setting=labels), on=_SETTING, how="left")
+    columns = method_columns(table)
+    kinds = table[columns].drop_duplicates()
+    labels = [method_of(kind).label for kind in kinds.to_dict("records")]
+    return table.merge(kinds.assign(setting=labels), on=columns, how="left")
 
 
 def generalisation_of(analysis: Analysis, state: GeneralisationState) -> Generalisation:
@@ -255,7 +252,7 @@ def _needed(column: str, suite: str) -> bool:
     scores = {f"{measure}{end}" for measure in MEASURES for end in ("", "_se")}
     of_suite = {f"forgetting.{suite}", f"general.{suite}.lost_se"}
     return column in {
-        *_CONFIGURATION,
+        *("model", "method", *HYPERPARAMETERS, "mix", "volume"),
         "number",
         "key",
         "status",
@@ -309,7 +306,8 @@ def _transfer(rows: pd.DataFrame, measures: Mapping[str, Measure]) -> pd.DataFra
 def _points(trials: pd.DataFrame, scored: bool) -> list[ConfigurationPoint]:
     """A point per configuration, in the order of the table."""
     columns = ["quality_value", "quality_se", "lost_value", "lost_se"]
-    grouped = trials.groupby(_CONFIGURATION, dropna=False, sort=False)
+    method = method_columns(trials)
+    grouped = trials.groupby(["model", *method, "mix", "volume"], dropna=False, sort=False)
     means, counts = grouped[columns].mean(), grouped.size()
     between = {name: between_seeds(grouped[f"{name}_value"]) for name in ("quality", "lost")}
     labels: dict[tuple[Any, ...], str] = {}
@@ -319,7 +317,8 @@ def _points(trials: pd.DataFrame, scored: bool) -> list[ConfigurationPoint]:
     ):
         model, *setting, _, volume = place
         key = tuple(None if pd.isna(part) else part for part in setting)
-        label = labels.setdefault(key, _label(key))
+        if key not in labels:
+            labels[key] = method_of(dict(zip(method, key, strict=True))).label
         quality, lost = (
             _value(mean[i], mean[i + 1], between[name], runs)
             for i, name in ((0, "quality"), (2, "lost"))
@@ -327,14 +326,10 @@ def _points(trials: pd.DataFrame, scored: bool) -> list[ConfigurationPoint]:
         quality = _within(quality) if scored else quality
         points.append(
             ConfigurationPoint(
-                str(model), str(key[0]), label, int(volume), int(runs), quality, lost
+                str(model), str(key[0]), labels[key], int(volume), int(runs), quality, lost
             )
         )
     return points
-
-
-def _label(setting: tuple[Any, ...]) -> str:
-    return method_of(dict(zip(_SETTING, setting, strict=True))).label
 
 
 def between_seeds(grouped: Any) -> float | None:

@@ -43,16 +43,14 @@ from tracker.laws.fitted_law import MAX_EXTRAPOLATION, MAX_HELD_OUT_ERROR, Fitte
 from tracker.laws.pooling import Array
 from tracker.metrics import normal_interval
 from tracker.numbers import count, in_measure, present
+from tracker.results import method_columns
 
 #: Curves are drawn to this multiple of the largest volume measured, well inside what laws allow.
 AHEAD = min(4.0, MAX_EXTRAPOLATION)
 _STEPS = 28
 #: Of many runs at one volume, those of a curve that are drawn.
 MAX_RUNS = 8
-#: Columns that tell one curve from another, within a task and mix.
-_SETTING = ["model", "method", "variant", "rank", "virtual_tokens", "learning_rate", "mix"]
 _NEEDED = [
-    *_SETTING,
     "key",
     "number",
     "parameters",
@@ -218,11 +216,12 @@ def scaling(
     if models:
         wanted &= table["model"].isin(list(models))
     # The table is wide, and its rows are copied a few times from here on.
-    rows = table.loc[wanted, list(dict.fromkeys([*_NEEDED, metric, f"{metric}_se"]))]
+    curve = ["model", *method_columns(table), "mix"]
+    rows = table.loc[wanted, list(dict.fromkeys([*curve, *_NEEDED, metric, f"{metric}_se"]))]
     rows = rows.sort_values(["parameters", "model", "volume", "number"], kind="stable")
     tuned = rows[(rows["mix"] == mix) & (rows["method"] != "none")]
     curves, loose = [], []
-    for _, group in tuned.groupby(_SETTING, dropna=False, sort=False):
+    for _, group in tuned.groupby(curve, dropna=False, sort=False):
         first = group.iloc[0]
         key = curve_key(first, first["task"])
         if fits is None and (group["stage"] != TUNE_STAGE).any():

@@ -244,7 +244,7 @@ def _training(record: TrialRecord) -> Iterator[Field]:
     spec = record.result.spec
     if spec.origin is not None or spec.method.name == "none":
         return
-    train = spec.train
+    train = spec.schedule
     values: dict[str, object] = {
         "Passes over the examples": train.epochs,
         "Batch size": train.batch_size,

@@ -45,9 +45,8 @@ def stream(spec: TrialSpec, nested: Mapping[str, list[int]], replay: list[int]) 
     """
     if spec.mix is None:
         return []
-    passes = {
-        task: spec.train.epochs + spec.mix.extra_epochs.get(task, 0) for task in spec.examples
-    }
+    epochs = spec.schedule.epochs
+    passes = {task: epochs + spec.mix.extra_epochs.get(task, 0) for task in spec.examples}
     extra = replay_rows(spec.mix, spec.volume)
     rows: list[StreamRow] = []
     for number in range(max(passes.values())):
@@ -57,7 +56,7 @@ def stream(spec: TrialSpec, nested: Mapping[str, list[int]], replay: list[int]) 
             if number < passes[task]
             for index in nested[task][:count]
         ]
-        if number < spec.train.epochs:
+        if number < epochs:
             taken = (replay[(number * extra + i) % len(replay)] for i in range(extra))
             current += [StreamRow(None, index) for index in taken]
         order = np.random.default_rng([spec.seed, number]).permutation(len(current))

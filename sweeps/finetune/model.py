@@ -33,7 +33,7 @@ from sweeps.data.prompts import load_tokenizer
 from sweeps.finetune.weights import load_model
 from tracker.errors import InputError
 from tracker.files import whole_folder
-from tracker.trial import LORA_ALPHA, MethodSpec, ModelSpec
+from tracker.trial import ALL_LINEAR, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
 
@@ -79,8 +79,9 @@ def adapter_config(method: MethodSpec, hidden_size: int) -> Any:
         return LoraConfig(
             task_type="CAUSAL_LM",
             r=_required(method, "rank"),
-            lora_alpha=LORA_ALPHA,
-            target_modules="all-linear",
+            lora_alpha=method.lora_alpha,
+            lora_dropout=method.dropout or 0.0,
+            target_modules=method.modules or ALL_LINEAR,
             use_rslora=method.variant == "rslora",
             use_dora=method.variant == "dora",
             init_lora_weights="pissa" if method.variant == "pissa" else True,

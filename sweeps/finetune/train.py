@@ -125,11 +125,11 @@ def _fits(folder: Path, step: int, model: nn.Module) -> bool:
 
 def step_count(rows: int, spec: TrialSpec) -> int:
     """Number of optimizer steps of one pass over *rows*."""
-    return math.ceil(math.ceil(rows / spec.train.batch_size) / spec.train.accumulation)
+    return math.ceil(math.ceil(rows / spec.schedule.batch_size) / spec.schedule.accumulation)
 
 
 def _arguments(spec: TrialSpec, rows: int, device: torch.device, folder: Path) -> TrainingArguments:
-    schedule = spec.train
+    schedule = spec.schedule
     steps = step_count(rows, spec)
     cuda = device.type == "cuda"
     arguments = TrainingArguments(
@@ -279,11 +279,11 @@ class _TrialCallback(TrainerCallback):
         self.last_loss = math.nan
         self.rate = 0.0
         self.log_every = 1  # steps
-        self.rule = DivergenceRule.of(trainer.spec.train, 1)
+        self.rule = DivergenceRule.of(trainer.spec.schedule, 1)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.log_every = max(1, state.max_steps // _LOGGED_STEPS)
-        self.rule = DivergenceRule.of(self.trainer.spec.train, state.max_steps)
+        self.rule = DivergenceRule.of(self.trainer.spec.schedule, state.max_steps)
         self.resumed_at = self.reported_at = self.counter.steps = state.global_step
         self.reporter.resume(state.global_step)
 

@@ -73,7 +73,7 @@ class _Measured:
 
     def count_tokens(self, spec: TrialSpec, stream: Sequence[Encoded]) -> None:
         """Count the tokens that training has passed, however it ended."""
-        rows = self.counter.steps * spec.train.batch_size * spec.train.accumulation
+        rows = self.counter.steps * spec.schedule.batch_size * spec.schedule.accumulation
         seen = stream[:rows]
         self.train_tokens = sum(len(row.prompt_ids) + len(row.answer_ids) for row in seen)
         self.prepended_tokens = len(seen) * prepended_tokens(spec.method)

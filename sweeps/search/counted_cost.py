@@ -90,6 +90,7 @@ def _stream_rows(spec: TrialSpec) -> int:
     """Number of rows of all passes, without reading the data."""
     if spec.mix is None:
         return 0
-    passes = {t: spec.train.epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
+    epochs = spec.schedule.epochs
+    passes = {t: epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
     rows = sum(count * passes[task] for task, count in spec.examples.items())
-    return rows + spec.train.epochs * replay_rows(spec.mix, spec.volume)
+    return rows + epochs * replay_rows(spec.mix, spec.volume)

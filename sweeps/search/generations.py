@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.space import untouched_base
-from tracker.trial import Configuration, MethodSpec
+from tracker.trial import HYPERPARAMETERS, Configuration, MethodSpec
 
 #: Between a sweep's name, which cannot hold it, and a generation, in the names of studies.
 APART_BY = "/"
@@ -18,7 +18,6 @@ NUMBER, KEY = "number", "key"
 #: Stage of a trial that a user requested as a clone.
 CLONE = "clone"
 _MODEL, _METHOD, _MIX, _VOLUME = "model", "method", "mix", "volume"
-_SETTINGS = ("learning_rate", "variant", "rank", "virtual_tokens")
 
 
 class StoredTrial(NamedTuple):
@@ -79,7 +78,7 @@ def _values_of(params: Mapping[str, Any]) -> dict[str, Any]:
     if _METHOD not in values:
         return values | {_METHOD: "none"}
     values[_VOLUME] = params.get(f"{_VOLUME}/{values[_MIX]}", params.get(_VOLUME))
-    for name in _SETTINGS:
+    for name in HYPERPARAMETERS:
         parameter = qualified(values[_MODEL], values[_METHOD], name)
         if parameter in params:
             values[name] = params[parameter]
@@ -90,7 +89,7 @@ def _stored_configuration(values: Mapping[str, Any]) -> Configuration:
     """The configuration of *values*, whatever the sweep's file holds by now."""
     if values[_METHOD] == "none":
         return untouched_base(values[_MODEL])
-    settings = {name: values[name] for name in _SETTINGS if name in values}
+    settings = {name: values[name] for name in HYPERPARAMETERS if name in values}
     method = MethodSpec(name=values[_METHOD], **settings)
     return Configuration(values[_MODEL], method, values[_MIX], values[_VOLUME])
 

@@ -203,7 +203,8 @@ def _check_uncut(specs: Iterable[TrialSpec], present: int) -> None:
 def _rows(spec: TrialSpec) -> Iterator[Encoded]:
     """Encoded rows that the trial was trained and evaluated on."""
     if spec.mix is not None:
-        once = spec.model_copy(update={"train": spec.train.model_copy(update={"epochs": 1})})
+        method = spec.method.model_copy(update={"epochs": 1})
+        once = spec.model_copy(update={"method": method})
         yield from training_stream(once)
     for task in spec.tasks:
         yield from evaluation_rows(task, task.validation, spec).encoded

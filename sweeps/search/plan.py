@@ -174,7 +174,7 @@ def _planned(
     peak = predicted_bytes(
         spec.model.size,
         adapter(spec.model, spec.method).weights,
-        tokens_in_batch=work.longest * spec.train.batch_size,
+        tokens_in_batch=work.longest * spec.schedule.batch_size,
         hidden_size=config.hidden_size,
         layers=config.num_hidden_layers,
         recomputed=spec.train.gradient_checkpointing,

@@ -20,7 +20,7 @@ from tracker.decision.noise import ROW_CORRELATION, moderated_variance
 from tracker.laws.points import ASSUMED_NOISE
 from tracker.laws.pooling import Array
 from tracker.metrics import MEASURES, Estimate, Measure, Z, forgetting_se, rounded
-from tracker.results import method_of
+from tracker.results import method_columns, method_of
 from tracker.trial import MixSpec, Status, TrialRecord, TrialResult
 
 #: The untouched base: no mix, no examples.
@@ -29,7 +29,6 @@ BASE = ("", 0)
 _SAME_RATE = 2.0
 #: Sizes further apart than this factor are not interpolated.
 _LARGEST_GAP = 4.0
-_FAMILY = ["method", "variant", "rank", "virtual_tokens"]
 
 #: A mix at a training-set size.
 MixSize = tuple[str, int]
@@ -204,10 +203,11 @@ def mix_table(table: pd.DataFrame, records: Iterable[TrialRecord]) -> MixTable:
     # A mix whose split by task an outside table does not say cannot be compared.
     mixes = {spec.mix.name: spec.mix for spec in specs if spec.mix and spec.mix.weights}
     complete = table[table["status"] == Status.COMPLETE.value].copy()
-    parts = complete[_FAMILY].astype(object).where(complete[_FAMILY].notna(), None)
+    family = [column for column in method_columns(complete) if column != "learning_rate"]
+    parts = complete[family].astype(object).where(complete[family].notna(), None)
     families = parts.drop_duplicates()
     named = {
-        row: method_of(dict(zip(_FAMILY, row, strict=True))).label
+        row: method_of(dict(zip(family, row, strict=True))).label
         for row in families.itertuples(index=False, name=None)
     }
     complete["label"] = [named[row] for row in parts.itertuples(index=False, name=None)]

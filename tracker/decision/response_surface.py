@@ -89,7 +89,7 @@ def factors(configurations: Sequence[ConfigurationResults]) -> Factors:
     specs = [configuration.spec for configuration in configurations]
     methods = [spec.method for spec in specs]
     same_name = np.array([[a.name == b.name for b in methods] for a in methods], dtype=float)
-    shapes = [_shape(method) for method in methods]
+    shapes = [tuple(method.without_rate.settings.items()) for method in methods]
     same_shape = np.array([[a == b for b in shapes] for a in shapes], dtype=float)
     mixes = np.array([spec.mix.name if spec.mix else "" for spec in specs])
     names = np.array([spec.model.name for spec in specs])
@@ -256,10 +256,6 @@ def _setting_value(setting: _Setting, name: str) -> float:
     value = setting[name]
     assert value is not None
     return value
-
-
-def _shape(method: MethodSpec) -> tuple[object, ...]:
-    return (method.variant, method.rank, method.virtual_tokens)
 
 
 def _size_similarity(configurations: Sequence[ConfigurationResults]) -> Array:

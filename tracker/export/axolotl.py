@@ -12,7 +12,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
-from tracker.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
+from tracker.trial import LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "axolotl train axolotl.yaml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -73,7 +73,7 @@ def _row(row: Row, *, marked: bool) -> dict[str, Any]:
 
 def _settings(spec: TrialSpec, plan: Schedule, datasets: list[dict[str, Any]]) -> dict[str, Any]:
     replay = len(datasets) > 1
-    train, method = spec.train, spec.method
+    train, method = spec.schedule, spec.method
     settings: dict[str, Any] = {"base_model": recipe.model_location(spec)}
     if spec.model.revision:
         settings["revision_of_model"] = spec.model.revision
@@ -83,9 +83,13 @@ def _settings(spec: TrialSpec, plan: Schedule, datasets: list[dict[str, Any]]) -
         settings |= {
             "adapter": "lora",
             "lora_r": method.rank,
-            "lora_alpha": LORA_ALPHA,
-            "lora_dropout": 0.0,
-            "lora_target_linear": True,
+            "lora_alpha": method.lora_alpha,
+            "lora_dropout": method.dropout or 0.0,
+            **(
+                {"lora_target_modules": method.modules}
+                if method.modules
+                else {"lora_target_linear": True}
+            ),
             **VARIANTS[recipe.variant(spec)],
         }
     return settings | {

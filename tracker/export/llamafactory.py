@@ -13,7 +13,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
-from tracker.trial import LORA_ALPHA, LORA_PLUS_RATIO, TrialSpec
+from tracker.trial import LORA_PLUS_RATIO, TrialSpec
 
 COMMAND = "llamafactory-cli train llamafactory.yaml"
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -123,7 +123,7 @@ def _turn(turn: dict[str, Any]) -> dict[str, str]:
 
 
 def _settings(spec: TrialSpec, plan: Schedule, *, history: bool) -> dict[str, Any]:
-    train, method = spec.train, spec.method
+    train, method = spec.schedule, spec.method
     settings: dict[str, Any] = {"model_name_or_path": recipe.model_location(spec)}
     if spec.model.revision:
         settings["model_revision"] = spec.model.revision
@@ -133,9 +133,9 @@ def _settings(spec: TrialSpec, plan: Schedule, *, history: bool) -> dict[str, An
     if method.name == "lora":
         settings |= {
             "lora_rank": method.rank,
-            "lora_alpha": LORA_ALPHA,
-            "lora_dropout": 0.0,
-            "lora_target": "all",
+            "lora_alpha": method.lora_alpha,
+            "lora_dropout": method.dropout or 0.0,
+            "lora_target": ",".join(method.modules or ["all"]),
             **VARIANTS[recipe.variant(spec)],
         }
     return settings | {

@@ -115,7 +115,7 @@ def variant(spec: TrialSpec) -> str:
 def planned(spec: TrialSpec) -> Amount:
     """The rows that *spec* itself says it trains on."""
     extra = spec.mix.extra_epochs if spec.mix else {}
-    epochs = spec.train.epochs
+    epochs = spec.schedule.epochs
     chats = sum(n * (epochs + extra.get(task, 0)) for task, n in spec.examples.items())
     replay = spec.mix.replay if spec.mix else 0.0
     return Amount(chats, epochs * max(1, round(replay * spec.volume)) if replay else 0)
@@ -168,8 +168,8 @@ def turn_notes(amount: Amount, trainer: str, *, split: bool) -> list[str]:
 
 def schedule(spec: TrialSpec, kept: int) -> Schedule:
     """How long to train on the *kept* rows."""
-    batches = math.ceil(kept / spec.train.batch_size)
-    steps = math.ceil(batches / spec.train.accumulation)
+    batches = math.ceil(kept / spec.schedule.batch_size)
+    steps = math.ceil(batches / spec.schedule.accumulation)
     return Schedule(steps, math.ceil(spec.train.warmup * steps))
 
 

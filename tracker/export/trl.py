@@ -9,7 +9,7 @@ from typing import Any
 from tracker.export import recipe
 from tracker.export.config import Config
 from tracker.export.recipe import Amount, Exported, Recipe, Row, Schedule
-from tracker.trial import LORA_ALPHA, TrialSpec
+from tracker.trial import ALL_LINEAR, TrialSpec
 
 COMMAND = "trl sft --config trl.yaml"
 VARIANTS = {"plain": None, "rslora": "use_rslora", "dora": "use_dora"}
@@ -51,7 +51,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
-    train, method = spec.train, spec.method
+    train, method = spec.schedule, spec.method
     settings: dict[str, Any] = {"model_name_or_path": recipe.model_location(spec)}
     if spec.model.revision:
         settings["model_revision"] = spec.model.revision
@@ -63,9 +63,9 @@ def _settings(spec: TrialSpec, plan: Schedule) -> dict[str, Any]:
         settings |= {
             "use_peft": True,
             "lora_r": method.rank,
-            "lora_alpha": LORA_ALPHA,
-            "lora_dropout": 0.0,
-            "lora_target_modules": "all-linear",
+            "lora_alpha": method.lora_alpha,
+            "lora_dropout": method.dropout or 0.0,
+            "lora_target_modules": method.modules or ALL_LINEAR,
         }
         if option := VARIANTS[recipe.variant(spec)]:
             settings[option] = True

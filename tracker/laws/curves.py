@@ -17,15 +17,13 @@ from tracker.laws.points import CurveRuns
 from tracker.laws.pooling import Prior
 from tracker.laws.prior import prior
 from tracker.metrics import MEASURES, Measure, errors, pooled_sd
-from tracker.results import ConfigurationResults, method_of
+from tracker.results import ConfigurationResults, method_columns, method_of
 from tracker.trial import Configuration, MethodSpec
 
 Metric = Measure
 #: The stage of trials that tune hyper-parameters: they are points of a curve only where they share its
 #: hyper-parameters.
 TUNE_STAGE = "tune"
-_METHOD = ["method", "variant", "rank", "virtual_tokens", "learning_rate"]
-_CURVE = ["model", *_METHOD, "mix"]
 #: Groups that an unmeasured model shares with measured ones.
 _PLACE = "position"
 _SHARED = ("task", "method", "mix", "setting", _PLACE)
@@ -164,10 +162,11 @@ def _runs_by_curve(
     laws.
     """
     columns_read = "family parameters volume seed key stage status task n".split()
-    table = table[[*_CURVE, *columns_read, metric]]
+    curve_columns = ["model", *method_columns(table), "mix"]
+    table = table[[*curve_columns, *columns_read, metric]]
     complete = (table["status"] == "complete").to_numpy(dtype=bool)
     tuned = (table["method"] != "none").to_numpy(dtype=bool)
-    curve = table.groupby(_CURVE, dropna=False, sort=True).ngroup().to_numpy()
+    curve = table.groupby(curve_columns, dropna=False, sort=True).ngroup().to_numpy()
     lost = _positions(curve, ~complete & tuned)
     columns = _Columns(table, metric)
     by_curve: dict[CurveKey, tuple[CurveRuns, list[LeftOut]]] = {}

@@ -86,17 +86,14 @@ def parameters(spec: TrialSpec) -> dict[str, str]:
         "model.family": model.family,
         "model.revision": model.revision,
         "method.name": method.name,
-        "method.variant": method.variant,
-        "method.rank": method.rank,
-        "method.virtual_tokens": method.virtual_tokens,
-        "method.learning_rate": method.learning_rate,
+        **{f"method.{name}": value for name, value in method.settings.items()},
         "mix": spec.mix.name if spec.mix else None,
         "mix.replay": spec.mix.replay if spec.mix else None,
         "volume": spec.volume,
         "seed": spec.seed,
     }
     if spec.origin is None:
-        values |= {f"train.{name}": getattr(spec.train, name) for name in _TRAIN_PARAMETERS}
+        values |= {f"train.{name}": getattr(spec.schedule, name) for name in _TRAIN_PARAMETERS}
     else:
         values["origin"] = spec.origin
     values |= {f"examples.{name_part(task)}": n for task, n in spec.examples.items()}
