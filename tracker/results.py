@@ -80,9 +80,9 @@ def results_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     rows = [row for record in sorted(records, key=lambda r: r.number) for row in _rows(record)]
     fixed = [*_TRIAL_COLUMNS, "examples", *_SCORE_COLUMNS, *_COST_COLUMNS]
     present = {column for row in rows for column in row}
-    own = [name for name in HYPERPARAMETERS if name in present and name not in fixed]
-    suites = dict.fromkeys(c for row in rows for c in row if c not in fixed and c not in own)
-    return pd.DataFrame(rows, columns=pd.Index([*fixed, *own, *suites]))
+    others = [name for name in HYPERPARAMETERS if name in present and name not in fixed]
+    suites = dict.fromkeys(c for row in rows for c in row if c not in fixed and c not in others)
+    return pd.DataFrame(rows, columns=pd.Index([*fixed, *others, *suites]))
 
 
 def method_columns(table: pd.DataFrame) -> list[str]:

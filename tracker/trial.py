@@ -281,7 +281,7 @@ class TrialSpec(Frozen):
         of at most ``train.batch_size`` examples.
         """
         method = self.method
-        own: dict[str, Any] = {
+        changes: dict[str, Any] = {
             name: value
             for name in ("epochs", "weight_decay")
             if (value := getattr(method, name)) is not None
@@ -290,8 +290,8 @@ class TrialSpec(Frozen):
             at_once = min(self.train.batch_size, method.batch_size)
             while method.batch_size % at_once:
                 at_once -= 1
-            own |= {"batch_size": at_once, "accumulation": method.batch_size // at_once}
-        return self.train.model_copy(update=own) if own else self.train
+            changes |= {"batch_size": at_once, "accumulation": method.batch_size // at_once}
+        return self.train.model_copy(update=changes) if changes else self.train
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Copy with changes, as pydantic's; a changed copy has another key."""

@@ -94,37 +94,41 @@ def test_keys_of_before_runs_could_end_early_stay() -> None:
     assert spec.key == "e7c4ebbb21fefbc3"
 
 
-OWN: dict[str, Any] = {"epochs": 10, "batch_size": 8, "weight_decay": 0.1}
+OF_ANY: dict[str, Any] = {"epochs": 10, "batch_size": 8, "weight_decay": 0.1}
 OF_LORA: dict[str, Any] = {"alpha": 64.0, "dropout": 0.05, "target_modules": "q_proj,v_proj"}
 
 
-@pytest.mark.parametrize("name", [*OWN, *OF_LORA])
+@pytest.mark.parametrize("name", [*OF_ANY, *OF_LORA])
 def test_a_hyperparameter_changes_key_and_label_only_where_it_is_said(
     make_spec: Specs, name: str
 ) -> None:
     plain = MethodSpec(name="lora", rank=8, learning_rate=1e-3)
-    said = plain.model_copy(update={name: (OWN | OF_LORA)[name]})
+    said = plain.model_copy(update={name: (OF_ANY | OF_LORA)[name]})
     assert name not in plain.model_dump()
     assert make_spec(method=said).key != make_spec(method=plain).key
     assert said.label != plain.label == "lora r=8 lr=0.001"
     assert MethodSpec.model_validate_json(said.model_dump_json()) == said
 
 
-def test_the_schedule_of_a_trial_is_its_method_s_own_where_it_says_so(make_spec: Specs) -> None:
+def test_the_schedule_of_a_trial_is_its_method_s_where_it_says_so(make_spec: Specs) -> None:
     train = TrainSpec(epochs=3, batch_size=4, accumulation=4)
     spec = make_spec(train=train)
     assert spec.schedule is spec.train
-    own = make_spec(train=train, method=MethodSpec(name="full", learning_rate=1e-3, **OWN)).schedule
-    assert own == train.model_copy(update={"epochs": 10, "accumulation": 2, "weight_decay": 0.1})
+    schedule = make_spec(
+        train=train, method=MethodSpec(name="full", learning_rate=1e-3, **OF_ANY)
+    ).schedule
+    assert schedule == train.model_copy(
+        update={"epochs": 10, "accumulation": 2, "weight_decay": 0.1}
+    )
 
 
 @pytest.mark.parametrize(
-    ("asked", "at_once", "forward"), [(2, 2, 1), (4, 4, 1), (6, 3, 2), (7, 1, 7), (64, 4, 16)]
+    ("batch", "at_once", "forward"), [(2, 2, 1), (4, 4, 1), (6, 3, 2), (7, 1, 7), (64, 4, 16)]
 )
 def test_a_method_s_batch_is_made_in_equal_forward_passes(
-    make_spec: Specs, asked: int, at_once: int, forward: int
+    make_spec: Specs, batch: int, at_once: int, forward: int
 ) -> None:
-    method = MethodSpec(name="full", learning_rate=1e-3, batch_size=asked)
+    method = MethodSpec(name="full", learning_rate=1e-3, batch_size=batch)
     schedule = make_spec(train=TrainSpec(batch_size=4, accumulation=4), method=method).schedule
     assert (schedule.batch_size, schedule.accumulation) == (at_once, forward)
 
