@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from sweeps.base_models import checked_folder
@@ -25,10 +25,11 @@ from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import IGNORED, answer_nats, collate, pack
 from sweeps.finetune.evaluate import generated_ids
 from sweeps.finetune.model import prepended_tokens, tune
-from sweeps.finetune.weights import empty_model, read_model_config
+from sweeps.finetune.weights import auto_class, empty_model, read_model_config
 from tracker.trial import MethodSpec, ModelSpec, TrainSpec
 
-_VOCABULARY, _NARROW = 96, 64
+#: A vocabulary of a prime number of words is no width of the model: peft finds embeddings by their size.
+_VOCABULARY, _NARROW = 97, 64
 _LAYERS, _MOST_LAYERS = 2, 8
 _SMALL_HIDDEN, _HEADS, _HEAD_WIDTH = 256, 4, 32
 _MOST_WEIGHTS = 20_000_000
@@ -114,7 +115,7 @@ def shrunken(config: Any, *, trust: bool) -> PreTrainedModel | None:
             weights = sum(p.numel() for p in empty_model(smaller, trust=trust).parameters())
             if weights > _MOST_WEIGHTS:
                 continue
-            model = AutoModelForCausalLM.from_config(
+            model = auto_class(smaller).from_config(
                 smaller, dtype=torch.float32, trust_remote_code=trust
             )
             _randomise(model)

@@ -67,21 +67,39 @@ def build_model(model: ModelSpec, method: MethodSpec, device: torch.device) -> n
 def tune(base: PreTrainedModel, method: MethodSpec) -> nn.Module:
     """Prepare *base*, in place, to be tuned by *method*."""
     if method.name in ("none", "full"):
-        whole: nn.Module = base.requires_grad_(method.name == "full")
+        base.requires_grad_(False)
+        for part in language_parts(base) if method.name == "full" else ():
+            part.requires_grad_(True)
+        whole: nn.Module = base
         return whole
-    tuned: nn.Module = get_peft_model(base, adapter_config(method, base.config.hidden_size))
+    tuned: nn.Module = get_peft_model(base, adapter_config(method, base))
+    if (
+        method.name == "p_tuning"
+    ):  # peft takes the first weight with as many rows as there are words
+        tuned.word_embeddings = base.get_input_embeddings()
     return tuned
 
 
-def adapter_config(method: MethodSpec, hidden_size: int) -> Any:
-    """The peft configuration of an adapter method; P-tuning v2 is peft's prefix tuning."""
+def language_parts(base: PreTrainedModel) -> list[nn.Module]:
+    """What *base* reads and writes text with: of a model of images, too, not what reads those."""
+    if base.config.get_text_config(decoder=True) is base.config:
+        return [base]
+    parts = (base.get_decoder(), base.get_input_embeddings(), base.get_output_embeddings())
+    return [part for part in parts if part is not None]
+
+
+def adapter_config(method: MethodSpec, base: PreTrainedModel) -> Any:
+    """The peft configuration of an adapter method for *base*; P-tuning v2 is peft's prefix tuning."""
     if method.name == "lora":
+        inside = {module for part in language_parts(base) for module in part.modules()}
+        outside = [name for name, module in base.named_modules() if name and module not in inside]
         return LoraConfig(
             task_type="CAUSAL_LM",
             r=_required(method, "rank"),
             lora_alpha=method.lora_alpha,
             lora_dropout=method.dropout or 0.0,
             target_modules=method.modules or ALL_LINEAR,
+            exclude_modules=outside or None,
             use_rslora=method.variant == "rslora",
             use_dora=method.variant == "dora",
             init_lora_weights="pissa" if method.variant == "pissa" else True,
@@ -90,7 +108,9 @@ def adapter_config(method: MethodSpec, hidden_size: int) -> Any:
     if method.variant == "v2":
         return PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tokens)
     return PromptEncoderConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=tokens, encoder_hidden_size=hidden_size
+        task_type="CAUSAL_LM",
+        num_virtual_tokens=tokens,
+        encoder_hidden_size=base.config.get_text_config(decoder=True).hidden_size,
     )
 
 

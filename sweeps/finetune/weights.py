@@ -16,7 +16,15 @@ from typing import Any
 import torch
 import transformers
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    GenerationConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from sweeps.base_weights import TUNABLE, StoredTensor, stored_tensors, weight_files
@@ -40,6 +48,24 @@ def read_model_config(folder: Path, *, trust: bool) -> Any:
         ) from None
 
 
+def auto_class(config: Any) -> Any:
+    """The class of transformers that builds and loads the model of *config*.
+
+    One that reads images beside text is loaded whole, as those who serve it do. Where transformers has no
+    causal language model of the kind, it has one that answers questions about images, which answers
+    questions about text alone, too.
+    """
+    text = config.get_text_config(decoder=True)
+    nested = text is not config and not config.is_encoder_decoder and not text.is_encoder_decoder
+    if (
+        nested
+        and type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING
+        and type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    ):
+        return AutoModelForImageTextToText
+    return AutoModelForCausalLM
+
+
 def empty_model(config: Any, *, trust: bool) -> PreTrainedModel:
     """The architecture of *config* without memory, on the meta device.
 
@@ -47,7 +73,8 @@ def empty_model(config: Any, *, trust: bool) -> PreTrainedModel:
     """
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+            model: PreTrainedModel = auto_class(config).from_config(config, trust_remote_code=trust)
+            return model
     except Exception as error:  # shapes that make no sense fail in any way
         raise InputError(
             f"found the architecture {config.model_type!r}, which cannot be built as a causal language "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from accelerate import init_empty_weights
 from peft import get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from sweeps.data.encoding import training_stream
 from sweeps.data.mixes import replay_rows
 from sweeps.finetune.model import adapter_config, prepended_tokens, stored_bytes
 from sweeps.finetune.train import step_count
+from sweeps.finetune.weights import empty_model
 from tracker.trial import MethodSpec, ModelSpec, TrialSpec
 
 _WEIGHT_BYTES = 4  # trained weights are kept in float32
@@ -62,19 +63,19 @@ def _adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
     variant = "plain" if method.variant == "pissa" else method.variant
     plain = method.model_copy(update={"variant": variant})
     with init_empty_weights():
-        base = AutoModelForCausalLM.from_config(config, trust_remote_code=model.trust_remote_code)
-        tuned = get_peft_model(base, adapter_config(plain, config.hidden_size))
+        base = empty_model(config, trust=model.trust_remote_code)
+        tuned = get_peft_model(base, adapter_config(plain, base))
     weights = sum(p.numel() for p in tuned.parameters() if p.requires_grad)
     if method.name == "p_tuning":
         # A prompt encoder is stored as its output alone, a prefix as it is.
-        output = (method.virtual_tokens or 0) * config.hidden_size
+        output = (method.virtual_tokens or 0) * config.get_text_config(decoder=True).hidden_size
         kept = weights if method.variant == "v2" else output
         return Adapter(weights, _WEIGHT_BYTES * kept)
     return Adapter(weights, stored_bytes(tuned, method))
 
 
 @lru_cache(maxsize=64)
-def model_config(model: ModelSpec) -> AutoConfig:
+def model_config(model: ModelSpec) -> Any:
     """The model's configuration, from its folder."""
     return AutoConfig.from_pretrained(
         model.path, revision=model.revision, trust_remote_code=model.trust_remote_code

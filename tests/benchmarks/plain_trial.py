@@ -35,7 +35,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(spec.model.path)
     model = AutoModelForCausalLM.from_pretrained(spec.model.path, dtype=torch.float32)
     if spec.method.name in ("lora", "p_tuning"):
-        model = get_peft_model(model, adapter_config(spec.method, model.config.hidden_size))
+        model = get_peft_model(model, adapter_config(spec.method, model))
     if spec.method.name != "none":
         Trainer(
             model=model,
