@@ -335,19 +335,34 @@ def train(
     ] = None,
     model: ModelPlace = None,
     data: DataPlace = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Also merge a LoRA adapter into its base, and evaluate that on validation.",
+        ),
+    ] = False,
+    merge_tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Largest change of a validation score by merging, of 0 to 1."
+        ),
+    ] = 0.01,
     workspace: Workspace = WORKSPACE,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
     """Train a recommended configuration, evaluate it on test, register the model."""
-    from sweeps.finetune.final import train_config
+    from sweeps.finetune.final import check_mergeable, merge_model, train_config
     from sweeps.finetune.model import quieten
-    from sweeps.terminal import final_lines, print_lines
+    from sweeps.terminal import final_lines, merge_lines, print_lines
     from tracker.export.config import evidence_beside
     from tracker.store.store import Store
 
     quieten()
     loaded = config_here(config, model, data, _note)
+    if merge:
+        check_mergeable(loaded.trial)
     folder = output or config.with_suffix("").with_name(f"{config.stem}-model")
     opened = Store.open(workspace, store)
     final = train_config(
@@ -360,12 +375,15 @@ def train(
             f"step {step}: loss {values['train/loss']:.4f}", err=True
         ),
     )
+    merged = merge_model(final, merge_tolerance) if merge else None
     if as_json:
         facts: dict[str, Any] = {"model": final.name, "version": final.version}
         facts |= {"folder": str(final.folder), "test_reads": dict(final.test_reads)}
+        if merged is not None:
+            facts |= {"merged": str(merged.folder), "merge": merged.merge.model_dump(mode="json")}
         typer.echo(json.dumps(facts | {"result": final.result.model_dump(mode="json")}, indent=1))
     else:
-        print_lines(final_lines(final, loaded))
+        print_lines([*final_lines(final, loaded), *merge_lines(merged)])
 
 
 def export(

@@ -24,6 +24,7 @@ from tracker.numbers import (
     duration,
     in_measure,
     limits,
+    number,
     percent,
     plural,
     points,
@@ -39,7 +40,7 @@ from tracker.store.test_reads import reads_line
 from tracker.trial import Status
 
 if TYPE_CHECKING:
-    from sweeps.finetune.final import FinalModel
+    from sweeps.finetune.final import FinalModel, MergedModel
     from sweeps.standing import Standing
     from tracker.decision.law_report import EveryLaw
     from tracker.decision.predict import Forecast
@@ -362,6 +363,17 @@ def final_lines(final: FinalModel, config: Config) -> list[str]:
     text += [_suite_line(suite) for suite in final.result.general if suite.forgetting is not None]
     text += _cost_line(final.result.cost)
     return [*text, f"registered as {final.name} version {final.version}; files in {final.folder}"]
+
+
+def merge_lines(merged: MergedModel | None) -> list[str]:
+    """The merged model's validation scores beside the adapter's; nothing where none was merged."""
+    if merged is None:
+        return []
+    text = [
+        f"merged     {each.task}: {number(each.merged, 4)}, {number(each.adapter, 4)} by the adapter"
+        for each in merged.merge.scores
+    ]
+    return [*text, f"merged model in {merged.folder}"]
 
 
 def _weighted_quality(result: TrialResult, answer: Recommendation | None) -> list[str]:

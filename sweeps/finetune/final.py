@@ -5,33 +5,45 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import ValidationError
 
 from sweeps.base_models import checked_folder
 from sweeps.finetune.contract import TrialHome
-from sweeps.finetune.trained_model import flavour, write_card
+from sweeps.finetune.model import load_trained, save_model, tune
+from sweeps.finetune.trained_model import (
+    Merge,
+    MergedScore,
+    TrainedModel,
+    flavour,
+    read_card,
+    save_card,
+    write_card,
+)
 from sweeps.finetune.trial import RECORDED_PACKAGES, disk_refusal, run_trial
+from sweeps.finetune.weights import load_model, stored_dtype
 from sweeps.ownership import owned
+from sweeps.trial_files import with_found_base
 from tracker.decision.explain import lines as recommendation_lines
 from tracker.decision.explain import score_line
 from tracker.errors import InputError, SftSelectError, StoreError
 from tracker.export.config import Config
-from tracker.files import put_in_place, remove_leftovers, write_atomically
+from tracker.files import put_in_place, remove_leftovers, whole_folder, write_atomically
 from tracker.frozen import Frozen
+from tracker.numbers import number
 from tracker.store.mlflow_names import group_tags, name_part
 from tracker.store.model_registry import Model, folder_digest
 from tracker.store.store import Store
 from tracker.store.test_reads import Reading, reads_line
 from tracker.task import TaskScore
-from tracker.trial import Configuration, Status, TrialResult, TrialSpec
+from tracker.trial import Configuration, MethodSpec, Status, TrialResult, TrialSpec
 
 ALIAS = "recommended"
 #: Files by which a model's folder is known, and suffixes of all that is written into one.
@@ -54,6 +66,13 @@ class FinalModel(NamedTuple):
     def scores(self, split: str) -> list[TaskScore]:
         """Task scores on *split*: ``validation`` or ``test``."""
         return [score for score in self.result.tasks if score.split == split]
+
+
+class MergedModel(NamedTuple):
+    """A model that an adapter was merged into: its ``folder``, and what it scores beside the adapter."""
+
+    folder: Path
+    merge: Merge
 
 
 class _Trained(Frozen):
@@ -150,6 +169,75 @@ def train_config(
         with suppress(OSError):  # another trial's is there
             partial.rmdir()
     return FinalModel(trained.result, folder, model.name, number, reads)
+
+
+def check_mergeable(trial: TrialSpec) -> None:
+    """Raise InputError where what *trial* trains cannot be merged into its base."""
+    if trial.method.name != "lora":
+        why = (
+            "it has no base beside it"
+            if trial.method.name == "full"
+            else "it is no part of the weights"
+        )
+        raise InputError(
+            f"--merge: found {trial.method.label}; allowed: lora; {why}: leave the option out"
+        )
+
+
+def merge_model(final: FinalModel, tolerance: float) -> MergedModel:
+    """Merge the adapter of *final* into its base's checkpoint, as a folder beside the adapter's.
+
+    The weights keep the checkpoint's dtype: an adapter that was trained on 4-bit weights is merged into
+    those that they were made from. The result is evaluated anew on validation, and both scores stand in its
+    card. Raises SftSelectError, and writes nothing, where a score differs by more than *tolerance* (an
+    error: by more than that share of it).
+    """
+    card = read_card(final.folder)
+    trial, folder = card.trial, _merged_folder(final.folder)
+    _check_output(folder, trial)
+    base = with_found_base(trial.model, final.folder, None)
+    place = Path(checked_folder(base))
+    tuned: Any = tune(load_model(place, trust=base.trust_remote_code), trial.method)
+    load_trained(tuned, final.folder)
+    whole = tuned.merge_and_unload().to(stored_dtype(place))
+    del tuned
+    with whole_folder(folder) as made:
+        save_model(whole, base, MethodSpec(name="full"), made / "model")
+        for path in (made / "model").iterdir():
+            path.rename(made / path.name)
+        (made / "model").rmdir()
+        del whole
+        unscored = card.model_copy(update={"merge": Merge(tolerance=tolerance, scores=())})
+        save_card(made, unscored)
+        merge = _compared(TrainedModel.load(made).validation_scores(), final, tolerance)
+        save_card(made, card.model_copy(update={"merge": merge}))
+    _records(folder).mkdir(exist_ok=True)  # by which `train` knows a model of its own
+    return MergedModel(folder, merge)
+
+
+def _compared(scores: Sequence[TaskScore], final: FinalModel, tolerance: float) -> Merge:
+    """The merged model's validation *scores* beside the adapter's; SftSelectError beyond *tolerance*."""
+    before = {each.task: each for each in final.scores("validation")}
+    compared, beyond = [], []
+    for score in scores:
+        was, now = before[score.task].error, score.error
+        allowed = tolerance if was is None else tolerance * was
+        if was is None or now is None:
+            was, now = before[score.task].score, score.score
+        assert was is not None and now is not None, "both are measured alike"  # noqa: PT018
+        compared.append(MergedScore(task=score.task, adapter=was, merged=now))
+        if abs(now - was) > allowed:
+            beyond.append(f"{score.task} {number(was, 4)} by the adapter, {number(now, 4)} merged")
+    if beyond:
+        raise SftSelectError(
+            f"--merge: found {'; '.join(beyond)}; allowed: a difference of {number(tolerance, 4)}; serve the "
+            "adapter with its base, or raise --merge-tolerance"
+        )
+    return Merge(tolerance=tolerance, scores=tuple(compared))
+
+
+def _merged_folder(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}-merged")
 
 
 def _described(

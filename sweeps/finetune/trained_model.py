@@ -55,14 +55,33 @@ class AnswerFormat(Frozen):
     tokens: int = 1
 
 
+class MergedScore(Frozen):
+    """A task's validation score, or its error, of the adapter on its base and of the merged model."""
+
+    task: str
+    adapter: float
+    merged: float
+
+
+class Merge(Frozen):
+    """Merge of an adapter into its base's checkpoint: its validation scores differ by *tolerance* at most."""
+
+    tolerance: float
+    scores: tuple[MergedScore, ...]
+
+
 class ModelCard(Frozen):
-    """Card of a trained model. ``threads``: CPU threads that it was evaluated with."""
+    """Card of a trained model. ``threads``: CPU threads that it was evaluated with.
+
+    ``merge``: of a model that an adapter was merged into; ``None`` of what `train` trained.
+    """
 
     format: int = 1
     sweep: str
     trial: TrialSpec
     answers: dict[str, AnswerFormat] = Field(default_factory=dict)
     threads: int = 1
+    merge: Merge | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class Answered(NamedTuple):
@@ -84,7 +103,11 @@ def write_card(folder: Path, sweep: str, trial: TrialSpec, threads: int) -> None
             control_tokens=tuple(sorted(answered_controls(tokenizer, rows.encoded))),
             tokens=max(len(row.answer_ids) for row in rows.encoded),
         )
-    card = ModelCard(sweep=sweep, trial=trial, answers=answers, threads=threads)
+    save_card(folder, ModelCard(sweep=sweep, trial=trial, answers=answers, threads=threads))
+
+
+def save_card(folder: Path, card: ModelCard) -> None:
+    """Put *card* into the model's *folder*."""
     write_atomically(folder / CARD, card.model_dump_json(indent=1) + "\n")
 
 
@@ -130,7 +153,7 @@ class TrainedModel:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":
             torch.set_num_threads(card.threads)  # sums of floats depend on it
-        if trial.method.name in ("none", "full"):
+        if trial.method.name in ("none", "full") or card.merge is not None:
             trust = trial.model.trust_remote_code
             here = {"path": str(folder.resolve()), "digest": content_digest(folder, code=trust)}
             described = trial.model.model_copy(update=here | {"revision": None})
@@ -212,6 +235,20 @@ class TrainedModel:
             shown = {n: v for n, v in record.items() if n not in ("row", "file_row", "prompt")}
             records[index] |= shown
         return Answered(records, judged.score)
+
+    def validation_scores(self) -> list[TaskScore]:
+        """The scores of every task on validation, measured as in the trial."""
+        trial, evaluator = self.card.trial, self._evaluator(0, lambda _done, _all: None)
+        return [
+            evaluator.task(
+                task,
+                evaluation_rows(task, task.validation, trial),
+                label_set(task),
+                "validation",
+                "none",
+            ).score
+            for task in trial.tasks
+        ]
 
     def predict(self, rows: Any, task: str | None = None) -> list[str]:
         """Answers to *rows*, a DataFrame or dicts of fields, of the *task* of this name."""

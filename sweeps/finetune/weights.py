@@ -7,7 +7,9 @@ tensors; an adapter, a pickle or a second copy beside them changes nothing.
 from __future__ import annotations
 
 import logging
+import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -145,6 +147,14 @@ def load_model(folder: Path, *, trust: bool) -> PreTrainedModel:
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The dtype that most of the weights in *folder* are stored in."""
+    sizes: Counter[str] = Counter()
+    for tensor in stored_tensors(folder).values():
+        sizes[tensor.dtype] += math.prod(tensor.shape)
+    return _TYPES[sizes.most_common(1)[0][0]]
 
 
 def _loaded(

@@ -188,7 +188,7 @@ def _row(case: Case, result: TrialResult, predicted: int) -> Row:
 
 
 def beside_trl(spec: TrialSpec, tokens: int, folder: Path) -> Row:
-    """The same training by TRL's command on our export of it, from its own account of its run time; *tokens*: of all rows."""
+    """The same training by TRL's command on our export of it; *tokens*: of all rows."""
     made = folder / "trl"
     config = Config(sweep="gpu", trial=spec)
     for _line in export_config(config, "trl", lambda: rows_as_text(spec), made):

@@ -14,8 +14,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from sweeps.data.readers import Row
 from sweeps.finetune import final as module
-from sweeps.finetune.final import FinalModel, differing_versions, train_config
+from sweeps.finetune.final import (
+    FinalModel,
+    check_mergeable,
+    differing_versions,
+    merge_model,
+    train_config,
+)
+from sweeps.finetune.trained_model import TrainedModel, read_card
 from sweeps.finetune.trial import run_trial
 from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.test_trial import MakeSpec
@@ -233,3 +241,47 @@ def test_a_model_that_was_about_to_be_replaced_is_put_back(
     with pytest.raises(StoreError):
         train("full")
     assert (first.folder / "adapter_config.json").exists()
+
+
+def test_an_adapter_is_merged_into_its_checkpoint_and_scored_again(
+    train: Callable[..., FinalModel], tmp_path: Path
+) -> None:
+    """The merged folder is a model of its own, in the checkpoint's dtype, with both scores in its card."""
+    final = train("pissa")
+    merged = merge_model(final, 0.01)
+    assert merged.folder == final.folder.with_name("model-merged")
+    (score,) = merged.merge.scores
+    assert score.adapter == final.scores("validation")[0].score
+    card = read_card(merged.folder)
+    assert card.merge == merged.merge
+    whole = AutoModelForCausalLM.from_pretrained(merged.folder)
+    assert not list(merged.folder.glob("adapter*"))
+    base = AutoModelForCausalLM.from_pretrained(card.trial.model.path)
+    assert whole.dtype == base.dtype
+    changed = [n for n, p in whole.named_parameters() if not torch.equal(p, base.get_parameter(n))]
+    assert changed
+    assert all("proj" in name for name in changed), "LoRA's layers alone"
+    rows = [Row(1, {"text": "hello there, book a table", "label": "x"})]
+    answers = [
+        TrainedModel.load(folder).answer(card.trial.tasks[0], "rows", rows, score=False).records
+        for folder in (final.folder, merged.folder)
+    ]
+    assert answers[0][0]["answer"] == answers[1][0]["answer"]
+    assert merge_model(final, 0.01).folder == merged.folder, "again, in its place"
+
+
+def test_a_merge_beyond_the_tolerance_is_refused_and_writes_nothing(
+    train: Callable[..., FinalModel], make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final = train("lora")
+    monkeypatch.setattr(
+        TrainedModel,
+        "validation_scores",
+        lambda _: [s.model_copy(update={"score": 0.5}) for s in final.scores("validation")],
+    )
+    with pytest.raises(SftSelectError, match=r"--merge: found intent .* merged; allowed: a diff"):
+        merge_model(final, 0.01)
+    assert left(final.folder) == ["model", "model-records"]
+    for method in ("full", "p_tuning_v2"):
+        with pytest.raises(InputError, match=r"--merge: found .*; allowed: lora"):
+            check_mergeable(make_spec(method))
