@@ -417,8 +417,25 @@ class Cost(Frozen):
     phases: dict[str, float] = Field(default_factory=dict)
 
 
+class Fitted(Frozen):
+    """How a trial was run where its device had too little memory for it to run as specified.
+
+    ``batch_size``: rows through the model at a time in training, ``accumulation`` times a step, which sees
+    the rows that it would have seen; ``gradient_checkpointing``: whether activations were recomputed;
+    ``evaluation_batch_size``: rows at a time in evaluation, at most. ``None``: as specified.
+    """
+
+    batch_size: int | None = None
+    accumulation: int | None = None
+    gradient_checkpointing: bool | None = None
+    evaluation_batch_size: int | None = None
+
+
 class TrialResult(Frozen):
-    """Result of a finished trial: its spec, status and reason, and everything measured."""
+    """Result of a finished trial: its spec, status and reason, and everything measured.
+
+    ``fitted``: what memory made of the spec's batches; ``None`` where nothing.
+    """
 
     spec: TrialSpec
     status: Status
@@ -430,6 +447,7 @@ class TrialResult(Frozen):
     environment: dict[str, str] = Field(default_factory=dict)
     started_at: float | None = None
     ended_at: float | None = None
+    fitted: Fitted | None = Field(None, exclude_if=lambda value: value is None)
 
 
 class TakenOver(Frozen):

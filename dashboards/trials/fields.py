@@ -36,6 +36,8 @@ STATUS_TONES = {
     Status.DIVERGED: "warn",
     Status.FAILED: "bad",
 }
+#: What memory made of a trial's batches.
+_FITTED = ", for want of memory"
 #: In place of an interval that the rows cannot give, and why.
 NO_INTERVAL = "no interval"
 NO_INTERVAL_WHY = (
@@ -258,6 +260,15 @@ def _training(record: TrialRecord) -> Iterator[Field]:
         "Gradient checkpointing": "yes" if train.gradient_checkpointing else "no",
         "Packing": "yes" if train.packing else "no",
     }
+    if (fitted := record.result.fitted) is not None:
+        numbers_used = {
+            "Rows at a time": fitted.batch_size,
+            "Gradient accumulation": fitted.accumulation,
+            "Rows at a time in evaluation": fitted.evaluation_batch_size,
+        }
+        recomputed = fitted.gradient_checkpointing and not train.gradient_checkpointing
+        values |= {f"{name}{_FITTED}": count(n) for name, n in numbers_used.items() if n}
+        values |= {f"Gradient checkpointing{_FITTED}": "yes"} if recomputed else {}
     yield from _given(TRAINING, values)
 
 

@@ -26,6 +26,7 @@ from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.model import base_model
+from sweeps.finetune.out_of_memory import R, halved
 from sweeps.scores.bootstrap import (
     Floats,
     bits_replicates,
@@ -103,6 +104,7 @@ class Evaluator:
         self.clock = clock
         self.beat = beat
         self.generated_tokens = 0
+        self.fits: int | None = None  # rows at a time, once memory did not suffice for a batch
         # Not the checkpoint's own settings: a repetition penalty is not greedy, and answers end with the
         # tokenizer's end token, which a base model's settings may not know.
         base_model(model).generation_config = GenerationConfig(
@@ -157,12 +159,15 @@ class Evaluator:
         totals = np.zeros(len(encoded))
         pad = _pad_id(self.tokenizer)
         with self.clock.phase("score"):
-            for chosen in self._by_length(encoded):
+
+            def score(chosen: list[int]) -> Floats:
                 batch = collate([encoded[i] for i in chosen], pad)
                 with self._autocast():
                     nats = answer_nats(self.model, self._to_device(batch), prepended=self.prepended)
-                totals[chosen] = nats.sum(dim=1).double().cpu().numpy()
-                self.beat()
+                return nats.sum(dim=1).double().cpu().numpy()
+
+            for chosen, nats in self._in_batches(encoded, score):
+                totals[chosen] = nats
         if not np.isfinite(totals).all():
             odd = int(np.argmin(np.isfinite(totals)))
             raise DivergedError(f"evaluation loss {totals[odd]} on row {odd + 1} of {len(totals)}")
@@ -187,11 +192,13 @@ class Evaluator:
         given, nats = [""] * len(encoded), np.zeros(len(encoded))
         shown = answered_controls(self.tokenizer, encoded) if shown is None else shown
         with self.clock.phase("generate"):
-            for chosen in self._by_length(encoded):
-                texts, nats[chosen] = self._generate([encoded[i] for i in chosen], limit, shown)
+
+            def answer(chosen: list[int]) -> Given:
+                return self._generate([encoded[i] for i in chosen], limit, shown)
+
+            for chosen, (texts, nats[chosen]) in self._in_batches(encoded, answer):
                 for i, text in zip(chosen, texts, strict=True):
                     given[i] = text
-                self.beat()
         if not np.isfinite(nats).all():
             odd = int(np.argmin(np.isfinite(nats)))
             raise DivergedError(f"answer of likelihood {nats[odd]} nats to row {odd + 1}")
@@ -207,6 +214,20 @@ class Evaluator:
         after_end = ended - (new == self.tokenizer.eos_token_id).long() > 0
         summed = nats.masked_fill(after_end, 0.0).sum(dim=1).double().cpu().numpy()
         return Given(answer_texts(self.tokenizer, new.tolist(), shown), summed)
+
+    def _in_batches(
+        self, encoded: Sequence[Encoded], run: Callable[[list[int]], R]
+    ) -> Iterator[tuple[list[int], R]]:
+        """Batches of indices with what *run* makes of each; smaller ones where memory does not suffice."""
+        for planned in self._by_length(encoded):
+            step = self.fits or len(planned)
+            for start in range(0, len(planned), step):
+                batch = planned[start : start + step]
+                for chosen, made in halved(batch, run, self.device):
+                    if len(chosen) < len(batch):
+                        self.fits = min(self.fits or len(chosen), len(chosen))
+                    yield chosen, made
+                    self.beat()
 
     def _by_length(self, encoded: Sequence[Encoded]) -> Iterator[list[int]]:
         """Batches of indices by prompt length, so that little is padded."""

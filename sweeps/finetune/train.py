@@ -37,6 +37,7 @@ from sweeps.finetune.model import (
     save_trained,
     trained_parameters,
 )
+from sweeps.finetune.out_of_memory import Rung
 from tracker.trial import LORA_PLUS_RATIO, TrialSpec
 
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
@@ -65,10 +66,14 @@ class StepCounter:
 
 
 class Checkpoints(NamedTuple):
-    """Folder of a trial's checkpoints, and the least seconds between two."""
+    """Folder of a trial's checkpoints, and the least seconds between two.
+
+    ``timed``: whether the trial's clock holds the seconds up to the newest already.
+    """
 
     folder: Path
     every_seconds: float
+    timed: bool = False
 
 
 def train(
@@ -82,22 +87,26 @@ def train(
     reporter: Reporter,
     clock: Clock,
     counter: StepCounter | None = None,
+    rung: Rung | None = None,
 ) -> TrainResult:
     """Tune *model* in place on *stream*, from the newest whole checkpoint on if there is one.
 
-    *counter* is kept up to date, so that the steps of a training that fails are known. Raises DivergedError
-    when the loss is no longer finite, or stays too far above its beginning
+    *rung*: how steps are made in the memory that there is, by default as *spec* says; a checkpoint of another
+    rung is as good. *counter* is kept up to date, so that the steps of a training that fails are known.
+    Raises DivergedError when the loss is no longer finite, or stays too far above its beginning
     (:mod:`sweeps.finetune.divergence`).
     """
-    if spec.train.gradient_checkpointing:
+    rung = rung or Rung.of(spec)
+    if rung.recomputed:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     trainer = SftTrainer(
         model=model,
-        args=_arguments(spec, len(stream), device, checkpoints.folder),
+        args=_arguments(spec, rung, len(stream), device, checkpoints.folder),
         train_dataset=_RowDataset(stream),
         data_collator=_collator(spec, pad_id),
         spec=spec,
         clock=clock,
+        timed=checkpoints.timed,
     )
     callback = _TrialCallback(trainer, checkpoints, reporter, counter or StepCounter())
     trainer.add_callback(callback)
@@ -128,15 +137,17 @@ def step_count(rows: int, spec: TrialSpec) -> int:
     return math.ceil(math.ceil(rows / spec.schedule.batch_size) / spec.schedule.accumulation)
 
 
-def _arguments(spec: TrialSpec, rows: int, device: torch.device, folder: Path) -> TrainingArguments:
+def _arguments(
+    spec: TrialSpec, rung: Rung, rows: int, device: torch.device, folder: Path
+) -> TrainingArguments:
     schedule = spec.schedule
     steps = step_count(rows, spec)
     cuda = device.type == "cuda"
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=1,
-        per_device_train_batch_size=schedule.batch_size,
-        gradient_accumulation_steps=schedule.accumulation,
+        per_device_train_batch_size=rung.batch_size,
+        gradient_accumulation_steps=rung.accumulation,
         learning_rate=spec.method.learning_rate or 0.0,
         lr_scheduler_type=_SCHEDULERS[schedule.scheduler],
         warmup_steps=math.ceil(schedule.warmup * steps),
@@ -181,10 +192,11 @@ class SftTrainer(Trainer):
 
     optimizer: torch.optim.Optimizer | None
 
-    def __init__(self, *, spec: TrialSpec, clock: Clock, **kwargs: Any) -> None:
+    def __init__(self, *, spec: TrialSpec, clock: Clock, timed: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.spec = spec
         self.clock = clock
+        self.timed = timed
         self.model_accepts_loss_kwargs = True  # count answer tokens over the accumulated batch
         self.trained = list(trained_parameters(self.model).values())
         self.losses: list[Tensor] = []
@@ -258,7 +270,7 @@ class SftTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_trained(model or self.model, Path(resume_from_checkpoint))
         clock = Path(resume_from_checkpoint) / _CLOCK
-        if clock.exists():  # a checkpoint of an earlier release has none
+        if clock.exists() and not self.timed:  # a checkpoint of an earlier release has none
             self.clock.add(json.loads(clock.read_text(encoding="utf-8")))
 
 

@@ -6,7 +6,6 @@ Read it top to bottom: :func:`run_trial` turns every fault into a status, :func:
 from __future__ import annotations
 
 import errno
-import gc
 import itertools
 import os
 import platform
@@ -39,11 +38,21 @@ from sweeps.finetune.model import (
     stored_bytes,
     trained_parameters,
 )
+from sweeps.finetune.out_of_memory import (
+    OutOfMemoryError,
+    Rung,
+    first_that_fits,
+    free_memory,
+    is_out_of_memory,
+    note_rung,
+    noted_rung,
+    rungs,
+)
 from sweeps.finetune.train import Checkpoints, StepCounter, train
 from tracker.errors import SftSelectError, StoreError
 from tracker.files import json_lines, write_atomically
 from tracker.task import SuiteScore
-from tracker.trial import Cost, Status, TrialResult, TrialSpec
+from tracker.trial import Cost, Fitted, Status, TrialResult, TrialSpec
 
 Split = Literal["validation", "test"]
 
@@ -70,6 +79,20 @@ class _Measured:
         self.generated_tokens = 0
         self.generate_seconds = 0.0
         self.final_loss: float | None = None
+        self.rung: Rung | None = None  # of the training, where memory chose it
+        self.evaluated_at_once: int | None = None  # rows, where memory chose it
+
+    @property
+    def fitted(self) -> Fitted | None:
+        """What memory made of the spec's batches."""
+        if self.rung is None and self.evaluated_at_once is None:
+            return None
+        return Fitted(
+            batch_size=self.rung and self.rung.batch_size,
+            accumulation=self.rung and self.rung.accumulation,
+            gradient_checkpointing=self.rung and self.rung.recomputed,
+            evaluation_batch_size=self.evaluated_at_once,
+        )
 
     def count_tokens(self, spec: TrialSpec, stream: Sequence[Encoded]) -> None:
         """Count the tokens that training has passed, however it ended."""
@@ -101,15 +124,17 @@ def run_trial(
             _fine_tune(spec, home, reporter, splits, clock, device, measured)
     except DivergedError as error:
         status, reason = Status.DIVERGED, str(error)
+    except OutOfMemoryError as error:
+        status, reason = Status.INFEASIBLE, str(error)
     except SftSelectError:
         raise
     except Exception as error:  # any other fault ends this trial, never the sweep
         if problem := disk_refusal(error):
             raise StoreError(f"trial {spec.key}: {problem}") from error
-        status = Status.INFEASIBLE if _is_out_of_memory(error) else Status.FAILED
+        status = Status.INFEASIBLE if is_out_of_memory(error) else Status.FAILED
         record = "all" if status is Status.INFEASIBLE else spec.record_answers
         reason = recorded_reason(error, record)
-    _free_device_memory(device)
+    free_memory(device)
     complete = status is Status.COMPLETE
     return TrialResult(
         spec=spec,
@@ -122,6 +147,7 @@ def run_trial(
         environment=_environment(device),
         started_at=started,
         ended_at=time.time(),
+        fitted=measured.fitted,
     )
 
 
@@ -136,7 +162,6 @@ def _fine_tune(
 ) -> None:
     # Data: every row in training order.
     with clock.phase("data"):
-        tokenizer = load_tokenizer(spec.model)
         stream = training_stream(spec)
 
     # Model: the untouched base on the general suites (once for all trials), then a copy to tune.
@@ -147,32 +172,11 @@ def _fine_tune(
     with clock.phase("model"):
         load_base(spec.model)
         before = base_suites(spec, home.baselines, untouched)
-        torch.manual_seed(
-            spec.seed
-        )  # an adapter starts alike, whether the base was evaluated or not
-        model = build_model(spec.model, spec.method, device)
-    measured.trained = sum(p.numel() for p in trained_parameters(model).values())
-    measured.adapter_bytes = stored_bytes(model, spec.method)
-
-    # Training: from the last checkpoint on, if there is one.
     try:
-        if spec.method.name != "none":
-            with clock.phase("trainer"):
-                result = train(
-                    model,
-                    stream,
-                    spec,
-                    pad_id=int(tokenizer.pad_token_id or 0),
-                    device=device,
-                    checkpoints=Checkpoints(home.checkpoints, home.checkpoint_seconds),
-                    reporter=reporter,
-                    clock=clock,
-                    counter=measured.counter,
-                )
-            measured.final_loss = result.final_loss
-            _free_device_memory(device)
+        model = _tuned(spec, stream, home, reporter, clock, device, measured)
     finally:
         measured.count_tokens(spec, stream)
+    assert measured.adapter_bytes is not None
     if home.model is not None and measured.adapter_bytes <= home.model_limit_bytes:
         with clock.phase("save"):
             save_model(model, spec.model, spec.method, home.model)
@@ -182,9 +186,68 @@ def _fine_tune(
     generating = clock.seconds.get("generate", 0.0)  # of the base, or of an earlier attempt
     measured.tasks = _tasks(evaluator, spec, splits, clock)
     measured.general = [suite.score for suite in measure_suites(evaluator, spec, before)]
+    measured.evaluated_at_once = evaluator.fits
     measured.generated_tokens = evaluator.generated_tokens
     measured.generate_seconds = clock.seconds.get("generate", 0.0) - generating
     _save_records(measured.tasks, home.artifacts, clock)
+
+
+def _tuned(
+    spec: TrialSpec,
+    stream: Sequence[Encoded],
+    home: TrialHome,
+    reporter: Reporter,
+    clock: Clock,
+    device: torch.device,
+    measured: _Measured,
+) -> nn.Module:
+    """A copy of the base, trained from the last checkpoint on, if there is one; in less memory if need be.
+
+    Raises OutOfMemoryError where memory does not suffice whatever is tried.
+    """
+
+    def build() -> nn.Module:
+        with clock.phase("model"):
+            # An adapter starts alike, whether the base was evaluated or not.
+            torch.manual_seed(spec.seed)
+            model = build_model(spec.model, spec.method, device)
+        measured.trained = sum(p.numel() for p in trained_parameters(model).values())
+        measured.adapter_bytes = stored_bytes(model, spec.method)
+        return model
+
+    if spec.method.name == "none":
+        return build()
+    pad_id = int(load_tokenizer(spec.model).pad_token_id or 0)
+    tries = rungs(spec, recomputes=load_base(spec.model).supports_gradient_checkpointing)
+    noted = noted_rung(home.checkpoints)
+    if noted in tries:
+        tries = tries[tries.index(noted) :]
+
+    def attempt(rung: Rung) -> tuple[nn.Module, float]:
+        measured.rung = rung if rung != Rung.of(spec) else None
+        again = rung != tries[0]
+        if again:
+            note_rung(home.checkpoints, rung)
+            memory.reset_peak(device)
+        model = build()
+        with clock.phase("trainer"):
+            result = train(
+                model,
+                stream,
+                spec,
+                pad_id=pad_id,
+                device=device,
+                checkpoints=Checkpoints(home.checkpoints, home.checkpoint_seconds, timed=again),
+                reporter=reporter,
+                clock=clock,
+                counter=measured.counter,
+                rung=rung,
+            )
+        return model, result.final_loss
+
+    _, (model, measured.final_loss) = first_that_fits(tries, attempt, device)
+    free_memory(device)
+    return model
 
 
 def _tasks(
@@ -290,16 +353,6 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def _free_device_memory(device: torch.device) -> None:
-    """Free device memory in reference cycles: the Trainer's optimizer, or the model of a failed trial.
-
-    Otherwise it would count towards the peak of what comes next.
-    """
-    if device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
 # -- faults ------------------------------------------------------------------------------------------
 
 
@@ -326,12 +379,3 @@ def _disk_error(error: BaseException) -> str | None:
     if _TORCH_WRITE.search(text):
         return "a checkpoint could not be written (the disk is full or refuses)"
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    if not isinstance(error, RuntimeError):
-        return False
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text

@@ -116,6 +116,8 @@ def metrics(result: TrialResult, wanted: Objective | None = None) -> dict[str, f
         values[f"cost/{name}"] = cost
     for name, seconds in result.cost.phases.items():
         values[f"cost/phases/{name_part(name)}"] = seconds
+    if result.fitted is not None:
+        values |= {f"fitted/{name}": value for name, value in result.fitted.model_dump().items()}
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
