@@ -57,8 +57,23 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
     begun = SweepFolder(workspace, sweep.spec.name).identity
     if begun is None:
         return preflight(sweep, path)
+    sweep = replace(sweep, spec=_with_begun_defaults(sweep.spec, begun))
     sweep = _with_ends(sweep, begun.get(END_TOKENS, {}))
     return _preflight_of_new(sweep, path, begun)
+
+
+def _with_begun_defaults(spec: SweepSpec, begun: Mapping[str, Any]) -> SweepSpec:
+    """*spec* with the defaults that its sweep began with, where they have changed since.
+
+    An earlier release took P-tuning without a ``variant`` for v1.
+    """
+    p_tuning = spec.methods.p_tuning
+    was = (begun.get("file", {}).get("methods", {}).get("p_tuning") or {}).get("variant")
+    if p_tuning is None or was is None or "variant" in p_tuning.model_fields_set:
+        return spec
+    settled = p_tuning.model_copy(update={"variant": tuple(was)})
+    methods = spec.methods.model_copy(update={"p_tuning": settled})
+    return spec.model_copy(update={"methods": methods})
 
 
 def _preflight_of_new(sweep: ResolvedSweep, path: Path, begun: Mapping[str, Any]) -> ResolvedSweep:
@@ -297,7 +312,7 @@ def _warmup_notes(spec: SweepSpec) -> Iterator[str]:
     """Notes on training sets so small that warm-up takes every step, of which the first has the rate 0."""
     for name in spec.mixes:
         for volume in sorted(spec.volumes_of(name)):
-            steps = _steps(spec, name, volume)
+            steps = _least_steps(spec, name, volume)
             warm = math.ceil(spec.train.warmup * steps)
             if steps and warm >= steps:
                 what = (
@@ -311,10 +326,16 @@ def _warmup_notes(spec: SweepSpec) -> Iterator[str]:
                 )
 
 
-def _steps(spec: SweepSpec, name: str, volume: int) -> int:
-    """Optimiser steps of a training on *volume* examples of the mix *name*."""
-    mix, train = spec.mixes[name].named(name), spec.train
-    passes: Mapping[str, int] = mix.extra_epochs
-    rows = sum(n * (train.epochs + passes.get(t, 0)) for t, n in split_volume(mix, volume).items())
-    rows += replay_rows(mix, volume) * train.epochs
-    return math.ceil(math.ceil(rows / train.batch_size) / train.accumulation)
+def _least_steps(spec: SweepSpec, name: str, volume: int) -> int:
+    """Optimiser steps of the shortest training on *volume* examples of the mix *name*, by any method."""
+    mix, train = spec.mixes[name].named(name), spec.train.of_trials
+    batch, steps = train.batch_size * train.accumulation, []
+    for method, settings in spec.methods:
+        if settings is None:
+            continue
+        epochs = min(spec.train.passes(method) or (train.epochs,))
+        rows = replay_rows(mix, volume) * epochs
+        for task, number in split_volume(mix, volume).items():
+            rows += number * (epochs + mix.extra_epochs.get(task, 0))
+        steps.append(math.ceil(rows / max(settings.batch_size or (batch,))))
+    return min(steps)

@@ -32,7 +32,11 @@ def reference() -> str:
         if part is not None:
             sections.append(_section(f"`{path}`", part["description"], _rows(part, schema)))
     sections.append(
-        _section("A range", "Of a learning rate.", _rows(schema["$defs"]["Range"], schema))
+        _section(
+            "A range",
+            "Of a learning rate, a weight decay or a dropout.",
+            _rows(schema["$defs"]["Range"], schema),
+        )
     )
     return "\n".join(sections)
 
@@ -94,7 +98,7 @@ def _value(node: Node, schema: Node) -> str:
     """The type and the limits of *node* in words."""
     if "$ref" in node:
         title = node["$ref"].rsplit("/", 1)[1]
-        return {"Range": "a range (below)", "TaskEntry": "as in `tasks.<name>`"}[title]
+        return _NAMED[title]
     for union in ("anyOf", "oneOf"):
         if union in node:
             return _alternatives(node[union], node.get("default"), schema)
@@ -120,6 +124,12 @@ def _alternatives(branches: Sequence[Node], default: Any, schema: Node) -> str:
     return ", or ".join(words)
 
 
+#: Mappings of several keys that stand beside plain values, by their type.
+_NAMED = {
+    "PassesByMethod": "a mapping of methods to such numbers",
+    "Range": "a range (below)",
+    "TaskEntry": "as in `tasks.<name>`",
+}
 _KINDS = {
     "string": "text",
     "boolean": "`true`, `false`",

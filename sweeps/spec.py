@@ -15,34 +15,28 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    Tag,
     model_validator,
 )
 
+from sweeps.method_entry import (
+    MAX_ENTRIES,
+    MethodName,
+    Methods,
+    PositiveFloat,
+    TrainEntry,
+    distinct,
+)
 from sweeps.task_entry import FilePath, Label, SuiteEntry, TaskEntry, TextFile
 from tracker.frozen import Frozen
 from tracker.price import Price
-from tracker.trial import MAX_EPOCHS, EvaluationSpec, MixSpec, Objective, RecordAnswers, TrainSpec
+from tracker.trial import MAX_EPOCHS, EvaluationSpec, MixSpec, Objective, RecordAnswers
 
-MAX_ENTRIES = 1_000
 MAX_EXAMPLES = 1_000_000_000
 MAX_PROCESSES = 1_024
 
 
 Volume = Annotated[int, Field(ge=1, le=MAX_EXAMPLES)]
-
-
-MethodName = Literal["full", "lora", "p_tuning"]
-
-
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("found no choices; allowed: one value or a list of them")
-    if len(set(values)) < len(values):
-        raise ValueError(f"found {', '.join(map(str, values))}; allowed: each choice once")
-    return values
 
 
 class ModelEntry(Frozen):
@@ -57,7 +51,7 @@ class ModelEntry(Frozen):
     trust_remote_code: bool = Field(
         False, description="Allow Python code from the model folder to run."
     )
-    methods: Annotated[tuple[MethodName, ...], AfterValidator(_distinct)] | None = Field(
+    methods: Annotated[tuple[MethodName, ...], AfterValidator(distinct)] | None = Field(
         None,
         exclude_if=lambda value: value is None,
         description="Those of the sweep's methods that tune it, such as [lora]; default: all.",
@@ -67,112 +61,6 @@ class ModelEntry(Frozen):
     def label(self) -> str:
         """``name``, or the last part of ``path``."""
         return self.name or Path(self.path).name
-
-
-LoraVariant = Literal["plain", "rslora", "dora", "pissa", "lora_plus"]
-PTuningVariant = Literal["v1", "v2"]
-
-
-class Range(Frozen):
-    """A range to search."""
-
-    low: float = Field(description="Smallest value.")
-    high: float = Field(description="Largest value.")
-    log: bool = Field(False, description="Search on a logarithmic scale; both ends must be > 0.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"found low {self.low:g}, high {self.high:g}; allowed: low < high")
-        if self.log and self.low <= 0:
-            raise ValueError(f"found low {self.low:g} with log: true; allowed: low > 0")
-        return self
-
-
-def _choices(kind: Any) -> BeforeValidator:
-    """One value stands for a list of one."""
-
-    def as_tuple(value: Any) -> Any:
-        return value if isinstance(value, list | tuple) else (value,)
-
-    return BeforeValidator(as_tuple, json_schema_input_type=kind | list[kind])
-
-
-def _ascending(values: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(sorted(_distinct(values)))
-
-
-def _learning_rate_kind(value: Any) -> str:
-    if isinstance(value, dict | Range):
-        return "range"
-    return "choices" if isinstance(value, list | tuple) else "number"
-
-
-def _above_zero(rates: Range) -> Range:
-    if rates.low <= 0:
-        raise ValueError(f"found low {rates.low:g}; allowed: low > 0, as a rate is")
-    return rates
-
-
-PositiveFloat = Annotated[float, Field(gt=0)]
-Rates = Annotated[
-    tuple[PositiveFloat, ...], Field(max_length=MAX_ENTRIES), AfterValidator(_ascending)
-]
-LearningRate = Annotated[
-    Annotated[PositiveFloat, Tag("number")]
-    | Annotated[Rates, Tag("choices")]
-    | Annotated[Range, AfterValidator(_above_zero), Tag("range")],
-    Discriminator(_learning_rate_kind),
-]
-_RATE = "A number, a list to choose from, or a range to search."
-
-Rank = Annotated[int, Field(ge=1, le=100_000)]
-Ranks = Annotated[
-    tuple[Rank, ...], Field(max_length=MAX_ENTRIES), AfterValidator(_distinct), _choices(Rank)
-]
-LoraVariants = Annotated[tuple[LoraVariant, ...], AfterValidator(_distinct), _choices(LoraVariant)]
-PTuningVariants = Annotated[
-    tuple[PTuningVariant, ...], AfterValidator(_distinct), _choices(PTuningVariant)
-]
-
-
-class FullMethod(Frozen):
-    """Every weight is trained."""
-
-    learning_rate: LearningRate = Field(description=_RATE)
-
-
-class LoraMethod(Frozen):
-    """Low-rank adapters on all linear layers."""
-
-    learning_rate: LearningRate = Field(description=_RATE)
-    rank: Ranks = Field((16,), description="Adapter rank: one, or a list to choose from.")
-    variant: LoraVariants = Field(("plain",), description="Kind of adapter: one, or a list.")
-
-
-class PTuningMethod(Frozen):
-    """Trained virtual tokens; the model itself stays untouched."""
-
-    learning_rate: LearningRate = Field(description=_RATE)
-    variant: PTuningVariants = Field(
-        ("v1",),
-        description="v1: at the input, from an encoder; v2: keys and values of every layer.",
-    )
-    virtual_tokens: Ranks = Field((16,), description="Number of virtual tokens: one, or a list.")
-
-
-class Methods(Frozen):
-    """Tuning methods to compare; the untouched base model is always run beside them."""
-
-    full: FullMethod | None = Field(None, description="Full fine-tuning.")
-    lora: LoraMethod | None = Field(None, description="LoRA and its variants.")
-    p_tuning: PTuningMethod | None = Field(None, description="P-tuning.")
-
-    @model_validator(mode="after")
-    def _any(self) -> Self:
-        if not (self.full or self.lora or self.p_tuning):
-            raise ValueError("found no method; allowed: full, lora, p_tuning, at least one")
-        return self
 
 
 class MixEntry(Frozen):
@@ -360,7 +248,7 @@ class SweepSpec(Frozen):
         description="Task mixes by name; default: one of all tasks, equally weighted.",
     )
     replay: TextFile | None = Field(None, description="Plain text for mixes with `replay`.")
-    train: TrainSpec = Field(TrainSpec(), description="The training schedule.")
+    train: TrainEntry = Field(TrainEntry(), description="The training schedule.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="How trials are measured.")
     objective: Objective = Field(
         default_factory=_equal_weights,

@@ -36,16 +36,28 @@ def _contradictions(spec: SweepSpec) -> list[Problem]:
 
 def _design_factors(spec: SweepSpec) -> dict[str, int]:
     """Factors of the design by what they count; a searched range counts once."""
-    lora, p_tuning = spec.methods.lora, spec.methods.p_tuning
-    settings = int(spec.methods.full is not None)
-    settings += len(lora.rank) * len(lora.variant) if lora else 0
-    settings += len(p_tuning.virtual_tokens) * len(p_tuning.variant) if p_tuning else 0
+    settings = [
+        math.prod(map(len, _chosen_from(spec, name)))
+        for name, method in spec.methods
+        if method is not None
+    ]
     return {
         "models": len(spec.models),
-        "method settings": settings,
+        "method settings": sum(settings),
         "volumes": len(spec.volumes),
         "mixes": len(spec.mixes),
     }
+
+
+def _chosen_from(spec: SweepSpec, method: str) -> Iterator[tuple[object, ...]]:
+    """Choices of the hyper-parameters of *method* that are counted, other than its learning rate."""
+    settings = getattr(spec.methods, method)
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if name != "learning_rate" and isinstance(value, tuple):
+            yield value
+    if passes := spec.train.passes(method):
+        yield passes
 
 
 def _models(spec: SweepSpec) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.resolve import read_sweep
+from sweeps.preflight import read_checked
 from sweeps.search.identity import digest_of, identity_of
 from sweeps.standing import standing_of
 from sweeps.terminal import status_lines
@@ -75,7 +75,7 @@ def test_what_is_fixed_of_a_begun_sweep_has_the_digest_that_it_began_with(
 ) -> None:
     """A default that changes, or a new field that counts, would refuse the sweep's own file."""
     for name, one in expected.items():
-        digest = digest_of(identity_of(read_sweep(root / f"{name}.yaml")))
+        digest = digest_of(identity_of(read_checked(root / f"{name}.yaml", root / "runs")))
         assert digest == one["digest"]
         assert begun[name].digest == one["digest"], "as the store has it"
 

@@ -33,6 +33,9 @@ from tracker.metrics import measures_of
 from tracker.numbers import number
 from tracker.trial import Configuration, MethodSpec, TrialResult
 
+#: Hyper-parameters that change nothing of what is counted before a run.
+_UNCOUNTED = dict.fromkeys(("learning_rate", "alpha", "dropout", "batch_size", "weight_decay"))
+
 
 class Pruned(NamedTuple):
     """A pruned design point: every setting of it breaks ``constraint`` before it runs."""
@@ -164,8 +167,9 @@ class SearchBounds:
         return None
 
     def _value(self, configuration: Configuration, name: str) -> float:
-        """Value of the constraint *name* before a run, cached; no learning rate changes it."""
-        key = (configuration._replace(method=configuration.method.without_rate), name)
+        """Value of the constraint *name* before a run, cached by what may change it."""
+        counted = configuration.method.model_copy(update=_UNCOUNTED)
+        key = (configuration._replace(method=counted), name)
         if key not in self._values:
             self._values[key] = self._counted(configuration, name)
         return self._values[key]

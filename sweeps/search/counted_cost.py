@@ -51,7 +51,14 @@ def counted_work(spec: TrialSpec) -> CountedWork:
 
 def adapter(model: ModelSpec, method: MethodSpec) -> Adapter:
     """Count the weights that *method* trains and the bytes that it stores, on a model without memory."""
-    return _adapter(model, method.without_rate)
+    deciding = method.settings.keys() & _OF_WEIGHTS
+    return _adapter(
+        model, MethodSpec(name=method.name, **{name: getattr(method, name) for name in deciding})
+    )
+
+
+#: Hyper-parameters that decide how many weights there are.
+_OF_WEIGHTS = {"variant", "rank", "virtual_tokens", "target_modules"}
 
 
 @lru_cache(maxsize=256)

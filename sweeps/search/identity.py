@@ -21,6 +21,7 @@ from tracker.errors import InputError
 from tracker.files import json_lines, write_text
 from tracker.store.file_changes import FileChange
 from tracker.task import SCORING, FileRef
+from tracker.trial import TrainSpec
 
 #: Parts of a sweep file that may change between two starts: they do not change what a trial is.
 _MAY_CHANGE = frozenset({"budget", "engine", "price", "record_answers"})
@@ -133,6 +134,8 @@ def _kept_part(identity: Mapping[str, Any], other: Mapping[str, Any]) -> dict[st
     whole, there = identity["file"], other["file"]
     file = {key: value for key, value in whole.items() if key not in _EXTENDS}
     file["train"] = dict(whole["train"])
+    if isinstance(file["train"]["epochs"], Mapping):  # those of a method are one of its settings
+        file["train"]["epochs"] = TrainSpec().epochs
     file["tasks"] = {name: _without(task, _SCORING) for name, task in whole["tasks"].items()}
     file["mixes"] = {
         name: _without(mix, {"volumes"})

@@ -10,14 +10,27 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from sweeps.data.mixes import split_volume
+from sweeps.method_entry import Range
 from sweeps.resolve import ResolvedSweep
-from sweeps.spec import Range, SweepSpec
-from tracker.trial import Configuration, MethodSpec, TrialSpec
+from sweeps.spec import SweepSpec
+from tracker.trial import HYPERPARAMETERS, Configuration, MethodSpec, TrialSpec
 
-_CHOICES = ("variant", "rank", "virtual_tokens")
+#: Hyper-parameters that the files of earlier releases could not name: the spread of a space with one of
+#: them is better than theirs, which begun sweeps keep.
+_FROM_LATER = frozenset(HYPERPARAMETERS) - {
+    "learning_rate",
+    "variant",
+    "rank",
+    "virtual_tokens",
+}
+#: Rounds in which distinct settings are looked for.
+_MOST_ROUNDS = 8
+#: Orders of which a dimension of the Latin hypercube takes the least correlated.
+_ORDERS_TRIED = 16
 
 
 def model_names(spec: SweepSpec) -> list[str]:
@@ -80,18 +93,20 @@ def tuning_volume(spec: SweepSpec) -> int:
 
 
 def hyperparameters(spec: SweepSpec, method: str) -> dict[str, BaseDistribution]:
-    """Optuna's distributions of a method's hyper-parameters by name; a fixed value is a choice of one."""
+    """Optuna's distributions of a method's hyper-parameters by name; a fixed value is a choice of one.
+
+    The learning rate comes first. What the sweep file does not have is none of them.
+    """
     settings = getattr(spec.methods, method)
-    rate = settings.learning_rate
-    distributions: dict[str, BaseDistribution] = {
-        "learning_rate": FloatDistribution(rate.low, rate.high, log=rate.log)
-        if isinstance(rate, Range)
-        else CategoricalDistribution(rate if isinstance(rate, tuple) else (rate,))
-    }
-    for name in _CHOICES:
-        if hasattr(settings, name):
-            distributions[name] = CategoricalDistribution(getattr(settings, name))
-    return distributions
+    written = {name: getattr(settings, name, None) for name in ("learning_rate", *HYPERPARAMETERS)}
+    written["epochs"] = spec.train.passes(method) or None
+    return {name: _distribution(value) for name, value in written.items() if value is not None}
+
+
+def _distribution(written: Any) -> BaseDistribution:
+    if isinstance(written, Range):
+        return FloatDistribution(written.low, written.high, log=written.log)
+    return CategoricalDistribution(written if isinstance(written, tuple) else (written,))
 
 
 def is_tunable(spec: SweepSpec, method: str) -> bool:
@@ -102,9 +117,12 @@ def is_tunable(spec: SweepSpec, method: str) -> bool:
 def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
     """*count* spread-out settings of a method: learning rates from low to high, other choices in turn.
 
-    Fewer where it has fewer settings.
+    Fewer where it has fewer settings. With hyper-parameters that earlier releases had not, the settings are
+    a Latin hypercube, so that a few hold every choice about equally often.
     """
     space = hyperparameters(spec, method)
+    if _FROM_LATER & space.keys():
+        return _spread(method, space, count)
     rates = space.pop("learning_rate")
     if isinstance(rates, CategoricalDistribution):
         count = min(count, math.prod(len(d.choices) for d in (rates, *_categorical(space))))
@@ -119,6 +137,43 @@ def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
     return points
 
 
+def _spread(method: str, space: Mapping[str, BaseDistribution], count: int) -> list[MethodSpec]:
+    """*count* distinct settings of *space*, or all where there are no more."""
+    if len(_categorical(space)) == len(space):
+        count = min(count, math.prod(len(d.choices) for d in _categorical(space)))
+    points: dict[MethodSpec, None] = {}
+    for number in range(_MOST_ROUNDS):
+        # Of choices alone some come twice; a further round has other choices at the same rates.
+        for shares in _latin_hypercube(count, len(space), number):
+            picked = {
+                name: _at(d, share) for (name, d), share in zip(space.items(), shares, strict=True)
+            }
+            points[MethodSpec(name=method, **picked)] = None
+            if len(points) == count:
+                return list(points)
+    for values in itertools.product(*map(_values, space.values())):
+        points[MethodSpec(name=method, **dict(zip(space, values, strict=True)))] = None
+        if len(points) == count:
+            break
+    return list(points)
+
+
+def _latin_hypercube(count: int, dimensions: int, seed: int) -> list[tuple[float, ...]]:
+    """Points of the unit cube: in each dimension one in each of *count* equal parts, in the first ascending.
+
+    Of a few seeded orders each dimension has the one that is least correlated with those before it.
+    """
+    orders = [np.arange(count)]
+    for dimension in range(1, dimensions):
+        drawn = [
+            np.random.default_rng([seed, dimension, attempt]).permutation(count)
+            for attempt in range(_ORDERS_TRIED)
+        ]
+        centred = np.array(orders) - (count - 1) / 2
+        orders.append(min(drawn, key=lambda order: float(np.abs(centred @ order).max())))
+    return [tuple((order[i] + 0.5) / count for order in orders) for i in range(count)]
+
+
 def candidate_settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
     """Settings among which a method is chosen; of a range of learning rates as many as tuning tries."""
     space = hyperparameters(spec, method)
@@ -131,13 +186,9 @@ def candidate_settings(spec: SweepSpec, method: str) -> list[MethodSpec]:
 def all_hyperparameter_choices(spec: SweepSpec, method: str) -> list[MethodSpec]:
     """Every combination of a method's choices; of a range of learning rates the middle."""
     space = hyperparameters(spec, method)
-    choices = [
-        d.choices if isinstance(d, CategoricalDistribution) else (_at(d, 0.5),)
-        for d in space.values()
-    ]
     return [
         MethodSpec(name=method, **dict(zip(space, picked, strict=True)))
-        for picked in itertools.product(*choices)
+        for picked in itertools.product(*map(_values, space.values()))
     ]
 
 
@@ -166,12 +217,9 @@ def in_space(spec: SweepSpec, configuration: Configuration) -> bool:
     if method.name not in methods_of(spec, model) or configuration.mix not in spec.mixes:
         return False
     space = hyperparameters(spec, method.name)
-    given = {
-        name for name in ("learning_rate", *_CHOICES) if getattr(method, name, None) is not None
-    }
     return (
         configuration.volume in spec.volumes_of(configuration.mix)
-        and given <= set(space)
+        and method.settings.keys() <= space.keys()
         and all(_holds(space[name], getattr(method, name)) for name in space)
     )
 
@@ -196,7 +244,7 @@ def trial_spec(sweep: ResolvedSweep, configuration: Configuration, seed: int) ->
         "method": configuration.method,
         "tasks": tuple(sweep.tasks.values()),
         "general": tuple(sweep.general.values()),
-        "train": spec.train,
+        "train": spec.train.of_trials,
         "evaluation": spec.evaluation,
         "record_answers": spec.record_answers,
     }
@@ -219,12 +267,19 @@ def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistr
     return [d for d in space.values() if isinstance(d, CategoricalDistribution)]
 
 
-def _at(rates: BaseDistribution, share: float) -> Any:
-    """Learning rate at *share* of its range, or of its choices, which ascend."""
-    if isinstance(rates, FloatDistribution):
-        return _between(rates, share)
-    assert isinstance(rates, CategoricalDistribution)
-    return rates.choices[int(share * len(rates.choices))]
+def _values(distribution: BaseDistribution) -> tuple[Any, ...]:
+    """The choices of a hyper-parameter; of a range the middle."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return (_at(distribution, 0.5),)
+
+
+def _at(distribution: BaseDistribution, share: float) -> Any:
+    """Value at *share* of a range, or of the choices, of which rates ascend."""
+    if isinstance(distribution, FloatDistribution):
+        return _between(distribution, share)
+    assert isinstance(distribution, CategoricalDistribution)
+    return distribution.choices[int(share * len(distribution.choices))]
 
 
 def _between(distribution: FloatDistribution, share: float) -> float:

@@ -334,8 +334,8 @@ def _fits(sweep: ResolvedSweep, spec: TrialSpec) -> bool:
         if configuration.volume not in sweep.spec.volumes_of(configuration.mix):
             return False
         space = hyperparameters(sweep.spec, configuration.method.name)
-        method = configuration.method.model_dump()
-        if not all(_holds(allowed, method[name]) for name, allowed in space.items()):
+        method = configuration.method
+        if not all(_holds(allowed, getattr(method, name)) for name, allowed in space.items()):
             return False
     seed = 0 if configuration.untouched else spec.seed - sweep.spec.first_seed
     return seed >= 0 and trial_spec(sweep, configuration, seed).key == spec.key

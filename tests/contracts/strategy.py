@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.driver import Driver
-from sweeps.search.space import design_point
+from sweeps.search.space import design_point, in_space
 from sweeps.search.strategies import strategy_of
 from sweeps.search.strategies.strategy import BrokenBounds, scored
 from sweeps.search.workspace import SweepFolder
@@ -40,6 +40,22 @@ BOUNDS = {
 }
 #: Kept or broken by a volume or a score, not by a configuration, which is all that a choice names.
 OF_ONE_TRIAL = ("examples", "flops", "min.intent")
+
+
+#: Methods with every hyper-parameter that a file may have.
+TUNABLE: dict[str, Any] = {
+    "full": {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}},
+    "lora": {
+        "rank": 4,
+        "alpha": [16, 32],
+        "dropout": {"low": 0.0, "high": 0.2},
+        "weight_decay": {"low": 1e-3, "high": 1e-1, "log": True},
+        "target_modules": ["all-linear", ["q_proj", "v_proj"]],
+        "batch_size": [8, 32],
+        "learning_rate": {"low": 1e-3, "high": 3e-2, "log": True},
+    },
+    "p_tuning": {"virtual_tokens": 4, "learning_rate": [1e-2, 1e-1]},
+}
 
 
 class StrategyContract:
@@ -134,6 +150,33 @@ class StrategyContract:
         tuned = {t.configuration.pair for t in driver.trials if not t.configuration.untouched}
         assert {method for model, method in tuned if model == "b"} == {"lora"}
         assert {method for model, method in tuned if model == "a"} > {"lora"}
+
+    def test_what_practitioners_tune_is_tried(
+        self, strategy: str, make: MakeSweep, tmp_path: Path
+    ) -> None:
+        """Passes by method, and every hyper-parameter that a file may have."""
+        changes: dict[str, Any] = {
+            "models": make().spec.model_dump(mode="json")["models"][:1],
+            "methods": TUNABLE,
+            "train": {"epochs": {"full": [2, 5], "p_tuning": [3, 10]}, "batch_size": 8},
+            "search": {"strategy": strategy, "tuning": {"trials": 4}, "window": 4},
+            "budget": {"trials": 40},
+            "volumes": [40, 80],
+        }
+        folder = SweepFolder(tmp_path, "tiny")
+        with pytest.raises(KeyboardInterrupt):
+            drive(make(**changes), folder, FormulaEngine(2, die_after=9))
+        driver = drive(make(**changes), folder, FormulaEngine(2))
+        tuned = [t.configuration for t in driver.trials if not t.configuration.untouched]
+        assert all(in_space(driver.sweep.spec, each) for each in tuned)
+        tried = {name: {c.method for c in tuned if c.method.name == name} for name in TUNABLE}
+        assert {method.epochs for method in tried["full"]} == {2, 5}
+        assert {method.epochs for method in tried["p_tuning"]} == {3, 10}
+        assert {method.epochs for method in tried["lora"]} == {None}
+        for name in ("alpha", "target_modules", "batch_size"):
+            assert len({getattr(method, name) for method in tried["lora"]}) == 2, name
+        for name in ("dropout", "weight_decay"):
+            assert len({getattr(method, name) for method in tried["lora"]}) > 2, name
 
     def test_interruption_changes_nothing_and_repeats_nothing(
         self, make: MakeSweep, whole: Driver, tmp_path: Path

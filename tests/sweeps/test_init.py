@@ -13,12 +13,13 @@ import pytest
 
 from sweeps import cli
 from sweeps.init import draft_sweep
+from sweeps.method_entry import Range
 from sweeps.reference import _UNADVERTISED
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.plan import make_plan
 from sweeps.search.schedule import expected_schedule
 from sweeps.search.space import configurations
-from sweeps.spec import Range, Search
+from sweeps.spec import Search
 from sweeps.sweep_file import load_sweep
 from tracker.constraints import COUNTED, MEASURED
 from tracker.errors import InputError

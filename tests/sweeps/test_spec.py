@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import sweeps.spec
+from sweeps.method_entry import Range
 from sweeps.reference import reference
-from sweeps.spec import Budget, Range, SweepSpec, json_schema
+from sweeps.spec import Budget, SweepSpec, json_schema
 from sweeps.sweep_file import load_sweep
 from tracker.constraints import COUNTED, MEASURED
 from tracker.errors import InputError
@@ -103,7 +104,7 @@ def test_defaults_train_every_task_alike(tmp_path: Path) -> None:
     spec = load(tmp_path, SMALL)
     assert spec.mixes["all"].weights == {"a": 1}
     assert spec.objective.weights == {"a": 1}
-    assert spec.train == TrainSpec()
+    assert spec.train.of_trials == TrainSpec()
     assert spec.budget is None
     assert spec.allow_leakage is False
 

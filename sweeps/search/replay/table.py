@@ -18,9 +18,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import ConfigDict
 
+from sweeps.method_entry import Methods
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.strategies.strategy import weighted_score
-from sweeps.spec import Budget, Methods, MixEntry, ModelEntry, Search, SweepSpec
+from sweeps.spec import Budget, MixEntry, ModelEntry, Search, SweepSpec
 from tracker.errors import InputError, NotEnoughDataError
 from tracker.frozen import Frozen
 from tracker.metrics import measures_of

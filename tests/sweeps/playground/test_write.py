@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sweeps.method_entry import Range
 from sweeps.playground.write import write_playground
 from sweeps.resolve import read_sweep
-from sweeps.spec import Range
 
 
 @pytest.fixture(scope="module")

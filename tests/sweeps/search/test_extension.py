@@ -366,3 +366,35 @@ def test_a_finished_grid_plus_a_model_a_size_and_a_score_with_real_training(
     objective = store.objective("tiny")
     choices = [recommend(records, objective).choice for records in (grown, begun_large)]
     assert choices[0] == choices[1]
+
+
+def test_a_sweep_begun_when_v1_was_the_default_stays_so(lab: Lab) -> None:
+    """Its file names no variant; a new sweep with the same file has v2."""
+    methods = {"p_tuning": {"virtual_tokens": 4, "learning_rate": [1e-2, 1e-1]}}
+    lab.drive(methods={"p_tuning": {"variant": "v1", **methods["p_tuning"]}})
+    again = lab.drive(methods=methods)
+    assert not again.ran
+    grown = lab.drive(methods=methods, volumes=[40, 80, 160])
+    assert {r.result.spec.method.variant for r in grown.records} == {"v1", None}
+    new = lab.drive("others", methods=methods)
+    assert {r.result.spec.method.variant for r in new.records} == {"v2", None}
+    named = lab.drive(methods={"p_tuning": {"variant": ["v1", "v2"], **methods["p_tuning"]}})
+    assert {r.result.spec.method.variant for r in named.records} == {"v1", "v2", None}
+
+
+def test_a_begun_sweep_may_give_a_method_passes_of_its_own(lab: Lab) -> None:
+    train = {"epochs": 3, "batch_size": 8, "max_length": 96}
+    methods = {
+        "full": {"learning_rate": 1e-3},
+        "p_tuning": {"virtual_tokens": 4, "learning_rate": 1e-2},
+    }
+    first = lab.drive(methods=methods, train=train)
+    grown = lab.drive(methods=methods, train=train | {"epochs": {"p_tuning": [3, 10]}})
+    assert grown.ran
+    full = {r.result.spec.key for r in first.records if r.result.spec.method.name == "full"}
+    assert full
+    assert not full & set(grown.ran), "what ended of the others is kept"
+    passes = {(r.result.spec.method.name, r.result.spec.schedule.epochs) for r in grown.records}
+    assert {("full", 3), ("p_tuning", 3), ("p_tuning", 10)} <= passes
+    with pytest.raises(InputError, match=r"train\.epochs"):
+        lab.drive(methods=methods, train=train | {"epochs": 5})
