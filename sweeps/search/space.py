@@ -21,7 +21,7 @@ from tracker.trial import HYPERPARAMETERS, Configuration, MethodSpec, TrialSpec
 
 #: Hyper-parameters that the files of earlier releases could not name: the spread of a space with one of
 #: them is better than theirs, which begun sweeps keep.
-_FROM_LATER = frozenset(HYPERPARAMETERS) - {
+_RARE = frozenset(HYPERPARAMETERS) - {
     "learning_rate",
     "variant",
     "rank",
@@ -121,7 +121,7 @@ def lattice(spec: SweepSpec, method: str, count: int) -> list[MethodSpec]:
     a Latin hypercube, so that a few hold every choice about equally often.
     """
     space = hyperparameters(spec, method)
-    if _FROM_LATER & space.keys():
+    if _RARE & space.keys():
         return _spread(method, space, count)
     rates = space.pop("learning_rate")
     if isinstance(rates, CategoricalDistribution):
@@ -165,12 +165,12 @@ def _latin_hypercube(count: int, dimensions: int, seed: int) -> list[tuple[float
     """
     orders = [np.arange(count)]
     for dimension in range(1, dimensions):
-        drawn = [
+        tried = [
             np.random.default_rng([seed, dimension, attempt]).permutation(count)
             for attempt in range(_ORDERS_TRIED)
         ]
         centred = np.array(orders) - (count - 1) / 2
-        orders.append(min(drawn, key=lambda order: float(np.abs(centred @ order).max())))
+        orders.append(min(tried, key=lambda order: float(np.abs(centred @ order).max())))
     return [tuple((order[i] + 0.5) / count for order in orders) for i in range(count)]
 
 

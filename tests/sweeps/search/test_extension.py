@@ -382,7 +382,7 @@ def test_a_sweep_begun_when_v1_was_the_default_stays_so(lab: Lab) -> None:
     assert {r.result.spec.method.variant for r in named.records} == {"v1", "v2", None}
 
 
-def test_a_begun_sweep_may_give_a_method_passes_of_its_own(lab: Lab) -> None:
+def test_a_begun_sweep_may_give_one_method_other_passes(lab: Lab) -> None:
     train = {"epochs": 3, "batch_size": 8, "max_length": 96}
     methods = {
         "full": {"learning_rate": 1e-3},

@@ -98,7 +98,7 @@ def test_where_there_are_choices_alone_each_comes_once(make_sweep: MakeSweep) ->
     assert len(set(lattice(sweep.spec, "p_tuning", 5))) == 5
 
 
-def test_passes_by_method_are_its_own_and_nobody_else_s(make_sweep: MakeSweep) -> None:
+def test_passes_by_method_are_of_that_method_alone(make_sweep: MakeSweep) -> None:
     passes = {"p_tuning": [3, 10], "lora": 5, "full": 3}
     sweep, _ = make_sweep(train={"epochs": passes, "max_length": 96})
     before, _ = make_sweep(train={"epochs": 3, "max_length": 96})
