@@ -32,11 +32,13 @@ from tracker.task import TaskSpec
 from tracker.trial import MethodSpec, ModelSpec, RecordAnswers
 
 #: Keys of the file that says how a sweep was begun: the models' end tokens, the settled fields of its tasks
-#: by task, the digests of schemas and own functions by task, and, of an earlier release, the tasks whose
+#: by task, the digests of schemas and own functions by task, whether every training reaches its
+#: learning rate (where some of this file would not), and, of an earlier release, the tasks whose
 #: ``token_f1`` counts characters.
 END_TOKENS = "end_tokens"
 TASK_SETTINGS = "task_settings"
 SCORE_FILES = "score_files"
+FULL_RATE = "full_rate"
 CHARACTERS = "character_tokens"
 
 
@@ -59,6 +61,7 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
         return preflight(sweep, path)
     sweep = replace(sweep, spec=_with_begun_defaults(sweep.spec, begun))
     sweep = _with_ends(sweep, begun.get(END_TOKENS, {}))
+    sweep = replace(sweep, full_rate=begun.get(FULL_RATE, False))
     return _preflight_of_new(sweep, path, begun)
 
 
@@ -113,7 +116,8 @@ def settled(sweep: ResolvedSweep) -> dict[str, Any]:
         for task in sweep.every_task
         if task.score_files
     }
-    kept = {END_TOKENS: ends, CHARACTERS: characters, TASK_SETTINGS: tasks, SCORE_FILES: files}
+    kept: dict[str, Any] = {END_TOKENS: ends, CHARACTERS: characters, TASK_SETTINGS: tasks}
+    kept |= {SCORE_FILES: files, FULL_RATE: sweep.full_rate}
     return {key: value for key, value in kept.items() if value}
 
 
@@ -169,10 +173,12 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     for file in files:
         if file.task.function is not None and file.path == file.task.validation.path:
             report.attempt(lambda f=file: _try_function(f, sweep.spec.record_answers, report))  # type: ignore[misc]
-    report.warnings += _warmup_notes(sweep.spec)
+    short = list(_warmup_notes(sweep.spec))
+    report.warnings += short
     if report.problems:
         raise InputError(dict.fromkeys(report.problems))
-    return replace(sweep, warnings=tuple(dict.fromkeys([*sweep.warnings, *report.warnings])))
+    warnings = tuple(dict.fromkeys([*sweep.warnings, *report.warnings]))
+    return replace(sweep, warnings=warnings, full_rate=bool(short))
 
 
 def _try_function(file: RowsOf, record: RecordAnswers, report: Report) -> None:
@@ -309,16 +315,16 @@ def _too_many_positions(
 
 
 def _warmup_notes(spec: SweepSpec) -> Iterator[str]:
-    """Notes on training sets so small that warm-up takes every step, of which the first has the rate 0."""
+    """Notes on training sets so small that warm-up would take every step: it ends before the last."""
     for name in spec.mixes:
         for volume in sorted(spec.volumes_of(name)):
             steps = _least_steps(spec, name, volume)
             warm = math.ceil(spec.train.warmup * steps)
             if steps and warm >= steps:
                 what = (
-                    "its only step has the learning rate 0, so nothing is learned"
+                    "it has the full learning rate, without warm-up"
                     if steps == 1
-                    else f"all {steps} steps are warm-up, so the learning rate is never reached"
+                    else "all but the last are warm-up"
                 )
                 yield (
                     f"volumes: found {volume} for mix {name!r}, {plural(steps, 'step')} of training; {what}; "

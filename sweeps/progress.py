@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.data.mixes import training_steps
 from sweeps.search.control import facts_of
-from sweeps.search.counted_cost import training_steps
 from sweeps.standing import best_trial, label_of, spending_line
 from sweeps.terminal import step_words
 from tracker.numbers import quality

@@ -63,7 +63,11 @@ _UNREAD = FileRef(path="", sha256="", rows=0)
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSweep:
-    """A sweep with its models and files. ``warnings``: allowed, but probably a mistake, one line each."""
+    """A sweep with its models and files. ``warnings``: allowed, but probably a mistake, one line each.
+
+    ``full_rate``: whether every training reaches its learning rate, however few steps it has. Warm-up took
+    all of the shortest ones in sweeps of before that was known, which keep their trials.
+    """
 
     spec: SweepSpec
     models: dict[str, ModelSpec]
@@ -71,6 +75,7 @@ class ResolvedSweep:
     general: dict[str, SuiteSpec]
     replay: FileRef | None
     warnings: tuple[str, ...] = ()
+    full_rate: bool = False
 
     @property
     def every_task(self) -> list[TaskSpec]:

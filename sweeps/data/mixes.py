@@ -6,6 +6,7 @@ all methods see the same rows in the same order, and a resumed trial the same as
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -35,6 +36,22 @@ def split_volume(mix: MixSpec, volume: int) -> dict[str, int]:
 def replay_rows(mix: MixSpec, volume: int) -> int:
     """Number of replayed text rows in each pass: the mix's fraction of the volume, at least one."""
     return max(1, round(mix.replay * volume)) if mix.replay else 0
+
+
+def stream_rows(spec: TrialSpec) -> int:
+    """Number of rows of the stream, without reading the data."""
+    if spec.mix is None:
+        return 0
+    epochs = spec.schedule.epochs
+    passes = {t: epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
+    rows = sum(count * passes[task] for task, count in spec.examples.items())
+    return rows + epochs * replay_rows(spec.mix, spec.volume)
+
+
+def training_steps(spec: TrialSpec) -> int:
+    """Optimizer steps of a trial, without reading its data; 0 of an untouched base."""
+    schedule = spec.schedule
+    return math.ceil(stream_rows(spec) / (schedule.batch_size * schedule.accumulation))
 
 
 def stream(spec: TrialSpec, nested: Mapping[str, list[int]], replay: list[int]) -> list[StreamRow]:

@@ -10,9 +10,7 @@ from peft import get_peft_model
 from transformers import AutoConfig
 
 from sweeps.data.encoding import training_stream
-from sweeps.data.mixes import replay_rows
 from sweeps.finetune.model import adapter_config, prepended_tokens, stored_bytes
-from sweeps.finetune.train import step_count
 from sweeps.finetune.weights import empty_model
 from tracker.trial import MethodSpec, ModelSpec, TrialSpec
 
@@ -87,18 +85,3 @@ def model_config(model: ModelSpec) -> Any:
     return AutoConfig.from_pretrained(
         model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
     )
-
-
-def training_steps(spec: TrialSpec) -> int:
-    """Optimizer steps of a trial, without reading its data; 0 of an untouched base."""
-    return step_count(_stream_rows(spec), spec)
-
-
-def _stream_rows(spec: TrialSpec) -> int:
-    """Number of rows of all passes, without reading the data."""
-    if spec.mix is None:
-        return 0
-    epochs = spec.schedule.epochs
-    passes = {t: epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
-    rows = sum(count * passes[task] for task, count in spec.examples.items())
-    return rows + epochs * replay_rows(spec.mix, spec.volume)

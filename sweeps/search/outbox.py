@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from sweeps.search.counted_cost import training_steps
+from sweeps.data.mixes import training_steps
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import OwnedError, RefusedError, StoreError
 from tracker.numbers import plural

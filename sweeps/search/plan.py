@@ -15,11 +15,12 @@ import psutil
 import torch
 from scipy.optimize import nnls
 
+from sweeps.data.mixes import training_steps
 from sweeps.finetune.memory import predicted_bytes
 from sweeps.finetune.train import step_count
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import Pruned, SearchBounds
-from sweeps.search.counted_cost import adapter, counted_work, model_config, training_steps
+from sweeps.search.counted_cost import adapter, counted_work, model_config
 from sweeps.search.space import lattice, trial_spec
 from sweeps.search.strategies import strategy_of
 from tracker.numbers import plural

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from sweeps.data.mixes import split_volume
+from sweeps.data.mixes import split_volume, training_steps
 from sweeps.method_entry import Range
 from sweeps.resolve import ResolvedSweep
 from sweeps.spec import SweepSpec
@@ -253,7 +253,7 @@ def trial_spec(sweep: ResolvedSweep, configuration: Configuration, seed: int) ->
     volume = configuration.volume
     assert volume is not None, "a trial has a volume"
     mix = spec.mixes[configuration.mix].named(configuration.mix)
-    return TrialSpec(
+    trial = TrialSpec(
         mix=mix,
         volume=volume,
         examples=split_volume(mix, volume),
@@ -261,6 +261,16 @@ def trial_spec(sweep: ResolvedSweep, configuration: Configuration, seed: int) ->
         seed=spec.first_seed + seed,
         **common,
     )
+    return with_full_rate(trial) if sweep.full_rate else trial
+
+
+def with_full_rate(trial: TrialSpec) -> TrialSpec:
+    """*trial* with a shorter warm-up where it would take every step: the last has the full learning rate."""
+    steps, warmup = training_steps(trial), trial.train.warmup
+    if not steps or math.ceil(warmup * steps) < steps:
+        return trial
+    shorter = max(0.0, (steps - 1.5) / steps)  # of which all steps but the last are the whole
+    return trial.model_copy(update={"train": trial.train.model_copy(update={"warmup": shorter})})
 
 
 def _categorical(space: Mapping[str, BaseDistribution]) -> list[CategoricalDistribution]:

@@ -30,6 +30,7 @@ from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
 from sweeps.preflight import (
     CHARACTERS,
     END_TOKENS,
+    FULL_RATE,
     TASK_SETTINGS,
     preflight,
     read_checked,
@@ -272,11 +273,26 @@ def test_padding_in_a_tokenizer_file_is_no_length(base: Path, tiny_data: Path) -
 
 
 def test_a_warm_up_that_takes_every_step_is_said(base: Path, tiny_data: Path) -> None:
-    (note,) = flown(base, tiny_data, volume=8).warnings
-    assert (
-        "found 8 for mix 'all', 1 step of training; its only step has the learning rate 0" in note
-    )
+    short = flown(base, tiny_data, volume=8)
+    (note,) = short.warnings
+    assert "found 8 for mix 'all', 1 step of training; it has the full learning rate" in note
+    assert short.full_rate
+    (note,) = flown(base, tiny_data, volume=40, train=", warmup: 0.9").warnings
+    assert "5 steps of training; all but the last are warm-up" in note
+    assert not flown(base, tiny_data).full_rate
     assert flown(base, tiny_data, volume=8, train=", warmup: 0").warnings == ()
+
+
+def test_a_begun_sweep_keeps_the_warm_up_that_it_began_with(base: Path, tiny_data: Path) -> None:
+    assert settled(flown(base, tiny_data, volume=8)) == {FULL_RATE: True}
+    file, workspace = base.parent / "sweep" / "sweep.yaml", base.parent / "runs"
+    folder = SweepFolder(workspace, "tiny")
+    folder.root.mkdir(parents=True)
+    known = {"models": {"base": "digest"}, "file": {"methods": {"full": {"learning_rate": 1e-3}}}}
+    for kept in ({}, {FULL_RATE: True}):
+        folder.identity_file.write_text(json.dumps(known | kept))
+        begun = read_checked(file, workspace)
+        assert (begun.full_rate, settled(begun)) == (bool(kept), kept)
 
 
 def test_tensors_without_a_place_are_said(base: Path, tiny_data: Path) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from sweeps.data.mixes import training_steps
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.space import (
     all_hyperparameter_choices,
@@ -15,6 +20,7 @@ from sweeps.search.space import (
     lattice,
     trial_spec,
     volume_near,
+    with_full_rate,
 )
 from tracker.trial import Configuration, MethodSpec
 
@@ -114,3 +120,20 @@ def test_passes_by_method_are_of_that_method_alone(make_sweep: MakeSweep) -> Non
     assert (spec.schedule.epochs, spec.train.epochs) == (10, 3)
     assert in_space(sweep.spec, point._replace(method=long))
     assert not in_space(before.spec, point._replace(method=long))
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 0.99])
+@pytest.mark.parametrize("steps", [1, 2, 3, 20, 98, 200])
+def test_warm_up_leaves_a_step_with_the_full_rate(
+    steps: int, warmup: float, make_sweep: MakeSweep
+) -> None:
+    train = {"epochs": 1, "batch_size": 8, "warmup": warmup}
+    sweep, _ = make_sweep(train=train, volumes=[80])
+    point = Configuration("a", MethodSpec(name="lora", learning_rate=1e-2), "plain", 8 * steps)
+    before, after = (trial_spec(replace(sweep, full_rate=full), point, 0) for full in (False, True))
+    assert training_steps(before) == steps
+    assert before.train.warmup == warmup, "as sweeps began before"
+    warm = math.ceil(after.train.warmup * steps)
+    assert warm == min(math.ceil(warmup * steps), steps - 1)
+    assert (after.key == before.key) == (math.ceil(warmup * steps) < steps)
+    assert with_full_rate(after) == after
