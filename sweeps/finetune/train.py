@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile, ZipFile
@@ -41,6 +41,11 @@ from sweeps.finetune.out_of_memory import Rung
 from tracker.trial import LORA_PLUS_RATIO, TrialSpec
 
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
+_SAVING_SHARE = 0.05  # of the time since the last checkpoint, which the next may take
+_WRITTEN_A_SECOND = (
+    2e8  # bytes of a checkpoint, digests included; taken until the first is measured
+)
+_ADAM_MOMENTS = 2
 #: In a checkpoint: the trial's seconds by phase up to it, so that a resumed trial's time is all of it.
 _CLOCK = "clock.json"
 #: What torch writes as archives, whose table of contents stands at their end.
@@ -66,9 +71,10 @@ class StepCounter:
 
 
 class Checkpoints(NamedTuple):
-    """Folder of a trial's checkpoints, and the least seconds between two.
+    """Folder of a trial's checkpoints, and the least seconds between two; 0: one at each point of the curve.
 
-    ``timed``: whether the trial's clock holds the seconds up to the newest already.
+    Otherwise writing them takes at most 5 % of the time. ``timed``: whether the trial's clock holds the
+    seconds up to the newest already.
     """
 
     folder: Path
@@ -97,13 +103,14 @@ def train(
     (:mod:`sweeps.finetune.divergence`).
     """
     rung = rung or Rung.of(spec)
+    packs = spec.train.packing and spec.method.name != "p_tuning"
     if rung.recomputed:
         model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
     trainer = SftTrainer(
         model=model,
         args=_arguments(spec, rung, len(stream), device, checkpoints.folder),
-        train_dataset=_RowDataset(stream),
-        data_collator=_collator(spec, pad_id),
+        train_dataset=_RowDataset(stream if packs else within_steps(stream, rung)),
+        data_collator=pack if packs else lambda rows: collate(rows, pad_id),
         spec=spec,
         clock=clock,
         timed=checkpoints.timed,
@@ -170,10 +177,17 @@ def _arguments(
     return arguments
 
 
-def _collator(spec: TrialSpec, pad_id: int) -> Callable[[list[Encoded]], dict[str, Tensor]]:
-    if spec.train.packing and spec.method.name != "p_tuning":
-        return pack
-    return lambda rows: collate(rows, pad_id)
+def within_steps(stream: Sequence[Encoded], rung: Rung) -> Sequence[Encoded]:
+    """*stream* with the rows of each optimizer step from long to short, so that little of them is padded.
+
+    A step that sees all its rows at a time has them in the stream's order. Of the others only the order of
+    sums changes: each still sees its rows, with the same loss.
+    """
+    if rung.accumulation == 1:
+        return stream
+    step = rung.batch_size * rung.accumulation
+    steps = (stream[start : start + step] for start in range(0, len(stream), step))
+    return [row for rows in steps for row in sorted(rows, key=len, reverse=True)]
 
 
 class _RowDataset(torch.utils.data.Dataset[Encoded]):
@@ -287,6 +301,8 @@ class _TrialCallback(TrainerCallback):
         self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
         self.counter = counter
         self.saved_at = time.monotonic()
+        weights = sum(p.numel() * p.element_size() for p in trainer.trained)
+        self.saving = (1 + _ADAM_MOMENTS) * weights / _WRITTEN_A_SECOND  # seconds, until measured
         self.resumed_at = self.reported_at = 0
         self.last_loss = math.nan
         self.rate = 0.0
@@ -318,8 +334,8 @@ class _TrialCallback(TrainerCallback):
         if state.global_step % self.log_every:
             return  # a checkpoint inside a logged window would make the curve depend on timing
         self.flush()
-        due = time.monotonic() - self.saved_at >= self.checkpoints.every_seconds
-        if due and state.global_step < state.max_steps:
+        if self._due() and state.global_step < state.max_steps:
+            began = time.monotonic()
             with self.trainer.clock.phase("checkpoint"):
                 checkpoint.save_checkpoint(
                     self.checkpoints.folder,
@@ -329,6 +345,13 @@ class _TrialCallback(TrainerCallback):
                 )
             self.reporter.checkpoint(state.global_step)
             self.saved_at = time.monotonic()
+            self.saving = self.saved_at - began
+
+    def _due(self) -> bool:
+        least = self.checkpoints.every_seconds
+        if least:
+            least = max(least, self.saving / _SAVING_SHARE)
+        return time.monotonic() - self.saved_at >= least
 
     def flush(self) -> None:
         """Report the mean loss since the last report; raises DivergedError where the run has diverged."""

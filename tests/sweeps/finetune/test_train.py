@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,16 @@ from sweeps.data.encoding import training_stream
 from sweeps.data.prompts import Encoded
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.model import build_model, trained_parameters
-from sweeps.finetune.train import Checkpoints, DivergedError, TrainResult, step_count, train
+from sweeps.finetune.out_of_memory import Rung
+from sweeps.finetune.train import (
+    Checkpoints,
+    DivergedError,
+    SftTrainer,
+    TrainResult,
+    step_count,
+    train,
+    within_steps,
+)
 from tests.sweeps.conftest import METHODS
 from tests.sweeps.finetune.conftest import Notes
 from tests.sweeps.finetune.test_batch import plain_nats
@@ -233,3 +243,41 @@ def test_every_micro_batch_is_a_sign_of_life(tune: Callable[..., Run], accumulat
     assert run.trained.steps == 120 // accumulation
     assert len(run.notes.steps) < 120
     assert run.notes.beats == 120
+
+
+@pytest.mark.parametrize(("least", "expected"), [(1e-6, 1), (0.0, 9)])
+def test_checkpoints_are_as_rare_as_they_are_slow(
+    least: float,
+    expected: int,
+    make_spec: MakeSpec,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Written at most 5 % of the time: one that takes 0.1 s at most every two; at 0 always."""
+    spec = make_spec("lora", train=TrainSpec(epochs=1, batch_size=4, max_length=96), volume=44)
+    real = SftTrainer.write_checkpoint
+
+    def write(trainer: SftTrainer, folder: Path) -> None:
+        time.sleep(0.1)
+        real(trainer, folder)
+
+    monkeypatch.setattr(SftTrainer, "write_checkpoint", write)
+    notes = Notes()
+    train(
+        build_model(spec.model, spec.method, CPU),
+        training_stream(spec)[:44],
+        spec,
+        pad_id=0,
+        device=CPU,
+        checkpoints=Checkpoints(tmp_path / "steps", least),
+        reporter=notes,
+        clock=Clock(),
+    )
+    assert len(notes.checkpoints) == expected
+
+
+def test_rows_of_a_step_go_from_long_to_short(some_rows: list[Encoded]) -> None:
+    apart = within_steps(some_rows, Rung(1, 3, recomputed=False))
+    assert [len(row) for row in apart] == [21, 13, 5, 15, 13, 10]
+    assert set(apart[:3]) == set(some_rows[:3])
+    assert within_steps(some_rows, Rung(3, 1, recomputed=False)) is some_rows
