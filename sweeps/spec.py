@@ -283,7 +283,8 @@ class SweepSpec(Frozen):
     keep: Annotated[Literal["best", "all", "none"], BeforeValidator(_kept_models)] = Field(
         "best",
         description="Tuned models to keep on disk. best: the ten best, and the recommended one in the "
-        "tracking store too; all: each, in the store too. Models above 1 GiB are never kept.",
+        "tracking store too; all: each, in the store too. Models above 1 GiB "
+        "are kept where no cheaper one is as good and the disk has room.",
     )
     record_answers: RecordAnswers = Field(
         "all",

@@ -8,13 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+LARGE_MODEL_BYTES = 1024**3  # of tuned models above it fewer are kept
+
 
 class TrialHome(NamedTuple):
     """Folders of a trial: all that it may write to.
 
     ``baselines`` is shared by trials; ``model`` is given only if the tuned model is to be kept.
     ``checkpoint_seconds``: the least time between two checkpoints. ``model_limit_bytes``: a model of more
-    stored bytes is not kept.
+    stored bytes is kept only where the disk has room for another as large.
     """
 
     checkpoints: Path

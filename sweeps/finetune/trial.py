@@ -10,7 +10,9 @@ import itertools
 import os
 import platform
 import re
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -49,6 +51,7 @@ from sweeps.finetune.out_of_memory import (
     rungs,
 )
 from sweeps.finetune.train import Checkpoints, StepCounter, train
+from tracker import numbers
 from tracker.errors import SftSelectError, StoreError
 from tracker.files import json_lines, write_atomically
 from tracker.task import SuiteScore
@@ -177,7 +180,7 @@ def _fine_tune(
     finally:
         measured.count_tokens(spec, stream)
     assert measured.adapter_bytes is not None
-    if home.model is not None and measured.adapter_bytes <= home.model_limit_bytes:
+    if home.model is not None and _has_room(spec, home, home.model, measured.adapter_bytes):
         with clock.phase("save"):
             save_model(model, spec.model, spec.method, home.model)
 
@@ -248,6 +251,23 @@ def _tuned(
     _, (model, measured.final_loss) = first_that_fits(tries, attempt, device)
     free_memory(device)
     return model
+
+
+def _has_room(spec: TrialSpec, home: TrialHome, folder: Path, size: int) -> bool:
+    """Whether a tuned model of *size* bytes is to be kept; one that is not for want of room is named."""
+    if size <= home.model_limit_bytes:
+        return True
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if free >= 2 * size:
+        return True
+    print(
+        f"note: trial {spec.key}: its tuned model of {numbers.memory(size)} is not kept, the disk has "
+        f"{numbers.memory(free)} left; `sft-select train` makes it anew, or free {numbers.memory(2 * size)}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return False
 
 
 def _tasks(

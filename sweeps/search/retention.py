@@ -2,14 +2,18 @@
 
 A recommendation chooses among configurations that keep every limit, and names the run of the least seed. So
 configurations are ranked, those within the limits first, and of each of the best that run's model is kept.
+Of large models only those are kept that are cheaper than every better one: the choice takes the cheapest of
+those that lose next to nothing, so it names no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
+from sweeps.finetune.contract import LARGE_MODEL_BYTES
 from sweeps.search.strategies.strategy import weighted_score
 from tracker.constraints import keeps, value_of
 from tracker.metrics import measures_of
@@ -26,6 +30,8 @@ class _Run(NamedTuple):
     order: tuple[bool, int, str]  # a recommendation names the first of its configuration
     key: str
     quality: float | None
+    stored: int  # bytes
+    cost: tuple[float, float]  # parameters of its model, and training operations
     values: dict[str, float | None]
 
 
@@ -46,7 +52,9 @@ class Retention:
                 run = self._run(record.result)
                 self._runs.setdefault(configuration, {})[run.key] = run
         ranked = sorted(self._runs.values(), key=self._rank, reverse=True)
-        kept = {min(runs.values(), key=lambda r: r.order).key for runs in ranked[: self.kept]}
+        named = [min(runs.values(), key=lambda r: r.order) for runs in ranked[: self.kept]]
+        kept = {run.key for run in named if run.stored <= LARGE_MODEL_BYTES}
+        kept |= {run.key for run in _cheaper_than_better(named)}
         every = {key for runs in ranked for key in runs}
         outdone = sorted(every - kept - self._outdone)
         self._outdone |= set(outdone)
@@ -59,6 +67,8 @@ class Retention:
             order=(not complete, result.spec.seed, key),
             key=key,
             quality=weighted_score(result, self.objective) if complete else None,
+            stored=result.cost.adapter_bytes or 0,
+            cost=(result.spec.model.parameters or math.inf, result.cost.flops or math.inf),
             values={name: value_of(single, name) for name in self.objective.constraints},
         )
 
@@ -73,3 +83,12 @@ class Retention:
             if not values or not keeps(name, fmean(values), limit):
                 return False, quality
         return True, quality
+
+
+def _cheaper_than_better(ranked: Sequence[_Run]) -> list[_Run]:
+    """Runs of *ranked*, the best first, each cheaper than all before it."""
+    found: list[_Run] = []
+    for run in ranked:
+        if not found or run.cost < found[-1].cost:
+            found.append(run)
+    return found

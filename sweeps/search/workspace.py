@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.finetune.contract import TrialHome
+from sweeps.finetune.contract import LARGE_MODEL_BYTES, TrialHome
 from sweeps.ownership import owned
 from sweeps.search.engines.engine import Job
 from sweeps.spec import SweepSpec
@@ -18,8 +18,6 @@ from tracker.files import remove_folder, remove_leftovers
 from tracker.store import artifacts
 from tracker.store.journal import Attempts, Journal, Step
 from tracker.trial import TakenOver, TrialResult, TrialSpec
-
-_KEPT_MODEL_BYTES = 1024**3
 
 
 class SweepFolder:
@@ -121,7 +119,7 @@ class SweepFolder:
             baselines=self.baselines,
             model=self.model(key) if sweep.keep != "none" else None,
             checkpoint_seconds=sweep.engine.checkpoint_seconds,
-            model_limit_bytes=_KEPT_MODEL_BYTES,
+            model_limit_bytes=LARGE_MODEL_BYTES,
         )
         return Job(key, spec, home, str(self.journal(key)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,28 @@ def test_faults_end_the_trial_alone(
     assert result.status is status
     assert result.reason
     assert "\n" not in result.reason
+
+
+@pytest.mark.parametrize("room", [3, 1])
+def test_a_large_model_is_kept_where_there_is_room(
+    room: int,
+    make_spec: MakeSpec,
+    home: TrialHome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    kept = home._replace(model=tmp_path / "models" / "k", model_limit_bytes=0)
+    size = run_trial(make_spec("lora"), home, Notes()).cost.adapter_bytes
+    assert size is not None
+    usage = shutil.disk_usage(tmp_path)._replace(free=room * size)
+    monkeypatch.setattr(trial_module.shutil, "disk_usage", lambda _: usage)
+    result = run_trial(make_spec("lora"), kept, Notes())
+    assert result.status is Status.COMPLETE
+    assert kept.model is not None
+    assert kept.model.exists() == (room == 3)
+    said = capfd.readouterr().err
+    assert ("is not kept, the disk has" in said) == (room == 1)
 
 
 def test_changed_data_is_refused(make_spec: MakeSpec, home: TrialHome, tmp_path: Path) -> None:

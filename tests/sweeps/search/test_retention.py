@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from sweeps.finetune.contract import LARGE_MODEL_BYTES
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.retention import KEPT, Retention
 from sweeps.search.space import trial_spec
@@ -44,6 +45,24 @@ def test_what_keeps_the_limits_comes_before_what_scores_more(make_sweep: MakeSwe
     assert Retention(free, kept=1).outdone([good, better_but_lossy]) == [key(good)]
     least = Objective(weights={"intent": 1.0}, constraints={"min.intent": 0.6})
     assert Retention(least, kept=1).outdone([good, better_but_lossy]) == [key(good)]
+
+
+def test_of_large_models_those_are_kept_that_no_cheaper_one_equals(make_sweep: MakeSweep) -> None:
+    sweep, _ = make_sweep()
+
+    def of(number: int, score: float, flops: float, size: int) -> tuple[Configuration, TrialRecord]:
+        configuration, record = ended(sweep, number, score, 0.0, rank=number)
+        cost = record.result.cost.model_copy(update={"flops": flops, "adapter_bytes": size})
+        result = record.result.model_copy(update={"cost": cost})
+        return configuration, record.model_copy(update={"result": result})
+
+    large, small = LARGE_MODEL_BYTES + 1, LARGE_MODEL_BYTES
+    best, dear, cheap = (of(n, 0.9 - n / 100, f, large) for n, f in ((1, 5e9), (2, 6e9), (3, 1e9)))
+    dear_but_small = of(4, 0.8, 7e9, small)
+    retention = Retention(Objective(weights={"intent": 1.0}))
+    trials = [cheap, dear, best, dear_but_small]
+    assert retention.outdone(trials) == [key(dear)]
+    assert recommend([r for _, r in trials], retention.objective).trial.key != key(dear)
 
 
 def test_of_a_configuration_the_run_that_is_named_is_kept(make_sweep: MakeSweep) -> None:
