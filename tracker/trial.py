@@ -200,6 +200,14 @@ class TrainSpec(Frozen):
         "once its loss is NaN or infinite.",
     )
 
+    keep_epoch: Literal["last", "best"] = Field(
+        "last",
+        exclude_if=lambda value: value == "last",
+        description="Weights that a trial ends with. last: those after the last pass; best: those of the "
+        "pass that scores best on the validation rows of the mix's tasks, each pass evaluated. The same "
+        "rows score the trial then, a little too well.",
+    )
+
     @field_validator("warmup")
     @classmethod
     def _shorter_than_training(cls, warmup: float) -> float:
@@ -431,10 +439,27 @@ class Fitted(Frozen):
     evaluation_batch_size: int | None = None
 
 
+class PassResult(Frozen):
+    """Scores after a pass over the training set, on the validation rows of the tasks that the mix trains.
+
+    ``number``: from 1; ``step``: optimizer steps until then. ``scores``: by task its score, or an error;
+    ``value``: what passes are compared by, the higher the better. ``kept``: whether the trial ended with
+    its weights.
+    """
+
+    number: int
+    step: int
+    scores: dict[str, float | None]
+    loss_nats: dict[str, float | None]
+    value: float
+    kept: bool = False
+
+
 class TrialResult(Frozen):
     """Result of a finished trial: its spec, status and reason, and everything measured.
 
-    ``fitted``: what memory made of the spec's batches; ``None`` where nothing.
+    ``fitted``: what memory made of the spec's batches; ``None`` where nothing. ``passes``: where each was
+    evaluated.
     """
 
     spec: TrialSpec
@@ -448,6 +473,7 @@ class TrialResult(Frozen):
     started_at: float | None = None
     ended_at: float | None = None
     fitted: Fitted | None = Field(None, exclude_if=lambda value: value is None)
+    passes: tuple[PassResult, ...] = Field((), exclude_if=lambda value: not value)
 
 
 class TakenOver(Frozen):

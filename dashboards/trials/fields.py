@@ -260,6 +260,9 @@ def _training(record: TrialRecord) -> Iterator[Field]:
         "Gradient checkpointing": "yes" if train.gradient_checkpointing else "no",
         "Packing": "yes" if train.packing else "no",
     }
+    passes = record.result.passes
+    kept = next((each.number for each in passes if each.kept), None)
+    values |= {"Pass kept": f"{kept} of {passes[-1].number}"} if kept else {}
     if (fitted := record.result.fitted) is not None:
         numbers_used = {
             "Rows at a time": fitted.batch_size,

@@ -6,6 +6,7 @@ all methods see the same rows in the same order, and a resumed trial the same as
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -40,12 +41,21 @@ def replay_rows(mix: MixSpec, volume: int) -> int:
 
 def stream_rows(spec: TrialSpec) -> int:
     """Number of rows of the stream, without reading the data."""
+    return (pass_ends(spec) or [0])[-1]
+
+
+def pass_ends(spec: TrialSpec) -> list[int]:
+    """Rows of the stream up to the end of each pass, without reading the data."""
     if spec.mix is None:
-        return 0
-    epochs = spec.schedule.epochs
+        return []
+    epochs, extra = spec.schedule.epochs, replay_rows(spec.mix, spec.volume)
     passes = {t: epochs + spec.mix.extra_epochs.get(t, 0) for t in spec.examples}
-    rows = sum(count * passes[task] for task, count in spec.examples.items())
-    return rows + epochs * replay_rows(spec.mix, spec.volume)
+    sizes = (
+        sum(n for task, n in spec.examples.items() if number < passes[task])
+        + (extra if number < epochs else 0)
+        for number in range(max(passes.values(), default=0))
+    )
+    return list(itertools.accumulate(sizes))
 
 
 def training_steps(spec: TrialSpec) -> int:

@@ -38,7 +38,8 @@ from sweeps.finetune.model import (
     trained_parameters,
 )
 from sweeps.finetune.out_of_memory import Rung
-from tracker.trial import LORA_PLUS_RATIO, TrialSpec
+from sweeps.finetune.passes import Passes, is_kept, judge, pass_steps, take_best
+from tracker.trial import LORA_PLUS_RATIO, PassResult, TrialSpec
 
 _LOGGED_STEPS = 50  # points of a learning curve: enough to see its shape, few enough for any store
 _SAVING_SHARE = 0.05  # of the time since the last checkpoint, which the next may take
@@ -57,11 +58,15 @@ _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_wit
 
 
 class TrainResult(NamedTuple):
-    """Result of a training; ``final_loss``: nats per answer token, mean over the last logged window."""
+    """Result of a training; ``final_loss``: nats per answer token, mean over the last logged window.
+
+    ``passes``: what each scored, where they were evaluated.
+    """
 
     steps: int
     final_loss: float
     resumed_at: int
+    passes: tuple[PassResult, ...] = ()
 
 
 class StepCounter:
@@ -94,12 +99,14 @@ def train(
     clock: Clock,
     counter: StepCounter | None = None,
     rung: Rung | None = None,
+    passes: Passes | None = None,
 ) -> TrainResult:
     """Tune *model* in place on *stream*, from the newest whole checkpoint on if there is one.
 
     *rung*: how steps are made in the memory that there is, by default as *spec* says; a checkpoint of another
     rung is as good. *counter* is kept up to date, so that the steps of a training that fails are known.
-    Raises DivergedError when the loss is no longer finite, or stays too far above its beginning
+    *passes*: the model ends with the weights of the best one; by default with the last. Raises
+    DivergedError when the loss is no longer finite, or stays too far above its beginning
     (:mod:`sweeps.finetune.divergence`).
     """
     rung = rung or Rung.of(spec)
@@ -115,7 +122,7 @@ def train(
         clock=clock,
         timed=checkpoints.timed,
     )
-    callback = _TrialCallback(trainer, checkpoints, reporter, counter or StepCounter())
+    callback = _TrialCallback(trainer, checkpoints, reporter, counter or StepCounter(), passes)
     trainer.add_callback(callback)
     trainer.remove_callback(PrinterCallback)
     resume = checkpoint.latest_checkpoint(
@@ -124,7 +131,8 @@ def train(
     model.train()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     callback.flush()
-    return TrainResult(trainer.state.global_step, callback.last_loss, callback.resumed_at)
+    kept = take_best(passes, model, trainer.state.log_history) if passes else ()
+    return TrainResult(trainer.state.global_step, callback.last_loss, callback.resumed_at, kept)
 
 
 def _fits(folder: Path, step: int, model: nn.Module) -> bool:
@@ -134,7 +142,8 @@ def _fits(folder: Path, step: int, model: nn.Module) -> bool:
         for name in _ARCHIVES:
             with ZipFile(folder / name) as archive:
                 archive.infolist()
-        return bool(state["global_step"] == step) and holds_trained(model, folder)
+        whole = bool(state["global_step"] == step) and holds_trained(model, folder)
+        return whole and is_kept(folder.parent, state["log_history"])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):
         return False
 
@@ -297,9 +306,12 @@ class _TrialCallback(TrainerCallback):
         checkpoints: Checkpoints,
         reporter: Reporter,
         counter: StepCounter,
+        passes: Passes | None,
     ) -> None:
         self.trainer, self.checkpoints, self.reporter = trainer, checkpoints, reporter
         self.counter = counter
+        self.passes = passes
+        self.pass_steps = pass_steps(trainer.spec) if passes else {}
         self.saved_at = time.monotonic()
         weights = sum(p.numel() * p.element_size() for p in trainer.trained)
         self.saving = (1 + _ADAM_MOMENTS) * weights / _WRITTEN_A_SECOND  # seconds, until measured
@@ -331,6 +343,9 @@ class _TrialCallback(TrainerCallback):
         if state.global_step <= self.rule.first:
             of_step = self.trainer.losses[-args.gradient_accumulation_steps :]
             self._log_loss(FIRST, torch.stack(of_step).sum().item())
+        if self.passes and (number := self.pass_steps.get(state.global_step)):
+            model = self.trainer.model
+            judge(self.passes, model, state.log_history, number, state.global_step)
         if state.global_step % self.log_every:
             return  # a checkpoint inside a logged window would make the curve depend on timing
         self.flush()

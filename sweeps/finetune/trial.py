@@ -50,12 +50,13 @@ from sweeps.finetune.out_of_memory import (
     noted_rung,
     rungs,
 )
-from sweeps.finetune.train import Checkpoints, StepCounter, train
+from sweeps.finetune.passes import Passes
+from sweeps.finetune.train import Checkpoints, StepCounter, TrainResult, train
 from tracker import numbers
 from tracker.errors import SftSelectError, StoreError
 from tracker.files import json_lines, write_atomically
-from tracker.task import SuiteScore
-from tracker.trial import Cost, Fitted, Status, TrialResult, TrialSpec
+from tracker.task import SuiteScore, TaskScore
+from tracker.trial import Cost, Fitted, PassResult, Status, TrialResult, TrialSpec
 
 Split = Literal["validation", "test"]
 
@@ -82,6 +83,7 @@ class _Measured:
         self.generated_tokens = 0
         self.generate_seconds = 0.0
         self.final_loss: float | None = None
+        self.passes: tuple[PassResult, ...] = ()
         self.rung: Rung | None = None  # of the training, where memory chose it
         self.evaluated_at_once: int | None = None  # rows, where memory chose it
 
@@ -151,6 +153,7 @@ def run_trial(
         started_at=started,
         ended_at=time.time(),
         fitted=measured.fitted,
+        passes=measured.passes if complete else (),
     )
 
 
@@ -226,7 +229,7 @@ def _tuned(
     if noted in tries:
         tries = tries[tries.index(noted) :]
 
-    def attempt(rung: Rung) -> tuple[nn.Module, float]:
+    def attempt(rung: Rung) -> tuple[nn.Module, TrainResult]:
         measured.rung = rung if rung != Rung.of(spec) else None
         again = rung != tries[0]
         if again:
@@ -245,12 +248,36 @@ def _tuned(
                 clock=clock,
                 counter=measured.counter,
                 rung=rung,
+                passes=_passes(spec, model, home, device, clock, reporter),
             )
-        return model, result.final_loss
+        return model, result
 
-    _, (model, measured.final_loss) = first_that_fits(tries, attempt, device)
+    _, (model, trained) = first_that_fits(tries, attempt, device)
+    measured.final_loss, measured.passes = trained.final_loss, trained.passes
     free_memory(device)
     return model
+
+
+def _passes(
+    spec: TrialSpec,
+    model: nn.Module,
+    home: TrialHome,
+    device: torch.device,
+    clock: Clock,
+    reporter: Reporter,
+) -> Passes | None:
+    """How the passes of *model* are judged: on the tasks that the mix trains; ``None`` where the last is kept."""
+    if spec.train.keep_epoch == "last" or spec.mix is None:
+        return None
+    weights = spec.mix.weights
+    trained = tuple(task for task in spec.tasks if weights.get(task.name))
+    on_trained = spec.model_copy(update={"tasks": trained})
+
+    def evaluate() -> list[TaskScore]:
+        evaluator = _evaluator(model, spec, device, clock, reporter)
+        return [e.score for e in _tasks(evaluator, on_trained, ("validation",), clock)]
+
+    return Passes(evaluate, home.checkpoints)
 
 
 def _has_room(spec: TrialSpec, home: TrialHome, folder: Path, size: int) -> bool:

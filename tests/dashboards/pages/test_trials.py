@@ -22,7 +22,7 @@ from dashboards.trials.reader import TrialDetails
 from tracker.store.mlflow_names import metrics
 from tracker.store.store import LiveTrial
 from tracker.store.worst_answers import worst_of
-from tracker.trial import Fitted
+from tracker.trial import Fitted, PassResult
 
 HARM = "<script>alert(1)</script>"
 WEIGHING = Weighing({"slots": 1, "intent": 2}, {"intent": "score", "slots": "score"})
@@ -48,12 +48,19 @@ def test_a_cost_that_is_not_known_has_no_tile(view_of, records, words):
 
 def test_what_memory_made_of_its_batches_is_said(view_of, records, words):
     used = Fitted(batch_size=2, accumulation=8, gradient_checkpointing=True)
-    result = records[45].result.model_copy(update={"fitted": used})
+    passes = [
+        PassResult(number=n, step=n, scores={}, loss_nats={}, value=0.0, kept=n == 1)
+        for n in (1, 2)
+    ]
+    changed = {"fitted": used, "passes": tuple(passes)}
+    result = records[45].result.model_copy(update=changed)
     fitted = [*records[:45], records[45].model_copy(update={"result": result})]
     text = words(details(view_of(fitted), Query.of(trial="45")))
     assert "Rows at a time, for want of memory" in text
     assert "Gradient checkpointing, for want of memory" in text
     assert "Rows at a time in evaluation" not in text
+    assert "Pass kept" in text
+    assert "1 of 2" in text
     assert "for want of memory" not in words(details(view_of(records), Query.of(trial="45")))
     assert metrics(result)["fitted/batch_size"] == 2
     assert "fitted/evaluation_batch_size" not in metrics(result)
