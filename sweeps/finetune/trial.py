@@ -266,7 +266,7 @@ def _passes(
     clock: Clock,
     reporter: Reporter,
 ) -> Passes | None:
-    """How the passes of *model* are judged: on the tasks that the mix trains; ``None`` where the last is kept."""
+    """How passes of *model* are judged: on the tasks that the mix trains; ``None`` where the last is kept."""
     if spec.train.keep_epoch == "last" or spec.mix is None:
         return None
     weights = spec.mix.weights
