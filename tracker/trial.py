@@ -186,7 +186,9 @@ class TrainSpec(Frozen):
         "cosine",
         description="Learning-rate schedule: cosine and linear fall to 0 over the run, constant does not.",
     )
-    warmup: float = Field(0.05, ge=0, description="Warm-up, as a fraction of all steps.")
+    warmup: float = Field(
+        0.05, ge=0, description="Warm-up, as a fraction of all steps; it ends before the last."
+    )
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     dtype: DType = Field("float32", description="Compute type; bfloat16 is autocast.")
