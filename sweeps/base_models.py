@@ -62,6 +62,7 @@ def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
         parameters=parameters,
         family=entry.family,
         trust_remote_code=entry.trust_remote_code,
+        base=entry.base if entry.base in ("bfloat16", "nf4") else None,
     )
 
 

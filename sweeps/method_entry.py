@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from tracker.frozen import Frozen
-from tracker.trial import ALL_LINEAR, LORA_ALPHA, MAX_EPOCHS, MIN_EPOCHS, TrainSpec
+from tracker.trial import ALL_LINEAR, LORA_ALPHA, MAX_EPOCHS, MIN_EPOCHS, DType, TrainSpec
 
 MAX_ENTRIES = 1_000
 MAX_BATCH = 1_000_000
@@ -271,6 +271,11 @@ class TrainEntry(TrainSpec):
         "`{p_tuning: [3, 10], full: 3}`, of one number or a list to choose from; a method that it does "
         "not name makes 3.",
     )
+    dtype: DType | Literal["auto"] = Field(  # type: ignore[assignment]
+        "auto",
+        description="Compute type; bfloat16 is autocast. auto: bfloat16 on a GPU that has it, or where a "
+        "model's `base` is bfloat16, else float32.",
+    )
 
     @property
     def of_trials(self) -> TrainSpec:
@@ -278,6 +283,8 @@ class TrainEntry(TrainSpec):
         values = {name: getattr(self, name) for name in TrainSpec.model_fields}
         if isinstance(self.epochs, PassesByMethod):
             values["epochs"] = TrainSpec().epochs
+        if self.dtype == "auto":  # of a recorded table's sweep, which trains nothing
+            values["dtype"] = TrainSpec().dtype
         return TrainSpec(**values)
 
     def passes(self, method: str) -> tuple[int, ...]:

@@ -18,7 +18,12 @@ from sweeps.data.prompts import encode_examples, load_tokenizer
 from sweeps.data.tokenizer_checks import RowsOf, closing_token, tokenizer_problems
 from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
-from sweeps.finetune.weights import read_model_config, surplus_tensors, weight_problems
+from sweeps.finetune.weights import (
+    check_nf4,
+    read_model_config,
+    surplus_tensors,
+    weight_problems,
+)
 from sweeps.resolve import Report, ResolvedSweep, TaskSettings, read_sweep
 from sweeps.scores.score_function import function_values
 from sweeps.search.space import methods_of
@@ -55,7 +60,15 @@ def read_checked(path: Path, workspace: Path) -> ResolvedSweep:
     def begun_settings(spec: SweepSpec) -> TaskSettings:
         return _begun_settings(spec, SweepFolder(workspace, spec.name).identity)
 
-    sweep = read_sweep(path, lambda spec: SweepFolder(workspace, spec.name).begun, begun_settings)
+    def begun_file(spec: SweepSpec) -> Mapping[str, Any] | None:
+        return (SweepFolder(workspace, spec.name).identity or {}).get("file")
+
+    sweep = read_sweep(
+        path,
+        lambda spec: SweepFolder(workspace, spec.name).begun,
+        begun_settings,
+        begun_file,
+    )
     begun = SweepFolder(workspace, sweep.spec.name).identity
     if begun is None:
         return preflight(sweep, path)
@@ -232,6 +245,8 @@ def _check_model(
     report.warnings += found.notes
     if not found.problems:
         report.problems += _too_many_positions(model, tokenizer, config, sweep.spec, files)
+    if model.base == "nf4":
+        report.attempt(check_nf4, where)
     tried = unfit(model, _methods(sweep.spec, model.name), sweep.spec.train)
     _note_unfit(model, config.model_type, where, tried, report)
 

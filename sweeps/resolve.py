@@ -48,7 +48,7 @@ from tracker.files import absolute
 from tracker.numbers import percent
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.task import FileRef, LabelDefinition, ScoreFunction, SourceFile, SuiteSpec, TaskSpec
-from tracker.trial import ModelSpec
+from tracker.trial import DType, ModelSpec
 from tracker.validation import dotted
 
 Value = TypeVar("Value")
@@ -92,15 +92,18 @@ def read_sweep(
     path: Path,
     begun: Callable[[SweepSpec], bool] = lambda _: False,
     settled: Callable[[SweepSpec], TaskSettings] = lambda _: {},
+    begun_file: Callable[[SweepSpec], Mapping[str, Any] | None] = lambda _: None,
 ) -> ResolvedSweep:
     """The sweep file at *path*, validated and resolved; every problem names its line.
 
     *begun*: whether the sweep was begun already. It goes on then: what only later releases refuse is a
     warning. *settled*: settings of the tasks that it began with; another task has those of a new sweep.
+    *begun_file*: the file that it began with, whose types it keeps where the present one leaves them open.
     Raises ``InputError``.
     """
     document = read(path)
     spec = load_sweep(document)
+    spec = with_types(spec, begun_file(spec))
     return _resolve(spec, path.parent, document, begun=begun(spec), settled=settled(spec))
 
 
@@ -110,7 +113,36 @@ def resolve(spec: SweepSpec, base: Path) -> ResolvedSweep:
     Raises ``InputError`` with every problem. Problems of the sweep file come without lines:
     :func:`read_sweep` has them.
     """
-    return _resolve(spec, base, None)
+    return _resolve(with_types(spec), base, None)
+
+
+def with_types(spec: SweepSpec, begun: Mapping[str, Any] | None = None) -> SweepSpec:
+    """*spec* with its ``auto`` types decided: as its sweep *begun*, else by what this machine has."""
+    wanted = {entry.label: entry.base or spec.base or "auto" for entry in spec.models}
+    gpu = _gpu_computes_bfloat16()
+    dtype = spec.train.dtype
+    if dtype == "auto":
+        here: DType = "bfloat16" if gpu or "bfloat16" in wanted.values() else "float32"
+        begun_with: DType | None = begun["train"]["dtype"] if begun else None
+        dtype = begun_with or here
+    before = {
+        m["name"] or Path(m["path"]).name: m.get("base") for m in (begun or {}).get("models", ())
+    }
+    entries = []
+    for entry in spec.models:
+        base: str | None = wanted[entry.label]
+        if base == "auto":
+            base = before.get(entry.label, "bfloat16" if gpu and dtype == "bfloat16" else None)
+        base = None if base == "float32" else base
+        entries.append(entry.model_copy(update={"base": base}))
+    train = spec.train.model_copy(update={"dtype": dtype})
+    return spec.model_copy(update={"models": tuple(entries), "train": train, "base": None})
+
+
+def _gpu_computes_bfloat16() -> bool:
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 class Report:

@@ -39,6 +39,9 @@ MAX_PROCESSES = 1_024
 Volume = Annotated[int, Field(ge=1, le=MAX_EXAMPLES)]
 
 
+StoredAs = Literal["auto", "float32", "bfloat16", "nf4"]
+
+
 class ModelEntry(Frozen):
     """Base models to tune."""
 
@@ -55,6 +58,11 @@ class ModelEntry(Frozen):
         None,
         exclude_if=lambda value: value is None,
         description="Those of the sweep's methods that tune it, such as [lora]; default: all.",
+    )
+    base: StoredAs | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How its frozen weights are stored; default: the sweep's `base`.",
     )
 
     @property
@@ -249,6 +257,13 @@ class SweepSpec(Frozen):
         description="Task mixes by name; default: one of all tasks, equally weighted.",
     )
     replay: TextFile | None = Field(None, description="Plain text for mixes with `replay`.")
+    base: StoredAs | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="How frozen weights of the models are stored. auto (the default): bfloat16 where "
+        "`train.dtype` is bfloat16 on a GPU, else float32; nf4: 4 bits each (bitsandbytes), for adapters "
+        "alone. A model's entry may say otherwise.",
+    )
     train: TrainEntry = Field(TrainEntry(), description="The training schedule.")
     evaluation: EvaluationSpec = Field(EvaluationSpec(), description="How trials are measured.")
     objective: Objective = Field(

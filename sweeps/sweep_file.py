@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from sweeps.spec import MixEntry, SweepSpec, lowered
+from sweeps.spec import MixEntry, ModelEntry, SweepSpec, lowered
 from sweeps.task_entry import SuiteEntry, TaskEntry
 from tracker.constraints import SHARES, allowed_names, bound_problem, task_and_label, unknown_name
 from tracker.decision.target_quality import target_problem
@@ -75,6 +75,36 @@ def _models(spec: SweepSpec) -> Iterator[Problem]:
                 ("models", index, "methods"),
                 f"found {', '.join(unknown)}; allowed: {', '.join(there)}, the methods of this sweep",
             )
+        yield from _base(spec, index, entry)
+
+
+def _base(spec: SweepSpec, index: int, entry: ModelEntry) -> Iterator[Problem]:
+    """Problems of how a model's frozen weights are stored with what trains on them."""
+    here: YamlPath = ("models", index, *(("base",) if entry.base else ()))
+    base = entry.base or spec.base
+    if base == "bfloat16" and spec.train.dtype == "float32":
+        wording = (
+            "found base bfloat16 with train.dtype float32; allowed: train.dtype bfloat16 or auto"
+        )
+        yield Problem(here, wording)
+    if base != "nf4":
+        return
+    methods = [name for name, settings in spec.methods if settings is not None]
+    named = [name for name in methods if entry.methods is None or name in entry.methods]
+    if "full" in named:
+        others = ", ".join(name for name in methods if name != "full") or "lora"
+        yield Problem(
+            here,
+            "found base nf4 with full tuning, which cannot train 4-bit weights; allowed: adapters; give the "
+            f"model `methods: [{others}]`",
+        )
+    lora = spec.methods.lora
+    if lora and "lora" in named and "pissa" in lora.variant:
+        yield Problem(
+            here,
+            "found base nf4 with LoRA's variant pissa, which starts by changing the weights; allowed: plain, "
+            "rslora, dora, lora_plus; take pissa out",
+        )
 
 
 def _volumes(spec: SweepSpec) -> Iterator[Problem]:

@@ -31,6 +31,8 @@ RecordAnswers = Literal["all", "hashed", "none"]
 MIN_EPOCHS, MAX_EPOCHS = 1, 1000
 _AT_MOST_A_MILLION: dict[str, JsonValue] = {"maximum": 1_000_000}
 DType = Literal["float32", "bfloat16"]
+#: How frozen weights are stored otherwise than in float32.
+Base = Literal["bfloat16", "nf4"]
 
 
 class ModelSpec(Frozen):
@@ -38,8 +40,9 @@ class ModelSpec(Frozen):
 
     Of an outside trial's model we have no files: ``path`` is its name, ``digest`` is ``None``, and so
     is ``parameters`` where its table does not say. ``end_token``: the token that closes an answer, where
-    the chat template closes one otherwise than with the tokenizer's end token; it stays out of dumps and
-    keys where it is ``None``, as in every sweep of before it was known.
+    the chat template closes one otherwise than with the tokenizer's end token. ``base``: how its frozen
+    weights are stored, ``None`` for float32; weights stored otherwise are another base. Both stay out of
+    dumps and keys where they are ``None``, as in every sweep of before they were known.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ModelSpec(Frozen):
     family: str | None = None
     trust_remote_code: bool = False
     end_token: str | None = Field(None, exclude_if=lambda value: value is None)
+    base: Base | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
     def size(self) -> int:

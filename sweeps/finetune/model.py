@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 import shutil
 import warnings
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import transformers
 from peft import (
     LoraConfig,
+    LoraModel,
     PeftModel,
     PrefixTuningConfig,
     PromptEncoderConfig,
@@ -29,13 +29,17 @@ from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sweeps.base_models import checked_folder
+from sweeps.base_weights import weight_files
 from sweeps.data.prompts import load_tokenizer
 from sweeps.finetune.weights import load_model
 from tracker.errors import InputError
 from tracker.files import whole_folder
-from tracker.trial import ALL_LINEAR, MethodSpec, ModelSpec
+from tracker.trial import ALL_LINEAR, DType, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
+#: Bytes of bases that a process holds side by side, and of the largest that is copied, not given away.
+_HELD_BYTES, _COPIED_BYTES = 1 << 30, 1 << 28
+_CPU = torch.device("cpu")
 
 
 def quieten() -> None:
@@ -48,24 +52,121 @@ def quieten() -> None:
     transformers.logging.disable_progress_bar()
 
 
-@lru_cache(maxsize=4)
-def load_base(model: ModelSpec) -> PreTrainedModel:
-    """Load the untouched base into host memory, shared by a worker's trials: copy it, never change it.
+class _Held(NamedTuple):
+    """A base that this process holds; ``config`` and ``generation``: its settings as loaded."""
 
-    Weights are float32 whatever the checkpoint's dtype: otherwise full tuning would update bfloat16
-    weights while adapters are float32, and the methods could not be compared. Raises InputError as
+    base: PreTrainedModel
+    config: dict[str, Any]
+    generation: GenerationConfig | None
+
+
+class _HeldAs(NamedTuple):
+    """What a base is held for: its spec, the dtype of what is not quantised, its device."""
+
+    model: ModelSpec
+    compute: DType
+    device: torch.device
+
+
+#: Bases that this process holds, the last used last, and those of them that a trial has at present.
+_held: dict[_HeldAs, _Held] = {}
+_lent: set[_HeldAs] = set()
+
+
+def load_base(
+    model: ModelSpec, device: torch.device = _CPU, compute: DType = "float32"
+) -> PreTrainedModel:
+    """The untouched base on *device*, weights in the dtype that *model* says, shared by a worker's trials.
+
+    Where the spec says none they are float32 whatever the checkpoint's dtype: otherwise full tuning would
+    update bfloat16 weights while adapters are float32, and the methods could not be compared. A process
+    holds one base, and several where they are small. Raises InputError as
     :func:`sweeps.base_models.checked_folder` and :func:`sweeps.finetune.weights.load_model`.
     """
-    return load_model(Path(checked_folder(model)), trust=model.trust_remote_code)
+    key = _HeldAs(model, compute, device)
+    if key in _held and key not in _lent:
+        _held[key] = _held.pop(key)
+        return _held[key].base
+    forget_base(key)  # an earlier trial that failed may have left anything on it
+    folder = Path(checked_folder(model))
+    _make_room(sum(path.stat().st_size for path in weight_files(folder)))
+    base = load_model(
+        folder, trust=model.trust_remote_code, base=model.base, compute=compute, device=device
+    ).requires_grad_(False)
+    _held[key] = _Held(base, dict(vars(base.config)), base.generation_config)
+    return base
 
 
-def build_model(model: ModelSpec, method: MethodSpec, device: torch.device) -> nn.Module:
-    """Build a fresh copy of the base on *device* for *method*; trained weights have ``requires_grad``."""
-    return tune(copy.deepcopy(load_base(model)), method).to(device)
+def forget_base(key: _HeldAs | None = None) -> None:
+    """Drop the base that is held as *key*, or all."""
+    for each in [key] if key else list(_held):
+        _lent.discard(each)
+        _held.pop(each, None)
+
+
+def _make_room(size: int) -> None:
+    """Drop bases, the least used first, until another of *size* bytes may be held beside the rest."""
+    while _held and size + sum(_bytes(held.base) for held in _held.values()) > _HELD_BYTES:
+        forget_base(next(iter(_held)))
+
+
+def _bytes(base: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in base.parameters())
+
+
+def build_model(
+    model: ModelSpec, method: MethodSpec, device: torch.device, compute: DType = "float32"
+) -> nn.Module:
+    """Build a model of its own on *device* for *method*; trained weights have ``requires_grad``.
+
+    Of a large base there is no copy: it is given away, and loaded again when it is needed.
+    """
+    base = load_base(model, device, compute)
+    if _bytes(base) <= _COPIED_BYTES:
+        base = copy.deepcopy(base)
+    else:
+        forget_base(_HeldAs(model, compute, device))
+    if method.name == "full":
+        base = base.float()  # masters, which start from the values that the base has
+    return tune(base, method)
+
+
+def borrow_model(
+    model: ModelSpec, method: MethodSpec, device: torch.device, compute: DType = "float32"
+) -> nn.Module:
+    """The base that this process holds with *method* put on it; :func:`give_back` takes it off again.
+
+    Methods that change the base's weights (full tuning, PiSSA) get a model of their own.
+    """
+    if method.name == "full" or method.variant == "pissa":
+        return build_model(model, method, device, compute)
+    base = load_base(model, device, compute)
+    _lent.add(_HeldAs(model, compute, device))
+    return tune(base, method)
+
+
+def give_back(model: nn.Module) -> None:
+    """Take off the base what :func:`borrow_model` put on it; a model of its own is left alone."""
+    base = base_model(model)
+    key = next((key for key, held in _held.items() if held.base is base), None)
+    if key is None:
+        return
+    held = _held[key]
+    if isinstance(model, PeftModel) and not model.active_peft_config.is_prompt_learning:
+        cast("LoraModel", model.base_model).unload()
+    if hasattr(base, "peft_config"):
+        del base.peft_config
+    if held.base.is_gradient_checkpointing:
+        held.base.gradient_checkpointing_disable()
+    vars(held.base.config).clear()
+    vars(held.base.config).update(held.config)
+    held.base.generation_config = held.generation
+    held.base.requires_grad_(False).eval()
+    _lent.discard(key)
 
 
 def tune(base: PreTrainedModel, method: MethodSpec) -> nn.Module:
-    """Prepare *base*, in place, to be tuned by *method*."""
+    """Prepare *base*, in place, to be tuned by *method*; what trains is float32."""
     if method.name in ("none", "full"):
         base.requires_grad_(False)
         for part in language_parts(base) if method.name == "full" else ():
@@ -77,6 +178,9 @@ def tune(base: PreTrainedModel, method: MethodSpec) -> nn.Module:
         method.name == "p_tuning"
     ):  # peft takes the first weight with as many rows as there are words
         tuned.word_embeddings = base.get_input_embeddings()
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(base.device, torch.float32)
     return tuned
 
 

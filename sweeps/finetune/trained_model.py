@@ -153,14 +153,18 @@ class TrainedModel:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         if device.type == "cpu":
             torch.set_num_threads(card.threads)  # sums of floats depend on it
-        if trial.method.name in ("none", "full") or card.merge is not None:
+        untouched = trial.method.name == "none"
+        quantised = untouched and trial.model.base == "nf4"
+        whole = trial.method.name == "full" or card.merge is not None
+        if whole or (untouched and not quantised):
             trust = trial.model.trust_remote_code
             here = {"path": str(folder.resolve()), "digest": content_digest(folder, code=trust)}
             described = trial.model.model_copy(update=here | {"revision": None})
             return cls(card, load_model(folder, trust=trust).to(device), described, device)
         described = with_found_base(trial.model, folder, base)
-        model = build_model(described, trial.method, device)
-        load_trained(model, folder)
+        model = build_model(described, trial.method, device, trial.train.dtype)
+        if not quantised:
+            load_trained(model, folder)
         return cls(card, model, described, device)
 
     def task(self, name: str | None = None) -> TaskSpec:

@@ -33,7 +33,8 @@ from sweeps.finetune.contract import Reporter, TrialHome
 from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.evaluate import Evaluator, TaskEvaluation
 from sweeps.finetune.model import (
-    build_model,
+    borrow_model,
+    give_back,
     load_base,
     prepended_tokens,
     save_model,
@@ -170,14 +171,16 @@ def _fine_tune(
     with clock.phase("data"):
         stream = training_stream(spec)
 
-    # Model: the untouched base on the general suites (once for all trials), then a copy to tune.
+    # Model: the untouched base on the general suites (once for all trials), then with the method on it.
     def untouched(base: TrialSpec) -> Evaluator:
-        copy = build_model(base.model, base.method, device)
-        return _evaluator(copy, base, device, clock, reporter)
+        lent = borrow_model(base.model, base.method, device, base.train.dtype)
+        return _evaluator(lent, base, device, clock, reporter)
 
     with clock.phase("model"):
-        load_base(spec.model)
+        base = load_base(spec.model, device, spec.train.dtype)
         before = base_suites(spec, home.baselines, untouched)
+        give_back(base)
+        del base
     try:
         model = _tuned(spec, stream, home, reporter, clock, device, measured)
     finally:
@@ -196,6 +199,7 @@ def _fine_tune(
     measured.generated_tokens = evaluator.generated_tokens
     measured.generate_seconds = clock.seconds.get("generate", 0.0) - generating
     _save_records(measured.tasks, home.artifacts, clock)
+    give_back(model)
 
 
 def _tuned(
@@ -207,7 +211,7 @@ def _tuned(
     device: torch.device,
     measured: _Measured,
 ) -> nn.Module:
-    """A copy of the base, trained from the last checkpoint on, if there is one; in less memory if need be.
+    """The base with the method, trained from the last checkpoint on; in less memory if need be.
 
     Raises OutOfMemoryError where memory does not suffice whatever is tried.
     """
@@ -216,7 +220,7 @@ def _tuned(
         with clock.phase("model"):
             # An adapter starts alike, whether the base was evaluated or not.
             torch.manual_seed(spec.seed)
-            model = build_model(spec.model, spec.method, device)
+            model = borrow_model(spec.model, spec.method, device, spec.train.dtype)
         measured.trained = sum(p.numel() for p in trained_parameters(model).values())
         measured.adapter_bytes = stored_bytes(model, spec.method)
         return model
@@ -224,7 +228,10 @@ def _tuned(
     if spec.method.name == "none":
         return build()
     pad_id = int(load_tokenizer(spec.model).pad_token_id or 0)
-    tries = rungs(spec, recomputes=load_base(spec.model).supports_gradient_checkpointing)
+    tries = rungs(
+        spec,
+        recomputes=load_base(spec.model, device, spec.train.dtype).supports_gradient_checkpointing,
+    )
     noted = noted_rung(home.checkpoints)
     if noted in tries:
         tries = tries[tries.index(noted) :]

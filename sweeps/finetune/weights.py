@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    BitsAndBytesConfig,
     GenerationConfig,
     PreTrainedModel,
 )
@@ -31,6 +33,7 @@ from transformers.utils import logging as transformers_logging
 
 from sweeps.base_weights import TUNABLE, StoredTensor, stored_tensors, weight_files
 from tracker.errors import InputError
+from tracker.trial import Base, DType
 
 _SHOWN = 3
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -129,10 +132,19 @@ def surplus_tensors(folder: Path, *, trust: bool) -> list[str]:
     ]
 
 
-def load_model(folder: Path, *, trust: bool) -> PreTrainedModel:
-    """The base model in *folder*, its weights as float32 in host memory.
+def load_model(
+    folder: Path,
+    *,
+    trust: bool,
+    base: Base | None = None,
+    compute: DType = "float32",
+    device: torch.device | None = None,
+) -> PreTrainedModel:
+    """The base model in *folder*, each tensor read straight to *device* (host memory) in the dtype of *base*.
 
-    Raises InputError where a tensor is missing or does not fit: such weights would be random.
+    Of 4-bit weights what is not quantised (embeddings, norms, the output layer) has the dtype *compute*.
+    Raises InputError where a tensor is missing or does not fit: such weights would be random; and where
+    4-bit weights need bitsandbytes.
     """
     if problems := weight_problems(folder, trust=trust):
         raise InputError(problems)
@@ -142,11 +154,44 @@ def load_model(folder: Path, *, trust: bool) -> PreTrainedModel:
         for path in weight_files(folder):
             file = files.enter_context(safe_open(path, framework="pt"))
             state |= {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        model, _ = _loaded(empty, state, folder, None)
+        place = None if device is None or device.type == "cpu" else {"": str(device)}
+        if base == "nf4":
+            check_nf4()
+            place = place or {"": "cpu"}
+        model, _ = _loaded(empty, state, folder, place, stored_in(base, compute), base)
+    for layer in model.modules():
+        # On some CPUs bitsandbytes would round the scales at the first evaluation, for good.
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
     model.config.name_or_path = model.name_or_path = str(folder)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model
+
+
+def stored_in(base: Base | None, compute: DType) -> torch.dtype:
+    """Dtype of the weights of a *base*; of 4-bit ones, of what is not quantised."""
+    if base == "nf4":
+        return torch.bfloat16 if compute == "bfloat16" else torch.float32
+    return torch.bfloat16 if base == "bfloat16" else torch.float32
+
+
+def _nf4(compute: torch.dtype) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+    )
+
+
+def check_nf4() -> None:
+    """Raise InputError where bitsandbytes, which stores weights in 4 bits, is not installed."""
+    if find_spec("bitsandbytes") is None:
+        raise InputError(
+            "found base nf4 without the package bitsandbytes; allowed: with it (the extra `nf4`), or base "
+            "bfloat16 or float32"
+        )
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
@@ -162,6 +207,8 @@ def _loaded(
     state: Mapping[str, Any],
     folder: Path,
     device_map: dict[str, str] | None,
+    dtype: torch.dtype = torch.float32,
+    base: Base | None = None,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The model with the tensors of *state*, and transformers' account of what was missing."""
     with _report() as report:
@@ -171,9 +218,10 @@ def _loaded(
                 config=empty.config,
                 state_dict=dict(state),
                 device_map=device_map,
-                dtype=torch.float32,
+                dtype=dtype,
                 ignore_mismatched_sizes=True,  # said by us, with the file
                 output_loading_info=True,
+                **({"quantization_config": _nf4(dtype)} if base == "nf4" else {}),
             )
         except RuntimeError:
             unmerged = _UNMERGED.findall("\n".join(report))

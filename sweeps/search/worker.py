@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
 import os
 import signal
 import socket
@@ -40,6 +41,7 @@ def work(pipe: Connection, threads: int, device: str | None) -> None:
     os.environ["HF_HUB_OFFLINE"] = os.environ.get("HF_HUB_OFFLINE", "1")
     if device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises further packages
     import torch
 
     from sweeps.finetune.model import quieten

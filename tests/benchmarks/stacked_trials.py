@@ -68,8 +68,9 @@ def train(
         nats = nn.functional.cross_entropy(
             logits.flatten(0, 1), ids[:, 1:].repeat(len(seeds), 1).flatten(), reduction="none"
         )
-        nats.view(len(seeds), -1).mean(dim=1).sum().backward()
-        norms = sum(p.grad.pow(2).sum(dim=(1, 2)) for p in parameters if p.grad is not None).sqrt()
+        nats.view(len(seeds), -1).mean(dim=1).sum().backward()  # type: ignore[no-untyped-call]
+        squares = [p.grad.pow(2).sum(dim=(1, 2)) for p in parameters if p.grad is not None]
+        norms = torch.stack(squares).sum(dim=0).sqrt()
         for p in parameters:
             assert p.grad is not None
             p.grad *= (1.0 / norms.clamp(min=1.0))[:, None, None]

@@ -49,6 +49,7 @@ def caveats(analysis: Analysis, index: int) -> tuple[str, ...]:
     return (
         *_rows(analysis, choice),
         *_unrun(analysis, index),
+        *_other_bases(analysis, choice),
         *_noise(analysis, choice),
         *_learning_rate(analysis, choice),
         *_format(analysis, choice),
@@ -98,6 +99,20 @@ def _unrun(analysis: Analysis, index: int) -> Iterator[str]:
             f"{count(rival.measured_to)}): by the curves of the sweep it is ahead of the choice there with "
             f"probability {probability(rival.probability)}."
         )
+
+
+def _other_bases(analysis: Analysis, choice: Candidate) -> Iterator[str]:
+    """That methods of one checkpoint were judged on bases whose weights are stored differently."""
+    models = {r.result.spec.model.name: r.result.spec.model for r in analysis.records}
+    chosen = models.get(choice.model)
+    if chosen is None or chosen.digest is None:
+        return
+    for name, model in sorted(models.items()):
+        if model.digest == chosen.digest and model.base != chosen.base:
+            yield (
+                f"{name} is the checkpoint of {choice.model} with weights in {model.base or 'float32'}, not "
+                f"{chosen.base or 'float32'}: methods of the two were not judged on one base."
+            )
 
 
 def _noise(analysis: Analysis, choice: Candidate) -> Iterator[str]:

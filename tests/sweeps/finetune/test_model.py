@@ -27,6 +27,7 @@ from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.evaluate import generated_ids
 from sweeps.finetune.model import (
     build_model,
+    forget_base,
     load_base,
     load_trained,
     prepended_tokens,
@@ -113,8 +114,8 @@ def test_a_base_that_changed_is_refused_and_read_once(
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    for cached in (checked_folder, load_base, load_tokenizer):
-        cached.cache_clear()  # as in another process
+    for forget in (checked_folder.cache_clear, forget_base, load_tokenizer.cache_clear):
+        forget()  # as in another process
     for load in (load_base, load_tokenizer):
         with pytest.raises(InputError, match=r"base: the base model changed: its SHA-256 is .*put"):
             load(spec)
