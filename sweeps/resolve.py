@@ -123,7 +123,7 @@ def with_types(spec: SweepSpec, begun: Mapping[str, Any] | None = None) -> Sweep
     dtype = spec.train.dtype
     if dtype == "auto":
         here: DType = "bfloat16" if gpu or "bfloat16" in wanted.values() else "float32"
-        begun_with: DType | None = begun["train"]["dtype"] if begun else None
+        begun_with: DType | None = (begun or {}).get("train", {}).get("dtype")
         dtype = begun_with or here
     before = {
         m["name"] or Path(m["path"]).name: m.get("base") for m in (begun or {}).get("models", ())

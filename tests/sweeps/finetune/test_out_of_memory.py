@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from torch import nn
 
 from sweeps.finetune import trial as trial_module
 from sweeps.finetune.contract import TrialHome
-from sweeps.finetune.model import base_model
+from sweeps.finetune.model import base_model, forget_base, trained_parameters
 from sweeps.finetune.out_of_memory import Rung, halved, is_out_of_memory, note_rung, rungs
 from sweeps.finetune.trial import run_trial
 from tests.sweeps.finetune.conftest import Notes
@@ -36,18 +36,19 @@ class Device:
         self.passes: list[int] = []
         self.models: list[weakref.ref[nn.Module]] = []
         self.alive: list[int] = []
-        real = trial_module.build_model
+        real = trial_module.borrow_model
 
         def build(*args: Any, **kwargs: Any) -> nn.Module:
             self.alive.append(sum(model() is not None for model in self.models))
             model = real(*args, **kwargs)
-            self.models.append(weakref.ref(model))
+            if trained_parameters(model):  # the untouched base stays
+                self.models.append(weakref.ref(model))
             whole = base_model(model)
             layer = next(m for n, m in whole.named_modules() if n.endswith("layers.1.mlp"))
             layer.register_forward_pre_hook(self._forward)
             return model
 
-        patch.setattr(trial_module, "build_model", build)
+        patch.setattr(trial_module, "borrow_model", build)
 
     def _forward(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         self.passes.append(len(inputs[0]))
@@ -56,8 +57,9 @@ class Device:
 
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Device:
-    return Device(monkeypatch)
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    yield Device(monkeypatch)
+    forget_base()  # it has the hooks
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.data.encoding import evaluation_rows
+from sweeps.preflight import read_checked
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.driver import Driver
 from sweeps.search.run import run_sweep
@@ -52,7 +53,8 @@ def test_a_renamed_sweep_runs_no_equal_trial(make_sweep: MakeSweep, tmp_path: Pa
     runs = tmp_path / "runs"
     first = run_sweep(make_sweep(**small)[1], runs)
     assert len(first.records) == 7
-    renamed, path = make_sweep(**small, name="again")
+    _, path = make_sweep(**small, name="again")
+    renamed = read_checked(path, runs)
     assert len(equal_trials(renamed, SweepFolder(runs, "again"))) == 7
     second = run_sweep(path, runs)
     assert [r.result for r in second.records] == [r.result for r in first.records]
