@@ -11,6 +11,7 @@ import errno
 import gc
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -23,6 +24,8 @@ from tracker.trial import MethodSpec, TrialSpec
 R = TypeVar("R")
 #: Beside a trial's checkpoints: the rung that the last attempt needed.
 _NOTED = "rung.json"
+#: There too while an attempt runs: its rung, and how often the kernel had killed for memory before.
+_STARTED = "attempt.json"
 #: How allocators say it, and libraries on top of them.
 _WORDS = (
     "out of memory",
@@ -88,6 +91,46 @@ def noted_rung(folder: Path) -> Rung | None:
         return Rung(*json.loads((folder / _NOTED).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+@contextmanager
+def watched(folder: Path, rung: Rung) -> Iterator[None]:
+    """Mark in *folder* that the block runs *rung*: only a process that is killed leaves the mark behind."""
+    mark = folder / _STARTED
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"rung": rung, "kills": _kernel_kills()}))
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def after_kill(folder: Path, tries: list[Rung]) -> list[Rung]:
+    """*tries* without those up to the one that the kernel killed the last process on for want of memory.
+
+    The kernel kills where an allocator would not have refused. Few deaths fail a trial, so half of what is
+    left is passed over. Another process may have been the one killed: then less memory is used than could be.
+    """
+    try:
+        left = json.loads((folder / _STARTED).read_bytes())
+        rung, before = Rung(*left["rung"]), left["kills"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return tries
+    now = _kernel_kills()
+    if before is None or now is None or now <= before or rung not in tries:
+        return tries
+    rest = tries[tries.index(rung) + 1 :]
+    return rest[len(rest) // 2 :] or tries[-1:]
+
+
+def _kernel_kills() -> int | None:
+    """Processes that the kernel has killed for want of memory so far; ``None`` where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    counts = [line.split()[1] for line in lines if line.startswith("oom_kill ")]
+    return int(counts[0]) if counts else None
 
 
 def can_recompute(method: MethodSpec) -> bool:

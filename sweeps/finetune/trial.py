@@ -6,6 +6,7 @@ Read it top to bottom: :func:`run_trial` turns every fault into a status, :func:
 from __future__ import annotations
 
 import errno
+import gc
 import itertools
 import os
 import platform
@@ -34,6 +35,7 @@ from sweeps.finetune.divergence import DivergedError
 from sweeps.finetune.evaluate import Evaluator, TaskEvaluation
 from sweeps.finetune.model import (
     borrow_model,
+    forget_base,
     give_back,
     load_base,
     prepended_tokens,
@@ -44,12 +46,14 @@ from sweeps.finetune.model import (
 from sweeps.finetune.out_of_memory import (
     OutOfMemoryError,
     Rung,
+    after_kill,
     first_that_fits,
     free_memory,
     is_out_of_memory,
     note_rung,
     noted_rung,
     rungs,
+    watched,
 )
 from sweeps.finetune.passes import Passes
 from sweeps.finetune.train import Checkpoints, StepCounter, TrainResult, train
@@ -228,22 +232,20 @@ def _tuned(
     if spec.method.name == "none":
         return build()
     pad_id = int(load_tokenizer(spec.model).pad_token_id or 0)
-    tries = rungs(
-        spec,
-        recomputes=load_base(spec.model, device, spec.train.dtype).supports_gradient_checkpointing,
-    )
-    noted = noted_rung(home.checkpoints)
-    if noted in tries:
-        tries = tries[tries.index(noted) :]
+    tries = _rungs(spec, home, device)
 
     def attempt(rung: Rung) -> tuple[nn.Module, TrainResult]:
         measured.rung = rung if rung != Rung.of(spec) else None
+        if measured.rung:
+            note_rung(home.checkpoints, rung)
         again = rung != tries[0]
         if again:
-            note_rung(home.checkpoints, rung)
+            forget_base()  # which the failed attempt has changed: two would not fit
+            gc.collect()
+            free_memory(device)
             memory.reset_peak(device)
         model = build()
-        with clock.phase("trainer"):
+        with watched(home.checkpoints, rung), clock.phase("trainer"):
             result = train(
                 model,
                 stream,
@@ -263,6 +265,16 @@ def _tuned(
     measured.final_loss, measured.passes = trained.final_loss, trained.passes
     free_memory(device)
     return model
+
+
+def _rungs(spec: TrialSpec, home: TrialHome, device: torch.device) -> list[Rung]:
+    """Rungs of *spec* that are to be tried, from the one that an earlier process came to."""
+    base = load_base(spec.model, device, spec.train.dtype)
+    tries = rungs(spec, recomputes=base.supports_gradient_checkpointing)
+    noted = noted_rung(home.checkpoints)
+    if noted in tries:
+        tries = tries[tries.index(noted) :]
+    return after_kill(home.checkpoints, tries)
 
 
 def _passes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,15 @@ from torch import nn
 from sweeps.finetune import trial as trial_module
 from sweeps.finetune.contract import TrialHome
 from sweeps.finetune.model import base_model, forget_base, trained_parameters
-from sweeps.finetune.out_of_memory import Rung, halved, is_out_of_memory, note_rung, rungs
+from sweeps.finetune.out_of_memory import (
+    Rung,
+    after_kill,
+    halved,
+    is_out_of_memory,
+    note_rung,
+    rungs,
+    watched,
+)
 from sweeps.finetune.trial import run_trial
 from tests.sweeps.finetune.conftest import Notes
 from tracker.trial import Fitted, Status, TrainSpec, TrialResult, TrialSpec
@@ -144,6 +153,28 @@ def test_a_rung_that_cannot_be_read_is_no_fault(make_spec: MakeSpec, home: Trial
     assert run_trial(make_spec("lora"), home, Notes()).fitted is None, "not of this trial"
     (home.checkpoints / "rung.json").write_text("[1")
     assert run_trial(make_spec("lora"), home, Notes()).fitted is None
+
+
+@pytest.mark.parametrize(("kills", "rows"), [(-1, [2, 1]), (2**60, None), (None, None)])
+def test_a_process_that_the_kernel_killed_for_memory_is_followed_by_a_smaller_one(
+    kills: int | None, rows: list[int] | None, make_spec: MakeSpec, home: TrialHome
+) -> None:
+    """*kills*: how often the kernel had killed when the process that is gone began."""
+    spec = make_spec("lora")
+    tries = rungs(spec)
+    with watched(home.checkpoints, tries[0]):
+        (mark,) = home.checkpoints.iterdir()
+        kept = json.loads(mark.read_text()) | {"kills": kills}
+    assert not list(home.checkpoints.iterdir()), "a process that goes on leaves nothing"
+    assert after_kill(home.checkpoints, tries) == tries
+    mark.write_text(json.dumps(kept))
+    left = after_kill(home.checkpoints, tries)
+    assert [rung.batch_size for rung in left] == (rows or [r.batch_size for r in tries])
+    result = run_trial(spec, home, Notes())
+    assert (result.fitted and result.fitted.batch_size) == (rows[0] if rows else None)
+    assert not mark.exists()
+    mark.write_text(json.dumps(kept | {"rung": tries[-1]}))
+    assert after_kill(home.checkpoints, tries) == (tries[-1:] if rows else tries)
 
 
 def test_one_row_that_does_not_fit_is_infeasible(
