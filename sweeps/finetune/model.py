@@ -161,7 +161,7 @@ def give_back(model: nn.Module) -> None:
     vars(held.base.config).clear()
     vars(held.base.config).update(held.config)
     held.base.generation_config = held.generation
-    held.base.requires_grad_(False).eval()
+    held.base.requires_grad_(False).train(mode=False)
     _lent.discard(key)
 
 
