@@ -80,7 +80,7 @@ def answer_nats(model: nn.Module, batch: dict[str, Tensor], *, prepended: int) -
     # The logits at a position predict the token after it.
     predicting = functional.pad(answers[:, 1:], (prepended, 1)).flatten().nonzero().flatten()
     inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "weights")}
-    nats = _nats(model, inputs, predicting, batch["labels"][answers])
+    nats = position_nats(model, inputs, predicting, batch["labels"][answers])
     placed = torch.zeros(answers.shape, device=nats.device).masked_scatter(answers, nats)
     return placed * batch["weights"] if "weights" in batch else placed
 
@@ -122,7 +122,9 @@ class _Output:
         return logits
 
 
-def _nats(model: nn.Module, inputs: dict[str, Any], positions: Tensor, targets: Tensor) -> Tensor:
+def position_nats(
+    model: nn.Module, inputs: dict[str, Any], positions: Tensor, targets: Tensor
+) -> Tensor:
     """Negative log likelihood (positions,) of *targets* at *positions* of the flattened (rows, sequence).
 
     The output layer is shown these positions alone. Where they are more than :func:`chunk_positions` it
@@ -143,7 +145,7 @@ def _nats(model: nn.Module, inputs: dict[str, Any], positions: Tensor, targets: 
     finish = _finish(output.raw, logits, config)
     if finish is None or output.rest is None:
         _UNKNOWN_FINISH.add(head)
-        return _nats(model, inputs, positions, targets)
+        return position_nats(model, inputs, positions, targets)
 
     def of_chunk(hidden: Tensor, wanted: Tensor) -> Tensor:
         return _cross_entropy(finish(output.logits(hidden)), wanted)

@@ -1,13 +1,44 @@
-"""Peak memory: measured per trial, and predicted for ``plan``."""
+"""Peak memory: measured per trial, and predicted for ``plan`` and for the first try of a trial.
+
+Predicted is what tensors take at the peak of a training step and of an evaluation batch, counted on a model
+of fake tensors (:mod:`sweeps.finetune.tensor_count`), plus what a process takes beside its tensors. Models
+below :data:`SMALL` weights get an upper bound by formula instead: beside the process they weigh nothing.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-_BYTES = 4  # float32 master weights, gradients and optimizer moments
-_ADAM_MOMENTS = 2
+from sweeps.data.prompts import Encoded
+from sweeps.finetune.out_of_memory import Rung, can_recompute, rungs
+from sweeps.finetune.tensor_count import (
+    Setting,
+    Step,
+    generation_bytes,
+    loss_bytes,
+    quantised_saving,
+    training_bytes,
+)
+from sweeps.finetune.weights import read_model_config
+from tracker.trial import MethodSpec, ModelSpec, TrialSpec
+
+#: Weights below which a model is not counted.
+SMALL = 10_000_000
+#: Bytes of a process beside its tensors: of its interpreter and libraries in host memory; on a GPU of CUDA's
+#: context, which no allocator counts.
+PROCESS_BYTES = {"cpu": 700 * 1024**2, "cuda": 600 * 1024**2}
+#: Bytes that kernels work in, which a GPU's allocator counts.
+_WORKSPACE_BYTES = {"cpu": 0, "cuda": 40 * 1024**2}
+_SHORTEST = 16  # tokens a row, from which lengths are counted
+_FLOAT_BYTES = 4
 
 
 def reset_peak(device: torch.device) -> None:
@@ -38,23 +69,232 @@ def peak_bytes(device: torch.device) -> int | None:
     return None
 
 
-def predicted_bytes(
-    parameters: int,
+# -- predicted ---------------------------------------------------------------------------------------
+
+
+class Lengths(NamedTuple):
+    """Tokens of a trial's rows: of the ``longest`` trained row, and at most ``trained`` of a row's.
+
+    ``evaluated``: of the longest evaluated row, ``answered`` of which are its answer; ``prompt`` and ``new``:
+    of the longest prompt, and generated after it at most.
+    """
+
+    longest: int
+    trained: int
+    evaluated: int
+    answered: int
+    prompt: int
+    new: int
+
+    @classmethod
+    def of(
+        cls, stream: Sequence[Encoded], evaluated: Sequence[Encoded], max_new_tokens: int
+    ) -> Lengths:
+        """Lengths of the rows of *stream* and of the *evaluated* ones."""
+        answered = max((len(row.answer_ids) for row in evaluated), default=1)
+        return cls(
+            longest=max(map(len, stream), default=1),
+            trained=max((_trained(row) for row in stream), default=1),
+            evaluated=max(map(len, evaluated), default=1),
+            answered=answered,
+            prompt=max((len(row.prompt_ids) for row in evaluated), default=1),
+            new=min(answered + 2, max_new_tokens),
+        )
+
+
+def _trained(row: Encoded) -> int:
+    return sum(weight != 0 for weight in row.token_weights)
+
+
+class Peaks(NamedTuple):
+    """Predicted peak bytes of tensors and kernels: of a training step, and of an evaluation batch."""
+
+    training: int
+    evaluation: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of whichever is the peak."""
+        return max(self)
+
+    @property
+    def phase(self) -> str:
+        """Which is the peak, ``training`` or ``evaluation``."""
+        return "training" if self.training >= self.evaluation else "evaluation"
+
+
+def predicted_peaks(
+    spec: TrialSpec, lengths: Lengths, *, device: str, rung: Rung | None = None
+) -> Peaks:
+    """Predicted peaks of *spec* on a ``cpu`` or ``cuda`` *device*, without :data:`PROCESS_BYTES`.
+
+    *rung*: how its steps are made, by default as it says. Within a tenth of measured peaks for models of
+    50M weights and more of Llama's kind; a kernel's own memory and a heap's gaps are in none of it.
+    """
+    rung = rung or Rung.of(spec)
+    peaks = _bounds(spec, lengths, rung)
+    if spec.model.size >= SMALL:
+        with (
+            _quiet(),
+            suppress(Exception),
+        ):  # an architecture that fake tensors cannot run has its bounds
+            peaks = _counts(spec, lengths, rung)
+    workspace = _WORKSPACE_BYTES[device]
+    return Peaks(peaks.training + workspace, peaks.evaluation + workspace)
+
+
+def first_fit(spec: TrialSpec, lengths: Lengths, available: float, *, device: str) -> Rung | None:
+    """The first rung whose training is predicted to fit *available* bytes; ``None`` where none is."""
+    for rung in rungs(spec, recomputes=can_recompute(spec.method)):
+        if predicted_peaks(spec, lengths, device=device, rung=rung).training <= available:
+            return rung
+    return None
+
+
+# -- counts, each made once ----------------------------------------------------------------------------
+
+
+def _counts(spec: TrialSpec, lengths: Lengths, rung: Rung) -> Peaks:
+    method = spec.method.without_rate
+    about = (spec.model, method, spec.train.dtype)
+    rows, trained = _rows_at_once(spec, rung), _rounded(_rows_at_once(spec, rung) * lengths.trained)
+    evaluated = spec.evaluation.batch_size
+    answered = _rounded(evaluated * lengths.answered)
+    training = 0
+    if method.name != "none":
+        training = _between(
+            lambda n: _training(*about, rung.recomputed, rows, n, trained), lengths.longest
+        )
+    # Rows to evaluate are the same whatever the training-set size: each length is counted as it is.
+    loss = _loss(*about, evaluated, lengths.evaluated, answered)
+    given = _answers(*about, evaluated, lengths.prompt, lengths.new)
+    return Peaks(training, max(loss, given))
+
+
+def _rows_at_once(spec: TrialSpec, rung: Rung) -> int:
+    return min(rung.batch_size, max(1, spec.volume))
+
+
+@lru_cache(maxsize=1024)
+def _training(
+    model: ModelSpec,
+    method: MethodSpec,
+    dtype: str,
+    recomputed: bool,
+    rows: int,
+    length: int,
     trained: int,
-    *,
-    tokens_in_batch: int,
-    hidden_size: int,
-    layers: int,
-    recomputed: bool = False,
 ) -> int:
-    """Predicted device bytes of one training step: weights, gradients, Adam moments, activations.
+    setting = _setting(model, method, dtype, recomputed)
+    return training_bytes(setting, Step(rows, length, trained)) - _saving(model, method)
+
+
+@lru_cache(maxsize=1024)
+def _loss(
+    model: ModelSpec,
+    method: MethodSpec,
+    dtype: str,
+    rows: int,
+    length: int,
+    trained: int,
+) -> int:
+    setting = _setting(model, method, dtype)
+    return loss_bytes(setting, Step(rows, length, trained)) - _saving(model, method)
+
+
+@lru_cache(maxsize=1024)
+def _answers(
+    model: ModelSpec,
+    method: MethodSpec,
+    dtype: str,
+    rows: int,
+    prompt: int,
+    new: int,
+) -> int:
+    setting = _setting(model, method, dtype)
+    return generation_bytes(setting, rows, prompt, new) - _saving(model, method)
+
+
+def _setting(model: ModelSpec, method: MethodSpec, dtype: str, recomputed: bool = False) -> Setting:
+    config = read_model_config(Path(model.path), trust=model.trust_remote_code)
+    return Setting(
+        config,
+        method,
+        frozen=frozen_type(model, method),
+        autocast=dtype == "bfloat16",
+        recomputed=recomputed,
+        trust=model.trust_remote_code,
+        parameters=model.parameters,
+    )
+
+
+def frozen_type(model: ModelSpec, method: MethodSpec) -> torch.dtype:
+    """Type of the weights that *method* leaves as they are, in which those of nf4 are unpacked."""
+    low = getattr(model, "base", None) is not None and method.name != "full"
+    return torch.bfloat16 if low else torch.float32
+
+
+@lru_cache(maxsize=64)
+def _saving(model: ModelSpec, method: MethodSpec) -> int:
+    """Bytes that 4-bit weights take less than bfloat16, less the room to unpack the largest of them."""
+    if getattr(model, "base", None) != "nf4" or method.name == "full":
+        return 0
+    return quantised_saving(read_model_config(Path(model.path), trust=model.trust_remote_code))
+
+
+def _between(counted: Callable[[int], int], length: int) -> int:
+    """*counted* at *length*, on the line between the powers of two beside it: it bends upwards.
+
+    Rows of one power of two share their counts, so that a plan makes few.
+    """
+    low = max(_SHORTEST, 1 << (max(length, 1).bit_length() - 1))
+    if length <= low:
+        return counted(low)
+    below, above = counted(low), counted(2 * low)
+    return math.ceil(below + (above - below) * (length - low) / low)
+
+
+def _rounded(number: int) -> int:
+    """*number* up to five binary digits, so that counts are shared."""
+    unit = 1 << max(0, number.bit_length() - 5)
+    return -(-number // unit) * unit
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch says of an architecture that cannot be run with fake tensors."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _bounds(spec: TrialSpec, lengths: Lengths, rung: Rung) -> Peaks:
+    """Upper bounds by formula, as if every weight were trained in float32.
 
     Activations are taken as 34 bytes per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
     2205.05198, eq. 1 without the quadratic attention term, which fused attention does not store), twice
-    that in float32. *recomputed* (gradient checkpointing): those of one layer, and every layer's input.
+    that in float32. Recomputed are those of one layer, from every layer's input.
     """
-    states = parameters * _BYTES + trained * _BYTES * (1 + _ADAM_MOMENTS)
-    units = tokens_in_batch * hidden_size
-    if recomputed:
-        return states + units * (2 * 34 + _BYTES * layers)
-    return states + units * 2 * 34 * layers
+    model = spec.model
+    text = read_model_config(Path(model.path), trust=model.trust_remote_code).get_text_config(
+        decoder=True
+    )
+    hidden, layers = text.hidden_size, text.num_hidden_layers
+    virtual = spec.method.virtual_tokens or 0
+    kept = 68 + _FLOAT_BYTES * layers if rung.recomputed else 68 * layers
+    rows = _rows_at_once(spec, rung)
+    logits = 3 * _FLOAT_BYTES * text.vocab_size
+    states = model.size * _FLOAT_BYTES
+    training = 4 * states + rows * (
+        (lengths.longest + virtual) * hidden * kept + logits * lengths.trained
+    )
+    width = max(lengths.evaluated, lengths.prompt + lengths.new) + virtual
+    answered = max(lengths.answered, 1)
+    evaluation = states + spec.evaluation.batch_size * (
+        width * hidden * _FLOAT_BYTES * (2 * layers + 17) + logits * answered
+    )
+    return Peaks(training if spec.method.name != "none" else 0, evaluation)
