@@ -121,20 +121,26 @@ def plan(
     from sweeps.plan_table import print_plan
     from sweeps.preflight import read_checked
     from sweeps.search.bounds import SearchBounds
-    from sweeps.search.plan import make_plan
-    from sweeps.search.run import worker_devices
+    from sweeps.search.devices import devices
+    from sweeps.search.fit import unfit_points
+    from sweeps.search.plan import free_bytes, make_plan
     from sweeps.search.schedule import expected_schedule, too_large
-    from sweeps.search.study import begun_before_bounds
+    from sweeps.search.study import begun_bounds
     from sweeps.search.takeover import equal_trials
+    from sweeps.search.timing import timed_speed
     from sweeps.search.workspace import SweepFolder
 
     quieten()
     resolved = read_checked(sweep, workspace)
     records = records_if_any(workspace, store, resolved.spec.name)
     folder = SweepFolder(workspace, resolved.spec.name)
-    study = folder.study_file
-    bounds = SearchBounds(resolved, legacy=begun_before_bounds(study, resolved.spec))
-    made = make_plan(resolved, records, len(worker_devices(resolved.spec.engine)), bounds)
+    bounds = begun_bounds(folder.study_file, resolved)
+    bounds = bounds or SearchBounds(resolved, unfit=unfit_points(resolved))
+    among = devices(resolved.spec.engine)
+    workers = sum(device.workers for device in among)
+    speed = timed_speed(resolved, records, bounds, workspace)
+    made = make_plan(resolved, records, workers, bounds, among=among, speed=speed)
+    made = made._replace(free_bytes=free_bytes(workspace))
     made = made._replace(equal=len(equal_trials(resolved, folder)))
     schedule = expected_schedule(resolved, records, made, bounds)
     for warning in [*resolved.warnings, *filter(None, [too_large(resolved), made.takeover_line])]:

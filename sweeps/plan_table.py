@@ -11,10 +11,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sweeps.search.bounds import DEVICE_MEMORY
 from tracker.numbers import memory, percent, plural, rough_duration
 from tracker.price import with_price
 
 if TYPE_CHECKING:
+    from sweeps.search.devices import Device
     from sweeps.search.plan import Plan, PlannedPoint
     from sweeps.search.schedule import Extent, Schedule, ScheduledTrial
     from tracker.price import Price
@@ -33,7 +35,9 @@ def print_plan(
     console = Console(highlight=False, markup=False)
     console.print(_design_table(plan, price))
     text = [
-        f"{point.label} DOES NOT FIT: {problem}" for point, *_, problem in plan.points if problem
+        f"{planned.point.label} DOES NOT FIT: {planned.problem}"
+        for planned in plan.points
+        if planned.problem
     ]
     text += _pruned(plan)
     if schedule is None:
@@ -41,8 +45,7 @@ def print_plan(
     else:
         console.print(_schedule_table(schedule))
         text += schedule_lines(schedule, plan, price)
-    available, disk = memory(plan.device_bytes), memory(plan.disk_bytes)
-    text.append(f"device memory {available}; disk for checkpoints at most {disk}")
+    text += [_memory_line(plan), *_fitted_lines(plan), _disk_line(plan)]
     for line in [*text, f"next: {following}"]:
         console.print(line, soft_wrap=not console.is_terminal)
 
@@ -73,6 +76,47 @@ def _design_table(plan: Plan, price: Price | None) -> Table:
     return table
 
 
+def _memory_line(plan: Plan) -> str:
+    """Memory of the devices, and whether training or evaluation has the peak."""
+    phases = Counter(planned.peak_phase for planned in plan.points)
+    peak = " or ".join(sorted(phases, key=lambda phase: -phases[phase]))
+    found = ", ".join(_device(device) for device in plan.devices)
+    return f"memory is that of tensors at the peak of {peak}; {found}"
+
+
+def _device(device: Device) -> str:
+    name = "the host" if device.name is None else f"GPU {device.name}"
+    shared = (
+        "" if device.workers == 1 else f", {memory(device.share)} for each of its {device.workers}"
+    )
+    return (
+        f"{name} has {memory(device.alone)} beside its {plural(device.workers, 'worker')}{shared}"
+    )
+
+
+def _fitted_lines(plan: Plan) -> list[str]:
+    """Design points that are run in smaller parts to keep within the device, a line for each way."""
+    ways: dict[str, list[str]] = {}
+    for planned in plan.points:
+        if planned.fitted:
+            named = f"{planned.point.model} {planned.point.method.name}"
+            ways.setdefault(planned.fitted, []).append(named)
+    return [
+        f"{', '.join(dict.fromkeys(names))}: {way}, to keep within the device"
+        for way, names in ways.items()
+    ]
+
+
+def _disk_line(plan: Plan) -> str:
+    disk = f"disk for checkpoints and kept models at most {memory(plan.disk_bytes)}"
+    if plan.free_bytes is None or plan.free_bytes >= plan.disk_bytes:
+        return disk
+    return (
+        f"{disk}, MORE THAN THE {memory(plan.free_bytes)} THAT ARE FREE; free some, or name another "
+        "--workspace"
+    )
+
+
 def _by_size(points: Sequence[PlannedPoint]) -> list[PlannedPoint]:
     """Points grouped as they come, each group by ascending training-set size."""
     groups: dict[object, list[PlannedPoint]] = {}
@@ -91,7 +135,10 @@ def _pruned(plan: Plan) -> list[str]:
     """How many design points each constraint rules out before they run, a line each."""
     counts = Counter((p.constraint, p.limit) for p in plan.pruned)
     return [
-        f"{plural(n, 'design point')} left out: {name} <= {limit:,.6g} rules them out before they run"
+        f"{plural(n, 'design point')} left out: none fits the {memory(limit)} of a device even a row at a "
+        "time; engine.run_unfit: true runs them in a new sweep"
+        if name == DEVICE_MEMORY
+        else f"{plural(n, 'design point')} left out: {name} <= {limit:,.6g} rules them out before they run"
         for (name, limit), n in counts.items()
     ]
 

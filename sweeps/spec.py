@@ -187,6 +187,10 @@ class Engine(Frozen):
         gt=0,
         description="A trial without progress for so many seconds is ended and run again.",
     )
+    run_unfit: bool = Field(
+        False,
+        description="Run what is predicted to fit no device too; by default a new sweep leaves it out.",
+    )
 
 
 def _every_task(data: dict[str, Any]) -> dict[str, MixEntry]:

@@ -15,9 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import torch
 
 from sweeps.data.prompts import Encoded
+from sweeps.finetune.batch import chunk_positions
 from sweeps.finetune.out_of_memory import Rung, can_recompute, rungs
 from sweeps.finetune.tensor_count import (
     Setting,
@@ -151,6 +153,25 @@ def first_fit(spec: TrialSpec, lengths: Lengths, available: float, *, device: st
     return None
 
 
+def fitting_rung(spec: TrialSpec, stream: Sequence[Encoded], device: torch.device) -> Rung | None:
+    """The first rung predicted to fit the memory that is free now, where *spec* may not fit as it says.
+
+    ``None``: it fits, or no rung is predicted to. What the process has reserved already is free to it.
+    """
+    if bounds_of(spec, at_once=True) <= (free := _free_bytes(device)):
+        return None
+    lengths = Lengths.of(stream, (), spec.evaluation.max_new_tokens)
+    return first_fit(spec, lengths, free, device=device.type)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Bytes that this process may still take, and those that it holds."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
+    used = psutil.Process().memory_info().rss - PROCESS_BYTES["cpu"]
+    return int(psutil.virtual_memory().available + max(0, used))
+
+
 # -- counts, each made once ----------------------------------------------------------------------------
 
 
@@ -272,29 +293,42 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _bounds(spec: TrialSpec, lengths: Lengths, rung: Rung) -> Peaks:
+def bounds_of(spec: TrialSpec, *, at_once: bool = False) -> int:
+    """Upper bound of the bytes that *spec* needs whatever its rows are, with a row at a time.
+
+    *at_once*: with as many rows as it says instead.
+    """
+    length, new = spec.train.max_length, spec.evaluation.max_new_tokens
+    lengths = Lengths(length, length, length, length, length, new)
+    rung, evaluated = (Rung.of(spec), None) if at_once else (rungs(spec)[-1], 1)
+    return _bounds(spec, lengths, rung, evaluated).bytes + _WORKSPACE_BYTES["cuda"]
+
+
+def _bounds(spec: TrialSpec, lengths: Lengths, rung: Rung, evaluated: int | None = None) -> Peaks:
     """Upper bounds by formula, as if every weight were trained in float32.
 
-    Activations are taken as 34 bytes per token, layer and hidden unit (Korthikanti et al. 2022, arXiv
-    2205.05198, eq. 1 without the quadratic attention term, which fused attention does not store), twice
-    that in float32. Recomputed are those of one layer, from every layer's input.
+    A layer keeps at most 16 times its width and 6 times that of its feed-forward part for each token (after
+    Korthikanti et al. 2022, arXiv 2205.05198, eq. 1, in float32), and attention weighs every pair of tokens.
+    Recomputed are those of one layer, from every layer's input.
     """
     model = spec.model
     text = read_model_config(Path(model.path), trust=model.trust_remote_code).get_text_config(
         decoder=True
     )
     hidden, layers = text.hidden_size, text.num_hidden_layers
+    width = getattr(text, "intermediate_size", None) or 4 * hidden
+    heads = getattr(text, "num_attention_heads", None) or 1
     virtual = spec.method.virtual_tokens or 0
-    kept = 68 + _FLOAT_BYTES * layers if rung.recomputed else 68 * layers
-    rows = _rows_at_once(spec, rung)
-    logits = 3 * _FLOAT_BYTES * text.vocab_size
+    rows, trained = _rows_at_once(spec, rung), lengths.longest + virtual
+    of_layer = (16 * hidden + 6 * width + heads * trained) * trained
+    kept = of_layer + layers * hidden * trained if rung.recomputed else layers * of_layer
+    logits, chunk = 4 * text.vocab_size, chunk_positions(text.vocab_size)
     states = model.size * _FLOAT_BYTES
-    training = 4 * states + rows * (
-        (lengths.longest + virtual) * hidden * kept + logits * lengths.trained
-    )
-    width = max(lengths.evaluated, lengths.prompt + lengths.new) + virtual
-    answered = max(lengths.answered, 1)
-    evaluation = states + spec.evaluation.batch_size * (
-        width * hidden * _FLOAT_BYTES * (2 * layers + 17) + logits * answered
-    )
+    made = min(chunk, rows * lengths.trained)
+    training = 4 * states + _FLOAT_BYTES * (rows * kept + logits * made)
+    seen = max(lengths.evaluated, lengths.prompt + lengths.new) + virtual
+    of_row = (2 * layers * hidden + 16 * hidden + 6 * width + heads * seen) * seen
+    at_once = evaluated or spec.evaluation.batch_size
+    made = min(chunk, at_once * max(lengths.answered, 1))
+    evaluation = states + _FLOAT_BYTES * (at_once * of_row + logits * made)
     return Peaks(training if spec.method.name != "none" else 0, evaluation)

@@ -8,7 +8,6 @@ itself is in no count.
 from __future__ import annotations
 
 import copy
-import math
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -34,14 +33,14 @@ _ALIKE = 0.02
 _GROUPED = torch.ops.aten._grouped_mm.default
 
 
-class TensorCounter(TorchDispatchMode):  # type: ignore[misc]
+class TensorCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts bytes of the tensors made while it is active, and of those it is shown, as long as they live.
 
     ``peaks``: the most bytes alive in each phase, by name; :meth:`begin` begins one.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peaks: dict[str, int] = {}
         self._phase = ""
@@ -176,7 +175,7 @@ def _over_layers(setting: Setting, run: _Run) -> int:
             for phase, bytes_ in large.items():
                 before = small.get(phase, small.get("top", 0))
                 peaks.append(before + each * max(0, bytes_ - before))
-            return math.ceil(max(peaks))
+            return int(max(peaks))
     return max(_count(setting, None, run).values())
 
 
@@ -196,19 +195,24 @@ def _representative(setting: Setting, few: int, more: int) -> bool:
     )
     whole = small + (layers - few) / (more - few) * (large - small)
     assert setting.parameters is not None
-    return abs(whole - setting.parameters) <= _ALIKE * setting.parameters
+    return bool(abs(whole - setting.parameters) <= _ALIKE * setting.parameters)
 
 
 def _empty(setting: Setting, layers: int | None) -> Any:
-    config = copy.deepcopy(setting.config)
-    text = config.get_text_config(decoder=True)
-    if layers is not None:
-        before = text.num_hidden_layers
-        for name, value in list(vars(text).items()):
-            if isinstance(value, list) and len(value) == before:
-                setattr(text, name, value[:layers])
-        text.num_hidden_layers = layers
-    return empty_model(config, trust=setting.trust).to(setting.frozen)
+    config = setting.config if layers is None else with_layers(setting.config, layers)
+    return empty_model(copy.deepcopy(config), trust=setting.trust).to(setting.frozen)
+
+
+def with_layers(config: Any, layers: int) -> Any:
+    """A copy of *config* with the first *layers* of its decoder alone."""
+    fewer = copy.deepcopy(config)
+    text = fewer.get_text_config(decoder=True)
+    before = text.num_hidden_layers
+    for name, value in list(vars(text).items()):
+        if isinstance(value, list) and len(value) == before:
+            setattr(text, name, value[:layers])
+    text.num_hidden_layers = layers
+    return fewer
 
 
 def _count(setting: Setting, layers: int | None, run: _Run) -> Mapping[str, int]:
@@ -247,7 +251,7 @@ def _materialise(model: nn.Module, counter: TensorCounter) -> None:
             if buffer is not None:
                 module._buffers[name] = real(buffer, buffer.dtype)
     for prompt in (getattr(model, "prompt_tokens", None) or {}).items():
-        model.prompt_tokens[prompt[0]] = torch.arange(len(prompt[1]), device="cpu")  # type: ignore[operator, index]
+        model.prompt_tokens[prompt[0]] = torch.arange(len(prompt[1]), device="cpu")  # type: ignore[operator]
 
 
 def _layers(model: nn.Module) -> list[nn.Module]:
@@ -279,7 +283,7 @@ def _beyond_chunk(setting: Setting, step: Step) -> int:
     """Bytes of the hidden states whose logits are made after those of the first chunk."""
     text = setting.config.get_text_config(decoder=True)
     beyond = max(0, step.trained - chunk_positions(text.vocab_size))
-    return beyond * text.hidden_size * (2 if setting.autocast else 4)
+    return int(beyond * text.hidden_size * (2 if setting.autocast else 4))
 
 
 def _train(model: nn.Module, counter: TensorCounter, setting: Setting, step: Step) -> None:

@@ -232,7 +232,7 @@ def _tuned(
     if spec.method.name == "none":
         return build()
     pad_id = int(load_tokenizer(spec.model).pad_token_id or 0)
-    tries = _rungs(spec, home, device)
+    tries = _rungs(spec, stream, home, device)
 
     def attempt(rung: Rung) -> tuple[nn.Module, TrainResult]:
         measured.rung = rung if rung != Rung.of(spec) else None
@@ -267,11 +267,13 @@ def _tuned(
     return model
 
 
-def _rungs(spec: TrialSpec, home: TrialHome, device: torch.device) -> list[Rung]:
+def _rungs(
+    spec: TrialSpec, stream: Sequence[Encoded], home: TrialHome, device: torch.device
+) -> list[Rung]:
     """Rungs of *spec* that are to be tried, from the one that an earlier process came to."""
     base = load_base(spec.model, device, spec.train.dtype)
     tries = rungs(spec, recomputes=base.supports_gradient_checkpointing)
-    noted = noted_rung(home.checkpoints)
+    noted = noted_rung(home.checkpoints) or memory.fitting_rung(spec, stream, device)
     if noted in tries:
         tries = tries[tries.index(noted) :]
     return after_kill(home.checkpoints, tries)

@@ -9,9 +9,11 @@ nothing, so that the same sweep runs the same trials on any machine.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sweeps.resolve import ResolvedSweep
@@ -30,15 +32,22 @@ from sweeps.spec import SweepSpec
 from tracker.constraints import CLOCKED, COUNTED, grows, is_lower, keeps, kind_of, run_value
 from tracker.errors import InputError
 from tracker.metrics import measures_of
-from tracker.numbers import number
+from tracker.numbers import memory, number
 from tracker.trial import Configuration, MethodSpec, TrialResult
 
 #: Hyper-parameters that change nothing of what is counted before a run.
 _UNCOUNTED = dict.fromkeys(("learning_rate", "alpha", "dropout", "batch_size", "weight_decay"))
 
 
+#: Name of the bound that devices set, in bytes, among those of the objective's constraints.
+DEVICE_MEMORY = "device memory"
+
+
 class Pruned(NamedTuple):
-    """A pruned design point: every setting of it breaks ``constraint`` before it runs."""
+    """A pruned design point: every setting of it breaks ``constraint`` before it runs.
+
+    ``constraint``: one of the objective's, or :data:`DEVICE_MEMORY`.
+    """
 
     point: Configuration
     constraint: str
@@ -52,17 +61,42 @@ def kept_names(spec: SweepSpec) -> list[str]:
     return [n for n in spec.objective.constraints if not (counted and n in CLOCKED)]
 
 
+class Unfit(NamedTuple):
+    """Settings that fit no device: bytes ``needs`` of each by :func:`unfit_key`, more than ``available``."""
+
+    available: int = 0
+    needs: Mapping[str, int] = MappingProxyType({})
+
+    def joined(self, other: Unfit) -> Unfit:
+        """These and the *other* settings."""
+        return Unfit(max(self.available, other.available), {**self.needs, **other.needs})
+
+
+def unfit_key(configuration: Configuration) -> str:
+    """Name of *configuration* at any learning rate, in what a study keeps of those that do not fit."""
+    method = configuration.method.without_rate.model_dump(mode="json", exclude_none=True)
+    named = [configuration.model, method, configuration.mix, configuration.volume]
+    return json.dumps(named, sort_keys=True)
+
+
 class SearchBounds:
     """Bounds that the search of *sweep* keeps.
 
     *legacy*: the sweep was begun before the search kept all bounds; it goes on as it began, with those on
     forgetting alone. *names*: those that it began with, where another kind of budget would choose others.
+    *unfit*: settings that are left out since they fit no device (:func:`sweeps.search.fit.unfit_points`).
     """
 
     def __init__(
-        self, sweep: ResolvedSweep, *, legacy: bool = False, names: Collection[str] | None = None
+        self,
+        sweep: ResolvedSweep,
+        *,
+        legacy: bool = False,
+        names: Collection[str] | None = None,
+        unfit: Unfit | None = None,
     ) -> None:
         self.sweep, self.legacy = sweep, legacy
+        self.unfit = unfit or Unfit()
         if legacy:
             names = [n for n in sweep.spec.objective.constraints if kind_of(n) == "forgetting"]
         elif names is None:
@@ -138,6 +172,13 @@ class SearchBounds:
             least: dict[tuple[str, float], float] = {}
             for name, limit, value in (p[1:] for p in self.pruned):
                 least[name, limit] = min(value, least.get((name, limit), value))
+            if [*least] == [(DEVICE_MEMORY, self.unfit.available)]:
+                raise InputError(
+                    f"found a design of which every fine-tune needs {memory(min(least.values()))} of device "
+                    f"memory at least; allowed: {memory(self.unfit.available)}, what the device has; take "
+                    "smaller models, adapters, a 4-bit base or a lower train.max_length, or say "
+                    "engine.run_unfit: true"
+                )
             bounds = ", ".join(
                 f"{name} <= {limit:g} (the least of the design is {number(value, 6)})"
                 for (name, limit), value in least.items()
@@ -156,6 +197,8 @@ class SearchBounds:
             yield configuration._replace(method=setting)
 
     def _broken_before(self, configuration: Configuration) -> Pruned | None:
+        if self.unfit.needs and (need := self.unfit.needs.get(unfit_key(configuration))):
+            return Pruned(configuration, DEVICE_MEMORY, self.unfit.available, need)
         for name, limit in self.limits.items():
             if kind_of(name) not in COUNTED or (configuration.untouched and name != "parameters"):
                 continue

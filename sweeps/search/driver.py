@@ -120,7 +120,10 @@ class Driver:
         self.sweep, self.results, self.study = sweep, results, study
         self.engine, self.listener, self.watch, self.price = engine, listener, watch, price
         self.bounds = bounds or SearchBounds(
-            sweep, legacy=study.begun_before_bounds, names=study.bounds
+            sweep,
+            legacy=study.begun_before_bounds,
+            names=study.bounds,
+            unfit=study.unfit,
         )
         self.strategy: Strategy = strategy_of(sweep, self.bounds)
         self.control = control or NullRequestHandler()

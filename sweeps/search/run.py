@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +17,11 @@ from sweeps.profile import kept_profile, profile_once
 from sweeps.resolve import ResolvedSweep
 from sweeps.search.bounds import SearchBounds
 from sweeps.search.control import Control
+from sweeps.search.devices import worker_devices
 from sweeps.search.driver import Driver
 from sweeps.search.engines.engine import Engine
 from sweeps.search.engines.local import LocalEngine
+from sweeps.search.fit import unfit_points
 from sweeps.search.identity import (
     GENERATION_LENGTH,
     Identity,
@@ -39,7 +40,6 @@ from sweeps.search.strategies import strategy_of
 from sweeps.search.study import StudyAdapter
 from sweeps.search.takeover import Takeover
 from sweeps.search.workspace import SweepFolder
-from sweeps.spec import Engine as EngineSpec
 from tracker.errors import StoreError
 from tracker.files import write_text
 from tracker.numbers import plural
@@ -89,6 +89,7 @@ def run_sweep(
         database_server.refuse_one_database(where, study_uri)
     sweep = _read(path, workspace, store_uri, note)
     folder = SweepFolder(workspace, sweep.spec.name)
+    bounds = _bounds_of_new(sweep, folder)
     with folder.locked():
         begun = folder.identity is not None
         if words := _recorded_before(sweep, folder):
@@ -97,7 +98,7 @@ def run_sweep(
             store = Store.open(workspace, store_uri)
             store.fence(study.is_owned)
             write_text(folder.sweep_file, path.read_text(encoding="utf-8"))
-            planned = None if begun else strategy_of(sweep).planned
+            planned = _leave_out(study, bounds, begun)
             _register(store, sweep, folder, identity.digest, planned)
             # Opened first and closed last: whatever fails in between, the store says that no driver runs.
             with _open_outbox(store, sweep, folder, note) as session:
@@ -126,6 +127,26 @@ def run_sweep(
     return SweepRun(records, session.undelivered, driver.stopped, sweep.warnings)
 
 
+def _bounds_of_new(sweep: ResolvedSweep, folder: SweepFolder) -> SearchBounds | None:
+    """Bounds of a sweep that begins; ``None`` for a begun one, which resumes whatever is left.
+
+    Raises InputError where they leave nothing.
+    """
+    if folder.begun:
+        return None
+    bounds = SearchBounds(sweep, unfit=unfit_points(sweep))
+    bounds.check()
+    return bounds
+
+
+def _leave_out(study: StudyAdapter, bounds: SearchBounds | None, begun: bool) -> int | None:
+    """Leave out of a new *study* what fits no device; the number of trials that it then plans."""
+    if bounds is None:
+        return None
+    study.leave_out(bounds.unfit)
+    return None if begun else strategy_of(bounds.sweep, bounds).planned
+
+
 def _marked(records: Iterable[TrialRecord], store: Store, sweep: str) -> list[TrialRecord]:
     """*records* by number; those that are excluded say why, unless the store is down."""
     ordered = sorted(records, key=lambda record: record.number)
@@ -139,8 +160,6 @@ def _read(
 ) -> ResolvedSweep:
     """Read and check the sweep file, with a *note* for each warning."""
     sweep = read_checked(path, workspace)
-    if not SweepFolder(workspace, sweep.spec.name).begun:  # a begun one resumes, whatever is left
-        SearchBounds(sweep).check()
     for warning in sweep.warnings:
         note(warning)
     if words := _leaving(sweep, store_uri):
@@ -212,9 +231,12 @@ def _extend(
     note: Callable[[str], None],
 ) -> None:
     """Go on with a changed file: the study knows what is kept, then the folder knows the file."""
-    SearchBounds(sweep).check()
+    new = sweep.models.keys() - (folder.identity or {}).get("models", {}).keys()
+    unfit = unfit_points(sweep, new)  # what ran before goes on
+    SearchBounds(sweep, unfit=unfit.joined(study.unfit)).check()
     lengths = earlier_lengths(folder)
     kept = kept_trials(sweep, study.stored_trials(), folder, lengths)
+    study.leave_out(unfit)
     study.begin_generation(kept, lengths)
     write_change(folder, identity)
     (folder.root / data_profile.FILE).unlink(missing_ok=True)  # its mixes and sizes may be others
@@ -312,31 +334,6 @@ class Interruption:
     def _unraisable(self, swallowed: sys.UnraisableHookArgs) -> None:
         if not issubclass(swallowed.exc_type, KeyboardInterrupt | Terminated):
             self._hook(swallowed)
-
-
-def worker_devices(settings: EngineSpec) -> list[str | None]:
-    """One entry per worker: the GPU it sees, or ``None`` on a machine without.
-
-    GPUs are numbers, or what CUDA_VISIBLE_DEVICES lists: a worker is given its own variable, in which the
-    first GPU that this process may use need not be 0. ``auto`` is one worker per GPU, else one per
-    ``threads`` CPU cores; more workers than GPUs share them.
-    """
-    count = _gpu_count()
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
-    # CUDA takes entries up to the first that names no device.
-    named = [name.strip() for name in listed.split(",")][:count] if listed else []
-    gpus = named or [str(number) for number in range(count)]
-    if settings.workers == "auto":
-        workers = len(gpus) or max(1, (os.cpu_count() or 1) // settings.threads)
-    else:
-        workers = settings.workers
-    return [gpus[i % len(gpus)] if gpus else None for i in range(workers)]
-
-
-def _gpu_count() -> int:
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def _register(

@@ -29,7 +29,8 @@ from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 
-from sweeps.search.bounds import kept_names
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.bounds import SearchBounds, Unfit, kept_names
 from sweeps.search.generations import (
     APART_BY,
     CLONE,
@@ -67,7 +68,7 @@ SEED = 20_240_229
 #: learned, then at random, from _AT_RANDOM on at given points. Seeds of repetitions are _APART.
 _SAMPLES, _LEARNED, _AT_RANDOM, _APART = 200, 10, 100, 1_000_003
 #: Names of attributes in the study.
-_BOUNDS = "bounds"
+_BOUNDS, _UNFIT = "bounds", "unfit"
 _RAISED, _RETRIED = "raised", "retried"
 _NUMBERING, _KEPT, _LENGTHS = "numbering", "kept", "max_lengths"
 
@@ -237,6 +238,19 @@ class StudyAdapter:
     def bounds(self) -> list[str] | None:
         """Constraints that the search kept when it began; ``None`` where it did not keep all yet."""
         return self.study.user_attrs.get(_BOUNDS)
+
+    @property
+    @_guarded
+    def unfit(self) -> Unfit:
+        """Settings that the sweep left out when it began, or when its file grew: they fit no device."""
+        kept = (study.user_attrs.get(_UNFIT) for study in self._all_studies())
+        return functools.reduce(Unfit.joined, (Unfit(*each) for each in kept if each), Unfit())
+
+    @_guarded
+    def leave_out(self, unfit: Unfit) -> None:
+        """Leave *unfit* out of a study that has no trial yet; one that has keeps its design."""
+        if unfit.needs and not self.study.get_trials(deepcopy=False):
+            self.study.set_user_attr(_UNFIT, [unfit.available, dict(unfit.needs)])
 
     def close(self) -> None:
         """Close the storage's connections, and with them SQLite's side files."""
@@ -498,15 +512,15 @@ def _raises(study: Study) -> list[BudgetChange]:
     return [BudgetChange(*each) for each in study.user_attrs.get(_RAISED, [])]
 
 
-def begun_before_bounds(file: Path, spec: SweepSpec) -> bool:
-    """Whether the sweep of the SQLite study *file* is a legacy one, begun before the search kept all bounds.
+def begun_bounds(file: Path, sweep: ResolvedSweep) -> SearchBounds | None:
+    """Bounds that the sweep of the SQLite study *file* began with; ``None`` where there is no study yet.
 
-    False where there is no study yet. Nothing is created.
+    Nothing is created.
     """
     if not file.exists():
-        return False
-    with closing(StudyAdapter(f"sqlite:///{file.resolve()}", spec)) as study:
-        return study.begun_before_bounds
+        return None
+    with closing(StudyAdapter(f"sqlite:///{file.resolve()}", sweep.spec)) as study:
+        return SearchBounds(sweep, legacy=study.begun_before_bounds, unfit=study.unfit)
 
 
 def study_values(spec: SweepSpec, configuration: Configuration, seed: int) -> dict[str, Any]:

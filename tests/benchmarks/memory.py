@@ -139,7 +139,7 @@ def train(model: nn.Module, spec: TrialSpec, device: torch.device) -> None:
     for _ in range(2):
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.train.dtype == "bfloat16"):
             nats = answer_nats(model, batch, prepended=prepended_tokens(spec.method))
-        (nats.sum() / ANSWER / ROWS).backward()
+        (nats.sum() / ANSWER / ROWS).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()

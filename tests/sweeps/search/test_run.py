@@ -20,8 +20,10 @@ from typer.testing import CliRunner
 
 from sweeps import cli
 from sweeps.resolve import ResolvedSweep
+from sweeps.search import devices as devices_module
 from sweeps.search import outbox as outbox_module
 from sweeps.search import run as run_module
+from sweeps.search.devices import worker_devices
 from sweeps.search.engines.engine import Job
 from sweeps.search.identity import identity_of
 from sweeps.search.run import (
@@ -29,7 +31,6 @@ from sweeps.search.run import (
     SweepRun,
     Terminated,
     run_sweep,
-    worker_devices,
 )
 from sweeps.search.workspace import SweepFolder
 from sweeps.spec import Engine
@@ -182,7 +183,7 @@ def test_workers_get_the_gpus_that_this_process_may_use(
     devices: list[str | None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_module, "_gpu_count", lambda: gpus)
+    monkeypatch.setattr(devices_module, "_gpu_count", lambda: gpus)
     if listed is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:

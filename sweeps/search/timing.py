@@ -1,0 +1,284 @@
+"""Timed step: what a training step and an evaluation batch take here, before any trial has run.
+
+Weights are random, and of a large base a few layers stand for all: seconds follow the counted operations.
+Rows are those of the sweep. A few seconds are spent; what was timed is kept in the workspace's cache.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sweeps.data.encoding import evaluation_rows, suite_text, training_stream
+from sweeps.data.prompts import Encoded, load_tokenizer
+from sweeps.finetune.batch import answer_nats, collate
+from sweeps.finetune.evaluate import generated_ids
+from sweeps.finetune.memory import frozen_type
+from sweeps.finetune.model import prepended_tokens, trained_parameters, tune
+from sweeps.finetune.tensor_count import with_layers
+from sweeps.finetune.weights import empty_model, read_model_config
+from sweeps.resolve import ResolvedSweep
+from sweeps.search.bounds import SearchBounds
+from sweeps.search.plan import Speed, learned_speed
+from sweeps.search.space import lattice, trial_spec
+from tracker.files import write_atomically
+from tracker.numbers import plural
+from tracker.trial import Configuration, TrialRecord, TrialSpec
+
+#: Weights of the part of a base that is timed, and seconds for all that is timed.
+_MOST_WEIGHTS = {"cpu": 200_000_000, "cuda": 1_000_000_000}
+_BUDGET_SECONDS = 20.0
+#: Operations of a timed batch at most: a second or two.
+_MOST_FLOPS = {"cpu": 3e10, "cuda": 1e14}
+_TIMED_TWICE = 1.0  # seconds, below which a second measurement is taken
+_LOAD_BYTES_PER_SECOND = 5e8
+_FILE = "timing.json"
+
+
+class Timing(NamedTuple):
+    """Seconds of a model and method: for each training operation, and of a trial beside its training."""
+
+    per_flop: float
+    beside: float
+    layers: int  # that were timed, of all
+
+
+def timed_speed(
+    sweep: ResolvedSweep,
+    records: Sequence[TrialRecord],
+    bounds: SearchBounds,
+    workspace: Path,
+) -> Speed:
+    """Speed learned from *records* where enough trials have ended, else from steps that are timed now.
+
+    The smallest and the largest base are timed with every method; a base between them takes the seconds per
+    operation of the nearest.
+    """
+    learned = learned_speed(records)
+    if learned.learned or not bounds.points:
+        return learned
+    sizes = {name: model.size for name, model in sweep.models.items()}
+    used = sorted({point.model for point in bounds.points}, key=lambda name: sizes[name])
+    cache = _Cache(workspace / "cache" / _FILE)
+    until = time.monotonic() + _BUDGET_SECONDS
+    timed: dict[tuple[str, str], Timing] = {}
+    for name in dict.fromkeys((used[0], used[-1])):
+        for method, point in _largest_points(bounds, name):
+            spec = trial_spec(sweep, point, 0)
+            key = _key(spec)
+            found = cache.get(key)
+            if found is None and time.monotonic() < until:
+                found = _timed(spec)
+                cache.keep(key, found)
+            if found is not None:
+                timed[name, method] = found
+    if not timed:
+        return learned
+    return learned._replace(
+        basis=_basis(timed, sweep),
+        timed={
+            (name, method): _for_model(sizes[name] / sizes[near], timed[near, method])
+            for name in used
+            for method in {point.method.name for point in bounds.points if point.model == name}
+            for near in (_nearest(name, method, timed, sizes),)
+            if near is not None
+        },
+    )
+
+
+def _largest_points(bounds: SearchBounds, model: str) -> Iterator[tuple[str, Configuration]]:
+    """The largest design point of each method of *model*, in the method's first setting."""
+    points = sorted(
+        (point for point in bounds.points if point.model == model),
+        key=lambda point: point.volume or 0,
+    )
+    for method, point in {point.method.name: point for point in points}.items():
+        setting = lattice(bounds.sweep.spec, method, 1)[0]
+        yield method, point._replace(method=setting)
+
+
+def _nearest(
+    name: str, method: str, timed: dict[tuple[str, str], Timing], sizes: dict[str, int]
+) -> str | None:
+    known = [model for model, of in timed if of == method]
+    far = partial(max)
+    ratio = {m: far(sizes[m] / sizes[name], sizes[name] / sizes[m]) for m in known}
+    return min(known, key=lambda m: ratio[m], default=None)
+
+
+def _for_model(ratio: float, timing: Timing) -> tuple[float, float, float]:
+    return timing.beside * ratio, 0.0, 1 / timing.per_flop
+
+
+def _basis(timed: dict[tuple[str, str], Timing], sweep: ResolvedSweep) -> str:
+    names = list(dict.fromkeys(name for name, _ in timed))
+    methods = list(dict.fromkeys(method for _, method in timed))
+    sliced = [
+        f"{timing.layers} layers of {name}"
+        for (name, method), timing in timed.items()
+        if method == methods[0] and timing.layers < _all_layers(sweep, name)
+    ]
+    slices = f", {' and '.join(sliced)} for the whole" if sliced else ""
+    return (
+        f"a timed training step and evaluation batch of {' and '.join(names)} with "
+        f"{', '.join(methods)}{slices}; after {plural(3, 'trial')}, from what they took"
+    )
+
+
+def _all_layers(sweep: ResolvedSweep, name: str) -> int:
+    model = sweep.models[name]
+    config = read_model_config(Path(model.path), trust=model.trust_remote_code)
+    return int(config.get_text_config(decoder=True).num_hidden_layers)
+
+
+# -- one timing ----------------------------------------------------------------------------------------
+
+
+def _timed(spec: TrialSpec) -> Timing:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, layers, whole = _part(spec, device)
+    weights = sum(p.numel() for p in model.parameters())
+    scale = (spec.model.size / weights) if layers < whole else 1.0
+    per_flop = _step_seconds(model, spec, device, weights)
+    beside = _evaluation_seconds(model, spec, device, weights) * scale
+    stored = Path(spec.model.path)
+    size = sum(f.stat().st_size for f in stored.glob("*.safetensors"))
+    return Timing(per_flop, beside + size / _LOAD_BYTES_PER_SECOND, layers)
+
+
+def _part(spec: TrialSpec, device: torch.device) -> tuple[nn.Module, int, int]:
+    """A model of random weights, the number of layers that it has, and that its base has."""
+    model = spec.model
+    config = read_model_config(Path(model.path), trust=model.trust_remote_code)
+    whole = layers = int(config.get_text_config(decoder=True).num_hidden_layers)
+    base = empty_model(config, trust=model.trust_remote_code)
+    while layers > 1 and sum(p.numel() for p in base.parameters()) > _MOST_WEIGHTS[device.type]:
+        layers = max(1, layers // 2)
+        base = empty_model(with_layers(config, layers), trust=model.trust_remote_code)
+    made: Any = type(base)._from_config(base.config, dtype=frozen_type(model, spec.method))
+    method = spec.method
+    if (
+        method.variant == "pissa"
+    ):  # a decomposition takes longer than a step, which it does not change
+        method = method.model_copy(update={"variant": "plain"})
+    return tune(made, method).to(device), layers, whole
+
+
+def _rows_of(
+    rows: Sequence[Encoded], most: int, device: torch.device, weights: int
+) -> list[Encoded]:
+    """Up to *most* rows, spread over all, as many as take a second or two."""
+    tokens = fmean(map(len, rows))
+    count = int(max(1, min(most, len(rows), _MOST_FLOPS[device.type] / (6 * weights * tokens))))
+    return [rows[i * len(rows) // count] for i in range(count)]
+
+
+def _step_seconds(model: nn.Module, spec: TrialSpec, device: torch.device, weights: int) -> float:
+    """Seconds for each counted operation of a training step."""
+    schedule = spec.schedule
+    rows = _rows_of(training_stream(spec), schedule.batch_size, device, weights)
+    trained = list(trained_parameters(model).values())
+    optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
+    pad = int(load_tokenizer(spec.model).pad_token_id or 0)
+
+    def step(chosen: Sequence[Encoded]) -> None:
+        batch = {name: tensor.to(device) for name, tensor in collate(chosen, pad).items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.dtype == "bfloat16"):
+            nats = answer_nats(model, batch, prepended=prepended_tokens(spec.method))
+        nats.sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    model.train()
+    step(rows[:1])
+    seconds = _seconds(partial(step, rows), device)
+    tokens = sum(map(len, rows)) + len(rows) * prepended_tokens(spec.method)
+    number = sum(p.numel() for p in trained)
+    return seconds / (tokens * (4 * weights + 2 * number))
+
+
+@torch.no_grad()
+def _evaluation_seconds(
+    model: nn.Module, spec: TrialSpec, device: torch.device, weights: int
+) -> float:
+    """Seconds of evaluating a trial: losses of all its rows, and answers to those of tasks."""
+    model.eval()
+    pad = int(load_tokenizer(spec.model).pad_token_id or 0)
+    suites = [suite.task for suite in spec.general if suite.task is not None]
+    answered = [
+        row
+        for task in (*spec.tasks, *suites)
+        for row in evaluation_rows(task, task.validation, spec).encoded
+    ]
+    texts = [row for s in spec.general if s.text for row in suite_text(s.text, spec).encoded]
+    prepended = prepended_tokens(spec.method)
+
+    def score(chosen: Sequence[Encoded]) -> None:
+        batch = {name: tensor.to(device) for name, tensor in collate(chosen, pad).items()}
+        answer_nats(model, batch, prepended=prepended)
+
+    def answer(chosen: Sequence[Encoded]) -> None:
+        new = round(fmean(len(row.answer_ids) for row in chosen)) + 1
+        model.generation_config.eos_token_id = None  # type: ignore[union-attr]
+        generated_ids(model, chosen, new, pad_id=pad, prepended=prepended)
+
+    total = 0.0
+    most = spec.evaluation.batch_size
+    with torch.autocast(device.type, torch.bfloat16, enabled=spec.train.dtype == "bfloat16"):
+        for run, rows in ((score, answered), (score, texts), (answer, answered)):
+            if rows:
+                chosen = _rows_of(rows, most, device, weights)
+                run(chosen[:1])
+                total += _seconds(partial(run, chosen), device) * len(rows) / len(chosen)
+    return total
+
+
+def _seconds(run: partial[None], device: torch.device) -> float:
+    """Seconds of *run*; the faster of two where it is quick."""
+    taken: list[float] = []
+    while not taken or (len(taken) < 2 and taken[0] < _TIMED_TWICE):
+        began = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
+
+
+# -- the cache -----------------------------------------------------------------------------------------
+
+
+class _Cache:
+    """Timings by what they depend on, in a file of a workspace that exists; none where it cannot be read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        try:
+            self.known = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            self.known = {}
+
+    def get(self, key: str) -> Timing | None:
+        found = self.known.get(key)
+        return Timing(*found) if isinstance(found, list) and len(found) == 3 else None
+
+    def keep(self, key: str, timing: Timing) -> None:
+        self.known[key] = list(timing)
+        if self.file.parent.parent.is_dir():
+            self.file.parent.mkdir(exist_ok=True)
+            write_atomically(self.file, json.dumps(self.known).encode())
+
+
+def _key(spec: TrialSpec) -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    return f"{spec.key} {device} {threads}"
