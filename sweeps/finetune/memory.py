@@ -20,6 +20,7 @@ import torch
 
 from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import chunk_positions
+from sweeps.finetune.model import COPIED_BYTES
 from sweeps.finetune.out_of_memory import Rung, can_recompute, rungs
 from sweeps.finetune.tensor_count import (
     Setting,
@@ -29,8 +30,8 @@ from sweeps.finetune.tensor_count import (
     quantised_saving,
     training_bytes,
 )
-from sweeps.finetune.weights import read_model_config
-from tracker.trial import MethodSpec, ModelSpec, TrialSpec
+from sweeps.finetune.weights import read_model_config, stored_in
+from tracker.trial import DType, MethodSpec, ModelSpec, TrialSpec
 
 #: Weights below which a model is not counted.
 SMALL = 10_000_000
@@ -141,8 +142,8 @@ def predicted_peaks(
             suppress(Exception),
         ):  # an architecture that fake tensors cannot run has its bounds
             peaks = _counts(spec, lengths, rung)
-    workspace = _WORKSPACE_BYTES[device]
-    return Peaks(peaks.training + workspace, peaks.evaluation + workspace)
+    beside = _WORKSPACE_BYTES[device] + base_copy_bytes(spec)
+    return Peaks(peaks.training + beside, peaks.evaluation + beside)
 
 
 def first_fit(spec: TrialSpec, lengths: Lengths, available: float, *, device: str) -> Rung | None:
@@ -200,48 +201,50 @@ def _rows_at_once(spec: TrialSpec, rung: Rung) -> int:
 def _training(
     model: ModelSpec,
     method: MethodSpec,
-    dtype: str,
+    dtype: DType,
     recomputed: bool,
     rows: int,
     length: int,
     trained: int,
 ) -> int:
     setting = _setting(model, method, dtype, recomputed)
-    return training_bytes(setting, Step(rows, length, trained)) - _saving(model, method)
+    return training_bytes(setting, Step(rows, length, trained)) - _saving(model, method, dtype)
 
 
 @lru_cache(maxsize=1024)
 def _loss(
     model: ModelSpec,
     method: MethodSpec,
-    dtype: str,
+    dtype: DType,
     rows: int,
     length: int,
     trained: int,
 ) -> int:
     setting = _setting(model, method, dtype)
-    return loss_bytes(setting, Step(rows, length, trained)) - _saving(model, method)
+    return loss_bytes(setting, Step(rows, length, trained)) - _saving(model, method, dtype)
 
 
 @lru_cache(maxsize=1024)
 def _answers(
     model: ModelSpec,
     method: MethodSpec,
-    dtype: str,
+    dtype: DType,
     rows: int,
     prompt: int,
     new: int,
 ) -> int:
     setting = _setting(model, method, dtype)
-    return generation_bytes(setting, rows, prompt, new) - _saving(model, method)
+    return generation_bytes(setting, rows, prompt, new) - _saving(model, method, dtype)
 
 
-def _setting(model: ModelSpec, method: MethodSpec, dtype: str, recomputed: bool = False) -> Setting:
+def _setting(
+    model: ModelSpec, method: MethodSpec, dtype: DType, recomputed: bool = False
+) -> Setting:
     config = read_model_config(Path(model.path), trust=model.trust_remote_code)
     return Setting(
         config,
         method,
-        frozen=frozen_type(model, method),
+        frozen=frozen_type(model, method, dtype),
         autocast=dtype == "bfloat16",
         recomputed=recomputed,
         trust=model.trust_remote_code,
@@ -249,18 +252,30 @@ def _setting(model: ModelSpec, method: MethodSpec, dtype: str, recomputed: bool 
     )
 
 
-def frozen_type(model: ModelSpec, method: MethodSpec) -> torch.dtype:
-    """Type of the weights that *method* leaves as they are, in which those of nf4 are unpacked."""
-    low = getattr(model, "base", None) is not None and method.name != "full"
-    return torch.bfloat16 if low else torch.float32
+def frozen_type(model: ModelSpec, method: MethodSpec, dtype: DType) -> torch.dtype:
+    """Type of the weights that *method* leaves as they are, of 4-bit ones once they are unpacked."""
+    if method.name == "full":
+        return torch.float32
+    return stored_in(model.base, dtype)
+
+
+def base_copy_bytes(spec: TrialSpec) -> int:
+    """Bytes of the base that a process holds beside a model of the trial's own, which is a copy of it."""
+    if spec.method.name != "full" and spec.method.variant != "pissa":
+        return 0
+    kept = stored_in(spec.model.base, spec.train.dtype)
+    size = spec.model.size * kept.itemsize
+    return size if size <= COPIED_BYTES else 0
 
 
 @lru_cache(maxsize=64)
-def _saving(model: ModelSpec, method: MethodSpec) -> int:
-    """Bytes that 4-bit weights take less than bfloat16, less the room to unpack the largest of them."""
-    if getattr(model, "base", None) != "nf4" or method.name == "full":
+def _saving(model: ModelSpec, method: MethodSpec, dtype: DType) -> int:
+    """Bytes that 4-bit weights take less than unpacked ones, less the room to unpack the largest of them."""
+    if model.base != "nf4" or method.name == "full":
         return 0
-    return quantised_saving(read_model_config(Path(model.path), trust=model.trust_remote_code))
+    config = read_model_config(Path(model.path), trust=model.trust_remote_code)
+    unpacked = frozen_type(model, method, dtype).itemsize
+    return quantised_saving(config, unpacked, trust=model.trust_remote_code)
 
 
 def _between(counted: Callable[[int], int], length: int) -> int:

@@ -38,7 +38,7 @@ from tracker.trial import ALL_LINEAR, DType, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
 #: Bytes of bases that a process holds side by side, and of the largest that is copied, not given away.
-_HELD_BYTES, _COPIED_BYTES = 1 << 30, 1 << 28
+_HELD_BYTES, COPIED_BYTES = 1 << 30, 1 << 28
 _CPU = torch.device("cpu")
 
 
@@ -122,7 +122,7 @@ def build_model(
     Of a large base there is no copy: it is given away, and loaded again when it is needed.
     """
     base = load_base(model, device, compute)
-    if _bytes(base) <= _COPIED_BYTES:
+    if _bytes(base) <= COPIED_BYTES:
         base = copy.deepcopy(base)
     else:
         forget_base(_HeldAs(model, compute, device))

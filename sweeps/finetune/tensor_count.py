@@ -141,8 +141,8 @@ def generation_bytes(setting: Setting, rows: int, prompt: int, new: int) -> int:
     )
 
 
-def quantised_saving(config: Any, *, trust: bool = False) -> int:
-    """Bytes that nf4 weights take less than bfloat16, but for the room to unpack the largest.
+def quantised_saving(config: Any, unpacked: int, *, trust: bool = False) -> int:
+    """Bytes that nf4 weights take less than *unpacked* bytes each, but for the room to unpack the largest.
 
     Doubly quantised: half a byte a weight, a byte for each 64 of them, and a float32 for each 256 of those.
     Embeddings and the output layer stay as they are.
@@ -154,8 +154,8 @@ def quantised_saving(config: Any, *, trust: bool = False) -> int:
         for module in model.modules()
         if isinstance(module, nn.Linear | Conv1D) and module is not head
     ]
-    each = 2 - (1 / 2 + 1 / 64 + 4 / (64 * 256))
-    return int(sum(weights) * each) - 2 * max(weights, default=0)
+    each = unpacked - (1 / 2 + 1 / 64 + 4 / (64 * 256))
+    return int(sum(weights) * each) - unpacked * max(weights, default=0)
 
 
 # -- a run of fake tensors -----------------------------------------------------------------------------

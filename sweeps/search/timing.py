@@ -163,7 +163,9 @@ def _part(spec: TrialSpec, device: torch.device) -> tuple[nn.Module, int, int]:
     while layers > 1 and sum(p.numel() for p in base.parameters()) > _MOST_WEIGHTS[device.type]:
         layers = max(1, layers // 2)
         base = empty_model(with_layers(config, layers), trust=model.trust_remote_code)
-    made: Any = type(base)._from_config(base.config, dtype=frozen_type(model, spec.method))
+    made: Any = type(base)._from_config(
+        base.config, dtype=frozen_type(model, spec.method, spec.train.dtype)
+    )
     method = spec.method
     if (
         method.variant == "pissa"

@@ -25,7 +25,7 @@ from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.evaluate import Evaluator
-from sweeps.finetune.memory import Lengths, frozen_type, predicted_peaks
+from sweeps.finetune.memory import Lengths, frozen_type, held_bytes, predicted_peaks
 from sweeps.finetune.model import prepended_tokens, quieten, tune
 from sweeps.finetune.tensor_count import TensorCounter
 from tracker.trial import EvaluationSpec, MethodSpec, ModelSpec, TrainSpec, TrialSpec
@@ -107,7 +107,7 @@ def built(spec: TrialSpec, device: torch.device) -> nn.Module:
     """A model of random weights, as the trial of *spec* holds it."""
     config = transformers.AutoConfig.from_pretrained(spec.model.path)
     base = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model = tune(base.to(frozen_type(spec.model, spec.method)), spec.method)
+    model = tune(base.to(frozen_type(spec.model, spec.method, spec.train.dtype)), spec.method)
     for weight in model.parameters():
         weight.data = weight.data.float() if weight.requires_grad else weight.data
     return model.to(device)
@@ -199,7 +199,15 @@ def _measured(shape: str, spec: TrialSpec, settings: str, device: torch.device) 
         print(f"{shape} {spec.method.name}: {type(error).__name__} {str(error)[:80]}")
         return []
     return [
-        Case(shape, spec.model.size, spec.method.name, settings, phase, getattr(peaks, phase), n)
+        Case(
+            shape,
+            spec.model.size,
+            spec.method.name,
+            settings,
+            phase,
+            getattr(peaks, phase) - held_bytes(spec),
+            n,
+        )
         for phase, n in seen.items()
     ]
 
