@@ -25,7 +25,7 @@ from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.evaluate import Evaluator
-from sweeps.finetune.memory import Lengths, frozen_type, held_bytes, predicted_peaks
+from sweeps.finetune.memory import Lengths, base_copy_bytes, frozen_type, predicted_peaks
 from sweeps.finetune.model import prepended_tokens, quieten, tune
 from sweeps.finetune.tensor_count import TensorCounter
 from tracker.trial import EvaluationSpec, MethodSpec, ModelSpec, TrainSpec, TrialSpec
@@ -198,18 +198,9 @@ def _measured(shape: str, spec: TrialSpec, settings: str, device: torch.device) 
     except Exception as error:
         print(f"{shape} {spec.method.name}: {type(error).__name__} {str(error)[:80]}")
         return []
-    return [
-        Case(
-            shape,
-            spec.model.size,
-            spec.method.name,
-            settings,
-            phase,
-            getattr(peaks, phase) - held_bytes(spec),
-            n,
-        )
-        for phase, n in seen.items()
-    ]
+    about = (shape, spec.model.size, spec.method.name, settings)
+    beside = base_copy_bytes(spec)  # which only a worker holds
+    return [Case(*about, phase, getattr(peaks, phase) - beside, n) for phase, n in seen.items()]
 
 
 def main() -> None:
