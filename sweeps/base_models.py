@@ -63,6 +63,8 @@ def model_spec(entry: ModelEntry, base: Path) -> ModelSpec:
         family=entry.family,
         trust_remote_code=entry.trust_remote_code,
         base=entry.base if entry.base in ("bfloat16", "nf4") else None,
+        chat_template_kwargs=entry.chat_template_kwargs,
+        system=entry.system,
     )
 
 

@@ -286,6 +286,7 @@ def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None 
         pattern=entry.pattern,
         labels=definitions(entry.labels),
         encoding=entry.encoding,
+        chat_template_kwargs=entry.chat_template_kwargs,
         turns=entry.turns if isinstance(entry, TaskEntry) else "last",
         **(new_settings(entry) if settled is None else settled),
     )
@@ -426,6 +427,7 @@ def by_tokenizer(models: Iterable[ModelSpec]) -> list[ModelSpec]:
     for model in models:
         files = [Path(model.path) / name for name in names]
         key = tuple(digest(str(file)) if file.is_file() else "" for file in files)
+        key += (repr(model.chat_template_kwargs), repr(model.system))
         found.setdefault(key if files[0].is_file() else (model.path,), model)
     return list(found.values())
 

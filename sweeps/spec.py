@@ -30,6 +30,7 @@ from sweeps.method_entry import (
 from sweeps.task_entry import FilePath, Label, SuiteEntry, TaskEntry, TextFile
 from tracker.frozen import Frozen
 from tracker.price import Price
+from tracker.task import TemplateVariables
 from tracker.trial import MAX_EPOCHS, EvaluationSpec, MixSpec, Objective, RecordAnswers
 
 MAX_EXAMPLES = 1_000_000_000
@@ -63,6 +64,17 @@ class ModelEntry(Frozen):
         None,
         exclude_if=lambda value: value is None,
         description="How its frozen weights are stored; default: the sweep's `base`.",
+    )
+    chat_template_kwargs: TemplateVariables = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Variables of its chat template, such as `{enable_thinking: false}`.",
+    )
+    system: Literal["fold"] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="fold: a system turn is put before the first user turn's text, for a chat template "
+        "that has no system turn.",
     )
 
     @property

@@ -17,7 +17,15 @@ from pydantic import (
 
 from tracker.errors import printable
 from tracker.frozen import Frozen
-from tracker.task import Average, PromptTemplate, ScoreName, SuiteMeasure, Tolerance, Turns
+from tracker.task import (
+    Average,
+    PromptTemplate,
+    ScoreName,
+    SuiteMeasure,
+    TemplateVariables,
+    Tolerance,
+    Turns,
+)
 from tracker.validation import unknown
 
 
@@ -148,6 +156,11 @@ class TaskFields(Frozen):
     )
     pattern: str | None = Field(
         None, description="Regular expression that a well-formed answer matches as a whole."
+    )
+    chat_template_kwargs: TemplateVariables = Field(
+        (),
+        exclude_if=lambda value: not value,
+        description="Variables of the chat template for this task's rows, before those of the model's entry.",
     )
     labels: dict[Label, Definition] = Field(
         default_factory=dict,

@@ -5,9 +5,16 @@ Types are frozen and strict. What was not measured is ``None``, never 0.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    model_validator,
+)
 
 from tracker.frozen import Frozen
 from tracker.replicates import Replicates
@@ -56,6 +63,18 @@ class PromptTemplate(Frozen):
     system: str | None = Field(None, description="The system turn.")
     instruction: str | None = Field(None, description="Stands before the input in the user turn.")
     input: str = Field("{text}", min_length=1, description="The row's own part of the user turn.")
+
+
+def _pairs(value: Any) -> Any:
+    return tuple(sorted(value.items())) if isinstance(value, Mapping) else value
+
+
+#: Variables that a chat template is given, by name: a mapping in files, pairs in memory, so that specs hash.
+TemplateVariables = Annotated[
+    tuple[tuple[str, str | bool | int | float | None], ...],
+    BeforeValidator(_pairs, json_schema_input_type=dict[str, str | bool | int | float | None]),
+    PlainSerializer(dict, return_type=dict[str, Any]),
+]
 
 
 class LabelDefinition(Frozen):
@@ -132,6 +151,7 @@ class TaskSpec(Frozen):
     labels: tuple[LabelDefinition, ...] = Field((), exclude_if=lambda labels: not labels)
     tokens: Literal["characters", "normalised"] | None = Field(None, exclude_if=_absent)
     encoding: str | None = Field(None, exclude_if=_absent)
+    chat_template_kwargs: TemplateVariables = Field((), exclude_if=_absent)
     turns: Turns = Field("last", exclude_if=lambda value: value == "last")
     reading: Literal["whole"] | None = Field(None, exclude_if=_absent)
     separators: tuple[str, ...] | None = Field(None, exclude_if=_absent)

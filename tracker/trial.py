@@ -18,7 +18,15 @@ from pydantic import Field, JsonValue, field_validator
 from tracker.errors import InputError
 from tracker.frozen import Frozen
 from tracker.numbers import count
-from tracker.task import FileRef, Name, SuiteScore, SuiteSpec, TaskScore, TaskSpec
+from tracker.task import (
+    FileRef,
+    Name,
+    SuiteScore,
+    SuiteSpec,
+    TaskScore,
+    TaskSpec,
+    TemplateVariables,
+)
 
 #: Where a thing lies does not change what it is: these fields stay out of ``TrialSpec.key``.
 LOCATION_FIELDS = frozenset({"path"})
@@ -41,8 +49,10 @@ class ModelSpec(Frozen):
     Of an outside trial's model we have no files: ``path`` is its name, ``digest`` is ``None``, and so
     is ``parameters`` where its table does not say. ``end_token``: the token that closes an answer, where
     the chat template closes one otherwise than with the tokenizer's end token. ``base``: how its frozen
-    weights are stored, ``None`` for float32; weights stored otherwise are another base. Both stay out of
-    dumps and keys where they are ``None``, as in every sweep of before they were known.
+    weights are stored, ``None`` for float32; weights stored otherwise are another base.
+    ``chat_template_kwargs``: variables that its chat template is given. ``system``: ``fold`` puts a system
+    turn into the first user turn. They stay out of dumps and keys where they are not set, as in every sweep
+    of before they were known.
     """
 
     name: str
@@ -54,6 +64,8 @@ class ModelSpec(Frozen):
     trust_remote_code: bool = False
     end_token: str | None = Field(None, exclude_if=lambda value: value is None)
     base: Base | None = Field(None, exclude_if=lambda value: value is None)
+    chat_template_kwargs: TemplateVariables = Field((), exclude_if=lambda value: not value)
+    system: Literal["fold"] | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
     def size(self) -> int:

@@ -35,7 +35,7 @@ from sweeps.data.readers import Row, raise_flaws, read_file, read_rows, rows_und
 from sweeps.data.source import Flaw, Form
 from tracker.errors import InputError
 from tracker.files import file_digest
-from tracker.task import FileRef, PromptTemplate, TaskSpec
+from tracker.task import FileRef, PromptTemplate, TaskSpec, TemplateVariables
 from tracker.validation import options
 
 #: The placeholder of a prompt's template where a task's label definitions stand.
@@ -52,7 +52,8 @@ class Example(NamedTuple):
     """A prompt (``messages``) and its answer; ``row``: its number in the file, from 0.
 
     ``tools``: JSON of the tools that may be called. ``call``: JSON of the calls that the answer makes, which
-    a model's template writes. ``weight``: of the answer's loss. Each as :class:`Turn` has it.
+    a model's template writes. ``weight``: of the answer's loss. Each as :class:`Turn` has it. ``variables``:
+    those of the task that the chat template is given.
     """
 
     messages: tuple[Turn, ...]
@@ -61,6 +62,7 @@ class Example(NamedTuple):
     tools: str = ""
     call: str = ""
     weight: float | None = None
+    variables: TemplateVariables = ()
 
 
 class LocatedExample(NamedTuple):
@@ -137,7 +139,7 @@ def _read(task: TaskSpec, path: str, rows: Sequence[Row], form: Form) -> ReadFil
     flaws: list[Flaw] = []
     for index, (line, fields) in enumerate(rows):
         try:
-            example = _example(layout.read(fields, reading), index)
+            example = _example(layout.read(fields, reading), index, task.chat_template_kwargs)
             _check(example)
         except RowError as error:
             flaws.append(Flaw(line, str(error)))
@@ -149,12 +151,12 @@ def _read(task: TaskSpec, path: str, rows: Sequence[Row], form: Form) -> ReadFil
     return ReadFile(found, form, named, notes, reading.differs)
 
 
-def _example(conversation: Conversation, row: int) -> Example:
+def _example(conversation: Conversation, row: int, variables: TemplateVariables) -> Example:
     messages, answer, tools = conversation
     call = answer.fields if '"tool_calls"' in answer.fields else ""
     if call and answer.content:
         call = json.dumps({"content": answer.content, **json.loads(call)}, ensure_ascii=False)
-    return Example(messages, calls_text(answer), row, tools, call, answer.weight)
+    return Example(messages, calls_text(answer), row, tools, call, answer.weight, variables)
 
 
 def read_texts(file: FileRef) -> list[str]:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from itertools import accumulate, compress, takewhile
+from itertools import accumulate, compress, groupby, takewhile
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, meta
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
@@ -29,6 +30,10 @@ from tracker.task import Turns
 from tracker.trial import ModelSpec
 
 MAX_ROWS_SHOWN = 5
+#: What every chat template is given.
+_USUAL = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"}
+)
 CLOCK = "strftime_now"
 REFUSES = "the chat template refuses these turns: "
 #: What a chat template that reads the clock is told, in every trial: Llama 3's prints the date, and the
@@ -69,6 +74,13 @@ class Encoded:
         return weights
 
 
+class TemplateUse(NamedTuple):
+    """How a model's chat template is used: its ``variables``; ``folds`` a system turn into the user's."""
+
+    variables: Mapping[str, Any] = MappingProxyType({})
+    folds: bool = False
+
+
 @lru_cache(maxsize=8)
 def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
     """Load the model's tokenizer; a missing pad token is set to the end-of-sequence token.
@@ -87,14 +99,19 @@ def load_tokenizer(model: ModelSpec) -> PreTrainedTokenizerBase:
         ) from None
     if model.end_token is not None:
         tokenizer.eos_token = model.end_token
+    tokenizer.template_use = TemplateUse(dict(model.chat_template_kwargs), model.system == "fold")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def render(example: Example) -> list[dict[str, Any]]:
-    """Chat turns of a prompt, as ``apply_chat_template`` takes them."""
-    return [rendered_turn(turn) for turn in example.messages]
+def render(example: Example, *, folds: bool = False) -> list[dict[str, Any]]:
+    """Chat turns of a prompt, as ``apply_chat_template`` takes them; *folds*: system into user turn."""
+    turns = [rendered_turn(turn) for turn in example.messages]
+    if folds and len(turns) > 1 and (turns[0]["role"], turns[1]["role"]) == ("system", "user"):
+        system, user, *rest = turns
+        return [user | {"content": f"{system['content']}\n\n{user['content']}"}, *rest]
+    return turns
 
 
 def rendered_turn(turn: Turn) -> dict[str, Any]:
@@ -259,25 +276,26 @@ def rendered(
         # transformers gives the function to its environment and takes none as an argument.
         compiled = chat_template_utils._compile_jinja_template(template)
         compiled.environment.globals[CLOCK] = TEMPLATE_DATE.strftime
-    plain = [render(example) for example in examples if not example.tools]
-    texts = iter(
-        tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=opened)
-        if plain
-        else ()
-    )
-    return [
-        str(
-            tokenizer.apply_chat_template(
-                render(example),
-                tools=json.loads(example.tools),
-                tokenize=False,
-                add_generation_prompt=opened,
-            )
-            if example.tools
-            else next(texts)
+    use = getattr(tokenizer, "template_use", TemplateUse())
+    texts: list[str] = []
+    for (tools, variables), alike in groupby(examples, key=lambda e: (e.tools, e.variables)):
+        texts += tokenizer.apply_chat_template(
+            [render(example, folds=use.folds) for example in alike],
+            tools=json.loads(tools) if tools else None,
+            tokenize=False,
+            add_generation_prompt=opened,
+            **{**use.variables, **dict(variables)},
         )
-        for example in examples
-    ]
+    return texts
+
+
+def template_variables(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Variables that the chat template reads beside the conversation and the control tokens."""
+    template = tokenizer.get_chat_template()
+    environment = chat_template_utils._compile_jinja_template(template).environment
+    read = meta.find_undeclared_variables(environment.parse(template))
+    usual = _USUAL.union(environment.globals, tokenizer.special_tokens_map)
+    return frozenset(read - usual)
 
 
 def uses_tools(example: Example) -> bool:

@@ -19,6 +19,7 @@ from sweeps.data.prompts import (
     prompt_texts,
     rendered,
     special_ids,
+    template_variables,
     trained_turns,
     uses_tools,
     written_answers,
@@ -31,6 +32,8 @@ from tracker.task import LABEL_SCORES, TaskSpec
 from tracker.trial import RecordAnswers
 
 _SAMPLE = 500
+#: Variables by which templates of hybrid models open thinking or not.
+_THINKING = frozenset({"enable_thinking", "thinking"})
 _LONGEST_OPENING = 40  # of a template's words; longer ones may be a row's
 
 
@@ -192,7 +195,9 @@ def _cure(tokenizer: PreTrainedTokenizerBase, example: Example) -> str:
     if without != example.messages and not _why_refused(
         tokenizer, [example._replace(messages=without)]
     ):
-        return f"put the system turn into the instruction of the user turn, or {model}"
+        return (
+            f"give its entry in models `system: fold`, which joins it to the user turn, or {model}"
+        )
     roles = ", ".join(turn.role for turn in example.messages)
     return f"its turns are {roles}; give turns that it takes, {model}"
 
@@ -215,7 +220,28 @@ def _template_notes(
             f"the chat template of {name} renders the same row differently each time; no trial can be "
             "repeated; take the randomness out of it"
         )
+    yield from _variable_notes(name, tokenizer, files)
     yield from _frame_notes(name, tokenizer, first)
+
+
+def _variable_notes(
+    name: str, tokenizer: PreTrainedTokenizerBase, files: Sequence[RowsOf]
+) -> Iterator[str]:
+    """Notes on variables that the template is given and does not read, and on thinking left undecided."""
+    read = template_variables(tokenizer)
+    given = set(tokenizer.template_use.variables)
+    given |= {key for file in files for key, _ in file.task.chat_template_kwargs}
+    for key in sorted(given - read):
+        yield (
+            f"chat_template_kwargs: found {key!r}, which the chat template of {name} does not read; it reads "
+            f"{', '.join(sorted(read)) or 'none'}"
+        )
+    for key in sorted((read - given) & _THINKING):
+        yield (
+            f"the chat template of {name} reads {key!r}, with which a model thinks before it answers or does "
+            f"not; for plain answers give its entry in models `chat_template_kwargs: {{{key}: false}}`, and "
+            "serve it so"
+        )
 
 
 def _frame_notes(name: str, tokenizer: PreTrainedTokenizerBase, example: Example) -> Iterator[str]:

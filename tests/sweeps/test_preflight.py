@@ -24,7 +24,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from sweeps.data.examples import Example
+from sweeps.data.examples import Example, read_located
 from sweeps.data.layouts import Turn
 from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
 from sweeps.preflight import (
@@ -39,14 +39,16 @@ from sweeps.preflight import (
 from sweeps.resolve import ResolvedSweep, read_sweep
 from sweeps.search.workspace import SweepFolder
 from tracker.errors import InputError
+from tracker.trial import ModelSpec
 
 SWEEP = """\
 name: tiny
-models: [{{path: {model}}}]
+models: [{{path: {model}{entry}}}]
 methods:
   {methods}
 tasks:
-  intent: {{train: train.jsonl, prompt: {{{system}input: "{{text}}"}}, answer: "{{label}}", score: {score}}}
+  intent: {{{task}train: train.jsonl, prompt: {{{system}input: "{{text}}"}},
+    answer: "{{label}}", score: {score}}}
 volumes: [{volume}]
 train: {{max_length: 64, epochs: 1, batch_size: 8{train}}}
 """
@@ -95,15 +97,16 @@ def flown(
     score: str = "macro_f1",
     volume: int = 100,
     train: str = "",
+    entry: str = "",
+    task: str = "",
 ) -> ResolvedSweep:
     """The sweep after its preflight."""
     folder = base.parent / "sweep"
     shutil.copytree(data, folder, dirs_exist_ok=True)
     file = folder / "sweep.yaml"
-    text = SWEEP.format(
-        model=base, methods=methods, system=system, score=score, volume=volume, train=train
-    )
-    file.write_text(text)
+    words = {"model": base, "methods": methods, "system": system, "score": score}
+    words |= {"volume": volume, "train": train, "entry": entry, "task": task}
+    file.write_text(SWEEP.format(**words))
     return preflight(read_sweep(file), file)
 
 
@@ -200,7 +203,65 @@ def test_a_template_that_refuses_turns_names_model_row_and_cure(
     assert problem.startswith(
         "train.jsonl:1: the chat template of base refuses 600 of 600 rows, this "
     )
-    assert "one first: no system turns; put the system turn into the instruction" in problem
+    assert (
+        "one first: no system turns; give its entry in models `system: fold`, which joins"
+        in problem
+    )
+
+    folded = flown(base, tiny_data, system='system: "Route it.", ', entry=", system: fold")
+    (row,) = folded.tasks.values()
+    examples = read_located(row, row.train.path)[:1] if row.train else []
+    tokenizer = load_tokenizer(folded.models["base"])
+    (text,) = rendered(tokenizer, [examples[0].example], opened=True)
+    assert "<|user|>Route it.\n\n" in text
+
+
+def test_variables_of_a_chat_template_are_given_by_model_and_by_task(
+    base: Path, tiny_data: Path
+) -> None:
+    """A hybrid model's template opens an empty thought where it is not to think."""
+    template = base / "chat_template.jinja"
+    thought = (
+        "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    )
+    template.write_text(
+        template.read_text().replace(
+            "<|assistant|>{% endif %}", f"<|assistant|>{thought}{{% endif %}}"
+        )
+    )
+    (note,) = flown(base, tiny_data).warnings
+    assert "base reads 'enable_thinking'" in note
+    assert "`chat_template_kwargs: {enable_thinking: false}`" in note
+
+    def prompt(**changes: str) -> str:
+        sweep = flown(base, tiny_data, **changes)
+        assert not [w for w in sweep.warnings if "reads 'enable" in w]
+        (task,) = sweep.tasks.values()
+        assert task.train is not None
+        example = read_located(task, task.train.path)[0].example
+        return rendered(load_tokenizer(sweep.models["base"]), [example], opened=True)[0]
+
+    off, on = (f"chat_template_kwargs: {{enable_thinking: {said}}}" for said in ("false", "true"))
+    assert prompt(entry=f", {off}").endswith("<|assistant|><think></think>")
+    assert prompt(entry=f", {on}").endswith("<|assistant|>")
+    both = prompt(entry=f", {on}", task=f"{off}, ")
+    assert both.endswith("<think></think>"), "a task's come before the model's"
+    unread = flown(base, tiny_data, entry=", chat_template_kwargs: {thinks: 1}").warnings[0]
+    assert unread == (
+        "chat_template_kwargs: found 'thinks', which the chat template of base does not read; it reads "
+        "enable_thinking"
+    )
+
+
+def test_settings_of_a_template_are_part_of_a_model_and_of_a_file(
+    base: Path, tiny_data: Path
+) -> None:
+    entry = ", chat_template_kwargs: {enable_thinking: false, depth: 2}"
+    plain, given = (flown(base, tiny_data, entry=e).models["base"] for e in ("", entry))
+    assert "chat_template_kwargs" not in plain.model_dump(), "keys of before stay"
+    assert given.model_dump()["chat_template_kwargs"] == {"depth": 2, "enable_thinking": False}
+    assert ModelSpec.model_validate_json(given.model_dump_json()) == given
+    assert hash(given) != hash(plain)
 
 
 def test_a_tokenizer_without_an_end_token(base: Path, tiny_data: Path) -> None:
