@@ -36,11 +36,13 @@ class Fit(NamedTuple):
     """Fit of a trial: its ``peaks`` with ``rung``, the first that is predicted to fit a worker's share.
 
     ``rung``: ``None`` where none does; the peaks are then the last rung's. ``problem``: why it does not fit.
+    ``evaluates_whole``: whether an evaluation batch fits; it is halved where it does not.
     """
 
     peaks: Peaks
     rung: Rung | None
     problem: str | None
+    evaluates_whole: bool = True
 
 
 def fit_of(spec: TrialSpec, among: Sequence[Device]) -> Fit:
@@ -53,8 +55,8 @@ def fit_of(spec: TrialSpec, among: Sequence[Device]) -> Fit:
     if rung is not None and shown.evaluation <= best.share:
         return Fit(shown, rung, None)
     at_least = _least(spec, lengths, best)
-    if at_least <= best.share:  # the evaluation's batch is halved where it must be
-        return Fit(shown, rung, None)
+    if at_least <= best.share:
+        return Fit(shown, rung, None, evaluates_whole=False)
     if at_least <= best.alone:
         problem = (
             f"needs {memory(at_least)} beside the other workers of its device, which leave "

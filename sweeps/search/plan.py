@@ -256,9 +256,11 @@ def _planned(
 def _fitted(spec: TrialSpec, fit: Fit) -> str | None:
     """What *fit* changes of how the steps of *spec* are made."""
     written, rung = Rung.of(spec), fit.rung
-    if rung is None or rung == written:
+    if rung is None:
         return None
     words = ["with gradient checkpointing"] if rung.recomputed and not written.recomputed else []
     if rung.batch_size != written.batch_size:
         words.append(f"micro-batch {rung.batch_size} \u00d7 {rung.accumulation}")
-    return ", ".join(words)
+    if not fit.evaluates_whole:
+        words.append("evaluation in smaller batches")
+    return ", ".join(words) or None

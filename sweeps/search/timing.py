@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -35,20 +36,25 @@ from tracker.trial import Configuration, TrialRecord, TrialSpec
 
 #: Weights of the part of a base that is timed, and seconds for all that is timed.
 _MOST_WEIGHTS = {"cpu": 200_000_000, "cuda": 1_000_000_000}
-_BUDGET_SECONDS = 20.0
+_BUDGET_SECONDS = 25.0
 #: Operations of a timed batch at most: a second or two.
-_MOST_FLOPS = {"cpu": 3e10, "cuda": 1e14}
+_MOST_FLOPS = {"cpu": 4e10, "cuda": 1e14}
 _TIMED_TWICE = 1.0  # seconds, below which a second measurement is taken
 _LOAD_BYTES_PER_SECOND = 5e8
 _FILE = "timing.json"
 
 
 class Timing(NamedTuple):
-    """Seconds of a model and method: for each training operation, and of a trial beside its training."""
+    """Seconds of a model and method: of each optimizer step, and for each training operation beside that.
 
+    ``evaluation``: of a trial's evaluation and loading, ``None`` where another method's was timed.
+    ``layers``: how many were timed, of all.
+    """
+
+    step: float
     per_flop: float
-    beside: float
-    layers: int  # that were timed, of all
+    evaluation: float | None
+    layers: int
 
 
 def timed_speed(
@@ -70,28 +76,34 @@ def timed_speed(
     cache = _Cache(workspace / "cache" / _FILE)
     until = time.monotonic() + _BUDGET_SECONDS
     timed: dict[tuple[str, str], Timing] = {}
-    for name in dict.fromkeys((used[0], used[-1])):
-        for method, point in _largest_points(bounds, name):
-            spec = trial_spec(sweep, point, 0)
-            key = _key(spec)
-            found = cache.get(key)
-            if found is None and time.monotonic() < until:
-                found = _timed(spec)
-                cache.keep(key, found)
-            if found is not None:
-                timed[name, method] = found
-    if not timed:
-        return learned
+    with _threads(sweep.spec.engine.threads):
+        for name in dict.fromkeys((used[0], used[-1])):
+            for method, point in _largest_points(bounds, name):
+                spec = trial_spec(sweep, point, 0)
+                key = _key(spec)
+                found = cache.get(key)
+                if found is None and (not timed or time.monotonic() < until):
+                    evaluated = any(model == name for model, _ in timed)
+                    found = _timed(spec, evaluation=not evaluated)
+                    cache.keep(key, found)
+                if found is not None:
+                    timed[name, method] = found
+    pairs = dict.fromkeys(point.pair for point in bounds.points)
     return learned._replace(
         basis=_basis(timed, sweep),
-        timed={
-            (name, method): _for_model(sizes[name] / sizes[near], timed[near, method])
-            for name in used
-            for method in {point.method.name for point in bounds.points if point.model == name}
-            for near in (_nearest(name, method, timed, sizes),)
-            if near is not None
-        },
+        timed={pair: _for_pair(pair, timed, sizes) for pair in pairs},
     )
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with as many threads as a worker."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _largest_points(bounds: SearchBounds, model: str) -> Iterator[tuple[str, Configuration]]:
@@ -105,17 +117,24 @@ def _largest_points(bounds: SearchBounds, model: str) -> Iterator[tuple[str, Con
         yield method, point._replace(method=setting)
 
 
-def _nearest(
-    name: str, method: str, timed: dict[tuple[str, str], Timing], sizes: dict[str, int]
-) -> str | None:
-    known = [model for model, of in timed if of == method]
-    far = partial(max)
-    ratio = {m: far(sizes[m] / sizes[name], sizes[name] / sizes[m]) for m in known}
-    return min(known, key=lambda m: ratio[m], default=None)
+def _for_pair(
+    pair: tuple[str, str], timed: Mapping[tuple[str, str], Timing], sizes: Mapping[str, int]
+) -> tuple[float, float, float]:
+    """Fixed seconds, seconds of a step, and operations per second of a model and method.
 
+    From what was timed of them, else of the model of the nearest size, else of another method.
+    """
+    name, method = pair
 
-def _for_model(ratio: float, timing: Timing) -> tuple[float, float, float]:
-    return timing.beside * ratio, 0.0, 1 / timing.per_flop
+    def far(other: tuple[str, str]) -> tuple[bool, float]:
+        ratio = sizes[other[0]] / sizes[name]
+        return other[1] != method, max(ratio, 1 / ratio)
+
+    near = min(timed, key=far)
+    ratio = sizes[name] / sizes[near[0]]
+    evaluated = next(each for each in timed if each[0] == near[0] and timed[each].evaluation)
+    evaluation = (timed[evaluated].evaluation or 0.0) * ratio
+    return evaluation, timed[near].step * ratio, 1 / timed[near].per_flop
 
 
 def _basis(timed: dict[tuple[str, str], Timing], sweep: ResolvedSweep) -> str:
@@ -142,16 +161,18 @@ def _all_layers(sweep: ResolvedSweep, name: str) -> int:
 # -- one timing ----------------------------------------------------------------------------------------
 
 
-def _timed(spec: TrialSpec) -> Timing:
+def _timed(spec: TrialSpec, *, evaluation: bool) -> Timing:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, layers, whole = _part(spec, device)
     weights = sum(p.numel() for p in model.parameters())
     scale = (spec.model.size / weights) if layers < whole else 1.0
-    per_flop = _step_seconds(model, spec, device, weights)
-    beside = _evaluation_seconds(model, spec, device, weights) * scale
-    stored = Path(spec.model.path)
-    size = sum(f.stat().st_size for f in stored.glob("*.safetensors"))
-    return Timing(per_flop, beside + size / _LOAD_BYTES_PER_SECOND, layers)
+    step, per_flop = _step_seconds(model, spec, device, weights)
+    seconds = None
+    if evaluation:
+        size = sum(f.stat().st_size for f in Path(spec.model.path).glob("*.safetensors"))
+        seconds = _evaluation_seconds(model, spec, device, weights) * scale
+        seconds += size / _LOAD_BYTES_PER_SECOND
+    return Timing(step * scale, per_flop, seconds, layers)
 
 
 def _part(spec: TrialSpec, device: torch.device) -> tuple[nn.Module, int, int]:
@@ -175,37 +196,37 @@ def _part(spec: TrialSpec, device: torch.device) -> tuple[nn.Module, int, int]:
 
 
 def _rows_of(
-    rows: Sequence[Encoded], most: int, device: torch.device, weights: int
+    rows: Sequence[Encoded], most: int, device: torch.device, flops_per_token: float
 ) -> list[Encoded]:
-    """Up to *most* rows, spread over all, as many as take a second or two."""
-    tokens = fmean(map(len, rows))
-    count = int(max(1, min(most, len(rows), _MOST_FLOPS[device.type] / (6 * weights * tokens))))
+    """Two to *most* rows, spread over all, as many as take a second or two."""
+    each = flops_per_token * fmean(map(len, rows))
+    count = int(max(2, min(most, len(rows), _MOST_FLOPS[device.type] / each)))
     return [rows[i * len(rows) // count] for i in range(count)]
 
 
-def _step_seconds(model: nn.Module, spec: TrialSpec, device: torch.device, weights: int) -> float:
-    """Seconds for each counted operation of a training step."""
-    schedule = spec.schedule
-    rows = _rows_of(training_stream(spec), schedule.batch_size, device, weights)
-    trained = list(trained_parameters(model).values())
+def _step_seconds(
+    model: nn.Module, spec: TrialSpec, device: torch.device, weights: int
+) -> tuple[float, float]:
+    """Seconds of a training step whatever its rows are, and for each counted operation."""
+    schedule, trained = spec.schedule, list(trained_parameters(model).values())
+    each = 4 * weights + 2 * sum(p.numel() for p in trained)
+    rows = _rows_of(training_stream(spec), schedule.batch_size, device, each)
     optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
     pad = int(load_tokenizer(spec.model).pad_token_id or 0)
+    prepended = prepended_tokens(spec.method)
 
     def step(chosen: Sequence[Encoded]) -> None:
         batch = {name: tensor.to(device) for name, tensor in collate(chosen, pad).items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=schedule.dtype == "bfloat16"):
-            nats = answer_nats(model, batch, prepended=prepended_tokens(spec.method))
+            nats = answer_nats(model, batch, prepended=prepended)
         nats.sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
     model.train()
-    step(rows[:1])
-    seconds = _seconds(partial(step, rows), device)
-    tokens = sum(map(len, rows)) + len(rows) * prepended_tokens(spec.method)
-    number = sum(p.numel() for p in trained)
-    return seconds / (tokens * (4 * weights + 2 * number))
+    fixed, per_token = _line(step, rows, device, prepended)
+    return fixed, per_token / each
 
 
 @torch.no_grad()
@@ -229,30 +250,45 @@ def _evaluation_seconds(
         answer_nats(model, batch, prepended=prepended)
 
     def answer(chosen: Sequence[Encoded]) -> None:
-        new = round(fmean(len(row.answer_ids) for row in chosen)) + 1
-        model.generation_config.eos_token_id = None  # type: ignore[union-attr]
+        new = round(fmean(len(row.answer_ids) for row in answered)) + 1
         generated_ids(model, chosen, new, pad_id=pad, prepended=prepended)
 
-    total = 0.0
-    most = spec.evaluation.batch_size
+    model.generation_config.eos_token_id = None  # type: ignore[union-attr]
+    total, most = 0.0, spec.evaluation.batch_size
     with torch.autocast(device.type, torch.bfloat16, enabled=spec.train.dtype == "bfloat16"):
         for run, rows in ((score, answered), (score, texts), (answer, answered)):
             if rows:
-                chosen = _rows_of(rows, most, device, weights)
-                run(chosen[:1])
-                total += _seconds(partial(run, chosen), device) * len(rows) / len(chosen)
+                chosen = _rows_of(rows, most, device, 2 * weights)
+                fixed, per_token = _line(run, chosen, device, prepended)
+                tokens = sum(map(len, rows)) + prepended * len(rows)
+                total += fixed * -(-len(rows) // most) + per_token * tokens
     return total
 
 
+def _line(
+    run: Callable[[Sequence[Encoded]], None],
+    rows: Sequence[Encoded],
+    device: torch.device,
+    prepended: int,
+) -> tuple[float, float]:
+    """Seconds of *run* whatever its rows are, and for each token: a line through two numbers of rows."""
+    run(rows[:1])  # warm
+    one, all_ = (_seconds(partial(run, rows[:count]), device) for count in (1, len(rows)))
+    least, most = (sum(len(row) + prepended for row in rows[:count]) for count in (1, len(rows)))
+    per_token = max((all_ - one) / max(1, most - least), 0.1 * all_ / most)
+    return max(0.0, one - per_token * least), per_token
+
+
 def _seconds(run: partial[None], device: torch.device) -> float:
-    """Seconds of *run*; the faster of two where it is quick."""
+    """Seconds of *run*; the faster of two where it is quick. Those of others on the CPU do not count."""
     taken: list[float] = []
     while not taken or (len(taken) < 2 and taken[0] < _TIMED_TWICE):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - began)
+        wall, used = time.perf_counter() - began, time.process_time() - used
+        taken.append(min(wall, used / torch.get_num_threads()) if device.type == "cpu" else wall)
     return min(taken)
 
 
@@ -271,7 +307,7 @@ class _Cache:
 
     def get(self, key: str) -> Timing | None:
         found = self.known.get(key)
-        return Timing(*found) if isinstance(found, list) and len(found) == 3 else None
+        return Timing(*found) if isinstance(found, list) and len(found) == 4 else None
 
     def keep(self, key: str, timing: Timing) -> None:
         self.known[key] = list(timing)

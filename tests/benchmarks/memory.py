@@ -12,7 +12,7 @@ import gc
 import json
 import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +25,10 @@ from sweeps.data.prompts import Encoded
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.clock import Clock
 from sweeps.finetune.evaluate import Evaluator
-from sweeps.finetune.memory import Lengths, base_copy_bytes, frozen_type, predicted_peaks
-from sweeps.finetune.model import prepended_tokens, quieten, tune
+from sweeps.finetune.memory import Lengths, base_copy_bytes, predicted_peaks
+from sweeps.finetune.model import borrow_model, forget_base, prepended_tokens, quieten
 from sweeps.finetune.tensor_count import TensorCounter
-from tracker.trial import EvaluationSpec, MethodSpec, ModelSpec, TrainSpec, TrialSpec
+from tracker.trial import Base, DType, EvaluationSpec, MethodSpec, ModelSpec, TrainSpec, TrialSpec
 
 TOKENIZER = Path(__file__).parents[2] / "sweeps/playground/models/pg-800k"
 _PLAIN = {
@@ -61,6 +61,17 @@ METHODS = {
     "lora": MethodSpec(name="lora", rank=16),
     "p_tuning": MethodSpec(name="p_tuning", variant="v2", virtual_tokens=16),
 }
+#: Method, how the frozen base is stored, the type it computes in, and whether activations are recomputed.
+WAYS: tuple[tuple[str, Base | None, DType, bool], ...] = (
+    ("full", None, "float32", False),
+    ("full", None, "bfloat16", True),
+    ("lora", None, "float32", False),
+    ("lora", "bfloat16", "bfloat16", False),
+    ("lora", "bfloat16", "bfloat16", True),
+    ("lora", "nf4", "bfloat16", False),
+    ("p_tuning", None, "float32", False),
+    ("p_tuning", "bfloat16", "bfloat16", False),
+)
 ROWS, LENGTH, ANSWER, EVALUATED = 4, 140, 12, 8
 
 
@@ -93,24 +104,23 @@ def rows() -> list[Encoded]:
 
 
 def written(shape: str, folder: Path) -> ModelSpec:
-    """The configuration of *shape* in *folder*, and its number of weights."""
+    """A checkpoint of *shape* in *folder*, and its number of weights."""
     kind, settings = SHAPES[shape]
     config = getattr(transformers, kind)(**settings, bos_token_id=1, eos_token_id=2)
-    config.save_pretrained(folder)
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    model.save_pretrained(folder)
     number = sum(p.numel() for p in model.parameters())
     return ModelSpec(name=shape, path=str(folder), parameters=number)
 
 
-def built(spec: TrialSpec, device: torch.device) -> nn.Module:
-    """A model of random weights, as the trial of *spec* holds it."""
-    config = transformers.AutoConfig.from_pretrained(spec.model.path)
-    base = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model = tune(base.to(frozen_type(spec.model, spec.method, spec.train.dtype)), spec.method)
-    for weight in model.parameters():
-        weight.data = weight.data.float() if weight.requires_grad else weight.data
-    return model.to(device)
+def tensors_of(model: nn.Module) -> list[torch.Tensor]:
+    """Weights and buffers of *model*, and the scales of those in 4 bits."""
+    found = [*model.parameters(), *model.buffers()]
+    for state in filter(None, (getattr(p, "quant_state", None) for p in model.parameters())):
+        inner = getattr(state, "state2", None)
+        parts = (state.absmax, getattr(state, "offset", None), getattr(inner, "absmax", None))
+        found += [part for part in parts if isinstance(part, torch.Tensor)]
+    return found
 
 
 def measured(run: Callable[[], None], model: nn.Module, device: torch.device) -> int:
@@ -122,7 +132,7 @@ def measured(run: Callable[[], None], model: nn.Module, device: torch.device) ->
         return int(torch.cuda.max_memory_allocated(device))
     counter = TensorCounter()
     with counter:
-        for tensor in [*model.parameters(), *model.buffers()]:
+        for tensor in tensors_of(model):
             counter.see(tensor)
         run()
     return max(counter.peaks.values())
@@ -161,36 +171,28 @@ def evaluate(model: nn.Module, spec: TrialSpec, device: torch.device) -> None:
     evaluator.generate(rows())
 
 
-def cases(shape: str, device: torch.device) -> list[Case]:
-    """Every method of *shape*: in float32, and in bfloat16 with activations recomputed."""
-    found = []
+def cases(shape: str, device: torch.device) -> Iterator[Case]:
+    """Every method of *shape*, each in several types, one with its activations recomputed."""
     with tempfile.TemporaryDirectory() as folder:
         model = written(shape, Path(folder))
-        for name, method in METHODS.items():
-            for low in (False, True):
-                recomputed = low and name != "p_tuning"
-                spec = TrialSpec(
-                    model=model,
-                    method=method,
-                    volume=1000,
-                    tasks=(),
-                    train=TrainSpec(
-                        batch_size=ROWS,
-                        dtype="bfloat16" if low else "float32",
-                        gradient_checkpointing=recomputed,
-                    ),
-                    evaluation=EvaluationSpec(batch_size=EVALUATED),
-                )
-                settings = ("bfloat16" if low else "float32") + (" recomputed" * recomputed)
-                found += _measured(shape, spec, settings, device)
-    return found
+        for name, base, dtype, recomputed in WAYS:
+            spec = TrialSpec(
+                model=model.model_copy(update={"base": base}),
+                method=METHODS[name],
+                volume=1000,
+                tasks=(),
+                train=TrainSpec(batch_size=ROWS, dtype=dtype, gradient_checkpointing=recomputed),
+                evaluation=EvaluationSpec(batch_size=EVALUATED),
+            )
+            settings = " ".join(filter(None, (base and f"{base} base", dtype)))
+            yield from _measured(shape, spec, settings + (" recomputed" * recomputed), device)
 
 
 def _measured(shape: str, spec: TrialSpec, settings: str, device: torch.device) -> list[Case]:
     lengths = Lengths.of(rows(), rows(), spec.evaluation.max_new_tokens)
     peaks = predicted_peaks(spec, lengths, device=device.type)
     try:
-        model = built(spec, device)
+        model = borrow_model(spec.model, spec.method, device, spec.train.dtype)
         seen = {
             phase: measured(lambda r=run: r(model, spec, device), model, device)  # type: ignore[misc]
             for phase, run in (("training", train), ("evaluation", evaluate))
@@ -198,6 +200,8 @@ def _measured(shape: str, spec: TrialSpec, settings: str, device: torch.device) 
     except Exception as error:
         print(f"{shape} {spec.method.name}: {type(error).__name__} {str(error)[:80]}")
         return []
+    finally:
+        forget_base()
     about = (shape, spec.model.size, spec.method.name, settings)
     beside = base_copy_bytes(spec)  # which only a worker holds
     return [Case(*about, phase, getattr(peaks, phase) - beside, n) for phase, n in seen.items()]
@@ -216,7 +220,7 @@ def main() -> None:
         for case in cases(shape, torch.device(options.device)):
             mib = [f"{n / 1024**2:8,.0f}" for n in (case.predicted, case.counted)]
             print(
-                f"{shape:10} {case.weights / 1e6:4.0f}M {case.method:9} {case.settings:20} "
+                f"{shape:10} {case.weights / 1e6:4.0f}M {case.method:9} {case.settings:32} "
                 f"{case.phase:10} {mib[0]} {mib[1]} MiB {case.off:+.1%}",
                 flush=True,
             )
