@@ -151,7 +151,7 @@ class TaskSpec(Frozen):
     labels: tuple[LabelDefinition, ...] = Field((), exclude_if=lambda labels: not labels)
     tokens: Literal["characters", "normalised"] | None = Field(None, exclude_if=_absent)
     encoding: str | None = Field(None, exclude_if=_absent)
-    chat_template_kwargs: TemplateVariables = Field((), exclude_if=_absent)
+    chat_template_kwargs: TemplateVariables = Field((), exclude_if=lambda value: not value)
     turns: Turns = Field("last", exclude_if=lambda value: value == "last")
     reading: Literal["whole"] | None = Field(None, exclude_if=_absent)
     separators: tuple[str, ...] | None = Field(None, exclude_if=_absent)
