@@ -38,7 +38,7 @@ from tracker.trial import ALL_LINEAR, DType, MethodSpec, ModelSpec
 
 TRAINED_WEIGHTS = "trained.safetensors"
 #: Bytes of bases that a process holds side by side, and of the largest that is copied, not given away.
-_HELD_BYTES, COPIED_BYTES = 1 << 30, 1 << 28
+_KEPT_BYTES, COPIED_BYTES = 1 << 30, 1 << 28
 _CPU = torch.device("cpu")
 
 
@@ -52,7 +52,7 @@ def quieten() -> None:
     transformers.logging.disable_progress_bar()
 
 
-class _Held(NamedTuple):
+class _Loaded(NamedTuple):
     """A base that this process holds; ``config`` and ``generation``: its settings as loaded."""
 
     base: PreTrainedModel
@@ -60,8 +60,8 @@ class _Held(NamedTuple):
     generation: GenerationConfig | None
 
 
-class _HeldAs(NamedTuple):
-    """What a base is held for: its spec, the dtype of what is not quantised, its device."""
+class _BaseKey(NamedTuple):
+    """What a base is loaded for: its spec, the dtype of what is not quantised, its device."""
 
     model: ModelSpec
     compute: DType
@@ -69,8 +69,8 @@ class _HeldAs(NamedTuple):
 
 
 #: Bases that this process holds, the last used last, and those of them that a trial has at present.
-_held: dict[_HeldAs, _Held] = {}
-_lent: set[_HeldAs] = set()
+_loaded: dict[_BaseKey, _Loaded] = {}
+_lent: set[_BaseKey] = set()
 
 
 def load_base(
@@ -83,31 +83,31 @@ def load_base(
     holds one base, and several where they are small. Raises InputError as
     :func:`sweeps.base_models.checked_folder` and :func:`sweeps.finetune.weights.load_model`.
     """
-    key = _HeldAs(model, compute, device)
-    if key in _held and key not in _lent:
-        _held[key] = _held.pop(key)
-        return _held[key].base
+    key = _BaseKey(model, compute, device)
+    if key in _loaded and key not in _lent:
+        _loaded[key] = _loaded.pop(key)
+        return _loaded[key].base
     forget_base(key)  # an earlier trial that failed may have left anything on it
     folder = Path(checked_folder(model))
     _make_room(sum(path.stat().st_size for path in weight_files(folder)))
     base = load_model(
         folder, trust=model.trust_remote_code, base=model.base, compute=compute, device=device
     ).requires_grad_(False)
-    _held[key] = _Held(base, dict(vars(base.config)), base.generation_config)
+    _loaded[key] = _Loaded(base, dict(vars(base.config)), base.generation_config)
     return base
 
 
-def forget_base(key: _HeldAs | None = None) -> None:
-    """Drop the base that is held as *key*, or all."""
-    for each in [key] if key else list(_held):
+def forget_base(key: _BaseKey | None = None) -> None:
+    """Drop the base that is loaded as *key*, or all."""
+    for each in [key] if key else list(_loaded):
         _lent.discard(each)
-        _held.pop(each, None)
+        _loaded.pop(each, None)
 
 
 def _make_room(size: int) -> None:
-    """Drop bases, the least used first, until another of *size* bytes may be held beside the rest."""
-    while _held and size + sum(_bytes(held.base) for held in _held.values()) > _HELD_BYTES:
-        forget_base(next(iter(_held)))
+    """Drop bases, the least used first, until another of *size* bytes may be loaded beside the rest."""
+    while _loaded and size + sum(_bytes(loaded.base) for loaded in _loaded.values()) > _KEPT_BYTES:
+        forget_base(next(iter(_loaded)))
 
 
 def _bytes(base: nn.Module) -> int:
@@ -125,7 +125,7 @@ def build_model(
     if _bytes(base) <= COPIED_BYTES:
         base = copy.deepcopy(base)
     else:
-        forget_base(_HeldAs(model, compute, device))
+        forget_base(_BaseKey(model, compute, device))
     if method.name == "full":
         base = base.float()  # masters, which start from the values that the base has
     return tune(base, method)
@@ -141,27 +141,27 @@ def borrow_model(
     if method.name == "full" or method.variant == "pissa":
         return build_model(model, method, device, compute)
     base = load_base(model, device, compute)
-    _lent.add(_HeldAs(model, compute, device))
+    _lent.add(_BaseKey(model, compute, device))
     return tune(base, method)
 
 
 def give_back(model: nn.Module) -> None:
     """Take off the base what :func:`borrow_model` put on it; a model of its own is left alone."""
     base = base_model(model)
-    key = next((key for key, held in _held.items() if held.base is base), None)
+    key = next((key for key, loaded in _loaded.items() if loaded.base is base), None)
     if key is None:
         return
-    held = _held[key]
+    loaded = _loaded[key]
     if isinstance(model, PeftModel) and not model.active_peft_config.is_prompt_learning:
         cast("LoraModel", model.base_model).unload()
     if hasattr(base, "peft_config"):
         del base.peft_config
-    if held.base.is_gradient_checkpointing:
-        held.base.gradient_checkpointing_disable()
-    vars(held.base.config).clear()
-    vars(held.base.config).update(held.config)
-    held.base.generation_config = held.generation
-    held.base.requires_grad_(False).train(mode=False)
+    if loaded.base.is_gradient_checkpointing:
+        loaded.base.gradient_checkpointing_disable()
+    vars(loaded.base.config).clear()
+    vars(loaded.base.config).update(loaded.config)
+    loaded.base.generation_config = loaded.generation
+    loaded.base.requires_grad_(False).train(mode=False)
     _lent.discard(key)
 
 

@@ -62,19 +62,19 @@ def test_a_frozen_base_is_lent_and_given_back_as_it_was(
 ) -> None:
     """One base serves trial after trial: no weight, setting or leftover of a method changes it."""
     spec = stored(method, base)
-    held = load_base(spec.model, CPU, spec.train.dtype)
-    before, settings = values(held), dict(vars(held.config))
-    names = [name for name, _ in held.named_modules()]
+    base_model = load_base(spec.model, CPU, spec.train.dtype)
+    before, settings = values(base_model), dict(vars(base_model.config))
+    names = [name for name, _ in base_model.named_modules()]
     first, second = run_trial(spec, home, Notes()), run_trial(spec, home, Notes())
     assert first.status is Status.COMPLETE, first.reason
     assert first.tasks == second.tasks
-    assert load_base(spec.model, CPU, spec.train.dtype) is held, "it is not loaded again"
-    after = values(held)
+    assert load_base(spec.model, CPU, spec.train.dtype) is base_model, "it is not loaded again"
+    after = values(base_model)
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert [name for name, _ in held.named_modules()] == names
-    assert dict(vars(held.config)) == settings
-    assert not trained_parameters(held)
+    assert [name for name, _ in base_model.named_modules()] == names
+    assert dict(vars(base_model.config)) == settings
+    assert not trained_parameters(base_model)
 
 
 @pytest.mark.parametrize("base", ["bfloat16", pytest.param("nf4", marks=needs_bitsandbytes)])
@@ -92,12 +92,12 @@ def test_full_tuning_starts_from_the_stored_values_in_float32(
     stored: Callable[..., TrialSpec],
 ) -> None:
     spec = stored("full", "bfloat16")
-    held = load_base(spec.model, CPU, "bfloat16")
-    assert held.dtype == torch.bfloat16
+    base_model = load_base(spec.model, CPU, "bfloat16")
+    assert base_model.dtype == torch.bfloat16
     master = build_model(spec.model, spec.method, CPU, "bfloat16")
     for name, parameter in master.named_parameters():
         assert parameter.dtype == torch.float32
-        assert torch.equal(parameter, held.get_parameter(name).float())
+        assert torch.equal(parameter, base_model.get_parameter(name).float())
 
 
 def test_a_base_stored_otherwise_is_another_base(stored: Callable[..., TrialSpec]) -> None:
@@ -133,10 +133,10 @@ def test_a_large_base_is_given_away_rather_than_copied(
     forget_base()
     monkeypatch.setattr(module, "_COPIED_BYTES", 0)
     spec = stored("full", None)
-    held = load_base(spec.model, CPU)
+    base_model = load_base(spec.model, CPU)
     model = borrow_model(spec.model, spec.method, CPU)
-    assert model is held
-    assert load_base(spec.model, CPU) is not held
+    assert model is base_model
+    assert load_base(spec.model, CPU) is not base_model
     again = run_trial(spec, home, Notes())
     assert again.tasks == plain.tasks
 
@@ -145,10 +145,10 @@ def test_a_process_holds_one_large_base(
     stored: Callable[..., TrialSpec], tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget_base()
-    monkeypatch.setattr(module, "_HELD_BYTES", 0)
+    monkeypatch.setattr(module, "_KEPT_BYTES", 0)
     for base in (None, "bfloat16", None):
         load_base(stored("lora", base).model, CPU)
-        assert len(module._held) == 1
+        assert len(module._loaded) == 1
 
 
 # -- the sweep file --------------------------------------------------------------------------------
