@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from sweeps.base_models import checked_folder
 from sweeps.data.encoding import row_fields
-from sweeps.data.examples import read_located
+from sweeps.data.examples import located_rows
 from sweeps.data.mixes import replay_rows, split_volume
 from sweeps.data.prompts import encode_examples, load_tokenizer
 from sweeps.data.tokenizer_checks import RowsOf, closing_token, tokenizer_problems
@@ -265,7 +265,7 @@ def _files(sweep: ResolvedSweep) -> Iterator[RowsOf]:
     for task in sweep.every_task:
         for file in (task.train, task.validation, task.test):
             if file is not None:
-                yield RowsOf(task, file.path, read_located(task, file.path))
+                yield RowsOf(task, file.path, located_rows(task, file))
 
 
 def _methods(spec: SweepSpec, model: str) -> list[MethodSpec]:

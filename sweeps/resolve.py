@@ -45,7 +45,7 @@ from sweeps.sweep_file import load_sweep
 from sweeps.task_entry import TaskEntry, TaskFields, new_settings
 from tracker.errors import InputError
 from tracker.files import absolute
-from tracker.numbers import percent
+from tracker.numbers import count, percent, plural
 from tracker.strict_yaml import Document, YamlPath, read
 from tracker.task import FileRef, LabelDefinition, ScoreFunction, SourceFile, SuiteSpec, TaskSpec
 from tracker.trial import DType, ModelSpec
@@ -58,6 +58,8 @@ MIN_CUT_SHARE = 0.02
 
 FIX = "sft-select doctor FILE --fix-data FOLDER"
 
+#: Lines of rows that are left out, in one warning.
+_LINES_SHOWN = 10
 _UNREAD = FileRef(path="", sha256="", rows=0)
 
 
@@ -242,6 +244,11 @@ def _task(
             differs |= read.differs
         elif read is not None:  # of one file in two parts; a file without rows is not read
             report.at((*where, "train"), _no_rows(split))
+    out = _left_out(splits, spec, models, report) if spec.drop_unfit else {}
+    for split in list(splits):
+        if split in out and not splits[split][1]:
+            report.at((*where, split), "found no row that fits; raise train.max_length")
+            del splits[split]
     if not differs:
         # the same rows as for an earlier release, of which the same trials have the same keys
         task = task.model_copy(update={"reading": None})
@@ -270,8 +277,51 @@ def _task(
     for model in by_tokenizer(models):
         _check_control_tokens(model, splits, report)
         _check_fit(model, task, splits, spec, report)
-    files = {split: file_ref(path, len(examples)) for split, (path, examples) in splits.items()}
+    files = {
+        split: file_ref(path, len(examples)).model_copy(update={"left_out": out.get(split, ())})
+        for split, (path, examples) in splits.items()
+    }
     return task.model_copy(update=files)
+
+
+def _left_out(
+    splits: dict[str, tuple[str, Sequence[LocatedExample]]],
+    spec: SweepSpec,
+    models: Iterable[ModelSpec],
+    report: Report,
+) -> dict[str, tuple[int, ...]]:
+    """Take rows that do not fit some model out of *splits*; returns their numbers by split."""
+    from sweeps.data.prompts import load_tokenizer, misfits, prompt_texts
+
+    def unfit(model: ModelSpec, examples: Sequence[Example]) -> set[int]:
+        try:
+            prompt_texts(load_tokenizer(model), examples)
+            found = misfits(load_tokenizer(model), examples, spec.train.max_length)
+        except InputError:  # the template refuses the turns of some
+            if len(examples) == 1:
+                return {0}
+            return {i for i, each in enumerate(examples) if unfit(model, [each])}
+        return {index for index, _ in found}
+
+    tokenizers = by_tokenizer(models)
+    left_out: dict[str, tuple[int, ...]] = {}
+    for split, (path, located) in list(splits.items()):
+        examples = [item.example for item in located]
+        indices = set().union(*(unfit(model, examples) for model in tokenizers))
+        if not indices:
+            continue
+        bad = [located[index] for index in sorted(indices)]
+        numbers = {item.example.row for item in bad}
+        splits[split] = (path, [item for item in located if item.example.row not in numbers])
+        left_out[split] = tuple(sorted(numbers))
+        lines = ", ".join(str(item.line) for item in bad[:_LINES_SHOWN])
+        more = f" and {len(bad) - _LINES_SHOWN} more" if len(bad) > _LINES_SHOWN else ""
+        report.warnings.append(
+            f"{path}:{bad[0].line}: {plural(len(bad), 'row')} of {count(len(located))} left out "
+            f"(drop_unfit), which {count(spec.train.max_length)} tokens cannot hold or a chat template "
+            f"refuses: line{'s' * (len(bad) > 1)} {lines}{more}"
+        )
+    return left_out
 
 
 def unread_task(name: str, entry: TaskFields, settled: Mapping[str, Any] | None = None) -> TaskSpec:

@@ -328,6 +328,12 @@ class SweepSpec(Frozen):
     allow_leakage: bool = Field(
         False, description="Accept evaluation rows that are also training rows."
     )
+    drop_unfit: bool = Field(
+        False,
+        exclude_if=lambda value: not value,
+        description="Leave out rows that `train.max_length` cannot hold, or whose turns a chat template "
+        "refuses, for every model, and name them; otherwise one such row keeps a sweep from starting.",
+    )
     allow_code: bool = Field(
         False,
         exclude_if=lambda value: not value,

@@ -49,12 +49,14 @@ class FileRef(Frozen):
     """Data file, identified by its content. ``rows``: number of its records.
 
     ``encoding``: of a file of plain texts, where it is not UTF-8; a task's files have the task's.
+    ``left_out``: numbers, from 0, of records that the sweep leaves out; ``rows`` does not count them.
     """
 
     path: str
     sha256: str
     rows: int
     encoding: str | None = Field(None, exclude_if=lambda value: value is None)
+    left_out: tuple[int, ...] = Field((), exclude_if=lambda value: not value)
 
 
 class PromptTemplate(Frozen):

@@ -105,7 +105,13 @@ def read_examples(task: TaskSpec, file: FileRef) -> list[Example]:
 
     Raises ``InputError`` with every problem, each as ``file:line: …``.
     """
-    return [located.example for located in read_located(task, file.path)]
+    return [located.example for located in located_rows(task, file)]
+
+
+def located_rows(task: TaskSpec, file: FileRef) -> list[LocatedExample]:
+    """Read the examples of *file* but those that are left out, with their lines."""
+    out = frozenset(file.left_out)
+    return [item for item in read_located(task, file.path) if item.example.row not in out]
 
 
 def read_located(task: TaskSpec, path: str) -> list[LocatedExample]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from sweeps.data.examples import Example, read_located, source_file
+from sweeps.data.examples import Example, located_rows, source_file
 from sweeps.data.prompts import Encoded, encode_examples, load_tokenizer
 from tracker.errors import one_line
 from tracker.numbers import count
@@ -111,7 +111,7 @@ def preview_rows(
     for task in tasks:
         if task.train is None:
             continue
-        located = read_located(task, task.train.path)[:rows]
+        located = located_rows(task, task.train)[:rows]
         examples = [item.example for item in located]
         for model in every_model:
             tokenizer = load_tokenizer(model)

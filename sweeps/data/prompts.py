@@ -276,7 +276,7 @@ def rendered(
         # transformers gives the function to its environment and takes none as an argument.
         compiled = chat_template_utils._compile_jinja_template(template)
         compiled.environment.globals[CLOCK] = TEMPLATE_DATE.strftime
-    use = getattr(tokenizer, "template_use", TemplateUse())
+    use = template_use(tokenizer)
     texts: list[str] = []
     for (tools, variables), alike in groupby(examples, key=lambda e: (e.tools, e.variables)):
         texts += tokenizer.apply_chat_template(
@@ -287,6 +287,12 @@ def rendered(
             **{**use.variables, **dict(variables)},
         )
     return texts
+
+
+def template_use(tokenizer: PreTrainedTokenizerBase) -> TemplateUse:
+    """How the chat template of *tokenizer* is used, as its model's entry says."""
+    use: TemplateUse = getattr(tokenizer, "template_use", TemplateUse())
+    return use
 
 
 def template_variables(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:

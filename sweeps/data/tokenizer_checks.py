@@ -19,6 +19,7 @@ from sweeps.data.prompts import (
     prompt_texts,
     rendered,
     special_ids,
+    template_use,
     template_variables,
     trained_turns,
     uses_tools,
@@ -229,7 +230,7 @@ def _variable_notes(
 ) -> Iterator[str]:
     """Notes on variables that the template is given and does not read, and on thinking left undecided."""
     read = template_variables(tokenizer)
-    given = set(tokenizer.template_use.variables)
+    given = set(template_use(tokenizer).variables)
     given |= {key for file in files for key, _ in file.task.chat_template_kwargs}
     for key in sorted(given - read):
         yield (

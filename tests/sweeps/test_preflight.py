@@ -24,7 +24,7 @@ from transformers import (
     Qwen3MoeForCausalLM,
 )
 
-from sweeps.data.examples import Example, read_located
+from sweeps.data.examples import Example, read_examples, read_located
 from sweeps.data.layouts import Turn
 from sweeps.data.prompts import encode_examples, load_tokenizer, rendered
 from sweeps.preflight import (
@@ -99,6 +99,7 @@ def flown(
     train: str = "",
     entry: str = "",
     task: str = "",
+    more: str = "",
 ) -> ResolvedSweep:
     """The sweep after its preflight."""
     folder = base.parent / "sweep"
@@ -106,7 +107,7 @@ def flown(
     file = folder / "sweep.yaml"
     words = {"model": base, "methods": methods, "system": system, "score": score}
     words |= {"volume": volume, "train": train, "entry": entry, "task": task}
-    file.write_text(SWEEP.format(**words))
+    file.write_text(SWEEP.format(**words) + more)
     return preflight(read_sweep(file), file)
 
 
@@ -426,3 +427,31 @@ def test_a_new_sweep_has_the_settings_of_today_and_a_begun_one_those_it_began_wi
         assert task.tokens == tokens
         assert ("tokens" in task.model_dump()) == (tokens is not None)
         assert settled(sweep) == kept, "what is compared with how the sweep was begun"
+
+
+def test_rows_that_fit_no_trial_are_left_out_where_the_file_asks(
+    base: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    """Too long a row and one whose turns the template refuses: named by line, and read by nothing."""
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    lines = (data / "train.jsonl").read_text().splitlines()
+    lines[4] = json.dumps({"text": "hello", "label": "very long " * 60})
+    (data / "train.jsonl").write_text("\n".join(lines) + "\n")
+    template = base / "chat_template.jinja"
+    forbidden = json.loads(lines[7])["text"]
+    template.write_text(
+        f"{{% if {forbidden!r} in messages[-1]['content'] %}}{{{{ raise_exception('no') }}}}{{% endif %}}"
+        + template.read_text()
+    )
+    assert problems(base, data, score="exact_match")
+    sweep = flown(base, data, score="exact_match", more="drop_unfit: true")
+    (note, *_) = [line for line in sweep.warnings if "left out" in line]
+    assert "train.jsonl:5: 2 rows of 600 left out (drop_unfit)" in note
+    assert note.endswith("refuses: lines 5, 8")
+    (task,) = sweep.tasks.values()
+    assert task.train is not None
+    assert (task.train.left_out, task.train.rows) == ((4, 7), 598)
+    rows = read_examples(task, task.train)
+    assert [row.row for row in rows[:8]] == [0, 1, 2, 3, 5, 6, 8, 9]
+    assert "left_out" not in task.validation.model_dump(), "files that are whole are as before"
