@@ -19,7 +19,7 @@ from sweeps.data.tokenizer_checks import RowsOf, closing_token, tokenizer_proble
 from sweeps.finetune.architecture import Unfit, unfit
 from sweeps.finetune.evaluate import position_limit
 from sweeps.finetune.weights import (
-    check_nf4,
+    check_bitsandbytes,
     read_model_config,
     surplus_tensors,
     weight_problems,
@@ -186,6 +186,9 @@ def preflight(sweep: ResolvedSweep, path: Path) -> ResolvedSweep:
     for file in files:
         if file.task.function is not None and file.path == file.task.validation.path:
             report.attempt(lambda f=file: _try_function(f, sweep.spec.record_answers, report))  # type: ignore[misc]
+    if sweep.spec.train.optimizer == "adamw_8bit":
+        place: YamlPath = ("train", "optimizer")
+        report.attempt(lambda: check_bitsandbytes("adamw_8bit", "adamw"), place)
     short = list(_warmup_notes(sweep.spec))
     report.warnings += short
     if report.problems:
@@ -246,7 +249,9 @@ def _check_model(
     if not found.problems:
         report.problems += _too_many_positions(model, tokenizer, config, sweep.spec, files)
     if model.base == "nf4":
-        report.attempt(check_nf4, where)
+        report.attempt(
+            lambda: check_bitsandbytes("base nf4", "base bfloat16 or float32"), where
+        )
     tried = unfit(model, _methods(sweep.spec, model.name), sweep.spec.train)
     _note_unfit(model, config.model_type, where, tried, report)
 

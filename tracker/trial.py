@@ -218,6 +218,12 @@ class TrainSpec(Frozen):
         "once its loss is NaN or infinite.",
     )
 
+    optimizer: Literal["adamw", "adamw_8bit"] = Field(
+        "adamw",
+        exclude_if=lambda value: value == "adamw",
+        description="adamw: moments in float32; adamw_8bit: in 8 bits each (bitsandbytes), a quarter of the "
+        "memory, with other rounding.",
+    )
     keep_epoch: Literal["last", "best"] = Field(
         "last",
         exclude_if=lambda value: value == "last",

@@ -126,8 +126,10 @@ def build_model(
         base = copy.deepcopy(base)
     else:
         forget_base(_BaseKey(model, compute, device))
-    if method.name == "full":
-        base = base.float()  # masters, which start from the values that the base has
+    if method.name == "full" or method.variant == "pissa":
+        # Masters, which start from the values that the base has. What PiSSA takes off the weights would be
+        # rounded in bfloat16, and its adapter then not fit the untouched base.
+        base = base.float()
     return tune(base, method)
 
 

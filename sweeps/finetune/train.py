@@ -54,6 +54,7 @@ _ARCHIVES = ("optimizer.pt", "scheduler.pt", "rng_state.pth")
 #: Without these no training goes on as if it had never stopped; the clock is not among them, since an
 #: earlier release kept none.
 _NEEDED = (TRAINED_WEIGHTS, TRAINER_STATE_NAME, *_ARCHIVES)
+_OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_8bit"}
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -129,7 +130,10 @@ def train(
         checkpoints.folder, spec.key, _NEEDED, lambda folder, step: _fits(folder, step, model)
     )
     model.train()
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    finally:
+        _forget_overrides(spec)
     callback.flush()
     kept = take_best(passes, model, trainer.state.log_history) if passes else ()
     return TrainResult(trainer.state.global_step, callback.last_loss, callback.resumed_at, kept)
@@ -146,6 +150,14 @@ def _fits(folder: Path, step: int, model: nn.Module) -> bool:
         return whole and is_kept(folder.parent, state["log_history"])
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):
         return False
+
+
+def _forget_overrides(spec: TrialSpec) -> None:
+    """Drop what bitsandbytes keeps of a model for the whole process: its embeddings, weights and all."""
+    if spec.train.optimizer == "adamw_8bit":
+        from bitsandbytes.optim import GlobalOptimManager
+
+        GlobalOptimManager.get_instance().initialize()
 
 
 def step_count(rows: int, spec: TrialSpec) -> int:
@@ -170,7 +182,7 @@ def _arguments(
         weight_decay=schedule.weight_decay,
         max_grad_norm=schedule.max_grad_norm,
         bf16=schedule.dtype == "bfloat16",
-        optim="adamw_torch_fused",
+        optim=_OPTIMIZERS[schedule.optimizer],
         use_cpu=not cuda,
         use_cache=True,  # what the model's configuration keeps; the loss asks for none itself
         seed=spec.seed,
@@ -228,14 +240,17 @@ class SftTrainer(Trainer):
         return SequentialSampler(train_dataset or self.train_dataset)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """Create AdamW; of LoRA+ with a higher learning rate for B (peft's helper)."""
+        """Create AdamW; of LoRA+ with a higher learning rate for B (peft's helper).
+
+        In 8 bits moments of embeddings and of small weights stay in 32, as bitsandbytes advises.
+        """
         if self.spec.method.variant == "lora_plus" and self.optimizer is None:
             assert isinstance(self.model, PeftModel)
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = create_loraplus_optimizer(
                 model=self.model,
-                optimizer_cls=torch.optim.AdamW,
-                lr=self.args.learning_rate,
-                fused=True,
+                optimizer_cls=kind,
+                **settings,
                 loraplus_lr_ratio=LORA_PLUS_RATIO,
                 loraplus_weight_decay=self.args.weight_decay,
             )

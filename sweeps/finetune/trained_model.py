@@ -160,12 +160,15 @@ class TrainedModel:
             trust = trial.model.trust_remote_code
             here = {"path": str(folder.resolve()), "digest": content_digest(folder, code=trust)}
             described = trial.model.model_copy(update=here | {"revision": None})
-            return cls(card, load_model(folder, trust=trust).to(device), described, device)
+            # Masters and merged weights are float32; an untouched base is what it was measured in.
+            stored = trial.model.base if untouched else None
+            model = load_model(folder, trust=trust, base=stored, device=device)
+            return cls(card, model.to(device), described, device)
         described = with_found_base(trial.model, folder, base)
-        model = build_model(described, trial.method, device, trial.train.dtype)
+        tuned = build_model(described, trial.method, device, trial.train.dtype)
         if not quantised:
-            load_trained(model, folder)
-        return cls(card, model, described, device)
+            load_trained(tuned, folder)
+        return cls(card, tuned, described, device)
 
     def task(self, name: str | None = None) -> TaskSpec:
         """The task called *name*, or the only one; InputError where that is not known."""

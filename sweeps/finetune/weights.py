@@ -156,7 +156,7 @@ def load_model(
             state |= {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         place = None if device is None or device.type == "cpu" else {"": str(device)}
         if base == "nf4":
-            check_nf4()
+            check_bitsandbytes("base nf4", "base bfloat16 or float32")
             place = place or {"": "cpu"}
         model, _ = _loaded(empty, state, folder, place, stored_in(base, compute), base)
     for layer in model.modules():
@@ -185,12 +185,12 @@ def _nf4(compute: torch.dtype) -> BitsAndBytesConfig:
     )
 
 
-def check_nf4() -> None:
-    """Raise InputError where bitsandbytes, which stores weights in 4 bits, is not installed."""
+def check_bitsandbytes(wanted: str, instead: str) -> None:
+    """Raise InputError where *wanted* is asked for and bitsandbytes, which it needs, is not installed."""
     if find_spec("bitsandbytes") is None:
         raise InputError(
-            "found base nf4 without the package bitsandbytes; allowed: with it (the extra `nf4`), or base "
-            "bfloat16 or float32"
+            f"found {wanted} without the package bitsandbytes; allowed: with it (pip install "
+            f"'sft-select[nf4]'), or {instead}"
         )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
+from sweeps.data.readers import read_rows
 from sweeps.finetune import model as module
 from sweeps.finetune import trial as trial_module
 from sweeps.finetune.contract import TrialHome
+from sweeps.finetune.final import train_config
 from sweeps.finetune.model import (
     borrow_model,
     build_model,
@@ -21,12 +24,16 @@ from sweeps.finetune.model import (
     load_base,
     trained_parameters,
 )
+from sweeps.finetune.trained_model import TrainedModel
 from sweeps.finetune.trial import run_trial
 from sweeps.resolve import read_sweep, with_types
 from sweeps.spec import SweepSpec
 from tests.factories import sweep_text
+from tests.sweeps.finetune.test_final import Registry
 from tests.sweeps.finetune.test_trial import MakeSpec, Notes
 from tracker.errors import InputError
+from tracker.export.config import Config
+from tracker.store.store import Store
 from tracker.trial import EvaluationSpec, Status, TrainSpec, TrialSpec
 
 CPU = torch.device("cpu")
@@ -220,3 +227,100 @@ def test_what_4_bit_weights_cannot_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=match):
         resolved(**changes)
+
+
+# -- saved and loaded ------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:PiSSA changes the base weights")
+@pytest.mark.parametrize(
+    ("method", "base"),
+    [
+        ("full", "bfloat16"),
+        ("pissa", "bfloat16"),
+        pytest.param("lora", "nf4", marks=needs_bitsandbytes),
+        pytest.param("dora", "nf4", marks=needs_bitsandbytes),
+        pytest.param("p_tuning_v1", "nf4", marks=needs_bitsandbytes),
+        pytest.param("none", "nf4", marks=needs_bitsandbytes),
+        ("none", "bfloat16"),
+    ],
+)
+def test_a_saved_model_answers_as_it_was_measured(
+    method: str, base: str, stored: Callable[..., TrialSpec], tmp_path: Path
+) -> None:
+    """`train` writes the base's dtype with the model, and `answer` loads it so."""
+    trial = stored(method, base)
+    config, store = Config(sweep="s", trial=trial), cast("Store", Registry())
+    final = train_config(config, "c: 1\n", tmp_path / "model", store)
+    assert final.result.status is Status.COMPLETE, final.result.reason
+    records = final.folder.with_name("model-records") / "intent.test.jsonl"
+    said = [json.loads(line) for line in records.open()]
+    model = TrainedModel.load(final.folder)
+    assert model.card.trial.model.base == base
+    (task,) = (task for task in trial.tasks if task.name == "intent")
+    assert task.test is not None
+    answers = model.answer(task, task.test.path, read_rows(Path(task.test.path))).records
+    for there, here in zip(said, answers, strict=True):
+        assert {name: here[name] for name in ("answer", "answer_nats", "nats")} == {
+            name: there[name] for name in ("answer", "answer_nats", "nats")
+        }
+
+
+# -- the optimizer in 8 bits -------------------------------------------------------------------------
+
+
+def eight_bit(spec: TrialSpec) -> TrialSpec:
+    train = spec.train.model_copy(update={"optimizer": "adamw_8bit"})
+    return spec.model_copy(update={"train": train})
+
+
+@pytest.fixture
+def wide(stored: Callable[..., TrialSpec]) -> Callable[[str], TrialSpec]:
+    """``wide(method)``: a trial of six steps; moments of 4,096 weights and more are made 8-bit."""
+
+    def make(method: str) -> TrialSpec:
+        spec = stored(method, None, volume=48, examples={"intent": 48})
+        rank = 256 if spec.method.rank else None
+        return spec.model_copy(update={"method": spec.method.model_copy(update={"rank": rank})})
+
+    return make
+
+
+@needs_bitsandbytes
+@pytest.mark.parametrize("method", ["full", "lora", "lora_plus", "p_tuning_v2"])
+def test_moments_in_8_bits_train_about_as_well(
+    method: str, wide: Callable[[str], TrialSpec], home: TrialHome
+) -> None:
+    from bitsandbytes.optim import GlobalOptimManager
+
+    spec = wide(method)
+    plain, small = run_trial(spec, home, Notes()), run_trial(eight_bit(spec), home, Notes())
+    assert small.status is Status.COMPLETE, small.reason
+    assert small.final_train_loss == pytest.approx(plain.final_train_loss, rel=0.05)
+    if "lora" in method:
+        assert small.final_train_loss != plain.final_train_loss
+    assert not GlobalOptimManager.get_instance().module_weight_config_triple, "no model is kept"
+
+
+@needs_bitsandbytes
+def test_moments_in_8_bits_go_on_from_a_checkpoint(
+    wide: Callable[[str], TrialSpec], home: TrialHome
+) -> None:
+    spec = eight_bit(wide("lora"))
+    whole = run_trial(spec, home, Notes())
+    often = home._replace(checkpoints=home.checkpoints.parent / "often", checkpoint_seconds=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(spec, often, Notes(stop_at=4))
+    again = Notes()
+    resumed = run_trial(spec, often, again)
+    assert again.resumed[-1] > 0
+    assert resumed.tasks == whole.tasks
+    assert resumed.final_train_loss == whole.final_train_loss
+
+
+def test_an_optimizer_that_is_as_before_leaves_keys_as_they_were(
+    stored: Callable[..., TrialSpec],
+) -> None:
+    spec = stored("full", None)
+    assert "optimizer" not in spec.train.model_dump()
+    assert eight_bit(spec).key != spec.key
