@@ -249,9 +249,7 @@ def _check_model(
     if not found.problems:
         report.problems += _too_many_positions(model, tokenizer, config, sweep.spec, files)
     if model.base == "nf4":
-        report.attempt(
-            lambda: check_bitsandbytes("base nf4", "base bfloat16 or float32"), where
-        )
+        report.attempt(lambda: check_bitsandbytes("base nf4", "base bfloat16 or float32"), where)
     tried = unfit(model, _methods(sweep.spec, model.name), sweep.spec.train)
     _note_unfit(model, config.model_type, where, tried, report)
 

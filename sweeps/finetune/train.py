@@ -155,9 +155,9 @@ def _fits(folder: Path, step: int, model: nn.Module) -> bool:
 def _forget_overrides(spec: TrialSpec) -> None:
     """Drop what bitsandbytes keeps of a model for the whole process: its embeddings, weights and all."""
     if spec.train.optimizer == "adamw_8bit":
-        from bitsandbytes.optim import GlobalOptimManager
+        from bitsandbytes.optim.optimizer import GlobalOptimManager
 
-        GlobalOptimManager.get_instance().initialize()
+        GlobalOptimManager.get_instance().initialize()  # type: ignore[no-untyped-call]
 
 
 def step_count(rows: int, spec: TrialSpec) -> int:

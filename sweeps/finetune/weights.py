@@ -186,7 +186,7 @@ def _nf4(compute: torch.dtype) -> BitsAndBytesConfig:
 
 
 def check_bitsandbytes(wanted: str, instead: str) -> None:
-    """Raise InputError where *wanted* is asked for and bitsandbytes, which it needs, is not installed."""
+    """Raise InputError where *wanted* needs bitsandbytes, which is not installed."""
     if find_spec("bitsandbytes") is None:
         raise InputError(
             f"found {wanted} without the package bitsandbytes; allowed: with it (pip install "

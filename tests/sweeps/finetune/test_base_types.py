@@ -291,7 +291,7 @@ def wide(stored: Callable[..., TrialSpec]) -> Callable[[str], TrialSpec]:
 def test_moments_in_8_bits_train_about_as_well(
     method: str, wide: Callable[[str], TrialSpec], home: TrialHome
 ) -> None:
-    from bitsandbytes.optim import GlobalOptimManager
+    from bitsandbytes.optim.optimizer import GlobalOptimManager
 
     spec = wide(method)
     plain, small = run_trial(spec, home, Notes()), run_trial(eight_bit(spec), home, Notes())
