@@ -254,7 +254,7 @@ def _setting(
 
 def frozen_type(model: ModelSpec, method: MethodSpec, dtype: DType) -> torch.dtype:
     """Type of the weights that *method* leaves as they are, of 4-bit ones once they are unpacked."""
-    if method.name == "full":
+    if method.name == "full" or method.variant == "pissa":  # masters
         return torch.float32
     return stored_in(model.base, dtype)
 
