@@ -138,7 +138,7 @@ def test_a_large_base_is_given_away_rather_than_copied(
     """Full tuning takes the weights themselves; the next trial loads them again."""
     plain = run_trial(stored("full", None), home, Notes())
     forget_base()
-    monkeypatch.setattr(module, "_COPIED_BYTES", 0)
+    monkeypatch.setattr(module, "COPIED_BYTES", 0)
     spec = stored("full", None)
     base_model = load_base(spec.model, CPU)
     model = borrow_model(spec.model, spec.method, CPU)
