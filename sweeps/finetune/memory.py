@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -95,9 +96,10 @@ class Lengths(NamedTuple):
     ) -> Lengths:
         """Lengths of the rows of *stream* and of the *evaluated* ones."""
         answered = max((len(row.answer_ids) for row in evaluated), default=1)
+        rows = {id(row): row for row in stream}.values()  # every pass has the same ones
         return cls(
-            longest=max(map(len, stream), default=1),
-            trained=max((_trained(row) for row in stream), default=1),
+            longest=max(map(len, rows), default=1),
+            trained=max(map(_trained, rows), default=1),
             evaluated=max(map(len, evaluated), default=1),
             answered=answered,
             prompt=max((len(row.prompt_ids) for row in evaluated), default=1),
@@ -106,6 +108,8 @@ class Lengths(NamedTuple):
 
 
 def _trained(row: Encoded) -> int:
+    if not row.earlier:
+        return len(row.answer_ids)
     return sum(weight != 0 for weight in row.token_weights)
 
 
@@ -298,12 +302,14 @@ def _rounded(number: int) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what torch says of an architecture that cannot be run with fake tensors."""
+    """Silence what libraries say of a model of fake tensors, and of one that cannot be run with them."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(before)
 

@@ -130,12 +130,14 @@ def unfit_points(sweep: ResolvedSweep, models: Collection[str] | None = None) ->
         if models is not None and point.model not in models:
             continue
         settings = all_hyperparameter_choices(sweep.spec, point.method.name)
+        lengths: Lengths | None = None  # of the same rows whatever the setting
         for method in dict.fromkeys(setting.without_rate for setting in settings):
             setting = point._replace(method=method)
             spec = trial_spec(sweep, setting, 0)
             if bounds_of(spec) <= roomiest.alone:
                 continue
-            least = _least(spec, row_lengths(spec), roomiest)
+            lengths = lengths or row_lengths(spec)
+            least = _least(spec, lengths, roomiest)
             if least > roomiest.alone:
                 needs[unfit_key(setting)] = least
     return Unfit(roomiest.alone, needs)
