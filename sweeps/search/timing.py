@@ -22,7 +22,7 @@ from sweeps.data.encoding import evaluation_rows, suite_text, training_stream
 from sweeps.data.prompts import Encoded, load_tokenizer
 from sweeps.finetune.batch import answer_nats, collate
 from sweeps.finetune.evaluate import generated_ids
-from sweeps.finetune.memory import frozen_type
+from sweeps.finetune.memory import Lengths, frozen_type
 from sweeps.finetune.model import prepended_tokens, trained_parameters, tune
 from sweeps.finetune.tensor_count import with_layers
 from sweeps.finetune.weights import empty_model, read_model_config
@@ -250,9 +250,10 @@ def _evaluation_seconds(
         answer_nats(model, batch, prepended=prepended)
 
     def answer(chosen: Sequence[Encoded]) -> None:
-        new = round(fmean(len(row.answer_ids) for row in answered)) + 1
         generated_ids(model, chosen, new, pad_id=pad, prepended=prepended)
 
+    # A batch goes on until its last answer has ended, or the limit is reached.
+    new = Lengths.of((), answered, spec.evaluation.max_new_tokens).new
     model.generation_config.eos_token_id = None  # type: ignore[union-attr]
     total, most = 0.0, spec.evaluation.batch_size
     with torch.autocast(device.type, torch.bfloat16, enabled=spec.train.dtype == "bfloat16"):
