@@ -406,7 +406,8 @@ def _training(entries: list[ModelEntry], guesses: Sequence[Guess]) -> str:
     return f"""\
 # The longest rows take about {row} tokens, the longest answers {answer}.
 train:
-  epochs: 3
+  # A prompt needs more steps than weights: P-tuning tries more passes over the same examples.
+  epochs: {{full: 3, lora: 3, p_tuning: [3, 10]}}
   batch_size: 16
   max_length: {max_length}
 evaluation:

@@ -40,7 +40,7 @@ def test_p_tuning_is_what_learns_these_tasks(sweep_file: Path) -> None:
     """Measured: a prefix of 8 tokens at rates up to .5 learns them, v1 below .1 next to nothing."""
     p_tuning = read_sweep(sweep_file).spec.methods.p_tuning
     assert p_tuning is not None
-    assert (p_tuning.variant, p_tuning.virtual_tokens) == (("v2",), (8,))
+    assert (p_tuning.variant, p_tuning.virtual_tokens) == (("v2",), (16,))
     rates = p_tuning.learning_rate
     assert isinstance(rates, Range)
     assert rates.low <= 0.06 < 0.47 <= rates.high
