@@ -136,10 +136,9 @@ def write_rows(folder: Path, rows: int, tokens: int) -> None:
 
 def resolved(case: Case, folder: Path, batch: int) -> ResolvedSweep:
     """The sweep of *case* alone, over the model and rows in *folder*."""
-    dtype = "bfloat16" if torch.cuda.is_available() else "float32"
     sweep = {
         "name": "gpu",
-        "models": [{"path": str(folder / case.shape)}],
+        "models": [{"path": str(folder / case.shape), "base": case.base}],
         "methods": METHODS[case.method],
         "tasks": {
             "copy": {
@@ -152,7 +151,7 @@ def resolved(case: Case, folder: Path, batch: int) -> ResolvedSweep:
         },
         "volumes": [case.rows],
         "train": {
-            **{"epochs": 1, "batch_size": batch, "max_length": case.tokens + 16, "dtype": dtype},
+            **{"epochs": 1, "batch_size": batch, "max_length": case.tokens + 16},
         },
         "evaluation": {"rows": 4, "max_new_tokens": 8},
         "search": {"strategy": "grid", "tuning": {"trials": 1}},
