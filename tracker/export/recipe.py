@@ -8,7 +8,7 @@ trains with ``sft-select train``.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +87,9 @@ class Schedule(NamedTuple):
     warmup_steps: int
 
 
+_HERE = "train this configuration here: sft-select train CONFIG"
+
+
 def check_method(config: Config, trainer: str, variants: Collection[str]) -> None:
     """InputError where *trainer* lacks the method, or there is nothing to train; *variants*: of LoRA."""
     method = config.trial.method
@@ -99,12 +102,26 @@ def check_method(config: Config, trainer: str, variants: Collection[str]) -> Non
         found, allowed = f"method {method.name}", "full, lora"
     elif method.name == "lora" and variant(config.trial) not in variants:
         found, allowed = f"LoRA variant {variant(config.trial)}", options(variants)
+    elif uncarried := next(_uncarried(config.trial), None):
+        raise InputError(f"{uncarried}: files for {trainer} do not carry it over; {_HERE}")
     else:
         return
-    raise InputError(
-        f"{found}: {trainer} has no such thing; it has: {allowed}; "
-        "train this configuration here: sft-select train CONFIG"
-    )
+    raise InputError(f"{found}: {trainer} has no such thing; it has: {allowed}; {_HERE}")
+
+
+def _uncarried(spec: TrialSpec) -> Iterator[str]:
+    """Settings of *spec* without which a trainer would train another model, or on other prompts."""
+    model, train = spec.model, spec.train
+    if model.base is not None:
+        yield f"base {model.base}"
+    if model.system is not None:
+        yield f"system: {model.system}"
+    if model.chat_template_kwargs or any(task.chat_template_kwargs for task in spec.tasks):
+        yield "chat_template_kwargs"
+    if train.optimizer != "adamw":
+        yield f"optimizer {train.optimizer}"
+    if train.keep_epoch != "last":
+        yield f"keep_epoch: {train.keep_epoch}"
 
 
 def variant(spec: TrialSpec) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sweeps.data.mixes import replay_rows
+from tests.factories import model_spec
 from tracker.errors import InputError
 from tracker.export import TRAINERS, axolotl, export_config, llamafactory, recipe_for, trl
 from tracker.export.config import Config
@@ -234,3 +235,25 @@ def test_the_recipe_is_the_same_without_the_rows(
 def test_a_recipe_refuses_what_its_trainer_lacks(make_config: Configs) -> None:
     with pytest.raises(InputError, match="method p_tuning: TRL has no such thing"):
         recipe_for(make_config(method=MethodSpec(name="p_tuning", virtual_tokens=8)), "trl")
+
+
+@pytest.mark.parametrize("to", TRAINERS)
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"model": model_spec(base="nf4")}, "base nf4"),
+        ({"model": model_spec(system="fold")}, "system: fold"),
+        (
+            {"model": model_spec(chat_template_kwargs={"enable_thinking": False})},
+            "chat_template_kwargs",
+        ),
+        ({"train": TrainSpec(optimizer="adamw_8bit")}, "optimizer adamw_8bit"),
+        ({"train": TrainSpec(keep_epoch="best")}, "keep_epoch: best"),
+    ],
+)
+def test_what_would_train_another_model_is_refused(
+    changes: dict[str, Any], named: str, to: str, make_config: Configs
+) -> None:
+    """A file without a word of it would train on other weights or other prompts."""
+    with pytest.raises(InputError, match=f"{named}: files for .* do not carry it over; train this"):
+        recipe_for(make_config(**changes), to)
