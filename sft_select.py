@@ -20,7 +20,6 @@ Importing this module does nothing but define names; pandas, MLflow and plotly a
 from __future__ import annotations
 
 import importlib.machinery
-import logging
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -307,7 +306,6 @@ def main() -> None:
     if problem := foreign_package():
         print(problem, file=sys.stderr)
         sys.exit(2)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises further packages
     from sweeps.cli import main as command_line
 
     command_line()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import logging
 import os
 import shlex
 import signal
@@ -571,6 +572,7 @@ app.command("replay", hidden=True)(replay)  # compares strategies: no part of a 
 
 def main() -> None:
     """The command line; errors are one line each, interruptions exit 130 and 143."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises further packages
     try:
         # without a verb typer prints the help; what it refuses is an error in a line like any other
         sys.exit(app(standalone_mode=len(sys.argv) < 2) or 0)
